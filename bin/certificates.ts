@@ -1,0 +1,151 @@
+/**
+ * The instance's own authority and the certificates made by it, under `<data>/pki` (mode 0700): made where missing,
+ * made anew 30 days before they end or when the names they must hold change. The authority is made once.
+ */
+import { X509Certificate } from 'node:crypto';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
+import { join } from 'node:path';
+import type { CertificateRequest } from '#lib/certificates.ts';
+import type { Instance } from './instance.ts';
+
+export type CertificateName =
+  | 'kubernetes' // the API server's own
+  | 'apiserver-client' // the API server to node agents
+  | 'agent' // the node agent, client and server
+  | 'platform' // the platform plank to the API server
+  | 'admin' // the administrator's kubeconfig
+  | 'registry'
+  | 'router'; // *.DOMAIN
+
+export interface KeyPairFiles {
+  certificate: string;
+  key: string;
+}
+
+const leafDays = 365;
+
+export function caFile(instance: Instance): string {
+  return join(instance.dataDirectory, 'pki', 'ca.crt');
+}
+
+export function readCa(instance: Instance): string {
+  return readFileSync(caFile(instance), 'utf8');
+}
+
+export function readPair(instance: Instance, name: CertificateName): KeyPairFiles {
+  const base = join(instance.dataDirectory, 'pki', name);
+  return { certificate: readFileSync(`${base}.crt`, 'utf8'), key: readFileSync(`${base}.key`, 'utf8') };
+}
+
+export async function ensureCertificates(instance: Instance): Promise<void> {
+  const directory = join(instance.dataDirectory, 'pki');
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const wanted = requests(instance);
+  let authority = existing(directory, 'ca');
+  const due = wanted.filter(([name, request]) => !authority || !fits(directory, name, request));
+  if (authority && due.length === 0) return;
+  const { createAuthority, issueCertificate } = await import('#lib/certificates.ts');
+  if (!authority) {
+    authority = await createAuthority({ commonName: `sampan ${instance.name}`, days: 3650 });
+    writePair(directory, 'ca', authority);
+  }
+  const signer = authority;
+  await Promise.all(
+    due.map(async ([name, request]) => writePair(directory, name, await issueCertificate(signer, request))),
+  );
+}
+
+function requests(instance: Instance): [CertificateName, CertificateRequest][] {
+  const ips = [...new Set(['127.0.0.1', '::1', ...hostAddresses(), firstAddress(instance.network.serviceCidr)])];
+  const server = { usages: ['server' as const], days: leafDays };
+  const client = { usages: ['client' as const], days: leafDays };
+  const local = ['localhost', instance.nodeName];
+  return [
+    [
+      'kubernetes',
+      {
+        ...server,
+        commonName: 'kubernetes',
+        ips,
+        dnsNames: [
+          ...local,
+          'kubernetes',
+          'kubernetes.default',
+          'kubernetes.default.svc',
+          `kubernetes.${instance.domain}`,
+        ],
+      },
+    ],
+    ['apiserver-client', { ...client, commonName: 'system:apiserver' }],
+    [
+      'agent',
+      {
+        commonName: `system:node:${instance.nodeName}`,
+        organizations: ['system:nodes'],
+        dnsNames: local,
+        ips,
+        usages: ['server', 'client'],
+        days: leafDays,
+      },
+    ],
+    ['platform', { ...client, commonName: 'system:sampan:platform', organizations: ['system:sampan:platform'] }],
+    ['admin', { ...client, commonName: 'admin', organizations: ['system:masters'] }],
+    ['registry', { ...server, commonName: 'registry', ips, dnsNames: [...local, `registry.${instance.domain}`] }],
+    [
+      'router',
+      {
+        ...server,
+        commonName: instance.domain,
+        dnsNames: [instance.domain, `*.${instance.domain}`],
+        ips: ['127.0.0.1', '::1'],
+      },
+    ],
+  ];
+}
+
+function hostAddresses(): string[] {
+  return Object.values(networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .filter((address) => address.family === 'IPv4' && !address.internal)
+    .map((address) => address.address);
+}
+
+function firstAddress(cidr: string): string {
+  return cidr.replace(/\.0\/\d+$/, '.1');
+}
+
+function fits(directory: string, name: string, request: CertificateRequest): boolean {
+  const pair = existing(directory, name);
+  if (!pair) return false;
+  const certificate = new X509Certificate(pair.certificate);
+  if (certificate.validToDate.getTime() < Date.now() + 30 * 86_400_000) return false;
+  return (
+    (request.dnsNames ?? []).every((host) => host.startsWith('*') || certificate.checkHost(host) !== undefined) &&
+    (request.ips ?? []).every((ip) => certificate.checkIP(ip) !== undefined)
+  );
+}
+
+function existing(directory: string, name: string): KeyPairFiles | undefined {
+  try {
+    return {
+      certificate: readFileSync(join(directory, `${name}.crt`), 'utf8'),
+      key: readFileSync(join(directory, `${name}.key`), 'utf8'),
+    };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** The key goes first: a certificate that is there always has its key. */
+function writePair(directory: string, name: string, pair: KeyPairFiles): void {
+  for (const [ending, text, mode] of [
+    ['key', pair.key, 0o600],
+    ['crt', pair.certificate, 0o644],
+  ] as const) {
+    const path = join(directory, `${name}.${ending}`);
+    writeFileSync(`${path}.new`, text, { mode, flush: true });
+    renameSync(`${path}.new`, path);
+  }
+}

@@ -1,0 +1,41 @@
+import { rmSync } from 'node:fs';
+import { purgeEngine, stopContainers } from '#engine/open.ts';
+import { stopProxy } from '#platform/router/open.ts';
+import { engineOptions } from '../engine-options.ts';
+import { HostError } from '../host-error.ts';
+import { type InstanceFlags, instanceDirectories, readInstance } from '../instance.ts';
+import { requireRoot } from '../preflight.ts';
+import { Progress } from '../progress.ts';
+import { stopRoles } from '../supervise.ts';
+
+/** Stops everything of an instance; with `purge` also removes everything that it keeps. Idempotent. */
+export async function down(flags: InstanceFlags, options: { purge?: boolean }): Promise<void> {
+  requireRoot('Stopping the platform');
+  const progress = new Progress();
+  const instance = readInstance(flags);
+  if (!instance) {
+    const { name, dataDirectory, runDirectory } = instanceDirectories(flags);
+    if (!options.purge)
+      throw new HostError(
+        'no-instance',
+        `There is no Sampan instance ${JSON.stringify(name)} in ${dataDirectory}.`,
+        'Nothing to stop.',
+      );
+    rmSync(runDirectory, { recursive: true, force: true });
+    return;
+  }
+  await progress.step('stopping the platform', () => stopRoles(instance));
+  await progress.step('stopping the router', () =>
+    stopProxy({
+      instance: instance.name,
+      dataDirectory: `${instance.dataDirectory}/router`,
+      runDirectory: `${instance.runDirectory}/router`,
+    }),
+  );
+  await progress.step('stopping the apps', () =>
+    options.purge ? purgeEngine(engineOptions(instance)) : stopContainers(engineOptions(instance)),
+  );
+  rmSync(instance.runDirectory, { recursive: true, force: true });
+  if (!options.purge) return;
+  await progress.step('removing what was kept', () => rmSync(instance.dataDirectory, { recursive: true, force: true }));
+}

@@ -1,0 +1,297 @@
+/**
+ * An instance: one Sampan on this machine, told from others by its name. What was chosen for it (ports, address ranges,
+ * id range) is written once to `<data>/instance.json` and stays, so that addresses survive restarts and reboots.
+ *
+ * Choosing happens under a lock for the whole host, and looks at the claims of every instance that has run since the
+ * machine started (`/run/sampan/<name>/instance.json`), at the host's routes and at its listening ports.
+ */
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join, resolve } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { renameSync } from 'node:fs';
+import { freePort, portIsFree } from '#lib/ports.ts';
+import { HostError } from './host-error.ts';
+import { hostRoutes, overlaps } from '#lib/routes.ts';
+
+/** What the user said: flags, then `SAMPAN_*` variables, then defaults. */
+export interface InstanceFlags {
+  name?: string;
+  data?: string;
+  domain?: string;
+  http?: string;
+  https?: string;
+  kubernetes?: string;
+  registry?: string;
+}
+
+export interface Instance {
+  name: string;
+  dataDirectory: string;
+  runDirectory: string;
+  domain: string;
+  nodeName: string;
+  ports: {
+    http: number;
+    https: number;
+    kubernetes: number;
+    registry: number;
+    platform: number;
+    uaa: number;
+    logCache: number;
+    agent: number;
+  };
+  network: { clusterCidr: string; podCidr: string; serviceCidr: string };
+  idRange: { first: number; length: number };
+  /** Which of the host's ranges it has; 0 to 63. */
+  slot: number;
+}
+
+export const runRoot = '/run/sampan';
+const slots = 64;
+
+export function instanceName(flags: InstanceFlags): string {
+  const name = flags.name ?? process.env.SAMPAN_NAME ?? 'sampan';
+  if (!/^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$/.test(name)) {
+    throw new HostError(
+      'invalid-flag',
+      `Cannot use ${JSON.stringify(name)} as --name: it must be 1 to 20 lower-case letters, digits and dashes, beginning with a letter.`,
+      'Choose another name, for example --name staging.',
+    );
+  }
+  return name;
+}
+
+export function instanceDirectories(flags: InstanceFlags): {
+  name: string;
+  dataDirectory: string;
+  runDirectory: string;
+} {
+  const name = instanceName(flags);
+  const data =
+    flags.data ?? process.env.SAMPAN_DATA ?? (name === 'sampan' ? '/var/lib/sampan' : `/var/lib/sampan-${name}`);
+  return { name, dataDirectory: resolve(data), runDirectory: join(runRoot, name) };
+}
+
+/** The instance as it was set up, or undefined where there is none. */
+export function readInstance(flags: InstanceFlags): Instance | undefined {
+  const { name, dataDirectory } = instanceDirectories(flags);
+  const instance = parseInstance(join(dataDirectory, 'instance.json'));
+  if (instance && instance.name !== name && (flags.name ?? process.env.SAMPAN_NAME)) {
+    throw new HostError(
+      'conflict',
+      `The data directory ${dataDirectory} belongs to the instance ${JSON.stringify(instance.name)}, not to ${JSON.stringify(name)}.`,
+      `Give --name ${instance.name}, or another --data.`,
+    );
+  }
+  return instance;
+}
+
+/** As `readInstance`; an error where there is none. */
+export function requireInstance(flags: InstanceFlags): Instance {
+  const instance = readInstance(flags);
+  if (instance) return instance;
+  const { name, dataDirectory } = instanceDirectories(flags);
+  throw new HostError(
+    'no-instance',
+    `There is no Sampan instance ${JSON.stringify(name)} in ${dataDirectory}.`,
+    'Start one with `sampan up`, or name another with --name and --data.',
+  );
+}
+
+/** Sets the instance up where it is new, or checks and refreshes what was chosen. */
+export async function prepareInstance(flags: InstanceFlags): Promise<Instance> {
+  const { name, dataDirectory, runDirectory } = instanceDirectories(flags);
+  const known = readInstance(flags);
+  mkdirSync(dataDirectory, { recursive: true, mode: 0o711 });
+  mkdirSync(runDirectory, { recursive: true, mode: 0o711 });
+  chmodSync(dataDirectory, 0o711);
+  const release = await lockHost();
+  try {
+    const others = claims(name);
+    const running = existsSync(join(runDirectory, 'instance.json'));
+    const slot = known && (running || !others.some((o) => o.slot === known.slot)) ? known.slot : freeSlot(others);
+    const claimed = new Set(others.flatMap((o) => Object.values(o.ports)));
+    const port = (which: keyof Instance['ports'], flag: string | undefined, preferred: number[]): Promise<number> =>
+      choosePort({ which, flag, preferred, claimed, current: known?.ports[which], running });
+    const instance: Instance = {
+      name: known?.name ?? name,
+      dataDirectory,
+      runDirectory,
+      domain: checkDomain(flags.domain ?? process.env.SAMPAN_DOMAIN ?? known?.domain ?? defaultDomain(name)),
+      nodeName: known?.nodeName ?? nodeNameOf(hostname()),
+      ports: {
+        http: await port('http', flags.http ?? process.env.SAMPAN_HTTP, [80, 8080]),
+        https: await port('https', flags.https ?? process.env.SAMPAN_HTTPS, [443, 8443]),
+        kubernetes: await port('kubernetes', flags.kubernetes ?? process.env.SAMPAN_KUBERNETES, [6443]),
+        registry: await port('registry', flags.registry ?? process.env.SAMPAN_REGISTRY, [5000]),
+        platform: await port('platform', undefined, []),
+        uaa: await port('uaa', undefined, []),
+        logCache: await port('logCache', undefined, []),
+        agent: await port('agent', undefined, []),
+      },
+      network: networkOf(slot),
+      idRange: { first: 65536 * (8192 + slot * 512), length: 65536 * 512 },
+      slot,
+    };
+    const text = `${JSON.stringify(instance, null, 2)}\n`;
+    replaceFile(join(dataDirectory, 'instance.json'), text);
+    replaceFile(join(runDirectory, 'instance.json'), text);
+    return instance;
+  } finally {
+    release();
+  }
+}
+
+function parseInstance(path: string): Instance | undefined {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT' || (error as NodeJS.ErrnoException).code === 'ENOTDIR')
+      return undefined;
+    throw new HostError(
+      'io',
+      `Cannot read ${path}: ${(error as Error).message}.`,
+      'Run as root, or name another --data.',
+      { cause: error },
+    );
+  }
+  try {
+    return JSON.parse(text) as Instance;
+  } catch (error) {
+    throw new HostError(
+      'io',
+      `${path} is damaged: ${(error as Error).message}.`,
+      'Put it back from a backup, or remove the instance with `sampan down --purge`.',
+      { cause: error },
+    );
+  }
+}
+
+function claims(name: string): Instance[] {
+  if (!existsSync(runRoot)) return [];
+  return readdirSync(runRoot, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && entry.name !== name)
+    .map((entry) => parseInstance(join(runRoot, entry.name, 'instance.json')))
+    .filter((instance) => instance !== undefined);
+}
+
+function networkOf(slot: number): Instance['network'] {
+  return {
+    clusterCidr: `10.${96 + slot}.0.0/16`,
+    podCidr: `10.${96 + slot}.0.0/24`,
+    serviceCidr: `10.${160 + slot}.0.0/16`,
+  };
+}
+
+function freeSlot(others: Instance[]): number {
+  const routes = hostRoutes();
+  for (let slot = 0; slot < slots; slot++) {
+    if (others.some((other) => other.slot === slot)) continue;
+    const { clusterCidr, serviceCidr } = networkOf(slot);
+    if (routes.some((route) => overlaps(route, clusterCidr) || overlaps(route, serviceCidr))) continue;
+    return slot;
+  }
+  throw new HostError(
+    'no-range',
+    'No free address range is left for the pods: every candidate below 10.96.0.0/10 and 10.160.0.0/10 is in use.',
+    'Remove an instance with `sampan down --purge`, or a route that covers these ranges.',
+  );
+}
+
+async function choosePort(options: {
+  which: string;
+  flag: string | undefined;
+  preferred: number[];
+  claimed: Set<number>;
+  current: number | undefined;
+  running: boolean;
+}): Promise<number> {
+  const { which, flag, preferred, claimed, current, running } = options;
+  const asked = flag === undefined ? undefined : Number(flag);
+  if (asked !== undefined && (!Number.isInteger(asked) || asked < 0 || asked > 65535)) {
+    throw new HostError(
+      'invalid-flag',
+      `Cannot use ${JSON.stringify(flag)} as --${which}: a port is a number from 0 to 65535.`,
+      'Give a port, or 0 for a free one.',
+    );
+  }
+  const wanted = asked === 0 ? current : (asked ?? current);
+  if (wanted !== undefined && wanted === current && running) return wanted;
+  const free = async (port: number): Promise<boolean> => !claimed.has(port) && (await portIsFree(port));
+  if (wanted !== undefined && (await free(wanted))) return take(wanted, claimed);
+  if (asked) {
+    throw new HostError(
+      'port-taken',
+      `Port ${asked} (--${which}) is taken by another program.`,
+      `Stop that program, or choose another port: --${which} 0 picks a free one.`,
+    );
+  }
+  for (const port of preferred) if (await free(port)) return take(port, claimed);
+  for (;;) {
+    const port = await freePort();
+    if (!claimed.has(port)) return take(port, claimed);
+  }
+}
+
+function take(port: number, claimed: Set<number>): number {
+  claimed.add(port);
+  return port;
+}
+
+function defaultDomain(name: string): string {
+  return name === 'sampan' ? 'sampan.localhost' : `${name}.sampan.localhost`;
+}
+
+function checkDomain(domain: string): string {
+  const lower = domain.toLowerCase();
+  if (lower.length > 200 || !/^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/.test(lower)) {
+    throw new HostError(
+      'invalid-flag',
+      `Cannot use ${JSON.stringify(domain)} as --domain: it is no DNS name of two labels or more.`,
+      'Give a name such as apps.example.com.',
+    );
+  }
+  return lower;
+}
+
+function nodeNameOf(host: string): string {
+  return (
+    host
+      .toLowerCase()
+      .replaceAll(/[^a-z0-9.-]+/g, '-')
+      .replaceAll(/^[^a-z0-9]+|[^a-z0-9]+$/g, '') || 'node'
+  );
+}
+
+/** One writer at a time on this host; a lock whose holder died is taken over. */
+async function lockHost(): Promise<() => void> {
+  mkdirSync(runRoot, { recursive: true, mode: 0o711 });
+  const path = join(runRoot, '.lock');
+  const mine = `${process.pid}\n`;
+  for (let attempt = 0; ; attempt++) {
+    try {
+      writeFileSync(path, mine, { flag: 'wx' });
+      return () => rmSync(path, { force: true });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    }
+    const holder = Number(readFileSync(path, { encoding: 'utf8', flag: 'a+' }));
+    if (!holder && statSync(path, { throwIfNoEntry: false })) rmSync(path, { force: true });
+    else if (holder && !existsSync(`/proc/${holder}`)) rmSync(path, { force: true });
+    else if (attempt > 600)
+      throw new HostError(
+        'conflict',
+        `Another sampan (process ${holder}) is setting an instance up and does not finish.`,
+        'Wait for it, or end it.',
+      );
+    else await new Promise((done) => setTimeout(done, 50));
+  }
+}
+
+function replaceFile(path: string, text: string): void {
+  const aside = `${path}.${randomBytes(4).toString('hex')}`;
+  writeFileSync(aside, text, { mode: 0o644, flush: true });
+  renameSync(aside, path);
+}

@@ -1,0 +1,86 @@
+/** Every command and its flags. The work of each is in `commands/`, loaded when it is asked for. */
+import { Command } from 'commander';
+import type { InstanceFlags } from './instance.ts';
+
+interface GlobalOptions extends InstanceFlags {
+  json?: boolean;
+}
+
+export async function createProgram(words: string[]): Promise<Command> {
+  const program = new Command('sampan')
+    .description('A platform for your applications on your own machines: push, and forget.')
+    .option('--name <name>', 'which instance (SAMPAN_NAME; default sampan)')
+    .option('--data <directory>', 'where the instance keeps everything (SAMPAN_DATA; default /var/lib/sampan)')
+    .option('--domain <domain>', 'the domain of the apps (SAMPAN_DOMAIN; default sampan.localhost)')
+    .option('--http <port>', 'port for http (SAMPAN_HTTP; default 80, 8080 when taken; 0 picks a free one)')
+    .option('--https <port>', 'port for https (SAMPAN_HTTPS; default 443, 8443 when taken)')
+    .option('--kubernetes <port>', 'port of the Kubernetes API (SAMPAN_KUBERNETES; default 6443)')
+    .option('--registry <port>', 'port of the image registry (SAMPAN_REGISTRY; default 5000)')
+    .showHelpAfterError('(see `sampan --help`)')
+    .exitOverride();
+  const flags = (): GlobalOptions => program.opts<GlobalOptions>();
+
+  program
+    .command('up')
+    .description('start the platform, and return when it is ready')
+    .option('--foreground', 'stay, and stop the platform when interrupted')
+    .action(async (options: { foreground?: boolean }) => (await import('./commands/up.ts')).up(flags(), options));
+  program
+    .command('down')
+    .description('stop the platform and every app; what they keep stays')
+    .option('--purge', 'remove everything of this instance from the machine')
+    .action(async (options: { purge?: boolean }) => (await import('./commands/down.ts')).down(flags(), options));
+  program
+    .command('status')
+    .description('show what runs and where it answers')
+    .option('--json', 'machine-readable')
+    .action(async (options: { json?: boolean }) => (await import('./commands/status.ts')).status(flags(), options));
+  program
+    .command('doctor')
+    .description('check what this machine needs, and say how to mend it')
+    .option('--fix', 'install what is missing')
+    .option('--json', 'machine-readable')
+    .action(async (options: { fix?: boolean; json?: boolean }) =>
+      (await import('./commands/doctor.ts')).doctor(flags(), options),
+    );
+  program
+    .command('quickstart')
+    .description('install, start, push an example and show it')
+    .action(async () => (await import('./commands/quickstart.ts')).quickstart(flags()));
+  program
+    .command('kubeconfig')
+    .description('print a kubeconfig for this instance (administrator)')
+    .action(async () => (await import('./commands/kubeconfig.ts')).kubeconfig(flags()));
+  program
+    .command('test')
+    .description('run every test of the project')
+    .allowUnknownOption()
+    .argument('[words...]')
+    .action(async (rest: string[]) => (await import('./commands/test.ts')).test(rest));
+  program
+    .command('check')
+    .description('run the checks of the project: types, lint, format, layers, dead code')
+    .action(async () => (await import('./commands/test.ts')).check());
+  program
+    .command('bench')
+    .description('measure beside real peers')
+    .argument('[names...]')
+    .action(async (names: string[]) => (await import('./commands/test.ts')).bench(names));
+  program
+    .command('version')
+    .description('print the version')
+    .option('--json', 'machine-readable')
+    .action(async (options: { json?: boolean }) => (await import('./commands/version.ts')).version(options));
+
+  const { addAppCommands } = await import('#cli/program.ts');
+  const { localTarget } = await import('./local-target.ts');
+  addAppCommands(program, { target: () => localTarget(flags()) });
+  return parseReady(program, words);
+}
+
+/** commander reads `process.argv`; the words are given so that tests need not change it. */
+function parseReady(program: Command, words: string[]): Command {
+  const parse = program.parseAsync.bind(program);
+  program.parseAsync = () => parse(words, { from: 'user' });
+  return program;
+}

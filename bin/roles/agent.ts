@@ -1,0 +1,67 @@
+/** The node: engine, registry, Docker API and the node agent. */
+import { networkInterfaces } from 'node:os';
+import { join } from 'node:path';
+import { createClient } from '#cluster/client/create.ts';
+import { httpsTransport } from '#cluster/client/https.ts';
+import { startAgent } from '#cluster/node/start.ts';
+import { startDockerApi } from '#engine/docker-api/server.ts';
+import { openEngine } from '#engine/open.ts';
+import { startRegistry } from '#engine/registry/server.ts';
+import { readCa, readPair } from '../certificates.ts';
+import { engineOptions } from '../engine-options.ts';
+import { registryRights } from '../registry-rights.ts';
+import { version } from '../version.ts';
+import type { RoleContext, RunningRole } from './run.ts';
+import { waitForRole } from './wait-for-role.ts';
+
+export async function startAgentRole({ instance, signal, log }: RoleContext): Promise<RunningRole> {
+  const ca = readCa(instance);
+  const engine = await openEngine({ ...engineOptions(instance), log });
+  const [registry, docker] = await Promise.all([
+    startRegistry({
+      content: engine.content,
+      listen: { host: '0.0.0.0', port: instance.ports.registry },
+      tls: tlsOf(readPair(instance, 'registry')),
+      authorize: registryRights(instance),
+    }),
+    startDockerApi({ engine, socketPath: join(instance.runDirectory, 'docker.sock'), version }),
+    waitForRole(instance, 'server', signal),
+  ]);
+  const pair = readPair(instance, 'agent');
+  const client = createClient(
+    httpsTransport({
+      url: `https://127.0.0.1:${instance.ports.kubernetes}`,
+      ca,
+      certificate: pair.certificate,
+      key: pair.key,
+    }),
+  );
+  const agent = await startAgent({
+    nodeName: instance.nodeName,
+    client,
+    engine,
+    address: hostAddress(),
+    port: instance.ports.agent,
+    tls: { ...pair, clientCa: ca },
+    dataDirectory: join(instance.dataDirectory, 'node'),
+    log,
+  });
+  await agent.ready;
+  return {
+    async close() {
+      await agent.close();
+      await Promise.all([registry.close(), docker.close()]);
+      await engine.close();
+    },
+  };
+}
+
+function tlsOf(pair: { certificate: string; key: string }): { cert: string; key: string } {
+  return { cert: pair.certificate, key: pair.key };
+}
+
+/** The first address that is not the loopback's; the loopback's on a machine that has no other. */
+function hostAddress(): string {
+  const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+  return addresses.find((address) => address.family === 'IPv4' && !address.internal)?.address ?? '127.0.0.1';
+}

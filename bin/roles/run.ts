@@ -1,0 +1,63 @@
+/** Runs one of the three processes of an instance until it is told to end. */
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { HostError } from '../host-error.ts';
+import { type Instance, readInstance } from '../instance.ts';
+import { type Role, readyFile, roles } from '../supervise.ts';
+
+/** What a role gives back: how to end it. */
+export interface RunningRole {
+  close(): Promise<void>;
+}
+
+export interface RoleContext {
+  instance: Instance;
+  signal: AbortSignal;
+  log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
+}
+
+export async function runRole(words: string[]): Promise<void> {
+  const role = words[0] as Role;
+  const data = words[words.indexOf('--data') + 1];
+  if (!roles.includes(role) || !data)
+    throw new HostError(
+      'invalid-flag',
+      'A role is run as `role server|agent|platform --data DIRECTORY`.',
+      'Use `sampan up`.',
+    );
+  const instance = readInstance({ data });
+  if (!instance) throw new HostError('no-instance', `There is no instance in ${data}.`, 'Start it with `sampan up`.');
+  mkdirSync(instance.runDirectory, { recursive: true, mode: 0o711 });
+  writeFileSync(join(instance.runDirectory, 'instance.json'), `${JSON.stringify(instance, null, 2)}\n`);
+  const ready = readyFile(instance, role);
+  rmSync(ready, { force: true });
+
+  const stop = new AbortController();
+  const log: RoleContext['log'] = (level, message, fields) =>
+    void process.stderr.write(
+      `${JSON.stringify({ time: new Date().toISOString(), level, role, message, ...fields })}\n`,
+    );
+  process.on('uncaughtException', (error) => {
+    log('error', 'the process ends: an error was not handled', { error: error.stack ?? String(error) });
+    process.exit(1);
+  });
+
+  const context: RoleContext = { instance, signal: stop.signal, log };
+  const running = await start(role, context);
+  writeFileSync(ready, `${process.pid}\n`);
+  log('info', 'ready', { milliseconds: Math.round(performance.now()) });
+
+  await new Promise<void>((done) => {
+    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => done());
+  });
+  rmSync(ready, { force: true });
+  stop.abort(new Error('the process was asked to end'));
+  await running.close();
+  process.exit(0);
+}
+
+async function start(role: Role, context: RoleContext): Promise<RunningRole> {
+  if (role === 'server') return (await import('./server.ts')).startServer(context);
+  if (role === 'agent') return (await import('./agent.ts')).startAgentRole(context);
+  return (await import('./platform.ts')).startPlatform(context);
+}

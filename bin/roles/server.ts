@@ -1,0 +1,40 @@
+/** The cluster's server: the store, the Kubernetes API, the controllers and the scheduler. */
+import { join } from 'node:path';
+import { startApiServer } from '#cluster/apiserver/server.ts';
+import { createClient } from '#cluster/client/create.ts';
+import { allControllers } from '#cluster/controllers/all.ts';
+import { startControllers } from '#cluster/controllers/run.ts';
+import { startScheduler } from '#cluster/scheduler/start.ts';
+import { openSqliteStore } from '#cluster/store/sqlite/open.ts';
+import { readCa, readPair } from '../certificates.ts';
+import type { RoleContext, RunningRole } from './run.ts';
+
+export async function startServer({ instance, signal, log }: RoleContext): Promise<RunningRole> {
+  const store = await openSqliteStore({ path: join(instance.dataDirectory, 'cluster', 'store.db'), log });
+  const ca = readCa(instance);
+  const api = await startApiServer({
+    store,
+    host: '0.0.0.0',
+    port: instance.ports.kubernetes,
+    tls: { ...readPair(instance, 'kubernetes'), clientCa: ca },
+    agentClient: { ...readPair(instance, 'apiserver-client'), ca },
+    serviceCidr: instance.network.serviceCidr,
+    log,
+  });
+  const clientOf = (name: string) => createClient(api.transport({ name, groups: ['system:masters'] }));
+  const controllers = await startControllers(allControllers(), {
+    client: clientOf('system:kube-controller-manager'),
+    signal,
+    log,
+    now: Date.now,
+  });
+  const scheduler = await startScheduler({ client: clientOf('system:kube-scheduler'), signal, log });
+  return {
+    async close() {
+      await scheduler.close();
+      await controllers.close();
+      await api.close();
+      await store.close();
+    },
+  };
+}

@@ -1,0 +1,41 @@
+/** Generated secrets of an instance: `<data>/secrets.json`, and the administrator's password in `<data>/admin-password`; both 0600. */
+import { randomBytes } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Instance } from './instance.ts';
+
+export interface Secrets {
+  /** Passwords of the registry's own accounts: the platform may write, the node may read. */
+  registry: { platform: string; node: string };
+}
+
+export function ensureSecrets(instance: Instance): Secrets {
+  adminPassword(instance);
+  return JSON.parse(
+    once(
+      join(instance.dataDirectory, 'secrets.json'),
+      () => `${JSON.stringify({ registry: { platform: secret(), node: secret() } })}\n`,
+    ),
+  ) as Secrets;
+}
+
+export function adminPasswordFile(instance: Instance): string {
+  return join(instance.dataDirectory, 'admin-password');
+}
+
+export function adminPassword(instance: Instance): string {
+  return once(adminPasswordFile(instance), () => `${secret()}\n`).trim();
+}
+
+function once(path: string, make: () => string): string {
+  try {
+    writeFileSync(path, make(), { flag: 'wx', mode: 0o600, flush: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
+  return readFileSync(path, 'utf8');
+}
+
+function secret(): string {
+  return randomBytes(24).toString('base64url');
+}

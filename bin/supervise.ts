@@ -1,0 +1,286 @@
+/**
+ * Keeps the three processes of an instance running: by systemd units where systemd is PID 1, else by a keeper, a shell
+ * loop in a session of its own. Either restarts what ends, at once the first time and more slowly when it keeps ending.
+ *
+ * Whatever a role starts outside itself (HAProxy, conmon) is left alone when the role ends: units say
+ * `KillMode=process`, and the keeper signals one process id only.
+ */
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync, closeSync, watch } from 'node:fs';
+import { basename, join } from 'node:path';
+import { HostError } from './host-error.ts';
+import type { Instance } from './instance.ts';
+
+export type Role = 'server' | 'agent' | 'platform';
+export const roles: Role[] = ['server', 'agent', 'platform'];
+
+const entry = new URL('./sampan.ts', import.meta.url).pathname;
+const nodeFlags = ['--experimental-ffi', '--disable-warning=ExperimentalWarning'];
+
+export function systemdIsInit(): boolean {
+  return existsSync('/run/systemd/system');
+}
+
+function command(instance: Instance, role: Role): string[] {
+  return [process.execPath, ...nodeFlags, entry, 'role', role, '--data', instance.dataDirectory];
+}
+
+const unitName = (instance: Instance, role: Role): string => `sampan-${instance.name}-${role}.service`;
+const keeperPid = (instance: Instance, role: Role): string => join(instance.runDirectory, `${role}.keeper`);
+const rolePid = (instance: Instance, role: Role): string => join(instance.runDirectory, `${role}.pid`);
+export const readyFile = (instance: Instance, role: Role): string => join(instance.runDirectory, `${role}.ready`);
+export const logFile = (instance: Instance, role: Role): string => join(instance.dataDirectory, 'log', `${role}.log`);
+
+/** Starts what does not run. What runs already is left as it is. */
+export function startRoles(instance: Instance): void {
+  mkdirSync(instance.runDirectory, { recursive: true, mode: 0o711 });
+  mkdirSync(join(instance.dataDirectory, 'log'), { recursive: true, mode: 0o700 });
+  if (systemdIsInit()) startUnits(instance);
+  else for (const role of roles) startKeeper(instance, role);
+}
+
+function startUnits(instance: Instance): void {
+  let changed = false;
+  for (const role of roles) {
+    const path = join('/etc/systemd/system', unitName(instance, role));
+    const text = unitText(instance, role);
+    if (existsSync(path) && readFileSync(path, 'utf8') === text) continue;
+    writeFileSync(path, text);
+    changed = true;
+  }
+  if (changed) execFileSync('systemctl', ['daemon-reload']);
+  execFileSync('systemctl', ['enable', '--quiet', '--now', ...roles.map((role) => unitName(instance, role))], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+}
+
+/** Exported for its golden file. */
+export function unitText(instance: Instance, role: Role): string {
+  return `[Unit]
+Description=Sampan ${role} (instance ${instance.name})
+After=network-online.target
+Wants=network-online.target
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart=${command(instance, role).map(quoteUnit).join(' ')}
+Restart=always
+RestartSec=200ms
+KillMode=process
+Delegate=yes
+TasksMax=infinity
+LimitNOFILE=infinity
+OOMScoreAdjust=-500
+${role === 'agent' ? 'OOMPolicy=continue\n' : ''}
+[Install]
+WantedBy=multi-user.target
+`;
+}
+
+function quoteUnit(word: string): string {
+  return `"${word.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('%', '%%').replaceAll('$', '$$$$')}"`;
+}
+
+// The keeper: $1 is the role's pid file, $2 its log, the rest the command. A role that lasted 10 s is restarted at once.
+const keeperScript = `
+pidfile=$1 log=$2; shift 2
+wait=0.1
+trap 'stop=1; kill "$child" 2>/dev/null' TERM INT
+while [ -z "$stop" ]; do
+  if [ "$(stat -c %s "$log" 2>/dev/null || echo 0)" -gt 10485760 ]; then mv -f "$log" "$log.1"; fi
+  begun=$(cut -d . -f 1 /proc/uptime)
+  "$@" </dev/null >>"$log" 2>&1 &
+  child=$!
+  echo $child >"$pidfile"
+  wait $child
+  [ -z "$stop" ] || { wait $child; break; }
+  now=$(cut -d . -f 1 /proc/uptime)
+  if [ $((now - begun)) -ge 10 ]; then wait=0.1; fi
+  sleep $wait
+  case $wait in 0.1) wait=0.5 ;; 0.5) wait=2 ;; *) wait=5 ;; esac
+done
+rm -f "$pidfile"
+`;
+
+function startKeeper(instance: Instance, role: Role): void {
+  const keeper = readPid(keeperPid(instance, role));
+  if (keeper && isKeeper(keeper, instance, role)) return;
+  // Its keeper is gone: a role that still runs would be kept by nobody, so it is started anew under a new keeper.
+  const orphan = readPid(rolePid(instance, role));
+  if (orphan && isRole(orphan, instance, role)) killAndWait(orphan);
+  rmSync(readyFile(instance, role), { force: true });
+  const log = openSync(logFile(instance, role), 'a', 0o600);
+  const child = spawn(
+    '/bin/sh',
+    [
+      '-c',
+      keeperScript,
+      `sampan-keeper-${instance.name}-${role}`,
+      rolePid(instance, role),
+      logFile(instance, role),
+      ...command(instance, role),
+    ],
+    { detached: true, stdio: ['ignore', log, log], cwd: '/', env: cleanEnvironment() },
+  );
+  closeSync(log);
+  if (!child.pid)
+    throw new HostError(
+      'io',
+      `Cannot start the keeper of ${role}.`,
+      'Look at the number of processes and the free memory.',
+    );
+  writeFileSync(keeperPid(instance, role), `${child.pid}\n`);
+  child.unref();
+}
+
+function cleanEnvironment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !name.startsWith('SAMPAN_') || name === 'SAMPAN_DEBUG'),
+  );
+}
+
+/** Ends the roles, the last started first; apps and HAProxy go on. Resolves when their processes are gone. */
+export async function stopRoles(instance: Instance, which: Role[] = roles): Promise<void> {
+  const order = [...which].reverse();
+  if (systemdIsInit()) {
+    const units = order
+      .map((role) => unitName(instance, role))
+      .filter((unit) => existsSync(join('/etc/systemd/system', unit)));
+    if (units.length > 0) execFileSync('systemctl', ['disable', '--quiet', '--now', ...units], { stdio: 'ignore' });
+    for (const unit of units) rmSync(join('/etc/systemd/system', unit), { force: true });
+    if (units.length > 0) execFileSync('systemctl', ['daemon-reload']);
+    for (const role of order) rmSync(readyFile(instance, role), { force: true });
+    return;
+  }
+  for (const role of order) {
+    const keeper = readPid(keeperPid(instance, role));
+    const child = readPid(rolePid(instance, role));
+    if (keeper && isKeeper(keeper, instance, role)) await endProcess(keeper, 15_000);
+    if (child && isRole(child, instance, role)) await endProcess(child, 10_000);
+    for (const path of [keeperPid(instance, role), rolePid(instance, role), readyFile(instance, role)])
+      rmSync(path, { force: true });
+  }
+}
+
+/** Process ids of the roles that run. */
+export function runningRoles(instance: Instance): { role: Role; pid: number }[] {
+  return roles.flatMap((role) => {
+    const pid = systemdIsInit() ? unitPid(instance, role) : readPid(rolePid(instance, role));
+    return pid && isRole(pid, instance, role) ? [{ role, pid }] : [];
+  });
+}
+
+function unitPid(instance: Instance, role: Role): number | undefined {
+  const out = execFileSync('systemctl', ['show', '--property=MainPID', '--value', unitName(instance, role)], {
+    encoding: 'utf8',
+  });
+  return Number(out) || undefined;
+}
+
+/** Resolves when each role wrote its ready file; rejects with its last log lines when it takes too long. */
+export async function waitReady(
+  instance: Instance,
+  options: { milliseconds: number; signal?: AbortSignal },
+): Promise<void> {
+  const missing = (): Role[] => roles.filter((role) => !isReady(instance, role));
+  if (missing().length === 0) return;
+  await new Promise<void>((done, fail) => {
+    const finish = (error?: Error): void => {
+      watcher.close();
+      clearTimeout(timer);
+      options.signal?.removeEventListener('abort', aborted);
+      if (error) fail(error);
+      else done();
+    };
+    const aborted = (): void => finish(options.signal?.reason as Error);
+    const watcher = watch(instance.runDirectory, () => {
+      if (missing().length === 0) finish();
+    });
+    const timer = setTimeout(() => {
+      const late = missing();
+      finish(
+        new HostError(
+          'not-ready',
+          `The platform did not become ready in ${options.milliseconds / 1000} s: ${late.join(', ')} did not report. The last lines of ${late[0]}:\n${tailOf(instance, late[0] ?? 'server')}`,
+          systemdIsInit()
+            ? `Read \`journalctl -u ${unitName(instance, late[0] ?? 'server')}\`.`
+            : `Read ${logFile(instance, late[0] ?? 'server')}.`,
+        ),
+      );
+    }, options.milliseconds);
+    options.signal?.addEventListener('abort', aborted);
+    if (missing().length === 0) finish();
+  });
+}
+
+/** A role is ready when the process that said so still runs. */
+export function isReady(instance: Instance, role: Role): boolean {
+  const pid = readPid(readyFile(instance, role));
+  return pid !== undefined && isRole(pid, instance, role);
+}
+
+function tailOf(instance: Instance, role: Role): string {
+  try {
+    return readFileSync(logFile(instance, role), 'utf8').split('\n').slice(-12).join('\n');
+  } catch {
+    return '(no log)';
+  }
+}
+
+function readPid(path: string): number | undefined {
+  try {
+    return Number(readFileSync(path, 'utf8')) || undefined;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function words(pid: number): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  } catch {
+    return []; // it ended
+  }
+}
+
+function isKeeper(pid: number, instance: Instance, role: Role): boolean {
+  return words(pid).includes(`sampan-keeper-${instance.name}-${role}`);
+}
+
+function isRole(pid: number, instance: Instance, role: Role): boolean {
+  const line = words(pid);
+  const at = line.indexOf('role');
+  return (
+    at > 0 &&
+    basename(line[at - 1] ?? '') === 'sampan.ts' &&
+    line[at + 1] === role &&
+    line.includes(instance.dataDirectory)
+  );
+}
+
+function killAndWait(pid: number): void {
+  process.kill(pid, 'SIGKILL');
+  while (existsSync(`/proc/${pid}/exe`)) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+}
+
+async function endProcess(pid: number, milliseconds: number): Promise<void> {
+  try {
+    process.kill(pid, 'SIGTERM');
+    const until = Date.now() + milliseconds;
+    while (isAlive(pid)) {
+      if (Date.now() > until) process.kill(pid, 'SIGKILL');
+      await new Promise((done) => setTimeout(done, 20));
+    }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * What the API machinery knows about a kind: data and pure functions, one file for each kind, no I/O.
+ *
+ * A kind is added by writing its file and naming it in `builtin.ts`; a CustomResourceDefinition becomes the same
+ * structure at run time (`custom.ts`), so the server has one mechanism for both.
+ */
+import type { FieldError } from './field-error.ts';
+import type { ObjectMeta } from './types/meta.ts';
+
+/** Any API object, as parsed from JSON. */
+export interface ApiObject {
+  apiVersion?: string;
+  kind?: string;
+  metadata: ObjectMeta;
+  [field: string]: unknown;
+}
+
+/** An object as the server returns it: these fields are always there. */
+export type Stored<T extends { metadata: ObjectMeta }> = T & {
+  metadata: ObjectMeta & { name: string; uid: string; resourceVersion: string; creationTimestamp: string };
+};
+
+/** Enough to address a kind over HTTP: `/api/v1/…` for the core group (empty), `/apis/<group>/<version>/…` for others. */
+export interface ResourceRef {
+  group: string;
+  version: string;
+  /** Plural, lower case: `pods`. */
+  resource: string;
+  kind: string;
+  namespaced: boolean;
+}
+
+/** A resource ref that remembers the type of its objects. */
+export interface TypedResource<T extends { metadata: ObjectMeta }> extends ResourceRef {
+  /** Never there at run time. */
+  readonly objectType?: T;
+}
+
+export interface PrinterColumn {
+  name: string;
+  type: 'string' | 'integer' | 'number' | 'boolean' | 'date';
+  format?: string;
+  description: string;
+  /** 0 is shown always, greater ones with `-o wide`. */
+  priority: number;
+  value: (object: ApiObject, now: number) => string | number | boolean | null;
+}
+
+export interface KindDefinition extends ResourceRef {
+  listKind: string;
+  singular: string;
+  shortNames: string[];
+  categories: string[];
+  /** Name of its schema in `schema/*.json`; custom kinds bring their own. */
+  schemaName?: string;
+  schema?: Record<string, unknown>;
+  /** `status`: a write to the main resource ignores changes of `.status`, a write to `/status` changes only that. */
+  subresources: { status: boolean; scale?: ScalePaths };
+  columns: PrinterColumn[];
+  /** Paths that a field selector may name besides `metadata.name` and `metadata.namespace`, e.g. `spec.nodeName`. */
+  selectableFields: Record<string, (object: ApiObject) => string>;
+  /** Names are `dns-label` (63), `dns-subdomain` (253), or what a path segment allows. */
+  nameRule: 'dns-label' | 'dns-subdomain' | 'path-segment';
+  /** Does `metadata.generation` count changes of everything outside metadata and status? */
+  generation: boolean;
+  /** Fills defaults in place: on create, on update, and on read of older objects. */
+  defaults?: (object: ApiObject) => void;
+  /** On create, before validation: clears what a client may not set. */
+  prepareForCreate?: (object: ApiObject) => void;
+  prepareForUpdate?: (object: ApiObject, old: ApiObject) => void;
+  validate?: (object: ApiObject) => FieldError[];
+  validateUpdate?: (object: ApiObject, old: ApiObject) => FieldError[];
+  /** Default when a delete names no grace period (seconds). A kind without one is removed at once. */
+  gracePeriod?: (object: ApiObject) => number;
+}
+
+export interface ScalePaths {
+  specReplicas: string;
+  statusReplicas: string;
+  /** Gives the selector in its string form. */
+  selector: (object: ApiObject) => string;
+}

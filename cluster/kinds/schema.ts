@@ -1,0 +1,90 @@
+/**
+ * The field schemas of the built-in kinds (`schema/*.json`), and what is common to them and to the structural schemas of
+ * CustomResourceDefinitions. Loaded on first use, a few milliseconds.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import type { KindDefinition } from './kind.ts';
+
+export interface Schema {
+  $ref?: string;
+  type?: string;
+  format?: string;
+  description?: string;
+  properties?: Record<string, Schema>;
+  additionalProperties?: Schema | boolean;
+  items?: Schema;
+  required?: string[];
+  default?: unknown;
+  enum?: unknown[];
+  nullable?: boolean;
+  minimum?: number;
+  maximum?: number;
+  exclusiveMinimum?: boolean;
+  exclusiveMaximum?: boolean;
+  multipleOf?: number;
+  minLength?: number;
+  maxLength?: number;
+  pattern?: string;
+  minItems?: number;
+  maxItems?: number;
+  uniqueItems?: boolean;
+  minProperties?: number;
+  maxProperties?: number;
+  allOf?: Schema[];
+  anyOf?: Schema[];
+  oneOf?: Schema[];
+  not?: Schema;
+  'x-kubernetes-preserve-unknown-fields'?: boolean;
+  'x-kubernetes-embedded-resource'?: boolean;
+  'x-kubernetes-int-or-string'?: boolean;
+  'x-kubernetes-list-type'?: 'atomic' | 'set' | 'map';
+  'x-kubernetes-list-map-keys'?: string[];
+  'x-kubernetes-map-type'?: 'atomic' | 'granular';
+  'x-kubernetes-patch-strategy'?: string;
+  'x-kubernetes-patch-merge-key'?: string;
+  'x-kubernetes-group-version-kind'?: { group: string; version: string; kind: string }[];
+}
+
+const REF = '#/definitions/';
+export const QUANTITY = 'io.k8s.apimachinery.pkg.api.resource.Quantity';
+export const INT_OR_STRING = 'io.k8s.apimachinery.pkg.util.intstr.IntOrString';
+export const OBJECT_META = 'io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta';
+
+let loaded: Record<string, Schema> | undefined;
+
+/** Every definition by its name. Nobody changes them. */
+export function definitions(): Record<string, Schema> {
+  if (loaded === undefined) {
+    const directory = new URL('./schema/', import.meta.url);
+    loaded = {};
+    for (const file of readdirSync(directory)) {
+      if (file.endsWith('.json')) Object.assign(loaded, JSON.parse(readFileSync(new URL(file, directory), 'utf8')));
+    }
+  }
+  return loaded;
+}
+
+/** The schema itself, where it only names another. */
+export function resolveSchema(schema: Schema): Schema {
+  if (schema.$ref === undefined) return schema;
+  return definitions()[refName(schema) ?? ''] ?? {};
+}
+
+export function refName(schema: Schema): string | undefined {
+  return schema.$ref?.startsWith(REF) ? schema.$ref.slice(REF.length) : undefined;
+}
+
+/** Of a kind's objects; undefined for a custom kind that brings none. */
+export function schemaOf(kind: KindDefinition): Schema | undefined {
+  if (kind.schema !== undefined) return kind.schema as Schema;
+  return kind.schemaName === undefined ? undefined : definitions()[kind.schemaName];
+}
+
+/** Of a field, by the object's schema; undefined where nothing is known about it. */
+export function fieldSchema(schema: Schema | undefined, field: string): Schema | undefined {
+  if (schema === undefined) return undefined;
+  const own = schema.properties;
+  const found = own !== undefined && Object.hasOwn(own, field) ? own[field] : undefined;
+  if (found !== undefined) return resolveSchema(found);
+  return typeof schema.additionalProperties === 'object' ? resolveSchema(schema.additionalProperties) : undefined;
+}

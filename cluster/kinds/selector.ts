@@ -1,0 +1,158 @@
+/** Label and field selectors in their string form, and label selectors as objects (Kubernetes "Labels and Selectors"). */
+import { labelValueProblem, qualifiedNameProblem } from './names.ts';
+import type { LabelSelector } from './types/meta.ts';
+
+export interface Requirement {
+  key: string;
+  operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist' | 'GreaterThan' | 'LessThan';
+  values: string[];
+}
+
+export class SelectorError extends Error {
+  readonly code = 'selector-invalid';
+  constructor(message: string) {
+    super(message);
+    this.name = 'SelectorError';
+  }
+}
+
+/** `a=b,c!=d,e in (f,g),h notin (i),j,!k,l>1`; empty text selects all. Throws `SelectorError`. */
+export function parseLabelSelector(text: string): Requirement[] {
+  const requirements: Requirement[] = [];
+  for (const part of splitOutsideParentheses(text)) {
+    if (part === '') {
+      if (text.trim() === '') continue;
+      throw new SelectorError(`unable to parse requirement: found ',', expected: identifier in "${text}"`);
+    }
+    requirements.push(checked(parsePart(part)));
+  }
+  return requirements;
+}
+
+function splitOutsideParentheses(text: string): string[] {
+  const parts: string[] = [];
+  let depth = 0;
+  let start = 0;
+  for (let at = 0; at < text.length; at++) {
+    if (text[at] === '(') depth++;
+    else if (text[at] === ')') depth--;
+    else if (text[at] === ',' && depth === 0) {
+      parts.push(text.slice(start, at).trim());
+      start = at + 1;
+    }
+  }
+  parts.push(text.slice(start).trim());
+  return parts;
+}
+
+function parsePart(part: string): Requirement {
+  const set = /^(\S+)\s+(in|notin)\s*\(([^()]*)\)$/.exec(part);
+  if (set !== null) {
+    const values = (set[3] ?? '').split(',').map((value) => value.trim());
+    return { key: set[1] ?? '', operator: set[2] === 'in' ? 'In' : 'NotIn', values };
+  }
+  const compare = /^([^\s=!<>]+)\s*(==|=|!=|>|<)\s*([^\s=!<>]*)$/.exec(part);
+  if (compare !== null) {
+    const operators = { '=': 'In', '==': 'In', '!=': 'NotIn', '>': 'GreaterThan', '<': 'LessThan' } as const;
+    return {
+      key: compare[1] ?? '',
+      operator: operators[compare[2] as keyof typeof operators],
+      values: [compare[3] ?? ''],
+    };
+  }
+  if (part.startsWith('!')) return { key: part.slice(1).trim(), operator: 'DoesNotExist', values: [] };
+  return { key: part, operator: 'Exists', values: [] };
+}
+
+function checked(requirement: Requirement): Requirement {
+  const { key, operator, values } = requirement;
+  const problem = qualifiedNameProblem(key);
+  if (problem !== undefined) throw new SelectorError(`unable to parse requirement: key: Invalid value: "${key}": ${problem}`);
+  if (operator === 'GreaterThan' || operator === 'LessThan') {
+    if (!/^-?\d+$/.test(values[0] ?? ''))
+      throw new SelectorError(`unable to parse requirement: values[0][${key}]: Invalid value: "${values[0]}": for 'Gt', 'Lt' operators, the value must be an integer`);
+    return requirement;
+  }
+  for (const value of values) {
+    const wrong = labelValueProblem(value);
+    if (wrong !== undefined)
+      throw new SelectorError(`unable to parse requirement: values[0][${key}]: Invalid value: "${value}": ${wrong}`);
+  }
+  return requirement;
+}
+
+export function matchesLabels(requirements: Requirement[], labels: Record<string, string> | undefined): boolean {
+  return requirements.every((requirement) => matchesRequirement(requirement, labels));
+}
+
+function matchesRequirement({ key, operator, values }: Requirement, labels: Record<string, string> | undefined): boolean {
+  const value = labels !== undefined && Object.hasOwn(labels, key) ? labels[key] : undefined;
+  switch (operator) {
+    case 'In':
+      return value !== undefined && values.includes(value);
+    case 'NotIn':
+      return value === undefined || !values.includes(value);
+    case 'Exists':
+      return value !== undefined;
+    case 'DoesNotExist':
+      return value === undefined;
+    case 'GreaterThan':
+      return value !== undefined && /^-?\d+$/.test(value) && Number(value) > Number(values[0]);
+    case 'LessThan':
+      return value !== undefined && /^-?\d+$/.test(value) && Number(value) < Number(values[0]);
+  }
+}
+
+/** An object form's requirements. An empty selector selects all; an absent one nothing (the caller's to know). */
+export function labelSelectorRequirements(selector: LabelSelector): Requirement[] {
+  const requirements: Requirement[] = [];
+  for (const [key, value] of Object.entries(selector.matchLabels ?? {}))
+    requirements.push({ key, operator: 'In', values: [value] });
+  for (const expression of selector.matchExpressions ?? [])
+    requirements.push({
+      key: expression.key,
+      operator: expression.operator as Requirement['operator'],
+      values: expression.values ?? [],
+    });
+  return requirements;
+}
+
+export function matchesLabelSelector(selector: LabelSelector, labels: Record<string, string> | undefined): boolean {
+  return matchesLabels(labelSelectorRequirements(selector), labels);
+}
+
+/** The string form, keys in order, as `kubectl get -o wide` shows it. */
+export function formatLabelSelector(selector: LabelSelector | undefined): string {
+  if (selector === undefined) return '<none>';
+  const parts = labelSelectorRequirements(selector)
+    .sort((a, b) => (a.key < b.key ? -1 : 1))
+    .map(({ key, operator, values }) => {
+      if (operator === 'Exists') return key;
+      if (operator === 'DoesNotExist') return `!${key}`;
+      if (operator === 'In' && values.length === 1) return `${key}=${values[0]}`;
+      return `${key} ${operator === 'In' ? 'in' : 'notin'} (${[...values].sort().join(',')})`;
+    });
+  return parts.length === 0 ? '<none>' : parts.join(',');
+}
+
+export interface FieldRequirement {
+  path: string;
+  equals: boolean;
+  value: string;
+}
+
+/** `metadata.name=x,status.phase!=Running`. A comma, equals sign or backslash in a value is escaped by a backslash. */
+export function parseFieldSelector(text: string): FieldRequirement[] {
+  if (text === '') return [];
+  return text.split(/(?<!\\),/).flatMap((part) => {
+    if (part === '') return [];
+    const match = /^([^=!]+?)(!=|==|=)(.*)$/s.exec(part);
+    if (match === null) throw new SelectorError(`invalid selector: '${text}'; can't understand '${part}'`);
+    const value = (match[3] ?? '').replace(/\\([\\,=])/g, '$1');
+    return [{ path: (match[1] ?? '').trim(), equals: match[2] !== '!=', value }];
+  });
+}
+
+export function matchesFields(requirements: FieldRequirement[], fields: Record<string, string>): boolean {
+  return requirements.every(({ path, equals, value }) => ((fields[path] ?? '') === value) === equals);
+}

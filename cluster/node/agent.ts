@@ -1,0 +1,53 @@
+/**
+ * The node agent's contract: makes the containers of the pods that are bound to its node, and says how they are.
+ *
+ * It speaks to the API server only over the network, with its own certificate and a node's rights, and to containers
+ * only through `engine/engine.ts`. The pods it sees are the truth it works towards; the engine's sandboxes and
+ * containers, found by their labels, are what is there: after a restart it adopts them and restarts nothing.
+ *
+ * Labels on every sandbox and container (the same that other tools know):
+ *   io.kubernetes.pod.name, io.kubernetes.pod.namespace, io.kubernetes.pod.uid, io.kubernetes.container.name,
+ *   node.sampan.dev/restart-count, node.sampan.dev/spec-hash
+ *
+ * Annotations on a pod that it obeys:
+ *   node.sampan.dev/egress: internet       builds: no way to this host, other pods or services
+ *   node.sampan.dev/pids: "512"            process limit for each container
+ *   node.sampan.dev/backoff: cloudfoundry  restarts three times at once, then after 30 s doubling to 16 min
+ *   node.sampan.dev/host-ca: "true"        mounts the host's CA bundle read-only at /etc/ssl/certs/ca-certificates.crt
+ * Disk: `resources.limits["ephemeral-storage"]` is the size of the writable layer; 1Gi where absent.
+ *
+ * Its HTTPS endpoint is the kubelet's, for the API server alone (client certificate of the instance's CA, common name
+ * `system:apiserver`):
+ *   GET  /healthz
+ *   GET  /containerLogs/{namespace}/{pod}/{container}?follow&previous&tailLines&sinceTime&sinceSeconds&limitBytes&timestamps&stream
+ *   GET  /exec/{namespace}/{pod}/{container}?command=…&input=1&output=1&error=1&tty=1    WebSocket upgrade,
+ *        v5.channel.k8s.io or v4.channel.k8s.io
+ *   GET  /attach/…                                                                       the same without a command
+ *   GET  /stats/summary                                                                  the kubelet's Summary API
+ */
+import type { Engine } from '#engine/engine.ts';
+import type { Client } from '../client/client.ts';
+
+export interface AgentOptions {
+  nodeName: string;
+  client: Client;
+  engine: Engine;
+  /** Of this host, where the API server reaches the endpoint. */
+  address: string;
+  /** 0 picks a free one; it is published in the node's `status.daemonEndpoints.kubeletEndpoint`. */
+  port: number;
+  tls: { certificate: string; key: string; clientCa: string };
+  dataDirectory: string;
+  /** Lease renewal, milliseconds; default 10,000 (a node is gone after 40,000). */
+  leaseInterval?: number;
+  /** Grace for `terminationGracePeriodSeconds` absent: 30 s. */
+  log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
+}
+
+export interface Agent {
+  readonly port: number;
+  /** Resolves when the node is registered and Ready. */
+  readonly ready: Promise<void>;
+  /** Stops the agent; pods go on. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,138 @@
+/** From a container of a pod's spec to what the engine makes. */
+import type { ContainerSpec, Image, Limits, Mount, SandboxSpec } from '#engine/engine.ts';
+import type { Container, Pod } from '../kinds/types/core.ts';
+import type { PodPlace } from './downward.ts';
+import { environmentOf, expand } from './environment.ts';
+import {
+  containerNameLabel,
+  crashesLabel,
+  egressAnnotation,
+  graceLabel,
+  hostCaAnnotation,
+  nodeLabel,
+  pidsAnnotation,
+  podNameLabel,
+  podNamespaceLabel,
+  podUidLabel,
+  restartCountLabel,
+  specHashLabel,
+} from './labels.ts';
+import { bytesOf, milliOf } from './quantity.ts';
+import { specHash } from './records.ts';
+import type { References } from './references.ts';
+import { groupsOf, type NodePolicy, userOf } from './security.ts';
+import { defaultDiskBytes, mountsOf, type VolumeFile } from './volumes.ts';
+
+export const hostCaBundle = '/etc/ssl/certs/ca-certificates.crt';
+
+export interface ContainerSpecInput {
+  pod: Pod;
+  container: Container;
+  image: Image;
+  sandbox: string;
+  attempt: number;
+  crashes: number;
+  place: PodPlace;
+  references: References;
+  policy: NodePolicy;
+  writeFile: (name: string, file: VolumeFile) => Promise<string>;
+}
+
+function podLabels(pod: Pod): Record<string, string> {
+  return {
+    [podNameLabel]: pod.metadata.name ?? '',
+    [podNamespaceLabel]: pod.metadata.namespace ?? '',
+    [podUidLabel]: pod.metadata.uid ?? '',
+  };
+}
+
+export function sandboxName(pod: Pod): string {
+  return `${pod.metadata.namespace}/${pod.metadata.name}/${pod.metadata.uid}`;
+}
+
+export function sandboxSpecOf(pod: Pod, nodeName: string): SandboxSpec {
+  const spec = pod.spec;
+  const dns = spec?.dnsConfig;
+  const options = dns?.options?.map(({ name, value }) => (value === undefined ? `${name}` : `${name}:${value}`));
+  return {
+    name: sandboxName(pod),
+    hostname: (spec?.hostname ?? pod.metadata.name ?? 'pod').slice(0, 63).replace(/[-.]+$/, ''),
+    labels: {
+      ...podLabels(pod),
+      [nodeLabel]: nodeName,
+      [graceLabel]: String(spec?.terminationGracePeriodSeconds ?? 30),
+    },
+    ...(dns && {
+      dns: {
+        ...(dns.nameservers && { servers: dns.nameservers }),
+        ...(dns.searches && { searches: dns.searches }),
+        ...(options && { options }),
+      },
+    }),
+    ...(spec?.hostAliases && {
+      hostAliases: spec.hostAliases.map(({ ip, hostnames }) => ({ ip, names: hostnames ?? [] })),
+    }),
+    egress: pod.metadata.annotations?.[egressAnnotation] === 'internet' ? 'internet' : 'cluster',
+  };
+}
+
+export async function containerSpecOf(input: ContainerSpecInput): Promise<ContainerSpec> {
+  const { pod, container, image, place, references } = input;
+  const environment = await environmentOf({ pod, container, place, references });
+  const mounts: Mount[] = await mountsOf({
+    pod,
+    container,
+    place,
+    references,
+    environment,
+    allowHostPath: input.policy.hostPath,
+    writeFile: input.writeFile,
+  });
+  if (pod.metadata.annotations?.[hostCaAnnotation] === 'true') {
+    mounts.push({ kind: 'bind', source: hostCaBundle, target: hostCaBundle, readOnly: true });
+  }
+  const user = userOf(pod, container, image);
+  const groups = groupsOf(pod);
+  const security = container.securityContext;
+  return {
+    sandbox: input.sandbox,
+    name: `${container.name}_${input.attempt}`,
+    image: container.image ?? '',
+    ...(container.command?.length && { command: container.command.map((word) => expand(word, environment)) }),
+    ...(container.args?.length && { args: container.args.map((word) => expand(word, environment)) }),
+    ...(container.workingDir && { workingDirectory: container.workingDir }),
+    env: [...environment].map(([name, value]) => `${name}=${value}`),
+    ...(user !== undefined && { user }),
+    ...(groups.length > 0 && { supplementaryGroups: groups }),
+    labels: {
+      ...podLabels(pod),
+      [containerNameLabel]: container.name,
+      [restartCountLabel]: String(input.attempt),
+      [crashesLabel]: String(input.crashes),
+      [specHashLabel]: specHash(container),
+    },
+    limits: limitsOf(pod, container),
+    mounts,
+    ...(security?.readOnlyRootFilesystem && { readOnlyRoot: true }),
+    ...(security?.capabilities && {
+      capabilities: { add: security.capabilities.add ?? [], drop: security.capabilities.drop ?? [] },
+    }),
+    noNewPrivileges: security?.allowPrivilegeEscalation !== true,
+    ...(container.tty && { tty: true }),
+    ...(container.stdin && { stdin: true }),
+  };
+}
+
+export function limitsOf(pod: Pod, container: Container): Limits {
+  const { limits = {}, requests = {} } = container.resources ?? {};
+  const request = requests['cpu'] ?? limits['cpu'];
+  const disk = limits['ephemeral-storage'];
+  const pids = Number(pod.metadata.annotations?.[pidsAnnotation]);
+  return {
+    ...(limits['memory'] !== undefined && { memoryBytes: bytesOf(limits['memory']) }),
+    ...(limits['cpu'] !== undefined && { cpuMillis: Math.max(10, milliOf(limits['cpu'])) }),
+    cpuShares: Math.min(262_144, Math.max(2, Math.floor((milliOf(request ?? '0') * 1024) / 1000))),
+    diskBytes: disk === undefined ? defaultDiskBytes : bytesOf(disk),
+    ...(Number.isInteger(pids) && pids > 0 && { pids }),
+  };
+}

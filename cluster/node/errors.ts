@@ -1,0 +1,26 @@
+/**
+ * What can go wrong while a container is made. The codes are the reasons that Kubernetes shows for a waiting container,
+ * so that an error needs no translation on its way to the pod's status.
+ */
+export type AgentErrorCode =
+  | 'CreateContainerConfigError' // a reference (ConfigMap, Secret, field, volume) that cannot be resolved now
+  | 'CreateContainerError' // the engine refused to make the container
+  | 'RunContainerError' // it was made, and did not start
+  | 'InvalidImageName'
+  | 'ErrImagePull'
+  | 'ErrImageNeverPull' // policy `Never`, and the image is not here
+  | 'PodRefused' // asks for what this node does not give to pods
+  | 'Invalid'; // a value of ours or of the API that has no meaning
+
+export class AgentError extends Error {
+  readonly code: AgentErrorCode;
+  constructor(code: AgentErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'AgentError';
+    this.code = code;
+  }
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

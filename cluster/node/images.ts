@@ -1,0 +1,116 @@
+/** Brings a container's image to the node, by its pull policy and with the pod's own credentials before the node's. */
+import { type Engine, EngineError, type Image } from '#engine/engine.ts';
+import type { Container, Pod, Secret } from '../kinds/types/core.ts';
+import { AgentError, messageOf } from './errors.ts';
+import type { References } from './references.ts';
+
+export interface ImageRequest {
+  pod: Pod;
+  container: Container;
+  references: References;
+  signal: AbortSignal;
+  /** Something for the pod's events: `Pulling`, `Pulled`. */
+  report: (reason: string, message: string) => void;
+}
+
+/** Rejects with `ErrImageNeverPull`, `InvalidImageName` or `ErrImagePull`. */
+export async function ensureImage(engine: Engine, request: ImageRequest): Promise<Image> {
+  const reference = request.container.image ?? '';
+  if (reference === '' || /[\s\0]/.test(reference)) {
+    throw new AgentError('InvalidImageName', `couldn't parse image reference "${reference}": write host/repository:tag`);
+  }
+  const policy = request.container.imagePullPolicy ?? defaultPolicy(reference);
+  if (policy !== 'Always') {
+    const present = engine.images.get(reference);
+    if (present) {
+      request.report('Pulled', `Container image "${reference}" already present on machine`);
+      return present;
+    }
+    if (policy === 'Never') {
+      throw new AgentError('ErrImageNeverPull', `Container image "${reference}" is not present with pull policy of Never`);
+    }
+  }
+  return pull(engine, reference, request);
+}
+
+async function pull(engine: Engine, reference: string, request: ImageRequest): Promise<Image> {
+  const { report, signal } = request;
+  report('Pulling', `Pulling image "${reference}"`);
+  const began = performance.now();
+  const candidates = [...(await pullCredentials(reference, request)), undefined];
+  for (const [index, credentials] of candidates.entries()) {
+    try {
+      const image = await engine.images.pull(reference, { signal, ...(credentials && { credentials }) });
+      const took = `${((performance.now() - began) / 1000).toFixed(3)}s`;
+      report('Pulled', `Successfully pulled image "${reference}" in ${took}. Image size: ${image.sizeBytes} bytes.`);
+      return image;
+    } catch (error) {
+      signal.throwIfAborted();
+      const refused = error instanceof EngineError && error.code === 'unauthorized';
+      if (refused && index < candidates.length - 1) continue;
+      const invalid = error instanceof EngineError && error.code === 'invalid';
+      const message = `failed to pull image "${reference}": ${messageOf(error)}`;
+      throw new AgentError(invalid ? 'InvalidImageName' : 'ErrImagePull', message, { cause: error });
+    }
+  }
+  throw new AgentError('ErrImagePull', `failed to pull image "${reference}"`);
+}
+
+/** `Always` for what moves (`latest`, or no tag at all), else `IfNotPresent`. */
+export function defaultPolicy(reference: string): 'Always' | 'IfNotPresent' {
+  if (reference.includes('@')) return 'IfNotPresent';
+  const tag = /:([^/:]+)$/.exec(reference)?.[1];
+  return tag === undefined || tag === 'latest' ? 'Always' : 'IfNotPresent';
+}
+
+interface Credentials {
+  username: string;
+  password: string;
+}
+
+async function pullCredentials(reference: string, { pod, references }: ImageRequest): Promise<Credentials[]> {
+  const found: Credentials[] = [];
+  for (const { name } of pod.spec?.imagePullSecrets ?? []) {
+    // A pull secret that is not there is no error: the image may be public.
+    const secret = name ? await references.secret(name) : undefined;
+    if (secret) found.push(...credentialsFor(reference, secret));
+  }
+  return found;
+}
+
+/** Those entries of a `kubernetes.io/dockerconfigjson` or `kubernetes.io/dockercfg` secret that are for the image's host. */
+export function credentialsFor(reference: string, secret: Secret): Credentials[] {
+  const modern = secret.data?.['.dockerconfigjson'];
+  const text = modern ?? secret.data?.['.dockercfg'];
+  if (text === undefined) return [];
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(Buffer.from(text, 'base64').toString());
+  } catch {
+    return []; // Written by a user: a broken secret gives no credentials, and the registry's refusal says so.
+  }
+  const auths = modern === undefined ? parsed : asRecord(parsed)?.['auths'];
+  const found: Credentials[] = [];
+  for (const [server, entry] of Object.entries(asRecord(auths) ?? {})) {
+    const location = server.replace(/^https?:\/\//, '').replace(/\/(v[12]\/?)?$/, '');
+    if (reference !== location && !reference.startsWith(`${location}/`)) continue;
+    const credentials = readEntry(asRecord(entry));
+    if (credentials) found.push(credentials);
+  }
+  return found;
+}
+
+function readEntry(entry: Record<string, unknown> | undefined): Credentials | undefined {
+  const { username, password, auth } = entry ?? {};
+  if (typeof username === 'string' && typeof password === 'string') return { username, password };
+  if (typeof auth !== 'string') return undefined;
+  const plain = Buffer.from(auth, 'base64').toString();
+  const colon = plain.indexOf(':');
+  return colon < 0 ? undefined : { username: plain.slice(0, colon), password: plain.slice(colon + 1) };
+}
+
+function asRecord(value: unknown): Record<string, unknown> | undefined {
+  return value !== null && typeof value === 'object' && !Array.isArray(value)
+    ? (value as Record<string, unknown>)
+    : undefined;
+}

@@ -1,0 +1,28 @@
+/** Labels and annotations by which the agent finds again what it made, and what pods ask of it (see `agent.ts`). */
+import type { Container } from '#engine/engine.ts';
+
+export const podNameLabel = 'io.kubernetes.pod.name';
+export const podNamespaceLabel = 'io.kubernetes.pod.namespace';
+export const podUidLabel = 'io.kubernetes.pod.uid';
+export const containerNameLabel = 'io.kubernetes.container.name';
+export const restartCountLabel = 'node.sampan.dev/restart-count';
+export const specHashLabel = 'node.sampan.dev/spec-hash';
+/** Which node made a sandbox: another agent on the same engine never touches it. */
+export const nodeLabel = 'node.sampan.dev/node';
+/** `terminationGracePeriodSeconds` of the pod, for a pod that is gone when its sandbox is found. */
+export const graceLabel = 'node.sampan.dev/grace-seconds';
+/** How often in a row the container ended soon after its start: the step of the back-off. */
+export const crashesLabel = 'node.sampan.dev/crashes';
+
+export const egressAnnotation = 'node.sampan.dev/egress';
+export const pidsAnnotation = 'node.sampan.dev/pids';
+export const backoffAnnotation = 'node.sampan.dev/backoff';
+export const hostCaAnnotation = 'node.sampan.dev/host-ca';
+
+export function restartCountOf(container: Container): number {
+  return Number(container.labels[restartCountLabel] ?? 0) || 0;
+}
+
+export function crashesOf(container: Container): number {
+  return Number(container.labels[crashesLabel] ?? 0) || 0;
+}

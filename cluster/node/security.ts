@@ -1,0 +1,73 @@
+/** What a pod may not ask of this node, and whose user its containers run as. */
+import type { Image } from '#engine/engine.ts';
+import type { Container, Pod } from '../kinds/types/core.ts';
+import { AgentError } from './errors.ts';
+
+export interface NodePolicy {
+  /** Mounts of the host's own directories. */
+  hostPath: boolean;
+}
+
+export const strictPolicy: NodePolicy = { hostPath: false };
+
+/** The first thing that no container of this node gets, in words; undefined where there is none. */
+export function refusalOf(pod: Pod, policy: NodePolicy): string | undefined {
+  const spec = pod.spec;
+  if (!spec) return 'spec is missing';
+  for (const field of ['hostNetwork', 'hostPID', 'hostIPC', 'shareProcessNamespace'] as const) {
+    if (spec[field]) return `spec.${field} is not allowed on this node: remove it`;
+  }
+  if (spec.os && spec.os.name !== 'linux') return `spec.os.name "${spec.os.name}" does not run here: this is a linux node`;
+  if (spec.securityContext?.sysctls?.length) return 'spec.securityContext.sysctls is not supported on this node';
+  if (!policy.hostPath) {
+    const volume = spec.volumes?.find(({ hostPath }) => hostPath);
+    if (volume) return `volume "${volume.name}": hostPath is not allowed on this node; use emptyDir`;
+  }
+  for (const container of [...(spec.initContainers ?? []), ...spec.containers]) {
+    const { name, securityContext, ports } = container;
+    if (securityContext?.privileged) return `container "${name}": securityContext.privileged is not allowed on this node`;
+    if (securityContext?.procMount && securityContext.procMount !== 'Default') {
+      return `container "${name}": securityContext.procMount "${securityContext.procMount}" is not allowed on this node`;
+    }
+    const published = ports?.find(({ hostPort }) => hostPort);
+    if (published) return `container "${name}": hostPort ${published.hostPort} is not supported; reach the pod by its own IP`;
+    if (container.volumeDevices?.length) return `container "${name}": volumeDevices is not supported on this node`;
+  }
+  return undefined;
+}
+
+/** `uid:gid` as the engine takes it; undefined leaves the image's user. */
+export function userOf(pod: Pod, container: Container, image: Image): string | undefined {
+  const outer = pod.spec?.securityContext;
+  const inner = container.securityContext;
+  const uid = inner?.runAsUser ?? outer?.runAsUser;
+  const gid = inner?.runAsGroup ?? outer?.runAsGroup;
+  if (inner?.runAsNonRoot ?? outer?.runAsNonRoot) checkNotRoot(container.name, uid, image);
+  if (uid !== undefined) return gid === undefined ? String(uid) : `${uid}:${gid}`;
+  if (gid === undefined) return undefined;
+  const imageUser = (image.config.user ?? '').split(':')[0] || '0';
+  return `${imageUser}:${gid}`;
+}
+
+function checkNotRoot(name: string, uid: number | undefined, image: Image): void {
+  if (uid === 0) throw denied(`container "${name}": runAsUser 0 breaks runAsNonRoot`);
+  if (uid !== undefined) return;
+  const user = (image.config.user ?? '').split(':')[0] ?? '';
+  if (user === '' || user === 'root' || /^0+$/.test(user)) {
+    throw denied(`container has runAsNonRoot and image will run as root (container "${name}"): set runAsUser`);
+  }
+  if (!/^\d+$/.test(user)) {
+    throw denied(
+      `container has runAsNonRoot and image has non-numeric user (${user}), cannot verify user is non-root (container "${name}")`,
+    );
+  }
+}
+
+function denied(message: string): AgentError {
+  return new AgentError('CreateContainerConfigError', message);
+}
+
+export function groupsOf(pod: Pod): number[] {
+  const context = pod.spec?.securityContext;
+  return [...new Set([...(context?.supplementalGroups ?? []), ...(context?.fsGroup === undefined ? [] : [context.fsGroup])])];
+}

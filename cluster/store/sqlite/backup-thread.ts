@@ -1,0 +1,12 @@
+/** Copies a database into a new file, from its own connection and thread: writes and reads go on meanwhile. */
+import { closeSync, fsyncSync, openSync } from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
+import { workerData } from 'node:worker_threads';
+
+const { from, to } = workerData as { from: string; to: string };
+const source = new DatabaseSync(from, { readOnly: true, timeout: 5000 });
+source.prepare('VACUUM INTO ?').run(to);
+source.close();
+const file = openSync(to, 'r+');
+fsyncSync(file);
+closeSync(file);

@@ -1,0 +1,30 @@
+/** Says up to which revision history may be forgotten: a time and a number of revisions, sampled as writes come. */
+export interface HistoryLimits {
+  /** History older than this goes; default 5 minutes. */
+  milliseconds?: number;
+  /** More revisions than this are never kept; default 100,000. */
+  revisions?: number;
+  /** Fewer than this are never left, however old; default 1,000. */
+  leastRevisions?: number;
+}
+
+export function createHistoryPolicy(limits: HistoryLimits, now: () => number = Date.now) {
+  const milliseconds = limits.milliseconds ?? 300_000;
+  const most = limits.revisions ?? 100_000;
+  const least = Math.min(limits.leastRevisions ?? 1000, most);
+  const step = Math.max(1, Math.min(1000, Math.floor(most / 10)));
+  const samples: { time: number; revision: number }[] = [];
+
+  return {
+    /** Called after commits; returns a revision to compact at when it is worth it. */
+    next(revision: number, compacted: number): number | undefined {
+      const time = now();
+      const newest = samples.at(-1);
+      if (!newest || time - newest.time >= milliseconds / 10) samples.push({ time, revision });
+      let expired = 0;
+      while (samples[0] && time - samples[0].time >= milliseconds) expired = samples.shift()?.revision ?? 0;
+      const target = Math.max(revision - most, Math.min(expired, revision - least));
+      return target - compacted >= step ? target : undefined;
+    },
+  };
+}

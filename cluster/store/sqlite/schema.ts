@@ -1,0 +1,64 @@
+/**
+ * The database: two tables and a row of bookkeeping.
+ *
+ * `history` is a log with one row for each write, in order, so that a write touches the end of one tree and not an index
+ * of it. `current` says which row is a key's newest. The map as it was at an older revision is `current` with the rows
+ * after that revision undone: every row knows the row that it replaced (`previous`, 0 for a create).
+ */
+import { DatabaseSync } from 'node:sqlite';
+
+export const formatVersion = 1;
+
+const tables = `
+  CREATE TABLE IF NOT EXISTS history (
+    revision INTEGER PRIMARY KEY,
+    previous INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    deleted INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    checksum INTEGER NOT NULL,
+    value BLOB NOT NULL
+  ) STRICT;
+  CREATE TABLE IF NOT EXISTS current (
+    key TEXT PRIMARY KEY,
+    revision INTEGER NOT NULL,
+    created INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS state (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    format INTEGER NOT NULL,
+    compacted INTEGER NOT NULL,
+    revision INTEGER NOT NULL
+  ) STRICT;
+  INSERT INTO state (id, format, compacted, revision) VALUES (1, ${formatVersion}, 0, 0) ON CONFLICT DO NOTHING;
+`;
+
+/** Opens for writing, in the one thread that does, and makes the tables of a new database. */
+export function openForWriting(path: string): DatabaseSync {
+  const database = new DatabaseSync(path, { timeout: 5000 });
+  // FULL: in WAL mode a commit is followed by fsync before anybody sees it. Checkpoints begin at 16 MB of WAL, and the
+  // file shrinks again when a burst made it grow.
+  database.exec(`
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = FULL;
+    PRAGMA wal_autocheckpoint = 4000;
+    PRAGMA journal_size_limit = 33554432;
+    PRAGMA cell_size_check = ON;
+  `);
+  const format = database.prepare(`SELECT 1 FROM sqlite_schema WHERE name = 'state'`).get()
+    ? (database.prepare('SELECT format FROM state').get() as { format: number } | undefined)?.format
+    : undefined;
+  if (format !== undefined && format !== formatVersion) {
+    throw new Error(
+      `the database has format ${format}, this version reads ${formatVersion}: use the version that wrote it`,
+    );
+  }
+  if (format === undefined) database.exec(`BEGIN IMMEDIATE; ${tables} COMMIT;`);
+  return database;
+}
+
+export function openForReading(path: string): DatabaseSync {
+  const database = new DatabaseSync(path, { readOnly: true, timeout: 5000 });
+  database.exec('PRAGMA query_only = ON; PRAGMA cell_size_check = ON; PRAGMA cache_size = -4000;');
+  return database;
+}

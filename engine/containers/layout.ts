@@ -1,0 +1,112 @@
+/** Where everything of the container half lies. Nothing else joins these paths. */
+import { join } from 'node:path';
+import type { EngineOptions } from '../options.ts';
+
+export interface Layout {
+  /** `<data>/engine`, survives a reboot. Root's alone. */
+  data: string;
+  /** On tmpfs. Searchable by all: container roots, who are nobody on the host, pass through it to what is theirs. */
+  run: string;
+  addressesFile: string;
+  bootFile: string;
+  containersData: string;
+  containersRun: string;
+  sandboxesData: string;
+  sandboxesRun: string;
+  disks: string;
+  exits: string;
+  execs: string;
+  runtimeRoot: string;
+}
+
+export function layout({ dataDirectory, runDirectory }: Pick<EngineOptions, 'dataDirectory' | 'runDirectory'>): Layout {
+  const data = join(dataDirectory, 'engine');
+  return {
+    data,
+    run: runDirectory,
+    addressesFile: join(data, 'addresses.json'),
+    bootFile: join(runDirectory, 'boot-id'),
+    containersData: join(data, 'containers'),
+    containersRun: join(runDirectory, 'containers'),
+    sandboxesData: join(data, 'sandboxes'),
+    sandboxesRun: join(runDirectory, 'sandboxes'),
+    disks: join(data, 'disks'),
+    exits: join(runDirectory, 'exits'),
+    execs: join(runDirectory, 'execs'),
+    runtimeRoot: join(runDirectory, 'runtime'),
+  };
+}
+
+export interface SandboxPaths {
+  run: string;
+  record: string;
+  userNamespace: string;
+  networkNamespace: string;
+  hosts: string;
+  resolver: string;
+  hostname: string;
+  shared: string;
+  data: string;
+}
+
+export function sandboxPaths(root: Layout, id: string): SandboxPaths {
+  const run = join(root.sandboxesRun, id);
+  return {
+    run,
+    record: join(run, 'sandbox.json'),
+    userNamespace: join(run, 'user'),
+    networkNamespace: join(run, 'net'),
+    hosts: join(run, 'hosts'),
+    resolver: join(run, 'resolv.conf'),
+    hostname: join(run, 'hostname'),
+    shared: join(run, 'shared'),
+    data: join(root.sandboxesData, id),
+  };
+}
+
+export interface ContainerPaths {
+  data: string;
+  record: string;
+  upper: string;
+  work: string;
+  disk: string;
+  log: string;
+  /** conmon writes here how it ended, besides `Layout.exits`: this one survives a reboot. */
+  persist: string;
+  run: string;
+  bundle: string;
+  rootfs: string;
+  lower: string;
+  diskMount: string;
+  mounts: string;
+  pid: string;
+  conmonPid: string;
+  starting: string;
+  control: string;
+  runtime: string;
+}
+
+export function containerPaths(root: Layout, id: string): ContainerPaths {
+  const data = join(root.containersData, id);
+  const run = join(root.containersRun, id);
+  return {
+    data,
+    record: join(data, 'container.json'),
+    upper: join(data, 'upper'),
+    work: join(data, 'work'),
+    disk: join(data, 'disk.img'),
+    log: join(data, 'log', 'container.log'),
+    persist: join(data, 'persist'),
+    run,
+    bundle: join(run, 'bundle'),
+    rootfs: join(run, 'rootfs'),
+    lower: join(run, 'lower'),
+    diskMount: join(run, 'disk'),
+    mounts: join(run, 'mounts'),
+    pid: join(run, 'pid'),
+    conmonPid: join(run, 'conmon.pid'),
+    starting: join(run, 'starting'),
+    control: join(run, 'bundle', 'ctl'),
+    runtime: join(root.runtimeRoot, id),
+  };
+}

@@ -1,0 +1,223 @@
+/**
+ * The OCI runtime configuration of a container. Pure: everything that had to be looked up is in the request.
+ * Source: opencontainers/runtime-spec 1.0.2, config.md and config-linux.md.
+ */
+import { EngineError, type ContainerSpec, type ImageConfig, type Limits } from '../engine.ts';
+import { resolveCapabilities } from './capabilities.ts';
+import { seccompProfile } from './seccomp.ts';
+
+export interface OciMount {
+  destination: string;
+  type: string;
+  source: string;
+  options: string[];
+}
+
+export interface ContainerUser {
+  uid: number;
+  gid: number;
+  groups: number[];
+  /** For HOME, where the environment sets none. */
+  home: string;
+}
+
+export interface OciRequest {
+  spec: ContainerSpec;
+  image: ImageConfig;
+  user: ContainerUser;
+  hostname: string;
+  rootfs: string;
+  userNamespacePath: string;
+  networkNamespacePath: string;
+  idRange: { first: number; length: number };
+  /** Absolute, as the cgroupfs manager wants it. */
+  cgroupsPath: string;
+  /** Whether the kernel counts swap; a limit on it is an error elsewhere. */
+  swapAccounting: boolean;
+  /** Prepared sources for what the spec mounts. */
+  mounts: OciMount[];
+  /** Files of the sandbox: /etc/hosts and the like. */
+  etc: { hosts: string; resolver: string; hostname: string };
+  /** The highest number of open files that may be given: this process's own hard limit. */
+  openFiles: number;
+  arch: NodeJS.Architecture;
+}
+
+export interface OciProcess {
+  terminal: boolean;
+  user: { uid: number; gid: number; umask?: number; additionalGids: number[] };
+  args: string[];
+  env: string[];
+  cwd: string;
+  capabilities: Record<'bounding' | 'effective' | 'permitted' | 'inheritable' | 'ambient', string[]>;
+  rlimits: { type: string; hard: number; soft: number }[];
+  noNewPrivileges: boolean;
+}
+
+export interface OciConfig {
+  ociVersion: string;
+  process: OciProcess;
+  root: { path: string; readonly: boolean };
+  hostname: string;
+  mounts: OciMount[];
+  linux: Record<string, unknown>;
+}
+
+export const defaultPids = 1024;
+const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+const maskedPaths = [
+  '/proc/acpi',
+  '/proc/asound',
+  '/proc/interrupts',
+  '/proc/kcore',
+  '/proc/keys',
+  '/proc/latency_stats',
+  '/proc/sched_debug',
+  '/proc/scsi',
+  '/proc/timer_list',
+  '/proc/timer_stats',
+  '/sys/devices/virtual/powercap',
+  '/sys/firmware',
+];
+const readonlyPaths = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
+
+export function ociConfig(request: OciRequest): OciConfig {
+  const { spec, idRange } = request;
+  const capabilities = resolveCapabilities(spec.capabilities);
+  const mapping = [{ containerID: 0, hostID: idRange.first, size: idRange.length }];
+  return {
+    ociVersion: '1.0.2',
+    process: ociProcess(request, capabilities),
+    root: { path: request.rootfs, readonly: spec.readOnlyRoot === true },
+    hostname: request.hostname,
+    mounts: ociMounts(request),
+    linux: {
+      namespaces: [
+        { type: 'user', path: request.userNamespacePath },
+        { type: 'network', path: request.networkNamespacePath },
+        { type: 'pid' },
+        { type: 'ipc' },
+        { type: 'uts' },
+        { type: 'mount' },
+        { type: 'cgroup' },
+      ],
+      uidMappings: mapping,
+      gidMappings: mapping,
+      cgroupsPath: request.cgroupsPath,
+      resources: ociResources(spec.limits ?? {}, request.swapAccounting),
+      seccomp: seccompProfile(capabilities, request.arch),
+      maskedPaths,
+      readonlyPaths,
+    },
+  };
+}
+
+/** The command line that a container runs: the rules of `ContainerSpec`. */
+export function commandLine(spec: Pick<ContainerSpec, 'command' | 'args'>, image: ImageConfig): string[] {
+  const { entrypoint = [], cmd = [] } = image;
+  const args = spec.command === undefined ? [...entrypoint, ...(spec.args ?? cmd)] : [...spec.command, ...(spec.args ?? [])];
+  if (args[0] === undefined || args[0] === '') {
+    throw new EngineError('invalid', 'no command: the image has neither entrypoint nor cmd, and the spec gives no command');
+  }
+  return args;
+}
+
+/** Later assignments replace earlier ones in place. */
+export function mergeEnvironment(...lists: (readonly string[] | undefined)[]): string[] {
+  const merged = new Map<string, string>();
+  for (const entry of lists.flatMap((list) => list ?? [])) {
+    const separator = entry.indexOf('=');
+    if (separator < 1 || entry.includes('\0')) {
+      throw new EngineError('invalid', `env: ${JSON.stringify(entry)} is not of the form NAME=value`);
+    }
+    merged.set(entry.slice(0, separator), entry);
+  }
+  return [...merged.values()];
+}
+
+function ociProcess(request: OciRequest, capabilities: string[]): OciProcess {
+  const { spec, image, user } = request;
+  const defaults = [`PATH=${defaultPath}`, `HOSTNAME=${request.hostname}`, `HOME=${user.home}`];
+  if (spec.tty === true) defaults.push('TERM=xterm');
+  return {
+    terminal: spec.tty === true,
+    user: { uid: user.uid, gid: user.gid, additionalGids: user.groups },
+    args: commandLine(spec, image),
+    env: mergeEnvironment(defaults, image.env, spec.env),
+    cwd: spec.workingDirectory ?? (image.workingDirectory || '/'),
+    capabilities: processCapabilities(capabilities, user.uid),
+    rlimits: [{ type: 'RLIMIT_NOFILE', hard: request.openFiles, soft: request.openFiles }],
+    noNewPrivileges: spec.noNewPrivileges !== false,
+  };
+}
+
+/** Root has the whole set; anybody else only the bound on what a file may give. */
+export function processCapabilities(capabilities: readonly string[], uid: number): OciProcess['capabilities'] {
+  const bounding = capabilities.map((name) => `CAP_${name}`);
+  const own = uid === 0 ? bounding : [];
+  return { bounding, effective: own, permitted: own, inheritable: [], ambient: [] };
+}
+
+function ociMounts(request: OciRequest): OciMount[] {
+  const etc = (source: string, destination: string): OciMount => ({
+    destination,
+    type: 'bind',
+    source,
+    options: ['bind', 'ro', 'nosuid', 'nodev', 'noexec'],
+  });
+  const own = [
+    { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
+    { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'] },
+    {
+      destination: '/dev/pts',
+      type: 'devpts',
+      source: 'devpts',
+      options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
+    },
+    { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
+    {
+      destination: '/dev/shm',
+      type: 'tmpfs',
+      source: 'shm',
+      options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=65536k'],
+    },
+    { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
+    {
+      destination: '/sys/fs/cgroup',
+      type: 'cgroup',
+      source: 'cgroup',
+      options: ['nosuid', 'noexec', 'nodev', 'relatime', 'ro'],
+    },
+    etc(request.etc.hosts, '/etc/hosts'),
+    etc(request.etc.resolver, '/etc/resolv.conf'),
+    etc(request.etc.hostname, '/etc/hostname'),
+  ];
+  // A mount of the spec replaces ours at the same place; parents come before what lies in them.
+  const replaced = new Set(request.mounts.map(({ destination }) => destination));
+  const wanted = [...request.mounts].sort((a, b) => depth(a.destination) - depth(b.destination));
+  return [...own.filter(({ destination }) => !replaced.has(destination)), ...wanted];
+}
+
+function depth(path: string): number {
+  return path.split('/').filter((part) => part !== '').length;
+}
+
+function ociResources(limits: Limits, swapAccounting: boolean): Record<string, unknown> {
+  const { memoryBytes, cpuMillis, cpuShares, pids = defaultPids } = limits;
+  const resources: Record<string, unknown> = {
+    devices: [{ allow: false, access: 'rwm' }],
+    pids: { limit: pids },
+  };
+  if (memoryBytes !== undefined) {
+    resources['memory'] = { limit: memoryBytes, ...(swapAccounting ? { swap: memoryBytes } : {}) };
+  }
+  if (cpuMillis !== undefined || cpuShares !== undefined) {
+    const period = 100_000;
+    resources['cpu'] = {
+      ...(cpuMillis === undefined ? {} : { period, quota: Math.max(1000, Math.round((cpuMillis * period) / 1000)) }),
+      ...(cpuShares === undefined ? {} : { shares: cpuShares }),
+    };
+  }
+  return resources;
+}

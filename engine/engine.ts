@@ -1,0 +1,367 @@
+/**
+ * The engine's contract: everything that the planks above (the node agent, the Docker API) may ask of it.
+ *
+ * Vocabulary
+ *   sandbox    the shared surroundings of the containers of one pod: a user namespace, the network namespace that it
+ *              owns, an IP address, a hostname, an id range. It outlives its containers.
+ *   container  one OCI container in a sandbox: an image's layers under a writable layer, started by the OCI runtime
+ *              under conmon.
+ *   image      a manifest and its config in the content store, with its layers unpacked once for the node.
+ *
+ * Promises that every implementation keeps (`testing/engine-contract.ts` checks them)
+ *   - Crash-only. The engine may be killed between any two instructions. Containers and their logs go on without it.
+ *     On open it reads back what is there: a container that ended meanwhile has its true exit status, half-made things
+ *     are removed, and nothing that runs is touched.
+ *   - An operation that resolved has happened, and is seen by every later call. One that was rejected left nothing behind.
+ *   - `remove*` and `stop*` are idempotent: what is not there is removed already.
+ *   - Ids of sandboxes and containers are chosen by the engine: 64 lowercase hexadecimal digits.
+ *   - Errors are `EngineError`s with a stable code.
+ *   - Sizes are bytes, times are milliseconds since the epoch unless a name says otherwise.
+ *   - Every long operation takes an `AbortSignal`; after an abort it rejects with the signal's reason and leaves nothing.
+ */
+import type { Readable, Writable } from 'node:stream';
+
+export type EngineErrorCode =
+  | 'not-found' // no such image, sandbox or container
+  | 'conflict' // wrong state, or a name in use
+  | 'invalid' // the request can never work; the message names the field
+  | 'unauthorized' // a registry refused the credentials
+  | 'unavailable' // a registry or the runtime did not answer; may work later
+  | 'exhausted' // no address, id range, disk or memory left
+  | 'internal'; // a defect of ours, or a runtime's error we do not know
+
+export class EngineError extends Error {
+  readonly code: EngineErrorCode;
+  constructor(code: EngineErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'EngineError';
+    this.code = code;
+  }
+}
+
+export interface Engine {
+  readonly images: Images;
+  info(): EngineInfo;
+
+  /** Resolves when the sandbox has its namespaces and its IP. Takes a ready one from the pool where there is one. */
+  createSandbox(spec: SandboxSpec, options?: { signal?: AbortSignal }): Promise<Sandbox>;
+  /** Kills and removes what is left of its containers, then namespaces, address, cgroup and logs directory stay-behinds. */
+  removeSandbox(id: string): Promise<void>;
+  sandboxes(): Sandbox[];
+  sandbox(id: string): Sandbox | undefined;
+
+  /** Makes the root file system and the OCI bundle; runs nothing. Rejects with `not-found` where the image is not here (it never pulls). */
+  createContainer(spec: ContainerSpec, options?: { signal?: AbortSignal }): Promise<Container>;
+  /** Resolves when the container's process was executed. `invalid` where the command cannot be executed (no such file, no permission). */
+  startContainer(id: string): Promise<void>;
+  /** Sends the stop signal (the spec's, else the image's, else SIGTERM), waits `graceSeconds`, then SIGKILL. Resolves when it is down. */
+  stopContainer(id: string, options?: { graceSeconds?: number; signal?: AbortSignal }): Promise<void>;
+  /** Sends one signal, by name (`SIGHUP`) or number, to the container's first process. */
+  killContainer(id: string, signal: string | number): Promise<void>;
+  /** Removes a container that does not run; with `force` kills it first. Its log files are removed with `logs: true`. */
+  removeContainer(id: string, options?: { force?: boolean; logs?: boolean }): Promise<void>;
+  containers(): Container[];
+  container(id: string): Container | undefined;
+  /** Resolves when the container is `exited`, at once where it is already. */
+  waitContainer(id: string, options?: { signal?: AbortSignal }): Promise<ContainerExit>;
+
+  /** Runs another process in a running container. */
+  exec(id: string, spec: ExecSpec, options?: { signal?: AbortSignal }): Promise<ExecSession>;
+
+  /** Reads the container's log: what is there, then what comes. See `LogOptions`. */
+  logs(id: string, options: LogOptions): AsyncIterable<LogRecord>;
+  stats(id: string): Promise<ContainerStats>;
+  sandboxStats(id: string): Promise<SandboxStats>;
+
+  /** Every change from now on, in order. A consumer that falls 10,000 events behind is cut off with `unavailable`. */
+  events(options?: { signal?: AbortSignal }): AsyncIterable<EngineEvent>;
+
+  /** Stops the engine's own work. Containers go on. */
+  close(): Promise<void>;
+}
+
+export interface EngineInfo {
+  instance: string;
+  dataDirectory: string;
+  kernel: string;
+  cgroups: 'v1' | 'v2';
+  runtime: { name: string; version: string };
+  conmonVersion: string;
+  cpus: number;
+  memoryBytes: number;
+  /** How layers get a pod's ids: id-mapped mounts, or a shifted copy where the file system cannot. */
+  idMapping: 'mount' | 'copy';
+  sandboxPool: { ready: number; target: number };
+}
+
+// ------------------------------------------------------------------------------------------------------------- images
+
+/** The node's images. Content is shared with the registry room: pulling from the local registry copies nothing. */
+export interface Images {
+  /**
+   * Fetches what is missing, verifies every byte by digest while it streams, unpacks each layer once, names the image.
+   * @param reference  `host[:port]/repository[:tag][@digest]`; without a host it is looked up among local names only.
+   */
+  pull(reference: string, options?: PullOptions): Promise<Image>;
+  /** By reference, by manifest digest or by image id (config digest), whole or at least 12 digits. */
+  get(reference: string): Image | undefined;
+  list(): Image[];
+  tag(source: string, reference: string): Promise<void>;
+  /** Drops the name; content that nothing refers to is collected. `conflict` where a container uses it and it is the last name. */
+  remove(reference: string): Promise<void>;
+  /** Absolute paths of the unpacked layers, topmost first as overlayfs wants its lower directories. Unshifted ids. */
+  layerDirectories(image: Image): Promise<string[]>;
+}
+
+export interface PullOptions {
+  credentials?: { username: string; password: string };
+  /** PEM bundle that signs the registry's certificate, besides the system's. */
+  ca?: string;
+  onProgress?: (progress: PullProgress) => void;
+  signal?: AbortSignal;
+}
+
+export interface PullProgress {
+  digest: string;
+  state: 'exists' | 'downloading' | 'unpacking' | 'done';
+  current: number;
+  total: number;
+}
+
+export interface Image {
+  /** Image id: the config's digest, `sha256:…`. */
+  id: string;
+  /** The digest of the manifest. */
+  digest: string;
+  /** Every name that it has, canonical form (`host/repository:tag`). */
+  references: string[];
+  /** Sum of its unpacked layers. */
+  sizeBytes: number;
+  createdAt: number;
+  config: ImageConfig;
+}
+
+/** The parts of the OCI image configuration that a container is made from (image-spec config.md, `config`). */
+export interface ImageConfig {
+  architecture: string;
+  os: string;
+  user?: string;
+  env?: string[];
+  entrypoint?: string[];
+  cmd?: string[];
+  workingDirectory?: string;
+  labels?: Record<string, string>;
+  exposedPorts?: string[];
+  stopSignal?: string;
+  volumes?: string[];
+  /** diff ids, bottom first */
+  layers: string[];
+}
+
+// ---------------------------------------------------------------------------------------------------------- sandboxes
+
+export interface SandboxSpec {
+  /** Unique among living sandboxes; `conflict` otherwise. The node agent uses `namespace/pod/uid`. */
+  name: string;
+  hostname: string;
+  labels?: Record<string, string>;
+  dns?: { servers?: string[]; searches?: string[]; options?: string[] };
+  /** Lines for /etc/hosts besides localhost and the sandbox's own name. */
+  hostAliases?: { ip: string; names: string[] }[];
+  /**
+   * Where its packets may go. `cluster`: everywhere (default). `internet`: never to this host's own addresses, to other
+   * pods or to services; for builds, which are untrusted.
+   */
+  egress?: 'cluster' | 'internet';
+  /** Limits on the sandbox's cgroup, above those of its containers. */
+  limits?: Limits;
+}
+
+export interface Sandbox {
+  id: string;
+  name: string;
+  hostname: string;
+  labels: Record<string, string>;
+  ip: string;
+  createdAt: number;
+  egress: 'cluster' | 'internet';
+  /** First host id and length of the range that its user namespace maps from 0. */
+  idRange: { first: number; length: number };
+  networkNamespacePath: string;
+  userNamespacePath: string;
+}
+
+export interface SandboxStats {
+  at: number;
+  receivedBytes: number;
+  sentBytes: number;
+}
+
+// --------------------------------------------------------------------------------------------------------- containers
+
+export interface ContainerSpec {
+  sandbox: string;
+  /** Unique in its sandbox among containers that were not removed. */
+  name: string;
+  /** A reference or digest of an image that is here. */
+  image: string;
+  /** Instead of the image's entrypoint and cmd: `command` replaces both, `args` replaces cmd. */
+  command?: string[];
+  args?: string[];
+  workingDirectory?: string;
+  /** `NAME=value`, after the image's own, later wins. */
+  env?: string[];
+  /** `user`, `uid`, `user:group` or `uid:gid`; names are looked up in the image. Default: the image's user. */
+  user?: string;
+  supplementaryGroups?: number[];
+  labels?: Record<string, string>;
+  limits?: Limits;
+  mounts?: Mount[];
+  readOnlyRoot?: boolean;
+  /** Added to, or dropped from, the default set (Docker's); `ALL` is understood. Names without `CAP_`. */
+  capabilities?: { add?: string[]; drop?: string[] };
+  /** Default true. */
+  noNewPrivileges?: boolean;
+  tty?: boolean;
+  /** Keeps standard input open for `attach`. */
+  stdin?: boolean;
+  stopSignal?: string;
+  log?: { path: string; maxBytes: number; maxFiles: number };
+}
+
+export interface Limits {
+  memoryBytes?: number;
+  /** Thousandths of a core, hard limit. */
+  cpuMillis?: number;
+  /** Relative weight, as cpu.shares (2 to 262144). */
+  cpuShares?: number;
+  pids?: number;
+  /** Size of the writable layer; writes beyond it get ENOSPC, the host's disk does not fill. */
+  diskBytes?: number;
+}
+
+export type Mount =
+  | { kind: 'bind'; source: string; target: string; readOnly?: boolean }
+  /** Memory; counted against the container's memory. */
+  | { kind: 'tmpfs'; target: string; sizeBytes?: number; mode?: number }
+  /** Files that the engine writes, owned by the container's root: `path` is relative to `target`. Updated by `updateFiles`. */
+  | { kind: 'files'; target: string; files: { path: string; content: Uint8Array; mode?: number }[]; readOnly?: boolean }
+  /** An empty directory shared by the containers of a sandbox under one name; goes with the sandbox. */
+  | { kind: 'shared'; name: string; target: string; sizeBytes?: number; memory?: boolean; readOnly?: boolean };
+
+export type ContainerState = 'created' | 'running' | 'exited';
+
+export interface Container {
+  id: string;
+  name: string;
+  sandbox: string;
+  state: ContainerState;
+  /** Host process id of its first process while it runs. */
+  pid?: number;
+  image: string;
+  imageId: string;
+  imageDigest: string;
+  labels: Record<string, string>;
+  createdAt: number;
+  startedAt?: number;
+  exit?: ContainerExit;
+  logPath: string;
+  spec: ContainerSpec;
+}
+
+export interface ContainerExit {
+  /** 0 to 255; 128 + signal when a signal ended it. */
+  code: number;
+  signal?: number;
+  oomKilled: boolean;
+  at: number;
+  /** Why it never ran, when the start failed. */
+  message?: string;
+}
+
+export interface ContainerStats {
+  at: number;
+  /** Cpu time used since the start, in nanoseconds. */
+  cpuNanos: number;
+  /** Working set, as Kubernetes counts it: usage less inactive file cache. */
+  memoryBytes: number;
+  memoryLimitBytes?: number;
+  pids: number;
+  diskBytes: number;
+}
+
+// ---------------------------------------------------------------------------------------------------------------- exec
+
+export interface ExecSpec {
+  command: string[];
+  env?: string[];
+  workingDirectory?: string;
+  /** As in `ContainerSpec`; default: the container's user. */
+  user?: string;
+  tty?: boolean;
+  stdin?: boolean;
+  /** Initial terminal size, with `tty`. */
+  size?: TerminalSize;
+}
+
+export interface TerminalSize {
+  columns: number;
+  rows: number;
+}
+
+export interface ExecSession {
+  /** Present with `stdin`. Ending it closes the process's standard input. */
+  stdin?: Writable;
+  stdout: Readable;
+  /** Absent with `tty`. */
+  stderr?: Readable;
+  resize(size: TerminalSize): void;
+  /** Resolves when the process ended and its output was read to the end. */
+  exited: Promise<{ code: number }>;
+  /** Kills the process. */
+  kill(): void;
+}
+
+// ---------------------------------------------------------------------------------------------------------------- logs
+
+export interface LogOptions {
+  follow?: boolean;
+  /** The last N records; default all that are kept. */
+  tail?: number;
+  /** Only records at or after (`since`), before or at (`until`): milliseconds, fractions count. */
+  since?: number;
+  until?: number;
+  stdout?: boolean;
+  stderr?: boolean;
+  signal?: AbortSignal;
+}
+
+/** One line. Long lines that the writer split into partial records are joined again up to 1 MiB, then cut into several. */
+export interface LogRecord {
+  /** RFC 3339 with nanoseconds, as written by conmon. */
+  time: string;
+  stream: 'stdout' | 'stderr';
+  /** The bytes of the line without its newline. */
+  line: Buffer;
+}
+
+// -------------------------------------------------------------------------------------------------------------- events
+
+export interface EngineEvent {
+  at: number;
+  type:
+    | 'sandbox-created'
+    | 'sandbox-removed'
+    | 'container-created'
+    | 'container-started'
+    | 'container-exited'
+    | 'container-oom'
+    | 'container-removed'
+    | 'image-pulled'
+    | 'image-tagged'
+    | 'image-removed';
+  /** Of the sandbox or container, or the image's reference. */
+  id: string;
+  sandbox?: string;
+  exit?: ContainerExit;
+}

@@ -1,0 +1,312 @@
+/**
+ * The images of a node, by `Images` in `../engine.ts`, over the content store.
+ *
+ * An image is a name in the scope `:images` for a manifest whose config and layers are here and unpacked; the name is
+ * written last, so what has a name is whole. Everything else is read back from the content when the node opens it.
+ */
+import { join } from 'node:path';
+import { EngineError, type EngineEvent, type Image, type Images, type PullOptions } from '../engine.ts';
+import type { EngineOptions } from '../options.ts';
+import { openContentStore } from './content.ts';
+import { Layers } from './layers.ts';
+import { type ImageDocument, type Manifest, parseImageConfig, parseManifest } from './manifest.ts';
+import { type PullSource, Puller } from './pull.ts';
+import { canonicalReference, parseReference } from './reference.ts';
+import { accessKey, RegistryClient } from './registry-client.ts';
+import { DANGLING_SCOPE, IMAGES_SCOPE, manifestsScope } from './scopes.ts';
+import type { ContentStore } from './store.ts';
+import type { UnpackLimits } from './unpack.ts';
+
+/** Decides whether credentials open a repository of the node's own registry; the registry's own rule. */
+export type LocalAuthorize = (request: {
+  username?: string;
+  password?: string;
+  repository: string;
+  action: 'pull';
+}) => boolean | Promise<boolean>;
+
+export interface OpenImagesOptions {
+  /** The content lies in `<dataDirectory>/engine/content`. */
+  dataDirectory: string;
+  registries?: EngineOptions['registries'];
+  log?: EngineOptions['log'];
+  /** Ids or manifest digests of images that containers are made from; they are never collected. */
+  inUse?: () => Iterable<string>;
+  onEvent?: (event: EngineEvent) => void;
+  unpackLimits?: Partial<UnpackLimits>;
+}
+
+export interface NodeImages extends Images {
+  readonly content: ContentStore;
+  /**
+   * From now on images of this host (`host:port`) are the content store's own repositories: nothing is fetched or
+   * copied, what the repository does not have does not exist. Without `authorize` every pull is allowed.
+   */
+  serveLocally(host: string, authorize?: LocalAuthorize): void;
+  /** The image's configuration as it was made, with its history. */
+  document(image: Image): Promise<ImageDocument>;
+  /** Removes content that no name, container or pull under way needs. For a slow period, never for a hot path. */
+  collect(options?: { graceMilliseconds?: number }): Promise<{ blobs: number; bytes: number }>;
+  close(): Promise<void>;
+}
+
+export async function openImages(options: OpenImagesOptions): Promise<NodeImages> {
+  const content = openContentStore(join(options.dataDirectory, 'engine', 'content'));
+  const images = new LocalImages(content, options);
+  await images.load();
+  return images;
+}
+
+class LocalImages implements NodeImages {
+  readonly content: ContentStore;
+  readonly #options: OpenImagesOptions;
+  readonly #layers: Layers;
+  readonly #puller: Puller;
+  /** By manifest digest. */
+  readonly #images = new Map<string, Image>();
+  readonly #local = new Map<string, LocalAuthorize | undefined>();
+  readonly #clients = new Map<string, RegistryClient>();
+  readonly #closing = new AbortController();
+
+  constructor(content: ContentStore, options: OpenImagesOptions) {
+    this.content = content;
+    this.#options = options;
+    this.#layers = new Layers(content, options.unpackLimits);
+    this.#puller = new Puller(content, this.#layers);
+  }
+
+  async load(): Promise<void> {
+    const names = [...this.content.names(IMAGES_SCOPE), ...this.content.names(DANGLING_SCOPE)];
+    await Promise.all(
+      [...new Set(names.map(({ digest }) => digest))].map(async (digest) => {
+        try {
+          await this.#remember(digest);
+        } catch (error) {
+          this.#log('error', 'an image cannot be read and is left out; pull it again', {
+            digest,
+            error: String(error),
+          });
+        }
+      }),
+    );
+  }
+
+  async pull(text: string, options: PullOptions = {}): Promise<Image> {
+    const reference = parseReference(text);
+    const canonical = canonicalReference(reference);
+    if (reference.host === undefined) {
+      const known = this.get(canonical);
+      if (known !== undefined) return known;
+      throw new EngineError(
+        'not-found',
+        `image ${JSON.stringify(text)} is not on this node, and it names no registry to pull from; write host/${text}`,
+      );
+    }
+    const signal =
+      options.signal === undefined ? this.#closing.signal : AbortSignal.any([options.signal, this.#closing.signal]);
+    signal.throwIfAborted();
+    const source = this.#local.has(reference.host)
+      ? await this.#localSource(reference.host, reference.repository, options)
+      : this.#remoteSource(reference.host, reference.repository, options);
+    const digest = await this.#puller.pull(source, reference.digest ?? reference.tag ?? 'latest', {
+      signal,
+      ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
+    });
+    const image = await this.#name(canonical, digest);
+    this.#emit('image-pulled', canonical);
+    return image;
+  }
+
+  get(text: string): Image | undefined {
+    const byContent = this.#byDigest(text);
+    if (byContent !== undefined) return byContent;
+    let reference: ReturnType<typeof parseReference>;
+    try {
+      reference = parseReference(text);
+    } catch (error) {
+      if (error instanceof EngineError && error.code === 'invalid') return undefined;
+      throw error;
+    }
+    const named = this.content.getName(IMAGES_SCOPE, canonicalReference(reference));
+    return this.#images.get(named ?? reference.digest ?? '');
+  }
+
+  list(): Image[] {
+    return [...this.#images.values()];
+  }
+
+  async tag(source: string, text: string): Promise<void> {
+    const image = this.get(source);
+    if (image === undefined) throw new EngineError('not-found', `image ${JSON.stringify(source)} is not on this node`);
+    const reference = parseReference(text);
+    if (reference.digest !== undefined) {
+      throw new EngineError(
+        'invalid',
+        `image reference ${JSON.stringify(text)} names a digest, which cannot be given; use a tag`,
+      );
+    }
+    await this.#name(canonicalReference(reference), image.digest);
+    this.#emit('image-tagged', canonicalReference(reference));
+  }
+
+  async remove(text: string): Promise<void> {
+    const image = this.get(text);
+    if (image === undefined) return;
+    const byContent = this.#byDigest(text) === image;
+    const canonical = byContent ? undefined : canonicalReference(parseReference(text));
+    const names = canonical !== undefined && image.references.includes(canonical) ? [canonical] : [...image.references];
+    if (names.length === image.references.length && this.#isUsed(image)) {
+      throw new EngineError(
+        'conflict',
+        `image ${text} is used by a container and has no other name; remove the container first`,
+      );
+    }
+    for (const name of names) await this.content.setName(IMAGES_SCOPE, name, undefined);
+    await this.content.setName(DANGLING_SCOPE, image.digest, undefined);
+    this.#refresh(image);
+    if (image.references.length === 0) this.#images.delete(image.digest);
+    for (const name of names) this.#emit('image-removed', name);
+  }
+
+  async layerDirectories(image: Image): Promise<string[]> {
+    const ids = image.config.layers;
+    const missing = ids.filter((id) => this.#layers.directory(id) === undefined);
+    if (missing.length > 0) await this.#puller.unpack(image.digest);
+    const directories = ids.map((id) => {
+      const directory = this.#layers.directory(id);
+      if (directory === undefined)
+        throw new EngineError('not-found', `layer ${id} of image ${image.id} is not on this node; pull it again`);
+      return directory;
+    });
+    // overlayfs takes a directory once. What a layer that comes again brought below, it brings above as well.
+    return [...new Set(directories.reverse())];
+  }
+
+  async document(image: Image): Promise<ImageDocument> {
+    return parseImageConfig(await this.content.readAll(image.id));
+  }
+
+  serveLocally(host: string, authorize?: LocalAuthorize): void {
+    this.#local.set(host, authorize);
+  }
+
+  async collect(options: { graceMilliseconds?: number } = {}): Promise<{ blobs: number; bytes: number }> {
+    for (const image of this.list()) {
+      if (image.references.length > 0 || this.#isUsed(image)) continue;
+      await this.content.setName(DANGLING_SCOPE, image.digest, undefined);
+      this.#images.delete(image.digest);
+    }
+    return await this.content.collect({
+      ...options,
+      pinned: [...(this.#options.inUse?.() ?? []), ...this.#puller.pinned()],
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(new EngineError('unavailable', 'the engine is being closed'));
+    for (const client of this.#clients.values()) client.close();
+    await this.#puller.idle();
+  }
+
+  #remoteSource(host: string, repository: string, options: PullOptions): PullSource {
+    const configured = this.#options.registries?.[host] ?? {};
+    const { username, password } = configured;
+    const credentials =
+      options.credentials ?? (username !== undefined && password !== undefined ? { username, password } : undefined);
+    const ca = options.ca ?? configured.ca;
+    const access = { host, ...(credentials === undefined ? {} : { credentials }), ...(ca === undefined ? {} : { ca }) };
+    const key = accessKey(access);
+    const client = this.#clients.get(key) ?? new RegistryClient(access);
+    this.#clients.set(key, client);
+    return {
+      manifest: (reference, signal) => client.manifest(repository, reference, signal),
+      blob: (blob, blobOptions) => client.blob(repository, blob, this.content, blobOptions),
+    };
+  }
+
+  async #localSource(host: string, repository: string, options: PullOptions): Promise<PullSource> {
+    const authorize = this.#local.get(host);
+    const configured = this.#options.registries?.[host] ?? {};
+    const allowed = await (authorize?.({ ...configured, ...options.credentials, repository, action: 'pull' }) ?? true);
+    if (!allowed)
+      throw new EngineError(
+        'unauthorized',
+        `${host} refuses the credentials for ${repository}; check user name and password`,
+      );
+    return {
+      manifest: async (reference) => {
+        const { content } = this;
+        const digest = content.getName(manifestsScope(repository), reference) ?? content.getName(repository, reference);
+        if (digest === undefined)
+          throw new EngineError('not-found', `${host} has no manifest ${reference} in ${repository}`);
+        return { bytes: await content.readAll(digest), digest };
+      },
+      blob: async ({ digest }) => {
+        throw new EngineError('not-found', `${host} has lost blob ${digest} of ${repository}; push the image again`);
+      },
+    };
+  }
+
+  /** Gives the name to the manifest; an image that loses its last name so stays until it is collected. */
+  async #name(canonical: string, digest: string): Promise<Image> {
+    const before = this.#images.get(this.content.getName(IMAGES_SCOPE, canonical) ?? '');
+    if (before !== undefined && before.digest !== digest && before.references.length === 1) {
+      await this.content.setName(DANGLING_SCOPE, before.digest, before.digest);
+    }
+    await this.content.setName(IMAGES_SCOPE, canonical, digest);
+    await this.content.setName(DANGLING_SCOPE, digest, undefined);
+    if (before !== undefined) this.#refresh(before);
+    return await this.#remember(digest);
+  }
+
+  async #remember(digest: string): Promise<Image> {
+    const known = this.#images.get(digest);
+    if (known !== undefined) {
+      this.#refresh(known);
+      return known;
+    }
+    const manifest: Manifest = parseManifest(await this.content.readAll(digest));
+    if (manifest.kind !== 'manifest') throw new EngineError('invalid', `${digest} is an index, not an image`);
+    const { config, createdAt } = parseImageConfig(await this.content.readAll(manifest.config.digest));
+    const sizeBytes = config.layers.reduce((sum, layer) => sum + this.#layers.sizeBytes(layer), 0);
+    const image: Image = { id: manifest.config.digest, digest, references: [], sizeBytes, createdAt, config };
+    this.#refresh(image);
+    this.#images.set(digest, image);
+    return image;
+  }
+
+  #refresh(image: Image): void {
+    image.references = this.content
+      .names(IMAGES_SCOPE)
+      .flatMap(({ name, digest }) => (digest === image.digest ? [name] : []));
+  }
+
+  /** By digest or id, whole or its first 12 digits or more; undefined where several fit. */
+  #byDigest(text: string): Image | undefined {
+    const exact = this.#images.get(text);
+    if (exact !== undefined) return exact;
+    const hex = text.startsWith('sha256:') ? text.slice('sha256:'.length) : text;
+    if (!/^[0-9a-f]{12,64}$/.test(hex)) return undefined;
+    const fitting = this.list().filter(
+      ({ id, digest }) => id.startsWith(`sha256:${hex}`) || digest.startsWith(`sha256:${hex}`),
+    );
+    // Two manifests of one config are one image to whoever asks by id.
+    return new Set(fitting.map(({ id }) => id)).size === 1 ? fitting[0] : undefined;
+  }
+
+  #isUsed(image: Image): boolean {
+    for (const used of this.#options.inUse?.() ?? []) {
+      if (used === image.id || used === image.digest) return true;
+    }
+    return false;
+  }
+
+  #emit(type: EngineEvent['type'], id: string): void {
+    this.#options.onEvent?.({ at: Date.now(), type, id });
+  }
+
+  #log(level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void {
+    const log = this.#options.log ?? ((...line) => process.stderr.write(`${JSON.stringify(line)}\n`));
+    log(level, message, fields);
+  }
+}

@@ -1,0 +1,290 @@
+/**
+ * Reads manifests and blobs from a registry (OCI distribution-spec 1.1, "Pull") over HTTPS, with basic or bearer
+ * authentication (Docker's token specification). A download that breaks goes on where it stopped.
+ */
+import { createHash } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { Agent, request as httpsRequest } from 'node:https';
+import { setTimeout as delay } from 'node:timers/promises';
+import { getCACertificates } from 'node:tls';
+import { digestOf, parseDigest } from '#lib/digest.ts';
+import { EngineError } from '../engine.ts';
+import { LARGEST_MANIFEST, MANIFEST_TYPES } from './manifest.ts';
+import type { ContentStore } from './store.ts';
+
+export interface RegistryAccess {
+  host: string;
+  credentials?: { username: string; password: string };
+  /** PEM, besides the system's. */
+  ca?: string;
+}
+
+const IDLE_MILLISECONDS = 60_000;
+const ATTEMPTS = 5;
+
+export class RegistryClient {
+  readonly #access: RegistryAccess;
+  readonly #origin: URL;
+  readonly #agent: Agent;
+  /** By scope. */
+  readonly #authorization = new Map<string, string>();
+
+  constructor(access: RegistryAccess) {
+    this.#access = access;
+    this.#origin = new URL(`https://${access.host === 'docker.io' ? 'registry-1.docker.io' : access.host}`);
+    this.#agent = new Agent({
+      keepAlive: true,
+      ca: [
+        ...getCACertificates('default'),
+        ...getCACertificates('system'),
+        ...(access.ca === undefined ? [] : [access.ca]),
+      ],
+      // Proxies are for the world outside; our own addresses never go there.
+      ...(isLoopback(this.#origin.hostname) ? {} : { proxyEnv: process.env }),
+    });
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  /** The bytes are checked against the reference where that is a digest, else against the registry's own header. */
+  async manifest(
+    repository: string,
+    reference: string,
+    signal?: AbortSignal,
+  ): Promise<{ bytes: Buffer; digest: string; mediaType?: string }> {
+    return await this.#retrying(signal, async () => {
+      const response = await this.#get(
+        repository,
+        `manifests/${reference}`,
+        { accept: MANIFEST_TYPES.join(', ') },
+        signal,
+      );
+      const bytes = await readSmall(response, LARGEST_MANIFEST);
+      const header = response.headers['docker-content-digest'];
+      const named =
+        parseDigest(reference) === undefined ? (typeof header === 'string' ? header : undefined) : reference;
+      const digest = digestOf(bytes, parseDigest(named ?? '')?.algorithm ?? 'sha256');
+      if (named !== undefined && named !== digest) {
+        throw new EngineError(
+          'invalid',
+          `${this.#access.host} sent a manifest with digest ${digest} for ${repository} ${named}`,
+        );
+      }
+      const mediaType = response.headers['content-type'];
+      return mediaType === undefined ? { bytes, digest } : { bytes, digest, mediaType };
+    });
+  }
+
+  /** Streams the blob into the content store. */
+  async blob(
+    repository: string,
+    blob: { digest: string; size: number },
+    content: ContentStore,
+    options: { signal?: AbortSignal; onProgress?: (current: number) => void },
+  ): Promise<void> {
+    const { signal, onProgress } = options;
+    const upload = await content.startUpload();
+    let size = 0;
+    try {
+      await this.#retrying(signal, async () => {
+        if (size === blob.size && size > 0) return;
+        const range: Record<string, string> = size > 0 ? { range: `bytes=${size}-` } : {};
+        const response = await this.#get(repository, `blobs/${blob.digest}`, range, signal);
+        let skip = response.statusCode === 206 ? 0 : size;
+        const bytes = async function* (): AsyncGenerator<Uint8Array> {
+          for await (const chunk of response as AsyncIterable<Buffer>) {
+            const fresh = skip > 0 ? chunk.subarray(Math.min(skip, chunk.length)) : chunk;
+            skip -= chunk.length - fresh.length;
+            if (fresh.length === 0) continue;
+            size += fresh.length;
+            if (size > blob.size)
+              throw new EngineError(
+                'invalid',
+                `blob ${blob.digest} is longer than the ${blob.size} bytes of its manifest`,
+              );
+            onProgress?.(size);
+            yield fresh;
+          }
+        };
+        try {
+          await content.appendUpload(upload, size, bytes());
+        } finally {
+          size = (await content.uploadSize(upload)) ?? 0;
+        }
+        if (size < blob.size)
+          throw new Interrupted(`the download of ${blob.digest} ended after ${size} of ${blob.size} bytes`);
+      });
+      await content.finishUpload(upload, blob.digest);
+    } finally {
+      await content.cancelUpload(upload);
+    }
+  }
+
+  async #get(
+    repository: string,
+    path: string,
+    headers: Record<string, string>,
+    signal?: AbortSignal,
+  ): Promise<IncomingMessage> {
+    const url = new URL(`/v2/${repository}/${path}`, this.#origin);
+    const scope = `repository:${repository}:pull`;
+    let response = await this.#request(url, { ...headers, ...this.#authorized(scope) }, signal);
+    if (response.statusCode === 401) {
+      const challenge = response.headers['www-authenticate'] ?? '';
+      response.resume();
+      await this.#authenticate(challenge, scope, signal);
+      response = await this.#request(url, { ...headers, ...this.#authorized(scope) }, signal);
+    }
+    let from = url;
+    for (let redirects = 0; isRedirect(response.statusCode); redirects += 1) {
+      const location = response.headers.location;
+      response.resume();
+      if (location === undefined || redirects === 5)
+        throw new EngineError('unavailable', `${from.host} redirects ${path} nowhere`);
+      const to = new URL(location, from);
+      if (to.protocol !== 'https:')
+        throw new EngineError('unavailable', `${from.host} redirects ${path} to ${to.protocol}//, which is not secure`);
+      // The registry's credentials are nobody else's business.
+      response = await this.#request(
+        to,
+        to.host === url.host ? { ...headers, ...this.#authorized(scope) } : headers,
+        signal,
+      );
+      from = to;
+    }
+    const status = response.statusCode ?? 0;
+    if (status === 200 || status === 206) return response;
+    const detail = (await readSmall(response, 16 * 1024).catch(() => Buffer.alloc(0)))
+      .toString('utf8')
+      .slice(0, 300)
+      .trim();
+    const what = `${this.#access.host} answers ${status} for ${repository} ${path}${detail === '' ? '' : `: ${detail}`}`;
+    if (status === 401 || status === 403)
+      throw new EngineError('unauthorized', `${what}; check user name and password for this registry`);
+    if (status === 404) throw new EngineError('not-found', what);
+    if (status === 429 || status >= 500) throw new Interrupted(what);
+    throw new EngineError('unavailable', what);
+  }
+
+  #authorized(scope: string): Record<string, string> {
+    const value = this.#authorization.get(scope);
+    return value === undefined ? {} : { authorization: value };
+  }
+
+  async #authenticate(challenge: string, scope: string, signal?: AbortSignal): Promise<void> {
+    const { credentials } = this.#access;
+    const basic =
+      credentials && `Basic ${Buffer.from(`${credentials.username}:${credentials.password}`).toString('base64')}`;
+    if (/^basic\b/i.test(challenge)) {
+      if (basic === undefined)
+        throw new EngineError(
+          'unauthorized',
+          `${this.#access.host} wants a user name and a password, and none are configured`,
+        );
+      this.#authorization.set(scope, basic);
+      return;
+    }
+    const parameters = new Map(
+      [...challenge.matchAll(/([a-z]+)="([^"]*)"/gi)].map(([, key, value]) => [key?.toLowerCase(), value]),
+    );
+    const realm = parameters.get('realm');
+    const url = realm !== undefined && URL.canParse(realm) ? new URL(realm) : undefined;
+    if (!/^bearer\b/i.test(challenge) || url?.protocol !== 'https:') {
+      throw new EngineError(
+        'unauthorized',
+        `${this.#access.host} asks for an authentication that is not supported: ${challenge.slice(0, 200)}`,
+      );
+    }
+    const service = parameters.get('service');
+    if (service !== undefined) url.searchParams.set('service', service);
+    url.searchParams.set('scope', scope);
+    const response = await this.#request(url, basic === undefined ? {} : { authorization: basic }, signal);
+    const body = await readSmall(response, 1024 * 1024);
+    if (response.statusCode !== 200) {
+      throw new EngineError(
+        'unauthorized',
+        `${url.host} answers ${response.statusCode} to the request for a token for ${scope}; check user name and password`,
+      );
+    }
+    const { token, access_token: accessToken } = parseToken(body);
+    const value = token ?? accessToken;
+    if (typeof value !== 'string' || !/^[\x21-\x7e]+$/.test(value))
+      throw new EngineError('unauthorized', `${url.host} sent no token`);
+    this.#authorization.set(scope, `Bearer ${value}`);
+  }
+
+  async #request(url: URL, headers: Record<string, string>, signal?: AbortSignal): Promise<IncomingMessage> {
+    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+    const outgoing = httpsRequest(url, { agent: this.#agent, headers: { 'user-agent': 'sampan', ...headers }, signal });
+    outgoing.setTimeout(IDLE_MILLISECONDS, () =>
+      outgoing.destroy(new Error(`no answer in ${IDLE_MILLISECONDS / 1000} s`)),
+    );
+    outgoing.on('response', resolve);
+    outgoing.on('error', reject);
+    outgoing.end();
+    return await promise;
+  }
+
+  /** Tries again after what may pass: a broken connection, an overloaded registry. */
+  async #retrying<Result>(signal: AbortSignal | undefined, work: () => Promise<Result>): Promise<Result> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await work();
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (error instanceof EngineError) throw error;
+        const code = (error as NodeJS.ErrnoException).code ?? '';
+        const message = error instanceof Error ? error.message : String(error);
+        const final = attempt === ATTEMPTS || isPermanent(code);
+        if (final) throw new EngineError('unavailable', `registry ${this.#access.host}: ${message}`, { cause: error });
+        await delay(100 * 2 ** attempt, undefined, signal === undefined ? {} : { signal });
+      }
+    }
+  }
+}
+
+/** Worth another attempt. */
+class Interrupted extends Error {}
+
+function isPermanent(code: string): boolean {
+  // ENOTFOUND: the name does not exist. A refused connection may be a registry that restarts; a certificate stays wrong.
+  return code === 'ENOTFOUND' || /CERT|SELF_SIGNED|ERR_TLS|UNABLE_TO|ERR_SSL|EPROTO/.test(code);
+}
+
+function isRedirect(status: number | undefined): boolean {
+  return status === 301 || status === 302 || status === 303 || status === 307 || status === 308;
+}
+
+export function isLoopback(hostname: string): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || hostname === '::1' || hostname.startsWith('127.');
+}
+
+async function readSmall(response: IncomingMessage, most: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > most) {
+      response.destroy();
+      throw new EngineError('invalid', `the registry's answer has more than ${most} bytes`);
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+function parseToken(body: Buffer): { token?: unknown; access_token?: unknown } {
+  try {
+    const value: unknown = JSON.parse(body.toString('utf8'));
+    return typeof value === 'object' && value !== null ? value : {};
+  } catch {
+    return {};
+  }
+}
+
+/** Tells clients with other access apart without keeping passwords as keys. */
+export function accessKey(access: RegistryAccess): string {
+  return createHash('sha256').update(JSON.stringify(access)).digest('hex');
+}

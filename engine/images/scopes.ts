@@ -1,0 +1,36 @@
+/**
+ * The scopes of the content store's names. A repository's own name is the scope of its tags; every other scope starts
+ * with a colon, which no repository name can hold.
+ *
+ *   <repository>              tag → manifest digest
+ *   :manifests/<repository>   digest → itself: every manifest that was pushed, tagged or not
+ *   :links/<repository>       digest → itself: every blob that may be read through this repository. Access, not
+ *                             possession: links keep nothing from collection, and go when their blob has gone
+ *   :referrers/<repository>   `<subject>@<manifest>` → manifest: manifests that point at another one
+ *   :images                   an image's reference → manifest digest of the node's platform
+ *   :dangling                 manifest digest → itself: images whose last name moved to another image
+ */
+export const IMAGES_SCOPE = ':images';
+export const DANGLING_SCOPE = ':dangling';
+
+export function manifestsScope(repository: string): string {
+  return `:manifests/${repository}`;
+}
+
+export function linksScope(repository: string): string {
+  return `:links/${repository}`;
+}
+
+export function referrersScope(repository: string): string {
+  return `:referrers/${repository}`;
+}
+
+/** Whether names of this scope keep content from collection. */
+export function keepsContent(scope: string): boolean {
+  return !scope.startsWith(':links/');
+}
+
+/** The repository whose manifests the scope lists. */
+export function repositoryOfManifests(scope: string): string | undefined {
+  return scope.startsWith(':manifests/') ? scope.slice(':manifests/'.length) : undefined;
+}

@@ -1,0 +1,112 @@
+/**
+ * The one exception to "never touch other people's rules": where a FORWARD chain drops by default (Docker does that), an accept
+ * in our own table does not help, because every table must accept. Ours is put there with a comment, and removed by `purge`.
+ */
+import { run } from '#lib/run.ts';
+import { linkPrefix, ruleTag, tableName } from './names.ts';
+
+interface Chain {
+  family: string;
+  table: string;
+  name: string;
+  hook?: string;
+  policy?: string;
+}
+
+interface Rule {
+  family: string;
+  table: string;
+  chain: string;
+  handle: number;
+  comment?: string;
+}
+
+export class ForeignForward {
+  readonly #instance: string;
+
+  constructor(instance: string) {
+    this.#instance = instance;
+  }
+
+  async ensure(): Promise<void> {
+    const chains = await listChains();
+    const dropping = chains.filter(
+      ({ hook, policy, family, table }) =>
+        hook === 'forward' && policy === 'drop' && (family === 'ip' || family === 'inet') && table !== tableName(this.#instance),
+    );
+    for (const chain of dropping) {
+      if (isIptables(chain)) await this.#ensureIptables(chains);
+      else await this.#ensureNft(chain);
+    }
+  }
+
+  async purge(): Promise<void> {
+    for (const { family, table, chain, handle } of await this.#ownRules()) {
+      await run('nft', ['delete', 'rule', family, table, chain, 'handle', String(handle)]);
+    }
+    for (const chain of ['DOCKER-USER', 'FORWARD']) {
+      for (const match of this.#iptablesMatches()) {
+        // Fails where the rule, the chain or iptables itself is not there.
+        while (await succeeds('iptables', ['-w', '-D', chain, ...match]));
+      }
+    }
+  }
+
+  async #ensureIptables(chains: Chain[]): Promise<void> {
+    const docker = chains.some(({ family, table, name }) => family === 'ip' && table === 'filter' && name === 'DOCKER-USER');
+    const chain = docker ? 'DOCKER-USER' : 'FORWARD';
+    for (const match of this.#iptablesMatches()) {
+      if (await succeeds('iptables', ['-w', '-C', chain, ...match])) continue;
+      await run('iptables', ['-w', '-I', chain, '1', ...match]);
+    }
+  }
+
+  async #ensureNft(chain: Chain): Promise<void> {
+    const own = await this.#ownRules();
+    if (own.some((rule) => rule.family === chain.family && rule.table === chain.table && rule.chain === chain.name)) return;
+    const links = `${linkPrefix(this.#instance)}*`;
+    for (const direction of ['iifname', 'oifname']) {
+      const rule = [direction, `"${links}"`, 'accept', 'comment', `"${ruleTag(this.#instance)}"`];
+      await run('nft', ['insert', 'rule', chain.family, chain.table, chain.name, ...rule]);
+    }
+  }
+
+  async #ownRules(): Promise<Rule[]> {
+    const { stdout } = await run('nft', ['-j', '-a', 'list', 'ruleset']);
+    const { nftables } = JSON.parse(stdout) as { nftables: { rule?: Rule }[] };
+    return nftables
+      .map(({ rule }) => rule)
+      .filter((rule) => rule !== undefined)
+      .filter((rule) => rule.comment === ruleTag(this.#instance) && rule.table !== tableName(this.#instance))
+      .filter((rule) => !isIptables(rule));
+  }
+
+  #iptablesMatches(): string[][] {
+    const links = `${linkPrefix(this.#instance)}+`;
+    const comment = ['-m', 'comment', '--comment', ruleTag(this.#instance), '-j', 'ACCEPT'];
+    return [
+      ['-i', links, ...comment],
+      ['-o', links, ...comment],
+    ];
+  }
+}
+
+function isIptables({ family, table }: { family: string; table: string }): boolean {
+  return family === 'ip' && table === 'filter';
+}
+
+async function listChains(): Promise<Chain[]> {
+  const { stdout } = await run('nft', ['-j', 'list', 'chains']);
+  const { nftables } = JSON.parse(stdout) as { nftables: { chain?: Chain }[] };
+  return nftables.map(({ chain }) => chain).filter((chain) => chain !== undefined);
+}
+
+async function succeeds(program: string, args: string[]): Promise<boolean> {
+  try {
+    await run(program, args);
+    return true;
+  } catch {
+    // Its exit status is the answer: the rule is not there.
+    return false;
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * Links, addresses and routes by rtnetlink, without a process.
+ * Sources: rtnetlink(7), linux/if_link.h, linux/veth.h, linux/rtnetlink.h.
+ */
+import { closeSync, openSync } from 'node:fs';
+import { hasCode } from '../sys/libc.ts';
+import { NetlinkFamily, NetlinkFlag, NetlinkSocket, attribute, nested, parseAttributes } from '../sys/netlink.ts';
+import { ipv4Bytes } from './addresses.ts';
+
+const Message = { newLink: 16, deleteLink: 17, getLink: 18, newAddress: 20, newRoute: 24, deleteRoute: 25 } as const;
+const Link = { name: 3, mtu: 4, linkInfo: 18, netNamespaceDescriptor: 28, infoKind: 1, infoData: 2, vethPeer: 1 } as const;
+const Address = { address: 1, local: 2 } as const;
+const Route = { destination: 1, outLink: 4, gateway: 5, preferredSource: 7 } as const;
+const interfaceUp = 1;
+const onLink = 4;
+
+/** `struct ifinfomsg`. */
+function linkHeader(index: number, up?: boolean): Buffer {
+  const header = Buffer.alloc(16);
+  header.writeInt32LE(index, 4);
+  if (up !== undefined) {
+    header.writeUInt32LE(up ? interfaceUp : 0, 8);
+    header.writeUInt32LE(interfaceUp, 12);
+  }
+  return header;
+}
+
+export class Links {
+  readonly #socket: NetlinkSocket;
+
+  /** Links of the network namespace bound at the path; default this process's. */
+  constructor(namespacePath?: string) {
+    this.#socket = new NetlinkSocket(NetlinkFamily.route, namespacePath);
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** Index by name. */
+  list(): Map<string, number> {
+    const links = new Map<string, number>();
+    for (const payload of this.#socket.dump({ type: Message.getLink, flags: 0, payload: linkHeader(0) })) {
+      const name = parseAttributes(payload, 16).get(Link.name);
+      if (name !== undefined) links.set(name.toString('utf8', 0, name.length - 1), payload.readInt32LE(4));
+    }
+    return links;
+  }
+
+  index(name: string): number | undefined {
+    return this.list().get(name);
+  }
+
+  createBridge(name: string, mtu: number): void {
+    const payload = Buffer.concat([
+      linkHeader(0, true),
+      attribute(Link.name, name),
+      attribute(Link.mtu, mtu),
+      nested(Link.linkInfo, attribute(Link.infoKind, 'bridge')),
+    ]);
+    const flags = NetlinkFlag.create | NetlinkFlag.exclusive;
+    this.#socket.request({ type: Message.newLink, flags, payload }, `create bridge ${name}`, ['EEXIST']);
+  }
+
+  /** A veth pair: `name` here and up, the other end as `eth0` in the namespace. False where `name` is there already. */
+  createVeth(name: string, namespacePath: string, mtu: number): boolean {
+    const namespace = openSync(namespacePath, 'r');
+    try {
+      const peer = Buffer.concat([
+        linkHeader(0),
+        attribute(Link.name, 'eth0'),
+        attribute(Link.mtu, mtu),
+        attribute(Link.netNamespaceDescriptor, namespace),
+      ]);
+      const payload = Buffer.concat([
+        linkHeader(0, true),
+        attribute(Link.name, name),
+        attribute(Link.mtu, mtu),
+        nested(Link.linkInfo, attribute(Link.infoKind, 'veth'), nested(Link.infoData, attribute(Link.vethPeer, peer))),
+      ]);
+      const flags = NetlinkFlag.create | NetlinkFlag.exclusive;
+      this.#socket.request({ type: Message.newLink, flags, payload }, `create link ${name}`);
+      return true;
+    } catch (error) {
+      if (hasCode(error, 'EEXIST')) return false;
+      throw error;
+    } finally {
+      closeSync(namespace);
+    }
+  }
+
+  setUp(index: number): void {
+    this.#socket.request({ type: Message.newLink, flags: 0, payload: linkHeader(index, true) }, `set link ${index} up`);
+  }
+
+  /** Idempotent. */
+  remove(name: string): void {
+    const payload = Buffer.concat([linkHeader(0), attribute(Link.name, name)]);
+    this.#socket.request({ type: Message.deleteLink, flags: 0, payload }, `remove link ${name}`, ['ENODEV']);
+  }
+
+  /** One address as a /32: no range is on the link, so nothing is resolved by ARP but the gateway. */
+  addAddress(index: number, ip: string): void {
+    const header = Buffer.alloc(8);
+    header.writeUInt8(2, 0);
+    header.writeUInt8(32, 1);
+    header.writeUInt32LE(index, 4);
+    const bytes = ipv4Bytes(ip);
+    const payload = Buffer.concat([header, attribute(Address.local, bytes), attribute(Address.address, bytes)]);
+    const flags = NetlinkFlag.create | NetlinkFlag.exclusive;
+    this.#socket.request({ type: Message.newAddress, flags, payload }, `add address ${ip}`, ['EEXIST']);
+  }
+
+  /** Replaces the IPv4 route to a destination in the main table. */
+  setRoute(route: RouteSpec): void {
+    const flags = NetlinkFlag.create | NetlinkFlag.replace;
+    this.#socket.request({ type: Message.newRoute, flags, payload: routePayload(route) }, `route to ${route.to}`);
+  }
+
+  /** Idempotent. */
+  removeRoute(route: RouteSpec): void {
+    const message = { type: Message.deleteRoute, flags: 0, payload: routePayload(route) };
+    this.#socket.request(message, `remove route to ${route.to}`, ['ESRCH', 'ENODEV']);
+  }
+}
+
+export interface RouteSpec {
+  to: string;
+  prefix: number;
+  /** The link's index; a route without one answers "unreachable". */
+  link?: number;
+  gateway?: string;
+  source?: string;
+}
+
+function routePayload({ to, prefix, link, gateway, source }: RouteSpec): Buffer {
+  const unicast = 1;
+  const unreachable = 7;
+  const header = Buffer.alloc(12);
+  header.writeUInt8(2, 0); // AF_INET
+  header.writeUInt8(prefix, 1);
+  header.writeUInt8(254, 4); // RT_TABLE_MAIN
+  header.writeUInt8(4, 5); // RTPROT_STATIC
+  header.writeUInt8(link !== undefined && gateway === undefined ? 253 : 0, 6); // RT_SCOPE_LINK, RT_SCOPE_UNIVERSE
+  header.writeUInt8(link === undefined ? unreachable : unicast, 7);
+  header.writeUInt32LE(gateway === undefined ? 0 : onLink, 8);
+  const attributes: Buffer[] = [];
+  if (prefix > 0) attributes.push(attribute(Route.destination, ipv4Bytes(to)));
+  if (link !== undefined) attributes.push(attribute(Route.outLink, link));
+  if (gateway !== undefined) attributes.push(attribute(Route.gateway, ipv4Bytes(gateway)));
+  if (source !== undefined) attributes.push(attribute(Route.preferredSource, ipv4Bytes(source)));
+  return Buffer.concat([header, ...attributes]);
+}

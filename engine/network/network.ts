@@ -1,0 +1,31 @@
+/**
+ * The engine's network contract: an address and a link for each sandbox, on one bridge for the instance.
+ *
+ * Everything carries the instance: one bridge, host-side veths named by a hash (15 characters), one nftables table
+ * `inet sampan-<instance>`, and nothing outside of it except one accept in somebody else's FORWARD chain where its
+ * policy is DROP; that one is commented with the instance's name and is removed by `purge`.
+ * All calls are idempotent; netlink state is the truth, nothing is remembered that the kernel knows.
+ */
+export interface SandboxNetwork {
+  /** Bridge, address, forwarding, table: made or repaired. Called on open and when something external flushed it. */
+  ensure(): Promise<void>;
+  /** Moves one end of a veth into the network namespace bound at `namespacePath`, with the address, the default route and `lo` up. */
+  attach(link: { sandbox: string; namespacePath: string; ip: string }): Promise<void>;
+  detach(sandbox: string): Promise<void>;
+  /** Which destinations a sandbox may reach (see `SandboxSpec.egress`). */
+  setEgress(ip: string, egress: 'cluster' | 'internet'): Promise<void>;
+  /** Removes links, addresses and rules of sandboxes that are not in `keep`. */
+  sweep(keep: ReadonlySet<string>): Promise<void>;
+  /** Leaves nothing behind. */
+  purge(): Promise<void>;
+}
+
+export interface NetworkOptions {
+  instance: string;
+  /** This node's share of the pod range, e.g. `10.86.0.0/24`; the first address is the bridge's. */
+  podCidr: string;
+  /** All pods of the instance, e.g. `10.86.0.0/16`: not masqueraded. */
+  clusterCidr: string;
+  serviceCidr: string;
+  mtu?: number;
+}

@@ -1,0 +1,162 @@
+/** The network of one instance, by rtnetlink and nft. */
+import { writeFile } from 'node:fs/promises';
+import { run } from '#lib/run.ts';
+import { EngineError } from '../engine.ts';
+import { hasCode } from '../sys/libc.ts';
+import { formatIpv4, gatewayOf, parseCidr } from './addresses.ts';
+import { ForeignForward } from './forward.ts';
+import { Links } from './links.ts';
+import { bridgeName, linkName, linkPrefix, tableName } from './names.ts';
+import type { NetworkOptions, SandboxNetwork } from './network.ts';
+import { nft } from './nft.ts';
+import { renderTable } from './rules.ts';
+import { RuleWatch } from './watch.ts';
+
+export interface OpenNetworkOptions extends NetworkOptions {
+  log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
+}
+
+export class Network implements SandboxNetwork {
+  readonly #options: OpenNetworkOptions;
+  readonly #forward: ForeignForward;
+  readonly #isolated = new Set<string>();
+  #watch: RuleWatch | undefined;
+  #ensured = false;
+  #ensuring: Promise<void> | undefined;
+
+  constructor(options: OpenNetworkOptions) {
+    parseCidr(options.podCidr);
+    parseCidr(options.clusterCidr);
+    parseCidr(options.serviceCidr);
+    this.#options = options;
+    this.#forward = new ForeignForward(options.instance);
+  }
+
+  /** Calls that come while one is under way share it. */
+  ensure(): Promise<void> {
+    this.#ensuring ??= this.#ensure().finally(() => {
+      this.#ensuring = undefined;
+    });
+    return this.#ensuring;
+  }
+
+  async #ensure(): Promise<void> {
+    const { instance, podCidr, mtu = 1500 } = this.#options;
+    const cidr = parseCidr(podCidr);
+    const network = formatIpv4(cidr.base);
+    await writeFile('/proc/sys/net/ipv4/ip_forward', '1');
+    {
+      using links = new Links();
+      const name = bridgeName(instance);
+      links.createBridge(name, mtu);
+      const index = links.index(name);
+      if (index === undefined) throw new EngineError('unavailable', `bridge ${name} was removed while it was set up`);
+      links.setUp(index);
+      links.addAddress(index, gatewayOf(cidr));
+      // What has no sandbox is answered at once, instead of leaving by the default route.
+      links.setRoute({ to: network, prefix: cidr.prefix });
+    }
+    await nft(renderTable(this.#options, this.#isolated));
+    await this.#forward.ensure();
+    this.#ensured = true;
+  }
+
+  /** Puts the rules back when somebody flushes them. Ends with `close`. */
+  watch(): void {
+    this.#watch ??= new RuleWatch(this.#options.instance, () => {
+      this.#repair().catch((error: unknown) => {
+        this.#options.log('error', 'cannot put the firewall rules back', { error: String(error) });
+      });
+    });
+  }
+
+  /** Our own replacing of the table is a removal too, so look before anything is said or done. */
+  async #repair(): Promise<void> {
+    const present = await run('nft', ['list', 'table', 'inet', tableName(this.#options.instance)], { allow: [1] });
+    if (present.stdout.includes('chain translation')) return await this.#forward.ensure();
+    this.#options.log('warn', 'the firewall table of this instance was removed by somebody else: putting it back');
+    await this.ensure();
+  }
+
+  close(): void {
+    this.#watch?.close();
+    this.#watch = undefined;
+  }
+
+  async attach(link: { sandbox: string; namespacePath: string; ip: string }): Promise<void> {
+    const { instance, podCidr, mtu = 1500 } = this.#options;
+    const gateway = gatewayOf(parseCidr(podCidr));
+    const name = linkName(instance, link.sandbox);
+    {
+      using host = new Links();
+      host.createVeth(name, link.namespacePath, mtu);
+      const index = host.index(name);
+      if (index === undefined) throw new EngineError('unavailable', `link ${name} was removed while it was set up`);
+      host.setRoute({ to: link.ip, prefix: 32, link: index, source: gateway });
+    }
+    using inside = new Links(link.namespacePath);
+    const index = inside.index('eth0');
+    if (index === undefined) throw new EngineError('unavailable', `sandbox ${link.sandbox} has no eth0`);
+    inside.setUp(1);
+    inside.addAddress(index, link.ip);
+    inside.setUp(index);
+    inside.setRoute({ to: '0.0.0.0', prefix: 0, link: index, gateway });
+  }
+
+  async detach(sandbox: string): Promise<void> {
+    using links = new Links();
+    // The other end and the route go with it.
+    links.remove(linkName(this.#options.instance, sandbox));
+  }
+
+  async setEgress(ip: string, egress: 'cluster' | 'internet'): Promise<void> {
+    const changed = egress === 'internet' ? !this.#isolated.has(ip) : this.#isolated.has(ip);
+    if (!changed) return;
+    if (egress === 'internet') this.#isolated.add(ip);
+    else this.#isolated.delete(ip);
+    if (!this.#ensured) return;
+    const verb = egress === 'internet' ? 'add' : 'delete';
+    await nft(`${verb} element inet ${tableName(this.#options.instance)} isolated { ${ip} }\n`);
+  }
+
+  async sweep(keep: ReadonlySet<string>): Promise<void> {
+    const { instance } = this.#options;
+    const kept = new Set([...keep].map((sandbox) => linkName(instance, sandbox)));
+    using links = new Links();
+    for (const name of links.list().keys()) {
+      if (name.startsWith(linkPrefix(instance)) && !kept.has(name)) links.remove(name);
+    }
+  }
+
+  async purge(): Promise<void> {
+    const { instance, podCidr } = this.#options;
+    this.close();
+    await this.sweep(new Set());
+    const cidr = parseCidr(podCidr);
+    {
+      using links = new Links();
+      links.remove(bridgeName(instance));
+      links.removeRoute({ to: formatIpv4(cidr.base), prefix: cidr.prefix });
+    }
+    await this.#forward.purge();
+    const table = `inet ${tableName(instance)}`;
+    await nft(`table ${table} {}\ndelete table ${table}\n`);
+    this.#ensured = false;
+  }
+}
+
+/** Bytes received and sent by a sandbox, from its point of view. Undefined where it has no link. */
+export async function readTraffic(
+  instance: string,
+  sandbox: string,
+  read: (path: string) => Promise<string>,
+): Promise<{ receivedBytes: number; sentBytes: number } | undefined> {
+  const directory = `/sys/class/net/${linkName(instance, sandbox)}/statistics`;
+  try {
+    const [sent, received] = await Promise.all([read(`${directory}/rx_bytes`), read(`${directory}/tx_bytes`)]);
+    return { receivedBytes: Number(received), sentBytes: Number(sent) };
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'EINVAL')) return undefined;
+    throw error;
+  }
+}

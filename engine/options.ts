@@ -1,0 +1,19 @@
+/** What an engine is opened with. Everything that it makes lies below the two directories or carries `instance`. */
+export interface EngineOptions {
+  instance: string;
+  /** Holds `engine/…`: content, sandboxes, containers, logs. Survives a reboot. */
+  dataDirectory: string;
+  /** On tmpfs: bound namespaces, sockets, bundles. Gone after a reboot, and the engine then finds its containers exited. */
+  runDirectory: string;
+  network: { podCidr: string; clusterCidr: string; serviceCidr: string; mtu?: number };
+  /** Host ids handed to sandboxes: `first` is a multiple of 65536. */
+  idRange: { first: number; length: number };
+  /** OCI runtime: a name on the PATH or a path. Default `runc`. */
+  runtime?: string;
+  /** How many sandboxes are kept ready. Default 4; 0 for none. */
+  sandboxPool?: number;
+  /** Credentials and CA by registry host (`host:port`), for pulls without credentials of their own. */
+  registries?: Record<string, { username?: string; password?: string; ca?: string }>;
+  /** Called for what an operator should read. Default: a JSON line on standard error. */
+  log?: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
+}

@@ -1,0 +1,151 @@
+/**
+ * System calls that Node has no function for. This is the only file that uses `node:ffi`, which is experimental: Node must
+ * run with `--experimental-ffi`, and its version is pinned.
+ *
+ * Calls are synchronous and run on the calling thread, so nothing here may wait: only calls that the kernel answers at once.
+ */
+import { getSystemErrorName } from 'node:util';
+import { constants } from 'node:os';
+
+/** A system call that failed. `code` is the errno's name (`EPERM`), `syscall` what was called. */
+export class SystemError extends Error {
+  readonly code: string;
+  readonly errno: number;
+  readonly syscall: string;
+  constructor(syscall: string, errno: number, detail: string) {
+    const code = errnoName(errno);
+    super(`${syscall} failed with ${code}${detail === '' ? '' : `: ${detail}`}`);
+    this.name = 'SystemError';
+    this.code = code;
+    this.errno = errno;
+    this.syscall = syscall;
+  }
+}
+
+function errnoName(errno: number): string {
+  try {
+    return getSystemErrorName(-errno);
+  } catch {
+    const known = Object.entries(constants.errno).find(([, value]) => value === errno);
+    return known === undefined ? `errno ${errno}` : known[0];
+  }
+}
+
+/** Numbers by architecture; from 424 on they are the same everywhere (kernel, `syscall.tbl`). */
+const numbers = {
+  x64: {
+    mount: 165,
+    umount2: 166,
+    ioctl: 16,
+    setns: 308,
+    socket: 41,
+    bind: 49,
+    sendto: 44,
+    recvfrom: 45,
+    lseek: 8,
+    unshare: 272,
+    close: 3,
+    openat2: 437,
+  },
+  arm64: {
+    mount: 40,
+    umount2: 39,
+    ioctl: 29,
+    setns: 268,
+    socket: 198,
+    bind: 200,
+    sendto: 206,
+    recvfrom: 207,
+    lseek: 62,
+    unshare: 97,
+    close: 57,
+    openat2: 437,
+  },
+} as const;
+
+const common = {
+  pidfd_send_signal: 424,
+  open_tree: 428,
+  move_mount: 429,
+  pidfd_open: 434,
+  mount_setattr: 442,
+} as const;
+
+export type SyscallName = keyof typeof numbers.x64 | keyof typeof common;
+export type SyscallArgument = number | bigint | string | Uint8Array | null;
+
+interface Native {
+  call(number: bigint, values: readonly bigint[]): bigint;
+  errno(): number;
+  address(bytes: Uint8Array): bigint;
+}
+
+let native: Native | undefined;
+/** The buffers of the last call: held so that no address is that of a collected buffer. */
+const held: Uint8Array[] = [];
+
+function load(): Native {
+  const ffi = process.getBuiltinModule('node:ffi');
+  if (ffi === undefined) {
+    throw new Error('the engine needs system calls: run node with --experimental-ffi');
+  }
+  const { functions } = ffi.dlopen('libc.so.6', {
+    syscall: { arguments: ['i64', 'i64', 'i64', 'i64', 'i64', 'i64', 'i64'], return: 'i64' },
+    __errno_location: { arguments: [], return: 'pointer' },
+  });
+  return {
+    call: (number, [a = 0n, b = 0n, c = 0n, d = 0n, e = 0n, f = 0n]) => functions.syscall(number, a, b, c, d, e, f),
+    errno: () => ffi.getInt32(functions.__errno_location()),
+    address: (bytes) => ffi.getRawPointer(bytes),
+  };
+}
+
+/** The system call's number on this architecture. */
+function syscallNumber(name: SyscallName): number {
+  if (name in common) return common[name as keyof typeof common];
+  const table = process.arch === 'arm64' ? numbers.arm64 : process.arch === 'x64' ? numbers.x64 : undefined;
+  if (table === undefined) throw new Error(`no system call numbers for ${process.arch}: x64 and arm64 are supported`);
+  return table[name as keyof typeof numbers.x64];
+}
+
+/**
+ * Makes one system call. Strings are passed as NUL-terminated UTF-8, byte arrays by address (the kernel may write to them).
+ * @returns the result; throws a `SystemError` where it is negative.
+ */
+export function syscall(name: SyscallName, ...args: SyscallArgument[]): number {
+  native ??= load();
+  const api = native;
+  held.length = 0;
+  const values = args.map((argument) => {
+    if (argument === null) return 0n;
+    if (typeof argument === 'bigint') return argument;
+    if (typeof argument === 'number') return BigInt(argument);
+    let bytes: Uint8Array;
+    if (typeof argument === 'string') {
+      if (argument.includes('\0')) throw new SystemError(name, constants.errno.EINVAL, 'a string holds a NUL');
+      bytes = Buffer.from(`${argument}\0`);
+    } else {
+      bytes = argument;
+    }
+    held.push(bytes);
+    return api.address(bytes);
+  });
+  const result = api.call(BigInt(syscallNumber(name)), values);
+  if (result < 0n) {
+    const errno = api.errno();
+    const detail = args.filter((argument) => typeof argument === 'string').join(', ');
+    throw new SystemError(name, errno, detail);
+  }
+  return Number(result);
+}
+
+/** The address of a buffer, for structures that hold pointers. The caller keeps the buffer alive until its call returned. */
+export function addressOf(bytes: Uint8Array): bigint {
+  native ??= load();
+  return native.address(bytes);
+}
+
+/** True where the error is a system call's with one of the codes. */
+export function hasCode(error: unknown, ...codes: string[]): boolean {
+  return error instanceof Error && 'code' in error && codes.includes(String(error.code));
+}

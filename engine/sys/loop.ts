@@ -1,0 +1,86 @@
+/**
+ * Loop devices: a file as a block device, freed by the kernel when its last mount goes (autoclear).
+ * Source: linux/loop.h, `struct loop_config` and `struct loop_info64`.
+ */
+import { closeSync, existsSync, openSync, readFileSync, readdirSync } from 'node:fs';
+import { hasCode, syscall } from './libc.ts';
+
+const LOOP_CTL_GET_FREE = 0x4c82;
+const LOOP_CONFIGURE = 0x4c0a;
+const LOOP_CLR_FD = 0x4c01;
+const LO_FLAGS_AUTOCLEAR = 4;
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
+
+/** `struct loop_config` is 304 bytes: fd, block_size, loop_info64 (232), reserved. lo_flags is 52 bytes into loop_info64. */
+const configLength = 304;
+const flagsOffset = 8 + 52;
+const nameOffset = 8 + 56;
+
+/**
+ * Gives a file a loop device. The device is freed when nothing uses it any more: mount it, then close `descriptor`.
+ */
+export function attachLoop(file: string): { device: string; descriptor: number } {
+  const control = openSync('/dev/loop-control', 'r+');
+  const backing = openSync(file, 'r+');
+  try {
+    for (let attempt = 0; attempt < 64; attempt += 1) {
+      const device = `/dev/loop${syscall('ioctl', control, LOOP_CTL_GET_FREE)}`;
+      const descriptor = openSync(device, 'r+');
+      try {
+        const config = Buffer.alloc(configLength);
+        config.writeUInt32LE(backing, 0);
+        config.writeUInt32LE(LO_FLAGS_AUTOCLEAR, flagsOffset);
+        config.write(file.slice(-63), nameOffset, 63, 'latin1');
+        syscall('ioctl', descriptor, LOOP_CONFIGURE, config);
+        return { device, descriptor };
+      } catch (error) {
+        closeSync(descriptor);
+        // Somebody else took it between the two calls.
+        if (!hasCode(error, 'EBUSY')) throw error;
+      }
+    }
+    throw new Error(`no free loop device for ${file} after 64 attempts`);
+  } finally {
+    closeSync(backing);
+    closeSync(control);
+  }
+}
+
+/** Frees every loop device whose backing file is at or below a directory, deleted files too. */
+export function detachLoopsBelow(directory: string): void {
+  for (const name of readdirSync('/sys/block')) {
+    const attribute = `/sys/block/${name}/loop/backing_file`;
+    if (!name.startsWith('loop') || !existsSync(attribute)) continue;
+    try {
+      if (!readFileSync(attribute, 'utf8').startsWith(`${directory}/`)) continue;
+      const descriptor = openSync(`/dev/${name}`, 'r');
+      try {
+        syscall('ioctl', descriptor, LOOP_CLR_FD, 0);
+      } finally {
+        closeSync(descriptor);
+      }
+    } catch (error) {
+      // Freed by the kernel meanwhile.
+      if (!hasCode(error, 'ENXIO', 'ENOENT')) throw error;
+    }
+  }
+}
+
+/** The parts of a sparse file that hold data, as `[start, end)` in bytes. */
+export function dataExtents(descriptor: number, size: number): { start: number; end: number }[] {
+  const extents: { start: number; end: number }[] = [];
+  let position = 0;
+  while (position < size) {
+    try {
+      const start = syscall('lseek', descriptor, position, SEEK_DATA);
+      const end = syscall('lseek', descriptor, start, SEEK_HOLE);
+      extents.push({ start, end });
+      position = end;
+    } catch (error) {
+      if (hasCode(error, 'ENXIO')) break;
+      throw error;
+    }
+  }
+  return extents;
+}

@@ -1,0 +1,132 @@
+/**
+ * Mounts: the few kernel calls behind id-mapped layers, overlays and bound namespaces.
+ * File descriptors that are returned belong to the caller.
+ */
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { hasCode, syscall } from './libc.ts';
+
+const AT_FDCWD = -100;
+const AT_EMPTY_PATH = 0x1000;
+const AT_RECURSIVE = 0x8000;
+const OPEN_TREE_CLONE = 1;
+const OPEN_TREE_CLOEXEC = 0o2000000;
+const MOVE_MOUNT_F_EMPTY_PATH = 0x4;
+const MNT_DETACH = 2;
+
+export const MountFlag = {
+  readOnly: 0x1,
+  noSuid: 0x2,
+  noDev: 0x4,
+  noExec: 0x8,
+  remount: 0x20,
+  bind: 0x1000,
+  recursive: 0x4000,
+  private: 0x40000,
+} as const;
+
+const Attribute = { readOnly: 0x1n, noSuid: 0x2n, noDev: 0x4n, idMap: 0x100000n } as const;
+
+export interface TreeOptions {
+  /** Path of a user namespace: the tree's ids are shifted into it. */
+  userNamespacePath?: string;
+  readOnly?: boolean;
+  noSuid?: boolean;
+  noDev?: boolean;
+  recursive?: boolean;
+}
+
+/** mount(2). */
+export function mount(source: string, target: string, type: string, flags: number, data: string | null): void {
+  syscall('mount', source, target, type, flags, data);
+}
+
+/** Binds one path to another; the mount is private, so that nothing propagates. */
+export function bindMount(source: string, target: string): void {
+  syscall('mount', source, target, null, MountFlag.bind, null);
+  syscall('mount', null, target, null, MountFlag.private, null);
+}
+
+/** Detaches the topmost mount at `target`. False where nothing is mounted there. */
+export function unmount(target: string): boolean {
+  try {
+    syscall('umount2', target, MNT_DETACH);
+    return true;
+  } catch (error) {
+    if (hasCode(error, 'EINVAL', 'ENOENT')) return false;
+    throw error;
+  }
+}
+
+/** A detached copy of the mount at `source`, with the attributes. Close the descriptor, or `attachTree` it first. */
+export function cloneTree(source: string, options: TreeOptions): number {
+  const recursive = options.recursive === true ? AT_RECURSIVE : 0;
+  const tree = syscall('open_tree', AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive);
+  try {
+    let set = 0n;
+    if (options.readOnly === true) set |= Attribute.readOnly;
+    if (options.noSuid === true) set |= Attribute.noSuid;
+    if (options.noDev === true) set |= Attribute.noDev;
+    const namespace =
+      options.userNamespacePath === undefined ? undefined : openSync(options.userNamespacePath, 'r');
+    try {
+      if (namespace !== undefined) set |= Attribute.idMap;
+      if (set !== 0n) {
+        // struct mount_attr: attr_set, attr_clr, propagation, userns_fd; eight bytes each.
+        const attributes = Buffer.alloc(32);
+        attributes.writeBigUInt64LE(set, 0);
+        attributes.writeBigUInt64LE(BigInt(namespace ?? 0), 24);
+        syscall('mount_setattr', tree, '', AT_EMPTY_PATH | recursive, attributes, attributes.length);
+      }
+    } finally {
+      if (namespace !== undefined) closeSync(namespace);
+    }
+    return tree;
+  } catch (error) {
+    closeSync(tree);
+    throw error;
+  }
+}
+
+/** Attaches a tree from `cloneTree` at `target`. The descriptor stays open and then refers to the attached mount. */
+export function attachTree(tree: number, target: string): void {
+  syscall('move_mount', tree, '', AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
+}
+
+/** Binds with attributes (id mapping, read-only) in one step. */
+export function bindTree(source: string, target: string, options: TreeOptions): void {
+  const tree = cloneTree(source, options);
+  try {
+    attachTree(tree, target);
+  } finally {
+    closeSync(tree);
+  }
+}
+
+export interface MountEntry {
+  target: string;
+  type: string;
+  source: string;
+}
+
+/** Every mount of this mount namespace, oldest first (proc(5), mountinfo). */
+export function mounts(): MountEntry[] {
+  const entries: MountEntry[] = [];
+  for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
+    const [left, right] = line.split(' - ');
+    const target = left?.split(' ')[4];
+    const [type, source] = right?.split(' ') ?? [];
+    if (target === undefined || type === undefined) continue;
+    entries.push({ target: unescapePath(target), type, source: unescapePath(source ?? '') });
+  }
+  return entries;
+}
+
+function unescapePath(path: string): string {
+  return path.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
+}
+
+/** Detaches every mount at or below a directory, newest first. */
+export function unmountBelow(directory: string): void {
+  const below = mounts().filter(({ target }) => target === directory || target.startsWith(`${directory}/`));
+  for (const { target } of below.reverse()) unmount(target);
+}

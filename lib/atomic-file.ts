@@ -1,0 +1,43 @@
+/**
+ * Durable files: what these functions acknowledged is there after a crash, whole, or the old content is.
+ */
+import { randomBytes } from 'node:crypto';
+import { open, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+
+/** Files with this prefix were being written when the process died; whoever owns the directory removes them at open. */
+export const ASIDE_PREFIX = '.aside-';
+
+/** Makes creations, renames and removals in a directory durable. */
+export async function syncDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Replaces a file: written aside in the same directory, synced, renamed, directory synced. Readers see old or new, never a part. */
+export async function writeFileAtomic(
+  path: string,
+  content: string | Uint8Array,
+  options: { mode?: number } = {},
+): Promise<void> {
+  const directory = dirname(path);
+  const aside = join(directory, `${ASIDE_PREFIX}${randomBytes(6).toString('hex')}-${basename(path).slice(0, 100)}`);
+  try {
+    const handle = await open(aside, 'wx', options.mode ?? 0o644);
+    try {
+      await handle.writeFile(content);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(aside, path);
+  } catch (error) {
+    await rm(aside, { force: true });
+    throw error;
+  }
+  await syncDirectory(directory);
+}

@@ -1,0 +1,129 @@
+/**
+ * X.509 certificates of an authority of our own (RFC 5280): ECDSA P-256 with SHA-256, PEM in and out.
+ *
+ * The library behind it is heavy and is loaded on the first call; who only reads certificates uses `node:crypto`.
+ */
+import { randomBytes, type webcrypto } from 'node:crypto';
+
+/** PEM: the certificate, and its private key in PKCS #8. */
+export interface KeyPair {
+  certificate: string;
+  key: string;
+}
+
+export interface CertificateRequest {
+  /** Kubernetes reads it as the user's name. */
+  commonName: string;
+  /** Kubernetes reads them as the user's groups. */
+  organizations?: string[];
+  dnsNames?: string[];
+  ips?: string[];
+  usages: ('server' | 'client')[];
+  days: number;
+}
+
+export class CertificateError extends Error {
+  readonly code = 'certificate-invalid';
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'CertificateError';
+  }
+}
+
+const SIGNING = { name: 'ECDSA', hash: 'SHA-256', namedCurve: 'P-256' };
+const DAY = 24 * 60 * 60 * 1000;
+/** Clocks of two hosts may differ: a certificate counts from a little before it was made. */
+const CLOCK_SKEW = 5 * 60 * 1000;
+
+/** A self-signed authority that may sign leaf certificates, and no further authorities. */
+export async function createAuthority(options: { commonName: string; days: number }): Promise<KeyPair> {
+  const x509 = await load();
+  const keys = await generateKeys();
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
+    serialNumber: serialNumber(),
+    name: [{ CN: [options.commonName] }],
+    ...validity(options.days),
+    keys,
+    signingAlgorithm: SIGNING,
+    extensions: [
+      new x509.BasicConstraintsExtension(true, 0, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
+      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+    ],
+  });
+  return { certificate: certificate.toString('pem'), key: await exportKey(keys.privateKey) };
+}
+
+/** A new key and its certificate, signed by `authority`. Throws `CertificateError` when the authority cannot be read. */
+export async function issueCertificate(authority: KeyPair, request: CertificateRequest): Promise<KeyPair> {
+  if (request.usages.length === 0) throw new CertificateError('Cannot issue a certificate: "usages" is empty');
+  const x509 = await load();
+  const issuer = await readAuthority(authority);
+  const keys = await generateKeys();
+  const names = [
+    ...(request.dnsNames ?? []).map((value) => ({ type: 'dns' as const, value })),
+    ...(request.ips ?? []).map((value) => ({ type: 'ip' as const, value })),
+  ];
+  const usages = request.usages.map((usage) =>
+    usage === 'server' ? x509.ExtendedKeyUsage.serverAuth : x509.ExtendedKeyUsage.clientAuth,
+  );
+  const certificate = await x509.X509CertificateGenerator.create({
+    serialNumber: serialNumber(),
+    subject: [...(request.organizations ?? []).map((O) => ({ O: [O] })), { CN: [request.commonName] }],
+    issuer: issuer.certificate.subjectName,
+    ...validity(request.days),
+    publicKey: keys.publicKey,
+    signingKey: issuer.key,
+    signingAlgorithm: SIGNING,
+    extensions: [
+      new x509.BasicConstraintsExtension(false, undefined, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+      new x509.ExtendedKeyUsageExtension(usages),
+      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+      await x509.AuthorityKeyIdentifierExtension.create(issuer.certificate.publicKey),
+      ...(names.length > 0 ? [new x509.SubjectAlternativeNameExtension(names)] : []),
+    ],
+  });
+  return { certificate: certificate.toString('pem'), key: await exportKey(keys.privateKey) };
+}
+
+async function load(): Promise<typeof import('@peculiar/x509')> {
+  await import('reflect-metadata');
+  return import('@peculiar/x509');
+}
+
+function generateKeys(): Promise<webcrypto.CryptoKeyPair> {
+  return crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, ['sign', 'verify']);
+}
+
+async function exportKey(key: webcrypto.CryptoKey): Promise<string> {
+  const der = Buffer.from(await crypto.subtle.exportKey('pkcs8', key)).toString('base64');
+  return `-----BEGIN PRIVATE KEY-----\n${(der.match(/.{1,64}/g) ?? []).join('\n')}\n-----END PRIVATE KEY-----\n`;
+}
+
+async function readAuthority(authority: KeyPair) {
+  const x509 = await load();
+  try {
+    const der = Buffer.from(authority.key.replace(/-----[^-]+-----|\s/g, ''), 'base64');
+    const key = await crypto.subtle.importKey('pkcs8', der, { name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign']);
+    return { certificate: new x509.X509Certificate(authority.certificate), key };
+  } catch (cause) {
+    throw new CertificateError(
+      'Cannot read the authority: expected a PEM certificate and its ECDSA P-256 key in PKCS #8',
+      { cause },
+    );
+  }
+}
+
+function validity(days: number): { notBefore: Date; notAfter: Date } {
+  if (!(days > 0)) throw new CertificateError(`Cannot issue a certificate: "days" is ${days}, expected more than 0`);
+  const now = Date.now();
+  return { notBefore: new Date(now - CLOCK_SKEW), notAfter: new Date(now + days * DAY) };
+}
+
+/** Positive, and without a leading zero byte that DER would drop. */
+function serialNumber(): string {
+  const bytes = randomBytes(16);
+  bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40;
+  return bytes.toString('hex');
+}

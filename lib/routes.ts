@@ -1,0 +1,40 @@
+import { readFileSync } from 'node:fs';
+
+/** IPv4 destinations of the host's main routing table as CIDRs, the default route left out (`/proc/net/route`, proc_net(5)). */
+export function hostRoutes(table = readFileSync('/proc/net/route', 'utf8')): string[] {
+  return table
+    .split('\n')
+    .slice(1)
+    .map((line) => line.split(/\s+/))
+    .filter((fields) => fields.length >= 8)
+    .map((fields) => `${littleEndian(fields[1] ?? '')}/${bits(fields[7] ?? '')}`)
+    .filter((cidr) => !cidr.endsWith('/0'));
+}
+
+/** Do two IPv4 CIDRs share an address? */
+export function overlaps(one: string, other: string): boolean {
+  const a = parseCidr(one);
+  const b = parseCidr(other);
+  const shift = 2 ** (32 - Math.min(a.bits, b.bits));
+  return Math.floor(a.address / shift) === Math.floor(b.address / shift);
+}
+
+/** Network address as a number, and the length of the prefix. */
+export function parseCidr(cidr: string): { address: number; bits: number } {
+  const [ip = '', length = '32'] = cidr.split('/');
+  const address = ip.split('.').reduce((sum, octet) => sum * 256 + Number(octet), 0);
+  if (!Number.isInteger(address) || ip.split('.').length !== 4)
+    throw new TypeError(`${JSON.stringify(cidr)} is no IPv4 CIDR`);
+  return { address, bits: Number(length) };
+}
+
+function littleEndian(hex: string): string {
+  return (hex.match(/../g) ?? [])
+    .reverse()
+    .map((byte) => Number.parseInt(byte, 16))
+    .join('.');
+}
+
+function bits(mask: string): number {
+  return [...Number.parseInt(mask, 16).toString(2)].filter((digit) => digit === '1').length;
+}

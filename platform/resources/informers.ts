@@ -1,0 +1,79 @@
+/**
+ * One informer for each resource, shared by everything in the platform process: the cloud controller, the workload
+ * controllers and whoever else is given this object read the same copies over one watch each.
+ */
+import type { Client, ClientObject, Informer } from '#cluster/client/client.ts';
+import { createInformer } from '#cluster/client/informer.ts';
+import type { Stored, TypedResource } from '#cluster/kinds/kind.ts';
+import { replicaSets, pods as podResource, services as serviceResource } from './kubernetes.ts';
+import * as types from './types.ts';
+
+/** Indexes that every shared informer has: `guid` is the name alone, `app` the guid of the app that it belongs to. */
+export type SharedIndex = 'guid' | 'app' | 'namespace';
+
+export interface Informers {
+  readonly client: Client;
+  of<T extends ClientObject>(resource: TypedResource<T>): Informer<T>;
+  /** Opens those of the platform's own kinds and resolves when each has its first list. */
+  synced(): Promise<void>;
+  close(): void;
+}
+
+const OWN = [
+  types.organizations,
+  types.spaces,
+  types.domains,
+  types.reservations,
+  types.users,
+  types.roles,
+  types.apps,
+  types.packages,
+  types.builds,
+  types.droplets,
+  types.processes,
+  types.routes,
+  types.revisions,
+  types.appDeployments,
+  types.auditEvents,
+] as const;
+
+function appOf(object: ClientObject): string[] {
+  const spec = (object as { spec?: { app?: unknown } }).spec;
+  const app = typeof spec?.app === 'string' ? spec.app : object.metadata.labels?.[types.labels.app];
+  return app === undefined ? [] : [app];
+}
+
+export function createInformers(client: Client): Informers {
+  const open = new Map<string, Informer<ClientObject>>();
+  const of = <T extends ClientObject>(resource: TypedResource<T>): Informer<T> => {
+    const key = `${resource.group}/${resource.resource}`;
+    let informer = open.get(key) as Informer<T> | undefined;
+    if (!informer) {
+      // Of built-in kinds only what runs apps is of interest: other tenants of the cluster cost nothing here.
+      const ours = resource.group === 'platform.sampan.dev';
+      informer = createInformer(client, resource, {
+        ...(ours ? {} : { labelSelector: types.labels.process }),
+        indexes: {
+          guid: (object: Stored<T>) => [object.metadata.name],
+          app: appOf,
+          namespace: (object: Stored<T>) => [object.metadata.namespace ?? ''],
+        },
+      });
+      open.set(key, informer as unknown as Informer<ClientObject>);
+    }
+    return informer;
+  };
+  return {
+    client,
+    of,
+    synced: async () => {
+      const all: Promise<void>[] = OWN.map((resource) => of(resource as TypedResource<ClientObject>).synced);
+      all.push(of(podResource).synced, of(replicaSets).synced, of(serviceResource).synced);
+      await Promise.all(all);
+    },
+    close: () => {
+      for (const informer of open.values()) informer.close();
+      open.clear();
+    },
+  };
+}

@@ -1,0 +1,277 @@
+/**
+ * Cloud Foundry's objects as custom resources of the group `platform.sampan.dev/v1`: what the cloud controller writes,
+ * what staging, workloads and router read, and what `kubectl get apps` shows.
+ *
+ * Names. `metadata.name` of each is its Cloud Foundry guid; the name that people gave it is `spec.displayName`, and it is
+ * repeated in the label `platform.sampan.dev/name` where it is a valid label value. What must be unique is held by a
+ * `Reservation`, created first under a name derived from it. Organizations, spaces, domains and reservations are
+ * cluster-scoped; everything else lives in its space's namespace.
+ * Links go by guid and are repeated as labels (`platform.sampan.dev/app`, `…/package`, …), so that they can be selected.
+ * Every object of an app has the app as its owner: deleting the app collects them.
+ */
+import type { TypedResource } from '#cluster/kinds/kind.ts';
+import type { ObjectMeta } from '#cluster/kinds/types/meta.ts';
+
+interface Resource<Spec, Status = Record<string, never>> {
+  apiVersion?: string;
+  kind?: string;
+  metadata: ObjectMeta;
+  spec: Spec;
+  status?: Status;
+}
+
+/** The user's own labels and annotations (Cloud Foundry `metadata`), kept apart from Kubernetes'. */
+export interface UserMetadata {
+  labels: Record<string, string>;
+  annotations: Record<string, string>;
+}
+
+export type Organization = Resource<{ displayName: string; suspended: boolean; userMetadata?: UserMetadata }>;
+
+export type Space = Resource<{
+  displayName: string;
+  organization: string;
+  /** The namespace that is this space; made with it, deleted with it. */
+  namespace: string;
+  userMetadata?: UserMetadata;
+}>;
+
+export type Domain = Resource<{
+  displayName: string;
+  internal: boolean;
+  organization?: string;
+  userMetadata?: UserMetadata;
+}>;
+
+/** Holds a unique thing: `metadata.name` is `<kind>-<sha256 of the unique key, 40 digits>`. */
+export type Reservation = Resource<{ holder: { resource: string; namespace?: string; name: string }; key: string }>;
+
+export type App = Resource<{
+  displayName: string;
+  state: 'STARTED' | 'STOPPED';
+  lifecycle: { type: 'buildpack'; buildpacks: string[]; stack: string } | { type: 'docker' };
+  /** Guid of the droplet that should run. */
+  currentDroplet?: string;
+  /** Counts up whenever the app must be restarted with new processes (droplet, environment, restart). */
+  generation: number;
+  /** Guid of the newest revision. */
+  currentRevision?: string;
+  userMetadata?: UserMetadata;
+}>;
+// The app's environment variables are a Secret in the namespace, `env-<app guid>`, one key for each variable.
+
+export type Package = Resource<
+  {
+    app: string;
+    type: 'bits' | 'docker';
+    /** docker: the image. bits: set when the upload is stored (`<registry repository>@<digest>`). */
+    image?: string;
+    docker?: { username?: string; passwordSecret?: string };
+    userMetadata?: UserMetadata;
+  },
+  {
+    state: 'AWAITING_UPLOAD' | 'PROCESSING_UPLOAD' | 'READY' | 'FAILED' | 'COPYING' | 'EXPIRED';
+    error?: string;
+    checksum?: string;
+    sizeBytes?: number;
+  }
+>;
+
+export type Build = Resource<
+  {
+    app: string;
+    package: string;
+    lifecycle: { type: 'buildpack'; buildpacks: string[]; stack: string } | { type: 'docker' };
+    memoryMb: number;
+    diskMb: number;
+    /** Hard limit for detect and build together. */
+    timeoutSeconds: number;
+    createdBy: { guid: string; name: string };
+    /** Set by whoever cancels: the build pod is removed and the build fails with `StagingCancelled`. */
+    cancelled?: boolean;
+    userMetadata?: UserMetadata;
+  },
+  {
+    state: 'STAGING' | 'STAGED' | 'FAILED';
+    /** Cloud Foundry's own code first: `BuildpackCompileFailed`, `NoAppDetectedError`, `StagingTimeExpired`, … */
+    error?: { code: string; message: string };
+    /** Guid. */
+    droplet?: string;
+    pod?: string;
+    startedAt?: string;
+    finishedAt?: string;
+  }
+>;
+
+export type Droplet = Resource<
+  {
+    app: string;
+    package?: string;
+    build?: string;
+    /** `<repository>@<digest>`: what pods run. */
+    image: string;
+    /** Command by process type; from the launch metadata or the Procfile. */
+    processTypes: Record<string, string>;
+    /** Default working directory and user of the image are the image's own. */
+    lifecycle: 'buildpack' | 'docker';
+    stack?: string;
+    buildpacks: { name: string; version: string; detectOutput?: string }[];
+    /** Ports that the image exposes (docker), else 8080. */
+    ports: number[];
+    /** The image's own user (`1000`, `1000:1000`, `nginx`); absent: 1000 for a buildpack's, root for docker's. */
+    user?: string;
+    userMetadata?: UserMetadata;
+  },
+  { state: 'STAGED' | 'FAILED' | 'AWAITING_UPLOAD' | 'EXPIRED'; error?: string; checksum?: string; sizeBytes?: number }
+>;
+
+export interface HealthCheck {
+  type: 'port' | 'process' | 'http';
+  endpoint?: string;
+  /** Seconds until an instance must be healthy. */
+  timeout?: number;
+  invocationTimeout?: number;
+  interval?: number;
+}
+
+export type Process = Resource<{
+  app: string;
+  type: string;
+  instances: number;
+  memoryMb: number;
+  diskMb: number;
+  /** The user's; undefined takes the droplet's. */
+  command?: string;
+  healthCheck: HealthCheck;
+  readinessCheck: HealthCheck;
+  logRateLimitBytes: number;
+  userMetadata?: UserMetadata;
+}>;
+
+export interface Destination {
+  guid: string;
+  app: string;
+  processType: string;
+  port?: number;
+  weight?: number;
+  protocol: 'http1' | 'http2' | 'tcp';
+}
+
+export type Route = Resource<{
+  /** Guid of the domain, and its name, as it never changes. */
+  domain: string;
+  domainName: string;
+  /** Empty for the domain itself. */
+  host: string;
+  /** Empty, or `/a/b`. */
+  path: string;
+  port?: number;
+  protocol: 'http' | 'tcp';
+  destinations: Destination[];
+  userMetadata?: UserMetadata;
+}>;
+
+/** What ran: enough to run it again. Its environment is the Secret `env-<revision guid>`. */
+export type Revision = Resource<{
+  app: string;
+  version: number;
+  droplet: string;
+  commands: Record<string, string>;
+  description: string;
+  deployable: boolean;
+  userMetadata?: UserMetadata;
+}>;
+
+export type AppDeployment = Resource<
+  {
+    app: string;
+    strategy: 'rolling' | 'recreate' | 'canary';
+    droplet: string;
+    previousDroplet?: string;
+    revision?: string;
+    /** Instances that may be above the wanted number at once. */
+    maxInFlight: number;
+    cancelled?: boolean;
+    /** App generation that this deployment brings. */
+    generation: number;
+    userMetadata?: UserMetadata;
+  },
+  {
+    value: 'ACTIVE' | 'FINALIZED';
+    reason: 'DEPLOYING' | 'PAUSED' | 'DEPLOYED' | 'CANCELING' | 'CANCELED' | 'SUPERSEDED';
+    lastSuccessfulHealthcheck?: string;
+    error?: string;
+    lastStatusChange?: string;
+  }
+>;
+
+export type AuditEvent = Resource<{
+  /** `audit.app.create`, `app.crash`, … */
+  type: string;
+  actor: { guid: string; type: string; name: string };
+  target: { guid: string; type: string; name: string };
+  space?: string;
+  organization?: string;
+  data: Record<string, unknown>;
+  createdAt: string;
+}>;
+
+/** A user of the platform; the password's hash (argon2id) is in the Secret `user-<guid>` of the system namespace. */
+export type User = Resource<{ username: string; origin: string; active: boolean; groups: string[] }>;
+
+export type Role = Resource<{ type: string; user: string; organization?: string; space?: string }>;
+
+function custom<T extends { metadata: ObjectMeta }>(
+  kind: string,
+  plural: string,
+  namespaced: boolean,
+): TypedResource<T> {
+  return { group: 'platform.sampan.dev', version: 'v1', resource: plural, kind, namespaced };
+}
+
+export const organizations = custom<Organization>('Organization', 'organizations', false);
+export const spaces = custom<Space>('Space', 'spaces', false);
+export const domains = custom<Domain>('Domain', 'domains', false);
+export const reservations = custom<Reservation>('Reservation', 'reservations', false);
+export const users = custom<User>('User', 'users', false);
+export const roles = custom<Role>('Role', 'roles', false);
+export const apps = custom<App>('App', 'apps', true);
+export const packages = custom<Package>('Package', 'packages', true);
+export const builds = custom<Build>('Build', 'builds', true);
+export const droplets = custom<Droplet>('Droplet', 'droplets', true);
+export const processes = custom<Process>('Process', 'processes', true);
+export const routes = custom<Route>('Route', 'routes', true);
+export const revisions = custom<Revision>('Revision', 'revisions', true);
+export const appDeployments = custom<AppDeployment>('AppDeployment', 'appdeployments', true);
+export const auditEvents = custom<AuditEvent>('AuditEvent', 'auditevents', true);
+
+/** Namespace of the platform's own objects: users, secrets, leases, build configuration. */
+export const systemNamespace = 'sampan-system';
+
+/** Labels on the pods, ReplicaSets and Services that run apps. */
+export const labels = {
+  app: 'platform.sampan.dev/app',
+  appName: 'platform.sampan.dev/app-name',
+  process: 'platform.sampan.dev/process',
+  processType: 'platform.sampan.dev/process-type',
+  /** The app's generation: which revision of the process a ReplicaSet runs. */
+  generation: 'platform.sampan.dev/generation',
+  package: 'platform.sampan.dev/package',
+  build: 'platform.sampan.dev/build',
+  droplet: 'platform.sampan.dev/droplet',
+  space: 'platform.sampan.dev/space',
+  organization: 'platform.sampan.dev/organization',
+  name: 'platform.sampan.dev/name',
+} as const;
+
+export const annotations = {
+  /** Creation and last change in milliseconds' precision (ISO 8601): Kubernetes' own times have seconds. */
+  createdAt: 'platform.sampan.dev/created-at',
+  updatedAt: 'platform.sampan.dev/updated-at',
+  /** On a space or organization whose deletion has begun: it is taken up again after a restart. */
+  deleting: 'platform.sampan.dev/deleting',
+  /** The instance index of a pod, written before its scheduling gate is lifted. */
+  instanceIndex: 'platform.sampan.dev/instance-index',
+} as const;
+
+export const instanceIndexGate = 'platform.sampan.dev/instance-index';

@@ -1,0 +1,232 @@
+/**
+ * HAProxy's configuration as text: a pure function, so that golden files can hold it. Whatever runs is written to this
+ * file as well, so a proxy that is started again serves the same with nobody's help.
+ *
+ * What it may contain of users' making are only names that `validate.ts` has let through.
+ */
+import { createHash } from 'node:crypto';
+import type { RouterOptions } from '../model.ts';
+import { serverArguments } from './plan.ts';
+import type { MapName, ProxyState } from './state.ts';
+
+export const POOL_START = 512;
+
+export interface Files {
+  config: string;
+  map: (name: MapName) => string;
+  certificates: string;
+  /** The list of certificates that the TLS port offers; the first is for clients that name no host. */
+  certificateList: string;
+  masterSocket: string;
+  commandSocket: string;
+  accessSocket: string;
+  /** What HAProxy says while it starts. */
+  output: string;
+  saved: string;
+}
+
+export function filesOf(options: Pick<RouterOptions, 'dataDirectory' | 'runDirectory'>): Files {
+  const { dataDirectory: data, runDirectory: run } = options;
+  return {
+    config: `${data}/haproxy.cfg`,
+    map: (name) => `${data}/${name}.map`,
+    certificates: `${data}/certificates`,
+    certificateList: `${data}/certificates.list`,
+    masterSocket: `${run}/master.sock`,
+    commandSocket: `${run}/commands.sock`,
+    accessSocket: `${run}/access.sock`,
+    output: `${data}/haproxy.log`,
+    saved: `${data}/state.json`,
+  };
+}
+
+export interface ConfigInput {
+  files: Files;
+  http: number;
+  https: number;
+  /** Addresses to listen on, as HAProxy writes them: `*`, `[::]`, `127.0.0.1`. */
+  addresses: string[];
+  system: RouterOptions['system'];
+  /** Connections on the side of clients; each may need a second one to an app. */
+  maxConnections: number;
+  /** The unprivileged user that moves the bytes; empty: stay who we are. */
+  user: string;
+}
+
+/** Changes whenever a running proxy must be reloaded to follow the input: the template is part of it. */
+export function configVersion(input: ConfigInput): string {
+  const text = renderConfig(input, { pool: 1, stamp: '', state: undefined });
+  return createHash('sha256').update(text).digest('hex').slice(0, 16);
+}
+
+export interface ConfigState {
+  pool: number;
+  /** Changes with each reload, so that a new worker can be told from the one before it. */
+  stamp: string;
+  state: ProxyState | undefined;
+}
+
+export function renderConfig(input: ConfigInput, running: ConfigState): string {
+  const version = running.stamp === '' ? '' : configVersion(input);
+  const sections = [
+    globalSection(input, version, running),
+    ringSection(input.files),
+    DEFAULTS,
+    frontendSection(input),
+    ...input.system.map((system, index) => systemSection(system, index)),
+    APP_DEFAULTS,
+    ...Array.from({ length: running.pool }, (_, slot) => slotSection(slot, running.state)),
+  ];
+  return `# Written by Sampan's router. Changes made here are lost.\n${sections.join('\n')}`;
+}
+
+function globalSection(input: ConfigInput, version: string, running: ConfigState): string {
+  const user = input.user === '' ? '' : `  user ${input.user}\n  group ${input.user}\n`;
+  return `global
+  setenv SAMPAN_VERSION "${version}"
+  setenv SAMPAN_STAMP "${running.stamp}"
+  setenv SAMPAN_POOL ${running.pool}
+  setenv SAMPAN_HTTP ${input.http}
+  setenv SAMPAN_HTTPS ${input.https}
+  stats socket ${input.files.commandSocket} mode 600 level admin expose-fd listeners
+  stats timeout 10m
+${user}  maxconn ${input.maxConnections}
+  # A worker that was replaced ends at last, with its longest WebSocket.
+  hard-stop-after 1h
+  ssl-default-bind-options ssl-min-ver TLSv1.2
+  tune.ssl.default-dh-param 2048
+`;
+}
+
+function ringSection(files: Files): string {
+  return `ring access
+  format raw
+  maxlen 8192
+  size 4194304
+  timeout connect 1s
+  timeout server 10s
+  server router unix@${files.accessSocket} log-proto octet-count
+`;
+}
+
+const DEFAULTS = `defaults base
+  mode http
+  option http-keep-alive
+  # While a worker is being replaced, idle connections get their next answer before they are closed.
+  option idle-close-on-response
+  option abortonclose
+  # The whole head of a request, and of the first bytes of TLS: slow ones are cut.
+  timeout http-request 10s
+  timeout http-keep-alive 60s
+  timeout client 60s
+  timeout client-fin 10s
+  timeout connect 1s
+  timeout queue 10s
+  timeout server 15m
+  timeout tunnel 1h
+  # A connection that cannot be made is tried again, on another server when there is one.
+  retries 5
+  option redispatch 1
+`;
+
+/** Fields of the access log, a JSON array a line; `access-log.ts` reads it. */
+const LOG_FIELDS = [
+  '%lc',
+  '%pid',
+  '%Ts',
+  '%ms',
+  '%Th',
+  '%Ti',
+  '%Ta',
+  '%Tw',
+  '%Tr',
+  '%ST',
+  '%U',
+  '%B',
+  '"%ci:%cp"',
+  '"%si:%sp"',
+  '"%s"',
+  '"%[var(txn.route)]"',
+  '"%tsc"',
+  '"%[var(txn.id)]"',
+  ...['var(txn.host)', 'capture.req.method', 'capture.req.uri', 'capture.req.ver'].map(quoted),
+  ...['capture.req.hdr(0)', 'capture.req.hdr(1)', 'capture.req.hdr(2)'].map(quoted),
+];
+
+function quoted(fetch: string): string {
+  return `"%[${fetch},json(utf8s)]"`;
+}
+
+function frontendSection({ files, http, https, addresses }: ConfigInput): string {
+  const hosts = `map(${files.map('hosts')})`;
+  const deep = `map(${files.map('deep')})`;
+  const paths = `map_beg(${files.map('paths')})`;
+  const binds = addresses.flatMap((address) => {
+    const family = address.startsWith('[') ? ' v6only' : '';
+    return [
+      `  bind ${address}:${http}${family}`,
+      `  bind ${address}:${https}${family} ssl crt-list ${files.certificateList} alpn h2,http/1.1`,
+    ];
+  });
+  return `frontend apps
+${binds.join('\n')}
+  log ring@access local0
+  log-format '[${LOG_FIELDS.join(',')}]'
+  capture request header User-Agent len 256
+  capture request header Referer len 256
+  capture request header X-Forwarded-For len 128
+
+  http-request set-var(txn.id) uuid()
+  http-request set-var(txn.host) req.hdr(host),lower,host_only
+  http-request deny deny_status 400 if { req.hdr_cnt(host) gt 1 }
+
+  # The longest path of the host, else the host, else the same for the host with * for its first label.
+  http-request set-var(txn.route) var(txn.host),${hosts}
+  http-request set-var(txn.path) path if { var(txn.host),${deep} -m found }
+  http-request set-var(txn.route) var(txn.host),concat(,txn.path,/),${paths} if { var(txn.path) -m found }
+  acl routed var(txn.route) -m found
+  http-request set-var(txn.parent) var(txn.host),field(2,.,0) if !routed
+  http-request set-var(txn.wild) str(*),concat(.,txn.parent) if !routed
+  http-request set-var(txn.route) var(txn.wild),${hosts} if !routed
+  http-request set-var(txn.path) path if { var(txn.wild),${deep} -m found }
+  http-request set-var(txn.route) var(txn.wild),concat(,txn.path,/),${paths} if { var(txn.path) -m found } { var(txn.wild) -m found }
+  http-request return status 404 content-type "text/plain; charset=utf-8" hdr X-Cf-Routererror unknown_route hdr X-Content-Type-Options nosniff lf-string "404 Not Found: no application is mapped to this URL (host '%[var(txn.host)]').\\n" if !routed
+
+  http-request del-header Proxy
+  option forwardfor
+  http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]
+  http-request set-header X-Forwarded-Host %[req.hdr(host)]
+  http-request set-header X-Forwarded-Port %[dst_port]
+  http-request set-header X-Vcap-Request-Id %[var(txn.id)]
+  http-request set-header X-Request-Id %[var(txn.id)] if !{ req.hdr(x-request-id) -m found }
+  http-after-response set-header X-Vcap-Request-Id %[var(txn.id)]
+  use_backend %[var(txn.route),field(1,|)]
+`;
+}
+
+/** The platform's own endpoints are on this host, where TLS only keeps the protocol the same: nothing to verify. */
+function systemSection(system: RouterOptions['system'][number], index: number): string {
+  const tls = system.tls ? ' ssl verify none' : '';
+  return `backend system${index} from base
+  retry-on conn-failure
+  server platform ${system.address}:${system.port}${tls}
+`;
+}
+
+const APP_DEFAULTS = `defaults apps from base
+  balance roundrobin
+  # Whatever failed before a byte came back is tried again only where the method promises that this is harmless.
+  retry-on conn-failure empty-response
+  http-request disable-l7-retry if !{ method GET HEAD OPTIONS }
+  http-request return status 503 content-type "text/plain; charset=utf-8" hdr X-Cf-Routererror no_endpoints hdr X-Content-Type-Options nosniff hdr Retry-After 1 lf-string "503 Service Unavailable: the application at '%[var(txn.host)]' has no running instance.\\n" if { nbsrv eq 0 }
+  http-response add-header Set-Cookie "__VCAP_ID__=%[srv_name]; Path=/; HttpOnly; SameSite=Lax" if { res.cook(JSESSIONID) -m found }
+`;
+
+/** `cookie` is refused on servers that are added at run time: sticky sessions read the cookie with `use-server`. */
+function slotSection(slot: number, state: ProxyState | undefined): string {
+  const lines = [`backend b${slot} from apps`, '  use-server %[req.cook(__VCAP_ID__)] if { req.cook(JSESSIONID) -m found }'];
+  for (const [name, server] of state?.servers.get(slot) ?? []) {
+    if (server.mode === 'ready') lines.push(`  server ${name} ${serverArguments(name, server)}`);
+  }
+  return `${lines.join('\n')}\n`;
+}

@@ -1,0 +1,94 @@
+/**
+ * What the proxy serves, in the proxy's own terms: two maps that lead a host (and path) to a slot, and the servers in each
+ * slot. The same structure holds what is wanted and what HAProxy has; `plan.ts` compares them.
+ *
+ * A slot is one of the pool's backends (`b0`, `b1`, …), empty until a backend of the routing table takes it.
+ */
+import { createHash } from 'node:crypto';
+import type { Endpoint } from '../model.ts';
+
+export type ServerMode = 'ready' | 'drain' | 'maint';
+
+export interface Server {
+  ip: string;
+  port: number;
+  weight: number;
+  mode: ServerMode;
+}
+
+export interface ProxyState {
+  /** Host → target, for routes of the whole host. */
+  hosts: Map<string, string>;
+  /** `host/path/` → target. The slash at the end makes the prefix match respect segments. */
+  paths: Map<string, string>;
+  /** Hosts that have an entry in `paths`: all others skip that look-up. */
+  deep: Map<string, string>;
+  /** By slot, by server name. */
+  servers: Map<number, Map<string, Server>>;
+}
+
+export const MAPS = ['hosts', 'paths', 'deep'] as const;
+export type MapName = (typeof MAPS)[number];
+
+export function emptyState(): ProxyState {
+  return { hosts: new Map(), paths: new Map(), deep: new Map(), servers: new Map() };
+}
+
+/** A map's value: the HAProxy backend to use, and the routing table's name for it, which the access log repeats. */
+export function target(proxyBackend: string, backend: string): string {
+  return `${proxyBackend}|${backend}`;
+}
+
+export function parseTarget(value: string): { slot: number | undefined; backend: string } {
+  const bar = value.indexOf('|');
+  const slot = /^b(\d+)$/.exec(value.slice(0, bar))?.[1];
+  return { slot: slot === undefined ? undefined : Number(slot), backend: value.slice(bar + 1) };
+}
+
+export interface ServerName {
+  endpoint: string;
+  instance: number | undefined;
+  http2: boolean;
+}
+
+/**
+ * The name tells everything that cannot change while the server exists, address included: an endpoint that comes back
+ * under another address is another server, so the old one can drain beside it.
+ */
+export function serverName(endpoint: Endpoint, http2: boolean): string {
+  const address = createHash('sha256').update(`${endpoint.ip} ${endpoint.port}`).digest('hex').slice(0, 8);
+  return `${endpoint.name}.${endpoint.instance ?? 'x'}.${http2 ? 'h2' : 'h1'}.${address}`;
+}
+
+export function parseServerName(name: string): ServerName {
+  const [endpoint = name, instance = 'x', protocol] = name.split('.');
+  return { endpoint, instance: /^\d+$/.test(instance) ? Number(instance) : undefined, http2: protocol === 'h2' };
+}
+
+/** Reads the answer to `show map`: `<pointer> <key> <value>` a line. */
+export function parseMap(answer: string): Map<string, string> {
+  const map = new Map<string, string>();
+  for (const line of answer.split('\n')) {
+    const [, key, value] = line.split(' ');
+    if (key !== undefined && value !== undefined) map.set(key, value);
+  }
+  return map;
+}
+
+/** Reads the answer to `show servers state` (format version 1), slots only. */
+export function parseServers(answer: string): Map<number, Map<string, Server>> {
+  const slots = new Map<number, Map<string, Server>>();
+  for (const line of answer.split('\n')) {
+    const field = line.split(' ');
+    const slot = /^b(\d+)$/.exec(field[1] ?? '')?.[1];
+    const name = field[3];
+    if (slot === undefined || name === undefined || line.startsWith('#')) continue;
+    const admin = Number(field[6]);
+    // Bits 0x01, 0x02, 0x04, 0x20 are the kinds of maintenance, 0x08 and 0x10 are forced and inherited drain.
+    const mode: ServerMode = (admin & 0x27) !== 0 ? 'maint' : (admin & 0x18) !== 0 ? 'drain' : 'ready';
+    const servers = slots.get(Number(slot)) ?? new Map<string, Server>();
+    servers.set(name, { ip: field[4] ?? '', port: Number(field[18]), weight: Number(field[7]), mode });
+    slots.set(Number(slot), servers);
+  }
+  return slots;
+}

@@ -1,0 +1,123 @@
+/**
+ * The router's contract: what it should serve, said whole, and a driver that makes it so.
+ *
+ * A `RoutingTable` is the entire desired state. `apply` compares it with what the proxy has and sends only the
+ * difference; it never waits for a reload unless the pool of backends must grow. The order is: servers that appear,
+ * then routes, then servers that go (drained first), so that no request ever meets a route without a server it should have.
+ *
+ * The driver (`haproxy/`) keeps the proxy's configuration file equal to what runs (debounced), so that a proxy that is
+ * restarted while the control plane is dead serves the same. It supervises the proxy by a connection to its socket: when
+ * that closes, the proxy is started again at once. Closing the driver leaves the proxy running; `stop` ends it.
+ */
+export interface RoutingTable {
+  /** Requests for `host` (exact, lower case, no port) below `path` (`/` or `/a/b`, no trailing slash) go to `backend`. The longest path wins. `*.example.com` is a wildcard host, weaker than an exact one. */
+  routes: Route[];
+  backends: Backend[];
+}
+
+export interface Route {
+  host: string;
+  path: string;
+  /** Name of a backend; a route to a backend with no endpoint answers 503 and says so. */
+  backend: string;
+  /** Identity for logs and metrics: the Cloud Foundry route's guid. */
+  id: string;
+}
+
+export interface Backend {
+  /** `[a-z0-9-]{1,63}` */
+  name: string;
+  /** For access log and metrics. */
+  application?: { id: string; name: string; space: string; organization: string };
+  protocol: 'http1' | 'http2';
+  endpoints: Endpoint[];
+}
+
+export interface Endpoint {
+  /** Stable name, `[a-z0-9-]{1,63}`: the pod's name. */
+  name: string;
+  ip: string;
+  port: number;
+  /** 0 to 256, relative; default 100. */
+  weight?: number;
+  /** Takes no new request, finishes those it has. The driver forgets it when it is gone from the table and idle, or after the drain time. */
+  draining?: boolean;
+  /** Instance index, for the log line and the `X-CF-INSTANCE` header. */
+  instance?: number;
+}
+
+export interface Router {
+  /** Resolves when the proxy serves the table. Calls are serialized; a newer table replaces one that waits. Rejects with `RouterError`. */
+  apply(table: RoutingTable): Promise<void>;
+  /** Adds or replaces the certificate for its names. */
+  setCertificate(certificate: { name: string; pem: string }): Promise<void>;
+  /** One record for each finished request, in order; `gap` counts the records that were lost before it. */
+  onAccess(listener: (record: AccessRecord) => void): () => void;
+  ports(): { http: number; https: number };
+  status(): RouterStatus;
+  /** Stops driving; the proxy goes on. */
+  close(): Promise<void>;
+  /** Stops the proxy, after the drain time at most. */
+  stop(): Promise<void>;
+}
+
+export interface RouterStatus {
+  proxyPid: number | undefined;
+  routes: number;
+  backends: number;
+  backendPool: number;
+  endpoints: number;
+  reloads: number;
+  lostAccessRecords: number;
+}
+
+export interface AccessRecord {
+  /** Milliseconds since the epoch, at the start of the request. */
+  at: number;
+  backend: string;
+  endpoint: string;
+  requestId: string;
+  clientIp: string;
+  method: string;
+  host: string;
+  path: string;
+  protocol: string;
+  status: number;
+  bytesIn: number;
+  bytesOut: number;
+  /** Milliseconds: of the whole request, of waiting in the proxy, and until the app's first byte (-1: never). */
+  total: number;
+  queued: number;
+  response: number;
+  userAgent: string;
+  referer: string;
+  /** HAProxy's two or four letter termination state. */
+  termination: string;
+  gap: number;
+}
+
+export interface RouterOptions {
+  instance: string;
+  /** `<data>/router`: configuration, maps, certificates, error pages. */
+  dataDirectory: string;
+  /** `<run>/router`: sockets and pid file. */
+  runDirectory: string;
+  listen: { http: number; https: number; address?: string };
+  /** Certificate and key for `*.domain` and the system's own names, PEM in one file. */
+  certificate: string;
+  /** Routes that are always there: the platform's own endpoints, by host. */
+  system: { host: string; address: string; port: number; tls?: boolean }[];
+  drainSeconds?: number;
+  log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
+}
+
+export type RouterErrorCode = 'invalid' | 'proxy-failed' | 'port-taken' | 'unavailable';
+
+export class RouterError extends Error {
+  readonly code: RouterErrorCode;
+  constructor(code: RouterErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'RouterError';
+    this.code = code;
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * What may reach the proxy: names, addresses and paths go into configuration lines, map files and commands, so each is
+ * checked against the narrow form that needs no quoting there. Everything else is refused with a `RouterError` `invalid`
+ * that quotes the value and says what is expected.
+ */
+import { isIP } from 'node:net';
+import { type Backend, type Endpoint, type Route, RouterError, type RoutingTable } from './model.ts';
+
+const NAME = /^[a-z0-9-]{1,63}$/;
+const HOST = /^(\*\.)?[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?)*$/;
+/** RFC 3986 `pchar`s in segments, no empty segment, no trailing slash. */
+const PATH = /^(\/|(\/[A-Za-z0-9._~%!$&'()*+,;=:@-]+)+)$/;
+const MAX_HOST = 253;
+const MAX_PATH = 512;
+
+function invalid(what: string, value: unknown, expected: string): RouterError {
+  return new RouterError('invalid', `Cannot route: ${what} is ${JSON.stringify(value)}, expected ${expected}`);
+}
+
+/** Throws unless the route's host and path can be served. Does not look whether its backend exists. */
+export function checkRoute(route: Route): void {
+  if (typeof route.host !== 'string' || route.host.length > MAX_HOST || !HOST.test(route.host)) {
+    throw invalid('"host"', route.host, 'a host name in lower case, at most 253 characters, or "*." and one');
+  }
+  if (typeof route.path !== 'string' || route.path.length > MAX_PATH || !PATH.test(route.path)) {
+    throw invalid(
+      `"path" of ${route.host}`,
+      route.path,
+      '"/" or "/a/b" of URL path characters, without a slash at the end, at most 512 characters',
+    );
+  }
+}
+
+export function checkEndpoint(endpoint: Endpoint): void {
+  if (!NAME.test(endpoint.name)) {
+    throw invalid('"name" of an endpoint', endpoint.name, '1 to 63 of a-z, 0-9 and "-"');
+  }
+  if (isIP(endpoint.ip) === 0) throw invalid(`"ip" of endpoint ${endpoint.name}`, endpoint.ip, 'an IP address');
+  if (!isInteger(endpoint.port, 1, 65535)) {
+    throw invalid(`"port" of endpoint ${endpoint.name}`, endpoint.port, '1 to 65535');
+  }
+  if (endpoint.weight !== undefined && !isInteger(endpoint.weight, 0, 256)) {
+    throw invalid(`"weight" of endpoint ${endpoint.name}`, endpoint.weight, '0 to 256');
+  }
+  if (endpoint.instance !== undefined && !isInteger(endpoint.instance, 0, 999_999)) {
+    throw invalid(`"instance" of endpoint ${endpoint.name}`, endpoint.instance, '0 to 999999');
+  }
+}
+
+export function checkBackend(backend: Backend): void {
+  if (!NAME.test(backend.name)) throw invalid('"name" of a backend', backend.name, '1 to 63 of a-z, 0-9 and "-"');
+  if (backend.protocol !== 'http1' && backend.protocol !== 'http2') {
+    throw invalid(`"protocol" of backend ${backend.name}`, backend.protocol, '"http1" or "http2"');
+  }
+  const names = new Set<string>();
+  for (const endpoint of backend.endpoints) {
+    checkEndpoint(endpoint);
+    if (names.has(endpoint.name)) {
+      throw invalid(`an endpoint of backend ${backend.name}`, endpoint.name, 'a name that is there once');
+    }
+    names.add(endpoint.name);
+  }
+}
+
+/** Throws for the first thing that is wrong; `systemHosts` are taken by the platform itself. */
+export function checkTable(table: RoutingTable, systemHosts: ReadonlySet<string>): void {
+  const backends = new Set<string>();
+  for (const backend of table.backends) {
+    checkBackend(backend);
+    if (backends.has(backend.name)) throw invalid('a backend', backend.name, 'a name that is there once');
+    backends.add(backend.name);
+  }
+  const keys = new Set<string>();
+  for (const route of table.routes) {
+    checkRoute(route);
+    const key = route.host + route.path;
+    if (keys.has(key)) throw invalid('a route', key, 'a host and path that are there once');
+    keys.add(key);
+    if (systemHosts.has(route.host)) throw invalid('"host"', route.host, "a host that is not the platform's own");
+    if (!backends.has(route.backend)) {
+      throw invalid(`"backend" of ${key}`, route.backend, 'the name of a backend of the same table');
+    }
+  }
+}
+
+export function isInteger(value: unknown, least: number, most: number): boolean {
+  return typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most;
+}

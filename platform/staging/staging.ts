@@ -1,0 +1,80 @@
+/**
+ * Staging's contract: from source bits to a droplet.
+ *
+ * Everything is in the registry, in repositories below `cf/<app guid>`; the platform keeps no files of its own.
+ *   package   an image whose one layer holds the source at /workspace, owned by the build user (uid and gid 1000), with an
+ *             index blob that says which file (sha1, size, mode) lies at which offset of the uncompressed layer: so a file
+ *             that some package has need not be sent again, and is read from there by range
+ *   build     a pod whose image is stack layers + buildpacks layer + cached layers of the last build + the package's layer:
+ *             nothing is copied in, everything is mounted. No credentials, no service account, network outwards only.
+ *   droplet   an image: stack layers (shared), launcher, one layer for each launch layer of a buildpack (runtime,
+ *             dependencies), the app. Taken out of the build pod as tar streams by the trusted exporter, in the platform
+ *             process, which treats every byte as hostile, makes it deterministic (sorted, times fixed, ids 1000:1000) and
+ *             pushes only what the registry lacks.
+ *
+ * The buildpack contract is Cloud Native Buildpacks' (buildpack API 0.10): `bin/detect`, `bin/build`, `buildpack.toml`,
+ * `<layers>/<name>.toml` with `launch`, `build`, `cache` flags and metadata, `launch.toml` with processes, `store.toml`,
+ * `profile.d`, `exec.d`, `env/`, `env.launch/`, `env.build/`. Ours are in `buildpacks/`, written to that contract alone.
+ */
+import type { Readable } from 'node:stream';
+
+/** A file as Cloud Foundry's resource matching names it. */
+export interface Resource {
+  /** sha1, 40 lowercase hexadecimal digits. */
+  sha1: string;
+  sizeBytes: number;
+  /** Relative, `/`-separated. */
+  path: string;
+  /** Octal permission bits as a number. */
+  mode: number;
+}
+
+export interface Bits {
+  /** Those that need not be sent. Looks at the packages of the apps named. */
+  match(resources: Resource[], apps: string[]): Promise<Resource[]>;
+  /**
+   * Makes a package of a zip file's entries and of matched resources. Zip entries are hostile: `..`, absolute paths,
+   * devices, links that lead out, a bomb (more than `limits.bytes` or `limits.files`), names with control characters.
+   * Rejects with `StagingError` `invalid-bits` whose message names the entry.
+   */
+  store(input: {
+    app: string;
+    zip?: string;
+    resources: Resource[];
+  }): Promise<{ image: string; checksum: string; sizeBytes: number }>;
+  /** The package as a zip, for download. */
+  read(image: string): Promise<Readable>;
+  remove(app: string): Promise<void>;
+}
+
+export type StagingErrorCode =
+  | 'invalid-bits'
+  | 'too-large'
+  | 'no-app-detected' // NoAppDetectedError
+  | 'build-failed' // BuildpackCompileFailed
+  | 'timed-out' // StagingTimeExpired
+  | 'cancelled'
+  | 'no-start-command'
+  | 'out-of-memory'
+  | 'disk-full'
+  | 'registry' // the registry did not answer
+  | 'internal';
+
+export class StagingError extends Error {
+  readonly code: StagingErrorCode;
+  constructor(code: StagingErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'StagingError';
+    this.code = code;
+  }
+}
+
+/** Watches `Build` objects in state STAGING, does them, and writes their status and their `Droplet`. */
+export interface Staging {
+  readonly bits: Bits;
+  /** Builds of the stack and the buildpack layer into the registry, where a recipe changed. Resolves when builds can run. */
+  prepare(onProgress?: (message: string) => void): Promise<void>;
+  /** Names and versions that `cf buildpacks` lists. */
+  buildpacks(): { name: string; version: string; position: number; stack: string }[];
+  close(): Promise<void>;
+}

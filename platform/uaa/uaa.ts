@@ -1,0 +1,75 @@
+/**
+ * UAA's contract: who somebody is.
+ *
+ * Users are `User` objects; the hash of a password (argon2id, PHC string) is in the Secret `user-<guid>` of the system
+ * namespace, next to the revocation epoch of that user's refresh tokens. The signing key is the Secret `uaa-keys`; it is made
+ * at first use and kept, so tokens outlive a restart. Access tokens are JWTs (RS256, 10 minutes) with the claims of Cloud
+ * Foundry's UAA; refresh tokens are JWTs too (30 days), each of which can be used until it is superseded by its successor
+ * for longer than a minute (a client that lost the answer may ask again), or until the user's password changes.
+ */
+
+/** What a valid access token says. */
+export interface Identity {
+  userId: string;
+  userName: string;
+  clientId: string;
+  origin: string;
+  scopes: string[];
+  /** Has `cloud_controller.admin`. */
+  admin: boolean;
+}
+
+export interface TokenVerifier {
+  /** Of the value of an Authorization header or a bare token. Rejects with `UaaError` `invalid_token`. */
+  verify(authorization: string): Promise<Identity>;
+}
+
+/** OAuth 2.0's error codes (RFC 6749 section 5.2) and UAA's `unauthorized`. */
+export type UaaErrorCode =
+  | 'invalid_request'
+  | 'invalid_client'
+  | 'invalid_grant'
+  | 'invalid_scope'
+  | 'unauthorized'
+  | 'unauthorized_client'
+  | 'unsupported_grant_type'
+  | 'invalid_token'
+  | 'insufficient_scope'
+  | 'not_found';
+
+const STATUS: Record<UaaErrorCode, number> = {
+  invalid_request: 400,
+  invalid_client: 401,
+  invalid_grant: 400,
+  invalid_scope: 400,
+  unauthorized: 401,
+  unauthorized_client: 401,
+  unsupported_grant_type: 400,
+  invalid_token: 401,
+  insufficient_scope: 403,
+  not_found: 404,
+};
+
+export class UaaError extends Error {
+  readonly code: UaaErrorCode;
+  constructor(code: UaaErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'UaaError';
+    this.code = code;
+  }
+  get status(): number {
+    return STATUS[this.code];
+  }
+}
+
+/** What every user of Cloud Foundry may do, and what its admin may do besides. */
+export const USER_SCOPES = ['openid', 'cloud_controller.read', 'cloud_controller.write', 'password.write', 'uaa.user'];
+export const ADMIN_SCOPES = [
+  ...USER_SCOPES,
+  'cloud_controller.admin',
+  'doppler.firehose',
+  'network.admin',
+  'routing.router_groups.read',
+  'scim.read',
+  'scim.write',
+];

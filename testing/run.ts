@@ -1,0 +1,112 @@
+/**
+ * Runs every test and says how many passed, failed and were skipped; the exit status is 1 when one failed, when nothing
+ * ran, or when a test was skipped that `testing/allowed-skips` does not name.
+ *
+ *   node testing/run.ts [--long] [PATH …]     a PATH is a file or a folder; a file's tests run one after another
+ *
+ * `*.long.test.ts` run only with --long. Files of `test/` need a whole platform and run one at a time, after the others.
+ */
+import { readFileSync, readdirSync, statSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join, relative } from 'node:path';
+import { run } from 'node:test';
+import { prepareMachine } from './prepare-machine.ts';
+
+const root = join(import.meta.dirname, '..');
+const words = process.argv.slice(2);
+const long = words.includes('--long');
+const wanted = words.filter((word) => !word.startsWith('--'));
+
+function testFiles(): string[] {
+  const folders =
+    wanted.length > 0 ? wanted : ['lib', 'engine', 'cluster', 'platform', 'cli', 'bin', 'tools', 'testing', 'test'];
+  return folders.flatMap((folder) => {
+    const full = join(root, folder);
+    const info = statSync(full, { throwIfNoEntry: false });
+    if (!info) return [];
+    if (info.isFile()) return [full];
+    return readdirSync(full, { recursive: true, encoding: 'utf8' })
+      .filter(
+        (name) =>
+          name.endsWith('.test.ts') && (long || !name.endsWith('.long.test.ts')) && !name.includes('node_modules'),
+      )
+      .sort()
+      .map((name) => join(full, name));
+  });
+}
+
+const counts = { passed: 0, failed: 0, skipped: 0 };
+const failures: string[] = [];
+const skips: { name: string; reason: string }[] = [];
+
+async function runFiles(files: string[], concurrency: number): Promise<void> {
+  if (files.length === 0) return;
+  const stream = run({
+    files,
+    concurrency,
+    execArgv: ['--experimental-ffi', '--disable-warning=ExperimentalWarning'],
+    timeout: 600_000,
+  });
+  const begun = new Map<string, number>();
+  for await (const event of stream) {
+    if (event.type === 'test:dequeue' && event.data.file && !begun.has(event.data.file))
+      begun.set(event.data.file, performance.now());
+    if (event.type === 'test:pass' || event.type === 'test:fail') count(event.type, event.data);
+    if (event.type === 'test:stderr' && process.env.SAMPAN_TEST_VERBOSE) process.stderr.write(event.data.message);
+    if (event.type === 'test:summary' && event.data.file) {
+      const { counts: file } = event.data;
+      console.log(
+        `${file.failed || file.cancelled ? 'FAIL' : 'ok  '} ${relative(root, event.data.file)}  ${file.passed} passed, ${file.failed + file.cancelled} failed, ${file.skipped} skipped (${(event.data.duration_ms / 1000).toFixed(1)} s)`,
+      );
+    }
+  }
+}
+
+interface TestResult {
+  name: string;
+  file?: string | undefined;
+  line?: number | undefined;
+  skip?: string | boolean | undefined;
+  details: { type?: string | undefined; error?: unknown };
+}
+
+function count(type: 'test:pass' | 'test:fail', data: TestResult): void {
+  const where = `${relative(root, data.file ?? '')}: ${data.name}`;
+  if (type === 'test:fail') {
+    const error = data.details.error as (Error & { failureType?: string; cause?: unknown }) | undefined;
+    if (error?.failureType === 'subtestsFailed') return; // its children say what failed
+    counts.failed++;
+    const cause = error?.cause ?? error;
+    failures.push(`${where}\n${cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)}`);
+  } else if (data.skip !== undefined && data.skip !== false) {
+    counts.skipped++;
+    skips.push({ name: where, reason: typeof data.skip === 'string' ? data.skip : 'no reason given' });
+  } else if (data.details.type !== 'suite') counts.passed++;
+}
+
+function allowedSkips(): string[] {
+  return readFileSync(join(root, 'testing', 'allowed-skips'), 'utf8')
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line && !line.startsWith('#'));
+}
+
+await prepareMachine();
+const files = testFiles();
+const endToEnd = files.filter((file) => relative(root, file).startsWith('test/'));
+await runFiles(
+  files.filter((file) => !endToEnd.includes(file)),
+  Math.min(2, availableParallelism()),
+);
+await runFiles(endToEnd, 1);
+
+for (const failure of failures) console.log(`\nFAILED ${failure}`);
+for (const skip of skips) console.log(`skipped ${skip.name}: ${skip.reason}`);
+const allowed = allowedSkips();
+const surprising = skips.filter((skip) => !allowed.some((name) => skip.name.includes(name)));
+for (const skip of surprising)
+  console.log(
+    `NOT ALLOWED to skip: ${skip.name} (name it in testing/allowed-skips, with the reason, if that is meant)`,
+  );
+console.log(`\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
+process.exit(counts.failed > 0 || counts.passed === 0 || surprising.length > 0 ? 1 : 0);
