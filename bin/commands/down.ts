@@ -5,7 +5,7 @@ import { engineOptions } from '../engine-options.ts';
 import { HostError } from '../host-error.ts';
 import { type InstanceFlags, instanceDirectories, readInstance } from '../instance.ts';
 import { requireRoot } from '../preflight.ts';
-import { Progress } from '../progress.ts';
+import { Progress } from '#lib/progress.ts';
 import { stopRoles } from '../supervise.ts';
 
 /** Stops everything of an instance; with `purge` also removes everything that it keeps. Idempotent. */

@@ -5,7 +5,7 @@ import { ensureCertificates } from '../certificates.ts';
 import { type Instance, type InstanceFlags, prepareInstance } from '../instance.ts';
 import { kubeconfigText } from '../kubeconfig-text.ts';
 import { checkHost } from '../preflight.ts';
-import { Progress } from '../progress.ts';
+import { Progress } from '#lib/progress.ts';
 import { ensureSecrets } from '../secrets.ts';
 import { startRoles, stopRoles, waitReady } from '../supervise.ts';
 import { statusText } from './status.ts';

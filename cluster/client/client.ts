@@ -158,6 +158,8 @@ export interface InformerOptions<T extends ClientObject> {
   labelSelector?: string;
   fieldSelector?: string;
   indexes?: Record<string, (object: Stored<T>) => string[]>;
+  /** Told of what went wrong and is tried again, and of what a listener threw. */
+  onError?: (error: unknown) => void;
 }
 
 /** `cluster/client/informer.ts` exports `createInformer(client, resource, options)`. */

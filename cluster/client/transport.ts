@@ -22,6 +22,8 @@ export interface TransportSocket {
   send(message: Uint8Array): void;
   /** How many bytes wait to be sent: a sender waits while it is above its own limit. */
   readonly bufferedBytes: number;
+  /** Resolves when at most `limit` bytes wait, or the socket is closed. A socket without it never holds bytes back. */
+  drained?(limit: number): Promise<void>;
   messages: AsyncIterable<Buffer>;
   close(): void;
 }

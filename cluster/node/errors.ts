@@ -2,6 +2,8 @@
  * What can go wrong while a container is made. The codes are the reasons that Kubernetes shows for a waiting container,
  * so that an error needs no translation on its way to the pod's status.
  */
+import { EngineError } from '#engine/engine.ts';
+
 export type AgentErrorCode =
   | 'CreateContainerConfigError' // a reference (ConfigMap, Secret, field, volume) that cannot be resolved now
   | 'CreateContainerError' // the engine refused to make the container
@@ -23,4 +25,9 @@ export class AgentError extends Error {
 
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+/** What was asked for ended or was removed in the meantime. */
+export function isNotFound(error: unknown): boolean {
+  return error instanceof EngineError && (error.code === 'not-found' || error.code === 'conflict');
 }

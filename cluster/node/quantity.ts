@@ -23,7 +23,7 @@ const factors: Record<string, number> = {
 /** The value in its base unit: bytes, cores. */
 export function parseQuantity(text: string | number): number {
   const match = /^([+-]?(?:\d+\.?\d*|\.\d+))(?:([eE][+-]?\d+)|([numkMGTPE]|[KMGTPE]i)?)$/.exec(String(text).trim());
-  const factor = match && factors[match[3] ?? ''];
+  const factor = !match ? undefined : factors[match[3] ?? ''];
   if (!match || factor === undefined) {
     throw new AgentError('Invalid', `cannot read quantity "${text}": write a number with a suffix, as 500m or 1Gi`);
   }

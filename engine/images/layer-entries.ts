@@ -3,7 +3,8 @@
  *
  * The directory starts empty and is ours alone, so a model of it in memory is exact: every name is resolved against
  * the symbolic links of this layer as if the directory were the root of the world, and goes on to the extractor only
- * as a path without links. So no entry can write through a link, however the links were laid.
+ * as a path without links. And the extractor makes the symbolic links last of all, when nothing is written any more:
+ * even a mistake here could not lead a write through one.
  *
  * Whiteouts (image-spec layer.md, "Whiteouts") become what overlayfs understands: `.wh.NAME` a character device 0/0
  * in the place of NAME, `.wh..wh..opq` the attribute `trusted.overlay.opaque` on its directory. They speak of lower
@@ -13,7 +14,10 @@ import { safeName } from '#lib/tar/names.ts';
 import { TarError, type TarHeader } from '#lib/tar/tar.ts';
 
 const OPAQUE = new Map([['trusted.overlay.opaque', Buffer.from('y')]]);
+/** As the kernel counts them on one path. */
 const MOST_LINKS = 40;
+/** They are held in memory until the end. */
+const MOST_SYMLINKS = 300_000;
 /** Kept from an archive; all others could speak to overlayfs or to the kernel's security modules in our name. */
 const KEPT_XATTRS = /^user\.(?!overlay\.)|^security\.capability$/;
 
@@ -27,6 +31,7 @@ export class LayerEntries {
   readonly #nodes = new Map<string, Node>();
   /** Directories that an entry needs in the place of a whiteout, which the archive does not bring itself. */
   #implied: TarHeader[] = [];
+  readonly #links = new Map<string, TarHeader>();
 
   /**
    * What to hand to the extractor for this entry; the entry's data belong to the last header when `data` is true.
@@ -36,6 +41,11 @@ export class LayerEntries {
     this.#implied = [];
     const { headers, data } = this.#decide(entry);
     return { headers: [...this.#implied, ...headers], data };
+  }
+
+  /** The symbolic links, to be made when everything else is there. */
+  links(): Iterable<TarHeader> {
+    return this.#links.values();
   }
 
   #decide(entry: TarHeader): { headers: TarHeader[]; data: boolean } {
@@ -55,6 +65,7 @@ export class LayerEntries {
     const kept = [...(entry.xattrs ?? [])].filter(([name]) => KEPT_XATTRS.test(name));
     if (kept.length > 0) header.xattrs = new Map(kept);
     if (entry.type === 'directory') {
+      this.#links.delete(path);
       this.#nodes.set(path, { type: 'directory', header });
       return before?.type === 'whiteout' ? [withOpaque(header)] : [header];
     }
@@ -70,17 +81,27 @@ export class LayerEntries {
           `hard link ${JSON.stringify(entry.name)} to ${JSON.stringify(entry.linkName)}: the layer has no such file`,
         );
       }
-      header.linkName = target;
       this.#nodes.set(path, node);
+      const link = this.#links.get(target);
+      if (link !== undefined) {
+        // A second name of a link, which is not made yet, is a link of its own.
+        this.#links.set(path, { ...link, name: path });
+        return [];
+      }
+      header.linkName = target;
     } else if (entry.type === 'symlink') {
       const target = entry.linkName ?? '';
       if (target === '' || target.length > 4095 || target.includes('\0')) {
         throw new TarError(`symbolic link ${JSON.stringify(entry.name)} has no usable target`);
       }
+      if (this.#links.size >= MOST_SYMLINKS) throw new TarError(`more than ${MOST_SYMLINKS} symbolic links`);
+      this.#links.set(path, header);
       this.#nodes.set(path, { type: 'symlink', target });
+      return [];
     } else {
       this.#nodes.set(path, { type: 'other' });
     }
+    this.#links.delete(path);
     return [header];
   }
 

@@ -20,7 +20,7 @@ export interface RegistryAccess {
 }
 
 const IDLE_MILLISECONDS = 60_000;
-const ATTEMPTS = 5;
+const ATTEMPTS = 4;
 
 export class RegistryClient {
   readonly #access: RegistryAccess;
@@ -239,7 +239,7 @@ export class RegistryClient {
         const message = error instanceof Error ? error.message : String(error);
         const final = attempt === ATTEMPTS || isPermanent(code);
         if (final) throw new EngineError('unavailable', `registry ${this.#access.host}: ${message}`, { cause: error });
-        await delay(100 * 2 ** attempt, undefined, signal === undefined ? {} : { signal });
+        await delay(50 * 2 ** attempt, undefined, signal === undefined ? {} : { signal });
       }
     }
   }

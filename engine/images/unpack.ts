@@ -82,6 +82,7 @@ export async function unpackLayer(request: UnpackRequest): Promise<{ sizeBytes: 
       if (padding > 0) await output.write(TAR_END.subarray(0, padding));
       sizeBytes += entry.sizeBytes;
     }
+    for (const link of entries.links()) await output.write(encodeHeader(link, { encoding: 'latin1' }));
     await output.write(TAR_END);
     await output.flush();
     tar.stdin.end();
@@ -146,6 +147,8 @@ function startTar(directory: string, signal: AbortSignal | undefined): { stdin: 
     'tar',
     [
       '--extract',
+      // Names are safe already. Without this, tar first makes placeholders for links, and can take another file for one.
+      '--absolute-names',
       '--file=-',
       `--directory=${directory}`,
       '--numeric-owner',

@@ -78,8 +78,17 @@ export interface AccessRecord {
   endpoint: string;
   requestId: string;
   clientIp: string;
+  /** Address and port of the client's connection. */
+  client: string;
+  /** Address and port of the endpoint; empty when none was reached. */
+  address: string;
+  /** Instance index of the endpoint. */
+  instance: number | undefined;
+  /** `X-Forwarded-For` as the client sent it. */
+  forwardedFor: string;
   method: string;
   host: string;
+  /** With the query. */
   path: string;
   protocol: string;
   status: number;

@@ -4,8 +4,8 @@
  * Users are `User` objects; the hash of a password (argon2id, PHC string) is in the Secret `user-<guid>` of the system
  * namespace, next to the revocation epoch of that user's refresh tokens. The signing key is the Secret `uaa-keys`; it is made
  * at first use and kept, so tokens outlive a restart. Access tokens are JWTs (RS256, 10 minutes) with the claims of Cloud
- * Foundry's UAA; refresh tokens are JWTs too (30 days), each of which can be used until it is superseded by its successor
- * for longer than a minute (a client that lost the answer may ask again), or until the user's password changes.
+ * Foundry's UAA; refresh tokens are JWTs too (30 days): every use gives a new one, and all of a user's are void as soon as
+ * the password changes or the user is deactivated, by an epoch that they carry.
  */
 
 /** What a valid access token says. */

@@ -134,7 +134,7 @@ const LOG_FIELDS = [
   '%lc',
   '%pid',
   '%Ts',
-  '%ms',
+  '"%ms"',
   '%Th',
   '%Ti',
   '%Ta',
@@ -224,7 +224,10 @@ const APP_DEFAULTS = `defaults apps from base
 
 /** `cookie` is refused on servers that are added at run time: sticky sessions read the cookie with `use-server`. */
 function slotSection(slot: number, state: ProxyState | undefined): string {
-  const lines = [`backend b${slot} from apps`, '  use-server %[req.cook(__VCAP_ID__)] if { req.cook(JSESSIONID) -m found }'];
+  const lines = [
+    `backend b${slot} from apps`,
+    '  use-server %[req.cook(__VCAP_ID__)] if { req.cook(JSESSIONID) -m found }',
+  ];
   for (const [name, server] of state?.servers.get(slot) ?? []) {
     if (server.mode === 'ready') lines.push(`  server ${name} ${serverArguments(name, server)}`);
   }

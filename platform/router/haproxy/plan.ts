@@ -1,6 +1,15 @@
 /** From a routing table to what HAProxy should have, and from two states to the commands between them. No I/O. */
 import type { RouterOptions, RoutingTable } from '../model.ts';
-import { emptyState, MAPS, type MapName, type ProxyState, parseTarget, type Server, serverName, target } from './state.ts';
+import {
+  emptyState,
+  MAPS,
+  type MapName,
+  type ProxyState,
+  parseTarget,
+  type Server,
+  serverName,
+  target,
+} from './state.ts';
 
 /** The largest command: HAProxy's buffer is 16 KiB, of which a part is reserved. */
 const MAX_COMMAND = 12_000;
@@ -179,11 +188,7 @@ function addedEntries(actual: Map<string, string>, desired: Map<string, string>,
   return commands;
 }
 
-function removedEntries(
-  actual: Map<string, string>,
-  desired: Map<string, string>,
-  file: string,
-): Command[] {
+function removedEntries(actual: Map<string, string>, desired: Map<string, string>, file: string): Command[] {
   const commands: Command[] = [];
   for (const key of actual.keys()) {
     if (!desired.has(key)) commands.push({ text: `del map ${file} ${escapeArgument(key)}` });

@@ -53,9 +53,7 @@ export class CommandSocket implements AsyncDisposable {
     try {
       const answers = await this.#take(commands.length);
       // While HAProxy reads a payload, it prints `+ ` for each line.
-      return answers.map((answer, index) =>
-        (commands[index]?.payload ? answer.replace(/^(\+ )*/, '') : answer).trim(),
-      );
+      return answers.map((answer, index) => (commands[index]?.payload ? answer.replace(/^(\+ )*/, '') : answer).trim());
     } catch (cause) {
       throw new RouterError('unavailable', 'HAProxy closed the connection before it answered', { cause });
     }

@@ -17,8 +17,8 @@ export class Progress {
     const timer = this.#out.isTTY ? setInterval(draw, 100) : undefined;
     try {
       const result = await work((text) => {
+        if (!timer && text !== detail) this.#out.write(`  ${text}\n`);
         detail = text;
-        if (!timer) this.#out.write(`  ${text}\n`);
       });
       this.#out.write(`${timer ? '\r\x1b[K' : ''}✓ ${title} (${seconds()})\n`);
       return result;

@@ -1,0 +1,65 @@
+import { createInterface } from 'node:readline/promises';
+import { readFileSync } from 'node:fs';
+import type { Api } from '../api.ts';
+import { type SpaceContext, byName } from '../context.ts';
+import { CliError } from '../errors.ts';
+import { note, print, printJson } from '../output.ts';
+import type { Named } from '../resources.ts';
+
+export interface LoginOptions {
+  user?: string;
+  password?: string;
+  passwordFile?: string;
+}
+
+/** Logs in by name and password, and remembers the tokens. */
+export async function login(api: Api, options: LoginOptions): Promise<void> {
+  const username = options.user ?? (await ask('User: '));
+  const password = options.passwordFile
+    ? readFileSync(options.passwordFile, 'utf8').trim()
+    : (options.password ?? process.env.CF_PASSWORD ?? (await ask('Password: ')));
+  await api.login(username, password);
+  api.remember({}, { current: true });
+  note(`You are ${username} at ${api.target.api}.`);
+}
+
+async function ask(question: string): Promise<string> {
+  if (!process.stdin.isTTY)
+    throw new CliError(
+      `There is no terminal to ask "${question.trim()}" on.`,
+      'Give -u NAME and --password-file FILE.',
+    );
+  const prompt = createInterface({ input: process.stdin, output: process.stderr });
+  const answer = await prompt.question(question);
+  prompt.close();
+  return answer;
+}
+
+/** Shows or chooses the organization and space that commands work in. */
+export async function target(api: Api, options: { organization?: string; space?: string }): Promise<void> {
+  const name = options.organization ?? api.session.organization;
+  if (
+    options.organization &&
+    !(await byName<Named>(api, `/v3/organizations?names=${encodeURIComponent(options.organization)}`))
+  ) {
+    throw new CliError(`There is no organization ${JSON.stringify(options.organization)}.`, 'See `sampan orgs`.');
+  }
+  if (options.organization ?? options.space) {
+    api.remember({ ...(name ? { organization: name } : {}), ...(options.space ? { space: options.space } : {}) });
+  }
+  print(
+    `api:   ${api.target.api}\nuser:  ${api.session.username ?? '(nobody)'}\norg:   ${api.session.organization ?? 'default'}\nspace: ${api.session.space ?? 'dev'}`,
+  );
+}
+
+export async function organizations(api: Api, options: { json?: boolean }): Promise<void> {
+  const list = await api.all<Named>('/v3/organizations?order_by=name');
+  if (options.json) printJson(list);
+  else print(list.map((organization) => organization.name).join('\n'));
+}
+
+export async function spaces({ api, organization }: SpaceContext, options: { json?: boolean }): Promise<void> {
+  const list = await api.all<Named>(`/v3/spaces?organization_guids=${organization.guid}&order_by=name`);
+  if (options.json) printJson(list);
+  else print(list.map((space) => space.name).join('\n'));
+}

@@ -1,0 +1,232 @@
+/** The app commands and their flags, named and meant as in cf. Each command's code is loaded when it is asked for. */
+import type { Command } from 'commander';
+import type { PushOptions } from './push/push.ts';
+import type { LoginOptions } from './commands/login.ts';
+import type { RouteFlags } from './commands/routes.ts';
+import type { ScaleOptions } from './commands/lifecycle.ts';
+import type { SpaceContext } from './context.ts';
+import type { Target } from './target.ts';
+
+interface Surroundings {
+  /** The platform to speak to, read when a command runs. */
+  target: () => Target;
+}
+
+export function addAppCommands(program: Command, { target }: Surroundings): void {
+  const inSpace = async (work: (context: SpaceContext) => Promise<void>): Promise<void> =>
+    (await import('./context.ts')).inSpace(target(), work);
+  const collect = (value: string, before: string[] = []): string[] => [...before, value];
+  const variable = (value: string, before: Record<string, string> = {}): Record<string, string> => {
+    const at = value.indexOf('=');
+    return { ...before, [at < 0 ? value : value.slice(0, at)]: at < 0 ? '' : value.slice(at + 1) };
+  };
+  const json = ['--json', 'machine-readable'] as const;
+
+  program
+    .command('push')
+    .argument('[name]', 'the app; default: the apps of the manifest')
+    .description('push an app from source, or a new version of it')
+    .option('-p, --path <path>', "the app's directory")
+    .option('-i, --instances <number>', 'how many instances', Number)
+    .option('-m, --memory <size>', 'memory of an instance, such as 256M')
+    .option('-k, --disk <size>', 'disk of an instance, such as 1G')
+    .option('-b, --buildpack <name>', 'buildpack; may be repeated', collect)
+    .option('-c, --command <command>', 'start command')
+    .option('-f, --manifest <path>', 'manifest')
+    .option('-o, --docker-image <reference>', 'a prebuilt image instead of source')
+    .option('--docker-username <name>', 'for a private image; the password is read from CF_DOCKER_PASSWORD')
+    .option('-u, --health-check-type <type>', 'port, http or process')
+    .option('--endpoint <path>', 'path of the http health check')
+    .option('-t, --app-start-timeout <seconds>', 'how long an instance may take until it is healthy', Number)
+    .option('--no-route', 'no route')
+    .option('--random-route', 'a route with a random name')
+    .option('--no-start', 'do not start it')
+    .option('--strategy <strategy>', 'rolling (default when it runs), canary or recreate')
+    .option('--var <name=value>', 'variable of the manifest; may be repeated', variable)
+    .option('--vars-file <path>', 'variables of the manifest, YAML; may be repeated', collect)
+    .option(...json)
+    .action((name: string | undefined, options: PushOptions & { json?: boolean }) =>
+      inSpace(async (context) => {
+        const { push } = await import('./push/push.ts');
+        const { app } = await import('./commands/apps.ts');
+        for (const pushed of await push(context, name, options)) await app(context, pushed.name, options);
+      }),
+    );
+  program
+    .command('apps')
+    .alias('a')
+    .description('list the apps of the space')
+    .option(...json)
+    .action((options: { json?: boolean }) =>
+      inSpace(async (context) => (await import('./commands/apps.ts')).apps(context, options)),
+    );
+  program
+    .command('app')
+    .argument('<name>')
+    .description('show an app and its instances')
+    .option('--guid', 'print only its guid')
+    .option(...json)
+    .action((name: string, options: { json?: boolean; guid?: boolean }) =>
+      inSpace(async (context) => (await import('./commands/apps.ts')).app(context, name, options)),
+    );
+  program
+    .command('logs')
+    .argument('<name>')
+    .description("show an app's log as it is written")
+    .option('--recent', 'what was written, then end')
+    .option(...json)
+    .action((name: string, options: { recent?: boolean; json?: boolean }) =>
+      inSpace(async (context) => (await import('./commands/logs.ts')).logs(context, name, options)),
+    );
+  program
+    .command('scale')
+    .argument('<name>')
+    .description('change how many instances an app has, and how large they are')
+    .option('-i, --instances <number>', 'how many instances')
+    .option('-m, --memory <size>', 'memory of an instance')
+    .option('-k, --disk <size>', 'disk of an instance')
+    .option('--process <type>', 'which process; default web')
+    .option('-f, --force', 'ask nothing')
+    .action((name: string, options: ScaleOptions) =>
+      inSpace(async (context) => (await import('./commands/lifecycle.ts')).scale(context, name, options)),
+    );
+  program
+    .command('start')
+    .argument('<name>')
+    .description('start an app')
+    .action((name: string) =>
+      inSpace(async (context) => (await import('./commands/lifecycle.ts')).start(context, name)),
+    );
+  program
+    .command('stop')
+    .argument('<name>')
+    .description('stop an app')
+    .action((name: string) =>
+      inSpace(async (context) => (await import('./commands/lifecycle.ts')).stop(context, name)),
+    );
+  program
+    .command('restart')
+    .argument('<name>')
+    .description('stop and start an app; with --strategy rolling without an interruption')
+    .option('--strategy <strategy>', 'rolling or canary')
+    .action((name: string, options: { strategy?: string }) =>
+      inSpace(async (context) => (await import('./commands/lifecycle.ts')).restart(context, name, options)),
+    );
+  program
+    .command('delete')
+    .argument('<name>')
+    .description('delete an app')
+    .option('-f, --force', 'ask nothing')
+    .option('-r, --routes', 'its routes too')
+    .action((name: string, options: { force?: boolean; routes?: boolean }) =>
+      inSpace(async (context) => (await import('./commands/lifecycle.ts')).remove(context, name, options)),
+    );
+  program
+    .command('routes')
+    .description('list the routes of the space')
+    .option(...json)
+    .action((options: { json?: boolean }) =>
+      inSpace(async (context) => (await import('./commands/routes.ts')).routes(context, options)),
+    );
+  for (const name of ['map-route', 'unmap-route'] as const) {
+    program
+      .command(name)
+      .argument('<app>')
+      .argument('<domain>')
+      .description(name === 'map-route' ? 'lead a route to an app' : 'take a route from an app')
+      .option('-n, --hostname <host>', 'the name before the domain')
+      .option('--path <path>', 'only requests below this path')
+      .option('--app-protocol <protocol>', 'http1 or http2')
+      .action((app: string, domain: string, flags: RouteFlags) =>
+        inSpace(async (context) => {
+          const { mapRoute, unmapRoute } = await import('./commands/routes.ts');
+          await (name === 'map-route' ? mapRoute : unmapRoute)(context, app, domain, flags);
+        }),
+      );
+  }
+  program
+    .command('env')
+    .argument('<name>')
+    .description("show an app's environment variables")
+    .option(...json)
+    .action((name: string, options: { json?: boolean }) =>
+      inSpace(async (context) => (await import('./commands/env.ts')).env(context, name, options)),
+    );
+  program
+    .command('set-env')
+    .argument('<name>')
+    .argument('<variable>')
+    .argument('<value>')
+    .description('set an environment variable')
+    .action((name: string, key: string, value: string) =>
+      inSpace(async (context) => (await import('./commands/env.ts')).setEnv(context, name, key, value)),
+    );
+  program
+    .command('unset-env')
+    .argument('<name>')
+    .argument('<variable>')
+    .description('remove an environment variable')
+    .action((name: string, key: string) =>
+      inSpace(async (context) => (await import('./commands/env.ts')).unsetEnv(context, name, key)),
+    );
+  program
+    .command('events')
+    .argument('<name>')
+    .description('what happened to an app')
+    .option(...json)
+    .action((name: string, options: { json?: boolean }) =>
+      inSpace(async (context) => (await import('./commands/env.ts')).events(context, name, options)),
+    );
+  addAccountCommands(program, { target }, inSpace);
+}
+
+function addAccountCommands(
+  program: Command,
+  { target }: Surroundings,
+  inSpace: (work: (context: SpaceContext) => Promise<void>) => Promise<void>,
+): void {
+  const json = ['--json', 'machine-readable'] as const;
+  program
+    .command('login')
+    .description('log in to a platform')
+    .option('-a, --api <url>', 'its API, https://api.DOMAIN; default: the instance on this machine')
+    .option('-u, --user <name>', 'user name')
+    .option('-p, --password <password>', 'password; better --password-file or CF_PASSWORD')
+    .option('--password-file <path>', 'file that holds the password')
+    .option('--ca <path>', "PEM file with the platform's authority")
+    .action(async (options: LoginOptions & { api?: string; ca?: string }) => {
+      const { withApi } = await import('./context.ts');
+      const { login } = await import('./commands/login.ts');
+      const { readFileSync } = await import('node:fs');
+      const chosen = options.api
+        ? { api: options.api.replace(/\/$/, ''), ...(options.ca ? { ca: readFileSync(options.ca, 'utf8') } : {}) }
+        : target();
+      await withApi(chosen, (api) => login(api, options));
+    });
+  program
+    .command('target')
+    .description('show or choose the organization and the space')
+    .option('-o, --organization <name>')
+    .option('-s, --space <name>')
+    .action(async (options: { organization?: string; space?: string }) => {
+      const { withApi } = await import('./context.ts');
+      const commands = await import('./commands/login.ts');
+      await withApi(target(), (api) => commands.target(api, options));
+    });
+  program
+    .command('orgs')
+    .description('list the organizations')
+    .option(...json)
+    .action(async (options: { json?: boolean }) => {
+      const { withApi } = await import('./context.ts');
+      const commands = await import('./commands/login.ts');
+      await withApi(target(), (api) => commands.organizations(api, options));
+    });
+  program
+    .command('spaces')
+    .description('list the spaces of the organization')
+    .option(...json)
+    .action((options: { json?: boolean }) =>
+      inSpace(async (context) => (await import('./commands/login.ts')).spaces(context, options)),
+    );
+}

@@ -1,0 +1,159 @@
+/** Manifests (`manifest.yml`): found, read, with variables filled in and the flags of the command line laid over them. */
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { parse, stringify } from 'yaml';
+import { CliError } from '../errors.ts';
+
+export interface PushFlags {
+  path?: string;
+  instances?: number;
+  memory?: string;
+  disk?: string;
+  buildpack?: string[];
+  command?: string;
+  manifest?: string;
+  dockerImage?: string;
+  dockerUsername?: string;
+  route?: boolean; // --no-route gives false
+  randomRoute?: boolean;
+  healthCheckType?: string;
+  endpoint?: string;
+  appStartTimeout?: number;
+  var?: Record<string, string>;
+  varsFile?: string[];
+}
+
+/** One application of a manifest, in Cloud Foundry's own words; fields that we do not know go to the platform as they are. */
+export interface ManifestApp {
+  name: string;
+  path?: string;
+  docker?: { image: string; username?: string };
+  [field: string]: unknown;
+}
+
+const names = ['manifest.yml', 'manifest.yaml'];
+
+/** The apps to push. `directory` is where relative paths of the manifest begin. */
+export function readManifest(
+  name: string | undefined,
+  flags: PushFlags,
+  workingDirectory: string,
+): { apps: ManifestApp[] } {
+  const file = findManifest(name, flags, workingDirectory);
+  const all = file ? parseManifest(file, flags) : [];
+  if (!file && !name)
+    throw new CliError(
+      'There is no app name and no manifest.',
+      'Give a name, `sampan push NAME`, or write a manifest.yml.',
+    );
+  const chosen = name && all.length > 0 ? all.filter((app) => app.name === name) : all;
+  const apps = name && chosen.length === 0 ? [all.length === 1 && all[0] ? { ...all[0], name } : { name }] : chosen;
+  if (apps.length > 1 && hasAppFlags(flags))
+    throw new CliError(
+      'These flags belong to one app, and the manifest has several.',
+      'Name the app: `sampan push NAME …`.',
+    );
+  return { apps: apps.map((app) => withFlags(app, flags, file ? dirname(file) : workingDirectory, workingDirectory)) };
+}
+
+function findManifest(_name: string | undefined, flags: PushFlags, workingDirectory: string): string | undefined {
+  if (flags.manifest) {
+    const path = resolve(workingDirectory, flags.manifest);
+    const file = statSync(path, { throwIfNoEntry: false })?.isDirectory()
+      ? names.map((name) => join(path, name)).find((name) => existsSync(name))
+      : path;
+    if (!file || !existsSync(file))
+      throw new CliError(`There is no manifest at ${path}.`, 'Give the path of a manifest with -f.');
+    return file;
+  }
+  const places = flags.path ? [workingDirectory, resolve(workingDirectory, flags.path)] : [workingDirectory];
+  return places.flatMap((place) => names.map((name) => join(place, name))).find((file) => existsSync(file));
+}
+
+function parseManifest(file: string, flags: PushFlags): ManifestApp[] {
+  let document: unknown;
+  try {
+    document = parse(fillVariables(readFileSync(file, 'utf8'), flags, file), { merge: true, maxAliasCount: 100 });
+  } catch (error) {
+    if (error instanceof CliError) throw error;
+    throw new CliError(`Cannot read ${file}: ${(error as Error).message}.`, 'Correct the YAML at that place.', {
+      cause: error,
+    });
+  }
+  const applications = (document as { applications?: unknown } | null)?.applications;
+  if (!Array.isArray(applications) || applications.length === 0)
+    throw new CliError(`${file} has no applications.`, 'A manifest begins with `applications:` and a list of apps.');
+  return applications.map((app: unknown, index) => {
+    if (typeof app !== 'object' || app === null || typeof (app as ManifestApp).name !== 'string') {
+      throw new CliError(`${file}: applications[${index}].name is missing.`, 'Give each application a name.');
+    }
+    return app as ManifestApp;
+  });
+}
+
+function fillVariables(text: string, flags: PushFlags, file: string): string {
+  const values: Record<string, unknown> = {};
+  for (const path of flags.varsFile ?? []) Object.assign(values, parse(readFileSync(path, 'utf8')));
+  Object.assign(values, flags.var);
+  return text.replaceAll(/\(\(([\w.-]+)\)\)/g, (_, name: string) => {
+    if (!(name in values))
+      throw new CliError(
+        `${file} uses the variable ((${name})), which has no value.`,
+        `Give it with --var ${name}=VALUE or in a --vars-file.`,
+      );
+    const value = values[name];
+    return typeof value === 'string' ? value : stringify(value).trim();
+  });
+}
+
+function hasAppFlags(flags: PushFlags): boolean {
+  return [
+    flags.path,
+    flags.instances,
+    flags.memory,
+    flags.disk,
+    flags.buildpack,
+    flags.command,
+    flags.dockerImage,
+    flags.healthCheckType,
+  ].some((flag) => flag !== undefined);
+}
+
+function withFlags(
+  app: ManifestApp,
+  flags: PushFlags,
+  manifestDirectory: string,
+  workingDirectory: string,
+): ManifestApp {
+  const set = (field: string, value: unknown): Record<string, unknown> =>
+    value === undefined ? {} : { [field]: value };
+  const path = flags.path ? resolve(workingDirectory, flags.path) : resolve(manifestDirectory, app.path ?? '.');
+  return {
+    ...app,
+    path,
+    ...set('instances', flags.instances),
+    ...set('memory', flags.memory),
+    ...set('disk_quota', flags.disk),
+    ...set('buildpacks', flags.buildpack),
+    ...set('command', flags.command),
+    ...set('health-check-type', flags.healthCheckType),
+    ...set('health-check-http-endpoint', flags.endpoint),
+    ...set('timeout', flags.appStartTimeout),
+    ...(flags.route === false ? { 'no-route': true, routes: undefined } : {}),
+    ...set('random-route', flags.randomRoute),
+    ...(flags.dockerImage
+      ? { docker: { image: flags.dockerImage, ...(flags.dockerUsername ? { username: flags.dockerUsername } : {}) } }
+      : {}),
+    ...(needsDefaultRoute(app, flags) ? { 'default-route': true } : {}),
+  };
+}
+
+function needsDefaultRoute(app: ManifestApp, flags: PushFlags): boolean {
+  return flags.route !== false && !flags.randomRoute && !app['no-route'] && !app.routes && !app['random-route'];
+}
+
+/** What is sent to the platform: everything but what only concerns this machine. */
+export function manifestText(app: ManifestApp): string {
+  const { path: _path, ...rest } = app;
+  return stringify({ applications: [rest] });
+}

@@ -1,0 +1,206 @@
+/** `push`: the same calls as cf makes, in the same order (manifest, package, upload, build, droplet, start or deploy). */
+import { setTimeout as delay } from 'node:timers/promises';
+import { Progress } from '#lib/progress.ts';
+import type { Api } from '../api.ts';
+import { type SpaceContext, findApp, requireApp } from '../context.ts';
+import { CliError } from '../errors.ts';
+import { followLines, formatLine, recentLines } from '../logs.ts';
+import { note } from '../output.ts';
+import type { App, Build, Deployment, Droplet, InstanceStats, Package, Page, Process } from '../resources.ts';
+import { type ManifestApp, type PushFlags, manifestText, readManifest } from './manifest.ts';
+import { uploadBits } from './upload.ts';
+
+const progress = new Progress();
+
+export interface PushOptions extends PushFlags {
+  strategy?: string;
+  start?: boolean; // --no-start gives false
+  wait?: boolean;
+  task?: boolean;
+}
+
+export async function push(context: SpaceContext, name: string | undefined, options: PushOptions): Promise<App[]> {
+  if (options.strategy && !['rolling', 'canary', 'recreate'].includes(options.strategy)) {
+    throw new CliError(
+      `Cannot use ${JSON.stringify(options.strategy)} as --strategy.`,
+      'Use rolling, canary or recreate.',
+    );
+  }
+  const { apps } = readManifest(name, options, process.cwd());
+  const pushed: App[] = [];
+  for (const app of apps) pushed.push(await pushApp(context, app, options));
+  return pushed;
+}
+
+async function pushApp(context: SpaceContext, manifest: ManifestApp, options: PushOptions): Promise<App> {
+  const { api, space } = context;
+  const before = await findApp(context, manifest.name);
+  note(`Pushing app ${manifest.name} to org ${context.organization.name} / space ${space.name}...`);
+  await progress.step('Applying the manifest', () =>
+    api.postRaw(`/v3/spaces/${space.guid}/actions/apply_manifest`, 'application/x-yaml', manifestText(manifest)),
+  );
+  const app = await requireApp(context, manifest.name);
+  const packageGuid = await createPackage(api, app, manifest);
+  const dropletGuid = await build(api, app, packageGuid);
+  await release(api, app, dropletGuid, before?.state === 'STARTED', options);
+  return requireApp(context, manifest.name);
+}
+
+async function createPackage(api: Api, app: App, manifest: ManifestApp): Promise<string> {
+  const relationships = { app: { data: { guid: app.guid } } };
+  if (manifest.docker) {
+    const { image, username } = manifest.docker;
+    const password = process.env.CF_DOCKER_PASSWORD;
+    const created = await api.post<Package>('/v3/packages', {
+      type: 'docker',
+      relationships,
+      data: { image, ...(username ? { username, password } : {}) },
+    });
+    return created.guid;
+  }
+  const created = await api.post<Package>('/v3/packages', { type: 'bits', relationships });
+  await progress.step('Uploading', async (say) => {
+    await uploadBits(api, created.guid, manifest.path ?? '.', ({ files, sentFiles, sentBytes }) =>
+      say(`${sentFiles} of ${files} files, ${Math.ceil(sentBytes / 1024)} KiB; the platform has the others`),
+    );
+    for (let wait = 20; ; wait = Math.min(wait * 2, 500)) {
+      const state = await api.get<Package>(`/v3/packages/${created.guid}`);
+      if (state.state === 'READY') return;
+      if (state.state === 'FAILED' || state.state === 'EXPIRED')
+        throw new CliError(`The upload was refused: ${state.data.error ?? state.state}.`);
+      await delay(wait);
+    }
+  });
+  return created.guid;
+}
+
+async function build(api: Api, app: App, packageGuid: string): Promise<string> {
+  const start = String(BigInt(Date.now()) * 1_000_000n);
+  const created = await api.post<Build>('/v3/builds', { package: { guid: packageGuid } });
+  const stop = new AbortController();
+  const interrupt = (): void => {
+    note('\nCancelling the build...');
+    void api
+      .patch(`/v3/builds/${created.guid}`, { state: 'FAILED' })
+      .catch((error: Error) => note(error.message))
+      .finally(() => process.exit(130));
+  };
+  process.once('SIGINT', interrupt);
+  process.once('SIGTERM', interrupt);
+  const output = printStaging(api, app.guid, start, stop.signal);
+  try {
+    return await progress.step('Staging', async () => {
+      for (let wait = 20; ; wait = Math.min(wait * 1.5, 500)) {
+        const state = await api.get<Build>(`/v3/builds/${created.guid}`);
+        if (state.state === 'STAGED' && state.droplet) return state.droplet.guid;
+        if (state.state === 'FAILED')
+          throw new CliError(
+            `Staging failed: ${state.error ?? 'no reason was given'}.`,
+            'Read the build output above, mend the app and push again. What ran before runs on.',
+          );
+        await delay(wait);
+      }
+    });
+  } finally {
+    process.off('SIGINT', interrupt);
+    process.off('SIGTERM', interrupt);
+    await Promise.race([delay(150), output]); // the last lines are on their way
+    stop.abort();
+    await output;
+  }
+}
+
+async function printStaging(api: Api, appGuid: string, start: string, signal: AbortSignal): Promise<void> {
+  try {
+    for await (const line of followLines(api, appGuid, { start, signal }))
+      if (line.source.startsWith('STG')) note(`   ${line.text}`);
+  } catch (error) {
+    if (!signal.aborted) note(`   (the build output cannot be shown: ${(error as Error).message})`);
+  }
+}
+
+async function release(api: Api, app: App, droplet: string, ranBefore: boolean, options: PushOptions): Promise<void> {
+  if (options.start === false) {
+    await api.patch(`/v3/apps/${app.guid}/relationships/current_droplet`, { data: { guid: droplet } });
+    return;
+  }
+  if (ranBefore && options.strategy !== 'recreate')
+    return deploy(api, app, { droplet: { guid: droplet } }, options.strategy ?? 'rolling');
+  if (ranBefore) await api.post(`/v3/apps/${app.guid}/actions/stop`);
+  await api.patch(`/v3/apps/${app.guid}/relationships/current_droplet`, { data: { guid: droplet } });
+  await api.post(`/v3/apps/${app.guid}/actions/${ranBefore ? 'restart' : 'start'}`);
+  await waitRunning(api, app);
+}
+
+/** A deployment, waited for: the old version serves until the new one is healthy. */
+export async function deploy(api: Api, app: App, what: Record<string, unknown>, strategy: string): Promise<void> {
+  const created = await api.post<Deployment & { guid: string }>('/v3/deployments', {
+    ...what,
+    strategy,
+    relationships: { app: { data: { guid: app.guid } } },
+  });
+  await progress.step('Deploying', async () => {
+    for (let wait = 50; ; wait = Math.min(wait * 1.5, 500)) {
+      const state = await api.get<Deployment>(`/v3/deployments/${created.guid}`);
+      if (state.status.value === 'FINALIZED') {
+        if (state.status.reason === 'DEPLOYED') return;
+        throw await failedStart(
+          api,
+          app,
+          `The new version did not become healthy (${state.status.reason}${state.status.details?.error ? `: ${state.status.details.error}` : ''}); the old one serves on`,
+        );
+      }
+      if (state.status.reason === 'PAUSED') {
+        note(
+          `The canary runs. Go on with \`cf continue-deployment ${app.name}\`, or take it back with \`cf cancel-deployment ${app.name}\`.`,
+        );
+        return;
+      }
+      await delay(wait);
+    }
+  });
+}
+
+/** Waits until an instance of each process that should run does; says why when none can. */
+export async function waitRunning(api: Api, app: App): Promise<void> {
+  const processes = await api.all<Process>(`/v3/apps/${app.guid}/processes`);
+  const wanted = processes.filter((process) => process.instances > 0);
+  await progress.step('Starting', async (say) => {
+    const until =
+      Date.now() + Math.max(...wanted.map((process) => process.health_check.data.timeout ?? 60), 60) * 1000 + 60_000;
+    for (let wait = 20; ; wait = Math.min(wait * 1.5, 500)) {
+      const stats = await Promise.all(
+        wanted.map((process) => api.get<{ resources: InstanceStats[] }>(`/v3/processes/${process.guid}/stats`)),
+      );
+      if (stats.every((list) => list.resources.some((instance) => instance.state === 'RUNNING'))) return;
+      const crashed = stats.flatMap((list) => list.resources).find((instance) => instance.state === 'CRASHED');
+      if (crashed)
+        throw await failedStart(
+          api,
+          app,
+          `The app crashed when it started${crashed.details ? `: ${crashed.details}` : ''}`,
+        );
+      if (Date.now() > until) throw await failedStart(api, app, 'The app did not become healthy in time');
+      say(
+        stats
+          .flatMap((list) => list.resources)
+          .map((instance) => `#${instance.index} ${instance.state.toLowerCase()}`)
+          .join(', '),
+      );
+      await delay(wait);
+    }
+  });
+}
+
+async function failedStart(api: Api, app: App, message: string): Promise<CliError> {
+  const lines = await recentLines(api, app.guid, 60).catch(() => []);
+  const own = lines.filter((line) => /^(APP|CELL)/.test(line.source)).slice(-12);
+  return new CliError(
+    `${message}.${own.length > 0 ? `\nIts last lines:\n${own.map(formatLine).join('\n')}` : ''}`,
+    `Read more with \`sampan logs ${app.name} --recent\`; it must listen on the port in $PORT within its health timeout.`,
+  );
+}
+
+export async function dropletOf(api: Api, app: App): Promise<Droplet | undefined> {
+  return (await api.get<Page<Droplet>>(`/v3/apps/${app.guid}/droplets?current=true`)).resources[0];
+}

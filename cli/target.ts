@@ -1,0 +1,11 @@
+/** Which platform the app commands speak to, and how they get there. */
+export interface Target {
+  /** The Cloud Foundry API, `https://api.DOMAIN[:port]`. */
+  api: string;
+  /** Names below this domain are dialled at `address` and not looked up: our own machine needs no DNS. */
+  dial?: { domain: string; address: string };
+  /** PEM; trusted besides the system's authorities. */
+  ca?: string;
+  /** Used where nobody has logged in: the administrator of the local instance. */
+  login?: () => { username: string; password: string };
+}

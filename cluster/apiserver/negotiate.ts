@@ -1,0 +1,30 @@
+/** What form of an answer a client asks for (Kubernetes API concepts, "Receiving resources as Tables"). */
+import { StatusError } from './errors.ts';
+import { type Exchange, header } from './exchange.ts';
+
+export type View = { as: 'object' } | { as: 'table'; apiVersion: string } | { as: 'metadata'; apiVersion: string };
+
+const OBJECT: View = { as: 'object' };
+
+/** @param list  a collection (`PartialObjectMetadataList`, and `PartialObjectMetadata` for watches) */
+export function negotiate(exchange: Exchange, list: boolean): View {
+  const accept = header(exchange, 'accept');
+  if (accept === '' || accept === 'application/json' || accept === '*/*') return OBJECT;
+  for (const range of accept.split(',')) {
+    const [type = '', ...parameters] = range.trim().split(';').map((part) => part.trim());
+    if (type !== 'application/json' && type !== '*/*' && type !== 'application/*') continue;
+    const parameter = (name: string) => parameters.find((one) => one.startsWith(`${name}=`))?.slice(name.length + 1);
+    const as = parameter('as');
+    if (as === undefined) return OBJECT;
+    const version = parameter('v') ?? 'v1';
+    if (parameter('g') !== 'meta.k8s.io' || (version !== 'v1' && version !== 'v1beta1')) continue;
+    if (as === 'Table') return { as: 'table', apiVersion: `meta.k8s.io/${version}` };
+    if (as === (list ? 'PartialObjectMetadataList' : 'PartialObjectMetadata'))
+      return { as: 'metadata', apiVersion: `meta.k8s.io/${version}` };
+  }
+  throw new StatusError(
+    406,
+    'NotAcceptable',
+    'only the following media types are accepted: application/json, application/json;as=Table;v=v1;g=meta.k8s.io, application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io',
+  );
+}

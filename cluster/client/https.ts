@@ -1,0 +1,190 @@
+/** The transport over the network: HTTPS with kept-alive connections, WebSockets by `ws`, loaded when the first is opened. */
+import {
+  Agent as HttpAgent,
+  type ClientRequest,
+  request as httpRequest,
+  type IncomingMessage,
+  type RequestOptions,
+} from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import type { WebSocket } from 'ws';
+import { errorFromAnswer } from './api-errors.ts';
+import { readAll } from './json-lines.ts';
+import type { Transport, TransportRequest, TransportResponse, TransportSocket } from './transport.ts';
+
+export interface HttpsTransportOptions {
+  /** `https://host:port`, or `http://…` for a local proxy. A path is put before every request's. */
+  url: string;
+  /** PEM; absent: the system's own. */
+  ca?: string;
+  /** PEM, with `key`: who the client is. */
+  certificate?: string;
+  key?: string;
+  /** Bearer token; a function is asked for each request. */
+  token?: string | (() => Promise<string>);
+  /** The name in the server's certificate when it is not the one in the URL. */
+  serverName?: string;
+}
+
+function flatten(message: IncomingMessage): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(message.headers)) {
+    if (value !== undefined) headers[name] = Array.isArray(value) ? value.join(', ') : value;
+  }
+  return headers;
+}
+
+/** Messages as they come; the peer is told to wait while 64 are not read. */
+function messagesOf(socket: WebSocket): AsyncIterable<Buffer> {
+  const queue: Buffer[] = [];
+  let ended = false;
+  let failure: Error | undefined;
+  let wake: (() => void) | undefined;
+  socket.on('message', (data: Buffer) => {
+    queue.push(data);
+    if (queue.length >= 64) socket.pause();
+    wake?.();
+  });
+  socket.on('error', (error) => {
+    failure = error;
+    wake?.();
+  });
+  socket.on('close', () => {
+    ended = true;
+    wake?.();
+  });
+  return (async function* () {
+    for (;;) {
+      const message = queue.shift();
+      if (message) {
+        if (queue.length === 0 && socket.isPaused) socket.resume();
+        yield message;
+      } else if (failure) {
+        throw failure;
+      } else if (ended) {
+        return;
+      } else {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+        wake = undefined;
+      }
+    }
+  })();
+}
+
+function wrapSocket(socket: WebSocket): TransportSocket {
+  const waiting = new Set<{ limit: number; resolve: () => void }>();
+  const check = (): void => {
+    for (const waiter of waiting) {
+      if (socket.readyState === socket.OPEN && socket.bufferedAmount > waiter.limit) continue;
+      waiting.delete(waiter);
+      waiter.resolve();
+    }
+  };
+  socket.on('close', check);
+  return {
+    protocol: socket.protocol,
+    send: (message) => socket.send(message, check),
+    get bufferedBytes() {
+      return socket.bufferedAmount;
+    },
+    drained: (limit) =>
+      new Promise((resolve) => {
+        waiting.add({ limit, resolve });
+        check();
+      }),
+    messages: messagesOf(socket),
+    close: () => socket.close(),
+  };
+}
+
+export function httpsTransport(options: HttpsTransportOptions): Transport {
+  const url = new URL(options.url);
+  if (url.protocol !== 'https:' && url.protocol !== 'http:') {
+    throw new TypeError(`API server URL ${JSON.stringify(options.url)}: use https://host:port`);
+  }
+  const secure = url.protocol === 'https:';
+  const base = url.pathname.replace(/\/$/, '');
+  const tls = {
+    ...(options.ca && { ca: options.ca }),
+    ...(options.certificate && { cert: options.certificate, key: options.key }),
+    ...(options.serverName && { servername: options.serverName }),
+  };
+  const agentOptions = { keepAlive: true, keepAliveMsecs: 15_000, maxSockets: 256, scheduling: 'lifo' as const };
+  const agent = secure ? new HttpsAgent({ ...agentOptions, ...tls }) : new HttpAgent(agentOptions);
+  const sockets = new Set<WebSocket>();
+
+  async function authorization(): Promise<Record<string, string>> {
+    if (!options.token) return {};
+    return { authorization: `Bearer ${typeof options.token === 'function' ? await options.token() : options.token}` };
+  }
+
+  function send(request: TransportRequest, headers: Record<string, string>): Promise<TransportResponse> {
+    return new Promise((resolve, reject) => {
+      const settings: RequestOptions = {
+        agent,
+        host: url.hostname.replace(/^\[|\]$/g, ''),
+        port: url.port || (secure ? 443 : 80),
+        method: request.method,
+        path: base + request.path,
+        headers,
+        ...(request.signal && { signal: request.signal }),
+      };
+      const outgoing: ClientRequest = secure ? httpsRequest(settings) : httpRequest(settings);
+      outgoing.on('response', (incoming) => {
+        resolve({ status: incoming.statusCode ?? 0, headers: flatten(incoming), body: incoming });
+      });
+      outgoing.on('error', (error: NodeJS.ErrnoException) => {
+        // The server closed an idle connection as we took it. A read may simply be sent again.
+        if (request.method === 'GET' && outgoing.reusedSocket && error.code === 'ECONNRESET') {
+          send(request, headers).then(resolve, reject);
+        } else {
+          reject(error);
+        }
+      });
+      outgoing.end(request.body);
+    });
+  }
+
+  return {
+    async request(request) {
+      return send(request, { ...request.headers, ...(await authorization()) });
+    },
+    async openSocket(path, protocols, { signal } = {}) {
+      const [{ WebSocket: Socket }, headers] = await Promise.all([import('ws'), authorization()]);
+      signal?.throwIfAborted();
+      const target = `${secure ? 'wss' : 'ws'}://${url.host}${base}${path}`;
+      const socket = new Socket(target, protocols, { ...tls, headers, perMessageDeflate: false });
+      const abort = (): void => socket.terminate();
+      signal?.addEventListener('abort', abort);
+      sockets.add(socket);
+      socket.on('close', () => {
+        signal?.removeEventListener('abort', abort);
+        sockets.delete(socket);
+      });
+      // Messages may follow the handshake at once: listen before it is done.
+      const wrapped = wrapSocket(socket);
+      await new Promise<void>((resolve, reject) => {
+        socket.on('open', resolve);
+        socket.on('error', reject);
+        socket.on('unexpected-response', (_request, response: IncomingMessage) => {
+          readAll(response)
+            .then((body) => reject(errorFromAnswer(response.statusCode ?? 0, body, `GET ${path}`)), reject)
+            .finally(() => socket.terminate());
+        });
+      });
+      return {
+        ...wrapped,
+        protocol: socket.protocol,
+        get bufferedBytes() {
+          return wrapped.bufferedBytes;
+        },
+      };
+    },
+    close() {
+      agent.destroy();
+      for (const socket of sockets) socket.terminate();
+    },
+  };
+}

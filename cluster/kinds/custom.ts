@@ -1,0 +1,99 @@
+/** A CustomResourceDefinition's versions as kinds: from here on the server knows no difference. */
+import { ageColumn, age, nameColumn } from './columns.ts';
+import type { FieldError } from './field-error.ts';
+import { parseJsonPath } from './json-path.ts';
+import type { ApiObject, KindDefinition, PrinterColumn, ScalePaths } from './kind.ts';
+import type { Schema } from './schema.ts';
+import { fillDefaults, validateStructure } from './structural.ts';
+import type {
+  CustomResourceColumnDefinition,
+  CustomResourceDefinition,
+  CustomResourceSubresourceScale,
+} from './types/apiextensions.ts';
+
+export interface CustomKind extends KindDefinition {
+  schema: Record<string, unknown>;
+  /** Are its objects stored in this version? */
+  storage: boolean;
+}
+
+/** One for each served version, the storage version first. */
+export function customKinds(definition: CustomResourceDefinition): CustomKind[] {
+  const { group, names, scope, versions } = definition.spec;
+  return versions
+    .filter((version) => version.served)
+    .sort((a, b) => Number(b.storage) - Number(a.storage))
+    .map((version) => {
+      const schema = (version.schema?.openAPIV3Schema ?? { type: 'object' }) as Schema;
+      const scale = version.subresources?.scale;
+      return {
+        group,
+        version: version.name,
+        resource: names.plural,
+        kind: names.kind,
+        namespaced: scope === 'Namespaced',
+        listKind: names.listKind ?? `${names.kind}List`,
+        singular: names.singular ?? names.kind.toLowerCase(),
+        shortNames: names.shortNames ?? [],
+        categories: names.categories ?? [],
+        schema: schema as Record<string, unknown>,
+        storage: version.storage,
+        subresources: {
+          status: version.subresources?.status !== undefined,
+          ...(scale === undefined ? {} : { scale: scalePaths(scale) }),
+        },
+        columns: [nameColumn, ...(version.additionalPrinterColumns?.map(customColumn) ?? [ageColumn])],
+        selectableFields: Object.fromEntries(
+          (version.selectableFields ?? []).map(({ jsonPath }) => [jsonPath.replace(/^\./, ''), textAt(jsonPath)]),
+        ),
+        nameRule: 'dns-subdomain' as const,
+        generation: true,
+        defaults: (object: ApiObject) => fillDefaults(object, schema),
+        prepareForCreate: (object: ApiObject) => {
+          if (version.subresources?.status !== undefined) delete object['status'];
+        },
+        validate: (object: ApiObject): FieldError[] => validateStructure(object, schema),
+      };
+    });
+}
+
+function textAt(path: string): (object: ApiObject) => string {
+  const read = parseJsonPath(path);
+  return (object) => {
+    const value = read?.(object)[0];
+    return value === undefined || value === null ? '' : String(value);
+  };
+}
+
+function scalePaths(scale: CustomResourceSubresourceScale): ScalePaths {
+  return {
+    specReplicas: scale.specReplicasPath,
+    statusReplicas: scale.statusReplicasPath,
+    selector: scale.labelSelectorPath === undefined ? () => '' : textAt(scale.labelSelectorPath),
+  };
+}
+
+function customColumn(definition: CustomResourceColumnDefinition): PrinterColumn {
+  const read = parseJsonPath(definition.jsonPath);
+  return {
+    name: definition.name,
+    type: definition.type as PrinterColumn['type'],
+    ...(definition.format === undefined ? {} : { format: definition.format }),
+    description: definition.description ?? `Custom resource definition column: ${definition.jsonPath}`,
+    priority: definition.priority ?? 0,
+    value: (object, now) => {
+      const found = read?.(object) ?? [];
+      const value = found[0];
+      if (value === undefined || value === null) return null;
+      if (definition.type === 'date') return age(String(value), now);
+      if (found.length > 1) return found.map(cellText).join(',');
+      if (typeof value === 'object') return JSON.stringify(value);
+      if (definition.type === 'integer' || definition.type === 'number') return Number(value);
+      return definition.type === 'boolean' ? value === true : String(value);
+    },
+  };
+}
+
+function cellText(value: unknown): string {
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+}

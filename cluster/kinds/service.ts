@@ -1,0 +1,144 @@
+import { isIP } from 'node:net';
+import { ageColumn, column, nameColumn } from './columns.ts';
+import { defineKind } from './define.ts';
+import type { FieldError } from './field-error.ts';
+import { duplicate, invalid, notSupported, required } from './field-errors.ts';
+import { dns1035Problem, dnsLabelProblem, validateLabels } from './names.ts';
+import { services } from './resources.ts';
+import type { Service, ServiceSpec } from './types/core.ts';
+
+const TYPES = ['ClusterIP', 'ExternalName', 'LoadBalancer', 'NodePort'];
+const PROTOCOLS = ['SCTP', 'TCP', 'UDP'];
+
+export const serviceKind = defineKind(services, {
+  schemaName: 'io.k8s.api.core.v1.Service',
+  shortNames: ['svc'],
+  categories: ['all'],
+  nameRule: 'dns-label',
+  subresources: { status: true },
+  columns: [
+    nameColumn,
+    column<Service>('Type', 'string', (service) => service.spec?.type ?? ''),
+    column<Service>('Cluster-IP', 'string', (service) => service.spec?.clusterIP || '<none>'),
+    column<Service>('External-IP', 'string', externalText),
+    column<Service>('Port(s)', 'string', portsText),
+    ageColumn,
+    column<Service>('Selector', 'string', (service) => mapText(service.spec?.selector), { wide: true }),
+  ],
+  selectableFields: {
+    'spec.clusterIP': (object) => (object as Service).spec?.clusterIP ?? '',
+    'spec.type': (object) => (object as Service).spec?.type ?? '',
+  },
+  defaults: (object) => {
+    const service = object as Service;
+    service.spec ??= {};
+    defaultSpec(service.spec);
+    service.status ??= { loadBalancer: {} };
+  },
+  prepareForCreate: (object) => {
+    (object as Service).status = { loadBalancer: {} };
+  },
+  /** A client that applies its manifest again does not know the addresses that were given. */
+  prepareForUpdate: (object, old) => {
+    const [now, before] = [(object as Service).spec, (old as Service).spec];
+    if (now === undefined || before === undefined || now.type === 'ExternalName') return;
+    if (!now.clusterIP && before.clusterIP) {
+      now.clusterIP = before.clusterIP;
+      now.clusterIPs = before.clusterIPs ?? [before.clusterIP];
+    }
+    if (before.ipFamilies !== undefined) now.ipFamilies ??= before.ipFamilies;
+    if (before.ipFamilyPolicy !== undefined) now.ipFamilyPolicy ??= before.ipFamilyPolicy;
+    for (const port of now.ports ?? []) {
+      const same = before.ports?.find((one) => one.port === port.port && one.protocol === port.protocol);
+      if (now.type !== 'ClusterIP' && same?.nodePort !== undefined) port.nodePort ??= same.nodePort;
+    }
+  },
+  validate: (object) => {
+    const { metadata, spec } = object as Service;
+    const problem = dns1035Problem(metadata.name ?? '');
+    const errors = problem === undefined ? [] : [invalid('metadata.name', metadata.name, problem)];
+    return spec === undefined ? [...errors, required('spec')] : [...errors, ...validateSpec(spec)];
+  },
+  validateUpdate: (object, old) => {
+    const [now, before] = [(object as Service).spec, (old as Service).spec];
+    if (!before?.clusterIP || now?.type === 'ExternalName' || before.type === 'ExternalName') return [];
+    if (now?.clusterIP === before.clusterIP) return [];
+    return [invalid('spec.clusterIPs[0]', [now?.clusterIP], 'may not change once set')];
+  },
+});
+
+function defaultSpec(spec: ServiceSpec): void {
+  spec.type ??= 'ClusterIP';
+  spec.sessionAffinity ??= 'None';
+  if (spec.sessionAffinity === 'ClientIP') spec.sessionAffinityConfig ??= { clientIP: { timeoutSeconds: 10800 } };
+  for (const port of spec.ports ?? []) {
+    port.protocol ??= 'TCP';
+    if (port.targetPort === undefined || port.targetPort === 0 || port.targetPort === '') port.targetPort = port.port;
+  }
+  if (spec.type === 'ExternalName') return;
+  spec.internalTrafficPolicy ??= 'Cluster';
+  if (spec.type === 'LoadBalancer' || spec.type === 'NodePort') spec.externalTrafficPolicy ??= 'Cluster';
+  if (spec.type === 'LoadBalancer') spec.allocateLoadBalancerNodePorts ??= true;
+  if (spec.clusterIP === undefined && spec.clusterIPs?.[0] !== undefined) spec.clusterIP = spec.clusterIPs[0];
+  if (spec.clusterIP) {
+    spec.clusterIPs = [spec.clusterIP];
+    spec.ipFamilies ??= [spec.clusterIP.includes(':') ? 'IPv6' : 'IPv4'];
+    spec.ipFamilyPolicy ??= 'SingleStack';
+  }
+}
+
+function validateSpec(spec: ServiceSpec): FieldError[] {
+  const errors = validateLabels(spec.selector, 'spec.selector');
+  if (!TYPES.includes(spec.type ?? '')) errors.push(notSupported('spec.type', spec.type, TYPES));
+  if (spec.type === 'ExternalName') {
+    if (!spec.externalName) errors.push(required('spec.externalName'));
+    return errors;
+  }
+  const headless = spec.clusterIP === 'None';
+  if (spec.clusterIP && !headless && isIP(spec.clusterIP) === 0)
+    errors.push(invalid('spec.clusterIPs[0]', spec.clusterIP, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff), or 'None'"));
+  const ports = spec.ports ?? [];
+  if (ports.length === 0 && !headless) errors.push(required('spec.ports'));
+  const [names, numbers] = [new Set<string>(), new Set<string>()];
+  for (const [index, port] of ports.entries()) {
+    const at = `spec.ports[${index}]`;
+    if (!port.name) {
+      if (ports.length > 1) errors.push(required(`${at}.name`));
+    } else {
+      const problem = dnsLabelProblem(port.name);
+      if (problem !== undefined) errors.push(invalid(`${at}.name`, port.name, problem));
+      if (names.has(port.name)) errors.push(duplicate(`${at}.name`, port.name));
+      names.add(port.name);
+    }
+    if (!(port.port >= 1 && port.port <= 65535))
+      errors.push(invalid(`${at}.port`, port.port, 'must be between 1 and 65535, inclusive'));
+    if (!PROTOCOLS.includes(port.protocol ?? '')) errors.push(notSupported(`${at}.protocol`, port.protocol, PROTOCOLS));
+    const key = `${port.protocol}/${port.port}`;
+    if (numbers.has(key)) errors.push(duplicate(at, { port: port.port, protocol: port.protocol }));
+    numbers.add(key);
+  }
+  return errors;
+}
+
+function externalText(service: Service): string {
+  const spec = service.spec ?? {};
+  if (spec.type === 'ExternalName') return spec.externalName ?? '';
+  const outside = [...(spec.externalIPs ?? [])];
+  if (spec.type === 'LoadBalancer') {
+    const given = (service.status?.loadBalancer?.ingress ?? []).map((one) => one.ip ?? one.hostname ?? '');
+    const all = [...given, ...outside];
+    return all.length === 0 ? '<pending>' : all.join(',');
+  }
+  return outside.length === 0 ? '<none>' : outside.join(',');
+}
+
+function portsText(service: Service): string {
+  const ports = service.spec?.ports ?? [];
+  if (ports.length === 0) return '<none>';
+  return ports.map(({ port, nodePort, protocol }) => `${port}${nodePort ? `:${nodePort}` : ''}/${protocol}`).join(',');
+}
+
+function mapText(map: Record<string, string> | undefined): string {
+  const entries = Object.entries(map ?? {});
+  return entries.length === 0 ? '<none>' : entries.map(([key, value]) => `${key}=${value}`).sort().join(',');
+}

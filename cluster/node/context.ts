@@ -1,0 +1,53 @@
+/** What every pod's worker shares: the node that it works for. */
+import type { Engine } from '#engine/engine.ts';
+import type { Client } from '../client/client.ts';
+import type { Container, ObjectReference, Pod } from '../kinds/types/core.ts';
+import type { AgentOptions } from './agent.ts';
+import type { PodPlace } from './downward.ts';
+import type { EventRecorder } from './events.ts';
+import type { NodePolicy } from './security.ts';
+
+export interface NodeContext {
+  nodeName: string;
+  hostIp: string;
+  engine: Engine;
+  client: Client;
+  recorder: EventRecorder;
+  policy: NodePolicy;
+  dataDirectory: string;
+  log: AgentOptions['log'];
+}
+
+export function placeOf(context: NodeContext, podIp: string): PodPlace {
+  const { cpus, memoryBytes } = context.engine.info();
+  return {
+    nodeName: context.nodeName,
+    hostIp: context.hostIp,
+    podIp,
+    allocatable: { cpus, memoryBytes, diskBytes: 0 },
+  };
+}
+
+/** A pod as the object of an event; with a container, the path to it. */
+export function podReference(pod: Pod, container?: string): ObjectReference {
+  const init = pod.spec?.initContainers?.some((one: Container) => one.name === container);
+  const { name, namespace, uid, resourceVersion } = pod.metadata;
+  return {
+    kind: 'Pod',
+    apiVersion: 'v1',
+    ...(name !== undefined && { name }),
+    ...(namespace !== undefined && { namespace }),
+    ...(uid !== undefined && { uid }),
+    ...(resourceVersion !== undefined && { resourceVersion }),
+    ...(container !== undefined && { fieldPath: `spec.${init ? 'initContainers' : 'containers'}{${container}}` }),
+  };
+}
+
+export function recordPodEvent(
+  context: NodeContext,
+  pod: Pod,
+  container: string | undefined,
+  event: { type: 'Normal' | 'Warning'; reason: string; message: string },
+): void {
+  context.recorder.record({ ...event, object: podReference(pod, container) });
+}

@@ -1,0 +1,120 @@
+/** `GET /containerLogs/…`: a container's log as plain lines, as the kubelet writes it. */
+import type { ServerResponse } from 'node:http';
+import { type Engine, EngineError, type LogOptions } from '#engine/engine.ts';
+import type { NodeContext } from './context.ts';
+import { EndpointError, logTarget } from './endpoint-target.ts';
+import type { PodWorkers } from './pods.ts';
+
+const batchBytes = 32 * 1024;
+
+export async function serveLogs(
+  { engine }: Pick<NodeContext, 'engine'>,
+  workers: PodWorkers,
+  path: string[],
+  query: URLSearchParams,
+  response: ServerResponse,
+): Promise<void> {
+  const options = logOptions(query);
+  const id = logTarget(workers, path.slice(1), flag(query, 'previous'));
+  if (!engine.container(id)) throw new EndpointError(404, `the log of container "${path[3]}" is not kept any more`);
+  response.setHeader('content-type', 'text/plain; charset=utf-8');
+  response.flushHeaders();
+  const abort = new AbortController();
+  response.once('close', () => abort.abort());
+  try {
+    await copy(engine, id, { ...options.log, signal: abort.signal }, options, response);
+    response.end();
+  } catch (error) {
+    if (abort.signal.aborted) return;
+    // What was there was sent; a container that is removed while it is followed is the end of its log.
+    if (error instanceof EngineError && error.code === 'not-found') response.end();
+    else throw error;
+  }
+}
+
+interface OutputOptions {
+  timestamps: boolean;
+  limitBytes: number;
+}
+
+/** Lines that come together leave together; a reader that is slow is waited for. */
+async function copy(
+  engine: Engine,
+  id: string,
+  log: LogOptions,
+  { timestamps, limitBytes }: OutputOptions,
+  response: ServerResponse,
+): Promise<void> {
+  let batch: Buffer[] = [];
+  let size = 0;
+  let sent = 0;
+  let scheduled: NodeJS.Immediate | undefined;
+  const flush = (): void => {
+    clearImmediate(scheduled);
+    scheduled = undefined;
+    if (size === 0) return;
+    let bytes = Buffer.concat(batch);
+    if (sent + bytes.length > limitBytes) bytes = bytes.subarray(0, limitBytes - sent);
+    sent += bytes.length;
+    batch = [];
+    size = 0;
+    response.write(bytes);
+  };
+  try {
+    for await (const { time, line } of engine.logs(id, log)) {
+      if (timestamps) batch.push(Buffer.from(`${time} `));
+      batch.push(line, newline);
+      size += line.length + 1 + (timestamps ? time.length + 1 : 0);
+      if (size >= batchBytes || sent + size >= limitBytes) flush();
+      else scheduled ??= setImmediate(flush);
+      if (sent >= limitBytes) return;
+      if (response.writableNeedDrain) await drained(response, log.signal);
+    }
+  } finally {
+    if (!response.destroyed) flush();
+  }
+}
+
+const newline = Buffer.from('\n');
+
+function drained(response: ServerResponse, signal: AbortSignal | undefined): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  response.once('drain', resolve);
+  signal?.addEventListener('abort', () => resolve(), { once: true });
+  return promise.finally(() => response.off('drain', resolve));
+}
+
+function logOptions(query: URLSearchParams): OutputOptions & { log: LogOptions } {
+  const tail = count(query, 'tailLines');
+  const sinceSeconds = count(query, 'sinceSeconds');
+  const sinceTime = query.get('sinceTime');
+  const since = sinceTime ? Date.parse(sinceTime) : sinceSeconds === undefined ? undefined : Date.now() - sinceSeconds * 1000;
+  if (Number.isNaN(since)) throw new EndpointError(400, `sinceTime "${sinceTime}" is no time: write RFC 3339`);
+  const stream = query.get('stream') ?? 'All';
+  if (!['All', 'Stdout', 'Stderr'].includes(stream)) {
+    throw new EndpointError(400, `stream "${stream}" must be All, Stdout or Stderr`);
+  }
+  return {
+    timestamps: flag(query, 'timestamps'),
+    limitBytes: count(query, 'limitBytes') ?? Number.POSITIVE_INFINITY,
+    log: {
+      follow: flag(query, 'follow'),
+      ...(tail !== undefined && { tail }),
+      ...(since !== undefined && { since }),
+      stdout: stream !== 'Stderr',
+      stderr: stream !== 'Stdout',
+    },
+  };
+}
+
+export function flag(query: URLSearchParams, name: string): boolean {
+  const value = query.get(name);
+  return value !== null && value !== '0' && value !== 'false';
+}
+
+function count(query: URLSearchParams, name: string): number | undefined {
+  const text = query.get(name);
+  if (text === null || text === '') return undefined;
+  if (!/^\d+$/.test(text)) throw new EndpointError(400, `${name} "${text}" must be a whole number, 0 or more`);
+  return Number(text);
+}

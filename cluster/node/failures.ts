@@ -1,0 +1,61 @@
+/** Starts that failed before there was a container: what the pod's status says of them, and when to try again. */
+import { AgentError, messageOf } from './errors.ts';
+import { grow } from './backoff.ts';
+
+interface Failure {
+  reason: string;
+  message: string;
+  image: string;
+  at: number;
+  until: number;
+  count: number;
+}
+
+/** How long the error itself is shown before the back-off is. */
+const shownFor = 1000;
+
+export class StartFailures {
+  readonly #failures = new Map<string, Failure>();
+
+  /** Returns the reason and message, as for an event. */
+  add(name: string, image: string, error: unknown, now: number): { reason: string; message: string } {
+    const reason = error instanceof AgentError ? error.code : 'CreateContainerError';
+    const count = (this.#failures.get(name)?.count ?? 0) + 1;
+    const pulling = reason === 'ErrImagePull';
+    const delay = pulling ? grow(10_000, 300_000, count - 1) : grow(1000, 60_000, count - 1);
+    const message = messageOf(error);
+    this.#failures.set(name, { reason, message, image, at: now, until: now + delay, count });
+    return { reason, message };
+  }
+
+  delete(name: string): void {
+    this.#failures.delete(name);
+  }
+
+  holds(): Map<string, number> {
+    return new Map([...this.#failures].map(([name, { until }]) => [name, until]));
+  }
+
+  /** Names whose image pull backs off from now on, since the last time that this was asked. */
+  waiting(now: number): Map<string, { reason: string; message: string }> {
+    const waiting = new Map<string, { reason: string; message: string }>();
+    for (const [name, { reason, message, image, at }] of this.#failures) {
+      waiting.set(
+        name,
+        reason === 'ErrImagePull' && now >= at + shownFor
+          ? { reason: 'ImagePullBackOff', message: `Back-off pulling image "${image}"` }
+          : { reason, message },
+      );
+    }
+    return waiting;
+  }
+
+  /** When the next of them changes its words. */
+  nextChange(now: number): number {
+    let next = Number.POSITIVE_INFINITY;
+    for (const { reason, at } of this.#failures.values()) {
+      if (reason === 'ErrImagePull' && at + shownFor > now) next = Math.min(next, at + shownFor);
+    }
+    return next;
+  }
+}

@@ -1,0 +1,106 @@
+/** All pods of the node: one worker for each, woken by the API and by the engine; and what no pod owns any more. */
+import type { EngineEvent, Sandbox } from '#engine/engine.ts';
+import type { Informer } from '../client/client.ts';
+import type { Stored } from '../kinds/kind.ts';
+import type { Pod } from '../kinds/types/core.ts';
+import type { NodeContext } from './context.ts';
+import { messageOf } from './errors.ts';
+import { graceLabel, nodeLabel, podUidLabel } from './labels.ts';
+import { PodWorker } from './worker.ts';
+
+/** A pod that is gone from the API is not waited for longer than this. */
+const longestOrphanGrace = 30;
+
+export class PodWorkers {
+  readonly #context: NodeContext;
+  readonly #informer: Informer<Pod>;
+  readonly #workers = new Map<string, PodWorker>();
+  readonly #abort = new AbortController();
+  #stopListening: (() => void) | undefined;
+
+  constructor(context: NodeContext, informer: Informer<Pod>) {
+    this.#context = context;
+    this.#informer = informer;
+  }
+
+  /** Resolves when every pod has its worker. */
+  async start(): Promise<void> {
+    void this.#followEngine();
+    await this.#informer.synced;
+    this.#stopListening = this.#informer.onChange((now, old) => this.#change(now, old));
+    for (const pod of this.#informer.list()) this.#change(pod, undefined);
+    for (const sandbox of this.#context.engine.sandboxes()) {
+      if (sandbox.labels[nodeLabel] !== this.#context.nodeName) continue;
+      if (!this.#workers.has(sandbox.labels[podUidLabel] ?? '')) void this.#removeOrphan(sandbox);
+    }
+  }
+
+  find(namespace: string, name: string): PodWorker | undefined {
+    for (const worker of this.#workers.values()) {
+      const { metadata } = worker.pod;
+      if (metadata.name === name && metadata.namespace === namespace) return worker;
+    }
+    return undefined;
+  }
+
+  all(): PodWorker[] {
+    return [...this.#workers.values()];
+  }
+
+  async close(): Promise<void> {
+    this.#abort.abort();
+    this.#stopListening?.();
+    await Promise.all(this.all().map((worker) => worker.close()));
+  }
+
+  #change(now: Stored<Pod> | undefined, old: Stored<Pod> | undefined): void {
+    if (old && old.metadata.uid !== now?.metadata.uid) this.#workers.get(old.metadata.uid)?.gone();
+    if (!now) return;
+    const { uid } = now.metadata;
+    const worker = this.#workers.get(uid);
+    if (worker) worker.update(now);
+    else this.#workers.set(uid, new PodWorker(this.#context, now, () => this.#workers.delete(uid)));
+  }
+
+  async #followEngine(): Promise<void> {
+    const { engine, log } = this.#context;
+    const signal = this.#abort.signal;
+    while (!signal.aborted) {
+      try {
+        for await (const event of engine.events({ signal })) this.#onEngineEvent(event);
+      } catch (error) {
+        if (signal.aborted) return;
+        log('warn', 'the engine cut off its events; everything is looked at again', { error: messageOf(error) });
+      }
+      if (signal.aborted) return;
+      for (const worker of this.#workers.values()) worker.wake();
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+
+  #onEngineEvent({ type, id, sandbox: owner }: EngineEvent): void {
+    if (type !== 'container-exited' && type !== 'container-oom' && type !== 'sandbox-removed') return;
+    if (type === 'sandbox-removed') {
+      for (const worker of this.#workers.values()) if (!worker.sandbox()) worker.wake();
+      return;
+    }
+    const { engine } = this.#context;
+    const sandbox = engine.sandbox(owner ?? engine.container(id)?.sandbox ?? '');
+    this.#workers.get(sandbox?.labels[podUidLabel] ?? '')?.wake();
+  }
+
+  async #removeOrphan(sandbox: Sandbox): Promise<void> {
+    const { engine, log } = this.#context;
+    const graceSeconds = Math.min(longestOrphanGrace, Number(sandbox.labels[graceLabel]) || 0);
+    try {
+      const running = engine.containers().filter((one) => one.sandbox === sandbox.id && one.state === 'running');
+      const signal = this.#abort.signal;
+      await Promise.all(running.map(({ id }) => engine.stopContainer(id, { graceSeconds, signal })));
+      await engine.removeSandbox(sandbox.id);
+      log('info', 'removed what a pod left that is gone', { sandbox: sandbox.name });
+    } catch (error) {
+      if (this.#abort.signal.aborted) return;
+      log('warn', 'what a pod left was not removed', { sandbox: sandbox.name, error: messageOf(error) });
+    }
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * The node's own object and its lease. The lease is renewed every `leaseInterval`: that it goes on says that the node
+ * lives. The node's status is written at the start, and then every 5 minutes, as it hardly changes.
+ */
+import { ApiError, type Client } from '../client/client.ts';
+import { leases, namespaces, nodes } from '../kinds/resources.ts';
+import type { Lease } from '../kinds/types/coordination.ts';
+import type { Node } from '../kinds/types/core.ts';
+import type { AgentOptions } from './agent.ts';
+import { messageOf } from './errors.ts';
+import { type NodeFacts, nodeLabels, nodeStatus } from './node-object.ts';
+
+const leaseNamespace = 'kube-node-lease';
+const leaseDurationSeconds = 40;
+const statusInterval = 300_000;
+const retryAfter = 1000;
+
+export interface RegistrationOptions {
+  client: Client;
+  facts: NodeFacts;
+  leaseInterval: number;
+  log: AgentOptions['log'];
+}
+
+export class Registration {
+  readonly #options: RegistrationOptions;
+  readonly #abort = new AbortController();
+  #timer: NodeJS.Timeout | undefined;
+  #uid = '';
+  #statusAt = 0;
+  #beating: Promise<void> = Promise.resolve();
+
+  constructor(options: RegistrationOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves when the node is there and its lease is held; tries until then, or until `close`. */
+  async start(): Promise<void> {
+    for (;;) {
+      try {
+        await this.#register();
+        await this.#renew();
+        break;
+      } catch (error) {
+        this.#abort.signal.throwIfAborted();
+        this.#options.log('warn', 'the node is not registered yet', { error: messageOf(error) });
+        await pause(retryAfter, this.#abort.signal);
+      }
+    }
+    this.#arm(this.#options.leaseInterval);
+  }
+
+  async close(): Promise<void> {
+    this.#abort.abort(new Error('the agent was closed'));
+    clearTimeout(this.#timer);
+    await this.#beating;
+  }
+
+  #arm(delay: number): void {
+    if (this.#abort.signal.aborted) return;
+    this.#timer = setTimeout(() => {
+      this.#beating = this.#beat();
+    }, delay);
+  }
+
+  async #beat(): Promise<void> {
+    const { leaseInterval, log } = this.#options;
+    try {
+      await this.#renew();
+      if (Date.now() - this.#statusAt >= statusInterval) await this.#register();
+      this.#arm(leaseInterval);
+    } catch (error) {
+      if (this.#abort.signal.aborted) return;
+      log('warn', 'the node did not renew its lease', { error: messageOf(error) });
+      this.#arm(Math.min(retryAfter, leaseInterval));
+    }
+  }
+
+  async #register(): Promise<void> {
+    const { client, facts } = this.#options;
+    const name = facts.nodeName;
+    const labels = nodeLabels(facts);
+    let node = await orUndefined(client.get(nodes, name));
+    if (!node) {
+      const fresh: Node = { apiVersion: 'v1', kind: 'Node', metadata: { name, labels }, spec: {} };
+      node = await orUndefined(client.create(nodes, fresh), 409);
+      node ??= await client.get(nodes, name);
+    }
+    const known = node.metadata.labels ?? {};
+    if (Object.entries(labels).some(([key, value]) => known[key] !== value)) {
+      await client.patch(nodes, name, { type: 'merge', body: { metadata: { labels } } });
+    }
+    this.#uid = node.metadata.uid;
+    const now = Date.now();
+    const status = await nodeStatus(facts, node, now);
+    const conditions = status.conditions ?? [];
+    const others = (node.status?.conditions ?? []).filter(({ type }) => !conditions.some((own) => own.type === type));
+    const body = { status: { ...status, conditions: [...conditions, ...others] } };
+    await client.patch(nodes, name, { type: 'merge', body }, { subresource: 'status' });
+    this.#statusAt = now;
+  }
+
+  async #renew(): Promise<void> {
+    const { client, facts } = this.#options;
+    const name = facts.nodeName;
+    const renewTime = new Date().toISOString().replace('Z', '000Z');
+    const spec = { holderIdentity: name, leaseDurationSeconds, renewTime };
+    const body = { spec };
+    const renewed = await orUndefined(client.patch(leases, name, { type: 'merge', body }, { namespace: leaseNamespace }));
+    if (renewed) return;
+    // Not there: the node may have been removed by an administrator, and so may be the namespace on a young cluster.
+    await this.#register();
+    const lease: Lease = {
+      apiVersion: 'coordination.k8s.io/v1',
+      kind: 'Lease',
+      metadata: {
+        name,
+        namespace: leaseNamespace,
+        ownerReferences: [{ apiVersion: 'v1', kind: 'Node', name, uid: this.#uid }],
+      },
+      spec,
+    };
+    try {
+      await client.create(leases, lease);
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.code !== 404) throw error;
+      await orUndefined(
+        client.create(namespaces, { apiVersion: 'v1', kind: 'Namespace', metadata: { name: leaseNamespace } }),
+        409,
+      );
+      await client.create(leases, lease);
+    }
+  }
+}
+
+async function orUndefined<T>(answer: Promise<T>, code = 404): Promise<T | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof ApiError && error.code === code) return undefined;
+    throw error;
+  }
+}
+
+function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, milliseconds);
+  signal.addEventListener(
+    'abort',
+    () => {
+      clearTimeout(timer);
+      reject(signal.reason instanceof Error ? signal.reason : new Error('aborted'));
+    },
+    { once: true },
+  );
+  return promise;
+}

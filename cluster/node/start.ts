@@ -1,0 +1,49 @@
+/** Starts the node agent: see `agent.ts`. */
+import { mkdir } from 'node:fs/promises';
+import { createInformer } from '../client/informer.ts';
+import { pods } from '../kinds/resources.ts';
+import type { Agent, AgentOptions } from './agent.ts';
+import type { NodeContext } from './context.ts';
+import { startEndpoint } from './endpoint.ts';
+import { createEventRecorder } from './events.ts';
+import { PodWorkers } from './pods.ts';
+import { Registration } from './registration.ts';
+import { type NodePolicy, strictPolicy } from './security.ts';
+
+/** Resolves when the endpoint listens; pods are taken up as soon as the API answers (`ready`). */
+export async function startAgent(options: AgentOptions & { policy?: NodePolicy }): Promise<Agent> {
+  const { client, engine, nodeName, address, dataDirectory, log } = options;
+  await mkdir(dataDirectory, { recursive: true, mode: 0o700 });
+  const recorder = createEventRecorder(client, nodeName, log);
+  const context: NodeContext = {
+    nodeName,
+    hostIp: address,
+    engine,
+    client,
+    recorder,
+    policy: options.policy ?? strictPolicy,
+    dataDirectory,
+    log,
+  };
+  const informer = createInformer(client, pods, { fieldSelector: `spec.nodeName=${nodeName}` });
+  const workers = new PodWorkers(context, informer);
+  const endpoint = await startEndpoint({ context, workers, port: options.port, tls: options.tls });
+  const registration = new Registration({
+    client,
+    facts: { nodeName, address, port: endpoint.port, dataDirectory, info: engine.info() },
+    leaseInterval: options.leaseInterval ?? 10_000,
+    log,
+  });
+  const ready = Promise.all([registration.start(), workers.start()]).then(() => undefined);
+  // Who does not wait for `ready` must not die of a close before it.
+  ready.catch(() => undefined);
+  return {
+    port: endpoint.port,
+    ready,
+    async close() {
+      await Promise.all([registration.close(), workers.close(), endpoint.close()]);
+      informer.close();
+      await recorder.close();
+    },
+  };
+}

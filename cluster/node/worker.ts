@@ -1,0 +1,429 @@
+/**
+ * Keeps one pod as it should be. Level-triggered: every wake looks at what is there (engine, API, probes), asks
+ * `plan.ts` what to do next, and starts that; each container has at most one action under way, different containers go
+ * on beside each other. What must survive the agent is in the engine's labels or in the API; the fields here are not.
+ */
+import { rm } from 'node:fs/promises';
+import type { Sandbox } from '#engine/engine.ts';
+import { ApiError } from '../client/client.ts';
+import type { Stored } from '../kinds/kind.ts';
+import { pods } from '../kinds/resources.ts';
+import type { Container as ContainerDefinition, Pod, PodStatus } from '../kinds/types/core.ts';
+import { backoffPolicyOf, grow } from './backoff.ts';
+import { makeContainer, podDirectory, runContainer, stopContainer } from './container-run.ts';
+import { sandboxName, sandboxSpecOf } from './container-spec.ts';
+import { type NodeContext, recordPodEvent } from './context.ts';
+import { messageOf } from './errors.ts';
+import { StartFailures } from './failures.ts';
+import { runHook } from './hooks.ts';
+import { podUidLabel } from './labels.ts';
+import { Observations } from './observations.ts';
+import { type PodAction, planPod } from './plan.ts';
+import type { CheckTarget } from './probe-check.ts';
+import { type ContainerRecord, recordsOf } from './records.ts';
+import { refusalOf } from './security.ts';
+import { statusOf } from './status.ts';
+import { StatusWriter } from './status-writer.ts';
+import { runCommand } from './run-command.ts';
+
+/** For pods that were taken away without waiting for this node. */
+const goneGrace = 2;
+const longestTimer = 2 ** 31 - 1;
+
+type Task = { done: Promise<void>; abort: AbortController; kind: 'start' | 'stop' };
+
+export class PodWorker {
+  readonly uid: string;
+  readonly #context: NodeContext;
+  readonly #onDone: () => void;
+  readonly #writer: StatusWriter;
+  readonly #observations: Observations;
+  readonly #failures = new StartFailures();
+  readonly #tasks = new Map<string, Task>();
+  readonly #preStopped = new Set<string>();
+  #pod: Stored<Pod>;
+  #sandboxTask: Task | undefined;
+  #sandboxFailures = 0;
+  #sandboxHold = 0;
+  #status: PodStatus | undefined;
+  #gone = false;
+  #finishing = false;
+  #closed = false;
+  #queued = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(context: NodeContext, pod: Stored<Pod>, onDone: () => void) {
+    this.uid = pod.metadata.uid;
+    this.#context = context;
+    this.#pod = pod;
+    this.#onDone = onDone;
+    this.#writer = new StatusWriter(context, pod);
+    this.#observations = new Observations(context, () => this.wake());
+    this.wake();
+  }
+
+  get pod(): Stored<Pod> {
+    return this.#pod;
+  }
+
+  /** As published last. */
+  get status(): PodStatus | undefined {
+    return this.#status;
+  }
+
+  update(pod: Stored<Pod>): void {
+    const before = this.#pod.metadata.deletionTimestamp;
+    this.#pod = pod;
+    this.#writer.observe(pod);
+    const after = pod.metadata.deletionTimestamp;
+    // A second delete may shorten the grace: what stops begins again with the rest.
+    if (before && after && after < before) for (const task of this.#tasks.values()) task.abort.abort();
+    this.wake();
+  }
+
+  /** The pod is not in the API any more: its containers go at once. */
+  gone(): void {
+    this.#gone = true;
+    for (const task of this.#tasks.values()) task.abort.abort();
+    this.wake();
+  }
+
+  wake(): void {
+    if (this.#queued || this.#closed) return;
+    this.#queued = true;
+    setImmediate(() => {
+      this.#queued = false;
+      if (!this.#closed) this.#sync();
+    });
+  }
+
+  /** Leaves everything as it is. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#writer.close();
+    this.#observations.close();
+    const tasks = [...this.#tasks.values(), ...(this.#sandboxTask ? [this.#sandboxTask] : [])];
+    for (const { abort } of tasks) abort.abort();
+    await Promise.allSettled(tasks.map(({ done }) => done));
+  }
+
+  sandbox(): Sandbox | undefined {
+    return this.#context.engine.sandboxes().find(({ labels }) => labels[podUidLabel] === this.uid);
+  }
+
+  #sync(): void {
+    if (this.#finishing) return;
+    const pod = this.#pod;
+    const now = Date.now();
+    const current = this.#writer.current;
+    const sandbox = this.sandbox();
+    const records = this.#records(sandbox);
+    const verdict = this.#verdict(sandbox, current, now);
+    const latched = current?.phase === 'Failed' || current?.phase === 'Succeeded' ? current.phase : undefined;
+    const deleted = this.#gone || pod.metadata.deletionTimestamp !== undefined;
+    const stopping = deleted || verdict !== undefined || latched !== undefined;
+    if (stopping) this.#abortStarts();
+    this.#observations.observe(pod, records, current, (record) => this.#target(record));
+    const plan = planPod({
+      pod,
+      records,
+      sandbox: this.#sandboxTask || now < this.#sandboxHold ? 'busy' : sandbox ? 'ready' : 'absent',
+      busy: new Set(this.#tasks.keys()),
+      holds: this.#failures.holds(),
+      started: this.#observations.started,
+      condemned: this.#observations.condemned,
+      backoff: backoffPolicyOf(pod.metadata.annotations),
+      mode: stopping ? 'stop' : 'run',
+      now,
+    });
+    const down = plan.down || (stopping && this.#tasks.size === 0 && !this.#sandboxTask && !anyRunning(records));
+    for (const action of plan.actions) this.#execute(action, records, sandbox);
+    this.#observations.backingOff(pod, records, plan.backingOff);
+    this.#status = statusOf({
+      pod,
+      current,
+      records,
+      phase: latched ?? (deleted && down ? finalPhase(records) : plan.phase),
+      ...(verdict && { verdict }),
+      podIp: sandbox?.ip ?? current?.podIP,
+      hostIp: this.#context.hostIp,
+      sandboxReady: sandbox !== undefined && !this.#sandboxTask,
+      waiting: this.#waiting(now),
+      backingOff: plan.backingOff,
+      started: this.#observations.started,
+      ready: this.#observations.ready,
+      terminationMessages: this.#observations.terminationMessages,
+      stopping,
+      now,
+    });
+    if (!this.#gone) this.#writer.publish(this.#status);
+    if (deleted && down) void this.#finish();
+    else this.#arm(plan.wakeAt, current, now);
+  }
+
+  #records(sandbox: Sandbox | undefined): ContainerRecord[] {
+    const { engine } = this.#context;
+    const containers = sandbox ? engine.containers().filter((container) => container.sandbox === sandbox.id) : [];
+    const pod = { ...this.#pod, ...(this.#writer.current && { status: this.#writer.current }) };
+    return recordsOf(pod, containers, sandbox !== undefined);
+  }
+
+  #verdict(
+    sandbox: Sandbox | undefined,
+    current: PodStatus | undefined,
+    now: number,
+  ): { reason: string; message: string } | undefined {
+    if (current?.phase === 'Failed' || current?.phase === 'Succeeded') return undefined;
+    if (!sandbox) {
+      const refusal = refusalOf(this.#pod, this.#context.policy);
+      if (refusal !== undefined) return this.#announce('PodRefused', refusal);
+    }
+    const deadline = deadlineOf(this.#pod, current);
+    if (deadline === undefined || deadline > now) return undefined;
+    const message = 'Pod was active on the node longer than the specified deadline';
+    return this.#announce('DeadlineExceeded', message);
+  }
+
+  #announce(reason: string, message: string): { reason: string; message: string } {
+    if (this.#status?.reason !== reason) this.#event(undefined, 'Warning', reason, message);
+    return { reason, message };
+  }
+
+  #waiting(now: number): Map<string, { reason: string; message?: string }> {
+    const waiting = this.#failures.waiting(now);
+    for (const [name, { reason, message }] of waiting) {
+      if (reason === 'ImagePullBackOff') this.#observations.once(`${name} ${message}`, () => {
+        this.#event(name, 'Normal', 'BackOff', message);
+        this.#event(name, 'Warning', 'Failed', 'Error: ImagePullBackOff');
+      });
+    }
+    return waiting;
+  }
+
+  #arm(wakeAt: number | undefined, current: PodStatus | undefined, now: number): void {
+    clearTimeout(this.#timer);
+    const next = Math.min(
+      wakeAt ?? Number.POSITIVE_INFINITY,
+      deadlineOf(this.#pod, current) ?? Number.POSITIVE_INFINITY,
+      this.#failures.nextChange(now),
+      this.#sandboxHold > now ? this.#sandboxHold : Number.POSITIVE_INFINITY,
+    );
+    if (next === Number.POSITIVE_INFINITY || next <= now) return;
+    this.#timer = setTimeout(() => this.wake(), Math.min(longestTimer, next - now + 1));
+  }
+
+  #abortStarts(): void {
+    this.#sandboxTask?.abort.abort();
+    for (const task of this.#tasks.values()) if (task.kind === 'start') task.abort.abort();
+  }
+
+  #execute(action: PodAction, records: readonly ContainerRecord[], sandbox: Sandbox | undefined): void {
+    if (action.do === 'create-sandbox') {
+      this.#createSandbox();
+      return;
+    }
+    const record = records.find(({ name }) => name === action.name);
+    if (!record) return;
+    switch (action.do) {
+      case 'start':
+        if (sandbox) {
+          this.#task(action.name, 'start', (signal) => this.#start(record, action, sandbox, signal));
+        }
+        return;
+      case 'resume':
+        this.#task(action.name, 'start', (signal) => this.#run(record, action.id, signal));
+        return;
+      case 'stop':
+        this.#task(action.name, 'stop', (signal) => this.#stop(record, action.id, action.message, signal));
+    }
+  }
+
+  #task(name: string, kind: 'start' | 'stop', work: (signal: AbortSignal) => Promise<void>): void {
+    const abort = new AbortController();
+    const done = work(abort.signal)
+      .catch((error: unknown) => {
+        if (abort.signal.aborted) return;
+        this.#context.log('error', 'a container action failed', { pod: this.#name, container: name, error: messageOf(error) });
+        // Nothing is known of why: the same again, but not at once.
+        this.#failures.add(name, '', error, Date.now());
+      })
+      .finally(() => {
+        this.#tasks.delete(name);
+        this.wake();
+      });
+    this.#tasks.set(name, { done, abort, kind });
+  }
+
+  #createSandbox(): void {
+    const abort = new AbortController();
+    const { engine } = this.#context;
+    const create = async (): Promise<void> => {
+      try {
+        await engine.createSandbox(sandboxSpecOf(this.#pod, this.#context.nodeName), { signal: abort.signal });
+        this.#sandboxFailures = 0;
+      } catch (error) {
+        if (abort.signal.aborted) return;
+        this.#sandboxHold = Date.now() + grow(1000, 60_000, this.#sandboxFailures);
+        this.#sandboxFailures += 1;
+        const message = `Failed to create pod sandbox ${sandboxName(this.#pod)}: ${messageOf(error)}`;
+        this.#event(undefined, 'Warning', 'FailedCreatePodSandBox', message);
+      }
+    };
+    const done = create().finally(() => {
+      this.#sandboxTask = undefined;
+      this.wake();
+    });
+    this.#sandboxTask = { done, abort, kind: 'start' };
+  }
+
+  async #start(
+    record: ContainerRecord,
+    action: PodAction & { do: 'start' },
+    sandbox: Sandbox,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { name, definition } = record;
+    const { attempt, crashes } = action;
+    const context = this.#context;
+    let id: string;
+    try {
+      ({ id } = await makeContainer({ context, pod: this.#pod, definition, sandbox, attempt, crashes, signal }));
+    } catch (error) {
+      if (signal.aborted) return;
+      const { reason, message } = this.#failures.add(name, definition.image ?? '', error, Date.now());
+      this.#event(name, 'Warning', 'Failed', reason === 'ErrImagePull' ? capitalize(message) : `Error: ${message}`);
+      if (reason === 'ErrImagePull') this.#event(name, 'Warning', 'Failed', 'Error: ErrImagePull');
+      return;
+    }
+    this.#failures.delete(name);
+    if (signal.aborted) return;
+    await this.#run(record, id, signal);
+    // Only the run before this one is kept, for `logs --previous`.
+    const { previous } = record;
+    if (previous) await context.engine.removeContainer(previous.id, { logs: true });
+  }
+
+  async #run(record: ContainerRecord, id: string, signal: AbortSignal): Promise<void> {
+    const { name, definition } = record;
+    try {
+      await runContainer(this.#context, this.#pod, definition, id);
+    } catch (error) {
+      const { message } = this.#failures.add(name, definition.image ?? '', error, Date.now());
+      // It is there as exited, then: its back-off is that of any other end.
+      if (this.#context.engine.container(id)) this.#failures.delete(name);
+      this.#event(name, 'Warning', 'Failed', `Error: ${message}`);
+      return;
+    }
+    this.#failures.delete(name);
+    this.wake();
+    const hook = definition.lifecycle?.postStart;
+    if (!hook) return;
+    const target = this.#target({ ...record, id });
+    const { ok, message } = await runHook(hook, target, longestTimer, signal);
+    if (ok || signal.aborted) return;
+    this.#event(name, 'Warning', 'FailedPostStartHook', `PostStartHook failed: ${message}`);
+    this.#observations.condemn(name, id, 'FailedPostStartHook');
+  }
+
+  async #stop(record: ContainerRecord, id: string, message: string, signal: AbortSignal): Promise<void> {
+    const preStop = !this.#preStopped.has(id) && !this.#gone;
+    this.#preStopped.add(id);
+    this.#observations.expectExit(id);
+    this.#event(record.name, 'Normal', 'Killing', message);
+    await stopContainer({
+      context: this.#context,
+      pod: this.#pod,
+      definition: record.definition,
+      id,
+      target: this.#target(record),
+      graceSeconds: this.#graceSeconds(record.definition),
+      preStop,
+      signal,
+    });
+  }
+
+  #graceSeconds(definition: ContainerDefinition): number {
+    if (this.#gone) return goneGrace;
+    const { deletionTimestamp, deletionGracePeriodSeconds } = this.#pod.metadata;
+    const whole = this.#pod.spec?.terminationGracePeriodSeconds ?? 30;
+    if (deletionTimestamp === undefined) {
+      return this.#observations.graceSeconds(definition) ?? whole;
+    }
+    const left = (Date.parse(deletionTimestamp) - Date.now()) / 1000;
+    return Math.min(Math.max(0, left), deletionGracePeriodSeconds ?? whole);
+  }
+
+  #target(record: Pick<ContainerRecord, 'definition' | 'id'>): CheckTarget {
+    return {
+      ip: this.sandbox()?.ip ?? '',
+      definition: record.definition,
+      exec: (command, signal) => runCommand(this.#context.engine, record.id ?? '', command, signal),
+    };
+  }
+
+  /** Everything is down: the last status, then the sandbox goes, then the object. */
+  async #finish(): Promise<void> {
+    this.#finishing = true;
+    clearTimeout(this.#timer);
+    this.#observations.close();
+    try {
+      if (!this.#gone) await this.#writer.flush();
+      const sandbox = this.sandbox();
+      if (sandbox) await this.#context.engine.removeSandbox(sandbox.id);
+      await rm(podDirectory(this.#context, this.uid), { recursive: true, force: true });
+      if (!this.#gone) await this.#deleteObject();
+      this.#writer.close();
+      this.#closed = true;
+      this.#onDone();
+    } catch (error) {
+      this.#context.log('warn', 'a pod could not be removed yet', { pod: this.#name, error: messageOf(error) });
+      this.#timer = setTimeout(() => {
+        this.#finishing = false;
+        this.wake();
+      }, 1000);
+    }
+  }
+
+  async #deleteObject(): Promise<void> {
+    const { name, namespace, uid } = this.#pod.metadata;
+    try {
+      await this.#context.client.delete(pods, name, {
+        ...(namespace !== undefined && { namespace }),
+        gracePeriodSeconds: 0,
+        preconditions: { uid },
+      });
+    } catch (error) {
+      // Gone already, or another pod has the name by now.
+      if (!(error instanceof ApiError && (error.code === 404 || error.code === 409))) throw error;
+    }
+  }
+
+  get #name(): string {
+    return `${this.#pod.metadata.namespace}/${this.#pod.metadata.name}`;
+  }
+
+  #event(container: string | undefined, type: 'Normal' | 'Warning', reason: string, message: string): void {
+    recordPodEvent(this.#context, this.#pod, container, { type, reason, message });
+  }
+}
+
+function anyRunning(records: readonly ContainerRecord[]): boolean {
+  return records.some(({ state }) => state === 'running');
+}
+
+function finalPhase(records: readonly ContainerRecord[]): 'Succeeded' | 'Failed' {
+  const mains = records.filter(({ role }) => role === 'main');
+  return mains.every(({ state, exit }) => state === 'exited' && exit?.code === 0) ? 'Succeeded' : 'Failed';
+}
+
+function deadlineOf(pod: Pod, current: PodStatus | undefined): number | undefined {
+  const seconds = pod.spec?.activeDeadlineSeconds;
+  if (seconds === undefined || current?.startTime === undefined) return undefined;
+  return Date.parse(current.startTime) + seconds * 1000;
+}
+
+function capitalize(text: string): string {
+  return text.slice(0, 1).toUpperCase() + text.slice(1);
+}
+

@@ -1,0 +1,133 @@
+/**
+ * Starts containers under conmon, which outlives us: it holds the output, writes the log, and writes down how the container ended.
+ *
+ * conmon is told things by environment and file descriptors (conmon(8)): `_OCI_SYNCPIPE` names the descriptor on which it reports
+ * the container's process id, or the runtime's error. It keeps that open for as long as it lives, so one line is read and no more.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { constants, openSync } from 'node:fs';
+import { readFile, rm } from 'node:fs/promises';
+import { Socket } from 'node:net';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { EngineError } from '../engine.ts';
+import { hasCode } from '../sys/libc.ts';
+import type { ContainerPaths, Layout } from './layout.ts';
+
+export interface ConmonRequest {
+  id: string;
+  name: string;
+  layout: Layout;
+  paths: ContainerPaths;
+  runtime: string;
+  logPath: string;
+  tty: boolean;
+  stdin: boolean;
+}
+
+/**
+ * Resolves with the container's process id when the runtime has created it; it waits at its exec fifo then.
+ * Rejects with the runtime's own message.
+ */
+export async function startConmon(request: ConmonRequest): Promise<number> {
+  const { id, layout, paths } = request;
+  const args = [
+    ...['--api-version', '1', '--cid', id, '--cuuid', id, '--name', request.name.slice(0, 200)],
+    ...['--runtime', request.runtime, '--runtime-arg', '--root', '--runtime-arg', layout.runtimeRoot],
+    ...['--bundle', paths.bundle, '--log-path', `k8s-file:${request.logPath}`, '--log-level', 'error'],
+    ...['--container-pidfile', paths.pid, '--conmon-pidfile', paths.conmonPid],
+    ...['--exit-dir', layout.exits, '--persist-dir', paths.persist],
+    ...['--full-attach', '--no-sync-log'],
+    ...(request.tty ? ['--terminal'] : []),
+    ...(request.stdin ? ['--stdin', '--leave-stdin-open'] : []),
+  ];
+  const child = spawn('conmon', args, {
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+    cwd: paths.bundle,
+    env: { PATH: process.env['PATH'], _OCI_SYNCPIPE: '3' },
+    detached: true,
+  });
+  const stderr: Buffer[] = [];
+  child.stderr?.on('data', (chunk: Buffer) => stderr.push(chunk));
+  const sync = child.stdio[3];
+  if (!(sync instanceof Readable)) throw new EngineError('internal', 'conmon has no sync pipe');
+  const { promise: report, resolve, reject } = Promise.withResolvers<string>();
+  child.once('error', (error) => reject(new EngineError('unavailable', `cannot run conmon: ${error.message}`, { cause: error })));
+  let text = '';
+  sync.on('data', (chunk: Buffer) => {
+    text += chunk.toString();
+    if (text.includes('\n')) resolve(text);
+  });
+  sync.once('error', reject);
+  sync.once('end', () => resolve(text));
+  try {
+    const line = (await report).split('\n')[0] ?? '';
+    const { pid, message } = parseReport(line);
+    if (pid === undefined) throw runtimeError(message ?? Buffer.concat(stderr).toString());
+    return pid;
+  } finally {
+    sync.destroy();
+    child.stderr?.destroy();
+    child.unref();
+  }
+}
+
+function parseReport(line: string): { pid?: number; message?: string } {
+  try {
+    const report: unknown = JSON.parse(line);
+    if (typeof report !== 'object' || report === null) return {};
+    const value = 'data' in report ? report.data : 'pid' in report ? report.pid : undefined;
+    const message = 'message' in report && typeof report.message === 'string' ? report.message : undefined;
+    return { ...(typeof value === 'number' && value > 0 ? { pid: value } : {}), ...(message === undefined ? {} : { message }) };
+  } catch {
+    // conmon died before it could say anything; its standard error is all there is.
+    return {};
+  }
+}
+
+/** The runtime's errors that are the caller's doing are told apart by their text: it has no codes. */
+function runtimeError(text: string): EngineError {
+  const message = /"?(?:msg|error)"?[=:]\s*"((?:[^"\\]|\\.)*)"/.exec(text)?.[1] ?? text.trim();
+  const isCommand = /executable file not found|exec: .*(no such file|permission denied|not a directory|is a directory)|exec format error/i;
+  if (isCommand.test(text)) return new EngineError('invalid', `the command cannot be executed: ${message}`);
+  if (/chdir to cwd|mkdir .* not a directory/i.test(text)) {
+    return new EngineError('invalid', `workingDirectory cannot be used: ${message}`);
+  }
+  return new EngineError('internal', `the runtime could not create the container: ${message === '' ? 'it said nothing' : message}`);
+}
+
+/**
+ * Lets a created container run: its first process waits until somebody reads its fifo, and closes it by executing the command.
+ * This is what `runc start` does, without the process. Resolves when the command was executed, or the process is gone.
+ */
+export async function releaseContainer(paths: ContainerPaths): Promise<void> {
+  const fifo = join(paths.runtime, 'exec.fifo');
+  // Nonblocking: opening must not hang where the process died before.
+  let descriptor: number;
+  try {
+    descriptor = openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return;
+    throw error;
+  }
+  const reader = new Socket({ fd: descriptor, readable: true, writable: false });
+  try {
+    reader.resume();
+    await once(reader, 'end');
+  } finally {
+    reader.destroy();
+    await rm(fifo, { force: true });
+  }
+}
+
+/** The process id in a file of conmon's; undefined where it is not there yet. */
+export async function pidOf(file: string): Promise<number | undefined> {
+  try {
+    const pid = Number(await readFile(file, 'utf8'));
+    return Number.isSafeInteger(pid) && pid > 0 ? pid : undefined;
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,82 @@
+/** Makes and removes the files and mounts of one container. */
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { run } from '#lib/run.ts';
+import type { ContainerSpec, Image, Sandbox } from '../engine.ts';
+import { readInRoot } from '../sys/files.ts';
+import { mounts, unmountBelow } from '../sys/mounts.ts';
+import type { Cgroups } from './cgroups.ts';
+import type { Disks } from './disks.ts';
+import { type ContainerPaths, type Layout, containerPaths, sandboxPaths } from './layout.ts';
+import { prepareMounts } from './mounts.ts';
+import { type ContainerUser, ociConfig } from './oci.ts';
+import { makeRootfs } from './rootfs.ts';
+import { makeSearchable } from './sandboxes.ts';
+import { resolveUser } from './users.ts';
+
+export interface BundleRequest {
+  layout: Layout;
+  disks: Disks;
+  cgroups: Cgroups;
+  id: string;
+  spec: ContainerSpec;
+  sandbox: Sandbox;
+  image: Image;
+  layers: string[];
+  logPath: string;
+  openFiles: number;
+}
+
+/** Everything that the runtime needs, below the container's two directories. */
+export async function makeBundle(request: BundleRequest): Promise<void> {
+  const { layout, disks, cgroups, id, spec, sandbox, image, layers } = request;
+  const paths = containerPaths(layout, id);
+  await mkdir(paths.data, { recursive: true, mode: 0o700 });
+  await makeSearchable(paths.run, sandbox.idRange.first);
+  await Promise.all([
+    mkdir(paths.bundle, { mode: 0o700 }),
+    mkdir(paths.persist, { mode: 0o700 }),
+    mkdir(dirname(request.logPath), { recursive: true, mode: 0o755 }),
+  ]);
+  const diskBytes = spec.limits?.diskBytes;
+  await makeRootfs({ paths, sandbox, layers, disks, ...(diskBytes === undefined ? {} : { diskBytes }) });
+  const etc = sandboxPaths(layout, sandbox.id);
+  const config = ociConfig({
+    spec,
+    image: image.config,
+    user: lookUpUser(paths, spec.user ?? image.config.user ?? '', spec.supplementaryGroups),
+    hostname: sandbox.hostname,
+    rootfs: paths.rootfs,
+    userNamespacePath: sandbox.userNamespacePath,
+    networkNamespacePath: sandbox.networkNamespacePath,
+    idRange: sandbox.idRange,
+    cgroupsPath: cgroups.path(sandbox.id, id),
+    swapAccounting: cgroups.swapAccounting,
+    mounts: await prepareMounts({ layout, paths, sandbox, spec, disks }),
+    etc: { hosts: etc.hosts, resolver: etc.resolver, hostname: etc.hostname },
+    openFiles: request.openFiles,
+    arch: process.arch,
+  });
+  await writeFile(`${paths.bundle}/config.json`, JSON.stringify(config), { mode: 0o600 });
+}
+
+/** Names come from the container's own files, which nobody trusts. */
+export function lookUpUser(paths: ContainerPaths, user: string, supplementary?: readonly number[]): ContainerUser {
+  const read = (path: string): string => readInRoot(paths.rootfs, path)?.toString('utf8') ?? '';
+  return resolveUser(user, { passwd: read('etc/passwd'), group: read('etc/group') }, supplementary);
+}
+
+/** Idempotent. Nothing of the container runs any more. */
+export async function removeBundle(layout: Layout, id: string): Promise<void> {
+  const paths = containerPaths(layout, id);
+  // Unmounting an image writes what is not on disk yet: not in our own thread.
+  if (mounts().some(({ target }) => target === paths.diskMount)) {
+    unmountBelow(paths.rootfs);
+    await run('umount', ['--lazy', paths.diskMount], { allow: [32] });
+  }
+  unmountBelow(paths.run);
+  const options = { recursive: true, force: true, maxRetries: 5, retryDelay: 20 };
+  await rm(paths.run, options);
+  await rm(paths.runtime, options);
+  await rm(paths.data, options);
+}

@@ -1,0 +1,383 @@
+/** The life of containers: create, start, stop, kill, remove, wait; and how their ends are learned. */
+import { randomBytes } from 'node:crypto';
+import { type FSWatcher, readFileSync, watch } from 'node:fs';
+import { readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { EngineError, type Container, type ContainerExit, type ContainerSpec, type EngineEvent, type Images } from '../engine.ts';
+import type { EngineOptions } from '../options.ts';
+import { hasCode } from '../sys/libc.ts';
+import { ProcessHandle, processStartTime } from '../sys/pidfd.ts';
+import type { Cgroups } from './cgroups.ts';
+import { lookUpUser, makeBundle, removeBundle } from './container-files.ts';
+import { type ContainerRecord, publicContainer } from './container-records.ts';
+import { pidOf, releaseContainer, startConmon } from './conmon.ts';
+import type { Disks } from './disks.ts';
+import { type Layout, containerPaths } from './layout.ts';
+import { LogRotation } from './log-rotation.ts';
+import { removeSegments } from './log-segments.ts';
+import type { OciProcess } from './oci.ts';
+import { killStarting } from './recovery.ts';
+import { writeRecord } from './records.ts';
+import type { Sandboxes } from './sandboxes.ts';
+import { signalNumber } from './signals.ts';
+
+export interface ContainersOptions {
+  layout: Layout;
+  cgroups: Cgroups;
+  disks: Disks;
+  images: Images;
+  sandboxes: Sandboxes;
+  runtime: string;
+  log: NonNullable<EngineOptions['log']>;
+  emit: (event: EngineEvent) => void;
+}
+
+interface Entry {
+  record: ContainerRecord;
+  handle: ProcessHandle | undefined;
+  rotation: LogRotation | undefined;
+  exited: PromiseWithResolvers<ContainerExit>;
+  /** The tail of what is done to it: one thing at a time. */
+  work: Promise<unknown>;
+}
+
+const defaultLog = { maxBytes: 10 * 1024 * 1024, maxFiles: 2 };
+const containerName = /^[a-zA-Z0-9][a-zA-Z0-9._/-]{0,252}$/;
+
+export class Containers {
+  readonly #options: ContainersOptions;
+  readonly #entries = new Map<string, Entry>();
+  readonly #names = new Set<string>();
+  readonly #openFiles: number;
+  #exits: FSWatcher | undefined;
+
+  constructor(options: ContainersOptions) {
+    this.#options = options;
+    this.#openFiles = hardOpenFiles();
+  }
+
+  /** Takes over what an earlier engine left; see `recovery.ts`. Call once, before anything else. */
+  async adopt(records: ContainerRecord[]): Promise<void> {
+    const { layout } = this.#options;
+    this.#exits = watch(layout.exits, (_, name) => {
+      if (name !== null && !name.startsWith('.')) this.#exitFile(name);
+    });
+    for (const record of records) {
+      const entry = this.#add(record);
+      if (record.state === 'running' && record.pid !== undefined) {
+        entry.handle = ProcessHandle.open(record.pid, record.pidStartTime);
+        this.#rotate(entry);
+      }
+    }
+    // Those that ended while nobody looked, and those that end from now on, in one way.
+    for (const id of await readdir(layout.exits)) this.#exitFile(id);
+    for (const entry of this.#entries.values()) {
+      if (entry.record.state === 'running' && entry.handle === undefined) this.#lost(entry);
+    }
+  }
+
+  list(): Container[] {
+    return [...this.#entries.values()].map(({ record }) => publicContainer(record));
+  }
+
+  get(id: string): Container | undefined {
+    const entry = this.#entries.get(id);
+    return entry === undefined ? undefined : publicContainer(entry.record);
+  }
+
+  async create(spec: ContainerSpec, signal?: AbortSignal): Promise<Container> {
+    signal?.throwIfAborted();
+    const { layout, images, sandboxes, emit } = this.#options;
+    const sandbox = sandboxes.get(spec.sandbox);
+    if (sandbox === undefined) throw new EngineError('not-found', `no sandbox ${spec.sandbox}`);
+    const image = images.get(spec.image);
+    if (image === undefined) throw new EngineError('not-found', `no image "${spec.image}" here: pull it first`);
+    if (!containerName.test(spec.name)) {
+      throw new EngineError('invalid', `name: ${JSON.stringify(spec.name)} is not a container name of letters, digits and ._/-`);
+    }
+    validateNumbers(spec);
+    if (spec.stopSignal !== undefined) signalNumber(spec.stopSignal);
+    const key = `${spec.sandbox} ${spec.name}`;
+    if (this.#names.has(key)) throw new EngineError('conflict', `there is a container "${spec.name}" in sandbox ${spec.sandbox}`);
+    this.#names.add(key);
+    const id = randomBytes(32).toString('hex');
+    const paths = containerPaths(layout, id);
+    const logPath = spec.log?.path ?? paths.log;
+    try {
+      const layers = await images.layerDirectories(image);
+      await makeBundle({ ...this.#options, id, spec, sandbox, image, layers, logPath, openFiles: this.#openFiles });
+      signal?.throwIfAborted();
+      const record: ContainerRecord = {
+        id,
+        name: spec.name,
+        sandbox: spec.sandbox,
+        state: 'created',
+        image: spec.image,
+        imageId: image.id,
+        imageDigest: image.digest,
+        labels: { ...spec.labels },
+        createdAt: Date.now(),
+        logPath,
+        spec: withoutContents(spec),
+      };
+      await writeRecord(paths.record, record);
+      this.#add(record);
+      emit({ at: record.createdAt, type: 'container-created', id, sandbox: spec.sandbox });
+      return publicContainer(record);
+    } catch (error) {
+      await removeBundle(layout, id);
+      this.#names.delete(key);
+      throw error;
+    }
+  }
+
+  async start(id: string): Promise<void> {
+    const entry = this.#entry(id);
+    await this.#exclusive(entry, async () => {
+      const { record } = entry;
+      if (record.state !== 'created') throw new EngineError('conflict', `container ${id} is ${record.state}: only a created one can be started`);
+      const { layout, cgroups, runtime } = this.#options;
+      const paths = containerPaths(layout, id);
+      await writeFile(paths.starting, '');
+      try {
+        const { tty = false, stdin = false } = record.spec;
+        const pid = await startConmon({ id, name: record.name, layout, paths, runtime, logPath: record.logPath, tty, stdin });
+        const monitor = await pidOf(paths.conmonPid);
+        if (monitor !== undefined) await cgroups.adoptHelper(monitor);
+        const startTime = processStartTime(pid);
+        entry.handle = ProcessHandle.open(pid, startTime);
+        await releaseContainer(paths);
+        record.pid = pid;
+        if (startTime !== undefined) record.pidStartTime = startTime;
+        record.state = 'running';
+        record.startedAt = Date.now();
+        await writeRecord(paths.record, record);
+        await rm(paths.starting, { force: true });
+      } catch (error) {
+        await killStarting(layout, cgroups, record);
+        const message = error instanceof Error ? error.message : String(error);
+        const code = error instanceof EngineError && error.code === 'invalid' ? 127 : 128;
+        await this.#finish(entry, { code, oomKilled: false, at: Date.now(), message });
+        throw error;
+      }
+      this.#rotate(entry);
+      this.#options.emit({ at: record.startedAt, type: 'container-started', id, sandbox: record.sandbox });
+    });
+  }
+
+  /** Not exclusive: an end must be seen while this waits. */
+  async stop(id: string, options: { graceSeconds?: number; signal?: AbortSignal } = {}): Promise<void> {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) return;
+    await entry.work.catch(() => {});
+    if (entry.record.state !== 'running') return;
+    const graceSeconds = options.graceSeconds ?? 10;
+    const image = this.#options.images.get(entry.record.imageDigest);
+    const signal = entry.record.spec.stopSignal ?? image?.config.stopSignal ?? 'SIGTERM';
+    if (graceSeconds > 0) {
+      entry.handle?.signal(signalNumber(signal));
+      const grace = AbortSignal.timeout(Math.min(graceSeconds * 1000, 2 ** 31 - 1));
+      const either = options.signal === undefined ? grace : AbortSignal.any([grace, options.signal]);
+      if (await settledBefore(entry.exited.promise, either)) return;
+      options.signal?.throwIfAborted();
+    }
+    entry.handle?.signal(9);
+    await entry.exited.promise;
+  }
+
+  async kill(id: string, signal: string | number): Promise<void> {
+    const entry = this.#entry(id);
+    const number = signalNumber(signal);
+    if (entry.record.state !== 'running' || entry.handle?.signal(number) !== true) {
+      throw new EngineError('conflict', `container ${id} does not run`);
+    }
+  }
+
+  async remove(id: string, options: { force?: boolean; logs?: boolean } = {}): Promise<void> {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) return;
+    await entry.work.catch(() => {});
+    if (entry.record.state === 'running') {
+      if (options.force !== true) throw new EngineError('conflict', `container ${id} runs: stop it first, or remove it with force`);
+      await this.stop(id, { graceSeconds: 0 });
+    }
+    await this.#exclusive(entry, async () => {
+      if (!this.#entries.has(id)) return;
+      const { layout, emit } = this.#options;
+      const { record } = entry;
+      // The record goes first: what is left after a crash is half-made, and removed on open.
+      await rm(containerPaths(layout, id).record, { force: true });
+      await removeBundle(layout, id);
+      if (options.logs === true) await removeSegments(record.logPath);
+      this.#entries.delete(id);
+      this.#names.delete(`${record.sandbox} ${record.name}`);
+      emit({ at: Date.now(), type: 'container-removed', id, sandbox: record.sandbox });
+    });
+  }
+
+  async wait(id: string, signal?: AbortSignal): Promise<ContainerExit> {
+    const { exited } = this.#entry(id);
+    signal?.throwIfAborted();
+    if (signal === undefined) return await exited.promise;
+    await settledBefore(exited.promise, signal);
+    signal.throwIfAborted();
+    return await exited.promise;
+  }
+
+  /** For exec: the process that runs, as the runtime was told, and how to look up another user. */
+  async process(id: string, user: string | undefined): Promise<{ base: OciProcess; user?: ReturnType<typeof lookUpUser> }> {
+    const { record } = this.#entry(id);
+    if (record.state !== 'running') throw new EngineError('conflict', `container ${id} does not run`);
+    const paths = containerPaths(this.#options.layout, id);
+    const config = JSON.parse(await readFile(join(paths.bundle, 'config.json'), 'utf8')) as { process: OciProcess };
+    return { base: config.process, ...(user === undefined ? {} : { user: lookUpUser(paths, user) }) };
+  }
+
+  /** Resolves when nothing more is written to its log. */
+  ended(id: string): Promise<unknown> {
+    return this.#entry(id).exited.promise;
+  }
+
+  close(): void {
+    this.#exits?.close();
+    for (const { rotation, handle } of this.#entries.values()) {
+      rotation?.close();
+      handle?.close();
+    }
+  }
+
+  #add(record: ContainerRecord): Entry {
+    const exited = Promise.withResolvers<ContainerExit>();
+    if (record.exit !== undefined) exited.resolve(record.exit);
+    const entry: Entry = { record, handle: undefined, rotation: undefined, exited, work: Promise.resolve() };
+    this.#entries.set(record.id, entry);
+    this.#names.add(`${record.sandbox} ${record.name}`);
+    return entry;
+  }
+
+  #entry(id: string): Entry {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) throw new EngineError('not-found', `no container ${id}`);
+    return entry;
+  }
+
+  async #exclusive<T>(entry: Entry, body: () => Promise<T>): Promise<T> {
+    const result = entry.work.then(body, body);
+    entry.work = result.catch(() => {});
+    return await result;
+  }
+
+  #rotate(entry: Entry): void {
+    const { record } = entry;
+    const { maxBytes, maxFiles } = record.spec.log ?? defaultLog;
+    const { control } = containerPaths(this.#options.layout, record.id);
+    entry.rotation = new LogRotation({ logPath: record.logPath, control, maxBytes, maxFiles }, (error) =>
+      this.#options.log('warn', 'cannot rotate a log', { container: record.id, error: String(error) }),
+    );
+  }
+
+  /** conmon has written down how a container ended. */
+  #exitFile(id: string): void {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) {
+      void rm(join(this.#options.layout.exits, id), { force: true });
+      return;
+    }
+    void this.#exclusive(entry, async () => {
+      if (entry.record.state !== 'running') return;
+      const exit = await this.#readExit(entry);
+      if (exit !== undefined) await this.#finish(entry, exit);
+    }).catch((error: unknown) => this.#options.log('error', 'cannot record the end of a container', { container: id, error: String(error) }));
+  }
+
+  async #readExit({ record, handle }: Entry): Promise<ContainerExit | undefined> {
+    const { layout, cgroups } = this.#options;
+    const text = await readFile(join(layout.exits, record.id), 'utf8').catch((error: unknown) => {
+      if (hasCode(error, 'ENOENT')) return undefined;
+      throw error;
+    });
+    if (text === undefined || text.trim() === '') return undefined;
+    const code = Number(text.trim()) & 255;
+    // conmon cannot tell a signal from an exit status above 128. The kernel can, where it is new enough; else take its word.
+    const known = handle?.terminatingSignal();
+    const signal = known ?? (code > 128 && code <= 128 + 31 ? code - 128 : 0);
+    const oomKilled = (await cgroups.oomKills(cgroups.path(record.sandbox, record.id))) > 0;
+    return { code, ...(signal > 0 ? { signal } : {}), oomKilled, at: Date.now() };
+  }
+
+  /** Its process is gone and nobody wrote down how: conmon was killed too. */
+  #lost(entry: Entry): void {
+    void this.#exclusive(entry, async () => {
+      if (entry.record.state !== 'running') return;
+      const message = 'its monitor was killed, so its exit status is unknown';
+      await this.#finish(entry, { code: 255, oomKilled: false, at: Date.now(), message });
+    }).catch((error: unknown) => this.#options.log('error', 'cannot record the end of a container', { container: entry.record.id, error: String(error) }));
+  }
+
+  async #finish(entry: Entry, exit: ContainerExit): Promise<void> {
+    const { layout, cgroups, emit, log } = this.#options;
+    const { record } = entry;
+    const paths = containerPaths(layout, record.id);
+    entry.handle?.close();
+    entry.handle = undefined;
+    entry.rotation?.close();
+    entry.rotation = undefined;
+    const { pid: _pid, pidStartTime: _start, ...rest } = record;
+    entry.record = { ...rest, state: 'exited', exit };
+    await writeRecord(paths.record, entry.record);
+    await rm(join(layout.exits, record.id), { force: true });
+    if (exit.oomKilled) emit({ at: exit.at, type: 'container-oom', id: record.id, sandbox: record.sandbox });
+    emit({ at: exit.at, type: 'container-exited', id: record.id, sandbox: record.sandbox, exit });
+    entry.exited.resolve(exit);
+    try {
+      await cgroups.remove(cgroups.path(record.sandbox, record.id));
+      await rm(paths.runtime, { recursive: true, force: true });
+    } catch (error) {
+      log('warn', 'cannot remove what the runtime left of a container', { container: record.id, error: String(error) });
+    }
+  }
+}
+
+/** True where the promise settled first. */
+async function settledBefore(promise: Promise<unknown>, signal: AbortSignal): Promise<boolean> {
+  if (signal.aborted) return false;
+  const { promise: aborted, resolve } = Promise.withResolvers<boolean>();
+  const onAbort = (): void => resolve(false);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([promise.then(() => true), aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+/** The record keeps no copy of secret files: they are on tmpfs for as long as the container is. */
+function withoutContents(spec: ContainerSpec): ContainerSpec {
+  const mounts = spec.mounts?.map((one) =>
+    one.kind === 'files' ? { ...one, files: one.files.map(({ content: _, ...file }) => ({ ...file, content: new Uint8Array() })) } : one,
+  );
+  return mounts === undefined ? spec : { ...spec, mounts };
+}
+
+function validateNumbers({ limits = {}, log }: ContainerSpec): void {
+  const checks: [string, number | undefined, number][] = [
+    ['limits.memoryBytes', limits.memoryBytes, 6 * 1024 * 1024],
+    ['limits.cpuMillis', limits.cpuMillis, 1],
+    ['limits.cpuShares', limits.cpuShares, 2],
+    ['limits.pids', limits.pids, 1],
+    ['log.maxBytes', log?.maxBytes, 1024],
+    ['log.maxFiles', log?.maxFiles, 1],
+  ];
+  for (const [field, value, least] of checks) {
+    if (value !== undefined && !(Number.isSafeInteger(value) && value >= least)) {
+      throw new EngineError('invalid', `${field}: ${value} is not a whole number of at least ${least}`);
+    }
+  }
+  if (log !== undefined && !log.path.startsWith('/')) throw new EngineError('invalid', `log.path: "${log.path}" is not absolute`);
+}
+
+/** Our own limit: nothing that we start may have more. */
+function hardOpenFiles(): number {
+  const hard = /^Max open files\s+\S+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];
+  return Math.min(Number(hard ?? 1024), 1_048_576);
+}

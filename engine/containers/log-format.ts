@@ -1,0 +1,56 @@
+/**
+ * The log format that conmon writes and Kubernetes reads (CRI): `TIME STREAM TAG TEXT`, where TAG is `F` for a whole line or the
+ * last piece of one, and `P` for a piece that is continued.
+ */
+import type { LogRecord } from '../engine.ts';
+
+const longestLine = 1024 * 1024;
+
+interface Partial {
+  time: string;
+  pieces: Buffer[];
+  length: number;
+}
+
+/** Joins pieces by stream. Bytes that are no record are skipped. */
+export class LogParser {
+  #rest: Buffer = Buffer.alloc(0);
+  readonly #partial = new Map<string, Partial>();
+
+  /** The records that became whole. */
+  push(chunk: Buffer): LogRecord[] {
+    const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    const records: LogRecord[] = [];
+    let start = 0;
+    for (let end = bytes.indexOf(10, start); end !== -1; end = bytes.indexOf(10, start)) {
+      const record = this.#line(bytes.subarray(start, end));
+      if (record !== undefined) records.push(record);
+      start = end + 1;
+    }
+    this.#rest = Buffer.from(bytes.subarray(start));
+    return records;
+  }
+
+  #line(line: Buffer): LogRecord | undefined {
+    const first = line.indexOf(32);
+    const second = line.indexOf(32, first + 1);
+    const third = line.indexOf(32, second + 1);
+    if (first < 1 || second < 0 || third < 0) return undefined;
+    const stream = line.toString('latin1', first + 1, second);
+    if (stream !== 'stdout' && stream !== 'stderr') return undefined;
+    const time = line.toString('latin1', 0, first);
+    const text = Buffer.from(line.subarray(third + 1));
+    const isPiece = line[second + 1] === 80;
+    const partial = this.#partial.get(stream);
+    if (!isPiece && partial === undefined) return { time, stream, line: text };
+    const joined = partial ?? { time, pieces: [], length: 0 };
+    joined.pieces.push(text);
+    joined.length += text.length;
+    if (isPiece && joined.length < longestLine) {
+      this.#partial.set(stream, joined);
+      return undefined;
+    }
+    this.#partial.delete(stream);
+    return { time: joined.time, stream, line: Buffer.concat(joined.pieces) };
+  }
+}

@@ -1,0 +1,62 @@
+/** The files of one log: `container.log` is written, `container.log.1` is the newest of the rotated ones, and so on. */
+import { readdir, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { hasCode } from '../sys/libc.ts';
+
+export interface Segment {
+  path: string;
+  inode: number;
+  size: number;
+}
+
+/** Oldest first; the one that is written last. */
+export async function listSegments(logPath: string): Promise<Segment[]> {
+  const prefix = `${basename(logPath)}.`;
+  const numbers = (await readdir(dirname(logPath)).catch(orNone))
+    .filter((name) => name.startsWith(prefix))
+    .map((name) => name.slice(prefix.length))
+    .filter((suffix) => /^[1-9]\d{0,5}$/.test(suffix))
+    .map(Number)
+    .sort((a, b) => b - a);
+  const segments: Segment[] = [];
+  for (const path of [...numbers.map((number) => `${logPath}.${number}`), logPath]) {
+    const segment = await statSegment(path);
+    // A rename under way may show one file under two names.
+    if (segment !== undefined && !segments.some(({ inode }) => inode === segment.inode)) segments.push(segment);
+  }
+  return segments;
+}
+
+export async function statSegment(path: string): Promise<Segment | undefined> {
+  try {
+    const { ino, size } = await stat(path);
+    return { path, inode: ino, size };
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+/** Moves every segment one on, and drops those beyond `maxFiles`, the written one included. Nothing is at `logPath` after it. */
+export async function shiftSegments(logPath: string, maxFiles: number): Promise<void> {
+  const prefix = `${basename(logPath)}.`;
+  const kept = Math.max(1, maxFiles - 1);
+  const names = await readdir(dirname(logPath)).catch(orNone);
+  for (const name of names) {
+    const number = name.startsWith(prefix) ? Number(name.slice(prefix.length)) : Number.NaN;
+    if (Number.isSafeInteger(number) && number >= kept) await rm(join(dirname(logPath), name), { force: true });
+  }
+  for (let number = kept - 1; number >= 0; number -= 1) {
+    const from = number === 0 ? logPath : `${logPath}.${number}`;
+    await rename(from, `${logPath}.${number + 1}`).catch(orNone);
+  }
+}
+
+export async function removeSegments(logPath: string): Promise<void> {
+  for (const { path } of await listSegments(logPath)) await rm(path, { force: true });
+}
+
+function orNone(error: unknown): string[] {
+  if (hasCode(error, 'ENOENT')) return [];
+  throw error;
+}

@@ -1,0 +1,155 @@
+/** What a container's spec mounts: prepared below its run directory, so that the runtime only has to bind. */
+import { chmod, chown, lstat, mkdir, rename, writeFile } from 'node:fs/promises';
+import { dirname, join, posix } from 'node:path';
+import { EngineError, type ContainerSpec, type Mount, type Sandbox } from '../engine.ts';
+import { SystemError, hasCode } from '../sys/libc.ts';
+import { MountFlag, bindTree, mount as mountFileSystem, mounts as mountTable } from '../sys/mounts.ts';
+import type { Disks } from './disks.ts';
+import { type ContainerPaths, type Layout, sandboxPaths } from './layout.ts';
+import type { OciMount } from './oci.ts';
+import { makeSearchable } from './sandboxes.ts';
+
+export interface MountRequest {
+  layout: Layout;
+  paths: ContainerPaths;
+  sandbox: Sandbox;
+  spec: ContainerSpec;
+  disks: Disks;
+}
+
+type FilesMount = Extract<Mount, { kind: 'files' }>;
+type SharedMount = Extract<Mount, { kind: 'shared' }>;
+
+const sharedName = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,252}$/;
+
+export async function prepareMounts(request: MountRequest): Promise<OciMount[]> {
+  const { paths, sandbox, spec } = request;
+  const wanted = spec.mounts ?? [];
+  for (const [index, one] of wanted.entries()) validateTarget(one.target, `mounts[${index}].target`);
+  const prepared: OciMount[] = [];
+  await mkdir(paths.mounts, { recursive: true });
+  for (const [index, one] of wanted.entries()) {
+    const place = join(paths.mounts, String(index));
+    switch (one.kind) {
+      case 'tmpfs':
+        prepared.push(tmpfsMount(one));
+        break;
+      case 'files':
+        await makeFiles(place, one, sandbox);
+        prepared.push(bind(place, one.target, one.readOnly !== false));
+        break;
+      case 'bind':
+        await bindHostPath(place, one, sandbox);
+        prepared.push(bind(place, one.target, one.readOnly === true));
+        break;
+      case 'shared':
+        prepared.push(bind(await makeShared(request, one), one.target, one.readOnly === true));
+        break;
+    }
+  }
+  return prepared;
+}
+
+function bind(source: string, destination: string, readOnly: boolean): OciMount {
+  const options = ['rbind', 'rprivate', 'nosuid', 'nodev', readOnly ? 'ro' : 'rw'];
+  return { destination, type: 'bind', source, options };
+}
+
+function tmpfsMount({ target, sizeBytes, mode }: Extract<Mount, { kind: 'tmpfs' }>): OciMount {
+  const options = ['nosuid', 'nodev', `mode=${(mode ?? 0o1777).toString(8)}`];
+  if (sizeBytes !== undefined) options.push(`size=${sizeBytes}`);
+  return { destination: target, type: 'tmpfs', source: 'tmpfs', options };
+}
+
+function validateTarget(target: string, field: string): void {
+  const valid = target.startsWith('/') && posix.normalize(target) !== '/' && !target.includes('\0') && !target.split('/').includes('..');
+  if (!valid) throw new EngineError('invalid', `${field}: ${JSON.stringify(target)} is not an absolute path below the root`);
+}
+
+/** Where the mount may be written, it is a small file system of its own: the run directory is memory of the host. */
+async function makeFiles(place: string, { files, readOnly }: FilesMount, sandbox: Sandbox): Promise<void> {
+  await mkdir(place, { recursive: true });
+  if (readOnly === false) {
+    const content = files.reduce((sum, file) => sum + file.content.length, 0);
+    mountFileSystem('tmpfs', place, 'tmpfs', MountFlag.noSuid | MountFlag.noDev, `mode=755,size=${2 * content + 1024 * 1024}`);
+  }
+  await chown(place, sandbox.idRange.first, sandbox.idRange.first);
+  await writeFiles(place, files, sandbox);
+}
+
+/** Writes files owned by the container's root; each is replaced by rename, so that a reader sees the old or the new one. */
+export async function writeFiles(place: string, files: FilesMount['files'], sandbox: Sandbox): Promise<void> {
+  const owner = sandbox.idRange.first;
+  for (const { path, content, mode = 0o644 } of files) {
+    const parts = path.split('/');
+    if (parts.some((part) => part === '' || part === '.' || part === '..') || path.includes('\0')) {
+      throw new EngineError('invalid', `mounts.files.path: ${JSON.stringify(path)} is not a plain path below the target`);
+    }
+    for (let depth = 1; depth < parts.length; depth += 1) {
+      const directory = join(place, ...parts.slice(0, depth));
+      await mkdir(directory, { recursive: true });
+      await chown(directory, owner, owner);
+    }
+    const target = join(place, path);
+    const aside = join(dirname(target), `..new-${parts.at(-1)}`);
+    await writeFile(aside, content, { mode: 0o600 });
+    await chown(aside, owner, owner);
+    await chmod(aside, mode & 0o777);
+    await rename(aside, target);
+  }
+}
+
+/** The container's root owns what root owns on the host. */
+async function bindHostPath(place: string, one: Extract<Mount, { kind: 'bind' }>, sandbox: Sandbox): Promise<void> {
+  const { source } = one;
+  if (!source.startsWith('/')) throw new EngineError('invalid', `mounts.source: "${source}" is not an absolute path`);
+  const info = await lstat(source).catch((error: unknown) => {
+    throw new EngineError('invalid', `mounts.source: ${source} cannot be mounted: ${String(error)}`, { cause: error });
+  });
+  if (info.isDirectory()) await mkdir(place, { recursive: true });
+  else await writeFile(place, '');
+  try {
+    bindTree(source, place, {
+      userNamespacePath: sandbox.userNamespacePath,
+      readOnly: one.readOnly === true,
+      noSuid: true,
+      noDev: true,
+    });
+  } catch (error) {
+    if (!(error instanceof SystemError) || !hasCode(error, 'EINVAL', 'ENOSYS', 'EPERM')) throw error;
+    throw new EngineError(
+      'invalid',
+      `mounts.source: the file system of ${source} has no id-mapped mounts (${error.code}): use a directory on ext4, xfs, btrfs or tmpfs`,
+      { cause: error },
+    );
+  }
+}
+
+/** Made by the first container that asks for it. */
+async function makeShared({ layout, sandbox, disks }: MountRequest, one: SharedMount): Promise<string> {
+  if (!sharedName.test(one.name)) throw new EngineError('invalid', `mounts.name: ${JSON.stringify(one.name)} is not a plain name`);
+  const paths = sandboxPaths(layout, sandbox.id);
+  const owner = sandbox.idRange.first;
+  const place = join(paths.shared, one.name);
+  if (mountTable().some(({ target }) => target === place)) return place;
+  await makeSearchable(paths.shared, owner);
+  await mkdir(place, { recursive: true });
+  if (one.memory === true) {
+    const size = one.sizeBytes === undefined ? '' : `,size=${one.sizeBytes}`;
+    mountFileSystem('tmpfs', place, 'tmpfs', MountFlag.noSuid | MountFlag.noDev, `mode=777,uid=${owner},gid=${owner}${size}`);
+    return place;
+  }
+  await mkdir(paths.data, { recursive: true, mode: 0o700 });
+  const backing = join(paths.data, one.name);
+  if (one.sizeBytes === undefined) {
+    await mkdir(backing, { recursive: true });
+    await chown(backing, owner, owner);
+    await chmod(backing, 0o777);
+    bindTree(backing, place, { noSuid: true, noDev: true });
+    return place;
+  }
+  await disks.create(`${backing}.img`, place, one.sizeBytes);
+  await chown(place, owner, owner);
+  await chmod(place, 0o777);
+  return place;
+}

@@ -1,0 +1,138 @@
+/**
+ * What is found on open. Whatever was killed in the middle of something left one of these:
+ *   - directories without a record: a creation or a removal that did not end: removed
+ *   - a record with a `starting` mark: conmon and the runtime may still be at it, or the process may wait at its fifo. They are
+ *     stopped, and the container is `created` again, since its command was never executed
+ *   - a running record: adopted as it is, or `exited` where the machine was booted since
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { hasCode } from '../sys/libc.ts';
+import { unmountBelow } from '../sys/mounts.ts';
+import { processStartTime } from '../sys/pidfd.ts';
+import type { Cgroups } from './cgroups.ts';
+import { removeBundle } from './container-files.ts';
+import { type ContainerRecord, isContainerRecord } from './container-records.ts';
+import { pidOf } from './conmon.ts';
+import { type Layout, containerPaths } from './layout.ts';
+import { readRecord, writeRecord } from './records.ts';
+
+/** Makes the directories, and clears the run directory where it is of an earlier boot (it need not be on tmpfs). */
+export async function prepareDirectories(layout: Layout): Promise<void> {
+  const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  await mkdir(layout.run, { recursive: true, mode: 0o711 });
+  const known = existsSync(layout.bootFile) ? readFileSync(layout.bootFile, 'utf8').trim() : undefined;
+  if (known !== undefined && known !== boot) {
+    for (const directory of [layout.containersRun, layout.sandboxesRun, layout.exits, layout.execs, layout.runtimeRoot]) {
+      unmountBelow(directory);
+      await rm(directory, { recursive: true, force: true });
+    }
+  }
+  for (const directory of [layout.containersRun, layout.sandboxesRun]) await mkdir(directory, { recursive: true, mode: 0o711 });
+  for (const directory of [layout.exits, layout.runtimeRoot, layout.data, layout.containersData]) {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+  }
+  await rm(layout.execs, { recursive: true, force: true });
+  await mkdir(layout.execs, { mode: 0o700 });
+  await writeFile(layout.bootFile, boot);
+}
+
+/** The containers that are whole. Their sandboxes are open already. */
+export async function recoverContainers(
+  layout: Layout,
+  cgroups: Cgroups,
+  isSandbox: (id: string) => boolean,
+): Promise<ContainerRecord[]> {
+  const records: ContainerRecord[] = [];
+  for (const id of await readdir(layout.containersData)) {
+    const record = await readRecord(containerPaths(layout, id).record, isContainerRecord);
+    if (record === undefined) await removeBundle(layout, id);
+    else records.push(await recoverContainer(layout, cgroups, record));
+  }
+  const known = new Set(records.map(({ id }) => id));
+  for (const id of await readdir(layout.containersRun)) if (!known.has(id)) await removeBundle(layout, id);
+  for (const id of await readdir(layout.runtimeRoot)) {
+    if (!known.has(id)) await rm(containerPaths(layout, id).runtime, { recursive: true, force: true });
+  }
+  for (const id of await cgroups.sandboxes()) {
+    if (!isSandbox(id)) await cgroups.remove(cgroups.path(id));
+  }
+  return records;
+}
+
+async function recoverContainer(layout: Layout, cgroups: Cgroups, record: ContainerRecord): Promise<ContainerRecord> {
+  const paths = containerPaths(layout, record.id);
+  if (!existsSync(paths.run)) {
+    if (record.state === 'exited') return record;
+    const message = 'the machine was booted since';
+    const { pid: _pid, pidStartTime: _start, ...rest } = record;
+    const code = record.state === 'running' ? 137 : 128;
+    const lost: ContainerRecord = { ...rest, state: 'exited', exit: { code, oomKilled: false, at: Date.now(), message } };
+    await writeRecord(paths.record, lost);
+    return lost;
+  }
+  if (record.state === 'created' && existsSync(paths.starting)) {
+    await killStarting(layout, cgroups, record);
+  }
+  return record;
+}
+
+/** Stops a start that did not end: monitor, runtime, and the process that waits. Leaves the container as it was created. */
+export async function killStarting(layout: Layout, cgroups: Cgroups, record: ContainerRecord): Promise<void> {
+  const paths = containerPaths(layout, record.id);
+  const path = cgroups.path(record.sandbox, record.id);
+  // First those that make processes. Their command lines carry the id; the process id files may not be there yet.
+  for (let found = await processesNaming(record.id); found.length > 0; found = await processesNaming(record.id)) {
+    for (const pid of found) kill(pid);
+    await Promise.all(found.map(processEnd));
+  }
+  const pid = await pidOf(paths.pid);
+  await cgroups.remove(path);
+  await rm(paths.runtime, { recursive: true, force: true });
+  for (const file of [paths.pid, paths.conmonPid, paths.starting, `${layout.exits}/${record.id}`]) await rm(file, { force: true });
+  if (pid !== undefined) await processEnd(pid);
+  for (const name of await readdir(paths.persist).catch(() => [])) await rm(`${paths.persist}/${name}`, { force: true });
+}
+
+/** Processes with the text in their command line. */
+async function processesNaming(text: string): Promise<number[]> {
+  const found: number[] = [];
+  for (const name of await readdir('/proc')) {
+    const pid = Number(name);
+    if (!Number.isSafeInteger(pid) || pid === process.pid) continue;
+    try {
+      if (readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes(text)) found.push(pid);
+    } catch (error) {
+      if (!hasCode(error, 'ENOENT', 'ESRCH')) throw error;
+    }
+  }
+  return found;
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (!hasCode(error, 'ESRCH')) throw error;
+  }
+}
+
+/** A killed process that is not our child: nobody tells, so look, for a second at most. */
+async function processEnd(pid: number): Promise<void> {
+  const startTime = processStartTime(pid);
+  for (let attempt = 0; attempt < 100 && startTime !== undefined && processStartTime(pid) === startTime; attempt += 1) {
+    if (/^State:\s+Z/m.test(statusOf(pid))) return;
+    await new Promise((resolve) => {
+      setTimeout(resolve, 10);
+    });
+  }
+}
+
+function statusOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/status`, 'utf8');
+  } catch {
+    // It ended between the two looks.
+    return '';
+  }
+}

@@ -1,0 +1,288 @@
+/**
+ * Sandboxes, and a pool of ready ones: namespaces, address and link are made ahead, so that taking one costs three small files.
+ * Records lie beside the bound namespaces on tmpfs, so a reboot takes both.
+ */
+import { randomBytes } from 'node:crypto';
+import { chmod, chown, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { EngineError, type Sandbox, type SandboxSpec } from '../engine.ts';
+import { AddressPool, parseCidr } from '../network/addresses.ts';
+import type { Network } from '../network/open.ts';
+import { hostResolver, renderResolver } from '../network/resolver.ts';
+import type { EngineOptions } from '../options.ts';
+import { mounts, unmountBelow } from '../sys/mounts.ts';
+import type { Cgroups } from './cgroups.ts';
+import { IdRanges } from './id-ranges.ts';
+import { type Layout, sandboxPaths } from './layout.ts';
+import { makeNamespaces } from './namespaces.ts';
+import { readRecord, writeRecord } from './records.ts';
+
+type Log = NonNullable<EngineOptions['log']>;
+
+/** `pooled` ones have neither name nor hostname yet. */
+interface SandboxRecord extends Sandbox {
+  pooled: boolean;
+}
+
+export interface SandboxesOptions {
+  layout: Layout;
+  network: Network;
+  cgroups: Cgroups;
+  podCidr: string;
+  idRange: { first: number; length: number };
+  poolTarget: number;
+  log: Log;
+}
+
+export class Sandboxes {
+  readonly #options: SandboxesOptions;
+  readonly #addresses: AddressPool;
+  readonly #ranges: IdRanges;
+  readonly #used = new Map<string, Sandbox>();
+  readonly #ready: Sandbox[] = [];
+  readonly #names = new Set<string>();
+  #refill: Promise<void> | undefined;
+  #closed = false;
+
+  private constructor(options: SandboxesOptions, records: SandboxRecord[], cursor: number) {
+    this.#options = options;
+    this.#addresses = new AddressPool(parseCidr(options.podCidr), { cursor, used: records.map(({ ip }) => ip) });
+    this.#ranges = new IdRanges(options.idRange, records.map(({ idRange }) => idRange.first));
+    for (const { pooled, ...sandbox } of records) {
+      if (pooled) this.#ready.push(sandbox);
+      else {
+        this.#used.set(sandbox.id, sandbox);
+        this.#names.add(sandbox.name);
+      }
+    }
+  }
+
+  /** Adopts what is whole and removes the rest. */
+  static async open(options: SandboxesOptions): Promise<Sandboxes> {
+    const { layout, network } = options;
+    await mkdir(layout.sandboxesRun, { recursive: true, mode: 0o711 });
+    await mkdir(layout.sandboxesData, { recursive: true, mode: 0o700 });
+    const bound = new Set(mounts().map(({ target }) => target));
+    const records: SandboxRecord[] = [];
+    for (const id of await readdir(layout.sandboxesRun)) {
+      const paths = sandboxPaths(layout, id);
+      const record = await readRecord(paths.record, isSandboxRecord);
+      if (record !== undefined && bound.has(paths.userNamespace) && bound.has(paths.networkNamespace)) records.push(record);
+      else await removeFiles(layout, id);
+    }
+    const kept = new Set(records.map(({ id }) => id));
+    for (const id of await readdir(layout.sandboxesData)) {
+      if (!kept.has(id)) await rm(sandboxPaths(layout, id).data, { recursive: true, force: true });
+    }
+    await network.sweep(kept);
+    for (const { ip, egress } of records) await network.setEgress(ip, egress);
+    const cursor = await readRecord(layout.addressesFile, isCursor);
+    return new Sandboxes(options, records, cursor?.cursor ?? 0);
+  }
+
+  get pool(): { ready: number; target: number } {
+    return { ready: this.#ready.length, target: this.#options.poolTarget };
+  }
+
+  list(): Sandbox[] {
+    return [...this.#used.values()];
+  }
+
+  get(id: string): Sandbox | undefined {
+    return this.#used.get(id);
+  }
+
+  async create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
+    signal?.throwIfAborted();
+    validateSpec(spec);
+    if (this.#names.has(spec.name)) throw new EngineError('conflict', `there is a sandbox with the name "${spec.name}"`);
+    this.#names.add(spec.name);
+    let made: Sandbox | undefined;
+    try {
+      made = this.#ready.shift() ?? (await this.#make());
+      signal?.throwIfAborted();
+      const sandbox: Sandbox = {
+        ...made,
+        name: spec.name,
+        hostname: spec.hostname,
+        labels: { ...spec.labels },
+        createdAt: Date.now(),
+        egress: spec.egress ?? 'cluster',
+      };
+      await this.#options.network.setEgress(sandbox.ip, sandbox.egress);
+      await this.#writeEtc(sandbox, spec);
+      if (spec.limits !== undefined) await this.#options.cgroups.limitSandbox(sandbox.id, spec.limits);
+      await this.#record(sandbox, false);
+      this.#used.set(sandbox.id, sandbox);
+      return sandbox;
+    } catch (error) {
+      this.#names.delete(spec.name);
+      if (made !== undefined) await this.#unmake(made);
+      throw error;
+    } finally {
+      this.fillPool();
+    }
+  }
+
+  /** Its containers must be gone. Idempotent. */
+  async remove(id: string): Promise<void> {
+    const sandbox = this.#used.get(id);
+    if (sandbox === undefined) return;
+    await this.#unmake(sandbox);
+    this.#used.delete(id);
+    this.#names.delete(sandbox.name);
+  }
+
+  /** Fills the pool in the background; calls while it fills are the same fill. */
+  fillPool(): void {
+    if (this.#closed || this.#refill !== undefined) return;
+    this.#refill = this.#fill()
+      .catch((error: unknown) => this.#options.log('warn', 'cannot make a sandbox ahead', { error: String(error) }))
+      .finally(() => {
+        this.#refill = undefined;
+      });
+  }
+
+  /** Resolves when the pool was filled, or could not be. */
+  async poolFilled(): Promise<void> {
+    await this.#refill;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#refill;
+  }
+
+  async #fill(): Promise<void> {
+    while (!this.#closed && this.#ready.length < this.#options.poolTarget) {
+      const sandbox = await this.#make();
+      await this.#record(sandbox, true);
+      this.#ready.push(sandbox);
+    }
+  }
+
+  async #make(): Promise<Sandbox> {
+    const { layout, network } = this.#options;
+    const id = randomBytes(32).toString('hex');
+    const paths = sandboxPaths(layout, id);
+    const ip = this.#addresses.take();
+    let first: number | undefined;
+    try {
+      first = this.#ranges.take();
+      await writeRecord(layout.addressesFile, { cursor: this.#addresses.cursor });
+      await makeSearchable(paths.run, first);
+      const idRange = { first, length: IdRanges.length };
+      await makeNamespaces(paths, idRange);
+      await network.attach({ sandbox: id, namespacePath: paths.networkNamespace, ip });
+      return {
+        id,
+        name: '',
+        hostname: '',
+        labels: {},
+        ip,
+        createdAt: Date.now(),
+        egress: 'cluster',
+        idRange,
+        networkNamespacePath: paths.networkNamespace,
+        userNamespacePath: paths.userNamespace,
+      };
+    } catch (error) {
+      await network.detach(id);
+      await removeFiles(layout, id);
+      this.#addresses.free(ip);
+      if (first !== undefined) this.#ranges.free(first);
+      throw error;
+    }
+  }
+
+  async #unmake(sandbox: Sandbox): Promise<void> {
+    const { layout, network, cgroups } = this.#options;
+    await network.detach(sandbox.id);
+    await network.setEgress(sandbox.ip, 'cluster');
+    await cgroups.remove(cgroups.path(sandbox.id));
+    await removeFiles(layout, sandbox.id);
+    this.#addresses.free(sandbox.ip);
+    this.#ranges.free(sandbox.idRange.first);
+  }
+
+  async #record(sandbox: Sandbox, pooled: boolean): Promise<void> {
+    const record: SandboxRecord = { ...sandbox, pooled };
+    await writeRecord(sandboxPaths(this.#options.layout, sandbox.id).record, record);
+  }
+
+  async #writeEtc(sandbox: Sandbox, spec: SandboxSpec): Promise<void> {
+    const paths = sandboxPaths(this.#options.layout, sandbox.id);
+    const host = spec.dns?.servers === undefined ? await hostResolver() : undefined;
+    if (host !== undefined && host.servers.length === 0) {
+      this.#options.log('warn', 'the host has no name server that sandboxes can reach: name one in the sandbox, or in /etc/resolv.conf', {
+        sandbox: sandbox.name,
+      });
+    }
+    const resolver = renderResolver({
+      servers: spec.dns?.servers ?? host?.servers ?? [],
+      searches: spec.dns?.searches ?? host?.searches ?? [],
+      options: spec.dns?.options ?? host?.options ?? [],
+    });
+    const hosts = [
+      '127.0.0.1\tlocalhost',
+      '::1\tlocalhost ip6-localhost ip6-loopback',
+      `${sandbox.ip}\t${sandbox.hostname}`,
+      ...(spec.hostAliases ?? []).map(({ ip, names }) => `${ip}\t${names.join(' ')}`),
+    ];
+    const contents: [string, string][] = [
+      [paths.hosts, `${hosts.join('\n')}\n`],
+      [paths.resolver, resolver],
+      [paths.hostname, `${sandbox.hostname}\n`],
+    ];
+    await Promise.all(contents.map(([path, text]) => writeFile(path, text, { mode: 0o644 })));
+  }
+}
+
+/** A directory that the container's root, who is nobody here, may pass through, and nobody else. */
+export async function makeSearchable(directory: string, firstId: number): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  await chown(directory, 0, firstId);
+  await chmod(directory, 0o710);
+}
+
+async function removeFiles(layout: Layout, id: string): Promise<void> {
+  const paths = sandboxPaths(layout, id);
+  unmountBelow(paths.run);
+  await rm(paths.run, { recursive: true, force: true });
+  await rm(paths.data, { recursive: true, force: true });
+}
+
+const dnsName = /^[a-z0-9A-Z]([a-zA-Z0-9._-]{0,252})$/;
+const word = /^[!-~]{1,253}$/;
+
+function validateSpec(spec: SandboxSpec): void {
+  if (spec.name === '' || spec.name.length > 1024) throw new EngineError('invalid', 'name: a sandbox needs a name of 1 to 1024 characters');
+  if (!dnsName.test(spec.hostname) || spec.hostname.length > 64) {
+    throw new EngineError('invalid', `hostname: ${JSON.stringify(spec.hostname)} is not a host name of at most 64 characters`);
+  }
+  const words = [
+    ...(spec.dns?.servers ?? []),
+    ...(spec.dns?.searches ?? []),
+    ...(spec.dns?.options ?? []),
+    ...(spec.hostAliases ?? []).flatMap(({ ip, names }) => [ip, ...names]),
+  ];
+  for (const one of words) {
+    if (!word.test(one)) throw new EngineError('invalid', `dns or hostAliases: ${JSON.stringify(one)} is not a name or an address`);
+  }
+}
+
+function isSandboxRecord(value: unknown): value is SandboxRecord {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'id' in value &&
+    'ip' in value &&
+    'idRange' in value &&
+    'pooled' in value &&
+    typeof value.id === 'string' &&
+    typeof value.ip === 'string'
+  );
+}
+
+function isCursor(value: unknown): value is { cursor: number } {
+  return typeof value === 'object' && value !== null && 'cursor' in value && Number.isSafeInteger(value.cursor);
+}

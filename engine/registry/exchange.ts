@@ -1,0 +1,72 @@
+/** One request on its way through the registry, and the ways to answer it. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ContentStore } from '../images/store.ts';
+import { RegistryError } from './errors.ts';
+
+export type RegistryAction = 'pull' | 'push' | 'delete' | 'catalog';
+
+export interface RegistryRequest {
+  username?: string;
+  password?: string;
+  repository?: string;
+  action: RegistryAction;
+}
+
+export interface Exchange {
+  content: ContentStore;
+  request: IncomingMessage;
+  response: ServerResponse;
+  query: URLSearchParams;
+  /** Well-formed; `''` for routes that have none. */
+  repository: string;
+  /** The path's last part: a tag, a digest or an upload's id. */
+  reference: string;
+  /** Whether the request's credentials also allow this. */
+  allows(action: RegistryAction, repository: string): Promise<boolean>;
+  pushed(repository: string, reference: string, digest: string): void;
+}
+
+export function answer(exchange: Exchange, status: number, headers: Record<string, string | number> = {}): void {
+  exchange.response.writeHead(status, { 'content-length': 0, ...headers });
+  exchange.response.end();
+}
+
+export function answerBytes(exchange: Exchange, headers: Record<string, string | number>, bytes: Buffer): void {
+  exchange.response.writeHead(200, { 'content-length': bytes.length, ...headers });
+  exchange.response.end(exchange.request.method === 'HEAD' ? undefined : bytes);
+}
+
+/** @throws RegistryError when the body is longer */
+export async function readBody(exchange: Exchange, most: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of exchange.request as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > most) {
+      throw new RegistryError('MANIFEST_INVALID', `the manifest has more than ${most} bytes`, { status: 413 });
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** Cuts a sorted list as `n` and `last` ask; the Link header leads to what is left. */
+export function page(
+  exchange: Exchange,
+  path: string,
+  sorted: readonly string[],
+): { names: string[]; headers: Record<string, string> } {
+  const last = exchange.query.get('last');
+  const limit = exchange.query.get('n');
+  if (limit !== null && !/^\d{1,9}$/.test(limit)) {
+    throw new RegistryError('UNSUPPORTED', `query parameter n=${JSON.stringify(limit)} is no number from 0`, {
+      status: 400,
+    });
+  }
+  const rest = last === null ? sorted : sorted.filter((name) => name > last);
+  const count = limit === null ? rest.length : Number(limit);
+  const names = rest.slice(0, count);
+  const end = names.at(-1);
+  if (end === undefined || names.length === rest.length) return { names, headers: {} };
+  return { names, headers: { link: `<${path}?n=${count}&last=${encodeURIComponent(end)}>; rel="next"` } };
+}

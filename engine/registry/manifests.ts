@@ -1,0 +1,178 @@
+/**
+ * Manifests of a repository, by tag or digest, and what points at them.
+ */
+import { digestOf, isDigest, parseDigest } from '#lib/digest.ts';
+import { EngineError } from '../engine.ts';
+import { type Descriptor, LARGEST_MANIFEST, type Manifest, OCI_INDEX, parseManifest } from '../images/manifest.ts';
+import { isTag } from '../images/reference.ts';
+import { manifestsScope, referrersScope, repositoryOfManifests } from '../images/scopes.ts';
+import { blobLink, requireDigest } from './blobs.ts';
+import { RegistryError } from './errors.ts';
+import { answer, answerBytes, type Exchange, page, readBody } from './exchange.ts';
+
+export async function getManifest(exchange: Exchange): Promise<void> {
+  const { content, request, response } = exchange;
+  const digest = resolve(exchange);
+  const bytes = await content.readAll(digest);
+  const headers = {
+    'content-type': parseManifest(bytes).mediaType,
+    'docker-content-digest': digest,
+    etag: `"${digest}"`,
+  };
+  if (request.headers['if-none-match'] === headers.etag) {
+    response.writeHead(304, headers).end();
+    return;
+  }
+  answerBytes(exchange, headers, bytes);
+}
+
+export async function putManifest(exchange: Exchange): Promise<void> {
+  const { content, request, repository, reference } = exchange;
+  const named = isDigest(reference);
+  if (!named && !isTag(reference)) {
+    throw new RegistryError('MANIFEST_INVALID', 'the reference is neither a tag nor a digest', {
+      detail: { reference },
+    });
+  }
+  const bytes = await readBody(exchange, LARGEST_MANIFEST);
+  const manifest = parse(bytes, request.headers['content-type']);
+  const digest = digestOf(bytes, parseDigest(reference)?.algorithm ?? 'sha256');
+  if (named && digest !== reference) {
+    throw new RegistryError('DIGEST_INVALID', 'provided digest did not match uploaded content', {
+      detail: { digest: reference, actual: digest },
+    });
+  }
+  await requireContent(exchange, manifest);
+  await content.write(bytes, { digest });
+  const { subject } = manifest;
+  const names = [content.setName(manifestsScope(repository), digest, digest)];
+  if (subject !== undefined)
+    names.push(content.setName(referrersScope(repository), `${subject.digest}@${digest}`, digest));
+  await Promise.all(names);
+  // The tag comes last: what it leads to is then there by digest too.
+  if (!named) await content.setName(repository, reference, digest);
+  exchange.pushed(repository, reference, digest);
+  answer(exchange, 201, {
+    location: `/v2/${repository}/manifests/${digest}`,
+    'docker-content-digest': digest,
+    ...(subject === undefined ? {} : { 'oci-subject': subject.digest }),
+  });
+}
+
+export async function deleteManifest(exchange: Exchange): Promise<void> {
+  const { content, repository, reference } = exchange;
+  const digest = resolve(exchange);
+  if (!isDigest(reference)) {
+    await content.setName(repository, reference, undefined);
+    answer(exchange, 202);
+    return;
+  }
+  for (const { name, digest: tagged } of content.names(repository)) {
+    if (tagged === digest) await content.setName(repository, name, undefined);
+  }
+  for (const { name, digest: referrer } of content.names(referrersScope(repository))) {
+    if (referrer === digest) await content.setName(referrersScope(repository), name, undefined);
+  }
+  await content.setName(manifestsScope(repository), digest, undefined);
+  answer(exchange, 202);
+}
+
+export async function listTags(exchange: Exchange): Promise<void> {
+  const { content, repository } = exchange;
+  const known = content.names(manifestsScope(repository)).length > 0;
+  if (!known)
+    throw new RegistryError('NAME_UNKNOWN', 'repository name not known to registry', { detail: { name: repository } });
+  const tags = content.names(repository).map(({ name }) => name);
+  const { names, headers } = page(exchange, `/v2/${repository}/tags/list`, tags);
+  answerJson(exchange, { name: repository, tags: names }, headers);
+}
+
+export async function listRepositories(exchange: Exchange): Promise<void> {
+  const repositories = exchange.content.scopes().flatMap((scope) => repositoryOfManifests(scope) ?? []);
+  const { names, headers } = page(exchange, '/v2/_catalog', repositories.sort());
+  answerJson(exchange, { repositories: names }, headers);
+}
+
+export async function listReferrers(exchange: Exchange): Promise<void> {
+  const { content, repository, reference: subject, query } = exchange;
+  requireDigest(subject);
+  const wanted = query.get('artifactType');
+  const manifests: Descriptor[] = [];
+  for (const { name, digest } of content.names(referrersScope(repository))) {
+    if (!name.startsWith(`${subject}@`)) continue;
+    const bytes = await content.readAll(digest);
+    const manifest = parseManifest(bytes);
+    const artifactType =
+      manifest.artifactType ?? (manifest.kind === 'manifest' ? manifest.config.mediaType : undefined);
+    if (wanted !== null && artifactType !== wanted) continue;
+    const { mediaType, annotations } = manifest;
+    manifests.push({
+      mediaType,
+      digest,
+      size: bytes.length,
+      ...(artifactType === undefined ? {} : { artifactType }),
+      ...(annotations === undefined ? {} : { annotations }),
+    });
+  }
+  answerJson(
+    exchange,
+    { schemaVersion: 2, mediaType: OCI_INDEX, manifests },
+    {
+      'content-type': OCI_INDEX,
+      ...(wanted === null ? {} : { 'oci-filters-applied': 'artifactType' }),
+    },
+  );
+}
+
+function answerJson(exchange: Exchange, value: unknown, headers: Record<string, string>): void {
+  answerBytes(exchange, { 'content-type': 'application/json', ...headers }, Buffer.from(`${JSON.stringify(value)}\n`));
+}
+
+function resolve({ content, repository, reference }: Exchange): string {
+  const digest = isDigest(reference)
+    ? content.getName(manifestsScope(repository), reference)
+    : content.getName(repository, reference);
+  if (digest === undefined || content.path(digest) === undefined) {
+    throw new RegistryError('MANIFEST_UNKNOWN', 'manifest unknown', { detail: { name: repository, reference } });
+  }
+  return digest;
+}
+
+function parse(bytes: Buffer, contentType: string | undefined): Manifest {
+  try {
+    return parseManifest(bytes, contentType);
+  } catch (error) {
+    if (!(error instanceof EngineError) || error.code !== 'invalid') throw error;
+    throw new RegistryError('MANIFEST_INVALID', error.message, { cause: error });
+  }
+}
+
+/** Everything that a manifest refers to is in its repository, and young again, so that no collection takes it now. */
+async function requireContent(exchange: Exchange, manifest: Manifest): Promise<void> {
+  const { content, repository } = exchange;
+  const isIndex = manifest.kind === 'index';
+  for (const part of isIndex ? manifest.manifests : [manifest.config, ...manifest.layers]) {
+    const here = isIndex
+      ? content.getName(manifestsScope(repository), part.digest) !== undefined
+      : blobLink(exchange, repository, part.digest);
+    if (!here || !content.touch(part.digest)) {
+      throw new RegistryError(
+        'MANIFEST_BLOB_UNKNOWN',
+        'manifest references a manifest or blob unknown to this repository',
+        {
+          detail: { name: repository, digest: part.digest },
+        },
+      );
+    }
+    const info = await content.stat(part.digest);
+    if (info?.sizeBytes !== part.size) {
+      throw new RegistryError(
+        'MANIFEST_INVALID',
+        `the manifest says ${part.size} bytes where the blob has ${info?.sizeBytes ?? 0}`,
+        {
+          detail: { digest: part.digest },
+        },
+      );
+    }
+  }
+}

@@ -1,0 +1,130 @@
+/**
+ * Pushing blobs: whole in one request, whole after a session was opened, or in chunks that go on after a break
+ * (distribution-spec 1.1, "Pushing blobs"). An upload's id is a secret of whoever opened it, so it is bound to nothing
+ * else; the right to push is checked on the repository of every request.
+ */
+import { EngineError } from '../engine.ts';
+import { isRepository } from '../images/reference.ts';
+import { linksScope } from '../images/scopes.ts';
+import { blobLink, requireDigest } from './blobs.ts';
+import { RegistryError } from './errors.ts';
+import { answer, type Exchange } from './exchange.ts';
+
+export async function startUpload(exchange: Exchange): Promise<void> {
+  const { content, query } = exchange;
+  const mount = query.get('mount');
+  if (mount !== null && (await tryMount(exchange, mount, query.get('from') ?? ''))) return;
+  const digest = query.get('digest');
+  if (digest !== null) requireDigest(digest);
+  const id = await content.startUpload();
+  if (digest === null) {
+    answer(exchange, 202, sessionHeaders(exchange, id, 0));
+    return;
+  }
+  try {
+    await append(exchange, id);
+    await finish(exchange, id, digest);
+  } finally {
+    await content.cancelUpload(id);
+  }
+}
+
+export async function patchUpload(exchange: Exchange): Promise<void> {
+  const { reference: id } = exchange;
+  const size = await append(exchange, id);
+  answer(exchange, 202, sessionHeaders(exchange, id, size));
+}
+
+export async function putUpload(exchange: Exchange): Promise<void> {
+  const { reference: id, query, request } = exchange;
+  const digest = query.get('digest') ?? '';
+  requireDigest(digest);
+  if (request.headers['content-length'] !== '0') await append(exchange, id);
+  await finish(exchange, id, digest);
+}
+
+export async function getUpload(exchange: Exchange): Promise<void> {
+  const size = await sizeOf(exchange, exchange.reference);
+  answer(exchange, 204, sessionHeaders(exchange, exchange.reference, size));
+}
+
+export async function deleteUpload(exchange: Exchange): Promise<void> {
+  await sizeOf(exchange, exchange.reference);
+  await exchange.content.cancelUpload(exchange.reference);
+  answer(exchange, 204);
+}
+
+/** Links a blob of another repository; where that is not possible the client is given an upload instead. */
+async function tryMount(exchange: Exchange, digest: string, from: string): Promise<boolean> {
+  const { content, repository } = exchange;
+  requireDigest(digest);
+  if (!isRepository(from) || !blobLink(exchange, from, digest)) return false;
+  if (!(await exchange.allows('pull', from)) || !content.touch(digest)) return false;
+  await content.setName(linksScope(repository), digest, digest);
+  answer(exchange, 201, blobHeaders(exchange, digest));
+  return true;
+}
+
+async function append(exchange: Exchange, id: string): Promise<number> {
+  const { content, request } = exchange;
+  const size = await sizeOf(exchange, id);
+  const header = request.headers['content-range'];
+  const range = header === undefined ? undefined : /^(?:bytes[ =])?(\d{1,15})-(\d{1,15})(?:\/[\d*]+)?$/.exec(header);
+  if (range === null)
+    throw new RegistryError('BLOB_UPLOAD_INVALID', `Content-Range ${JSON.stringify(header)} is not <start>-<end>`);
+  const start = range === undefined ? size : Number(range[1]);
+  if (start !== size) throw outOfOrder(exchange, id, size);
+  try {
+    return await content.appendUpload(id, start, request as AsyncIterable<Buffer>);
+  } catch (error) {
+    if (error instanceof EngineError && error.code === 'conflict') throw outOfOrder(exchange, id, size);
+    throw error;
+  }
+}
+
+async function finish(exchange: Exchange, id: string, digest: string): Promise<void> {
+  const { content, repository } = exchange;
+  try {
+    await content.finishUpload(id, digest);
+  } catch (error) {
+    if (error instanceof EngineError && error.code === 'invalid') {
+      throw new RegistryError('DIGEST_INVALID', 'provided digest did not match uploaded content', {
+        detail: { digest },
+        cause: error,
+      });
+    }
+    if (error instanceof EngineError && error.code === 'not-found') throw unknownUpload(id);
+    throw error;
+  }
+  await content.setName(linksScope(repository), digest, digest);
+  answer(exchange, 201, blobHeaders(exchange, digest));
+}
+
+async function sizeOf(exchange: Exchange, id: string): Promise<number> {
+  const size = await exchange.content.uploadSize(id);
+  if (size === undefined) throw unknownUpload(id);
+  return size;
+}
+
+function blobHeaders({ repository }: Exchange, digest: string): Record<string, string> {
+  return { location: `/v2/${repository}/blobs/${digest}`, 'docker-content-digest': digest };
+}
+
+function sessionHeaders({ repository }: Exchange, id: string, size: number): Record<string, string> {
+  return {
+    location: `/v2/${repository}/blobs/uploads/${id}`,
+    range: `0-${Math.max(size - 1, 0)}`,
+    'docker-upload-uuid': id,
+  };
+}
+
+function unknownUpload(id: string): RegistryError {
+  return new RegistryError('BLOB_UPLOAD_UNKNOWN', 'blob upload unknown to registry', { detail: { uuid: id } });
+}
+
+function outOfOrder(exchange: Exchange, id: string, size: number): RegistryError {
+  return new RegistryError('BLOB_UPLOAD_INVALID', `the upload goes on at byte ${size}`, {
+    status: 416,
+    headers: sessionHeaders(exchange, id, size),
+  });
+}

@@ -1,0 +1,99 @@
+/**
+ * What a caller may see and do. Admins everything; others by their roles, as Cloud Foundry has them: what somebody may not
+ * see does not exist for them (404), what they may see and not change is refused (403).
+ */
+import type { ClientObject } from '#cluster/client/client.ts';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import type { Space } from '../resources/types.ts';
+import type { Identity } from '../uaa/uaa.ts';
+import { notAuthorized, notFound } from './errors.ts';
+import type { Collection, Records } from './records.ts';
+
+const WRITES_SPACE = new Set(['space_developer']);
+const MANAGES_SPACE = new Set(['space_manager']);
+
+export class Access {
+  readonly #records: Records;
+
+  constructor(records: Records) {
+    this.#records = records;
+  }
+
+  readsOrganization(identity: Identity, organization: string): boolean {
+    return (
+      identity.admin ||
+      this.#roles(identity).some(
+        (role) =>
+          role.organization === organization ||
+          (role.space !== undefined && this.#records.spaces.get(role.space)?.spec.organization === organization),
+      )
+    );
+  }
+
+  managesOrganization(identity: Identity, organization: string): boolean {
+    return (
+      identity.admin ||
+      this.#roles(identity).some((role) => role.type === 'organization_manager' && role.organization === organization)
+    );
+  }
+
+  readsSpace(identity: Identity, space: Stored<Space>): boolean {
+    return (
+      identity.admin ||
+      this.#roles(identity).some(
+        (role) =>
+          role.space === space.metadata.name ||
+          (role.type === 'organization_manager' && role.organization === space.spec.organization),
+      )
+    );
+  }
+
+  /** Secrets of a space (environment variables) and every change in it. */
+  writesSpace(identity: Identity, space: Stored<Space>): boolean {
+    return identity.admin || this.#has(identity, space, WRITES_SPACE);
+  }
+
+  managesSpace(identity: Identity, space: Stored<Space>): boolean {
+    return (
+      identity.admin ||
+      this.#has(identity, space, MANAGES_SPACE) ||
+      this.managesOrganization(identity, space.spec.organization)
+    );
+  }
+
+  /** An object of a space that the caller may see, or 404 with its kind's name. */
+  read<T extends ClientObject>(identity: Identity, collection: Collection<T>, guid: string, what: string): Stored<T> {
+    const object = collection.get(guid);
+    const space = object && this.#records.spaceOf(object);
+    if (!object || !space || object.metadata.deletionTimestamp || !this.readsSpace(identity, space)) {
+      throw notFound(what);
+    }
+    return object;
+  }
+
+  write<T extends ClientObject>(identity: Identity, collection: Collection<T>, guid: string, what: string): Stored<T> {
+    const object = this.read(identity, collection, guid, what);
+    const space = this.#records.spaceOf(object);
+    if (!space || !this.writesSpace(identity, space)) throw notAuthorized();
+    return object;
+  }
+
+  /** Those of a space that the caller may see. */
+  visible<T extends ClientObject>(identity: Identity, objects: Stored<T>[]): Stored<T>[] {
+    return objects.filter((object) => {
+      const space = this.#records.spaceOf(object);
+      return space !== undefined && !object.metadata.deletionTimestamp && this.readsSpace(identity, space);
+    });
+  }
+
+  #has(identity: Identity, space: Stored<Space>, types: Set<string>): boolean {
+    return this.#roles(identity).some((role) => role.space === space.metadata.name && types.has(role.type));
+  }
+
+  #roles(identity: Identity) {
+    return this.#records.roles
+      .all()
+      .map((role) => role.spec)
+      .filter((role) => role.user === identity.userId);
+  }
+}

@@ -1,0 +1,86 @@
+/** Organizations, spaces, domains, users and roles in Cloud Foundry's JSON. */
+import type { Stored } from '#cluster/kinds/kind.ts';
+import type { Domain, Organization, Role, Space, User } from '../../resources/types.ts';
+import type { Json, Urls } from '../api.ts';
+import { base, link, metadata, toOne } from './base.ts';
+
+/** There are no quotas yet: one that limits nothing stands for them. */
+export const DEFAULT_QUOTA = '00000000-0000-4000-8000-000000000001';
+
+export function presentOrganization(urls: Urls, organization: Stored<Organization>): Json {
+  const self = `${urls.api}/v3/organizations/${organization.metadata.name}`;
+  return {
+    ...base(organization),
+    name: organization.spec.displayName,
+    suspended: organization.spec.suspended,
+    relationships: { quota: toOne(DEFAULT_QUOTA) },
+    metadata: metadata(organization),
+    links: {
+      self: link(self),
+      domains: link(`${self}/domains`),
+      default_domain: link(`${self}/domains/default`),
+      quota: link(`${urls.api}/v3/organization_quotas/${DEFAULT_QUOTA}`),
+    },
+  };
+}
+
+export function presentSpace(urls: Urls, space: Stored<Space>): Json {
+  const self = `${urls.api}/v3/spaces/${space.metadata.name}`;
+  return {
+    ...base(space),
+    name: space.spec.displayName,
+    relationships: { organization: toOne(space.spec.organization), quota: toOne(undefined) },
+    metadata: metadata(space),
+    links: {
+      self: link(self),
+      organization: link(`${urls.api}/v3/organizations/${space.spec.organization}`),
+      features: link(`${self}/features`),
+      apply_manifest: link(`${self}/actions/apply_manifest`, 'POST'),
+    },
+  };
+}
+
+export function presentDomain(urls: Urls, domain: Stored<Domain>): Json {
+  const self = `${urls.api}/v3/domains/${domain.metadata.name}`;
+  const { organization } = domain.spec;
+  return {
+    ...base(domain),
+    name: domain.spec.displayName,
+    internal: domain.spec.internal,
+    router_group: null,
+    supported_protocols: ['http'],
+    relationships: { organization: toOne(organization), shared_organizations: { data: [] } },
+    metadata: metadata(domain),
+    links: {
+      self: link(self),
+      ...(organization === undefined ? {} : { organization: link(`${urls.api}/v3/organizations/${organization}`) }),
+      route_reservations: link(`${self}/route_reservations`),
+    },
+  };
+}
+
+export function presentUser(urls: Urls, user: Stored<User>): Json {
+  return {
+    ...base(user),
+    username: user.spec.username,
+    presentation_name: user.spec.username,
+    origin: user.spec.origin,
+    metadata: { labels: {}, annotations: {} },
+    links: { self: link(`${urls.api}/v3/users/${user.metadata.name}`) },
+  };
+}
+
+export function presentRole(urls: Urls, role: Stored<Role>): Json {
+  const { user, organization, space } = role.spec;
+  return {
+    ...base(role),
+    type: role.spec.type,
+    relationships: { user: toOne(user), organization: toOne(organization), space: toOne(space) },
+    links: {
+      self: link(`${urls.api}/v3/roles/${role.metadata.name}`),
+      user: link(`${urls.api}/v3/users/${user}`),
+      ...(organization === undefined ? {} : { organization: link(`${urls.api}/v3/organizations/${organization}`) }),
+      ...(space === undefined ? {} : { space: link(`${urls.api}/v3/spaces/${space}`) }),
+    },
+  };
+}

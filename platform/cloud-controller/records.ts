@@ -1,0 +1,201 @@
+/** The platform's objects as the cloud controller reads and writes them: reads from informers, writes that are read back. */
+import { ApiError, type Client, type ClientObject, type DeleteOptions, type Informer } from '#cluster/client/client.ts';
+import type { Stored, TypedResource } from '#cluster/kinds/kind.ts';
+import type { Pod } from '#cluster/kinds/types/core.ts';
+import type { OwnerReference } from '#cluster/kinds/types/meta.ts';
+import type { Informers } from '../resources/informers.ts';
+import { pods } from '../resources/kubernetes.ts';
+import * as types from '../resources/types.ts';
+
+const MAX_CONFLICTS = 10;
+const READ_BACK_MILLISECONDS = 10_000;
+
+export class Collection<T extends ClientObject> {
+  readonly resource: TypedResource<T>;
+  readonly informer: Informer<T>;
+  readonly #client: Client;
+
+  constructor(client: Client, resource: TypedResource<T>, informer: Informer<T>) {
+    this.#client = client;
+    this.resource = resource;
+    this.informer = informer;
+  }
+
+  get(guid: string): Stored<T> | undefined {
+    return this.informer.byIndex('guid', guid)[0];
+  }
+
+  all(): Stored<T>[] {
+    return this.informer.list();
+  }
+
+  ofApp(app: string): Stored<T>[] {
+    return this.informer.byIndex('app', app);
+  }
+
+  inNamespace(namespace: string): Stored<T>[] {
+    return this.informer.byIndex('namespace', namespace);
+  }
+
+  async create(object: T): Promise<Stored<T>> {
+    const stamped = stamp(object, types.annotations.createdAt);
+    const stored = await this.#client.create(this.resource, stamped);
+    await this.#reached(stored);
+    return stored;
+  }
+
+  /** Applies `change` to the newest version, again when somebody else wrote meanwhile. Undefined from it: nothing to do. */
+  async modify(guid: string, change: (current: T) => T | undefined): Promise<Stored<T>> {
+    let current = this.#known(guid);
+    for (let attempt = 0; ; attempt++) {
+      const changed = change(structuredClone(current));
+      if (!changed) return current;
+      try {
+        const stored = await this.#client.update(this.resource, stamp(changed, types.annotations.updatedAt));
+        await this.#reached(stored);
+        return stored;
+      } catch (error) {
+        if (!isConflict(error) || attempt >= MAX_CONFLICTS) throw error;
+        current = await this.#client.get(this.resource, guid, current.metadata.namespace);
+      }
+    }
+  }
+
+  async modifyStatus(guid: string, change: (current: T) => T | undefined): Promise<Stored<T>> {
+    let current = this.#known(guid);
+    for (let attempt = 0; ; attempt++) {
+      const changed = change(structuredClone(current));
+      if (!changed) return current;
+      try {
+        const stored = await this.#client.updateStatus(this.resource, changed);
+        await this.#reached(stored);
+        return stored;
+      } catch (error) {
+        if (!isConflict(error) || attempt >= MAX_CONFLICTS) throw error;
+        current = await this.#client.get(this.resource, guid, current.metadata.namespace);
+      }
+    }
+  }
+
+  /** Resolves when the informer no longer has it; a missing one is fine. */
+  async delete(guid: string, options: Omit<DeleteOptions, 'namespace'> = {}): Promise<void> {
+    const current = this.get(guid);
+    if (!current) return;
+    const gone = Promise.withResolvers<void>();
+    const stop = this.informer.onChange((now, old) => {
+      if (!now && old?.metadata.uid === current.metadata.uid) gone.resolve();
+    });
+    try {
+      const namespace = current.metadata.namespace;
+      await this.#client.delete(this.resource, guid, {
+        propagationPolicy: 'Background',
+        ...options,
+        ...(namespace === undefined ? {} : { namespace }),
+      });
+      if (this.get(guid)?.metadata.uid === current.metadata.uid) {
+        await withTimeout(gone.promise, `delete ${this.resource.resource}/${guid}`);
+      }
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.code !== 404) throw error;
+    } finally {
+      stop();
+    }
+  }
+
+  #known(guid: string): Stored<T> {
+    const current = this.get(guid);
+    if (!current) throw new ApiError(404, 'NotFound', `${this.resource.resource} "${guid}" not found`);
+    return current;
+  }
+
+  async #reached(stored: Stored<T>): Promise<void> {
+    await this.informer.reached(stored.metadata.resourceVersion, AbortSignal.timeout(READ_BACK_MILLISECONDS));
+  }
+}
+
+async function withTimeout(promise: Promise<void>, action: string): Promise<void> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Error(`Cannot ${action}: it is still there after 10 s`)), 10_000);
+  try {
+    await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function isConflict(error: unknown): boolean {
+  return error instanceof ApiError && error.reason === 'Conflict';
+}
+
+function stamp<T extends ClientObject>(object: T, annotation: string): T {
+  return {
+    ...object,
+    metadata: {
+      ...object.metadata,
+      annotations: { ...object.metadata.annotations, [annotation]: new Date().toISOString() },
+    },
+  };
+}
+
+export class Records {
+  readonly organizations: Collection<types.Organization>;
+  readonly spaces: Collection<types.Space>;
+  readonly domains: Collection<types.Domain>;
+  readonly reservations: Collection<types.Reservation>;
+  readonly users: Collection<types.User>;
+  readonly roles: Collection<types.Role>;
+  readonly apps: Collection<types.App>;
+  readonly packages: Collection<types.Package>;
+  readonly builds: Collection<types.Build>;
+  readonly droplets: Collection<types.Droplet>;
+  readonly processes: Collection<types.Process>;
+  readonly routes: Collection<types.Route>;
+  readonly revisions: Collection<types.Revision>;
+  readonly deployments: Collection<types.AppDeployment>;
+  readonly auditEvents: Collection<types.AuditEvent>;
+  readonly pods: Informer<Pod>;
+  #spaceOfNamespace: Map<string, Stored<types.Space>> | undefined;
+
+  constructor(informers: Informers) {
+    const collection = <T extends ClientObject>(resource: TypedResource<T>) =>
+      new Collection(informers.client, resource, informers.of(resource));
+    this.organizations = collection(types.organizations);
+    this.spaces = collection(types.spaces);
+    this.domains = collection(types.domains);
+    this.reservations = collection(types.reservations);
+    this.users = collection(types.users);
+    this.roles = collection(types.roles);
+    this.apps = collection(types.apps);
+    this.packages = collection(types.packages);
+    this.builds = collection(types.builds);
+    this.droplets = collection(types.droplets);
+    this.processes = collection(types.processes);
+    this.routes = collection(types.routes);
+    this.revisions = collection(types.revisions);
+    this.deployments = collection(types.appDeployments);
+    this.auditEvents = collection(types.auditEvents);
+    this.pods = informers.of(pods);
+    this.spaces.informer.onChange(() => {
+      this.#spaceOfNamespace = undefined;
+    });
+  }
+
+  /** The space that an object of a namespace is in. */
+  spaceOf(object: ClientObject): Stored<types.Space> | undefined {
+    this.#spaceOfNamespace ??= new Map(this.spaces.all().map((space) => [space.spec.namespace, space]));
+    return this.#spaceOfNamespace.get(object.metadata.namespace ?? '');
+  }
+}
+
+/** Makes `object` go with `app`. */
+export function ownedBy(app: Stored<types.App>): OwnerReference[] {
+  return [{ apiVersion: 'platform.sampan.dev/v1', kind: 'App', name: app.metadata.name, uid: app.metadata.uid }];
+}
+
+export function createdAt(object: Stored<ClientObject>): string {
+  return object.metadata.annotations?.[types.annotations.createdAt] ?? object.metadata.creationTimestamp;
+}
+
+export function updatedAt(object: Stored<ClientObject>): string {
+  return object.metadata.annotations?.[types.annotations.updatedAt] ?? createdAt(object);
+}

@@ -1,0 +1,202 @@
+/**
+ * The access log's receiving end: HAProxy's ring connects to our socket and sends a JSON array for each request, framed by
+ * its length (RFC 6587, octet counting). What a client put into headers is escaped as JSON, so it cannot forge a record.
+ *
+ * Each record carries the worker's own counter. A number that does not come is lost; one that comes twice (the ring
+ * repeats what it still holds after a broken connection) is dropped.
+ */
+import { chown, chmod, readFile, rm } from 'node:fs/promises';
+import { createServer, type Server, type Socket } from 'node:net';
+import type { AccessRecord, RouterOptions } from '../model.ts';
+import { parseServerName, parseTarget } from './state.ts';
+
+/** Threads of a worker may overtake each other: a number is lost when it is this far behind. */
+const OVERTAKING = 256;
+const MAX_FRAME = 64 * 1024;
+
+export interface AccessLog {
+  onRecord(listener: (record: AccessRecord) => void): () => void;
+  lost(): number;
+  close(): Promise<void>;
+}
+
+export async function openAccessLog(path: string, user: string, log: RouterOptions['log']): Promise<AccessLog> {
+  const listeners = new Set<(record: AccessRecord) => void>();
+  const sockets = new Set<Socket>();
+  const counters = new Counters();
+  const receive = (frame: string): void => {
+    const parsed = parseRecord(frame);
+    if (parsed === undefined) {
+      log('warn', 'The access log has a line that cannot be read', { line: frame.slice(0, 200) });
+      return;
+    }
+    const gap = counters.count(parsed.worker, parsed.sequence);
+    if (gap === undefined) return;
+    const record = { ...parsed.record, gap };
+    for (const listener of listeners) listener(record);
+  };
+  await rm(path, { force: true });
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    const frames = new Frames(receive);
+    socket.on('data', (chunk: Buffer) => {
+      if (!frames.push(chunk)) {
+        log('warn', 'The access log is not framed as expected: the connection is closed');
+        socket.destroy();
+      }
+    });
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => sockets.delete(socket));
+  });
+  await listen(server, path);
+  await allow(path, user);
+  return {
+    onRecord(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    lost: () => counters.lost,
+    async close() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      for (const socket of sockets) socket.destroy();
+      await closed;
+      await rm(path, { force: true });
+    },
+  };
+}
+
+function listen(server: Server, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(path, resolve);
+  });
+}
+
+/** Only the proxy's own user may send records. */
+async function allow(path: string, user: string): Promise<void> {
+  await chmod(path, 0o600);
+  if (user === '') return;
+  const entry = new RegExp(`^${user}:[^:]*:(\\d+):(\\d+):`, 'm').exec(await readFile('/etc/passwd', 'utf8'));
+  if (entry) await chown(path, Number(entry[1]), Number(entry[2]));
+}
+
+/** Cuts a stream into frames of `<length> <bytes>`. */
+export class Frames {
+  #rest: Buffer = Buffer.alloc(0);
+  readonly #receive: (frame: string) => void;
+  constructor(receive: (frame: string) => void) {
+    this.#receive = receive;
+  }
+
+  /** False when this is no such stream. */
+  push(chunk: Buffer): boolean {
+    const data = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    let at = 0;
+    for (;;) {
+      const space = data.indexOf(0x20, at);
+      if (space < 0 || space - at > 6) {
+        if (data.length - at > 6) return false;
+        break;
+      }
+      const length = Number(data.toString('latin1', at, space));
+      if (!Number.isInteger(length) || length <= 0 || length > MAX_FRAME) return false;
+      if (data.length < space + 1 + length) break;
+      this.#receive(data.toString('utf8', space + 1, space + 1 + length));
+      at = space + 1 + length;
+    }
+    this.#rest = data.subarray(at);
+    return true;
+  }
+}
+
+class Counters {
+  lost = 0;
+  readonly #workers = new Map<number, { next: number; missing: Set<number> }>();
+
+  /** How many records were lost since the one before; undefined for a repetition. */
+  count(worker: number, sequence: number): number | undefined {
+    let state = this.#workers.get(worker);
+    if (state === undefined) {
+      // Of an older worker we only forget what it repeated.
+      if (this.#workers.size >= 8) this.#workers.delete(this.#workers.keys().next().value ?? 0);
+      state = { next: sequence, missing: new Set() };
+      this.#workers.set(worker, state);
+    }
+    if (sequence < state.next) return state.missing.delete(sequence) ? 0 : undefined;
+    let gap = 0;
+    const jump = sequence - state.next;
+    if (jump > OVERTAKING) {
+      gap = jump - OVERTAKING;
+      state.next += gap;
+    }
+    for (; state.next < sequence; state.next++) state.missing.add(state.next);
+    state.next = sequence + 1;
+    for (const missing of state.missing) {
+      if (missing >= sequence - OVERTAKING) break;
+      state.missing.delete(missing);
+      gap++;
+    }
+    this.lost += gap;
+    return gap;
+  }
+}
+
+export interface ParsedRecord {
+  worker: number;
+  sequence: number;
+  record: Omit<AccessRecord, 'gap'>;
+}
+
+/** Reads one line in the order of `LOG_FIELDS` in `config.ts`; undefined when it is none. */
+export function parseRecord(frame: string): ParsedRecord | undefined {
+  let fields: unknown;
+  try {
+    fields = JSON.parse(frame);
+  } catch {
+    return undefined;
+  }
+  if (!Array.isArray(fields) || fields.length !== 25) return undefined;
+  const number = (index: number): number => (typeof fields[index] === 'number' ? fields[index] : -1);
+  const text = (index: number): string => {
+    const value: unknown = fields[index];
+    return typeof value === 'string' && value !== '-' ? value : '';
+  };
+  const server = text(14);
+  const served = server !== '' && !server.startsWith('<');
+  const name = parseServerName(served ? server : '');
+  return {
+    sequence: number(0),
+    worker: number(1),
+    record: {
+      // The date is the connection's; handshake and idle time lead to the request.
+      at: number(2) * 1000 + Number(text(3)) + Math.max(0, number(4)) + Math.max(0, number(5)),
+      total: number(6),
+      queued: number(7),
+      response: number(8),
+      status: number(9),
+      bytesIn: number(10),
+      bytesOut: number(11),
+      clientIp: text(12).replace(/:\d+$/, ''),
+      client: text(12),
+      address: served ? text(13) : '',
+      endpoint: name.endpoint,
+      instance: name.instance,
+      backend: parseTarget(text(15)).backend,
+      termination: text(16),
+      requestId: text(17),
+      host: text(18),
+      method: text(19),
+      path: pathOf(text(20)),
+      protocol: text(21),
+      userAgent: text(22),
+      referer: text(23),
+      forwardedFor: text(24),
+    },
+  };
+}
+
+/** HTTP/2 requests are logged with scheme and authority. */
+function pathOf(uri: string): string {
+  const absolute = /^[a-z]+:\/\/[^/]*(.*)$/.exec(uri);
+  return absolute ? absolute[1] || '/' : uri;
+}

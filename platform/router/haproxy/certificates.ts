@@ -1,0 +1,67 @@
+/** Certificates change through the runtime API: no reload, no connection notices. */
+import { X509Certificate } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { writeFileAtomic } from '#lib/atomic-file.ts';
+import { RouterError } from '../model.ts';
+import type { Files } from './config.ts';
+import type { CommandSocket } from './socket.ts';
+
+/** The name is part of a path: only what needs no escaping there. */
+const NAME = /^(\*\.)?[a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?$/;
+
+export function certificateFile(files: Files, name: string): string {
+  if (!NAME.test(name)) {
+    throw new RouterError(
+      'invalid',
+      `Cannot use the certificate: its name is ${JSON.stringify(name)}, expected a host name`,
+    );
+  }
+  return `${files.certificates}/${name.replace('*', '_')}.pem`;
+}
+
+/** Throws unless the text is a certificate with its private key. Empty lines would end a command early: they go. */
+export function checkCertificate(name: string, text: string): string {
+  // Two blocks may have been put together without a line end between them.
+  const pem = text.replace(/-----(?=-----BEGIN )/g, '-----\n');
+  const refuse = (why: string, cause?: unknown): RouterError =>
+    new RouterError('invalid', `Cannot use the certificate "${name}": ${why}`, { cause });
+  if (!/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(pem)) throw refuse('no private key is in it (PEM, in the same text)');
+  try {
+    new X509Certificate(pem);
+  } catch (cause) {
+    throw refuse('no certificate in PEM can be read in it', cause);
+  }
+  const lines = pem.split(/\r?\n/).map((line) => line.trim());
+  return `${lines.filter((line) => line !== '').join('\n')}\n`;
+}
+
+/** Writes the file. False when it has this content already. */
+export async function storeCertificate(path: string, pem: string): Promise<boolean> {
+  const before = await readFile(path, 'utf8').catch(() => undefined);
+  if (before === pem) return false;
+  await writeFileAtomic(path, pem, { mode: 0o600 });
+  return true;
+}
+
+/** Makes a running proxy offer the certificate that is in the file. */
+export async function installCertificate(
+  socket: CommandSocket,
+  files: Files,
+  path: string,
+  pem: string,
+): Promise<void> {
+  const offered = await socket.ask(`show ssl crt-list ${files.certificateList}`);
+  const known = offered.split('\n').some((line) => line.split(' ')[0]?.replace(/:\d+$/, '') === path);
+  const steps = [
+    ...(known ? [] : [{ text: `new ssl cert ${path}`, expect: /New empty certificate store/ }]),
+    { text: `set ssl cert ${path} <<\n${pem}`, payload: true, expect: /Transaction (created|updated)/ },
+    { text: `commit ssl cert ${path}`, expect: /Success/ },
+    ...(known ? [] : [{ text: `add ssl crt-list ${files.certificateList} ${path}`, expect: /Success/ }]),
+  ];
+  for (const step of steps) {
+    const [answer = ''] = await socket.run([step]);
+    if (step.expect.test(answer)) continue;
+    await socket.ask(`abort ssl cert ${path}`);
+    throw new RouterError('proxy-failed', `HAProxy refused the certificate in "${path}": ${answer}`);
+  }
+}

@@ -1,0 +1,118 @@
+/** Keeps the files on disk equal to what runs: a HAProxy that is started with them serves the same. */
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { writeFileAtomic } from '#lib/atomic-file.ts';
+import type { RouterOptions } from '../model.ts';
+import type { Files } from './config.ts';
+import { emptyState, MAPS, type ProxyState } from './state.ts';
+
+export interface Saved {
+  /** The boot that this was saved in: addresses of another one mean other pods. */
+  boot: string;
+  pool: number;
+  http: number;
+  https: number;
+  state: ProxyState;
+}
+
+export interface Content {
+  config: string;
+  pool: number;
+  http: number;
+  https: number;
+  state: ProxyState;
+}
+
+export class FileKeeper {
+  readonly #files: Files;
+  readonly #log: RouterOptions['log'];
+  readonly #render: () => Content;
+  readonly #written = new Map<string, string>();
+  #boot = '';
+  #dirty = true;
+  #timer: NodeJS.Timeout | undefined;
+  #chain: Promise<void> = Promise.resolve();
+
+  constructor(files: Files, log: RouterOptions['log'], render: () => Content) {
+    this.#files = files;
+    this.#log = log;
+    this.#render = render;
+  }
+
+  async prepare(): Promise<Saved | undefined> {
+    await mkdir(this.#files.certificates, { recursive: true, mode: 0o700 });
+    this.#boot = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+    let saved: Saved;
+    try {
+      saved = JSON.parse(await readFile(this.#files.saved, 'utf8'), revive) as Saved;
+    } catch {
+      // None yet, or a part of one: what is saved here only spares a start from nothing.
+      return undefined;
+    }
+    return saved.boot === this.#boot ? saved : { ...saved, state: emptyState() };
+  }
+
+  /** Something changed: the files follow within a moment. */
+  touch(): void {
+    this.#dirty = true;
+    this.#timer ??= setTimeout(() => {
+      this.flush().catch((error: unknown) => {
+        this.#log('error', "Cannot write the router's files", { error: String(error) });
+      });
+    }, 300);
+  }
+
+  /** Resolves when the files are as things are now. */
+  flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const written = this.#chain.then(() => (this.#dirty ? this.#write() : undefined));
+    this.#chain = written.catch(() => undefined);
+    return written;
+  }
+
+  async #write(): Promise<void> {
+    this.#dirty = false;
+    const { config, state, ...rest } = this.#render();
+    const saved: Saved = { boot: this.#boot, ...rest, state };
+    const contents: [string, string][] = [
+      ...MAPS.map((map): [string, string] => [
+        this.#files.map(map),
+        [...state[map]].map(([key, value]) => `${key} ${value}\n`).join(''),
+      ]),
+      [this.#files.saved, JSON.stringify(saved, store)],
+      [this.#files.config, config],
+    ];
+    try {
+      await this.writeCertificateList();
+      for (const [path, content] of contents) await this.#writeChanged(path, content);
+    } catch (error) {
+      this.#dirty = true;
+      throw error;
+    }
+  }
+
+  /** `default.pem` first, for clients that name no host. */
+  async writeCertificateList(): Promise<void> {
+    const names = (await readdir(this.#files.certificates)).filter((name) => /^[^.].*\.pem$/.test(name)).sort();
+    const ordered = ['default.pem', ...names.filter((name) => name !== 'default.pem')];
+    const lines = ordered.map((name) => `${this.#files.certificates}/${name}\n`);
+    await this.#writeChanged(this.#files.certificateList, lines.join(''));
+  }
+
+  async #writeChanged(path: string, content: string): Promise<void> {
+    const digest = createHash('sha256').update(content).digest('base64');
+    if (this.#written.get(path) === digest) return;
+    await writeFileAtomic(path, content, { mode: 0o600 });
+    this.#written.set(path, digest);
+  }
+}
+
+function store(_key: string, value: unknown): unknown {
+  return value instanceof Map ? { entries: [...value] } : value;
+}
+
+function revive(_key: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || !('entries' in value)) return value;
+  return new Map(value.entries as [unknown, unknown][]);
+}

@@ -1,0 +1,197 @@
+/**
+ * Starting HAProxy so that it outlives us: in its own session, and where systemd runs the machine in a unit of its own,
+ * so that no restart of ours takes it down.
+ */
+import { execFile, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { open, readFile, stat } from 'node:fs/promises';
+import { createServer, type Socket } from 'node:net';
+import { dirname } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { RouterError } from '../model.ts';
+import type { Files } from './config.ts';
+import { CommandSocket, connectUnix } from './socket.ts';
+
+const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+/** Long enough for a large configuration on a slow machine. */
+const START_TIMEOUT = 10_000;
+const run = promisify(execFile);
+
+export interface Started {
+  /** Resolves with what HAProxy said when it ended; never for a proxy in a unit of systemd. */
+  ended: Promise<string>;
+}
+
+/** The unit that holds the proxy of an instance where systemd is PID 1. */
+export function unitName(instance: string): string {
+  return `sampan-${instance}-haproxy`;
+}
+
+export function underSystemd(): boolean {
+  return existsSync('/run/systemd/system');
+}
+
+export async function startProxy(instance: string, files: Files): Promise<Started> {
+  // Quiet: after the start it would repeat every change of a server on stderr, for ever.
+  const command = ['-W', '-q', '-S', `${files.masterSocket},mode,600`, '-f', files.config];
+  if (underSystemd()) {
+    await startUnit(unitName(instance), command);
+    return { ended: new Promise(() => {}) };
+  }
+  await using output = await open(files.output, 'w', 0o600);
+  const child = spawn('haproxy', command, {
+    detached: true,
+    stdio: ['ignore', output.fd, output.fd],
+    env: { PATH: `${process.env['PATH'] ?? ''}:${SYSTEM_PATH}` },
+  });
+  const ended = new Promise<string>((resolve) => {
+    child.once('error', (error) => resolve(error.message));
+    child.once('exit', (code, signal) => {
+      readFile(files.output, 'utf8').then(
+        (text) => resolve(text.trim() || `it ended with ${signal ?? code}`),
+        () => resolve(`it ended with ${signal ?? code}`),
+      );
+    });
+  });
+  child.unref();
+  return { ended };
+}
+
+async function startUnit(unit: string, command: string[]): Promise<void> {
+  // A unit that failed keeps its name until it is reset.
+  await run('systemctl', ['reset-failed', `${unit}.service`]).catch(() => undefined);
+  const properties = ['Type=exec', 'KillMode=mixed', 'OOMScoreAdjust=-900', 'LimitNOFILE=infinity'];
+  const flags = properties.flatMap((property) => ['--property', property]);
+  const haproxy =
+    SYSTEM_PATH.split(':')
+      .map((folder) => `${folder}/haproxy`)
+      .find(existsSync) ?? 'haproxy';
+  try {
+    await run('systemd-run', ['--quiet', '--collect', `--unit=${unit}`, ...flags, haproxy, ...command]);
+  } catch (cause) {
+    throw new RouterError('proxy-failed', `Cannot start HAProxy as the unit "${unit}"`, { cause });
+  }
+}
+
+/**
+ * Waits until the worker answers with this stamp. HAProxy has no event to wait for (its notification is for systemd), so
+ * this asks in short steps; it happens only at a start and at a reload.
+ */
+export async function waitForStamp(files: Files, stamp: string, ended: Promise<string>): Promise<void> {
+  let failure: string | undefined;
+  void ended.then((output) => {
+    failure = output;
+  });
+  const deadline = Date.now() + START_TIMEOUT;
+  for (;;) {
+    if (failure !== undefined) throw startFailure(failure);
+    if (await answers(files, stamp)) return;
+    if (Date.now() > deadline) {
+      const output = await readFile(files.output, 'utf8').catch(() => '');
+      throw startFailure(`no answer within ${START_TIMEOUT / 1000} s. ${output}`.trim());
+    }
+    await delay(8);
+  }
+}
+
+/** The worker answers a moment before the master does. */
+async function answers(files: Files, stamp: string): Promise<boolean> {
+  try {
+    if ((await readEnvironment(files)).stamp !== stamp) return false;
+    await readProcesses(files);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function startFailure(output: string): RouterError {
+  if (/cannot bind socket|Address already in use/i.test(output)) {
+    return new RouterError(
+      'port-taken',
+      `Cannot start HAProxy: a port is taken by another program (choose another with --http or --https): ${output}`,
+    );
+  }
+  return new RouterError('proxy-failed', `Cannot start HAProxy: ${output}`);
+}
+
+export interface Environment {
+  version: string;
+  stamp: string;
+  pool: number;
+  http: number;
+  https: number;
+}
+
+/** What a running proxy was configured with. Rejects with `RouterError` `unavailable` when none runs. */
+export async function readEnvironment(files: Files): Promise<Environment> {
+  await using socket = await CommandSocket.open(files.commandSocket);
+  const text = await socket.ask('show env');
+  const value = (name: string): string => new RegExp(`^SAMPAN_${name}=(.*)$`, 'm').exec(text)?.[1] ?? '';
+  return {
+    version: value('VERSION'),
+    stamp: value('STAMP'),
+    pool: Number(value('POOL')),
+    http: Number(value('HTTP')),
+    https: Number(value('HTTPS')),
+  };
+}
+
+/** The master's process id, and its workers', the current one first. */
+export async function readProcesses(files: Files): Promise<{ master: number; workers: number[] }> {
+  const lines = (await askMaster(files, 'show proc')).split('\n');
+  const pids = (type: string): number[] =>
+    lines.map((line) => line.trim().split(/\s+/)).flatMap(([pid, kind]) => (kind === type ? [Number(pid)] : []));
+  const [master] = pids('master');
+  if (master === undefined) throw new RouterError('unavailable', 'HAProxy does not name its master process');
+  return { master, workers: pids('worker') };
+}
+
+/** One command to the master; it closes the connection after the answer (and at a reload without one). */
+export async function askMaster(files: Files, command: string): Promise<string> {
+  let socket: Socket;
+  try {
+    socket = await connectUnix(files.masterSocket);
+  } catch (cause) {
+    throw new RouterError('unavailable', `Cannot reach HAProxy at "${files.masterSocket}"`, { cause });
+  }
+  socket.write(`${command}\n`);
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString();
+}
+
+/** A free port, for an option of 0. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(0, () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
+    });
+  });
+}
+
+/** Connections that fit the limit of open files: two descriptors each, and some for everything else. */
+export async function maxConnections(): Promise<number> {
+  const limits = await readFile('/proc/self/limits', 'utf8');
+  const hard = /^Max open files\s+\S+\s+(\S+)/m.exec(limits)?.[1] ?? '1024';
+  const files = hard === 'unlimited' ? 1_000_000 : Number(hard);
+  return Math.max(100, Math.min(50_000, Math.floor((files - 300) / 2)));
+}
+
+/**
+ * The user that Debian's package makes, when we may change users and it can reach our sockets; else empty, and the workers
+ * stay who we are.
+ */
+export async function workerUser(runDirectory: string): Promise<string> {
+  if (process.getuid?.() !== 0) return '';
+  const users = await readFile('/etc/passwd', 'utf8');
+  if (!/^haproxy:/m.test(users)) return '';
+  for (let folder = runDirectory; folder !== '/'; folder = dirname(folder)) {
+    if (((await stat(folder)).mode & 0o001) === 0) return '';
+  }
+  return 'haproxy';
+}

@@ -1,0 +1,191 @@
+/**
+ * One running HAProxy and what we know of it: found or started, read, changed by commands, reloaded, and its files kept.
+ * Callers serialize their calls (`driver.ts`).
+ */
+import { randomUUID } from 'node:crypto';
+import { RouterError, type RouterOptions } from '../model.ts';
+import { type ConfigInput, configVersion, type Files, POOL_START, renderConfig } from './config.ts';
+import { FileKeeper, type Saved } from './files.ts';
+import { type Command, type ServerRef, systemBackend } from './plan.ts';
+import { askMaster, readEnvironment, readProcesses, startProxy, waitForStamp } from './process.ts';
+import { CommandSocket } from './socket.ts';
+import { emptyState, MAPS, type ProxyState, parseMap, parseServers, type Server, target } from './state.ts';
+
+export class Proxy {
+  readonly files: Files;
+  readonly #options: RouterOptions;
+  readonly #keeper: FileKeeper;
+  #input: ConfigInput | undefined;
+  state: ProxyState = emptyState();
+  pool = POOL_START;
+  pid: number | undefined;
+  reloads = 0;
+  #stamp: string = randomUUID();
+
+  constructor(files: Files, options: RouterOptions) {
+    this.files = files;
+    this.#options = options;
+    this.#keeper = new FileKeeper(files, options.log, () => ({
+      config: renderConfig(this.input, { pool: this.pool, stamp: this.#stamp, state: this.state }),
+      pool: this.pool,
+      http: this.input.http,
+      https: this.input.https,
+      state: this.state,
+    }));
+  }
+
+  get input(): ConfigInput {
+    if (this.#input === undefined) throw new RouterError('unavailable', 'The router was not opened');
+    return this.#input;
+  }
+
+  /** What was saved by the router before this one; makes the directories. */
+  prepare(): Promise<Saved | undefined> {
+    return this.#keeper.prepare();
+  }
+
+  /** Takes over the proxy that runs, or starts one with what was saved. `adopted` tells which. */
+  async open(input: ConfigInput, saved: Saved | undefined): Promise<{ adopted: boolean }> {
+    this.#input = input;
+    let environment: Awaited<ReturnType<typeof readEnvironment>>;
+    try {
+      environment = await readEnvironment(this.files);
+    } catch (error) {
+      if (!isUnavailable(error)) throw error;
+      this.pool = Math.max(POOL_START, saved?.pool ?? 0);
+      this.state = saved?.state ?? emptyState();
+      this.#setSystemRoutes();
+      await this.#start();
+      return { adopted: false };
+    }
+    this.pool = environment.pool;
+    this.#stamp = environment.stamp;
+    await this.refresh();
+    if (environment.version !== configVersion(input)) {
+      this.#options.log('info', 'HAProxy runs with another configuration: it is reloaded');
+      this.#setSystemRoutes();
+      await this.reload(this.pool);
+    }
+    return { adopted: true };
+  }
+
+  /** Starts the proxy again unless it answers. True when it had to. */
+  async ensureRunning(): Promise<boolean> {
+    try {
+      await readEnvironment(this.files);
+      await this.refresh();
+      return false;
+    } catch (error) {
+      if (!isUnavailable(error)) throw error;
+    }
+    await this.#start();
+    return true;
+  }
+
+  async #start(): Promise<void> {
+    this.#stamp = randomUUID();
+    this.touch();
+    await this.flush();
+    const { ended } = await startProxy(this.#options.instance, this.files);
+    await waitForStamp(this.files, this.#stamp, ended);
+    await this.refresh();
+  }
+
+  /** Reads back what the proxy has. */
+  async refresh(): Promise<void> {
+    const state = emptyState();
+    await using socket = await CommandSocket.open(this.files.commandSocket);
+    const answers = await socket.run([
+      ...MAPS.map((map) => ({ text: `show map ${this.files.map(map)}` })),
+      { text: 'show servers state' },
+    ]);
+    for (const [index, map] of MAPS.entries()) state[map] = parseMap(answers[index] ?? '');
+    state.servers = parseServers(answers[MAPS.length] ?? '');
+    this.state = state;
+    this.pid = (await readProcesses(this.files)).master;
+  }
+
+  /** Replaces the worker by one with the files' configuration; connections go on in the old one. */
+  async reload(pool: number): Promise<void> {
+    const before = { pool: this.pool, stamp: this.#stamp };
+    this.pool = pool;
+    this.#stamp = randomUUID();
+    try {
+      this.touch();
+      await this.flush();
+      await askMaster(this.files, 'reload');
+      await waitForStamp(this.files, this.#stamp, new Promise(() => {}));
+    } catch (error) {
+      this.pool = before.pool;
+      this.#stamp = before.stamp;
+      this.touch();
+      throw error;
+    }
+    this.reloads++;
+    await this.refresh();
+  }
+
+  /** Runs commands in order. Rejects with the first answer that is not as expected; the state must then be read again. */
+  async execute(commands: readonly Command[]): Promise<void> {
+    if (commands.length === 0) return;
+    await using socket = await CommandSocket.open(this.files.commandSocket);
+    const answers = await socket.run(commands);
+    for (const [index, command] of commands.entries()) {
+      const answer = answers[index] ?? '';
+      if ((command.expect ?? /^$/).test(answer)) continue;
+      throw new RouterError('proxy-failed', `HAProxy refused "${command.text.slice(0, 200)}": ${answer}`);
+    }
+  }
+
+  /** Takes over a state that the commands have led to. */
+  became(desired: ProxyState, gone: readonly ServerRef[]): void {
+    const servers = new Map<number, Map<string, Server>>();
+    for (const [slot, wanted] of desired.servers) {
+      const kept = [...wanted].filter(
+        ([name, { mode }]) => mode === 'ready' || this.state.servers.get(slot)?.has(name),
+      );
+      if (kept.length > 0) servers.set(slot, new Map(kept));
+    }
+    for (const { slot, name } of gone) {
+      const server = this.state.servers.get(slot)?.get(name);
+      if (server === undefined) continue;
+      const slotServers = servers.get(slot) ?? new Map();
+      slotServers.set(name, { ...server, mode: server.mode === 'maint' ? 'maint' : 'drain' });
+      servers.set(slot, slotServers);
+    }
+    this.state = { ...desired, servers };
+    this.touch();
+  }
+
+  /** A server was deleted. */
+  forget({ slot, name }: ServerRef): void {
+    const servers = this.state.servers.get(slot);
+    servers?.delete(name);
+    if (servers?.size === 0) this.state.servers.delete(slot);
+    this.touch();
+  }
+
+  touch(): void {
+    this.#keeper.touch();
+  }
+
+  flush(): Promise<void> {
+    return this.#keeper.flush();
+  }
+
+  writeCertificateList(): Promise<void> {
+    return this.#keeper.writeCertificateList();
+  }
+
+  /** The platform's own routes are in the maps whatever the table says. */
+  #setSystemRoutes(): void {
+    for (const [host, value] of this.state.hosts) if (value.startsWith('system')) this.state.hosts.delete(host);
+    for (const [index, { host }] of this.input.system.entries()) {
+      this.state.hosts.set(host, target(systemBackend(index), `system-${index}`));
+    }
+  }
+}
+
+export function isUnavailable(error: unknown): boolean {
+  return error instanceof RouterError && error.code === 'unavailable';
+}

@@ -1,0 +1,79 @@
+/**
+ * Sends a layer as it is made: tar bytes are hashed (diff id), compressed, hashed again (digest) and streamed to the
+ * registry in one pass, without a temporary file.
+ */
+import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { constants, createGzip } from 'node:zlib';
+import { mediaTypes, type Layer } from './oci.ts';
+import type { RegistryClient } from './registry-client.ts';
+
+export interface PushLayerOptions {
+  /** Default `gzip` at its fastest level: four times the speed of the default level for a tenth more bytes. */
+  compression?: 'gzip' | 'none';
+  signal?: AbortSignal;
+}
+
+export async function pushLayer(
+  registry: RegistryClient,
+  repository: string,
+  tar: AsyncIterable<Uint8Array>,
+  options: PushLayerOptions = {},
+): Promise<Layer> {
+  const plain = createHash('sha256');
+  const packed = createHash('sha256');
+  let sizeBytes = 0;
+  let diffId = '';
+  let digest = '';
+
+  async function* hashedTar(): AsyncGenerator<Uint8Array> {
+    for await (const chunk of inLargeChunks(tar)) {
+      plain.update(chunk);
+      yield chunk;
+    }
+    diffId = `sha256:${plain.digest('hex')}`;
+  }
+  async function* hashedLayer(): AsyncGenerator<Uint8Array> {
+    for await (const chunk of options.compression === 'none' ? hashedTar() : gzipped(hashedTar())) {
+      packed.update(chunk);
+      sizeBytes += chunk.byteLength;
+      yield chunk;
+    }
+    digest = `sha256:${packed.digest('hex')}`;
+  }
+
+  await registry.streamBlob(repository, hashedLayer(), () => digest, options.signal);
+  const mediaType = options.compression === 'none' ? mediaTypes.layer : mediaTypes.layerGzip;
+  return { mediaType, digest, sizeBytes, diffId };
+}
+
+async function* gzipped(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const gzip = createGzip({ level: constants.Z_BEST_SPEED, chunkSize: 256 * 1024 });
+  const input = Readable.from(source, { objectMode: false, highWaterMark: 1024 * 1024 });
+  input.on('error', (error) => gzip.destroy(error));
+  input.pipe(gzip);
+  yield* gzip as AsyncIterable<Buffer>;
+}
+
+/** Headers and small files come in pieces of 512 bytes: joined, so that hashing and compressing are not called for each. */
+async function* inLargeChunks(source: AsyncIterable<Uint8Array>, size = 128 * 1024): AsyncGenerator<Uint8Array> {
+  let buffer = Buffer.allocUnsafe(size);
+  let used = 0;
+  for await (const chunk of source) {
+    if (chunk.byteLength >= size) {
+      if (used > 0) yield buffer.subarray(0, used);
+      if (used > 0) buffer = Buffer.allocUnsafe(size);
+      used = 0;
+      yield chunk;
+      continue;
+    }
+    if (used + chunk.byteLength > size) {
+      yield buffer.subarray(0, used);
+      buffer = Buffer.allocUnsafe(size);
+      used = 0;
+    }
+    buffer.set(chunk, used);
+    used += chunk.byteLength;
+  }
+  if (used > 0) yield buffer.subarray(0, used);
+}

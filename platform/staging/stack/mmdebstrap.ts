@@ -1,0 +1,94 @@
+/** Runs mmdebstrap and gives its archive as it is made. */
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { StagingError } from '../staging.ts';
+import { aptTransportOptions, sourcesFor } from './apt-sources.ts';
+import { LEFT_OUT, PACKAGES, WEB_SERVER_PACKAGES } from './recipe.ts';
+
+export interface MmdebstrapOptions {
+  suite: string;
+  /** Holds the unpacked tree (about 100 MB) while it works. */
+  temporaryDirectory: string;
+  signal?: AbortSignal;
+}
+
+/** @throws StagingError when mmdebstrap is missing or fails; its message has the last lines that it wrote */
+export async function* mmdebstrap(options: MmdebstrapOptions): AsyncGenerator<Buffer> {
+  const directory = await mkdtemp(join(options.temporaryDirectory, 'stack-'));
+  try {
+    const sources = await sourcesFor(options.suite);
+    const sourcesFile = join(directory, 'host.sources');
+    await writeFile(sourcesFile, `${sources}\n`);
+    const args = [
+      '--mode=root',
+      '--variant=extract',
+      '--format=tar',
+      '--quiet',
+      `--include=${PACKAGES.join(',')}`,
+      `--extract-hook=${join(import.meta.dirname, 'collect-packages.sh')}`,
+      ...(await aptTransportOptions()).map((option) => `--aptopt=${option}`),
+      options.suite,
+      '-',
+      ...(sources === '' ? [] : [sourcesFile]),
+    ];
+    yield* output(args, directory, options.signal);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+async function* output(args: string[], directory: string, signal: AbortSignal | undefined): AsyncGenerator<Buffer> {
+  signal?.throwIfAborted();
+  // A session of its own gets its own process group: an abort ends apt and tar with it.
+  const child = spawn('mmdebstrap', args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+    env: {
+      ...process.env,
+      LC_ALL: 'C.UTF-8',
+      TMPDIR: directory,
+      SOURCE_DATE_EPOCH: '315532801',
+      DEBIAN_FRONTEND: 'noninteractive',
+      LEFT_OUT: LEFT_OUT.join(' '),
+      WEB_SERVER: WEB_SERVER_PACKAGES.join(' '),
+    },
+  });
+  const exited = new Promise<number | string>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code, name) => resolve(code ?? name ?? 'unknown'));
+  });
+  exited.catch(() => undefined);
+  let last = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    last = (last + text).slice(-4000);
+  });
+  const stop = () => {
+    if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGTERM');
+  };
+  signal?.addEventListener('abort', stop, { once: true });
+  let whole = false;
+  try {
+    yield* child.stdout as AsyncIterable<Buffer>;
+    whole = true;
+    const code = await exited;
+    signal?.throwIfAborted();
+    if (code !== 0) throw new StagingError('internal', `build base stack: mmdebstrap ended with ${code}: ${lastLines(last)}`);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    throw new StagingError('internal', 'build base stack: mmdebstrap is not installed; run apt-get install mmdebstrap', {
+      cause: error,
+    });
+  } finally {
+    signal?.removeEventListener('abort', stop);
+    if (!whole) {
+      stop();
+      await exited.catch(() => undefined);
+    }
+  }
+}
+
+function lastLines(text: string): string {
+  const lines = text.split('\n').filter((line) => line.trim() !== '');
+  return lines.slice(-6).join('; ') || 'it wrote no reason';
+}

@@ -1,0 +1,171 @@
+/** The grants of `/oauth/token` (RFC 6749 sections 4.3, 4.4 and 6). */
+import { randomUUID, timingSafeEqual } from 'node:crypto';
+import type { Client } from '#cluster/client/client.ts';
+import { Lockout } from './lockout.ts';
+import { hashPassword, verifyPassword } from './passwords.ts';
+import { ACCESS_SECONDS, type TokenSubject, type Tokens } from './tokens.ts';
+import { UaaError } from './uaa.ts';
+import { type Account, findAccount, userGuid } from './users.ts';
+
+export interface OauthClient {
+  id: string;
+  secret: string;
+  grants: string[];
+  /** Of tokens that the client gets for itself. */
+  scopes: string[];
+}
+
+/** `cf` is public: its secret is empty, as every copy of the client has it. */
+export const CF_CLIENT: OauthClient = { id: 'cf', secret: '', grants: ['password', 'refresh_token'], scopes: [] };
+
+export interface TokenResponse {
+  access_token: string;
+  token_type: 'bearer';
+  refresh_token?: string;
+  expires_in: number;
+  scope: string;
+  jti: string;
+}
+
+export class Grants {
+  readonly #client: Client;
+  readonly #tokens: Tokens;
+  readonly #clients: OauthClient[];
+  readonly #lockout: Lockout;
+  #decoy: Promise<string> | undefined;
+
+  constructor(options: { client: Client; tokens: Tokens; clients?: OauthClient[]; now?: () => number }) {
+    this.#client = options.client;
+    this.#tokens = options.tokens;
+    this.#clients = [CF_CLIENT, ...(options.clients ?? [])];
+    this.#lockout = new Lockout(options.now);
+  }
+
+  /** The client of a Basic header, or of `client_id` and `client_secret` in the form. */
+  authenticate(authorization: string | undefined, form: URLSearchParams): OauthClient {
+    let id = form.get('client_id') ?? '';
+    let secret = form.get('client_secret') ?? '';
+    const basic = /^basic\s+([A-Za-z0-9+/=]+)$/i.exec(authorization ?? '');
+    if (basic) {
+      const decoded = Buffer.from(basic[1] ?? '', 'base64').toString();
+      const colon = decoded.indexOf(':');
+      id = safeDecode(colon < 0 ? decoded : decoded.slice(0, colon));
+      secret = colon < 0 ? '' : safeDecode(decoded.slice(colon + 1));
+    }
+    const client = this.#clients.find((candidate) => candidate.id === id);
+    if (!client || !equal(secret, client.secret)) throw new UaaError('unauthorized', 'Bad credentials');
+    return client;
+  }
+
+  async token(client: OauthClient, form: URLSearchParams): Promise<TokenResponse> {
+    const grant = form.get('grant_type') ?? '';
+    if (grant === '') throw new UaaError('invalid_request', 'Missing grant type');
+    if (!['password', 'refresh_token', 'client_credentials'].includes(grant)) {
+      throw new UaaError('unsupported_grant_type', `Unsupported grant type: ${JSON.stringify(grant.slice(0, 60))}`);
+    }
+    if (!client.grants.includes(grant)) {
+      throw new UaaError('unauthorized_client', `Unauthorized grant type: ${grant}`);
+    }
+    if (grant === 'password') return this.#password(client, form);
+    if (grant === 'refresh_token') return this.#refresh(client, form);
+    const scopes = narrowed(client.scopes, form.get('scope'));
+    const { token, jti } = await this.#tokens.access({
+      userId: '',
+      userName: '',
+      origin: 'uaa',
+      clientId: client.id,
+      grantType: grant,
+      scopes,
+      epoch: 0,
+    });
+    return { access_token: token, token_type: 'bearer', expires_in: ACCESS_SECONDS, scope: scopes.join(' '), jti };
+  }
+
+  async #password(client: OauthClient, form: URLSearchParams): Promise<TokenResponse> {
+    const username = form.get('username') ?? '';
+    const password = form.get('password') ?? '';
+    if (username === '' || username.length > 255) throw new UaaError('unauthorized', 'Bad credentials');
+    if (this.#lockout.remaining(username) > 0) {
+      throw new UaaError(
+        'unauthorized',
+        'Your account has been locked because of too many failed attempts to login. Try again later.',
+      );
+    }
+    const account = await findAccount(this.#client, userGuid(username));
+    this.#decoy ??= hashPassword(randomUUID());
+    // An unknown user costs a hash too: the time of the answer must not tell who exists.
+    const right = await verifyPassword(password, account?.passwordHash ?? (await this.#decoy));
+    if (!account || !right) {
+      this.#lockout.failed(username);
+      throw new UaaError('unauthorized', 'Bad credentials');
+    }
+    this.#lockout.succeeded(username);
+    return this.#issue(account, client, 'password', narrowed(account.scopes, form.get('scope')), randomUUID());
+  }
+
+  async #refresh(client: OauthClient, form: URLSearchParams): Promise<TokenResponse> {
+    const token = form.get('refresh_token') ?? '';
+    if (token === '') throw new UaaError('invalid_request', 'Missing refresh token');
+    const claims = await this.#tokens.verifyRefresh(token);
+    const account = await findAccount(this.#client, claims.userId);
+    if (!account || claims.clientId !== client.id || claims.epoch !== account.epoch) {
+      throw new UaaError('invalid_token', 'The refresh token was revoked. Log in again.');
+    }
+    const allowed = claims.scopes.filter((scope) => account.scopes.includes(scope));
+    return this.#issue(account, client, claims.grantType, narrowed(allowed, form.get('scope')), randomUUID());
+  }
+
+  async #issue(
+    account: Account,
+    client: OauthClient,
+    grantType: string,
+    scopes: string[],
+    id: string,
+  ): Promise<TokenResponse> {
+    const subject: TokenSubject = {
+      userId: account.guid,
+      userName: account.username,
+      origin: account.origin,
+      clientId: client.id,
+      grantType,
+      scopes,
+      epoch: account.epoch,
+    };
+    const [access, refresh] = await Promise.all([
+      this.#tokens.access(subject),
+      this.#tokens.refresh(subject, id.replaceAll('-', '')),
+    ]);
+    return {
+      access_token: access.token,
+      token_type: 'bearer',
+      refresh_token: refresh,
+      expires_in: ACCESS_SECONDS,
+      scope: scopes.join(' '),
+      jti: access.jti,
+    };
+  }
+}
+
+function narrowed(scopes: string[], requested: string | null): string[] {
+  const wanted = (requested ?? '').split(/[\s,]+/).filter(Boolean);
+  if (wanted.length === 0) return scopes;
+  const granted = scopes.filter((scope) => wanted.includes(scope));
+  if (granted.length === 0) {
+    throw new UaaError('invalid_scope', `None of the requested scopes is allowed: ${JSON.stringify(wanted.join(' '))}`);
+  }
+  return granted;
+}
+
+function safeDecode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // not encoded at all: older clients send the plain value
+  }
+}
+
+function equal(left: string, right: string): boolean {
+  const a = Buffer.from(left);
+  const b = Buffer.from(right);
+  return a.length === b.length && timingSafeEqual(a, b);
+}
