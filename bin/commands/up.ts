@@ -12,7 +12,7 @@ import { statusText } from './status.ts';
 
 /** Starts the instance, or adopts what runs of it. Resolves when it is ready. */
 export async function bringUp(flags: InstanceFlags, progress: Progress): Promise<Instance> {
-  await progress.step('checking the machine', () => checkHost(flags));
+  await progress.step('checking the machine', (say) => checkHost(flags, say));
   const instance = await progress.step('preparing the instance', async () => {
     const prepared = await prepareInstance(flags);
     await ensureCertificates(prepared);

@@ -21,5 +21,7 @@ export interface Controller {
   workers?: number;
   /** Opens informers and calls `enqueue(key)` whenever something that matters to a key changed. */
   start(context: ControllerContext, enqueue: (key: string, afterMilliseconds?: number) => void): Promise<void>;
+  /** All keys that there are now, for the slow period. Without it there is none. */
+  keys?(): Iterable<string>;
   reconcile(key: string, context: ControllerContext): Promise<void>;
 }

@@ -159,7 +159,7 @@ export class PodWorker {
     });
     if (!this.#gone) this.#writer.publish(this.#status);
     if (deleted && down) void this.#finish();
-    else this.#arm(plan.wakeAt, current, now);
+    else this.#arm(plan.wakeAt, now);
   }
 
   #records(sandbox: Sandbox | undefined): ContainerRecord[] {
@@ -179,7 +179,7 @@ export class PodWorker {
       const refusal = refusalOf(this.#pod, this.#context.policy);
       if (refusal !== undefined) return this.#announce('PodRefused', refusal);
     }
-    const deadline = deadlineOf(this.#pod, current);
+    const deadline = this.#deadline();
     if (deadline === undefined || deadline > now) return undefined;
     const message = 'Pod was active on the node longer than the specified deadline';
     return this.#announce('DeadlineExceeded', message);
@@ -188,6 +188,12 @@ export class PodWorker {
   #announce(reason: string, message: string): { reason: string; message: string } {
     if (this.#status?.reason !== reason) this.#event(undefined, 'Warning', reason, message);
     return { reason, message };
+  }
+
+  #deadline(): number | undefined {
+    const seconds = this.#pod.spec?.activeDeadlineSeconds;
+    const startTime = this.#writer.current?.startTime ?? this.#status?.startTime;
+    return seconds === undefined || startTime === undefined ? undefined : Date.parse(startTime) + seconds * 1000;
   }
 
   #waiting(now: number): Map<string, { reason: string; message?: string }> {
@@ -201,11 +207,11 @@ export class PodWorker {
     return waiting;
   }
 
-  #arm(wakeAt: number | undefined, current: PodStatus | undefined, now: number): void {
+  #arm(wakeAt: number | undefined, now: number): void {
     clearTimeout(this.#timer);
     const next = Math.min(
       wakeAt ?? Number.POSITIVE_INFINITY,
-      deadlineOf(this.#pod, current) ?? Number.POSITIVE_INFINITY,
+      this.#deadline() ?? Number.POSITIVE_INFINITY,
       this.#failures.nextChange(now),
       this.#sandboxHold > now ? this.#sandboxHold : Number.POSITIVE_INFINITY,
     );
@@ -415,12 +421,6 @@ function anyRunning(records: readonly ContainerRecord[]): boolean {
 function finalPhase(records: readonly ContainerRecord[]): 'Succeeded' | 'Failed' {
   const mains = records.filter(({ role }) => role === 'main');
   return mains.every(({ state, exit }) => state === 'exited' && exit?.code === 0) ? 'Succeeded' : 'Failed';
-}
-
-function deadlineOf(pod: Pod, current: PodStatus | undefined): number | undefined {
-  const seconds = pod.spec?.activeDeadlineSeconds;
-  if (seconds === undefined || current?.startTime === undefined) return undefined;
-  return Date.parse(current.startTime) + seconds * 1000;
 }
 
 function capitalize(text: string): string {

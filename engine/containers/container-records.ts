@@ -4,6 +4,8 @@ import type { Container } from '../engine.ts';
 export interface ContainerRecord extends Container {
   /** Of its first process, with `pid`: together they name it for ever, until the next boot. */
   pidStartTime?: string;
+  /** The spec's, else the image's: kept, since the image's name may be gone by then. */
+  stopSignal: string;
 }
 
 export function isContainerRecord(value: unknown): value is ContainerRecord {
@@ -22,6 +24,6 @@ export function isContainerRecord(value: unknown): value is ContainerRecord {
 }
 
 /** As the contract shows it: a copy, without what is ours. */
-export function publicContainer({ pidStartTime: _, ...container }: ContainerRecord): Container {
+export function publicContainer({ pidStartTime: _pidStartTime, stopSignal: _stopSignal, ...container }: ContainerRecord): Container {
   return { ...container };
 }

@@ -96,7 +96,8 @@ export class Containers {
       throw new EngineError('invalid', `name: ${JSON.stringify(spec.name)} is not a container name of letters, digits and ._/-`);
     }
     validateNumbers(spec);
-    if (spec.stopSignal !== undefined) signalNumber(spec.stopSignal);
+    const stopSignal = spec.stopSignal ?? (image.config.stopSignal || 'SIGTERM');
+    signalNumber(stopSignal);
     const key = `${spec.sandbox} ${spec.name}`;
     if (this.#names.has(key)) throw new EngineError('conflict', `there is a container "${spec.name}" in sandbox ${spec.sandbox}`);
     this.#names.add(key);
@@ -119,6 +120,7 @@ export class Containers {
         createdAt: Date.now(),
         logPath,
         spec: withoutContents(spec),
+        stopSignal,
       };
       await writeRecord(paths.record, record);
       this.#add(record);
@@ -172,10 +174,8 @@ export class Containers {
     await entry.work.catch(() => {});
     if (entry.record.state !== 'running') return;
     const graceSeconds = options.graceSeconds ?? 10;
-    const image = this.#options.images.get(entry.record.imageDigest);
-    const signal = entry.record.spec.stopSignal ?? image?.config.stopSignal ?? 'SIGTERM';
     if (graceSeconds > 0) {
-      entry.handle?.signal(signalNumber(signal));
+      entry.handle?.signal(signalNumber(entry.record.stopSignal));
       const grace = AbortSignal.timeout(Math.min(graceSeconds * 1000, 2 ** 31 - 1));
       const either = options.signal === undefined ? grace : AbortSignal.any([grace, options.signal]);
       if (await settledBefore(entry.exited.promise, either)) return;

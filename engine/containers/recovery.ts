@@ -18,7 +18,7 @@ import { type Layout, containerPaths } from './layout.ts';
 import { readRecord, writeRecord } from './records.ts';
 
 /** Makes the directories, and clears the run directory where it is of an earlier boot (it need not be on tmpfs). */
-export async function prepareDirectories(layout: Layout): Promise<void> {
+export async function prepareDirectories(layout: Layout, instance: string): Promise<void> {
   const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   await mkdir(layout.run, { recursive: true, mode: 0o711 });
   const known = existsSync(layout.bootFile) ? readFileSync(layout.bootFile, 'utf8').trim() : undefined;
@@ -32,6 +32,7 @@ export async function prepareDirectories(layout: Layout): Promise<void> {
   for (const directory of [layout.exits, layout.runtimeRoot, layout.data, layout.containersData]) {
     await mkdir(directory, { recursive: true, mode: 0o700 });
   }
+  await killExecs(layout, instance);
   await rm(layout.execs, { recursive: true, force: true });
   await mkdir(layout.execs, { mode: 0o700 });
   await writeFile(layout.bootFile, boot);
@@ -82,16 +83,31 @@ export async function killStarting(layout: Layout, cgroups: Cgroups, record: Con
   const paths = containerPaths(layout, record.id);
   const path = cgroups.path(record.sandbox, record.id);
   // First those that make processes. Their command lines carry the id; the process id files may not be there yet.
-  for (let found = await processesNaming(record.id); found.length > 0; found = await processesNaming(record.id)) {
-    for (const pid of found) kill(pid);
-    await Promise.all(found.map(processEnd));
-  }
+  await killNaming(record.id);
   const pid = await pidOf(paths.pid);
   await cgroups.remove(path);
   await rm(paths.runtime, { recursive: true, force: true });
   for (const file of [paths.pid, paths.conmonPid, paths.starting, `${layout.exits}/${record.id}`]) await rm(file, { force: true });
   if (pid !== undefined) await processEnd(pid);
   for (const name of await readdir(paths.persist).catch(() => [])) await rm(`${paths.persist}/${name}`, { force: true });
+}
+
+/** Kills every process with the text in its command line, until there is none. */
+export async function killNaming(text: string): Promise<void> {
+  for (let found = await processesNaming(text); found.length > 0; found = await processesNaming(text)) {
+    for (const pid of found) kill(pid);
+    await Promise.all(found.map(processEnd));
+  }
+}
+
+/** What an earlier engine executed in containers: nobody reads its output any more. */
+async function killExecs(layout: Layout, instance: string): Promise<void> {
+  for (const name of await readdir(layout.execs).catch(() => [])) {
+    const pid = await pidOf(`${layout.execs}/${name}/pid`);
+    if (pid === undefined || !existsSync(`/proc/${pid}`)) continue;
+    // The number may belong to another process by now.
+    if (readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(`/sampan-${instance}/`)) kill(pid);
+  }
 }
 
 /** Processes with the text in their command line. */

@@ -91,6 +91,11 @@ export class Sandboxes {
     return this.#used.get(id);
   }
 
+  /** Pooled ones too. */
+  has(id: string): boolean {
+    return this.#used.has(id) || this.#ready.some((sandbox) => sandbox.id === id);
+  }
+
   async create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
     signal?.throwIfAborted();
     validateSpec(spec);

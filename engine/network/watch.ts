@@ -11,7 +11,8 @@ export class RuleWatch {
   constructor(instance: string, onLost: () => void) {
     const table = `delete table inet ${tableName(instance)}`;
     const foreign = /^delete (rule|chain|table) (ip|inet) /;
-    this.#child = spawn('nft', ['monitor', 'destroy'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    // It must not outlive this process, however that ends.
+    this.#child = spawn('setpriv', ['--pdeathsig', 'KILL', 'nft', 'monitor', 'destroy'], { stdio: ['ignore', 'pipe', 'ignore'] });
     this.#child.once('error', () => {});
     this.#child.unref();
     if (this.#child.stdout === null) return;

@@ -22,7 +22,7 @@ export class Collection<T extends ClientObject> {
   }
 
   get(guid: string): Stored<T> | undefined {
-    return this.informer.byIndex('guid', guid)[0];
+    return this.informer.byIndex('platform/guid', guid)[0];
   }
 
   all(): Stored<T>[] {
@@ -30,11 +30,11 @@ export class Collection<T extends ClientObject> {
   }
 
   ofApp(app: string): Stored<T>[] {
-    return this.informer.byIndex('app', app);
+    return this.informer.byIndex('platform/app', app);
   }
 
   inNamespace(namespace: string): Stored<T>[] {
-    return this.informer.byIndex('namespace', namespace);
+    return this.informer.byIndex('platform/namespace', namespace);
   }
 
   async create(object: T): Promise<Stored<T>> {

@@ -4,12 +4,13 @@
  */
 import type { Client, ClientObject, Informer } from '#cluster/client/client.ts';
 import { createInformer } from '#cluster/client/informer.ts';
+import { sharedInformer } from '#cluster/client/shared-informer.ts';
 import type { Stored, TypedResource } from '#cluster/kinds/kind.ts';
 import { replicaSets, pods as podResource, services as serviceResource } from './kubernetes.ts';
 import * as types from './types.ts';
 
-/** Indexes that every shared informer has: `guid` is the name alone, `app` the guid of the app that it belongs to. */
-export type SharedIndex = 'guid' | 'app' | 'namespace';
+/** Indexes that every informer here has: by name alone, by the guid of the app that it belongs to, by namespace. */
+export type SharedIndex = 'platform/guid' | 'platform/app' | 'platform/namespace';
 
 export interface Informers {
   readonly client: Client;
@@ -43,22 +44,28 @@ function appOf(object: ClientObject): string[] {
   return app === undefined ? [] : [app];
 }
 
-export function createInformers(client: Client): Informers {
+export function createInformers(client: Client, options: { onError?: (error: unknown) => void } = {}): Informers {
   const open = new Map<string, Informer<ClientObject>>();
   const of = <T extends ClientObject>(resource: TypedResource<T>): Informer<T> => {
     const key = `${resource.group}/${resource.resource}`;
-    let informer = open.get(key) as Informer<T> | undefined;
-    if (!informer) {
+    const known = open.get(key) as Informer<T> | undefined;
+    let informer: Informer<T>;
+    if (known) informer = known;
+    else {
+      const indexes = {
+        'platform/guid': (object: Stored<T>) => [object.metadata.name],
+        'platform/app': appOf,
+        'platform/namespace': (object: Stored<T>) => [object.metadata.namespace ?? ''],
+      };
       // Of built-in kinds only what runs apps is of interest: other tenants of the cluster cost nothing here.
-      const ours = resource.group === 'platform.sampan.dev';
-      informer = createInformer(client, resource, {
-        ...(ours ? {} : { labelSelector: types.labels.process }),
-        indexes: {
-          guid: (object: Stored<T>) => [object.metadata.name],
-          app: appOf,
-          namespace: (object: Stored<T>) => [object.metadata.namespace ?? ''],
-        },
-      });
+      informer =
+        resource.group === 'platform.sampan.dev'
+          ? sharedInformer(client, resource, indexes, options.onError)
+          : createInformer(client, resource, {
+              labelSelector: types.labels.process,
+              indexes,
+              ...(options.onError ? { onError: options.onError } : {}),
+            });
       open.set(key, informer as unknown as Informer<ClientObject>);
     }
     return informer;

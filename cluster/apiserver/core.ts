@@ -1,0 +1,20 @@
+/** What every verb works on. */
+import type { Store } from '../store/store.ts';
+import type { AgentDialer } from './agent-dialer.ts';
+import type { Cache } from './cache.ts';
+import type { Metrics } from './metrics.ts';
+import type { Registry } from './registry.ts';
+import type { ServiceAddresses } from './service-addresses.ts';
+
+export type Log = (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
+
+export interface Core {
+  store: Store;
+  cache: Cache;
+  registry: Registry;
+  addresses: ServiceAddresses;
+  agents: AgentDialer;
+  metrics: Metrics;
+  log: Log;
+  now: () => number;
+}

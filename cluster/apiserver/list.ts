@@ -1,0 +1,195 @@
+/** list: from the cache, or as it was at an older revision from the store (API concepts, "Retrieving large results sets"). */
+import type { KindDefinition } from '../kinds/kind.ts';
+import { StoreError } from '../store/store.ts';
+import { type CachedObject, kindPrefix, objectOf, type ResourceCache } from './cache.ts';
+import type { Core } from './core.ts';
+import { badRequest, expired, StatusError } from './errors.ts';
+import { type Exchange, send, sendJson } from './exchange.ts';
+import { negotiate } from './negotiate.ts';
+import { underVersion } from './object-bytes.ts';
+import { apiVersionOf } from './registry.ts';
+import type { ResourceRequest } from './route.ts';
+import { readSelection, type Selection } from './selection.ts';
+import { partialMetadata, table, tableRow } from './views.ts';
+
+const PAGE = 500;
+
+interface Page {
+  objects: CachedObject[];
+  revision: number;
+  continueToken?: string;
+  remaining?: number;
+}
+
+export async function list(core: Core, exchange: Exchange, kind: KindDefinition, request: ResourceRequest): Promise<void> {
+  const view = negotiate(exchange, true);
+  const selection = readSelection(kind, request.namespace, '', exchange.query);
+  const page = await readPage(core, kind, selection, exchange.query);
+  const metadata = {
+    resourceVersion: String(page.revision),
+    ...(page.continueToken === undefined ? {} : { continue: page.continueToken }),
+    ...(page.remaining === undefined ? {} : { remainingItemCount: page.remaining }),
+  };
+  if (view.as === 'table') {
+    const includeObject = readIncludeObject(exchange.query);
+    const options = { apiVersion: view.apiVersion, includeObject };
+    const rows = page.objects.map((object) => tableRow(kind, objectOf(object), options, core.now()));
+    sendJson(exchange, 200, table(kind, rows, metadata, view.apiVersion));
+  } else if (view.as === 'metadata') {
+    const items = page.objects.map((object) => partialMetadata(objectOf(object), view.apiVersion));
+    sendJson(exchange, 200, { kind: 'PartialObjectMetadataList', apiVersion: view.apiVersion, metadata, items });
+  } else send(exchange, 200, listBytes(core, kind, page.objects, metadata));
+}
+
+export function listBytes(core: Core, kind: KindDefinition, objects: CachedObject[], metadata: object): Buffer {
+  const apiVersion = apiVersionOf(kind);
+  const stored = core.registry.storageVersion(kind) === kind.version;
+  const head = JSON.stringify({ kind: kind.listKind, apiVersion, metadata }).slice(0, -1);
+  const parts: Buffer[] = [Buffer.from(`${head},"items":[`)];
+  for (const [index, { bytes }] of objects.entries()) {
+    if (index > 0) parts.push(COMMA);
+    parts.push(stored ? bytes : underVersion(bytes, apiVersion));
+  }
+  parts.push(END);
+  return Buffer.concat(parts);
+}
+
+const COMMA = Buffer.from(',');
+const END = Buffer.from(']}\n');
+
+export function readIncludeObject(query: URLSearchParams): 'None' | 'Metadata' | 'Object' {
+  const value = query.get('includeObject') ?? 'Metadata';
+  if (value === 'None' || value === 'Metadata' || value === 'Object') return value;
+  throw badRequest(`unrecognized includeObject value: ${value}`);
+}
+
+/** A resourceVersion in a query: undefined when absent or 0. */
+export function readRevision(query: URLSearchParams): number | undefined {
+  const text = query.get('resourceVersion') ?? '';
+  if (text === '' || text === '0') return undefined;
+  if (!/^\d{1,15}$/.test(text)) throw badRequest(`Invalid value: "${text}": resourceVersion must be a number`);
+  return Number(text);
+}
+
+async function readPage(core: Core, kind: KindDefinition, selection: Selection, query: URLSearchParams): Promise<Page> {
+  const limit = readLimit(query);
+  const token = query.get('continue') ?? '';
+  const match = query.get('resourceVersionMatch');
+  const resource = core.cache.resource(kindPrefix(kind));
+  let revision = readRevision(query);
+  if (match !== null && match !== 'Exact' && match !== 'NotOlderThan')
+    throw badRequest(`resourceVersionMatch: Unsupported value: "${match}": supported values: "Exact", "NotOlderThan"`);
+  if (match !== null && query.get('resourceVersion') === null)
+    throw badRequest('resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided');
+  let after = '';
+  if (token !== '') {
+    if (revision !== undefined) throw badRequest('specifying resource version is not allowed when using continue');
+    ({ revision, after } = readToken(token, resource));
+  } else if (revision !== undefined && revision > core.cache.revision) throw tooLarge(revision, core.cache.revision);
+  else if (match !== 'Exact') revision = undefined;
+  if (revision === undefined || unchangedSince(resource, revision)) {
+    return take(resource.list(selection.namespace, after), selection, limit, revision ?? core.cache.revision, resource);
+  }
+  return takeOld(core, resource, selection, limit, revision, after);
+}
+
+function tooLarge(asked: number, current: number): StatusError {
+  return new StatusError(504, 'Timeout', `Timeout: Too large resource version: ${asked}, current: ${current}`, {
+    causes: [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }],
+    retryAfterSeconds: 1,
+  });
+}
+
+function readLimit(query: URLSearchParams): number {
+  const text = query.get('limit') ?? '0';
+  const limit = Number(text === '' ? '0' : text);
+  if (!Number.isInteger(limit) || limit < 0) throw badRequest(`limit: Invalid value: "${text}": must be a whole number`);
+  return limit === 0 ? Number.POSITIVE_INFINITY : limit;
+}
+
+function unchangedSince(resource: ResourceCache, revision: number): boolean {
+  const last = resource.history.at(-1)?.revision ?? resource.historyStart;
+  return last <= revision;
+}
+
+function take(
+  objects: Iterable<CachedObject>,
+  selection: Selection,
+  limit: number,
+  revision: number,
+  resource: ResourceCache,
+): Page {
+  const found: CachedObject[] = [];
+  let remaining = 0;
+  for (const object of objects) {
+    if (!selection.matches(object)) continue;
+    if (found.length < limit) found.push(object);
+    else if (selection.all) remaining++;
+    else {
+      remaining = 1;
+      break;
+    }
+  }
+  return finish(found, remaining, selection, revision, resource);
+}
+
+function finish(found: CachedObject[], remaining: number, selection: Selection, revision: number, resource: ResourceCache): Page {
+  const last = found.at(-1);
+  if (remaining === 0 || last === undefined) return { objects: found, revision };
+  const token = JSON.stringify({ v: 'v1', rv: revision, start: last.key.slice(resource.prefix.length) });
+  return {
+    objects: found,
+    revision,
+    continueToken: Buffer.from(token).toString('base64url'),
+    // With a selector the number is not known without looking at all of them.
+    ...(selection.all ? { remaining } : {}),
+  };
+}
+
+async function takeOld(
+  core: Core,
+  resource: ResourceCache,
+  selection: Selection,
+  limit: number,
+  revision: number,
+  after: string,
+): Promise<Page> {
+  const prefix = selection.namespace === '' ? resource.prefix : `${resource.prefix}${selection.namespace}/`;
+  const found: CachedObject[] = [];
+  let startAfter = after;
+  try {
+    for (;;) {
+      const { entries, remaining } = await core.store.list(prefix, {
+        limit: Math.min(limit, PAGE),
+        revision,
+        ...(startAfter === '' ? {} : { startAfter }),
+      });
+      for (const [index, entry] of entries.entries()) {
+        const object = resource.read(entry.key, entry.value, entry.revision);
+        if (selection.matches(object)) found.push(object);
+        if (found.length === limit)
+          return finish(found, remaining + entries.length - index - 1, selection, revision, resource);
+      }
+      startAfter = entries.at(-1)?.key ?? '';
+      if (remaining === 0 || startAfter === '') return finish(found, 0, selection, revision, resource);
+    }
+  } catch (error) {
+    if (error instanceof StoreError && error.code === 'compacted')
+      throw expired(
+        'The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.',
+      );
+    if (error instanceof StoreError && error.code === 'future') throw tooLarge(revision, core.cache.revision);
+    throw error;
+  }
+}
+
+function readToken(token: string, resource: ResourceCache): { revision: number; after: string } {
+  try {
+    const { v, rv, start } = JSON.parse(Buffer.from(token, 'base64url').toString()) as Record<string, unknown>;
+    if (v === 'v1' && typeof rv === 'number' && typeof start === 'string')
+      return { revision: rv, after: resource.prefix + start };
+  } catch {
+    // Falls through: a token that we did not make.
+  }
+  throw badRequest('continue key is not valid: start a new list without the continue parameter');
+}

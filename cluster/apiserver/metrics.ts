@@ -1,0 +1,50 @@
+/** The server's own metrics in Prometheus' text format, under upstream's names. */
+const BUCKETS = [0.001, 0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+interface Histogram {
+  buckets: number[];
+  sum: number;
+  count: number;
+}
+
+export class Metrics {
+  watchers = 0;
+  droppedWatchers = 0;
+  private readonly requests = new Map<string, number>();
+  private readonly durations = new Map<string, Histogram>();
+
+  observe(verb: string, resource: string, code: number, seconds: number): void {
+    const labels = `verb="${verb.toUpperCase()}",resource="${resource}",code="${code}"`;
+    this.requests.set(labels, (this.requests.get(labels) ?? 0) + 1);
+    if (verb === 'watch') return;
+    const key = `verb="${verb.toUpperCase()}",resource="${resource}"`;
+    let histogram = this.durations.get(key);
+    if (histogram === undefined) {
+      histogram = { buckets: BUCKETS.map(() => 0), sum: 0, count: 0 };
+      this.durations.set(key, histogram);
+    }
+    histogram.sum += seconds;
+    histogram.count++;
+    for (const [index, bound] of BUCKETS.entries())
+      if (seconds <= bound) histogram.buckets[index] = (histogram.buckets[index] ?? 0) + 1;
+  }
+
+  text(gauges: { revision: number; objects: Map<string, number> }): string {
+    const lines = ['# TYPE apiserver_request_total counter'];
+    for (const [labels, count] of this.requests) lines.push(`apiserver_request_total{${labels}} ${count}`);
+    lines.push('# TYPE apiserver_request_duration_seconds histogram');
+    const name = 'apiserver_request_duration_seconds';
+    for (const [labels, { buckets, sum, count }] of this.durations) {
+      for (const [index, bound] of BUCKETS.entries())
+        lines.push(`${name}_bucket{${labels},le="${bound}"} ${buckets[index]}`);
+      lines.push(`${name}_bucket{${labels},le="+Inf"} ${count}`);
+      lines.push(`${name}_sum{${labels}} ${sum}`, `${name}_count{${labels}} ${count}`);
+    }
+    lines.push('# TYPE apiserver_longrunning_requests gauge', `apiserver_longrunning_requests{verb="WATCH"} ${this.watchers}`);
+    lines.push('# TYPE apiserver_terminated_watchers_total counter', `apiserver_terminated_watchers_total ${this.droppedWatchers}`);
+    lines.push('# TYPE apiserver_storage_objects gauge');
+    for (const [resource, count] of gauges.objects) lines.push(`apiserver_storage_objects{resource="${resource}"} ${count}`);
+    lines.push('# TYPE sampan_store_revision gauge', `sampan_store_revision ${gauges.revision}`);
+    return `${lines.join('\n')}\n`;
+  }
+}

@@ -1,0 +1,142 @@
+/**
+ * Gives Services their addresses and node ports. What is taken is read from the cache, which shows every acknowledged
+ * write, and from the reservations of creates that are under way: nothing can leak, and nothing is given twice.
+ */
+import { BlockList, isIP } from 'node:net';
+import type { FieldError } from '../kinds/field-error.ts';
+import { invalid } from '../kinds/field-errors.ts';
+import type { Service } from '../kinds/types/core.ts';
+import type { ResourceCache } from './cache.ts';
+import { objectOf } from './cache.ts';
+
+const NODE_PORTS = { first: 30000, last: 32767 };
+
+interface Taken {
+  addresses: Set<string>;
+  nodePorts: Set<number>;
+}
+
+export class ServiceAddresses {
+  private readonly services: ResourceCache;
+  private readonly base: number;
+  private readonly size: number;
+  private readonly range: BlockList | undefined;
+  private readonly cidr: string;
+  private readonly reserved: Taken = { addresses: new Set(), nodePorts: new Set() };
+  /** What services hold by their keys, kept up to date by the cache's changes. */
+  private readonly held = new Map<string, { addresses: string[]; nodePorts: number[] }>();
+  private next = 0;
+
+  /** @param cidr  IPv4, as `10.96.0.0/16`; without one no address is given. */
+  constructor(services: ResourceCache, cidr: string | undefined) {
+    this.services = services;
+    this.cidr = cidr ?? '';
+    const [address = '', bits = ''] = this.cidr.split('/');
+    this.base = toNumber(address);
+    this.size = cidr === undefined ? 0 : 2 ** (32 - Number(bits));
+    if (cidr !== undefined) {
+      if (isIP(address) !== 4 || !(Number(bits) >= 8 && Number(bits) <= 30))
+        throw new RangeError(`serviceCidr "${cidr}" must be an IPv4 range of /8 to /30, as "10.96.0.0/16"`);
+      this.range = new BlockList();
+      this.range.addSubnet(address, Number(bits));
+    }
+    for (const object of services.objects.values()) this.hold(object.key, objectOf(object) as Service);
+    services.listeners.add((change) => {
+      if (change.type === 'delete') this.held.delete(change.object.key);
+      else this.hold(change.object.key, objectOf(change.object) as Service);
+    });
+  }
+
+  /**
+   * Fills in what the service lacks, in place. Call the returned function when the write has ended, either way.
+   * An address or port that another service has is an error.
+   */
+  assign(service: Service, key: string): { errors: FieldError[]; release: () => void } {
+    const { spec } = service;
+    const mine = { addresses: [] as string[], nodePorts: [] as number[] };
+    const errors: FieldError[] = [];
+    const release = () => {
+      for (const address of mine.addresses) this.reserved.addresses.delete(address);
+      for (const port of mine.nodePorts) this.reserved.nodePorts.delete(port);
+    };
+    if (spec === undefined || spec.type === 'ExternalName' || this.range === undefined) return { errors, release };
+    const taken = this.taken(key);
+    if (!spec.clusterIP) spec.clusterIP = this.freeAddress(taken.addresses) ?? '';
+    if (spec.clusterIP === '') errors.push(invalid('spec.clusterIPs', [], 'failed to allocate IP: range is full'));
+    else if (spec.clusterIP !== 'None') {
+      if (taken.addresses.has(spec.clusterIP))
+        errors.push(invalid('spec.clusterIPs', [spec.clusterIP], `failed to allocate IP ${spec.clusterIP}: provided IP is already allocated`));
+      else if (!this.range.check(spec.clusterIP))
+        errors.push(invalid('spec.clusterIPs', [spec.clusterIP], `failed to allocate IP ${spec.clusterIP}: the provided IP is not in the valid range ${this.cidr}`));
+      else {
+        this.reserved.addresses.add(spec.clusterIP);
+        mine.addresses.push(spec.clusterIP);
+      }
+    }
+    spec.clusterIPs = [spec.clusterIP];
+    spec.ipFamilies ??= ['IPv4'];
+    spec.ipFamilyPolicy ??= 'SingleStack';
+    if (spec.type === 'NodePort' || (spec.type === 'LoadBalancer' && spec.allocateLoadBalancerNodePorts !== false))
+      this.assignPorts(spec.ports ?? [], taken.nodePorts, mine.nodePorts, errors);
+    return { errors, release };
+  }
+
+  private assignPorts(
+    ports: { nodePort?: number }[],
+    taken: Set<number>,
+    mine: number[],
+    errors: FieldError[],
+  ): void {
+    for (const [index, port] of ports.entries()) {
+      if (!port.nodePort) {
+        let free = NODE_PORTS.first + Math.floor(Math.random() * (NODE_PORTS.last - NODE_PORTS.first));
+        for (let tries = 0; taken.has(free) && tries <= NODE_PORTS.last - NODE_PORTS.first; tries++)
+          free = free === NODE_PORTS.last ? NODE_PORTS.first : free + 1;
+        port.nodePort = free;
+      } else if (port.nodePort < NODE_PORTS.first || port.nodePort > NODE_PORTS.last) {
+        errors.push(invalid(`spec.ports[${index}].nodePort`, port.nodePort, `provided port is not in the valid range. The range of valid ports is ${NODE_PORTS.first}-${NODE_PORTS.last}`));
+        continue;
+      }
+      if (taken.has(port.nodePort))
+        errors.push(invalid(`spec.ports[${index}].nodePort`, port.nodePort, 'provided port is already allocated'));
+      taken.add(port.nodePort);
+      this.reserved.nodePorts.add(port.nodePort);
+      mine.push(port.nodePort);
+    }
+  }
+
+  private hold(key: string, service: Service): void {
+    this.held.set(key, {
+      addresses: (service.spec?.clusterIPs ?? []).filter((address) => address !== 'None'),
+      nodePorts: (service.spec?.ports ?? []).flatMap((port) => port.nodePort ?? []),
+    });
+  }
+
+  /** By all services but the one of `key`. */
+  private taken(key: string): Taken {
+    const taken = { addresses: new Set(this.reserved.addresses), nodePorts: new Set(this.reserved.nodePorts) };
+    for (const [other, { addresses, nodePorts }] of this.held) {
+      if (other === key) continue;
+      for (const address of addresses) taken.addresses.add(address);
+      for (const port of nodePorts) taken.nodePorts.add(port);
+    }
+    return taken;
+  }
+
+  /** In turn, that an address rests a while before it is given again. The first is kept for the API, the last is broadcast. */
+  private freeAddress(taken: Set<string>): string | undefined {
+    for (let tries = 0; tries < this.size - 3; tries++) {
+      const address = toText(this.base + 2 + (this.next++ % (this.size - 3)));
+      if (!taken.has(address)) return address;
+    }
+    return undefined;
+  }
+}
+
+function toNumber(address: string): number {
+  return address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
+}
+
+function toText(number: number): string {
+  return [24, 16, 8, 0].map((shift) => Math.floor(number / 2 ** shift) % 256).join('.');
+}

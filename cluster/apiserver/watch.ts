@@ -1,0 +1,204 @@
+/** watch: changes as JSON lines (API concepts, "Efficient detection of changes"). */
+import type { KindDefinition } from '../kinds/kind.ts';
+import { StoreError } from '../store/store.ts';
+import { type CachedObject, type Change, kindPrefix, objectOf } from './cache.ts';
+import type { Core } from './core.ts';
+import { badRequest, expired, StatusError } from './errors.ts';
+import type { Exchange } from './exchange.ts';
+import { readIncludeObject, readRevision } from './list.ts';
+import { negotiate, type View } from './negotiate.ts';
+import { underVersion } from './object-bytes.ts';
+import { apiVersionOf } from './registry.ts';
+import { isTrue, type ResourceRequest } from './route.ts';
+import { readSelection, type Selection } from './selection.ts';
+import { partialMetadata, table, tableRow } from './views.ts';
+import { WatchStream } from './watch-stream.ts';
+
+const BOOKMARK_INTERVAL = 60_000;
+/** Upstream ends a watch without a timeout after 30 to 60 minutes; so do we, that clients spread anew. */
+const DEFAULT_TIMEOUT = 30 * 60_000;
+
+type EventType = 'ADDED' | 'MODIFIED' | 'DELETED';
+
+export async function watch(core: Core, exchange: Exchange, kind: KindDefinition, request: ResourceRequest): Promise<void> {
+  const { query } = exchange;
+  const selection = readSelection(kind, request.namespace, request.name, query);
+  const renderer = new Renderer(core, kind, negotiate(exchange, false), query);
+  const resource = core.cache.resource(kindPrefix(kind));
+  const bookmarks = isTrue(query.get('allowWatchBookmarks') ?? 'false');
+  const sendInitial = readSendInitial(query, bookmarks);
+  const revision = readRevision(query);
+  const timeout = readTimeout(query);
+  if (revision !== undefined && revision > core.cache.revision && sendInitial)
+    throw new StatusError(504, 'Timeout', `Timeout: Too large resource version: ${revision}, current: ${core.cache.revision}`);
+
+  const stream = new WatchStream(exchange.responder, core.metrics);
+  const listener = (change: Change) => {
+    const type = eventType(change, selection);
+    if (type !== undefined) stream.push(renderer.change(type, change));
+  };
+  const replay = revision !== undefined && !sendInitial;
+  if (replay && revision < resource.historyStart) {
+    // What memory no longer holds is read from the store, up to where memory goes on.
+    const upTo = core.cache.revision;
+    stream.hold();
+    resource.listeners.add(listener);
+    try {
+      const changes = await core.cache.olderChanges(resource, revision, upTo);
+      start(exchange);
+      for (const change of changes) listenTo(change, selection, renderer, stream);
+    } catch (error) {
+      resource.listeners.delete(listener);
+      if (error instanceof StoreError && error.code === 'compacted')
+        throw expired(`too old resource version: ${revision} (${resource.historyStart})`);
+      throw error;
+    }
+    stream.release();
+  } else {
+    start(exchange);
+    if (replay) {
+      for (const change of resource.history)
+        if (change.revision > revision) listenTo(change, selection, renderer, stream);
+    } else {
+      for (const object of resource.list(selection.namespace))
+        if (selection.matches(object)) stream.pushInitial(renderer.object('ADDED', object));
+      if (sendInitial && bookmarks) stream.pushInitial(renderer.bookmark(core.cache.revision, true));
+    }
+    resource.listeners.add(listener);
+  }
+
+  const ticker = bookmarks
+    ? setInterval(() => stream.push(renderer.bookmark(core.cache.revision, false)), BOOKMARK_INTERVAL).unref()
+    : undefined;
+  const deadline = setTimeout(() => {
+    if (bookmarks) stream.push(renderer.bookmark(core.cache.revision, false));
+    stream.end();
+  }, timeout).unref();
+  exchange.responder.onClose(() => {
+    resource.listeners.delete(listener);
+    clearInterval(ticker);
+    clearTimeout(deadline);
+    stream.closed();
+  });
+}
+
+function start(exchange: Exchange): void {
+  exchange.responder.head(200, { 'content-type': 'application/json', 'cache-control': 'no-cache, private' });
+}
+
+function listenTo(change: Change, selection: Selection, renderer: Renderer, stream: WatchStream): void {
+  const type = eventType(change, selection);
+  if (type !== undefined) stream.pushInitial(renderer.change(type, change));
+}
+
+/** How a change looks to somebody who sees only a selection. */
+function eventType(change: Change, selection: Selection): EventType | undefined {
+  if (selection.namespace !== '' && change.object.namespace !== selection.namespace) return undefined;
+  const before = change.previous !== undefined && (selection.all || selection.matches(change.previous));
+  const now = change.type !== 'delete' && (selection.all || selection.matches(change.object));
+  if (now) return before ? 'MODIFIED' : 'ADDED';
+  return before ? 'DELETED' : undefined;
+}
+
+function readSendInitial(query: URLSearchParams, bookmarks: boolean): boolean {
+  const asked = isTrue(query.get('sendInitialEvents') ?? 'false');
+  const match = query.get('resourceVersionMatch');
+  if (asked && match !== 'NotOlderThan')
+    throw badRequest('resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan');
+  if (!query.has('sendInitialEvents') && match !== null)
+    throw badRequest('resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided');
+  if (asked && !bookmarks)
+    throw badRequest('allowWatchBookmarks: Forbidden: sendInitialEvents requires allowWatchBookmarks');
+  return asked;
+}
+
+function readTimeout(query: URLSearchParams): number {
+  const text = query.get('timeoutSeconds') ?? '';
+  if (text === '' || text === '0') return DEFAULT_TIMEOUT + Math.random() * DEFAULT_TIMEOUT;
+  const seconds = Number(text);
+  if (!Number.isInteger(seconds) || seconds < 0)
+    throw badRequest(`timeoutSeconds: Invalid value: "${text}": must be a whole number`);
+  return Math.min(seconds * 1000, 2 ** 31 - 1);
+}
+
+/** Frames of one watch. Those that other watches can use too are kept at the change. */
+class Renderer {
+  private readonly core: Core;
+  private readonly kind: KindDefinition;
+  private readonly view: View;
+  private readonly includeObject: 'None' | 'Metadata' | 'Object';
+  private readonly identity: string;
+  private readonly stored: boolean;
+  /** Only a Table's first event names the columns. */
+  private headSent = false;
+
+  constructor(core: Core, kind: KindDefinition, view: View, query: URLSearchParams) {
+    this.core = core;
+    this.kind = kind;
+    this.view = view;
+    this.includeObject = readIncludeObject(query);
+    this.stored = core.registry.storageVersion(kind) === kind.version;
+    this.identity = `${kind.version} ${view.as} ${view.as === 'object' ? '' : view.apiVersion} ${this.includeObject}`;
+  }
+
+  change(type: EventType, change: Change): Buffer {
+    const object = this.shown(type, change);
+    if (this.view.as === 'table' && !this.headSent) return this.object(type, object);
+    const key = `${type} ${this.identity}`;
+    let frame = change.rendered.get(key);
+    if (frame === undefined) {
+      frame = this.object(type, object);
+      change.rendered.set(key, frame);
+    }
+    return frame;
+  }
+
+  object(type: EventType, object: CachedObject): Buffer {
+    if (this.view.as === 'object') {
+      const bytes = this.stored ? object.bytes : underVersion(object.bytes, apiVersionOf(this.kind));
+      return Buffer.concat([HEADS[type], bytes, TAIL]);
+    }
+    const parsed = objectOf(object);
+    const { apiVersion } = this.view;
+    let shown: object;
+    if (this.view.as === 'metadata') shown = partialMetadata(parsed, apiVersion);
+    else {
+      const row = tableRow(this.kind, parsed, { apiVersion, includeObject: this.includeObject }, this.core.now());
+      shown = table(this.kind, [row], { resourceVersion: String(object.revision) }, apiVersion, !this.headSent);
+      this.headSent = true;
+    }
+    return Buffer.from(`${JSON.stringify({ type, object: shown })}\n`);
+  }
+
+  bookmark(revision: number, initialEnd: boolean): Buffer {
+    const metadata = {
+      resourceVersion: String(revision),
+      creationTimestamp: null,
+      ...(initialEnd ? { annotations: { 'k8s.io/initial-events-end': 'true' } } : {}),
+    };
+    const kind = this.view.as === 'metadata' ? 'PartialObjectMetadata' : this.kind.kind;
+    const apiVersion = this.view.as === 'metadata' ? this.view.apiVersion : apiVersionOf(this.kind);
+    const object =
+      this.view.as === 'table'
+        ? table(this.kind, [], { resourceVersion: String(revision) }, this.view.apiVersion, false)
+        : { kind, apiVersion, metadata };
+    return Buffer.from(`${JSON.stringify({ type: 'BOOKMARK', object })}\n`);
+  }
+
+  /** What left a selection is shown as it last was in it, with the revision of the change. */
+  private shown(type: EventType, change: Change): CachedObject {
+    if (type !== 'DELETED' || change.type === 'delete' || change.previous === undefined) return change.object;
+    const { previous, revision } = change;
+    const bytes = Buffer.from(
+      previous.bytes.toString().replace(`"resourceVersion":"${previous.revision}"`, `"resourceVersion":"${revision}"`),
+    );
+    return { ...previous, revision, bytes };
+  }
+}
+
+const HEADS: Record<EventType, Buffer> = {
+  ADDED: Buffer.from('{"type":"ADDED","object":'),
+  MODIFIED: Buffer.from('{"type":"MODIFIED","object":'),
+  DELETED: Buffer.from('{"type":"DELETED","object":'),
+};
+const TAIL = Buffer.from('}\n');

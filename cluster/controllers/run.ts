@@ -1,0 +1,67 @@
+/** Runs controllers: a queue for each, retries, and the slow period. */
+import { ApiError } from '../client/client.ts';
+import type { Controller, ControllerContext } from './controller.ts';
+import { createWorkQueue } from './queue.ts';
+
+const slowPeriod = 10 * 60_000;
+
+export interface RunningControllers {
+  /** Resolves when no reconcile is under way any more. */
+  close(): Promise<void>;
+}
+
+/** A conflict says that the controller saw an old object; the change that it did not see wakes it, or the retry does. */
+function isConflict(error: unknown): boolean {
+  return error instanceof ApiError && error.reason === 'Conflict';
+}
+
+async function startController(controller: Controller, context: ControllerContext): Promise<() => Promise<void>> {
+  const { signal, log } = context;
+  const queue = createWorkQueue({
+    workers: controller.workers ?? 4,
+    async work(key) {
+      try {
+        await controller.reconcile(key, context);
+        queue.forget(key);
+      } catch (error) {
+        if (signal.aborted) return;
+        const retryMilliseconds = queue.retry(key);
+        if (isConflict(error)) return;
+        log('warn', `controller ${controller.name}: ${error instanceof Error ? error.message : String(error)}`, {
+          controller: controller.name,
+          key,
+          retryMilliseconds,
+        });
+      }
+    },
+  });
+  const period = setInterval(() => {
+    for (const key of controller.keys?.() ?? []) queue.add(key);
+  }, slowPeriod);
+  period.unref();
+  await controller.start(context, queue.add);
+  return async () => {
+    clearInterval(period);
+    await queue.close();
+  };
+}
+
+/** Resolves when every controller has started: its informers show what is there, its first keys are queued. */
+export async function startControllers(
+  controllers: Controller[],
+  context: ControllerContext,
+): Promise<RunningControllers> {
+  const stop = new AbortController();
+  const own: ControllerContext = { ...context, signal: AbortSignal.any([context.signal, stop.signal]) };
+  const started = await Promise.allSettled(controllers.map((controller) => startController(controller, own)));
+  const close = async (): Promise<void> => {
+    stop.abort();
+    await Promise.all(started.map((result) => (result.status === 'fulfilled' ? result.value() : undefined)));
+  };
+  const failed = started.find((result) => result.status === 'rejected');
+  if (failed) {
+    await close();
+    throw failed.reason;
+  }
+  return { close };
+}

@@ -1,0 +1,208 @@
+/** The engine over its rooms: each call of the contract goes to the room that owns it. */
+import { readFile, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  EngineError,
+  type Container,
+  type ContainerExit,
+  type ContainerSpec,
+  type ContainerStats,
+  type Engine,
+  type EngineEvent,
+  type EngineInfo,
+  type ExecSession,
+  type ExecSpec,
+  type LogOptions,
+  type LogRecord,
+  type Mount,
+  type Sandbox,
+  type SandboxSpec,
+  type SandboxStats,
+} from '../engine.ts';
+import type { NodeImages } from '../images/open.ts';
+import type { ContentStore } from '../images/store.ts';
+import { type Network, readTraffic } from '../network/open.ts';
+import { hasCode } from '../sys/libc.ts';
+import type { Cgroups } from './cgroups.ts';
+import type { Containers } from './containers.ts';
+import { diskUse } from './disk-use.ts';
+import type { EventHub } from './events.ts';
+import { startExec } from './exec.ts';
+import { type Layout, containerPaths } from './layout.ts';
+import { readLog } from './log-reader.ts';
+import { writeFiles } from './mounts.ts';
+import type { Sandboxes } from './sandboxes.ts';
+
+export interface EngineRooms {
+  images: NodeImages;
+  network: Network;
+  cgroups: Cgroups;
+  sandboxes: Sandboxes;
+  containers: Containers;
+  events: EventHub;
+  layout: Layout;
+  runtime: string;
+  info: Omit<EngineInfo, 'sandboxPool'>;
+  /** Called last by `close`. */
+  release: () => Promise<void>;
+}
+
+export class LocalEngine implements Engine {
+  readonly #rooms: EngineRooms;
+  readonly #closing = new AbortController();
+
+  constructor(rooms: EngineRooms) {
+    this.#rooms = rooms;
+  }
+
+  get images(): NodeImages {
+    return this.#rooms.images;
+  }
+
+  get content(): ContentStore {
+    return this.#rooms.images.content;
+  }
+
+  info(): EngineInfo {
+    return { ...this.#rooms.info, sandboxPool: this.#rooms.sandboxes.pool };
+  }
+
+  async createSandbox(spec: SandboxSpec, options: { signal?: AbortSignal } = {}): Promise<Sandbox> {
+    const sandbox = await this.#rooms.sandboxes.create(spec, options.signal);
+    this.#rooms.events.emit({ at: sandbox.createdAt, type: 'sandbox-created', id: sandbox.id, sandbox: sandbox.id });
+    return sandbox;
+  }
+
+  async removeSandbox(id: string): Promise<void> {
+    const { containers, sandboxes, events } = this.#rooms;
+    const own = containers.list().filter(({ sandbox }) => sandbox === id);
+    await Promise.all(own.map((container) => containers.remove(container.id, { force: true })));
+    if (sandboxes.get(id) === undefined) return;
+    await sandboxes.remove(id);
+    events.emit({ at: Date.now(), type: 'sandbox-removed', id, sandbox: id });
+  }
+
+  sandboxes(): Sandbox[] {
+    return this.#rooms.sandboxes.list();
+  }
+
+  sandbox(id: string): Sandbox | undefined {
+    return this.#rooms.sandboxes.get(id);
+  }
+
+  async createContainer(spec: ContainerSpec, options: { signal?: AbortSignal } = {}): Promise<Container> {
+    return await this.#rooms.containers.create(spec, options.signal);
+  }
+
+  async startContainer(id: string): Promise<void> {
+    await this.#rooms.containers.start(id);
+  }
+
+  async stopContainer(id: string, options: { graceSeconds?: number; signal?: AbortSignal } = {}): Promise<void> {
+    await this.#rooms.containers.stop(id, options);
+  }
+
+  async killContainer(id: string, signal: string | number): Promise<void> {
+    await this.#rooms.containers.kill(id, signal);
+  }
+
+  async removeContainer(id: string, options: { force?: boolean; logs?: boolean } = {}): Promise<void> {
+    await this.#rooms.containers.remove(id, options);
+  }
+
+  containers(): Container[] {
+    return this.#rooms.containers.list();
+  }
+
+  container(id: string): Container | undefined {
+    return this.#rooms.containers.get(id);
+  }
+
+  async waitContainer(id: string, options: { signal?: AbortSignal } = {}): Promise<ContainerExit> {
+    return await this.#rooms.containers.wait(id, options.signal);
+  }
+
+  async exec(id: string, spec: ExecSpec, options: { signal?: AbortSignal } = {}): Promise<ExecSession> {
+    const { containers, layout, runtime } = this.#rooms;
+    options.signal?.throwIfAborted();
+    const process = await containers.process(id, spec.user);
+    const session = await startExec({ id, runtime, runtimeRoot: layout.runtimeRoot, directory: layout.execs, spec, ...process });
+    const onAbort = (): void => session.kill();
+    if (options.signal?.aborted === true) onAbort();
+    options.signal?.addEventListener('abort', onAbort, { once: true });
+    session.exited.finally(() => options.signal?.removeEventListener('abort', onAbort)).catch(() => {});
+    return session;
+  }
+
+  logs(id: string, options: LogOptions): AsyncIterable<LogRecord> {
+    const container = this.#rooms.containers.get(id);
+    if (container === undefined) throw new EngineError('not-found', `no container ${id}`);
+    return readLog({ path: container.logPath, ended: this.#rooms.containers.ended(id) }, options);
+  }
+
+  async stats(id: string): Promise<ContainerStats> {
+    const { containers, cgroups, layout } = this.#rooms;
+    const container = containers.get(id);
+    if (container === undefined) throw new EngineError('not-found', `no container ${id}`);
+    if (container.state !== 'running') throw new EngineError('conflict', `container ${id} does not run`);
+    const paths = containerPaths(layout, id);
+    const limited = container.spec.limits?.diskBytes !== undefined;
+    try {
+      const [cgroup, diskBytes] = await Promise.all([
+        cgroups.stats(cgroups.path(container.sandbox, id)),
+        limited ? usedOf(paths.diskMount) : diskUse(paths.upper),
+      ]);
+      return { at: Date.now(), ...cgroup, diskBytes };
+    } catch (error) {
+      if (hasCode(error, 'ENOENT', 'ENODEV')) throw new EngineError('conflict', `container ${id} does not run any more`, { cause: error });
+      throw error;
+    }
+  }
+
+  async sandboxStats(id: string): Promise<SandboxStats> {
+    const { sandboxes, info } = this.#rooms;
+    if (sandboxes.get(id) === undefined) throw new EngineError('not-found', `no sandbox ${id}`);
+    const traffic = await readTraffic(info.instance, id, async (path) => await readFile(path, 'utf8'));
+    return { at: Date.now(), ...(traffic ?? { receivedBytes: 0, sentBytes: 0 }) };
+  }
+
+  /** Replaces files of a `files` mount in place, one by one, each whole; those that are not named stay. */
+  async updateFiles(id: string, target: string, files: Extract<Mount, { kind: 'files' }>['files']): Promise<void> {
+    const { containers, sandboxes, layout } = this.#rooms;
+    const container = containers.get(id);
+    const sandbox = container === undefined ? undefined : sandboxes.get(container.sandbox);
+    if (container === undefined || sandbox === undefined) throw new EngineError('not-found', `no container ${id}`);
+    const index = (container.spec.mounts ?? []).findIndex((mount) => mount.kind === 'files' && mount.target === target);
+    if (index === -1) throw new EngineError('not-found', `container ${id} has no files mount at ${target}`);
+    await writeFiles(join(containerPaths(layout, id).mounts, String(index)), files, sandbox);
+  }
+
+  events(options: { signal?: AbortSignal } = {}): AsyncIterable<EngineEvent> {
+    return this.#rooms.events.subscribe(options.signal);
+  }
+
+  /** Stops every container that runs. Sandboxes stay. */
+  async stopAll(options: { graceSeconds?: number; signal?: AbortSignal } = {}): Promise<void> {
+    const { containers } = this.#rooms;
+    const running = containers.list().filter(({ state }) => state === 'running');
+    await Promise.all(running.map(({ id }) => containers.stop(id, options)));
+  }
+
+  async close(): Promise<void> {
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort();
+    const { sandboxes, containers, network, events, images, release } = this.#rooms;
+    events.close();
+    await sandboxes.close();
+    containers.close();
+    network.close();
+    await images.close();
+    await release();
+  }
+}
+
+/** Bytes used of the file system that is mounted there. */
+async function usedOf(directory: string): Promise<number> {
+  const { blocks, bfree, bsize } = await statfs(directory);
+  return (blocks - bfree) * bsize;
+}

@@ -1,0 +1,85 @@
+/** Takes away what an engine made, with no engine running: what is in the kernel first, then the files. */
+import { existsSync, watch } from 'node:fs';
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Network } from '../network/open.ts';
+import type { EngineOptions } from '../options.ts';
+import { hasCode } from '../sys/libc.ts';
+import { detachLoopsBelow } from '../sys/loop.ts';
+import { unmountBelow } from '../sys/mounts.ts';
+import { ProcessHandle } from '../sys/pidfd.ts';
+import { Cgroups } from './cgroups.ts';
+import { type ContainerRecord, isContainerRecord } from './container-records.ts';
+import { type Layout, containerPaths, layout } from './layout.ts';
+import { killNaming } from './recovery.ts';
+import { readRecord } from './records.ts';
+import { signalNumber } from './signals.ts';
+
+type Log = NonNullable<EngineOptions['log']>;
+const removal = { recursive: true, force: true, maxRetries: 5, retryDelay: 20 };
+
+/** Everything but images and the records of containers, which an engine then finds as after a reboot. */
+export async function takeDown(options: EngineOptions, log: Log): Promise<void> {
+  const where = layout(options);
+  const cgroups = new Cgroups(options.instance);
+  const network = new Network({ instance: options.instance, ...options.network, log });
+  // Monitors and the runtime name our run directory in their command lines; containers are in our cgroups.
+  await killNaming(where.runtimeRoot);
+  await cgroups.removeAll();
+  await network.purge();
+  if (existsSync(where.run)) unmountBelow(where.run);
+  detachLoopsBelow(where.data);
+  for (const path of [where.containersRun, where.sandboxesRun, where.exits, where.execs, where.runtimeRoot, where.bootFile]) {
+    await rm(path, removal);
+  }
+  await rm(where.sandboxesData, removal);
+}
+
+export async function purge(options: EngineOptions, log: Log): Promise<void> {
+  const where = layout(options);
+  await takeDown(options, log);
+  await rm(where.run, removal);
+  await rm(where.data, removal);
+}
+
+/** Stop signals first, and time to obey them. */
+export async function stopGracefully(options: EngineOptions, graceSeconds: number): Promise<void> {
+  const where = layout(options);
+  const waiting = new Map<string, ProcessHandle>();
+  for (const record of await runningRecords(where)) {
+    const handle = record.pid === undefined ? undefined : ProcessHandle.open(record.pid, record.pidStartTime);
+    if (handle?.signal(signalNumber(record.stopSignal)) === true) waiting.set(record.id, handle);
+  }
+  try {
+    await exitFiles(where.exits, new Set(waiting.keys()), AbortSignal.timeout(graceSeconds * 1000));
+  } finally {
+    for (const handle of waiting.values()) handle.close();
+  }
+}
+
+async function runningRecords(where: Layout): Promise<ContainerRecord[]> {
+  const ids = await readdir(where.containersData).catch((error: unknown) => {
+    if (hasCode(error, 'ENOENT')) return [];
+    throw error;
+  });
+  const records = await Promise.all(ids.map((id) => readRecord(containerPaths(where, id).record, isContainerRecord)));
+  return records.filter((record) => record?.state === 'running').filter((record) => record !== undefined);
+}
+
+/** Resolves when conmon wrote down the end of each, or when the time is up. */
+async function exitFiles(directory: string, ids: Set<string>, timeout: AbortSignal): Promise<void> {
+  if (ids.size === 0) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const look = (): void => {
+    for (const id of ids) if (existsSync(join(directory, id))) ids.delete(id);
+    if (ids.size === 0) resolve();
+  };
+  const watcher = watch(directory, look);
+  timeout.addEventListener('abort', () => resolve(), { once: true });
+  look();
+  try {
+    await promise;
+  } finally {
+    watcher.close();
+  }
+}

@@ -1,0 +1,157 @@
+/** Opens the engine of one instance: images, network, sandboxes and containers, each taking over what an earlier engine left. */
+import { accessSync, constants, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, release as kernelRelease, totalmem } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { run } from '#lib/run.ts';
+import { Cgroups } from './containers/cgroups.ts';
+import { Containers } from './containers/containers.ts';
+import { Disks } from './containers/disks.ts';
+import { LocalEngine } from './containers/engine.ts';
+import { EventHub } from './containers/events.ts';
+import { layout as layoutOf } from './containers/layout.ts';
+import { purge, stopGracefully, takeDown } from './containers/purge.ts';
+import { prepareDirectories, recoverContainers } from './containers/recovery.ts';
+import { Sandboxes } from './containers/sandboxes.ts';
+import { type Engine, EngineError } from './engine.ts';
+import { type NodeImages, openImages } from './images/open.ts';
+import type { ContentStore } from './images/store.ts';
+import { Network } from './network/open.ts';
+import type { EngineOptions } from './options.ts';
+import { processStartTime } from './sys/pidfd.ts';
+
+/** The engine with what its neighbours in one process share. */
+export interface OpenedEngine extends Engine {
+  readonly images: NodeImages;
+  readonly content: ContentStore;
+  updateFiles: LocalEngine['updateFiles'];
+  stopAll: LocalEngine['stopAll'];
+}
+
+const instanceName = /^[a-z0-9][a-z0-9-]{0,31}$/;
+
+/**
+ * One engine at a time for each run directory (`conflict` otherwise). Needs root, and node with `--experimental-ffi`.
+ * Resolves when everything that runs is adopted; the sandbox pool fills afterwards.
+ */
+export async function openEngine(options: EngineOptions): Promise<OpenedEngine> {
+  if (!instanceName.test(options.instance)) {
+    throw new EngineError('invalid', `instance: "${options.instance}" is not a name of at most 32 lowercase letters, digits and dashes`);
+  }
+  if (process.getuid?.() !== 0) throw new EngineError('unavailable', 'the engine needs root: run it as root or with sudo');
+  const log = options.log ?? logToStandardError;
+  const layout = layoutOf(options);
+  const runtime = findProgram(options.runtime ?? 'runc');
+  const network = new Network({ instance: options.instance, ...options.network, log });
+  const cgroups = new Cgroups(options.instance);
+  await prepareDirectories(layout, options.instance);
+  const release = takeLock(join(layout.run, 'engine.pid'));
+  try {
+    const events = new EventHub();
+    let containers: Containers | undefined;
+    const [images, versions, sandboxes] = await Promise.all([
+      openImages({
+        dataDirectory: options.dataDirectory,
+        log,
+        ...(options.registries === undefined ? {} : { registries: options.registries }),
+        inUse: () => containers?.list().map(({ imageDigest }) => imageDigest) ?? [],
+        onEvent: (event) => events.emit(event),
+      }),
+      readVersions(runtime),
+      Sandboxes.open({
+        layout,
+        network,
+        cgroups,
+        podCidr: options.network.podCidr,
+        idRange: options.idRange,
+        poolTarget: options.sandboxPool ?? 4,
+        log,
+      }),
+    ]);
+    await network.ensure();
+    network.watch();
+    const records = await recoverContainers(layout, cgroups, (id) => sandboxes.has(id));
+    const disks = new Disks(layout.disks);
+    containers = new Containers({ layout, cgroups, disks, images, sandboxes, runtime, log, emit: (event) => events.emit(event) });
+    await containers.adopt(records);
+    sandboxes.fillPool();
+    return new LocalEngine({
+      images,
+      network,
+      cgroups,
+      sandboxes,
+      containers,
+      events,
+      layout,
+      runtime,
+      info: {
+        instance: options.instance,
+        dataDirectory: options.dataDirectory,
+        kernel: kernelRelease(),
+        cgroups: cgroups.version,
+        ...versions,
+        cpus: availableParallelism(),
+        memoryBytes: totalmem(),
+        idMapping: 'mount',
+      },
+      release,
+    });
+  } catch (error) {
+    network.close();
+    await release();
+    throw error;
+  }
+}
+
+/**
+ * Stops every container of the instance by its stop signal, then takes down sandboxes, mounts, links and rules. Images and the records
+ * of containers stay. No engine may be running. Idempotent.
+ */
+export async function stopContainers(options: EngineOptions, stop: { graceSeconds?: number } = {}): Promise<void> {
+  await stopGracefully(options, stop.graceSeconds ?? 10);
+  await takeDown(options, options.log ?? logToStandardError);
+}
+
+/** Removes everything of the instance from this machine. No engine may be running. Idempotent. */
+export async function purgeEngine(options: EngineOptions): Promise<void> {
+  await purge(options, options.log ?? logToStandardError);
+}
+
+async function readVersions(runtime: string): Promise<{ runtime: { name: string; version: string }; conmonVersion: string }> {
+  const [first, conmon] = await Promise.all([run(runtime, ['--version']), run('conmon', ['--version'])]);
+  return {
+    runtime: { name: runtime.split('/').at(-1) ?? runtime, version: /version (\S+)/.exec(first.stdout)?.[1] ?? 'unknown' },
+    conmonVersion: /version (\S+)/.exec(conmon.stdout)?.[1] ?? 'unknown',
+  };
+}
+
+/** An absolute path: conmon and the runtime do not look programs up as a shell does. */
+function findProgram(name: string): string {
+  if (name.startsWith('/')) return name;
+  const directories = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/local/sbin', '/usr/sbin', '/sbin'];
+  for (const directory of directories) {
+    const path = join(directory, name);
+    if (!path.startsWith('/') || !existsSync(path)) continue;
+    accessSync(path, constants.X_OK);
+    return path;
+  }
+  throw new EngineError('unavailable', `the OCI runtime "${name}" is not on the PATH: install it (Debian: apt-get install runc)`);
+}
+
+/** A file that names this process; one of a process that is gone does not count. */
+function takeLock(file: string): () => Promise<void> {
+  const own = `${process.pid} ${processStartTime(process.pid) ?? ''}`;
+  if (existsSync(file)) {
+    const [pid, startTime] = readFileSync(file, 'utf8').trim().split(' ');
+    if (startTime !== undefined && startTime !== '' && processStartTime(Number(pid)) === startTime) {
+      throw new EngineError('conflict', `another engine (process ${pid}) has ${file}: stop it first`);
+    }
+  }
+  writeFileSync(file, own);
+  return async () => {
+    if (existsSync(file) && readFileSync(file, 'utf8') === own) rmSync(file);
+  };
+}
+
+function logToStandardError(level: string, message: string, fields: Record<string, unknown> = {}): void {
+  process.stderr.write(`${JSON.stringify({ time: new Date().toISOString(), level, component: 'engine', message, ...fields })}\n`);
+}

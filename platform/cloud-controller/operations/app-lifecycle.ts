@@ -1,0 +1,193 @@
+/**
+ * Starting, stopping, restarting, droplets and revisions.
+ *
+ * What runs is said by the App alone: its state, its generation and its revision. A start makes the revision and its
+ * environment first, and then turns the App in one write; the workload controllers do the rest.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import { type App, type Droplet, labels, type Revision, type Space } from '../../resources/types.ts';
+import type { Identity } from '../../uaa/uaa.ts';
+import type { Context } from '../api.ts';
+import { unprocessable } from '../errors.ts';
+import { dropletState } from '../present/apps.ts';
+import { ownedBy } from '../records.ts';
+import { ensureProcess, processesOf } from './app-create.ts';
+import { type Environment, readEnvironment, writeEnvironment } from './environment.ts';
+
+/** Above every generation that the app or one of its deployments has had. */
+export function nextGeneration(context: Context, app: Stored<App>): number {
+  const used = context.records.deployments.ofApp(app.metadata.name).map((deployment) => deployment.spec.generation);
+  return Math.max(app.spec.generation, ...used) + 1;
+}
+
+/** The droplet, when it can run this app. */
+export function usableDroplet(context: Context, app: Stored<App>, guid: string): Stored<Droplet> {
+  const droplet = context.records.droplets.get(guid);
+  if (!droplet || droplet.spec.app !== app.metadata.name || dropletState(droplet) !== 'STAGED') {
+    throw unprocessable('Unable to assign current droplet. Ensure the droplet exists and belongs to this app.');
+  }
+  return droplet;
+}
+
+/** Makes a droplet the app's: it runs at the next start. New process types get a process. */
+export async function assignDroplet(
+  context: Context,
+  identity: Identity,
+  app: Stored<App>,
+  guid: string,
+): Promise<Stored<App>> {
+  const droplet = usableDroplet(context, app, guid);
+  await ensureProcesses(context, app, droplet);
+  const changed = await context.records.apps.modify(app.metadata.name, (current) =>
+    current.spec.currentDroplet === guid ? undefined : { ...current, spec: { ...current.spec, currentDroplet: guid } },
+  );
+  await record(context, identity, changed, 'audit.app.droplet.mapped', { request: { droplet_guid: guid } });
+  return changed;
+}
+
+export async function ensureProcesses(context: Context, app: Stored<App>, droplet: Stored<Droplet>): Promise<void> {
+  await ensureProcess(context, app, 'web');
+  for (const type of Object.keys(droplet.spec.processTypes)) await ensureProcess(context, app, type);
+}
+
+/** What each process runs: the user's command, or the droplet's. Null: the image knows (docker). */
+export function commandsOf(context: Context, app: Stored<App>, droplet: Stored<Droplet>): Record<string, string> {
+  const commands: Record<string, string> = {};
+  for (const process of processesOf(context, app.metadata.name)) {
+    const command = process.spec.command ?? droplet.spec.processTypes[process.spec.type];
+    if (command !== undefined) commands[process.spec.type] = command;
+  }
+  return commands;
+}
+
+/** The newest revision when nothing changed since, else a new one. */
+export async function ensureRevision(
+  context: Context,
+  app: Stored<App>,
+  droplet: Stored<Droplet>,
+  description?: string,
+): Promise<Stored<Revision>> {
+  const namespace = app.metadata.namespace ?? '';
+  const environment = await readEnvironment(context.client, namespace, app.metadata.name);
+  const commands = commandsOf(context, app, droplet);
+  const all = context.records.revisions.ofApp(app.metadata.name);
+  const latest = all.reduce<Stored<Revision> | undefined>(
+    (newest, revision) => (newest && newest.spec.version > revision.spec.version ? newest : revision),
+    undefined,
+  );
+  if (latest && description === undefined) {
+    const old = await readEnvironment(context.client, namespace, latest.metadata.name);
+    const changes = describeChanges(latest, { droplet: droplet.metadata.name, commands, environment, old });
+    if (changes.length === 0) return latest;
+    description = changes.join(' ');
+  }
+  const guid = randomUUID();
+  await writeEnvironment(context, app, guid, environment);
+  return context.records.revisions.create({
+    metadata: { name: guid, namespace, labels: { [labels.app]: app.metadata.name }, ownerReferences: ownedBy(app) },
+    spec: {
+      app: app.metadata.name,
+      version: (latest?.spec.version ?? 0) + 1,
+      droplet: droplet.metadata.name,
+      commands,
+      description: description ?? 'Initial revision.',
+      deployable: true,
+    },
+  });
+}
+
+function describeChanges(
+  latest: Stored<Revision>,
+  now: { droplet: string; commands: Record<string, string>; environment: Environment; old: Environment },
+): string[] {
+  const changes: string[] = [];
+  if (latest.spec.droplet !== now.droplet) changes.push('New droplet deployed.');
+  if (!sameEntries(now.old, now.environment)) changes.push('New environment variables deployed.');
+  for (const type of new Set([...Object.keys(latest.spec.commands), ...Object.keys(now.commands)])) {
+    if (latest.spec.droplet === now.droplet && latest.spec.commands[type] !== now.commands[type]) {
+      changes.push(`Custom start command updated for '${type}' process.`);
+    }
+  }
+  return changes;
+}
+
+function sameEntries(left: Environment, right: Environment): boolean {
+  const keys = Object.keys(left);
+  return keys.length === Object.keys(right).length && keys.every((key) => left[key] === right[key]);
+}
+
+/** `start` of what runs already does nothing; `restart` always brings new instances. */
+export async function startApp(
+  context: Context,
+  identity: Identity,
+  app: Stored<App>,
+  options: { restart: boolean },
+): Promise<Stored<App>> {
+  if (app.spec.state === 'STARTED' && !options.restart) return app;
+  if (app.spec.currentDroplet === undefined) throw unprocessable('Assign a droplet before starting this app.');
+  const droplet = usableDroplet(context, app, app.spec.currentDroplet);
+  await ensureProcesses(context, app, droplet);
+  const revision = await ensureRevision(context, app, droplet);
+  requireCommands(context, app, droplet);
+  const changed = await context.records.apps.modify(app.metadata.name, (current) => ({
+    ...current,
+    spec: {
+      ...current.spec,
+      state: 'STARTED',
+      generation: nextGeneration(context, app),
+      currentRevision: revision.metadata.name,
+    },
+  }));
+  const action = options.restart ? 'restart' : 'start';
+  await record(context, identity, changed, `audit.app.${action}`, { request: {} });
+  emit(context, changed, options.restart ? 'Restarted' : 'Started');
+  return changed;
+}
+
+/** A buildpack's process without a command can never start: better said now than as a crash. */
+function requireCommands(context: Context, app: Stored<App>, droplet: Stored<Droplet>): void {
+  if (droplet.spec.lifecycle === 'docker') return;
+  const commands = commandsOf(context, app, droplet);
+  const without = processesOf(context, app.metadata.name).filter(
+    (process) => process.spec.instances > 0 && !commands[process.spec.type],
+  );
+  if (without.length === 0) return;
+  const types = without.map((process) => `'${process.spec.type}'`).join(', ');
+  throw unprocessable(
+    `No start command for the process ${types}: give one with a Procfile, in the manifest, or with the -c option of push.`,
+  );
+}
+
+export async function stopApp(context: Context, identity: Identity, app: Stored<App>): Promise<Stored<App>> {
+  if (app.spec.state === 'STOPPED') return app;
+  const changed = await context.records.apps.modify(app.metadata.name, (current) => ({
+    ...current,
+    spec: { ...current.spec, state: 'STOPPED' },
+  }));
+  await record(context, identity, changed, 'audit.app.stop', { request: {} });
+  emit(context, changed, 'Stopped');
+  return changed;
+}
+
+export function emit(context: Context, app: Stored<App>, verb: string, details = ''): void {
+  const message = `${verb} app with guid ${app.metadata.name}${details === '' ? '' : ` (${details})`}`;
+  context.logs.emit({ sourceId: app.metadata.name, sourceType: 'API', message });
+}
+
+export async function record(
+  context: Context,
+  identity: Identity,
+  app: Stored<App>,
+  type: string,
+  data: Record<string, unknown>,
+): Promise<void> {
+  const space: Stored<Space> | undefined = context.records.spaceOf(app);
+  await context.audit.record({
+    type,
+    actor: identity,
+    target: { guid: app.metadata.name, type: 'app', name: app.spec.displayName },
+    ...(space ? { space } : {}),
+    data,
+  });
+}

@@ -1,0 +1,225 @@
+/** Makes, maps, unmaps and deletes routes. */
+import { randomUUID } from 'node:crypto';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import {
+  type App,
+  type Destination,
+  type Domain,
+  labels,
+  type Route,
+  type Space,
+  type UserMetadata,
+} from '../../resources/types.ts';
+import type { Identity } from '../../uaa/uaa.ts';
+import type { Context } from '../api.ts';
+import { unprocessable } from '../errors.ts';
+import { routeUrl } from '../present/routes.ts';
+import type { Holder } from '../reservations.ts';
+import { emit, record } from './app-lifecycle.ts';
+
+export interface NewRoute {
+  space: Stored<Space>;
+  domain: Stored<Domain>;
+  host: string;
+  path: string;
+  userMetadata?: UserMetadata;
+}
+
+function routeKey(route: { domain: string; host: string; path: string }): string[] {
+  return [route.domain, route.host, route.path];
+}
+
+function routeHolder(route: { guid: string; namespace: string }): Holder {
+  return { resource: 'routes', namespace: route.namespace, name: route.guid };
+}
+
+/** Why a host or path cannot be, in words for people. */
+export function routeProblem(context: Context, route: { domain: Stored<Domain>; host: string; path: string }): string | undefined {
+  const { domain, host, path } = route;
+  if (host === '' && domain.spec.displayName === context.domain) {
+    return 'Missing host. Routes in shared domains must have a host defined.';
+  }
+  const label = /^(?:\*|[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*)$/;
+  if (host !== '' && !label.test(host)) {
+    return `Host ${JSON.stringify(host.slice(0, 80))} must be "*", or labels of at most 63 letters, digits and '-' that begin and end with a letter or digit.`;
+  }
+  if (`${host}.${domain.spec.displayName}`.length > 253) return 'Host combined with domain name must be at most 253 characters.';
+  if (domain.spec.displayName === context.domain && (context.reservedHosts.includes(host) || host === '*')) {
+    return `The host '${host}' on the domain '${context.domain}' is reserved for the platform.`;
+  }
+  if (path === '') return undefined;
+  if (!path.startsWith('/')) return "Path must begin with '/'";
+  if (path === '/') return "Path cannot be a single '/'";
+  if (path.length > 128) return 'Path must be at most 128 characters';
+  if (!/^(?:\/[A-Za-z0-9._~!$&()*+,;=:@-]+)+$/.test(path)) {
+    return `Path ${JSON.stringify(path.slice(0, 80))} must be segments of letters, digits and . _ ~ - without an empty one, '?', '#', '%' or quotation marks`;
+  }
+  if (path.split('/').some((segment) => segment === '.' || segment === '..')) return "Path cannot have '.' or '..' segments";
+  return undefined;
+}
+
+export function findRoute(
+  context: Context,
+  key: { domain: string; host: string; path: string },
+): Stored<Route> | undefined {
+  return context.records.routes
+    .all()
+    .find(
+      (route) =>
+        route.spec.domain === key.domain &&
+        route.spec.host === key.host &&
+        route.spec.path === key.path &&
+        !route.metadata.deletionTimestamp,
+    );
+}
+
+export async function createRoute(context: Context, identity: Identity, input: NewRoute): Promise<Stored<Route>> {
+  const { space, domain, host, path } = input;
+  const problem = routeProblem(context, input);
+  if (problem !== undefined) throw unprocessable(problem);
+  const guid = randomUUID();
+  const { namespace } = space.spec;
+  const key = { domain: domain.metadata.name, host, path };
+  const holder = routeHolder({ guid, namespace });
+  if (!(await context.reservations.take('route', routeKey(key), holder))) {
+    const where = path === '' ? '' : ` and path '${path}'`;
+    throw unprocessable(
+      host === ''
+        ? `Route already exists for domain '${domain.spec.displayName}'${where}.`
+        : `Route already exists with host '${host}'${where} for domain '${domain.spec.displayName}'.`,
+    );
+  }
+  let route: Stored<Route>;
+  try {
+    route = await context.records.routes.create({
+      metadata: { name: guid, namespace, labels: { [labels.space]: space.metadata.name } },
+      spec: {
+        domain: domain.metadata.name,
+        domainName: domain.spec.displayName,
+        host,
+        path,
+        protocol: 'http',
+        destinations: [],
+        ...(input.userMetadata ? { userMetadata: input.userMetadata } : {}),
+      },
+    });
+  } catch (error) {
+    await context.reservations.release('route', routeKey(key), holder);
+    throw error;
+  }
+  await context.audit.record({
+    type: 'audit.route.create',
+    actor: identity,
+    target: { guid, type: 'route', name: host },
+    space,
+    data: { request: { url: routeUrl(route) } },
+  });
+  return route;
+}
+
+export interface NewDestination {
+  app: Stored<App>;
+  processType: string;
+  port?: number;
+  protocol: 'http1' | 'http2';
+}
+
+/** Adds what is not there yet; `replace` removes all others. */
+export async function mapRoute(
+  context: Context,
+  identity: Identity,
+  route: Stored<Route>,
+  added: NewDestination[],
+  options: { replace?: boolean } = {},
+): Promise<Stored<Route>> {
+  const same = (destination: Destination, wanted: NewDestination) =>
+    destination.app === wanted.app.metadata.name &&
+    destination.processType === wanted.processType &&
+    destination.port === wanted.port;
+  const changed = await context.records.routes.modify(route.metadata.name, (current) => {
+    const old = current.spec.destinations;
+    const missing = added.filter((wanted) => !old.some((destination) => same(destination, wanted)));
+    const kept = options.replace
+      ? old.filter((destination) => added.some((wanted) => same(destination, wanted)))
+      : old;
+    const destinations = [
+      ...kept.map((destination) => {
+        const wanted = added.find((candidate) => same(destination, candidate));
+        return wanted ? { ...destination, protocol: wanted.protocol } : destination;
+      }),
+      ...missing.map((wanted) => ({
+        guid: randomUUID(),
+        app: wanted.app.metadata.name,
+        processType: wanted.processType,
+        protocol: wanted.protocol,
+        ...(wanted.port === undefined ? {} : { port: wanted.port }),
+      })),
+    ];
+    if (destinations.length > 100) throw unprocessable('Routes can be mapped to at most 100 destinations.');
+    return { ...current, spec: { ...current.spec, destinations } };
+  });
+  for (const { app, processType } of added) {
+    await record(context, identity, app, 'audit.app.map-route', {
+      route_guid: route.metadata.name,
+      route: routeUrl(route),
+      process_type: processType,
+    });
+    emit(context, app, 'Updated', `mapped route ${routeUrl(route)}`);
+  }
+  return changed;
+}
+
+/** Removes the destinations for which `gone` is true. */
+export async function unmapRoute(
+  context: Context,
+  identity: Identity,
+  route: Stored<Route>,
+  gone: (destination: Destination) => boolean,
+): Promise<Stored<Route>> {
+  const removed = route.spec.destinations.filter(gone);
+  const changed = await context.records.routes.modify(route.metadata.name, (current) => {
+    const destinations = current.spec.destinations.filter((destination) => !gone(destination));
+    return destinations.length === current.spec.destinations.length
+      ? undefined
+      : { ...current, spec: { ...current.spec, destinations } };
+  });
+  for (const destination of removed) {
+    const app = context.records.apps.get(destination.app);
+    if (!app) continue;
+    await record(context, identity, app, 'audit.app.unmap-route', {
+      route_guid: route.metadata.name,
+      route: routeUrl(route),
+      process_type: destination.processType,
+    });
+  }
+  return changed;
+}
+
+export async function deleteRoute(context: Context, identity: Identity, route: Stored<Route>): Promise<void> {
+  const space = context.records.spaceOf(route);
+  await context.records.routes.delete(route.metadata.name);
+  const { domain, host, path } = route.spec;
+  await context.reservations.release(
+    'route',
+    routeKey({ domain, host, path }),
+    routeHolder({ guid: route.metadata.name, namespace: route.metadata.namespace ?? '' }),
+  );
+  await context.audit.record({
+    type: 'audit.route.delete-request',
+    actor: identity,
+    target: { guid: route.metadata.name, type: 'route', name: host },
+    ...(space ? { space } : {}),
+    data: { request: { recursive: true } },
+  });
+}
+
+/** A host of any text: what is left of it as one DNS label. */
+export function hostOf(text: string): string {
+  const slug = text
+    .normalize('NFKD')
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, '-')
+    .slice(0, 63)
+    .replaceAll(/^-+|-+$/g, '');
+  return slug === '' ? 'app' : slug;
+}

@@ -1,0 +1,163 @@
+/** Runs the buildpacks of the group and describes what they left (buildpack specification, "Phase #3: Build"). */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parse, stringify } from 'smol-toml';
+import { type Buildpack, diskIsFull, layersName, LifecycleError, runProgram } from './buildpack.ts';
+import type { Detected } from './detect.ts';
+import { applyEnvironment, isDirectory, layerEnvironment, names, text } from './environment.ts';
+import { type BuildResult, exitCodes, type ResultBuildpack, type ResultLayer, type ResultProcess } from './protocol.ts';
+
+export interface BuildOptions {
+  group: Detected[];
+  workspace: string;
+  layers: string;
+  platform: string;
+  scratch: string;
+  environment: (buildpack: Buildpack) => Record<string, string | undefined>;
+}
+
+interface LayerFile {
+  types?: { launch?: boolean; build?: boolean; cache?: boolean };
+  metadata?: Record<string, unknown>;
+}
+
+interface LaunchFile {
+  processes?: { type: string; command: string[] | string; args?: string[]; default?: boolean; 'working-dir'?: string }[];
+  labels?: { key: string; value: string }[];
+}
+
+export async function build(options: BuildOptions): Promise<BuildResult> {
+  const marker = join(options.scratch, 'started');
+  writeFileSync(marker, '');
+  const result: BuildResult = { buildpacks: [], processes: [], workspaceUnchanged: false, labels: [] };
+  /** What earlier buildpacks give to later ones. */
+  const inherited: string[] = [];
+  for (const { buildpack, plan } of options.group) {
+    const layers = join(options.layers, layersName(buildpack.id));
+    const scratch = join(options.scratch, layersName(buildpack.id));
+    mkdirSync(layers, { recursive: true });
+    mkdirSync(scratch, { recursive: true });
+    const planPath = join(scratch, 'plan.toml');
+    writeFileSync(planPath, stringify({ entries: plan }));
+    const restored = restoredMetadata(layers);
+    const environment = options.environment(buildpack);
+    for (const layer of inherited) applyEnvironment(environment, layerEnvironment(layer, 'build'));
+    const { code } = await runProgram(join(buildpack.directory, 'bin', 'build'), {
+      args: [layers, options.platform, planPath],
+      workingDirectory: options.workspace,
+      environment: {
+        ...environment,
+        CNB_BUILDPACK_DIR: buildpack.directory,
+        CNB_PLATFORM_DIR: options.platform,
+        CNB_LAYERS_DIR: layers,
+        CNB_BP_PLAN_PATH: planPath,
+      },
+    });
+    if (code !== 0) {
+      if (diskIsFull(options.workspace)) throw new LifecycleError(exitCodes.diskFull, 'the build filled its disk');
+      throw new LifecycleError(exitCodes.buildError, `buildpack ${buildpack.id} ended with ${code}`);
+    }
+    const done = describe(buildpack, layers, restored, marker);
+    for (const layer of done.layers) if (layer.build) inherited.push(join(layers, layer.name));
+    const launch = parse(text(join(layers, 'launch.toml'))) as LaunchFile;
+    result.buildpacks.push(done);
+    result.processes.push(...(launch.processes ?? []).map(processOf));
+    result.labels.push(...(launch.labels ?? []));
+  }
+  result.workspaceUnchanged = unchangedSince(options.workspace, marker);
+  return result;
+}
+
+/** Layer metadata as they were restored; types are never restored, so that a buildpack must state them each time. */
+function restoredMetadata(layers: string): Map<string, string> {
+  const restored = new Map<string, string>();
+  for (const file of layerFiles(layers)) restored.set(file.slice(0, -5), readFileSync(join(layers, file), 'utf8'));
+  return restored;
+}
+
+function describe(
+  buildpack: Buildpack,
+  layers: string,
+  restored: ReadonlyMap<string, string>,
+  marker: string,
+): ResultBuildpack {
+  const described: ResultLayer[] = [];
+  for (const file of layerFiles(layers)) {
+    const name = file.slice(0, -5);
+    const { types, metadata } = parse(readFileSync(join(layers, file), 'utf8')) as LayerFile;
+    const launch = types?.launch ?? false;
+    const cache = types?.cache ?? false;
+    if (!launch && !cache && types?.build !== true) continue;
+    const directory = join(layers, name);
+    const metadataText = stringify({ metadata: metadata ?? {} });
+    const before = restored.get(name);
+    const content = contentState({ directory, marker, launch, before, now: metadataText });
+    if (content === undefined) continue;
+    const inLaunch = launch && content !== 'absent';
+    described.push({
+      name,
+      launch,
+      cache,
+      build: types?.build ?? false,
+      metadata: metadataText,
+      content,
+      environment: inLaunch ? layerEnvironment(directory, 'launch') : [],
+      profile: inLaunch ? files(join(directory, 'profile.d')) : [],
+      execD: inLaunch ? files(join(directory, 'exec.d')) : [],
+    });
+  }
+  const store = text(join(layers, 'store.toml'));
+  const { id, version } = buildpack;
+  return { id, version, layers: described, ...(store === '' ? {} : { store }) };
+}
+
+function contentState(layer: {
+  directory: string;
+  marker: string;
+  launch: boolean;
+  before: string | undefined;
+  now: string;
+}): ResultLayer['content'] | undefined {
+  const sameMetadata = layer.before !== undefined && normal(layer.before) === normal(layer.now);
+  if (!isDirectory(layer.directory)) return layer.launch && sameMetadata ? 'absent' : undefined;
+  if (layer.before === undefined) return 'changed';
+  // A cache is what its metadata say; what will be launched must be the very files.
+  if (!layer.launch) return sameMetadata ? 'kept' : 'changed';
+  return unchangedSince(layer.directory, layer.marker) ? 'kept' : 'changed';
+}
+
+function normal(metadata: string): string {
+  return JSON.stringify((parse(metadata) as LayerFile).metadata ?? {});
+}
+
+/** True when no file or directory was made, changed or removed: each of these sets some change time. */
+function unchangedSince(directory: string, marker: string): boolean {
+  const found = spawnSync('find', [directory, '-cnewer', marker, '-print', '-quit'], { encoding: 'utf8' });
+  return found.status === 0 && found.stdout === '';
+}
+
+function layerFiles(layers: string): string[] {
+  const other = new Set(['launch.toml', 'build.toml', 'store.toml']);
+  return names(layers).filter((name) => name.endsWith('.toml') && !other.has(name));
+}
+
+function files(directory: string): string[] {
+  const found: string[] = [];
+  for (const name of names(directory)) {
+    const path = join(directory, name);
+    if (!isDirectory(path)) found.push(path);
+  }
+  return found;
+}
+
+function processOf(process: NonNullable<LaunchFile['processes']>[number]): ResultProcess {
+  const command = typeof process.command === 'string' ? ['bash', '-c', process.command] : process.command;
+  return {
+    type: process.type,
+    command,
+    args: process.args ?? [],
+    default: process.default ?? false,
+    ...(process['working-dir'] === undefined ? {} : { workingDirectory: process['working-dir'] }),
+  };
+}

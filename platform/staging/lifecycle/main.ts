@@ -1,0 +1,75 @@
+/**
+ * The build pod's program: detects, builds, writes the result, stays.
+ *
+ * Environment: `SAMPAN_BUILDPACKS` is a JSON array of the ids that the user chose (absent: the order file decides).
+ * Directories can be moved by `CNB_APP_DIR`, `CNB_LAYERS_DIR`, `CNB_PLATFORM_DIR` and `SAMPAN_BUILDPACKS_DIR`, for tests.
+ */
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parse } from 'smol-toml';
+import { build } from './build.ts';
+import { type Buildpack, LifecycleError, type OrderEntry, readBuildpacks } from './buildpack.ts';
+import { detect } from './detect.ts';
+import { platformVariables } from './environment.ts';
+import { exitCodes, RESULT_LINE, RESULT_PATH } from './protocol.ts';
+
+/** Names of the platform's own: buildpacks get them from us, never from the user. */
+const RESERVED = /^(CNB_|SAMPAN_|PATH$|HOME$|LD_PRELOAD$|LD_LIBRARY_PATH$|NODE_OPTIONS$)/;
+
+async function main(): Promise<void> {
+  const workspace = process.env['CNB_APP_DIR'] ?? '/workspace';
+  const layers = process.env['CNB_LAYERS_DIR'] ?? '/layers';
+  const platform = process.env['CNB_PLATFORM_DIR'] ?? '/platform';
+  const root = process.env['SAMPAN_BUILDPACKS_DIR'] ?? '/cnb/buildpacks';
+  const scratch = mkdtempSync(join(process.env['TMPDIR'] ?? '/tmp', 'lifecycle-'));
+  mkdirSync(layers, { recursive: true });
+  const environment = environmentFor(platform, workspace);
+  const buildpacks = readBuildpacks(root);
+  const options = { workspace, layers, platform, scratch, environment };
+  const group = await detect({ ...options, buildpacks, groups: groups(root, buildpacks) });
+  process.stdout.write(`-----> ${group.map(({ buildpack }) => `${buildpack.name} ${buildpack.version}`).join(', ')}\n`);
+  const result = await build({ ...options, group });
+  writeFileSync(process.env['SAMPAN_RESULT'] ?? RESULT_PATH, JSON.stringify(result));
+  process.stdout.write(`${RESULT_LINE}\n`);
+}
+
+/** Buildpacks that the user chose run in that order, all of them; Procfile is read in any case, as Cloud Foundry does. */
+function groups(root: string, buildpacks: ReadonlyMap<string, Buildpack>): OrderEntry[][] {
+  const order = parse(readFileSync(join(root, 'order.toml'), 'utf8')) as { order: { group: OrderEntry[] }[] };
+  const chosen = JSON.parse(process.env['SAMPAN_BUILDPACKS'] ?? '[]') as string[];
+  if (chosen.length === 0) return order.order.map(({ group }) => group);
+  const procfile = 'sampan/procfile';
+  const group: OrderEntry[] = chosen.map((id) => ({ id }));
+  if (!chosen.includes(procfile) && buildpacks.has(procfile)) group.push({ id: procfile, optional: true });
+  return [group];
+}
+
+function environmentFor(platform: string, workspace: string): (buildpack: Buildpack) => Record<string, string | undefined> {
+  const user = platformVariables(platform);
+  return (buildpack) => {
+    const variables: Record<string, string | undefined> = { ...process.env };
+    if (!buildpack.clearEnvironment) {
+      for (const [name, value] of Object.entries(user)) if (!RESERVED.test(name)) variables[name] = value;
+    }
+    variables['CNB_STACK_ID'] ??= 'dev.sampan.stacks.base';
+    variables['CNB_TARGET_OS'] = 'linux';
+    variables['CNB_TARGET_ARCH'] = process.arch === 'x64' ? 'amd64' : process.arch;
+    variables['CNB_APP_DIR'] = workspace;
+    variables['SAMPAN_NODE'] = process.execPath;
+    return variables;
+  };
+}
+
+try {
+  await main();
+  if (process.env['SAMPAN_STAY'] === '1') {
+    // A timer keeps the loop alive; SIGTERM, which ends Node by default except as process 1, is obeyed.
+    process.on('SIGTERM', () => process.exit(0));
+    setInterval(() => undefined, 2 ** 30);
+  }
+} catch (error) {
+  const code = error instanceof LifecycleError ? error.exitCode : exitCodes.internal;
+  const message = error instanceof LifecycleError ? error.message : error instanceof Error ? error.stack : String(error);
+  process.stdout.write(`ERROR: ${message}\n`);
+  process.exitCode = code;
+}

@@ -1,0 +1,70 @@
+/**
+ * What the build pod tells the exporter, and how. This folder runs inside the pod, beside code that nobody trusts: the
+ * exporter checks every field (`export/build-result.ts`) and opens no path that is named here except below `/layers`
+ * and `/workspace`, through tar.
+ *
+ * The lifecycle writes the result to `RESULT_PATH`, then a line to standard output that is `RESULT_LINE` and nothing
+ * else, and stays until the pod is deleted, so that the layers can be read out of it. A build that fails ends instead,
+ * with one of `exitCodes`, and its last words are on standard output.
+ */
+export const RESULT_PATH = '/layers/.sampan-result.json';
+
+/** The unit separator makes it a line that no program prints by chance; a program that prints it gains nothing. */
+export const RESULT_LINE = '\u001f sampan: build finished';
+
+/** As in Cloud Native Buildpacks' lifecycle where it has a code for the case. */
+export const exitCodes = { notDetected: 20, detectError: 21, buildError: 51, outOfMemory: 52, diskFull: 53, internal: 1 } as const;
+
+export interface BuildResult {
+  buildpacks: ResultBuildpack[];
+  /** In order; the last of a type counts. */
+  processes: ResultProcess[];
+  /** Nothing below /workspace differs from the package. */
+  workspaceUnchanged: boolean;
+  labels: { key: string; value: string }[];
+}
+
+export interface ResultBuildpack {
+  id: string;
+  version: string;
+  layers: ResultLayer[];
+  /** `store.toml`, to be restored for the next build. */
+  store?: string;
+}
+
+export interface ResultLayer {
+  name: string;
+  launch: boolean;
+  build: boolean;
+  cache: boolean;
+  /** `<layer>.toml` without its types: what the next build finds. */
+  metadata: string;
+  /**
+   * `changed`: read it from the pod. `kept`: it is what was restored. `absent`: its metadata were restored, its content
+   * was not, and the buildpack says that it is still right (launch layers).
+   */
+  content: 'changed' | 'kept' | 'absent';
+  /** Environment for launch, in the order in which it is applied. */
+  environment: EnvironmentChange[];
+  /** Paths of scripts to be sourced and of programs to be run at launch. */
+  profile: string[];
+  execD: string[];
+}
+
+export interface EnvironmentChange {
+  name: string;
+  /** buildpack specification, "Environment Variable Modification Rules" */
+  action: 'override' | 'default' | 'append' | 'prepend';
+  value: string;
+  delimiter: string;
+  /** Only for this type of process. */
+  process?: string;
+}
+
+export interface ResultProcess {
+  type: string;
+  command: string[];
+  args: string[];
+  default: boolean;
+  workingDirectory?: string;
+}
