@@ -3,7 +3,7 @@
  * What the agent does with the real engine is tested in `agent-real.test.ts`.
  */
 import { randomBytes } from 'node:crypto';
-import { Readable } from 'node:stream';
+import { PassThrough, Readable } from 'node:stream';
 import {
   type Container,
   type ContainerExit,
@@ -13,6 +13,8 @@ import {
   type EngineEvent,
   type ExecSession,
   type Image,
+  type LogOptions,
+  type LogRecord,
   type Sandbox,
   type SandboxSpec,
 } from '#engine/engine.ts';
@@ -135,7 +137,12 @@ export class EngineDouble implements Engine {
       });
       await promise;
     }
-    this.end(container.name, { code: this.stubborn ? 137 : 143, signal: this.stubborn ? 9 : 15, oomKilled: false, at: Date.now() });
+    this.end(container.name, {
+      code: this.stubborn ? 137 : 143,
+      signal: this.stubborn ? 9 : 15,
+      oomKilled: false,
+      at: Date.now(),
+    });
   }
 
   async killContainer(): Promise<void> {}
@@ -158,8 +165,22 @@ export class EngineDouble implements Engine {
     throw new EngineError('internal', 'not part of the double');
   }
 
-  async exec(_id: string, spec: { command: string[] }): Promise<ExecSession> {
+  /** `cat` gives back what it gets; any other command ends at once with `execCode`. */
+  async exec(_id: string, spec: { command: string[]; stdin?: boolean }): Promise<ExecSession> {
     this.calls.push(`exec ${spec.command.join(' ')}`);
+    if (spec.command[0] === 'cat' && spec.stdin) {
+      const pipe = new PassThrough();
+      const { promise: exited, resolve } = Promise.withResolvers<{ code: number }>();
+      pipe.once('end', () => resolve({ code: this.execCode }));
+      return {
+        stdin: pipe,
+        stdout: pipe,
+        stderr: Readable.from([]),
+        resize: ({ columns, rows }) => void this.calls.push(`resize ${columns} ${rows}`),
+        kill: () => pipe.destroy(),
+        exited,
+      };
+    }
     return {
       stdout: Readable.from([]),
       stderr: Readable.from([]),
@@ -169,7 +190,13 @@ export class EngineDouble implements Engine {
     };
   }
 
-  async *logs(): ReturnType<Engine['logs']> {}
+  readonly lines: LogRecord[] = [];
+
+  async *logs(id: string, options: LogOptions): AsyncIterable<LogRecord> {
+    this.#get(id);
+    const wanted = this.lines.filter(({ stream }) => options[stream] !== false);
+    yield* options.tail === undefined ? wanted : wanted.slice(wanted.length - options.tail);
+  }
 
   async stats(): ReturnType<Engine['stats']> {
     return { at: Date.now(), cpuNanos: 0, memoryBytes: 0, pids: 1, diskBytes: 0 };

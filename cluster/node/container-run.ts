@@ -86,12 +86,7 @@ export function podDirectory(context: NodeContext, uid: string): string {
 }
 
 /** Owned by root, which the engine shows as the container's root. `name` was checked for `..` where the volume was resolved. */
-async function writeVolumeFile(
-  context: NodeContext,
-  pod: Pod,
-  name: string,
-  file: VolumeFile,
-): Promise<string> {
+async function writeVolumeFile(context: NodeContext, pod: Pod, name: string, file: VolumeFile): Promise<string> {
   const path = join(podDirectory(context, pod.metadata.uid ?? ''), 'files', name);
   await mkdir(dirname(path), { recursive: true, mode: 0o711 });
   await writeFile(path, file.content, { mode: file.mode ?? 0o644 });

@@ -56,6 +56,7 @@ export async function serveAttach({ engine }: NodeContext, workers: PodWorkers, 
   const abort = new AbortController();
   upgrade.socket.once('close', () => abort.abort());
   const socket = await accept(upgrade);
+  socket.resume();
   try {
     await send(socket, channel.stdout, Buffer.alloc(0));
     for await (const { stream, line } of engine.logs(id, { follow: true, since: Date.now(), signal: abort.signal })) {
@@ -73,7 +74,10 @@ async function accept({ request, socket, head }: Upgrade): Promise<WebSocket> {
   const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
   const chosen = protocols.find((name) => offered.includes(name));
   if (!chosen) {
-    throw new EndpointError(400, `none of the protocols "${offered.join(', ')}" is known: offer ${protocols.join(' or ')}`);
+    throw new EndpointError(
+      400,
+      `none of the protocols "${offered.join(', ')}" is known: offer ${protocols.join(' or ')}`,
+    );
   }
   if (!server) {
     const { WebSocketServer: Server } = await import('ws');
@@ -88,11 +92,14 @@ async function accept({ request, socket, head }: Upgrade): Promise<WebSocket> {
   server.handleUpgrade(request, socket, head, resolve);
   const accepted = await promise;
   accepted.on('error', () => accepted.terminate());
+  // What comes before there is somebody to read it stays in the socket.
+  accepted.pause();
   return accepted;
 }
 
 async function converse(socket: WebSocket, session: ExecSession): Promise<Status> {
   receive(socket, session);
+  socket.resume();
   try {
     // Says that it has begun: a client waits for this before it sends.
     await send(socket, channel.stdout, Buffer.alloc(0));
@@ -137,7 +144,8 @@ function writeInput(socket: WebSocket, stdin: Writable, bytes: Buffer): void {
 function parseSize(bytes: Buffer): TerminalSize | undefined {
   try {
     const { Width, Height } = JSON.parse(bytes.toString()) as { Width?: unknown; Height?: unknown };
-    const valid = (value: unknown): value is number => Number.isInteger(value) && Number(value) > 0 && Number(value) < 65_536;
+    const valid = (value: unknown): value is number =>
+      Number.isInteger(value) && Number(value) > 0 && Number(value) < 65_536;
     return valid(Width) && valid(Height) ? { columns: Width, rows: Height } : undefined;
   } catch {
     return undefined; // A size that cannot be read changes nothing.
@@ -152,11 +160,14 @@ async function copy(socket: WebSocket, to: number, from: Readable): Promise<void
 function send(socket: WebSocket, to: number, bytes: Buffer): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   if (socket.readyState !== socket.OPEN) return Promise.reject(new Error('the client went away'));
-  socket.send(Buffer.concat([Buffer.from([to]), bytes]), { binary: true }, (error) => (error ? reject(error) : resolve()));
+  socket.send(Buffer.concat([Buffer.from([to]), bytes]), { binary: true }, (error) =>
+    error ? reject(error) : resolve(),
+  );
   return promise;
 }
 
 async function finish(socket: WebSocket, status: Status): Promise<void> {
+  if (socket.isPaused) socket.resume();
   try {
     await send(socket, channel.error, Buffer.from(JSON.stringify(status)));
   } catch {

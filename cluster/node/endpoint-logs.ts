@@ -88,7 +88,11 @@ function logOptions(query: URLSearchParams): OutputOptions & { log: LogOptions }
   const tail = count(query, 'tailLines');
   const sinceSeconds = count(query, 'sinceSeconds');
   const sinceTime = query.get('sinceTime');
-  const since = sinceTime ? Date.parse(sinceTime) : sinceSeconds === undefined ? undefined : Date.now() - sinceSeconds * 1000;
+  const since = sinceTime
+    ? Date.parse(sinceTime)
+    : sinceSeconds === undefined
+      ? undefined
+      : Date.now() - sinceSeconds * 1000;
   if (Number.isNaN(since)) throw new EndpointError(400, `sinceTime "${sinceTime}" is no time: write RFC 3339`);
   const stream = query.get('stream') ?? 'All';
   if (!['All', 'Stdout', 'Stderr'].includes(stream)) {

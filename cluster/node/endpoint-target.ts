@@ -18,7 +18,9 @@ function statusOf(workers: PodWorkers, namespace: string, pod: string, container
   const all = [...(worker.status?.containerStatuses ?? []), ...(worker.status?.initContainerStatuses ?? [])];
   const status = all.find(({ name }) => name === container);
   if (status) return status;
-  const names = [...(worker.pod.spec?.initContainers ?? []), ...(worker.pod.spec?.containers ?? [])].map(({ name }) => name);
+  const names = [...(worker.pod.spec?.initContainers ?? []), ...(worker.pod.spec?.containers ?? [])].map(
+    ({ name }) => name,
+  );
   if (names.includes(container)) throw waiting(pod, container, 'ContainerCreating');
   throw new EndpointError(400, `container "${container}" is not valid for pod "${pod}": it has ${names.join(', ')}`);
 }

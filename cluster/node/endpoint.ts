@@ -44,7 +44,8 @@ export async function startEndpoint({ context, workers, port, tls }: EndpointOpt
     if (path[0] === 'healthz') return void response.end('ok');
     requireApiServer(request);
     if (request.method !== 'GET') throw new EndpointError(405, `method ${request.method} is not allowed: use GET`);
-    if (path[0] === 'containerLogs' && path.length === 4) return await serveLogs(context, workers, path, query, response);
+    if (path[0] === 'containerLogs' && path.length === 4)
+      return await serveLogs(context, workers, path, query, response);
     if (path.join('/') === 'stats/summary') {
       response.setHeader('content-type', 'application/json');
       return void response.end(JSON.stringify(await stats.read()));
@@ -67,7 +68,8 @@ export async function startEndpoint({ context, workers, port, tls }: EndpointOpt
   const upgrade = async (request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {
     requireApiServer(request);
     const { path, query } = parse(request);
-    if (path[0] === 'exec' && path.length === 4) await serveExec(context, workers, { path, query, request, socket, head });
+    if (path[0] === 'exec' && path.length === 4)
+      await serveExec(context, workers, { path, query, request, socket, head });
     else if (path[0] === 'attach' && path.length === 4) {
       await serveAttach(context, workers, { path, query, request, socket, head });
     } else throw new EndpointError(404, `no such path "/${path.join('/')}"`);

@@ -17,7 +17,10 @@ export interface ImageRequest {
 export async function ensureImage(engine: Engine, request: ImageRequest): Promise<Image> {
   const reference = request.container.image ?? '';
   if (reference === '' || /[\s\0]/.test(reference)) {
-    throw new AgentError('InvalidImageName', `couldn't parse image reference "${reference}": write host/repository:tag`);
+    throw new AgentError(
+      'InvalidImageName',
+      `couldn't parse image reference "${reference}": write host/repository:tag`,
+    );
   }
   const policy = request.container.imagePullPolicy ?? defaultPolicy(reference);
   if (policy !== 'Always') {
@@ -27,7 +30,10 @@ export async function ensureImage(engine: Engine, request: ImageRequest): Promis
       return present;
     }
     if (policy === 'Never') {
-      throw new AgentError('ErrImageNeverPull', `Container image "${reference}" is not present with pull policy of Never`);
+      throw new AgentError(
+        'ErrImageNeverPull',
+        `Container image "${reference}" is not present with pull policy of Never`,
+      );
     }
   }
   return pull(engine, reference, request);

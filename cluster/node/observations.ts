@@ -65,7 +65,8 @@ export class Observations {
       check: (probe, timeout, signal) => check(probe, target, timeout, signal),
       onChange: this.#wake,
       onCondemned: (kind) => {
-        const grace = (kind === 'startup' ? definition.startupProbe : definition.livenessProbe)?.terminationGracePeriodSeconds;
+        const grace = (kind === 'startup' ? definition.startupProbe : definition.livenessProbe)
+          ?.terminationGracePeriodSeconds;
         if (grace !== undefined) this.#grace.set(name, grace);
         this.condemn(name, id, `Container ${name} failed ${kind} probe, will be restarted`);
       },

@@ -46,9 +46,7 @@ export function recordsOf(pod: Pod, containers: readonly Container[], sandboxPre
       .sort((a, b) => restartCountOf(b) - restartCountOf(a) || b.createdAt - a.createdAt);
     const status = statuses?.find((candidate) => candidate.name === definition.name);
     records.push(
-      runs[0]
-        ? fromEngine(definition, role, runs[0], runs[1])
-        : fromStatus(definition, role, status, sandboxPresent),
+      runs[0] ? fromEngine(definition, role, runs[0], runs[1]) : fromStatus(definition, role, status, sandboxPresent),
     );
   };
   for (const definition of spec?.initContainers ?? []) {

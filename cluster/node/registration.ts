@@ -106,7 +106,9 @@ export class Registration {
     const renewTime = new Date().toISOString().replace('Z', '000Z');
     const spec = { holderIdentity: name, leaseDurationSeconds, renewTime };
     const body = { spec };
-    const renewed = await orUndefined(client.patch(leases, name, { type: 'merge', body }, { namespace: leaseNamespace }));
+    const renewed = await orUndefined(
+      client.patch(leases, name, { type: 'merge', body }, { namespace: leaseNamespace }),
+    );
     if (renewed) return;
     // Not there: the node may have been removed by an administrator, and so may be the namespace on a young cluster.
     await this.#register();

@@ -17,7 +17,8 @@ export function refusalOf(pod: Pod, policy: NodePolicy): string | undefined {
   for (const field of ['hostNetwork', 'hostPID', 'hostIPC', 'shareProcessNamespace'] as const) {
     if (spec[field]) return `spec.${field} is not allowed on this node: remove it`;
   }
-  if (spec.os && spec.os.name !== 'linux') return `spec.os.name "${spec.os.name}" does not run here: this is a linux node`;
+  if (spec.os && spec.os.name !== 'linux')
+    return `spec.os.name "${spec.os.name}" does not run here: this is a linux node`;
   if (spec.securityContext?.sysctls?.length) return 'spec.securityContext.sysctls is not supported on this node';
   if (!policy.hostPath) {
     const volume = spec.volumes?.find(({ hostPath }) => hostPath);
@@ -25,13 +26,28 @@ export function refusalOf(pod: Pod, policy: NodePolicy): string | undefined {
   }
   for (const container of [...(spec.initContainers ?? []), ...spec.containers]) {
     const { name, securityContext, ports } = container;
-    if (securityContext?.privileged) return `container "${name}": securityContext.privileged is not allowed on this node`;
+    if (securityContext?.privileged)
+      return `container "${name}": securityContext.privileged is not allowed on this node`;
     if (securityContext?.procMount && securityContext.procMount !== 'Default') {
       return `container "${name}": securityContext.procMount "${securityContext.procMount}" is not allowed on this node`;
     }
     const published = ports?.find(({ hostPort }) => hostPort);
-    if (published) return `container "${name}": hostPort ${published.hostPort} is not supported; reach the pod by its own IP`;
+    if (published)
+      return `container "${name}": hostPort ${published.hostPort} is not supported; reach the pod by its own IP`;
+    const foreign = foreignCheck(container);
+    if (foreign) return `container "${name}": ${foreign} names a host: only the pod's own address may be asked`;
     if (container.volumeDevices?.length) return `container "${name}": volumeDevices is not supported on this node`;
+  }
+  return undefined;
+}
+
+/** Checks run from this host, so one with a host of its own could ask what no pod may reach. */
+function foreignCheck(container: Container): string | undefined {
+  const { startupProbe, livenessProbe, readinessProbe, lifecycle } = container;
+  const { postStart, preStop } = lifecycle ?? {};
+  for (const [field, action] of Object.entries({ startupProbe, livenessProbe, readinessProbe, postStart, preStop })) {
+    if (action?.httpGet?.host || action?.tcpSocket?.host)
+      return `${field}.${action.httpGet ? 'httpGet' : 'tcpSocket'}.host`;
   }
   return undefined;
 }
@@ -69,5 +85,7 @@ function denied(message: string): AgentError {
 
 export function groupsOf(pod: Pod): number[] {
   const context = pod.spec?.securityContext;
-  return [...new Set([...(context?.supplementalGroups ?? []), ...(context?.fsGroup === undefined ? [] : [context.fsGroup])])];
+  return [
+    ...new Set([...(context?.supplementalGroups ?? []), ...(context?.fsGroup === undefined ? [] : [context.fsGroup])]),
+  ];
 }

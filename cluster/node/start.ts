@@ -5,6 +5,7 @@ import { pods } from '../kinds/resources.ts';
 import type { Agent, AgentOptions } from './agent.ts';
 import type { NodeContext } from './context.ts';
 import { startEndpoint } from './endpoint.ts';
+import { messageOf } from './errors.ts';
 import { createEventRecorder } from './events.ts';
 import { PodWorkers } from './pods.ts';
 import { Registration } from './registration.ts';
@@ -25,7 +26,10 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
     dataDirectory,
     log,
   };
-  const informer = createInformer(client, pods, { fieldSelector: `spec.nodeName=${nodeName}` });
+  const informer = createInformer(client, pods, {
+    fieldSelector: `spec.nodeName=${nodeName}`,
+    onError: (error) => log('warn', 'the watch on pods broke off; it is tried again', { error: messageOf(error) }),
+  });
   const workers = new PodWorkers(context, informer);
   const endpoint = await startEndpoint({ context, workers, port: options.port, tls: options.tls });
   const registration = new Registration({

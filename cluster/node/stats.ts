@@ -47,7 +47,10 @@ export class StatsSummary {
       startTime: worker.status?.startTime ?? creationTimestamp,
       containers: known,
       cpu: sumCpu(known),
-      memory: { time: new Date().toISOString(), workingSetBytes: known.reduce((sum, one) => sum + one.memory.workingSetBytes, 0) },
+      memory: {
+        time: new Date().toISOString(),
+        workingSetBytes: known.reduce((sum, one) => sum + one.memory.workingSetBytes, 0),
+      },
       ...(network && {
         network: {
           time: new Date(network.at).toISOString(),
@@ -60,7 +63,11 @@ export class StatsSummary {
     };
   }
 
-  async #container(container: Container, before: Map<string, CpuSample>, next: Map<string, CpuSample>): Promise<Summary | undefined> {
+  async #container(
+    container: Container,
+    before: Map<string, CpuSample>,
+    next: Map<string, CpuSample>,
+  ): Promise<Summary | undefined> {
     const stats = await this.#context.engine.stats(container.id).catch(ignoreGone);
     if (!stats) return undefined;
     const time = new Date(stats.at).toISOString();

@@ -113,7 +113,9 @@ export function changesOf(current: PodStatus = {}, wanted: PodStatus): StatusPat
   const conditions = (wanted.conditions ?? []).flatMap((condition) => {
     const before = current.conditions?.find(({ type }) => type === condition.type);
     if (same(before, condition)) return [];
-    const gone = (['reason', 'message'] as const).filter((key) => before?.[key] !== undefined && condition[key] === undefined);
+    const gone = (['reason', 'message'] as const).filter(
+      (key) => before?.[key] !== undefined && condition[key] === undefined,
+    );
     return [{ ...condition, ...Object.fromEntries(gone.map((key) => [key, null])) }];
   });
   if (conditions.length > 0) patch.conditions = conditions;
@@ -137,7 +139,9 @@ export function same(a: unknown, b: unknown): boolean {
   if (a === null || a === undefined || b === null || b === undefined) return (a ?? null) === (b ?? null);
   if (typeof a !== 'object' || typeof b !== 'object') return false;
   if (Array.isArray(a) || Array.isArray(b)) {
-    return Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((one, index) => same(one, b[index]));
+    return (
+      Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((one, index) => same(one, b[index]))
+    );
   }
   const [left, right] = [a as Record<string, unknown>, b as Record<string, unknown>];
   return [...new Set([...Object.keys(left), ...Object.keys(right)])].every((key) => same(left[key], right[key]));

@@ -130,7 +130,7 @@ function terminatedOf(
   const lost = 'The container could not be located; it ended while nobody looked';
   return {
     exitCode: code,
-    reason: reasonOf(exit),
+    reason: reasonOf(exit, startedAt),
     ...(exit?.signal !== undefined && { signal: exit.signal }),
     ...(exit?.lost ? { message: lost } : message !== undefined && { message }),
     ...(startedAt !== undefined && { startedAt: formatTime(startedAt) }),
@@ -139,10 +139,10 @@ function terminatedOf(
   };
 }
 
-function reasonOf(exit: RecordedExit | undefined): string {
+function reasonOf(exit: RecordedExit | undefined, startedAt: number | undefined): string {
   if (exit?.lost) return 'ContainerStatusUnknown';
   if (exit?.oomKilled) return 'OOMKilled';
-  if (exit?.message !== undefined) return 'StartError';
+  if (exit?.message !== undefined && startedAt === undefined) return 'StartError';
   return (exit?.code ?? 0) === 0 ? 'Completed' : 'Error';
 }
 
@@ -160,7 +160,9 @@ function conditionsOf(input: StatusInput, phase: string, mains: ContainerStatus[
     ...mains.filter(({ ready }) => !ready).map(({ name }) => name),
   ];
   const gates = input.pod.spec?.readinessGates ?? [];
-  const closed = gates.filter(({ conditionType }) => current.find(({ type }) => type === conditionType)?.status !== 'True');
+  const closed = gates.filter(
+    ({ conditionType }) => current.find(({ type }) => type === conditionType)?.status !== 'True',
+  );
   const unreadiness = (): Partial<PodCondition> =>
     phase === 'Succeeded'
       ? { reason: 'PodCompleted' }
@@ -186,7 +188,9 @@ function conditionsOf(input: StatusInput, phase: string, mains: ContainerStatus[
       containersReady
         ? {
             reason: 'ReadinessGatesNotReady',
-            message: closed.map(({ conditionType }) => `the status of pod readiness gate "${conditionType}" is not "True"`).join(', '),
+            message: closed
+              .map(({ conditionType }) => `the status of pod readiness gate "${conditionType}" is not "True"`)
+              .join(', '),
           }
         : unreadiness(),
     ],

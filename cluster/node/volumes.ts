@@ -48,7 +48,8 @@ async function mountOf(input: VolumeInput, mount: VolumeMount): Promise<Mount> {
     if (subPath) throw invalid(`volumeMount "${mount.name}": subPath is not supported on emptyDir: mount the whole`);
     const memory = volume.emptyDir.medium === 'Memory';
     const size = volume.emptyDir.sizeLimit;
-    const sizeBytes = size === undefined || bytesOf(size) === 0 ? (memory ? undefined : defaultDiskBytes) : bytesOf(size);
+    const sizeBytes =
+      size === undefined || bytesOf(size) === 0 ? (memory ? undefined : defaultDiskBytes) : bytesOf(size);
     return {
       kind: 'shared',
       name: volume.name,
@@ -82,7 +83,11 @@ async function filesOf(input: VolumeInput, volume: Volume): Promise<VolumeFile[]
   if (configMap) return finish(input, await configMapFiles(input, configMap), configMap.defaultMode);
   if (secret) {
     const { secretName: name, ...rest } = secret;
-    return finish(input, await secretFiles(input, { ...rest, ...(name !== undefined && { name }) }), secret.defaultMode);
+    return finish(
+      input,
+      await secretFiles(input, { ...rest, ...(name !== undefined && { name }) }),
+      secret.defaultMode,
+    );
   }
   if (downwardAPI) return finish(input, downwardFiles(input, downwardAPI.items), downwardAPI.defaultMode);
   if (projected) {
@@ -143,7 +148,12 @@ function pick(what: string, data: Map<string, Uint8Array>, source: KeyedSource):
 
 function downwardFiles(
   { pod, place, container }: VolumeInput,
-  items: { path: string; mode?: number; fieldRef?: { fieldPath: string }; resourceFieldRef?: { resource: string } }[] = [],
+  items: {
+    path: string;
+    mode?: number;
+    fieldRef?: { fieldPath: string };
+    resourceFieldRef?: { resource: string };
+  }[] = [],
 ): VolumeFile[] {
   return items.map(({ path, mode, fieldRef, resourceFieldRef }) => {
     const text = fieldRef

@@ -89,23 +89,42 @@ test('a pod becomes Running and Ready, and says where it is', async (t) => {
     assert.equal(conditionOf(pod, type), 'True', type);
   }
   assert.deepEqual(engine.calls, ['sandbox a', 'create main_0', 'start main_0']);
-  assert.deepEqual(events.map(({ reason }) => reason), ['Pulled', 'Created', 'Started']);
+  assert.deepEqual(
+    events.map(({ reason }) => reason),
+    ['Pulled', 'Created', 'Started'],
+  );
 });
 
 test('cloudfoundry back-off: an ended process is started again at once, three times, then it waits', async (t) => {
   const annotations = { 'node.sampan.dev/backoff': 'cloudfoundry' };
   const { api, engine, events } = await bench(t, podObject('a', {}, annotations));
   for (let attempt = 0; attempt < 3; attempt++) {
-    await api.until(`run ${attempt}`, (pod) => isReady(pod) && pod.status?.containerStatuses?.[0]?.restartCount === attempt);
+    await api.until(
+      `run ${attempt}`,
+      (pod) => isReady(pod) && pod.status?.containerStatuses?.[0]?.restartCount === attempt,
+    );
     engine.end(`main_${attempt}`, exited(1));
   }
   const pod = await api.until('run 3', (now) => isReady(now) && now.status?.containerStatuses?.[0]?.restartCount === 3);
   assert.equal(pod.status?.containerStatuses?.[0]?.lastState?.terminated?.exitCode, 1);
   assert.equal(engine.sandboxes().length, 1, 'the same sandbox');
-  assert.deepEqual(engine.containers().map(({ name }) => name).sort(), ['main_2', 'main_3'], 'one run before is kept');
+  assert.deepEqual(
+    engine
+      .containers()
+      .map(({ name }) => name)
+      .sort(),
+    ['main_2', 'main_3'],
+    'one run before is kept',
+  );
   engine.end('main_3', exited(1));
-  const waiting = await api.until('CrashLoopBackOff', (now) => now.status?.containerStatuses?.[0]?.state?.waiting?.reason === 'CrashLoopBackOff');
-  assert.match(waiting.status?.containerStatuses?.[0]?.state?.waiting?.message ?? '', /^back-off 30s restarting failed container=main pod=a_default\(uid-a\)$/);
+  const waiting = await api.until(
+    'CrashLoopBackOff',
+    (now) => now.status?.containerStatuses?.[0]?.state?.waiting?.reason === 'CrashLoopBackOff',
+  );
+  assert.match(
+    waiting.status?.containerStatuses?.[0]?.state?.waiting?.message ?? '',
+    /^back-off 30s restarting failed container=main pod=a_default\(uid-a\)$/,
+  );
   assert.equal(waiting.status?.phase, 'Running');
   assert.equal(isReady(waiting), false);
   assert.equal(events.filter(({ reason }) => reason === 'BackOff').length, 1);
@@ -147,7 +166,10 @@ test('init containers run in order before the rest; a sidecar only has to be sta
   assert.ok(running('side')(api.pod));
   engine.end('second_0', exited(0));
   await api.until('Ready', isReady);
-  assert.deepEqual(engine.calls.filter((call) => call.startsWith('start')), ['start first_0', 'start side_0', 'start second_0', 'start main_0']);
+  assert.deepEqual(
+    engine.calls.filter((call) => call.startsWith('start')),
+    ['start first_0', 'start side_0', 'start second_0', 'start main_0'],
+  );
 });
 
 test('termination: not ready at once, preStop, stop signal with the rest of the grace, then the object goes', async (t) => {
@@ -181,7 +203,12 @@ test('a second delete with less grace cuts the first short', async (t) => {
   engine.stubborn = true;
   const remove = (seconds: number, version: string): void => {
     const deletionTimestamp = new Date(Date.now() + seconds * 1000).toISOString();
-    const metadata = { ...api.pod.metadata, resourceVersion: version, deletionTimestamp, deletionGracePeriodSeconds: seconds };
+    const metadata = {
+      ...api.pod.metadata,
+      resourceVersion: version,
+      deletionTimestamp,
+      deletionGracePeriodSeconds: seconds,
+    };
     api.pod = { ...api.pod, metadata };
     worker.update(api.pod);
   };
@@ -189,7 +216,10 @@ test('a second delete with less grace cuts the first short', async (t) => {
   await api.until('not ready', (pod) => !isReady(pod));
   remove(0, '200');
   await api.until('deleted', (_pod, deleted) => deleted);
-  assert.deepEqual(engine.calls.filter((call) => call.startsWith('stop')), ['stop main_0 300', 'stop main_0 0']);
+  assert.deepEqual(
+    engine.calls.filter((call) => call.startsWith('stop')),
+    ['stop main_0 300', 'stop main_0 0'],
+  );
 });
 
 test('a restarted agent adopts what runs: nothing is started, and what was ready stays ready', async (t) => {
@@ -200,7 +230,10 @@ test('a restarted agent adopts what runs: nothing is started, and what was ready
   assert.ok(status);
   assert.equal(status.ready, false);
   await bed.worker.close();
-  bed.api.pod = { ...bed.api.pod, status: { ...bed.api.pod.status, containerStatuses: [{ ...status, ready: true, started: true }] } };
+  bed.api.pod = {
+    ...bed.api.pod,
+    status: { ...bed.api.pod.status, containerStatuses: [{ ...status, ready: true, started: true }] },
+  };
   const calls = bed.engine.calls.length;
   const patches = bed.api.patches;
   await bed.restart();
@@ -217,7 +250,10 @@ test('after the sandbox is lost (a reboot) the pod starts anew with its restart 
   bed.engine.sandboxMap.clear();
   bed.engine.containerMap.clear();
   await bed.restart();
-  const pod = await bed.api.until('runs again', (now) => isReady(now) && now.status?.containerStatuses?.[0]?.restartCount === 1);
+  const pod = await bed.api.until(
+    'runs again',
+    (now) => isReady(now) && now.status?.containerStatuses?.[0]?.restartCount === 1,
+  );
   assert.equal(pod.status?.phase, 'Running');
 });
 
@@ -253,7 +289,10 @@ test('an image that cannot be pulled: ErrImagePull, then ImagePullBackOff, and t
   const failed = await bed.api.until('ErrImagePull', (pod) => state(pod) === 'ErrImagePull');
   assert.equal(failed.status?.phase, 'Pending');
   await bed.api.until('ImagePullBackOff', (pod) => state(pod) === 'ImagePullBackOff');
-  assert.deepEqual(bed.events.map(({ reason }) => reason), ['Pulling', 'Failed', 'Failed', 'BackOff', 'Failed']);
+  assert.deepEqual(
+    bed.events.map(({ reason }) => reason),
+    ['Pulling', 'Failed', 'Failed', 'BackOff', 'Failed'],
+  );
   assert.match(bed.events[1]?.message ?? '', /^Failed to pull image "registry.example\/none:1": no such image$/);
 });
 
@@ -266,7 +305,10 @@ function failingPulls(): EngineDouble {
 test('a missing ConfigMap key is a configuration error, and the container starts once it is there', async (t) => {
   const env = [{ name: 'X', valueFrom: { configMapKeyRef: { name: 'settings', key: 'x' } } }];
   const bed = await bench(t, podObject('a', { containers: [{ env }] }));
-  const waiting = await bed.api.until('waits', (pod) => pod.status?.containerStatuses?.[0]?.state?.waiting?.reason === 'CreateContainerConfigError');
+  const waiting = await bed.api.until(
+    'waits',
+    (pod) => pod.status?.containerStatuses?.[0]?.state?.waiting?.reason === 'CreateContainerConfigError',
+  );
   assert.equal(waiting.status?.containerStatuses?.[0]?.state?.waiting?.message, 'configmap "settings" not found');
   bed.api.objects.set('configmaps/settings', { metadata: { name: 'settings' }, data: { x: 'here' } });
   await bed.api.until('Ready', isReady);
@@ -293,7 +335,10 @@ test('what this node does not give makes the pod Failed, with the reason', async
 test('activeDeadlineSeconds ends the pod', async (t) => {
   const bed = await bench(t, podObject('a', { activeDeadlineSeconds: 1 }));
   await bed.api.until('Ready', isReady);
-  const pod = await bed.api.until('Failed', (now) => now.status?.phase === 'Failed' && bed.engine.containers()[0]?.state === 'exited');
+  const pod = await bed.api.until(
+    'Failed',
+    (now) => now.status?.phase === 'Failed' && bed.engine.containers()[0]?.state === 'exited',
+  );
   assert.equal(pod.status?.reason, 'DeadlineExceeded');
 });
 
@@ -311,7 +356,12 @@ test('a failed liveness probe restarts the container in its sandbox', async (t) 
   const livenessProbe = { exec: { command: ['alive'] }, periodSeconds: 1, failureThreshold: 1 };
   const bed = await bench(t, podObject('a', { containers: [{ livenessProbe }] }), engine);
   await bed.api.until('restarted', (pod) => pod.status?.containerStatuses?.[0]?.restartCount === 1);
-  assert.ok(bed.events.some(({ reason, message }) => reason === 'Killing' && message === 'Container main failed liveness probe, will be restarted'));
+  assert.ok(
+    bed.events.some(
+      ({ reason, message }) =>
+        reason === 'Killing' && message === 'Container main failed liveness probe, will be restarted',
+    ),
+  );
   assert.ok(bed.events.some(({ reason }) => reason === 'Unhealthy'));
 });
 

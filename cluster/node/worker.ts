@@ -199,10 +199,11 @@ export class PodWorker {
   #waiting(now: number): Map<string, { reason: string; message?: string }> {
     const waiting = this.#failures.waiting(now);
     for (const [name, { reason, message }] of waiting) {
-      if (reason === 'ImagePullBackOff') this.#observations.once(`${name} ${message}`, () => {
-        this.#event(name, 'Normal', 'BackOff', message);
-        this.#event(name, 'Warning', 'Failed', 'Error: ImagePullBackOff');
-      });
+      if (reason === 'ImagePullBackOff')
+        this.#observations.once(`${name} ${message}`, () => {
+          this.#event(name, 'Normal', 'BackOff', message);
+          this.#event(name, 'Warning', 'Failed', 'Error: ImagePullBackOff');
+        });
     }
     return waiting;
   }
@@ -250,7 +251,11 @@ export class PodWorker {
     const done = work(abort.signal)
       .catch((error: unknown) => {
         if (abort.signal.aborted) return;
-        this.#context.log('error', 'a container action failed', { pod: this.#name, container: name, error: messageOf(error) });
+        this.#context.log('error', 'a container action failed', {
+          pod: this.#name,
+          container: name,
+          error: messageOf(error),
+        });
         // Nothing is known of why: the same again, but not at once.
         this.#failures.add(name, '', error, Date.now());
       })
@@ -426,4 +431,3 @@ function finalPhase(records: readonly ContainerRecord[]): 'Succeeded' | 'Failed'
 function capitalize(text: string): string {
   return text.slice(0, 1).toUpperCase() + text.slice(1);
 }
-

@@ -5,7 +5,7 @@ import type { EngineOptions } from '../options.ts';
 export interface Layout {
   /** `<data>/engine`, survives a reboot. Root's alone. */
   data: string;
-  /** On tmpfs. Searchable by all: container roots, who are nobody on the host, pass through it to what is theirs. */
+  /** `<run>/engine`, on tmpfs. Searchable by all: container roots, who are nobody on the host, pass through it to what is theirs. */
   run: string;
   addressesFile: string;
   bootFile: string;
@@ -21,19 +21,20 @@ export interface Layout {
 
 export function layout({ dataDirectory, runDirectory }: Pick<EngineOptions, 'dataDirectory' | 'runDirectory'>): Layout {
   const data = join(dataDirectory, 'engine');
+  const run = join(runDirectory, 'engine');
   return {
     data,
-    run: runDirectory,
+    run,
     addressesFile: join(data, 'addresses.json'),
-    bootFile: join(runDirectory, 'boot-id'),
+    bootFile: join(run, 'boot-id'),
     containersData: join(data, 'containers'),
-    containersRun: join(runDirectory, 'containers'),
+    containersRun: join(run, 'containers'),
     sandboxesData: join(data, 'sandboxes'),
-    sandboxesRun: join(runDirectory, 'sandboxes'),
+    sandboxesRun: join(run, 'sandboxes'),
     disks: join(data, 'disks'),
-    exits: join(runDirectory, 'exits'),
-    execs: join(runDirectory, 'execs'),
-    runtimeRoot: join(runDirectory, 'runtime'),
+    exits: join(run, 'exits'),
+    execs: join(run, 'execs'),
+    runtimeRoot: join(run, 'runtime'),
   };
 }
 

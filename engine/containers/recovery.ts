@@ -6,7 +6,9 @@
  *   - a running record: adopted as it is, or `exited` where the machine was booted since
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { EngineError } from '../engine.ts';
 import { hasCode } from '../sys/libc.ts';
 import { unmountBelow } from '../sys/mounts.ts';
 import { processStartTime } from '../sys/pidfd.ts';
@@ -21,6 +23,7 @@ import { readRecord, writeRecord } from './records.ts';
 export async function prepareDirectories(layout: Layout, instance: string): Promise<void> {
   const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   await mkdir(layout.run, { recursive: true, mode: 0o711 });
+  await makePassable(layout.run);
   const known = existsSync(layout.bootFile) ? readFileSync(layout.bootFile, 'utf8').trim() : undefined;
   if (known !== undefined && known !== boot) {
     for (const directory of [layout.containersRun, layout.sandboxesRun, layout.exits, layout.execs, layout.runtimeRoot]) {
@@ -36,6 +39,15 @@ export async function prepareDirectories(layout: Layout, instance: string): Prom
   await rm(layout.execs, { recursive: true, force: true });
   await mkdir(layout.execs, { mode: 0o700 });
   await writeFile(layout.bootFile, boot);
+}
+
+/** Container roots, who are nobody here, must be able to pass through; listing stays root's. */
+async function makePassable(run: string): Promise<void> {
+  for (const directory of [run, dirname(run)]) await chmod(directory, ((await stat(directory)).mode & 0o7777) | 0o111);
+  for (let directory = dirname(dirname(run)); directory !== '/'; directory = dirname(directory)) {
+    if (((await stat(directory)).mode & 0o001) !== 0) continue;
+    throw new EngineError('invalid', `runDirectory: ${directory} above it cannot be passed by other users: chmod o+x it, or use a directory below /run`);
+  }
 }
 
 /** The containers that are whole. Their sandboxes are open already. */

@@ -40,7 +40,7 @@ export function answerBytes(exchange: Exchange, headers: Record<string, string |
 export async function readBody(exchange: Exchange, most: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
-  for await (const chunk of exchange.request as AsyncIterable<Buffer>) {
+  for await (const chunk of bodyOf(exchange)) {
     bytes += chunk.length;
     if (bytes > most) {
       throw new RegistryError('MANIFEST_INVALID', `the manifest has more than ${most} bytes`, { status: 413 });
@@ -48,6 +48,11 @@ export async function readBody(exchange: Exchange, most: number): Promise<Buffer
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
+}
+
+/** The request's body; leaving it early does not cut the connection, on which an answer is still to go out. */
+export function bodyOf(exchange: Exchange): AsyncIterable<Buffer> {
+  return { [Symbol.asyncIterator]: () => exchange.request.iterator({ destroyOnReturn: false }) };
 }
 
 /** Cuts a sorted list as `n` and `last` ask; the Link header leads to what is left. */

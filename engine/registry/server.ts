@@ -72,6 +72,9 @@ interface Route {
   handle: (exchange: Exchange) => Promise<void>;
 }
 
+/** How much of a body that was refused is still taken from the wire. */
+const LARGEST_WASTE = 64 * 1024 * 1024;
+
 const READ = ['GET', 'HEAD'] as const;
 
 /** In the order that they are tried. `docs` of every endpoint: distribution-spec 1.1, "Endpoints". */
@@ -152,12 +155,15 @@ function fail(options: RegistryOptions, request: IncomingMessage, response: Serv
     ? error
     : new RegistryError('UNKNOWN', 'the registry failed; its log says why', { status: isDiskFull(error) ? 507 : 500 });
   const body = Buffer.from(refusal.body());
-  // What is left of a body that was refused is not worth reading.
-  const close: Record<string, string> = request.complete ? {} : { connection: 'close' };
+  // The rest of a refused body is read away, so that the client gets to the answer; but not without end.
+  let wasted = 0;
+  request.on('data', (chunk: Buffer) => {
+    wasted += chunk.length;
+    if (wasted > LARGEST_WASTE) request.socket.destroy();
+  });
   response.writeHead(refusal.status, {
     'content-type': 'application/json',
     'content-length': body.length,
-    ...close,
     ...refusal.headers,
   });
   response.end(request.method === 'HEAD' ? undefined : body);

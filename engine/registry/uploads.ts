@@ -8,7 +8,7 @@ import { isRepository } from '../images/reference.ts';
 import { linksScope } from '../images/scopes.ts';
 import { blobLink, requireDigest } from './blobs.ts';
 import { RegistryError } from './errors.ts';
-import { answer, type Exchange } from './exchange.ts';
+import { answer, bodyOf, type Exchange } from './exchange.ts';
 
 export async function startUpload(exchange: Exchange): Promise<void> {
   const { content, query } = exchange;
@@ -75,7 +75,7 @@ async function append(exchange: Exchange, id: string): Promise<number> {
   const start = range === undefined ? size : Number(range[1]);
   if (start !== size) throw outOfOrder(exchange, id, size);
   try {
-    return await content.appendUpload(id, start, request as AsyncIterable<Buffer>);
+    return await content.appendUpload(id, start, bodyOf(exchange));
   } catch (error) {
     if (error instanceof EngineError && error.code === 'conflict') throw outOfOrder(exchange, id, size);
     throw error;

@@ -128,8 +128,8 @@ export async function startApp(
   if (app.spec.currentDroplet === undefined) throw unprocessable('Assign a droplet before starting this app.');
   const droplet = usableDroplet(context, app, app.spec.currentDroplet);
   await ensureProcesses(context, app, droplet);
-  const revision = await ensureRevision(context, app, droplet);
   requireCommands(context, app, droplet);
+  const revision = await ensureRevision(context, app, droplet);
   const changed = await context.records.apps.modify(app.metadata.name, (current) => ({
     ...current,
     spec: {
@@ -146,7 +146,7 @@ export async function startApp(
 }
 
 /** A buildpack's process without a command can never start: better said now than as a crash. */
-function requireCommands(context: Context, app: Stored<App>, droplet: Stored<Droplet>): void {
+export function requireCommands(context: Context, app: Stored<App>, droplet: Stored<Droplet>): void {
   if (droplet.spec.lifecycle === 'docker') return;
   const commands = commandsOf(context, app, droplet);
   const without = processesOf(context, app.metadata.name).filter(

@@ -1,0 +1,117 @@
+/** create: a new object, with a generated name where it has none. */
+import { randomBytes, randomUUID } from 'node:crypto';
+import type { ApiObject, KindDefinition } from '../kinds/kind.ts';
+import { services } from '../kinds/resources.ts';
+import type { Service } from '../kinds/types/core.ts';
+import { StoreError } from '../store/store.ts';
+import { decode, readWriteOptions, validate, type WriteOptions } from './admit.ts';
+import { kindPrefix, objectKey } from './cache.ts';
+import type { Core } from './core.ts';
+import { alreadyExists, badRequest, methodNotAllowed, StatusError } from './errors.ts';
+import { type Exchange, header, readJson } from './exchange.ts';
+import { checkNamespace } from './namespaces.ts';
+import { servedBytes, storedBytes } from './object-bytes.ts';
+import { apiVersionOf } from './registry.ts';
+import { respondObject } from './respond.ts';
+import type { ResourceRequest } from './route.ts';
+import { trackCreate } from './managed-fields.ts';
+
+const GENERATED_ALPHABET = 'bcdfghjklmnpqrstvwxz2456789';
+const GENERATED_BASE_LIMIT = 58;
+const GENERATE_ATTEMPTS = 8;
+
+export async function create(core: Core, exchange: Exchange, kind: KindDefinition, request: ResourceRequest): Promise<void> {
+  const options = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
+  const object = decode(kind, await readJson(exchange), options);
+  const bytes = await createObject(core, kind, request.namespace, object, options);
+  respondObject(core, exchange, kind, bytes, 201);
+}
+
+/** Returns the served bytes, in the storage version. */
+export async function createObject(
+  core: Core,
+  kind: KindDefinition,
+  namespace: string,
+  object: ApiObject,
+  options: WriteOptions,
+): Promise<Buffer> {
+  const { metadata } = object;
+  if (metadata.resourceVersion) throw badRequest('resourceVersion should not be set on objects to be created');
+  if (kind.namespaced) {
+    if (namespace === '') throw methodNotAllowed();
+    if (metadata.namespace && metadata.namespace !== namespace)
+      throw badRequest(
+        `the namespace of the provided object does not match the namespace sent on the request (${metadata.namespace} != ${namespace})`,
+      );
+    metadata.namespace = namespace;
+  } else delete metadata.namespace;
+  if (core.registry.terminating(kind))
+    throw new StatusError(405, 'MethodNotAllowed', 'create not allowed while custom resource definition is terminating');
+  const generated = !metadata.name && Boolean(metadata.generateName);
+  for (let attempt = 1; ; attempt++) {
+    if (generated) metadata.name = generateName(metadata.generateName ?? '');
+    try {
+      return await createOnce(core, kind, namespace, structuredClone(object), options);
+    } catch (error) {
+      const taken = error instanceof StatusError && error.reason === 'AlreadyExists';
+      if (!generated || !taken || attempt === GENERATE_ATTEMPTS) throw error;
+    }
+  }
+}
+
+async function createOnce(
+  core: Core,
+  kind: KindDefinition,
+  namespace: string,
+  object: ApiObject,
+  options: WriteOptions,
+): Promise<Buffer> {
+  const { metadata } = object;
+  const name = metadata.name ?? '';
+  if (kind.namespaced) checkNamespace(core, kind, namespace, name);
+  metadata.uid = randomUUID();
+  metadata.creationTimestamp = timestamp(core.now());
+  delete metadata.deletionTimestamp;
+  delete metadata.deletionGracePeriodSeconds;
+  delete metadata.resourceVersion;
+  delete metadata.selfLink;
+  if (kind.generation) metadata.generation = 1;
+  else delete metadata.generation;
+  kind.defaults?.(object);
+  kind.prepareForCreate?.(object);
+  validate(kind, object);
+  const key = objectKey(kind, namespace, name);
+  if (core.cache.resource(kindPrefix(kind)).objects.has(key)) throw alreadyExists(kind, name);
+  const assigned =
+    kind.resource === services.resource && kind.group === '' ? core.addresses.assign(object as Service, key) : undefined;
+  try {
+    if (assigned !== undefined && assigned.errors.length > 0) validate(kind, object, undefined, assigned.errors);
+    trackCreate(object);
+    object.apiVersion = storedApiVersion(core, kind);
+    const value = storedBytes(object);
+    if (options.dryRun) return value;
+    const entry = await core.store.create(key, value);
+    await core.cache.reached(entry.revision);
+    return servedBytes(value, entry.revision);
+  } catch (error) {
+    if (error instanceof StoreError && error.code === 'exists') throw alreadyExists(kind, name);
+    throw error;
+  } finally {
+    assigned?.release();
+  }
+}
+
+export function storedApiVersion(core: Core, kind: KindDefinition): string {
+  return apiVersionOf({ group: kind.group, version: core.registry.storageVersion(kind) });
+}
+
+/** Seconds, as all of Kubernetes' times but a few. */
+export function timestamp(milliseconds: number): string {
+  return `${new Date(milliseconds).toISOString().slice(0, 19)}Z`;
+}
+
+function generateName(base: string): string {
+  let suffix = '';
+  for (const byte of randomBytes(5)) suffix += GENERATED_ALPHABET[byte % GENERATED_ALPHABET.length];
+  return base.slice(0, GENERATED_BASE_LIMIT) + suffix;
+}

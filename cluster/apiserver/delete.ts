@@ -1,0 +1,168 @@
+/** delete and deletecollection: at once, after a grace period, or when the last finalizer is gone. */
+import type { ApiObject, KindDefinition } from '../kinds/kind.ts';
+import { StoreError } from '../store/store.ts';
+import { readWriteOptions, type WriteOptions } from './admit.ts';
+import { type CachedObject, kindPrefix, objectKey, objectOf } from './cache.ts';
+import type { Core } from './core.ts';
+import { storedApiVersion, timestamp } from './create.ts';
+import { badRequest, conflict, notFound, StatusError } from './errors.ts';
+import { type Exchange, header, objectIn, parseYaml, send, sendJson, success } from './exchange.ts';
+import { listBytes } from './list.ts';
+import { servedBytes, storedBytes } from './object-bytes.ts';
+import { respondObject } from './respond.ts';
+import type { ResourceRequest } from './route.ts';
+import { readSelection } from './selection.ts';
+import { removable } from './update.ts';
+
+const ATTEMPTS = 8;
+const FOREGROUND = 'foregroundDeletion';
+const ORPHAN = 'orphan';
+
+export interface DeleteOptions {
+  gracePeriodSeconds?: number;
+  propagationPolicy?: string;
+  preconditions?: { uid?: string; resourceVersion?: string };
+}
+
+export type Deleted =
+  | { gone: true; object: ApiObject }
+  /** Still there: served as it is now. */
+  | { gone: false; bytes: Buffer };
+
+export async function remove(core: Core, exchange: Exchange, kind: KindDefinition, request: ResourceRequest): Promise<void> {
+  const writeOptions = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
+  const { options, dryRun } = await readDeleteOptions(exchange);
+  writeOptions.dryRun ||= dryRun;
+  const deleted = await deleteObject(core, kind, request, options, writeOptions);
+  if (!deleted.gone) return respondObject(core, exchange, kind, deleted.bytes);
+  const { name = '', uid = '' } = deleted.object.metadata;
+  sendJson(exchange, 200, success({ name, ...(kind.group === '' ? {} : { group: kind.group }), kind: kind.resource, uid }));
+}
+
+export async function removeCollection(
+  core: Core,
+  exchange: Exchange,
+  kind: KindDefinition,
+  request: ResourceRequest,
+): Promise<void> {
+  const writeOptions = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
+  const { options, dryRun } = await readDeleteOptions(exchange);
+  writeOptions.dryRun ||= dryRun;
+  const selection = readSelection(kind, request.namespace, '', exchange.query);
+  const matched: CachedObject[] = [];
+  for (const object of core.cache.resource(kindPrefix(kind)).list(request.namespace))
+    if (selection.matches(object)) matched.push(object);
+  await Promise.all(
+    matched.map((object) =>
+      deleteObject(core, kind, object, options, writeOptions).catch((error: unknown) => {
+        if (!(error instanceof StatusError && error.reason === 'NotFound')) throw error;
+      }),
+    ),
+  );
+  send(exchange, 200, listBytes(core, kind, matched, { resourceVersion: String(core.cache.revision) }));
+}
+
+export async function deleteObject(
+  core: Core,
+  kind: KindDefinition,
+  where: { namespace: string; name: string },
+  options: DeleteOptions,
+  { dryRun }: Pick<WriteOptions, 'dryRun'>,
+): Promise<Deleted> {
+  const key = objectKey(kind, where.namespace, where.name);
+  const resource = core.cache.resource(kindPrefix(kind));
+  for (let attempt = 1; ; attempt++) {
+    const cached = resource.objects.get(key);
+    if (cached === undefined) throw notFound(kind, where.name);
+    const old = objectOf(cached);
+    checkPreconditions(kind, old, options.preconditions);
+    const now = marked(core, kind, old, options);
+    try {
+      if (removable(now)) {
+        if (!dryRun) {
+          const entry = await core.store.delete(key, cached.revision);
+          await core.cache.reached(entry.revision);
+        }
+        return { gone: true, object: old };
+      }
+      now.apiVersion = storedApiVersion(core, kind);
+      const value = storedBytes(now);
+      const unchanged = servedBytes(value, cached.revision).equals(cached.bytes);
+      if (unchanged || dryRun) return { gone: false, bytes: unchanged ? cached.bytes : servedBytes(value, cached.revision) };
+      const entry = await core.store.update(key, value, cached.revision);
+      await core.cache.reached(entry.revision);
+      return { gone: false, bytes: servedBytes(value, entry.revision) };
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      if (error.code === 'not-found') throw notFound(kind, where.name);
+      if (error.code !== 'conflict') throw error;
+      if (attempt === ATTEMPTS) throw conflict(kind, where.name);
+      if (error.entry !== undefined) await core.cache.reached(error.entry.revision);
+    }
+  }
+}
+
+function checkPreconditions(kind: KindDefinition, { metadata }: ApiObject, preconditions: DeleteOptions['preconditions']): void {
+  const name = metadata.name ?? '';
+  if (preconditions?.uid && preconditions.uid !== metadata.uid)
+    throw conflict(kind, name, `Precondition failed: UID in precondition: ${preconditions.uid}, UID in object meta: ${metadata.uid}`);
+  if (preconditions?.resourceVersion && preconditions.resourceVersion !== metadata.resourceVersion)
+    throw conflict(
+      kind,
+      name,
+      `Precondition failed: ResourceVersion in precondition: ${preconditions.resourceVersion}, ResourceVersion in object meta: ${metadata.resourceVersion}`,
+    );
+}
+
+/** The object as it is while it is being deleted. A second delete can only make the grace shorter. */
+function marked(core: Core, kind: KindDefinition, old: ApiObject, options: DeleteOptions): ApiObject {
+  const now = structuredClone(old);
+  const { metadata } = now;
+  const usual = kind.gracePeriod?.(old) ?? 0;
+  const grace = usual === 0 ? 0 : Math.max(0, options.gracePeriodSeconds ?? usual);
+  const finalizers = new Set(metadata.finalizers);
+  if (options.propagationPolicy !== undefined) {
+    finalizers.delete(FOREGROUND);
+    finalizers.delete(ORPHAN);
+    if (options.propagationPolicy === 'Foreground') finalizers.add(FOREGROUND);
+    if (options.propagationPolicy === 'Orphan') finalizers.add(ORPHAN);
+    if (finalizers.size > 0) metadata.finalizers = [...finalizers];
+    else delete metadata.finalizers;
+  }
+  if (metadata.deletionTimestamp === undefined) {
+    metadata.deletionTimestamp = timestamp(core.now() + grace * 1000);
+    metadata.deletionGracePeriodSeconds = grace;
+    if (kind.generation && metadata.generation !== undefined) metadata.generation++;
+  } else if (grace < (metadata.deletionGracePeriodSeconds ?? 0)) {
+    const asked = Date.parse(metadata.deletionTimestamp) - (metadata.deletionGracePeriodSeconds ?? 0) * 1000;
+    metadata.deletionTimestamp = timestamp(asked + grace * 1000);
+    metadata.deletionGracePeriodSeconds = grace;
+  }
+  if (kind.kind === 'Namespace' && kind.group === '') now['status'] = { ...(now['status'] as object), phase: 'Terminating' };
+  return now;
+}
+
+async function readDeleteOptions(exchange: Exchange): Promise<{ options: DeleteOptions; dryRun: boolean }> {
+  const { query } = exchange;
+  const body = await exchange.body();
+  const sent = body.length === 0 ? {} : objectIn(await parseYaml(body));
+  const options: DeleteOptions = {};
+  const grace = sent['gracePeriodSeconds'] ?? query.get('gracePeriodSeconds') ?? undefined;
+  if (grace !== undefined) {
+    options.gracePeriodSeconds = Number(grace);
+    if (!Number.isInteger(options.gracePeriodSeconds) || options.gracePeriodSeconds < 0)
+      throw badRequest(`gracePeriodSeconds: Invalid value: "${String(grace)}": must be a whole number`);
+  }
+  const orphan = sent['orphanDependents'] ?? query.get('orphanDependents') ?? undefined;
+  const policy = sent['propagationPolicy'] ?? query.get('propagationPolicy') ?? undefined;
+  if (policy !== undefined && policy !== 'Foreground' && policy !== 'Background' && policy !== 'Orphan')
+    throw badRequest(
+      `DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "${String(policy)}": supported values: "Foreground", "Background", "Orphan"`,
+    );
+  if (policy !== undefined) options.propagationPolicy = policy;
+  else if (orphan !== undefined) options.propagationPolicy = String(orphan) === 'true' ? 'Orphan' : 'Background';
+  const preconditions = sent['preconditions'];
+  if (typeof preconditions === 'object' && preconditions !== null)
+    options.preconditions = preconditions as NonNullable<DeleteOptions['preconditions']>;
+  return { options, dryRun: Array.isArray(sent['dryRun']) && sent['dryRun'].includes('All') };
+}

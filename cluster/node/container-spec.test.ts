@@ -1,0 +1,284 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Image } from '#engine/engine.ts';
+import { podObject } from '#testing/agent-pod.ts';
+import type { ConfigMap, Container, PodSpec, Secret } from '../kinds/types/core.ts';
+import { containerSpecOf, limitsOf, sandboxSpecOf } from './container-spec.ts';
+import { AgentError } from './errors.ts';
+import { expand } from './environment.ts';
+import { credentialsFor, defaultPolicy } from './images.ts';
+import { qosClassOf } from './qos.ts';
+import { parseQuantity } from './quantity.ts';
+import { specHash } from './records.ts';
+import { refusalOf, strictPolicy } from './security.ts';
+
+const base64 = (text: string): string => Buffer.from(text).toString('base64');
+const configMaps: Record<string, ConfigMap> = {
+  settings: { metadata: { name: 'settings' }, data: { COLOR: 'blue', 'bad key': 'x', file: 'content' } },
+};
+const secrets: Record<string, Secret> = {
+  login: { metadata: { name: 'login' }, data: { PASSWORD: base64('s3cret') } },
+};
+
+function image(user?: string): Image {
+  const config = { architecture: 'amd64', os: 'linux', layers: [], ...(user !== undefined && { user }) };
+  return { id: 'sha256:1', digest: 'sha256:2', references: [], sizeBytes: 1, createdAt: 0, config };
+}
+
+async function specOf(
+  container: Partial<Container>,
+  pod: Omit<Partial<PodSpec>, 'containers'> = {},
+  imageUser?: string,
+) {
+  const object = podObject('a', { ...pod, containers: [container] }, { 'node.sampan.dev/pids': '64', note: 'hi' });
+  const [definition] = object.spec?.containers ?? [];
+  assert.ok(definition);
+  const written: string[] = [];
+  const spec = await containerSpecOf({
+    pod: object,
+    container: definition,
+    image: image(imageUser),
+    sandbox: 'f'.repeat(64),
+    attempt: 2,
+    crashes: 1,
+    place: {
+      nodeName: 'node-1',
+      hostIp: '192.0.2.1',
+      podIp: '10.0.0.9',
+      allocatable: { cpus: 4, memoryBytes: 2 ** 30, diskBytes: 0 },
+    },
+    references: {
+      configMap: async (name) => configMaps[name],
+      secret: async (name) => secrets[name],
+      serviceAccountToken: async () => 'a-token',
+    },
+    policy: strictPolicy,
+    writeFile: async (name) => {
+      written.push(name);
+      return `/host/${name}`;
+    },
+  });
+  return { ...spec, written };
+}
+
+const rejectsWith = (code: string, message: RegExp) => (error: unknown) =>
+  error instanceof AgentError && error.code === code && message.test(error.message);
+
+test('environment: every kind of source, in order, with expansion', async () => {
+  const { env, command, args } = await specOf({
+    envFrom: [{ configMapRef: { name: 'settings' }, prefix: 'C_' }, { secretRef: { name: 'gone', optional: true } }],
+    env: [
+      { name: 'NAME', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } },
+      { name: 'IP', valueFrom: { fieldRef: { fieldPath: 'status.podIP' } } },
+      { name: 'NOTE', valueFrom: { fieldRef: { fieldPath: "metadata.annotations['note']" } } },
+      { name: 'PASS', valueFrom: { secretKeyRef: { name: 'login', key: 'PASSWORD' } } },
+      { name: 'MEMORY', valueFrom: { resourceFieldRef: { resource: 'limits.memory', divisor: '1Mi' } } },
+      { name: 'CPU', valueFrom: { resourceFieldRef: { resource: 'limits.cpu' } } },
+      { name: 'URL', value: 'http://$(NAME)@$(IP)/$(UNKNOWN)/$$(NAME)' },
+      { name: 'NONE', valueFrom: { configMapKeyRef: { name: 'settings', key: 'none', optional: true } } },
+    ],
+    command: ['run', '$(C_COLOR)'],
+    args: ['$(URL)'],
+    resources: { limits: { memory: '64Mi' } },
+  });
+  assert.deepEqual(env, [
+    'C_COLOR=blue',
+    'C_file=content',
+    'NAME=a',
+    'IP=10.0.0.9',
+    'NOTE=hi',
+    'PASS=s3cret',
+    'MEMORY=64',
+    'CPU=4',
+    'URL=http://a@10.0.0.9/$(UNKNOWN)/$(NAME)',
+  ]);
+  assert.deepEqual(command, ['run', 'blue']);
+  assert.deepEqual(args, ['http://a@10.0.0.9/$(UNKNOWN)/$(NAME)']);
+  assert.equal(expand('$$$(A) $ $(', new Map([['A', '1']])), '$1 $ $(');
+});
+
+test('environment: what is missing and not optional is named', async () => {
+  const secretKey = { name: 'X', valueFrom: { secretKeyRef: { name: 'login', key: 'none' } } };
+  await assert.rejects(
+    specOf({ env: [secretKey] }),
+    rejectsWith('CreateContainerConfigError', /couldn't find key none in Secret default\/login/),
+  );
+  await assert.rejects(
+    specOf({ envFrom: [{ secretRef: { name: 'gone' } }] }),
+    rejectsWith('CreateContainerConfigError', /secret "gone" not found/),
+  );
+});
+
+test('volumes: each kind becomes its mount', async () => {
+  const { mounts, written } = await specOf(
+    {
+      volumeMounts: [
+        { name: 'scratch', mountPath: '/scratch' },
+        { name: 'memory', mountPath: '/memory' },
+        { name: 'settings', mountPath: '/settings' },
+        { name: 'settings', mountPath: '/etc/file', subPath: 'file' },
+        { name: 'all', mountPath: '/all' },
+      ],
+    },
+    {
+      volumes: [
+        { name: 'scratch', emptyDir: {} },
+        { name: 'memory', emptyDir: { medium: 'Memory', sizeLimit: '16Mi' } },
+        { name: 'settings', configMap: { name: 'settings', items: [{ key: 'file', path: 'file', mode: 0o400 }] } },
+        {
+          name: 'all',
+          projected: {
+            sources: [
+              { secret: { name: 'login', items: [{ key: 'PASSWORD', path: 'deep/password' }] } },
+              { downwardAPI: { items: [{ path: 'labels', fieldRef: { fieldPath: 'metadata.annotations' } }] } },
+              { serviceAccountToken: { path: 'token' } },
+            ],
+          },
+        },
+      ],
+    },
+  );
+  assert.deepEqual(mounts, [
+    { kind: 'shared', name: 'scratch', target: '/scratch', sizeBytes: 2 ** 30 },
+    { kind: 'shared', name: 'memory', target: '/memory', sizeBytes: 2 ** 24, memory: true },
+    {
+      kind: 'files',
+      target: '/settings',
+      files: [{ path: 'file', content: Buffer.from('content'), mode: 0o400 }],
+      readOnly: true,
+    },
+    { kind: 'bind', source: '/host/settings/file', target: '/etc/file', readOnly: true },
+    {
+      kind: 'files',
+      target: '/all',
+      readOnly: true,
+      files: [
+        { path: 'deep/password', content: Buffer.from('s3cret'), mode: 0o644 },
+        { path: 'labels', content: Buffer.from('node.sampan.dev/pids="64"\nnote="hi"'), mode: 0o644 },
+        { path: 'token', content: Buffer.from('a-token'), mode: 0o644 },
+      ],
+    },
+  ]);
+  assert.deepEqual(written, ['settings/file']);
+});
+
+test('volumes: no way out, and no kind that is not there', async () => {
+  const mount = { volumeMounts: [{ name: 'v', mountPath: '/v' }] };
+  const escape = { name: 'v', configMap: { name: 'settings', items: [{ key: 'file', path: '../out' }] } };
+  await assert.rejects(
+    specOf(mount, { volumes: [escape] }),
+    rejectsWith('CreateContainerConfigError', /must not contain "\.\."/),
+  );
+  const nfs = { name: 'v', nfs: { server: 's', path: '/' } };
+  await assert.rejects(specOf(mount, { volumes: [nfs] }), rejectsWith('CreateContainerConfigError', /not supported/));
+  await assert.rejects(specOf(mount), rejectsWith('CreateContainerConfigError', /no volume of this name/));
+});
+
+test('security and resources', async () => {
+  const spec = await specOf(
+    {
+      securityContext: { runAsUser: 1000, readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
+      resources: { requests: { cpu: '250m' }, limits: { memory: '64Mi', cpu: '1500m', 'ephemeral-storage': '2Gi' } },
+    },
+    { securityContext: { runAsGroup: 2000, fsGroup: 3000, supplementalGroups: [4000], runAsNonRoot: true } },
+  );
+  assert.equal(spec.user, '1000:2000');
+  assert.deepEqual(spec.supplementaryGroups, [4000, 3000]);
+  assert.equal(spec.noNewPrivileges, true);
+  assert.equal(spec.readOnlyRoot, true);
+  assert.deepEqual(spec.capabilities, { add: [], drop: ['ALL'] });
+  assert.deepEqual(spec.limits, {
+    memoryBytes: 2 ** 26,
+    cpuMillis: 1500,
+    cpuShares: 256,
+    diskBytes: 2 ** 31,
+    pids: 64,
+  });
+  assert.equal(spec.name, 'main_2');
+  assert.equal(spec.labels?.['node.sampan.dev/restart-count'], '2');
+  const plain = podObject('a');
+  const [container] = plain.spec?.containers ?? [];
+  assert.ok(container);
+  assert.deepEqual(limitsOf(plain, container), { cpuShares: 2, diskBytes: 2 ** 30 });
+});
+
+test('runAsNonRoot is checked against the image', async () => {
+  const securityContext = { runAsNonRoot: true };
+  await assert.rejects(
+    specOf({ securityContext }),
+    rejectsWith('CreateContainerConfigError', /image will run as root/),
+  );
+  await assert.rejects(
+    specOf({ securityContext }, {}, 'app'),
+    rejectsWith('CreateContainerConfigError', /non-numeric user \(app\)/),
+  );
+  assert.equal((await specOf({ securityContext }, {}, '1000')).user, undefined);
+});
+
+test('what is refused is named', () => {
+  const refused = (pod: Parameters<typeof podObject>[1]): string | undefined =>
+    refusalOf(podObject('a', pod), strictPolicy);
+  assert.equal(refused({}), undefined);
+  assert.match(refused({ hostPID: true }) ?? '', /spec\.hostPID/);
+  assert.match(
+    refused({ containers: [{ securityContext: { privileged: true } }] }) ?? '',
+    /container "main": securityContext\.privileged/,
+  );
+  assert.match(refused({ volumes: [{ name: 'v', hostPath: { path: '/' } }] }) ?? '', /volume "v": hostPath/);
+  assert.match(refused({ containers: [{ ports: [{ containerPort: 80, hostPort: 80 }] }] }) ?? '', /hostPort 80/);
+  assert.match(
+    refused({ containers: [{ livenessProbe: { tcpSocket: { host: '127.0.0.1', port: 1 } } }] }) ?? '',
+    /livenessProbe.*host/,
+  );
+});
+
+test('sandboxes: labels, hostname, egress, name resolution', () => {
+  const pod = podObject(
+    'a',
+    { hostname: 'web', dnsConfig: { nameservers: ['10.0.0.1'], options: [{ name: 'ndots', value: '2' }] } },
+    { 'node.sampan.dev/egress': 'internet' },
+  );
+  const spec = sandboxSpecOf(pod, 'node-1');
+  assert.equal(spec.name, 'default/a/uid-a');
+  assert.equal(spec.hostname, 'web');
+  assert.equal(spec.egress, 'internet');
+  assert.deepEqual(spec.dns, { servers: ['10.0.0.1'], options: ['ndots:2'] });
+  assert.equal(spec.labels?.['io.kubernetes.pod.uid'], 'uid-a');
+});
+
+test('images: default policies and pull secrets', () => {
+  assert.equal(defaultPolicy('host:5000/app'), 'Always');
+  assert.equal(defaultPolicy('host:5000/app:latest'), 'Always');
+  assert.equal(defaultPolicy('host:5000/app:1'), 'IfNotPresent');
+  assert.equal(defaultPolicy('host/app@sha256:1'), 'IfNotPresent');
+  const auths = {
+    'https://host:5000/v2/': { auth: base64('me:pass:word') },
+    other: { username: 'x', password: 'y' },
+    'host:5000/app': { username: 'a', password: 'b' },
+  };
+  const secret = { metadata: { name: 's' }, data: { '.dockerconfigjson': base64(JSON.stringify({ auths })) } };
+  assert.deepEqual(credentialsFor('host:5000/app:1', secret), [{ username: 'me', password: 'pass:word' }]);
+  assert.deepEqual(credentialsFor('host:5000/app/x:1', secret), [
+    { username: 'me', password: 'pass:word' },
+    { username: 'a', password: 'b' },
+  ]);
+  assert.deepEqual(credentialsFor('host:50001/app', secret), []);
+  assert.deepEqual(credentialsFor('x/y', { metadata: {}, data: { '.dockerconfigjson': base64('{') } }), []);
+});
+
+test('quantities, quality of service, and the hash of a definition', () => {
+  assert.deepEqual(['100m', '1.5Gi', '1e3', '2k', '0.5', '5E'].map(parseQuantity), [
+    0.1,
+    1.5 * 2 ** 30,
+    1000,
+    2000,
+    0.5,
+    5e18,
+  ]);
+  assert.throws(() => parseQuantity('1 GB'), /cannot read quantity "1 GB"/);
+  const resources = { limits: { cpu: '1', memory: '1Gi' } };
+  assert.equal(qosClassOf(podObject('a', { containers: [{ resources }] })), 'Guaranteed');
+  assert.equal(qosClassOf(podObject('a', { containers: [{ resources: { requests: { cpu: '1' } } }] })), 'Burstable');
+  assert.equal(specHash({ name: 'a', image: 'x' }), specHash({ image: 'x', name: 'a', resources }));
+  assert.notEqual(specHash({ name: 'a', image: 'x' }), specHash({ name: 'a', image: 'y' }));
+});

@@ -1,0 +1,249 @@
+import type { Stored } from '#cluster/kinds/kind.ts';
+import type { App } from '../../resources/types.ts';
+import { type ApiRequest, accepted, type Context, created, type Endpoint, ok, type Reply } from '../api.ts';
+import { notAuthorized, notFound, unprocessable } from '../errors.ts';
+import { spaceIncludes } from '../includes.ts';
+import { includedOf, listReply } from '../listing.ts';
+import { appHolder, appNameKey, appNameTaken, createApp, nameLabel } from '../operations/app-create.ts';
+import { assignDroplet, emit, record, startApp, stopApp } from '../operations/app-lifecycle.ts';
+import { deleteApp } from '../operations/deletions.ts';
+import { presentApp, presentDroplet } from '../present/apps.ts';
+import { link } from '../present/base.ts';
+import { environmentProblems, isObject, mergeMetadata, Reader } from '../validate.ts';
+
+export function spaceGuid(context: Context, object: Stored<App>): string {
+  return context.records.spaceOf(object)?.metadata.name ?? '';
+}
+
+export function readApp(context: Context, request: ApiRequest): Stored<App> {
+  return context.access.read(request.identity, context.records.apps, request.params.guid ?? '', 'App');
+}
+
+export function writeApp(context: Context, request: ApiRequest): Stored<App> {
+  return context.access.write(request.identity, context.records.apps, request.params.guid ?? '', 'App');
+}
+
+export function appEndpoints(context: Context): Endpoint[] {
+  const { records, access, urls } = context;
+  const present = (app: Stored<App>) => presentApp(urls, app, spaceGuid(context, app));
+  const includes = spaceIncludes<App>(context);
+  const action =
+    (run: (request: ApiRequest, app: Stored<App>) => Promise<Stored<App>>) =>
+    async (request: ApiRequest): Promise<Reply> =>
+      ok(present(await run(request, writeApp(context, request))));
+  return [
+    {
+      method: 'GET',
+      path: '/v3/apps',
+      auth: 'user',
+      summary: 'List apps.',
+      handle: (request) =>
+        listReply(context, request, {
+          items: access.visible(request.identity, records.apps.all()),
+          present,
+          filters: {
+            names: (item, values) => values.some((value) => sameName(value, item.spec.displayName)),
+            space_guids: (item, values) => values.includes(spaceGuid(context, item)),
+            organization_guids: (item, values) => values.includes(records.spaceOf(item)?.spec.organization ?? ''),
+            stacks: (item, values) =>
+              values.includes(item.spec.lifecycle.type === 'buildpack' ? item.spec.lifecycle.stack : ''),
+            lifecycle_type: (item, values) => values.includes(item.spec.lifecycle.type),
+          },
+          orders: { name: (item) => item.spec.displayName, state: (item) => item.spec.state },
+          includes,
+          userLabels: (item) => item.spec.userMetadata?.labels ?? {},
+        }),
+    },
+    {
+      method: 'POST',
+      path: '/v3/apps',
+      auth: 'user',
+      summary: 'Create an app.',
+      handle: (request) => postApp(context, request),
+    },
+    {
+      method: 'GET',
+      path: '/v3/apps/:guid',
+      auth: 'user',
+      summary: 'Get an app.',
+      handle: (request) => {
+        const app = readApp(context, request);
+        const included = includedOf(request.query.get('include'), [app], { includes });
+        return ok({ ...present(app), ...(included ? { included } : {}) });
+      },
+    },
+    {
+      method: 'PATCH',
+      path: '/v3/apps/:guid',
+      auth: 'user',
+      summary: "Rename an app, change its lifecycle or its metadata.",
+      handle: action((request, app) => patchApp(context, request, app)),
+    },
+    {
+      method: 'DELETE',
+      path: '/v3/apps/:guid',
+      auth: 'user',
+      summary: 'Delete an app and everything of it; its routes stay, mapped to nothing.',
+      handle: (request) => {
+        const app = writeApp(context, request);
+        const job = context.jobs.start('app.delete', () => deleteApp(context, request.identity, app), {
+          target: app.metadata.name,
+        });
+        return accepted(context, job);
+      },
+    },
+    {
+      method: 'POST',
+      path: '/v3/apps/:guid/actions/start',
+      auth: 'user',
+      summary: 'Start an app with its current droplet.',
+      handle: action((request, app) => startApp(context, request.identity, app, { restart: false })),
+    },
+    {
+      method: 'POST',
+      path: '/v3/apps/:guid/actions/stop',
+      auth: 'user',
+      summary: 'Stop an app.',
+      handle: action((request, app) => stopApp(context, request.identity, app)),
+    },
+    {
+      method: 'POST',
+      path: '/v3/apps/:guid/actions/restart',
+      auth: 'user',
+      summary: 'Stop all instances of an app and start new ones.',
+      handle: action((request, app) => startApp(context, request.identity, app, { restart: true })),
+    },
+    {
+      method: 'PATCH',
+      path: '/v3/apps/:guid/relationships/current_droplet',
+      auth: 'user',
+      summary: 'Choose the droplet that runs from the next start on.',
+      handle: async (request) => {
+        const app = writeApp(context, request);
+        const data = request.body.data;
+        const guid = isObject(data) ? data.guid : undefined;
+        if (typeof guid !== 'string') throw unprocessable('Data must be structured like this: "data": {"guid": "valid-guid"}');
+        await assignDroplet(context, request.identity, app, guid);
+        return ok(currentDropletRelationship(context, app.metadata.name, guid));
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/apps/:guid/relationships/current_droplet',
+      auth: 'user',
+      summary: 'Get which droplet is current.',
+      handle: (request) => {
+        const app = readApp(context, request);
+        if (app.spec.currentDroplet === undefined) throw notFound('Droplet');
+        return ok(currentDropletRelationship(context, app.metadata.name, app.spec.currentDroplet));
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/apps/:guid/droplets/current',
+      auth: 'user',
+      summary: 'Get the current droplet.',
+      handle: (request) => {
+        const droplet = records.droplets.get(readApp(context, request).spec.currentDroplet ?? '');
+        if (!droplet) throw notFound('Droplet');
+        return ok(presentDroplet(urls, droplet));
+      },
+    },
+  ];
+}
+
+function currentDropletRelationship(context: Context, app: string, droplet: string) {
+  const self = `${context.urls.api}/v3/apps/${app}`;
+  return {
+    data: { guid: droplet },
+    links: { self: link(`${self}/relationships/current_droplet`), related: link(`${self}/droplets/current`) },
+  };
+}
+
+function sameName(left: string, right: string): boolean {
+  return left.toLowerCase() === right.toLowerCase();
+}
+
+/** Of a request body: `{type, data}`. Undefined when it says nothing. */
+export function readLifecycle(
+  context: Context,
+  reader: Reader,
+  current?: App['spec']['lifecycle'],
+): App['spec']['lifecycle'] | undefined {
+  const lifecycle = reader.object('lifecycle');
+  if (!lifecycle) return undefined;
+  const type = lifecycle.string('type') ?? current?.type ?? 'buildpack';
+  if (type === 'docker') return { type: 'docker' };
+  if (type !== 'buildpack') {
+    reader.fail(`Lifecycle type ${JSON.stringify(type.slice(0, 40))} is not supported; use "buildpack" or "docker"`);
+    return undefined;
+  }
+  if (current?.type === 'docker') reader.fail('Lifecycle type cannot be changed');
+  const data = lifecycle.object('data');
+  const old = current?.type === 'buildpack' ? current : undefined;
+  const stack = data?.nullableString('stack') ?? old?.stack ?? context.defaults.stack;
+  if (stack !== context.defaults.stack) reader.fail(`Stack must be an existing stack; use "${context.defaults.stack}"`);
+  const buildpacks = data?.strings('buildpacks') ?? old?.buildpacks ?? [];
+  reader.errors.push(...buildpackProblems(context, buildpacks));
+  return { type: 'buildpack', buildpacks, stack };
+}
+
+export function buildpackProblems(context: Context, buildpacks: string[]): string[] {
+  const known = context.staging.buildpacks().map((buildpack) => buildpack.name);
+  return buildpacks
+    .filter((name) => !known.includes(name))
+    .map((name) => `Buildpack ${JSON.stringify(name.slice(0, 80))} must be an existing admin buildpack; there are: ${known.join(', ') || 'none'}`);
+}
+
+async function postApp(context: Context, request: ApiRequest): Promise<Reply> {
+  const reader = new Reader(request.body).only('name', 'lifecycle', 'environment_variables', 'relationships', 'metadata');
+  const name = reader.name('name', { required: true });
+  const space = reader.relationship('space', { required: true });
+  const lifecycle = readLifecycle(context, reader);
+  const environment = reader.object('environment_variables')?.body ?? {};
+  reader.errors.push(...environmentProblems(environment));
+  const metadata = reader.metadata();
+  reader.done();
+  const target = context.records.spaces.get(space ?? '');
+  if (!target || !context.access.readsSpace(request.identity, target)) {
+    throw unprocessable('Invalid space. Ensure that the space exists and you have access to it.');
+  }
+  if (!context.access.writesSpace(request.identity, target)) throw notAuthorized();
+  const app = await createApp(context, request.identity, {
+    name: name ?? '',
+    space: target,
+    lifecycle: lifecycle ?? { type: 'buildpack', buildpacks: [], stack: context.defaults.stack },
+    environment: environment as Record<string, string | null>,
+    userMetadata: mergeMetadata(undefined, metadata),
+  });
+  return created(presentApp(context.urls, app, target.metadata.name));
+}
+
+async function patchApp(context: Context, request: ApiRequest, app: Stored<App>): Promise<Stored<App>> {
+  const reader = new Reader(request.body).only('name', 'lifecycle', 'metadata');
+  const name = reader.name();
+  const lifecycle = readLifecycle(context, reader, app.spec.lifecycle);
+  const metadata = reader.metadata();
+  reader.done();
+  const space = spaceGuid(context, app);
+  const holder = appHolder({ guid: app.metadata.name, namespace: app.metadata.namespace ?? '' });
+  const old = app.spec.displayName;
+  const renamed = name !== undefined && !sameName(name, old);
+  if (renamed && !(await context.reservations.take('appname', appNameKey(space, name), holder))) {
+    throw appNameTaken(name);
+  }
+  const changed = await context.records.apps.modify(app.metadata.name, (current) => ({
+    ...current,
+    metadata: { ...current.metadata, labels: { ...current.metadata.labels, ...nameLabel(name ?? old) } },
+    spec: {
+      ...current.spec,
+      displayName: name ?? current.spec.displayName,
+      lifecycle: lifecycle ?? current.spec.lifecycle,
+      userMetadata: mergeMetadata(current.spec.userMetadata, metadata),
+    },
+  }));
+  if (renamed) await context.reservations.release('appname', appNameKey(space, old), holder);
+  await record(context, request.identity, changed, 'audit.app.update', { request: request.body });
+  emit(context, changed, 'Updated', JSON.stringify(Object.keys(request.body)));
+  return changed;
+}

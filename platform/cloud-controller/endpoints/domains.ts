@@ -1,0 +1,178 @@
+import { randomUUID } from 'node:crypto';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import type { Domain } from '../../resources/types.ts';
+import { type ApiRequest, accepted, type Context, created, type Endpoint, ok } from '../api.ts';
+import { notAuthorized, notFound, unprocessable } from '../errors.ts';
+import { listReply } from '../listing.ts';
+import { deleteRoute, findRoute } from '../operations/routes.ts';
+import { presentDomain } from '../present/tenancy.ts';
+import { mergeMetadata, Reader } from '../validate.ts';
+
+const NAME = /^(?=.{3,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+
+export function readsDomain(context: Context, request: ApiRequest, domain: Stored<Domain>): boolean {
+  const { organization } = domain.spec;
+  return organization === undefined || context.access.readsOrganization(request.identity, organization);
+}
+
+export function domainEndpoints(context: Context): Endpoint[] {
+  const { records, access, urls } = context;
+  const read = (request: ApiRequest): Stored<Domain> => {
+    const domain = records.domains.get(request.params.guid ?? '');
+    if (!domain || !readsDomain(context, request, domain)) throw notFound('Domain');
+    return domain;
+  };
+  const write = (request: ApiRequest): Stored<Domain> => {
+    const domain = read(request);
+    const { organization } = domain.spec;
+    const allowed =
+      request.identity.admin ||
+      (organization !== undefined && access.managesOrganization(request.identity, organization));
+    if (!allowed) throw notAuthorized();
+    return domain;
+  };
+  return [
+    {
+      method: 'GET',
+      path: '/v3/domains',
+      auth: 'user',
+      summary: 'List domains.',
+      handle: (request) =>
+        listReply(context, request, {
+          items: records.domains.all().filter((domain) => readsDomain(context, request, domain)),
+          present: (domain) => presentDomain(urls, domain),
+          filters: {
+            names: (item, values) => values.some((value) => value.toLowerCase() === item.spec.displayName),
+            organization_guids: (item, values) => values.includes(item.spec.organization ?? ''),
+          },
+          orders: { name: (item) => item.spec.displayName },
+          userLabels: (item) => item.spec.userMetadata?.labels ?? {},
+        }),
+    },
+    {
+      method: 'POST',
+      path: '/v3/domains',
+      auth: 'user',
+      summary: 'Create a domain, shared or of one organization.',
+      handle: async (request) => {
+        const reader = new Reader(request.body).only('name', 'internal', 'router_group', 'relationships', 'metadata');
+        const name = reader.name('name', { required: true })?.toLowerCase();
+        const internal = reader.boolean('internal');
+        if (name !== undefined && !NAME.test(name)) {
+          reader.fail(`Name ${JSON.stringify(name.slice(0, 80))} does not comply with RFC 1035 standards; give at least two labels, as in example.com`);
+        }
+        if (internal) reader.fail('Internal domains are not supported');
+        if (reader.body.router_group) reader.fail('TCP domains are not supported');
+        const organization = reader.relationship('organization');
+        const metadata = reader.metadata();
+        reader.done();
+        if (organization === undefined) {
+          if (!request.identity.admin) throw notAuthorized();
+        } else if (!records.organizations.get(organization) || !access.readsOrganization(request.identity, organization)) {
+          throw unprocessable('Organization with guid does not exist or you do not have access to it.');
+        } else if (!access.managesOrganization(request.identity, organization)) throw notAuthorized();
+        checkOverlap(context, name ?? '');
+        return created(presentDomain(urls, await createDomain(context, name ?? '', organization, metadata)));
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/domains/:guid',
+      auth: 'user',
+      summary: 'Get a domain.',
+      handle: (request) => ok(presentDomain(urls, read(request))),
+    },
+    {
+      method: 'PATCH',
+      path: '/v3/domains/:guid',
+      auth: 'user',
+      summary: "Change a domain's metadata.",
+      handle: async (request) => {
+        const domain = write(request);
+        const reader = new Reader(request.body).only('metadata');
+        const metadata = reader.metadata();
+        reader.done();
+        const changed = await records.domains.modify(domain.metadata.name, (current) => ({
+          ...current,
+          spec: { ...current.spec, userMetadata: mergeMetadata(current.spec.userMetadata, metadata) },
+        }));
+        return ok(presentDomain(urls, changed));
+      },
+    },
+    {
+      method: 'DELETE',
+      path: '/v3/domains/:guid',
+      auth: 'user',
+      summary: 'Delete a domain and the routes on it.',
+      handle: (request) => {
+        const domain = write(request);
+        if (domain.spec.displayName === context.domain) {
+          throw unprocessable(`The domain '${context.domain}' is the platform's own and cannot be deleted.`);
+        }
+        const work = async () => {
+          for (const route of records.routes.all()) {
+            if (route.spec.domain === domain.metadata.name) await deleteRoute(context, request.identity, route);
+          }
+          await records.domains.delete(domain.metadata.name);
+          await context.reservations.release('domain', [domain.spec.displayName], {
+            resource: 'domains',
+            name: domain.metadata.name,
+          });
+        };
+        return accepted(context, context.jobs.start('domain.delete', work, { target: domain.metadata.name }));
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/domains/:guid/route_reservations',
+      auth: 'user',
+      summary: 'Say whether a route exists, whoever has it.',
+      handle: (request) => {
+        const route = findRoute(context, {
+          domain: read(request).metadata.name,
+          host: request.query.get('host') ?? '',
+          path: request.query.get('path') ?? '',
+        });
+        return ok({ matching_route: route !== undefined });
+      },
+    },
+  ];
+}
+
+/** A domain within another one of somebody else would take its hosts. */
+function checkOverlap(context: Context, name: string): void {
+  for (const domain of context.records.domains.all()) {
+    const other = domain.spec.displayName;
+    if (other === name) throw unprocessable(`The domain name "${name}" is already in use`);
+    if (other.endsWith(`.${name}`) || name.endsWith(`.${other}`)) {
+      throw unprocessable(`The domain name "${name}" cannot be created because "${other}" is already reserved`);
+    }
+  }
+}
+
+export async function createDomain(
+  context: Context,
+  name: string,
+  organization?: string,
+  metadata?: Parameters<typeof mergeMetadata>[1],
+): Promise<Stored<Domain>> {
+  const guid = randomUUID();
+  const holder = { resource: 'domains', name: guid };
+  if (!(await context.reservations.take('domain', [name], holder))) {
+    throw unprocessable(`The domain name "${name}" is already in use`);
+  }
+  try {
+    return await context.records.domains.create({
+      metadata: { name: guid },
+      spec: {
+        displayName: name,
+        internal: false,
+        ...(organization === undefined ? {} : { organization }),
+        userMetadata: mergeMetadata(undefined, metadata),
+      },
+    });
+  } catch (error) {
+    await context.reservations.release('domain', [name], holder);
+    throw error;
+  }
+}

@@ -1,0 +1,280 @@
+import { randomUUID } from 'node:crypto';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import type { Domain, Organization } from '../../resources/types.ts';
+import { type ApiRequest, accepted, type Context, created, type Endpoint, type Json, ok } from '../api.ts';
+import { notAuthorized, notFound, unprocessable } from '../errors.ts';
+import { listReply, plainList } from '../listing.ts';
+import { nameLabel } from '../operations/app-create.ts';
+import { deleteOrganization } from '../operations/deletions.ts';
+import { link } from '../present/base.ts';
+import { DEFAULT_QUOTA, presentDomain, presentOrganization, presentUser } from '../present/tenancy.ts';
+import { mergeMetadata, Reader } from '../validate.ts';
+
+export function readOrganization(context: Context, request: ApiRequest, guid: string): Stored<Organization> {
+  const organization = context.records.organizations.get(guid);
+  if (!organization || !context.access.readsOrganization(request.identity, guid)) throw notFound('Organization');
+  return organization;
+}
+
+/** Those that an organization can use: the shared ones and its own. */
+export function domainsFor(context: Context, organization: string): Stored<Domain>[] {
+  return context.records.domains
+    .all()
+    .filter((domain) => domain.spec.organization === undefined || domain.spec.organization === organization);
+}
+
+export async function createOrganization(context: Context, name: string, metadata?: Json): Promise<Stored<Organization>> {
+  const guid = randomUUID();
+  const holder = { resource: 'organizations', name: guid };
+  const key = [name.toLowerCase()];
+  if (!(await context.reservations.take('orgname', key, holder))) {
+    throw unprocessable(`Organization '${name}' already exists.`);
+  }
+  try {
+    return await context.records.organizations.create({
+      metadata: { name: guid, labels: nameLabel(name) },
+      spec: { displayName: name, suspended: false, userMetadata: mergeMetadata(undefined, metadata) },
+    });
+  } catch (error) {
+    await context.reservations.release('orgname', key, holder);
+    throw error;
+  }
+}
+
+export function organizationEndpoints(context: Context): Endpoint[] {
+  const { records, access, urls } = context;
+  const present = (organization: Stored<Organization>) => presentOrganization(urls, organization);
+  return [
+    {
+      method: 'GET',
+      path: '/v3/organizations',
+      auth: 'user',
+      summary: 'List organizations.',
+      handle: (request) =>
+        listReply(context, request, {
+          items: records.organizations
+            .all()
+            .filter((organization) => access.readsOrganization(request.identity, organization.metadata.name)),
+          present,
+          filters: { names: (item, values) => lower(values).includes(item.spec.displayName.toLowerCase()) },
+          orders: { name: (item) => item.spec.displayName },
+          userLabels: (item) => item.spec.userMetadata?.labels ?? {},
+        }),
+    },
+    {
+      method: 'POST',
+      path: '/v3/organizations',
+      auth: 'admin',
+      summary: 'Create an organization.',
+      handle: async (request) => {
+        const reader = new Reader(request.body).only('name', 'suspended', 'metadata');
+        const name = reader.name('name', { required: true });
+        reader.boolean('suspended');
+        const metadata = reader.metadata();
+        reader.done();
+        const organization = await createOrganization(context, name ?? '', metadata);
+        await context.audit.record({
+          type: 'audit.organization.create',
+          actor: request.identity,
+          target: { guid: organization.metadata.name, type: 'organization', name: name ?? '' },
+          organization: organization.metadata.name,
+        });
+        return created(present(organization));
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/organizations/:guid',
+      auth: 'user',
+      summary: 'Get an organization.',
+      handle: (request) => ok(present(readOrganization(context, request, request.params.guid ?? ''))),
+    },
+    {
+      method: 'PATCH',
+      path: '/v3/organizations/:guid',
+      auth: 'user',
+      summary: 'Rename an organization, suspend it, or change its metadata.',
+      handle: async (request) => {
+        const guid = request.params.guid ?? '';
+        const organization = readOrganization(context, request, guid);
+        if (!access.managesOrganization(request.identity, guid)) throw notAuthorized();
+        const reader = new Reader(request.body).only('name', 'suspended', 'metadata');
+        const name = reader.name();
+        const suspended = reader.boolean('suspended');
+        const metadata = reader.metadata();
+        reader.done();
+        const holder = { resource: 'organizations', name: guid };
+        const old = organization.spec.displayName;
+        const renamed = name !== undefined && name.toLowerCase() !== old.toLowerCase();
+        if (renamed && !(await context.reservations.take('orgname', [name.toLowerCase()], holder))) {
+          throw unprocessable(`Organization '${name}' already exists.`);
+        }
+        const changed = await records.organizations.modify(guid, (current) => ({
+          ...current,
+          spec: {
+            ...current.spec,
+            displayName: name ?? current.spec.displayName,
+            suspended: suspended ?? current.spec.suspended,
+            userMetadata: mergeMetadata(current.spec.userMetadata, metadata),
+          },
+        }));
+        if (renamed) await context.reservations.release('orgname', [old.toLowerCase()], holder);
+        return ok(present(changed));
+      },
+    },
+    {
+      method: 'DELETE',
+      path: '/v3/organizations/:guid',
+      auth: 'admin',
+      summary: 'Delete an organization with everything in it.',
+      handle: (request) => {
+        const organization = readOrganization(context, request, request.params.guid ?? '');
+        const job = context.jobs.start(
+          'organization.delete',
+          () => deleteOrganization(context, request.identity, organization),
+          { target: organization.metadata.name },
+        );
+        return accepted(context, job);
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/organizations/:guid/domains',
+      auth: 'user',
+      summary: 'List the domains that an organization can use.',
+      handle: (request) => {
+        const organization = readOrganization(context, request, request.params.guid ?? '');
+        return listReply(context, request, {
+          items: domainsFor(context, organization.metadata.name),
+          present: (domain) => presentDomain(urls, domain),
+          filters: {
+            names: (item, values) => lower(values).includes(item.spec.displayName),
+            organization_guids: (item, values) => values.includes(item.spec.organization ?? ''),
+          },
+          userLabels: (item) => item.spec.userMetadata?.labels ?? {},
+        });
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/organizations/:guid/domains/default',
+      auth: 'user',
+      summary: 'Get the domain that routes are made on when none is named.',
+      handle: (request) => {
+        readOrganization(context, request, request.params.guid ?? '');
+        const domain = records.domains.all().find((item) => item.spec.displayName === context.domain);
+        if (!domain) throw notFound('Domain');
+        return ok(presentDomain(urls, domain));
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/organizations/:guid/relationships/default_isolation_segment',
+      auth: 'user',
+      summary: 'Get the default isolation segment: there is none.',
+      handle: (request) => {
+        const organization = readOrganization(context, request, request.params.guid ?? '');
+        const self = `${urls.api}/v3/organizations/${organization.metadata.name}/relationships/default_isolation_segment`;
+        return ok({ data: null, links: { self: link(self) } });
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/organizations/:guid/usage_summary',
+      auth: 'user',
+      summary: 'Get how much an organization uses.',
+      handle: (request) => {
+        const organization = readOrganization(context, request, request.params.guid ?? '').metadata.name;
+        const spaces = records.spaces.all().filter((space) => space.spec.organization === organization);
+        const processes = spaces.flatMap((space) => records.processes.inNamespace(space.spec.namespace));
+        const started = processes.filter((process) => records.apps.get(process.spec.app)?.spec.state === 'STARTED');
+        return ok({
+          usage_summary: {
+            started_instances: sum(started.map((process) => process.spec.instances)),
+            memory_in_mb: sum(started.map((process) => process.spec.instances * process.spec.memoryMb)),
+            routes: sum(spaces.map((space) => records.routes.inNamespace(space.spec.namespace).length)),
+            service_instances: 0,
+            reserved_ports: 0,
+            domains: domainsFor(context, organization).filter((domain) => domain.spec.organization).length,
+            per_app_tasks: 0,
+            service_keys: 0,
+          },
+          links: {
+            self: link(`${urls.api}/v3/organizations/${organization}/usage_summary`),
+            organization: link(`${urls.api}/v3/organizations/${organization}`),
+          },
+        });
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/organizations/:guid/users',
+      auth: 'user',
+      summary: 'List the users with a role in an organization.',
+      handle: (request) => {
+        const organization = readOrganization(context, request, request.params.guid ?? '').metadata.name;
+        const guids = new Set(
+          records.roles
+            .all()
+            .filter((role) => role.spec.organization === organization)
+            .map((role) => role.spec.user),
+        );
+        const users = records.users.all().filter((user) => guids.has(user.metadata.name));
+        return plainList(
+          context,
+          request,
+          users.map((user) => presentUser(urls, user)),
+        );
+      },
+    },
+    ...quotaEndpoints(context),
+  ];
+}
+
+function quotaEndpoints(context: Context): Endpoint[] {
+  const quota = (): Json => ({
+    guid: DEFAULT_QUOTA,
+    created_at: '2026-01-01T00:00:00Z',
+    updated_at: '2026-01-01T00:00:00Z',
+    name: 'default',
+    apps: {
+      total_memory_in_mb: null,
+      per_process_memory_in_mb: null,
+      total_instances: null,
+      per_app_tasks: null,
+      log_rate_limit_in_bytes_per_second: null,
+    },
+    services: { paid_services_allowed: false, total_service_instances: null, total_service_keys: null },
+    routes: { total_routes: null, total_reserved_ports: null },
+    domains: { total_domains: null },
+    relationships: { organizations: { data: [] } },
+    links: { self: link(`${context.urls.api}/v3/organization_quotas/${DEFAULT_QUOTA}`) },
+  });
+  return [
+    {
+      method: 'GET',
+      path: '/v3/organization_quotas',
+      auth: 'user',
+      summary: 'List organization quotas: one, that limits nothing.',
+      handle: (request) => plainList(context, request, [quota()]),
+    },
+    {
+      method: 'GET',
+      path: '/v3/organization_quotas/:guid',
+      auth: 'user',
+      summary: 'Get an organization quota.',
+      handle: (request) => {
+        if (request.params.guid !== DEFAULT_QUOTA) throw notFound('Organization quota');
+        return ok(quota());
+      },
+    },
+  ];
+}
+
+function lower(values: string[]): string[] {
+  return values.map((value) => value.toLowerCase());
+}
+
+function sum(numbers: number[]): number {
+  return numbers.reduce((total, value) => total + value, 0);
+}

@@ -1,0 +1,114 @@
+/** Where a client begins: links, versions, and the jobs that it polls. */
+import { type Context, type Endpoint, type Json, ok } from '../api.ts';
+import { notFound } from '../errors.ts';
+import { link } from '../present/base.ts';
+import { presentJob } from '../present/routes.ts';
+
+/** Of Cloud Foundry's API that this is written to: clients compare it with what they need. */
+export const API_VERSION = '3.190.0';
+
+export function rootEndpoints(context: Context): Endpoint[] {
+  const { urls } = context;
+  const v3 = `${urls.api}/v3`;
+  return [
+    {
+      method: 'GET',
+      path: '/',
+      auth: 'none',
+      summary: 'Show where the parts of the platform are.',
+      handle: () =>
+        ok({
+          links: {
+            self: link(urls.api),
+            bits_service: null,
+            cloud_controller_v2: null,
+            cloud_controller_v3: { href: v3, meta: { version: API_VERSION } },
+            network_policy_v0: null,
+            network_policy_v1: null,
+            login: link(urls.login),
+            uaa: link(urls.uaa),
+            credhub: null,
+            routing: null,
+            logging: null,
+            log_cache: link(urls.logCache),
+            log_stream: null,
+            app_ssh: null,
+          },
+        }),
+    },
+    {
+      method: 'GET',
+      path: '/v3',
+      auth: 'none',
+      summary: 'Show the resources of the API.',
+      handle: () => {
+        const names = [
+          'apps',
+          'audit_events',
+          'buildpacks',
+          'builds',
+          'deployments',
+          'domains',
+          'droplets',
+          'feature_flags',
+          'info',
+          'isolation_segments',
+          'organizations',
+          'organization_quotas',
+          'packages',
+          'processes',
+          'resource_matches',
+          'revisions',
+          'roles',
+          'routes',
+          'security_groups',
+          'service_instances',
+          'spaces',
+          'space_quotas',
+          'stacks',
+          'tasks',
+          'users',
+        ];
+        const links: Json = { self: link(v3) };
+        for (const name of names) links[name] = link(`${v3}/${name}`);
+        return ok({ links });
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/info',
+      auth: 'none',
+      summary: 'Show name and version of the platform.',
+      handle: () =>
+        ok({
+          build: context.version,
+          cli_version: { minimum: '', recommended: '' },
+          custom: { default_domain: context.domain },
+          description: 'Sampan: a self-hosted platform',
+          name: 'sampan',
+          version: 0,
+          osbapi_version: '2.17',
+          rate_limits: { enabled: false, general_limit: null, reset_interval_in_minutes: null },
+          links: { self: link(`${v3}/info`), support: link('') },
+        }),
+    },
+    {
+      method: 'GET',
+      path: '/healthz',
+      auth: 'none',
+      summary: 'Say that the cloud controller answers.',
+      handle: () => ({ status: 200, type: 'text/plain', body: 'ok\n' }),
+    },
+    {
+      method: 'GET',
+      path: '/v3/jobs/:guid',
+      auth: 'user',
+      summary: 'Get the state of asynchronous work.',
+      handle: (request) => {
+        const job = context.jobs.get(request.params.guid ?? '');
+        if (!job) throw notFound('Job');
+        return ok(presentJob(urls, job));
+      },
+    },
+  ];
+}

@@ -1,0 +1,59 @@
+/** What of an instance is on this machine: processes, mounts, links, namespaces, cgroups, tables, loop devices and files. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
+
+export interface Traces {
+  processes: string[];
+  mounts: string[];
+  links: string[];
+  cgroups: string[];
+  tables: string[];
+  loops: string[];
+}
+
+/** `marks` are texts that only this instance's things carry: its directories and names. */
+export function tracesOf(instance: string, marks: string[]): Traces {
+  const ours = (text: string): boolean => marks.some((mark) => text.includes(mark));
+  return {
+    processes: readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+      .map((pid) => `${pid} ${readText(`/proc/${pid}/cmdline`).replaceAll('\0', ' ').trim()}`)
+      .filter((line) => ours(line) && !line.includes('down --purge')),
+    mounts: readText('/proc/self/mountinfo').split('\n').filter(ours),
+    links: Object.keys(networkInterfaces())
+      .concat(readdirSync('/sys/class/net'))
+      .filter((name) => ours(readText(`/sys/class/net/${name}/ifalias`)) || name.includes(instance)),
+    cgroups: cgroupDirectories().filter((path) => path.includes(`sampan-${instance}`)),
+    tables: execFileSync('nft', ['list', 'tables'], { encoding: 'utf8' })
+      .split('\n')
+      .filter((line) => line.endsWith(`sampan-${instance}`)),
+    loops: readdirSync('/sys/block')
+      .filter((name) => name.startsWith('loop'))
+      .map((name) => `${name} ${readText(`/sys/block/${name}/loop/backing_file`)}`)
+      .filter(ours),
+  };
+}
+
+export const noTraces: Traces = { processes: [], mounts: [], links: [], cgroups: [], tables: [], loops: [] };
+
+function cgroupDirectories(): string[] {
+  const roots = existsSync('/sys/fs/cgroup/cgroup.controllers')
+    ? ['/sys/fs/cgroup']
+    : readdirSync('/sys/fs/cgroup').map((name) => `/sys/fs/cgroup/${name}`);
+  return roots.flatMap((root) => {
+    try {
+      return readdirSync(root).map((name) => `${root}/${name}`);
+    } catch {
+      return []; // a link to another hierarchy
+    }
+  });
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return ''; // it ended meanwhile, or has none
+  }
+}
