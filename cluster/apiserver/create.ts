@@ -14,7 +14,6 @@ import { servedBytes, storedBytes } from './object-bytes.ts';
 import { apiVersionOf } from './registry.ts';
 import { respondObject } from './respond.ts';
 import type { ResourceRequest } from './route.ts';
-import { trackCreate } from './managed-fields.ts';
 
 const GENERATED_ALPHABET = 'bcdfghjklmnpqrstvwxz2456789';
 const GENERATED_BASE_LIMIT = 58;
@@ -23,6 +22,7 @@ const GENERATE_ATTEMPTS = 8;
 export async function create(core: Core, exchange: Exchange, kind: KindDefinition, request: ResourceRequest): Promise<void> {
   const options = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
   const object = decode(kind, await readJson(exchange), options);
+  delete object.metadata.managedFields;
   const bytes = await createObject(core, kind, request.namespace, object, options);
   respondObject(core, exchange, kind, bytes, 201);
 }
@@ -86,7 +86,6 @@ async function createOnce(
     kind.resource === services.resource && kind.group === '' ? core.addresses.assign(object as Service, key) : undefined;
   try {
     if (assigned !== undefined && assigned.errors.length > 0) validate(kind, object, undefined, assigned.errors);
-    trackCreate(object);
     object.apiVersion = storedApiVersion(core, kind);
     const value = storedBytes(object);
     if (options.dryRun) return value;

@@ -65,16 +65,16 @@ export async function changeObject(
     if (cached === undefined) throw notFound(kind, where.name);
     const old = objectOf(cached);
     old.apiVersion = apiVersionOf(kind);
-    const wanted = await change(objectOf({ ...cached, bytes: cached.bytes }));
+    const current = objectOf(cached);
+    current.apiVersion = old.apiVersion;
+    const wanted = await change(current);
     const { resourceVersion, uid } = wanted.metadata;
     if (uid && uid !== old.metadata.uid)
       throw conflict(kind, where.name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${old.metadata.uid}`);
     if (resourceVersion && resourceVersion !== old.metadata.resourceVersion) throw conflict(kind, where.name);
     const now = merge(kind, wanted, old, part);
-    if (part !== 'status') {
-      kind.defaults?.(now);
-      validate(kind, now, old);
-    } else validateStatus(kind, now);
+    if (part === 'status') validateStatus(kind, now);
+    else validate(kind, now, old);
     const assigned =
       kind.resource === services.resource && kind.group === '' && part === ''
         ? core.addresses.assign(now as Service, key)

@@ -99,7 +99,7 @@ export function reasonsAgainst(pod: Pod, usage: PodUsage, node: NodeState): stri
 
 /** `0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable.` */
 export function describeReasons(nodeCount: number, reasons: ReadonlyMap<string, number>): string {
-  if (nodeCount === 0) return '0/0 nodes are available: no nodes are registered.';
+  if (nodeCount === 0) return 'no nodes available to schedule pods';
   const parts = [...reasons].map(([reason, count]) => `${count} ${reason}`).sort();
   return `0/${nodeCount} nodes are available: ${parts.join(', ')}.`;
 }

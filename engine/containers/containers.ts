@@ -60,7 +60,7 @@ export class Containers {
   async adopt(records: ContainerRecord[]): Promise<void> {
     const { layout } = this.#options;
     this.#exits = watch(layout.exits, (_, name) => {
-      if (name !== null && !name.startsWith('.')) this.#exitFile(name);
+      if (name !== null) this.#exitFile(name);
     });
     for (const record of records) {
       const entry = this.#add(record);
@@ -278,6 +278,8 @@ export class Containers {
 
   /** conmon has written down how a container ended. */
   #exitFile(id: string): void {
+    // It writes aside first, under a name of its own.
+    if (!/^[0-9a-f]{64}$/.test(id)) return;
     const entry = this.#entries.get(id);
     if (entry === undefined) {
       void rm(join(this.#options.layout.exits, id), { force: true });

@@ -6,9 +6,9 @@
  *   - a running record: adopted as it is, or `exited` where the machine was booted since
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { chmod, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { EngineError } from '../engine.ts';
+import { type ContainerExit, EngineError } from '../engine.ts';
 import { hasCode } from '../sys/libc.ts';
 import { unmountBelow } from '../sys/mounts.ts';
 import { processStartTime } from '../sys/pidfd.ts';
@@ -79,8 +79,12 @@ async function recoverContainer(layout: Layout, cgroups: Cgroups, record: Contai
     if (record.state === 'exited') return record;
     const message = 'the machine was booted since';
     const { pid: _pid, pidStartTime: _start, ...rest } = record;
-    const code = record.state === 'running' ? 137 : 128;
-    const lost: ContainerRecord = { ...rest, state: 'exited', exit: { code, oomKilled: false, at: Date.now(), message } };
+    const written = record.state === 'running' ? await readFile(`${paths.persist}/exit`, 'utf8').catch(() => '') : '';
+    const exit: ContainerExit =
+      written.trim() === ''
+        ? { code: record.state === 'running' ? 137 : 128, oomKilled: false, at: Date.now(), message }
+        : { code: Number(written) & 255, oomKilled: existsSync(`${paths.persist}/oom`), at: Date.now() };
+    const lost: ContainerRecord = { ...rest, state: 'exited', exit };
     await writeRecord(paths.record, lost);
     return lost;
   }

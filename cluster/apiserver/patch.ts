@@ -1,0 +1,155 @@
+/** patch, in its four forms. */
+import type { ApiObject, KindDefinition } from '../kinds/kind.ts';
+import { schemaOf } from '../kinds/schema.ts';
+import { decode, readWriteOptions, type WriteOptions } from './admit.ts';
+import { applyTo } from './apply.ts';
+import { kindPrefix, objectKey } from './cache.ts';
+import type { Core } from './core.ts';
+import { createObject } from './create.ts';
+import { badRequest, notFound, StatusError } from './errors.ts';
+import { type Exchange, header, objectIn, parseJson, parseYaml } from './exchange.ts';
+import { mergePatch } from './merge-patch.ts';
+import { respondObject } from './respond.ts';
+import { isTrue, type ResourceRequest } from './route.ts';
+import { strategicMerge } from './strategic-merge.ts';
+import { changeObject, checkIdentity, type Part } from './update.ts';
+
+const JSON_PATCH_LIMIT = 10_000;
+
+export type Patcher = (current: ApiObject) => Promise<Record<string, unknown>>;
+
+export async function patch(core: Core, exchange: Exchange, kind: KindDefinition, request: ResourceRequest): Promise<void> {
+  const options = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
+  const type = contentType(exchange);
+  if (type === 'application/apply-patch+yaml') return apply(core, exchange, kind, request, options);
+  const patcher = await readPatch(exchange, kind);
+  const bytes = await changeObject(core, kind, request, options, {
+    part: request.subresource as Part,
+    change: async (current) => {
+      const managed = current.metadata.managedFields;
+      const patched = decode(kind, await patcher(current), options);
+      checkIdentity(patched, request.namespace, request.name);
+      if (patched.metadata.managedFields === undefined && managed !== undefined) patched.metadata.managedFields = managed;
+      return patched;
+    },
+  });
+  respondObject(core, exchange, kind, bytes);
+}
+
+/** The patch of the body, as a function. A resourceVersion in it must be the current one; without, none is compared. */
+export async function readPatch(exchange: Exchange, kind: KindDefinition | undefined): Promise<Patcher> {
+  const body = parseJson(await exchange.body());
+  switch (contentType(exchange)) {
+    case 'application/json-patch+json': {
+      const operations = body;
+      if (!Array.isArray(operations)) throw badRequest('a JSON patch must be an array of operations');
+      if (operations.length > JSON_PATCH_LIMIT)
+        throw new StatusError(413, 'RequestEntityTooLarge', `the allowed maximum operations in a JSON patch is ${JSON_PATCH_LIMIT}, got ${operations.length}`);
+      return (current) => jsonPatch(current, operations);
+    }
+    case 'application/merge-patch+json': {
+      const change = objectIn(body);
+      return async (current) => mergePatch(withoutRevision(current, change), change) as Record<string, unknown>;
+    }
+    case 'application/strategic-merge-patch+json': {
+      if (kind?.schema !== undefined)
+        throw unsupported('application/strategic-merge-patch+json is not supported for custom resources');
+      const change = objectIn(body);
+      const schema = kind === undefined ? undefined : schemaOf(kind);
+      return async (current) =>
+        (strategicMerge(withoutRevision(current, change), change, schema) ?? {}) as Record<string, unknown>;
+    }
+    default:
+      throw unsupported(
+        `the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml`,
+      );
+  }
+}
+
+function contentType(exchange: Exchange): string {
+  return (header(exchange, 'content-type').split(';')[0] ?? '').trim();
+}
+
+function unsupported(message: string): StatusError {
+  return new StatusError(415, 'UnsupportedMediaType', message);
+}
+
+/** So that a revision is only compared when the patch brings one. */
+function withoutRevision(current: ApiObject, _change: Record<string, unknown>): ApiObject {
+  const { resourceVersion: _revision, ...metadata } = current.metadata;
+  return { ...current, metadata };
+}
+
+async function jsonPatch(current: ApiObject, operations: unknown[]): Promise<Record<string, unknown>> {
+  const { applyPatch } = await import('rfc6902');
+  const revision = current.metadata.resourceVersion;
+  const target = current as unknown as Record<string, unknown>;
+  let failures: (Error | null)[];
+  try {
+    failures = applyPatch(target, operations as Parameters<typeof applyPatch>[1]);
+  } catch (cause) {
+    throw badRequest(`the JSON patch is malformed: ${(cause as Error).message}`);
+  }
+  const at = failures.findIndex((failure) => failure !== null);
+  if (at >= 0) {
+    const operation = JSON.stringify(operations[at]).slice(0, 256);
+    throw new StatusError(
+      422,
+      'Invalid',
+      `the server rejected our request due to an error in our request: operation ${at} ${operation} failed: ${failures[at]?.message}`,
+      {},
+    );
+  }
+  const { metadata } = current;
+  if (typeof metadata === 'object' && metadata !== null && metadata.resourceVersion === revision)
+    delete metadata.resourceVersion;
+  return target;
+}
+
+async function apply(
+  core: Core,
+  exchange: Exchange,
+  kind: KindDefinition,
+  request: ResourceRequest,
+  options: WriteOptions,
+): Promise<void> {
+  const manager = exchange.query.get('fieldManager');
+  if (manager === null || manager === '')
+    throw badRequest('PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch');
+  const sent = objectIn(await parseYaml(await exchange.body()));
+  if (sent['apiVersion'] === undefined || sent['kind'] === undefined)
+    throw badRequest('an applied configuration must have apiVersion and kind');
+  const applied = decode(kind, sent, options);
+  checkIdentity(applied, request.namespace, request.name);
+  if (applied.metadata.managedFields !== undefined) throw badRequest('metadata.managedFields must be nil');
+  const part = request.subresource as Part;
+  applied.metadata.name = request.name;
+  if (kind.namespaced) applied.metadata.namespace = request.namespace;
+  const { resourceVersion, uid } = applied.metadata;
+  delete applied.metadata.resourceVersion;
+  delete applied.metadata.uid;
+  const applyOptions = {
+    manager,
+    force: isTrue(exchange.query.get('force') ?? 'false'),
+    subresource: part,
+    time: core.now(),
+  };
+  const key = objectKey(kind, request.namespace, request.name);
+  if (!core.cache.resource(kindPrefix(kind)).objects.has(key)) {
+    if (part !== '') throw notFound(kind, request.name);
+    if (uid) throw notFound(kind, request.name);
+    const object = applyTo(kind, undefined, applied, applyOptions);
+    return respondObject(core, exchange, kind, await createObject(core, kind, request.namespace, object, options), 201);
+  }
+  const bytes = await changeObject(core, kind, request, options, {
+    part,
+    tracked: true,
+    change: (current) => {
+      const merged = applyTo(kind, current, structuredClone(applied), applyOptions);
+      delete merged.metadata.resourceVersion;
+      if (resourceVersion) merged.metadata.resourceVersion = resourceVersion;
+      return merged;
+    },
+  });
+  respondObject(core, exchange, kind, bytes);
+}

@@ -1,0 +1,105 @@
+/**
+ * The base stack in the registry: `sampan/stack:<recipe hash>`, and beside it the web server that the staticfile
+ * buildpack starts, `sampan/web-server:<recipe hash>`. Both come from one run of mmdebstrap, and are made once.
+ */
+import { writeTar } from '#lib/tar/write.ts';
+import { directoryEntry, fileEntry } from '../images/entries.ts';
+import { ociArchitecture, type Layer } from '../images/oci.ts';
+import { pushLayer } from '../images/push-layer.ts';
+import type { RegistryClient } from '../images/registry-client.ts';
+import { readSingleLayer, writeImage } from '../images/single-layer.ts';
+import { StagingError } from '../staging.ts';
+import { hostSuite } from './apt-sources.ts';
+import { mmdebstrap } from './mmdebstrap.ts';
+import { stackEntries, type StackNotes } from './normalise.ts';
+import { recipeHash, STACK_ID, STACK_NAME } from './recipe.ts';
+
+export interface Stack {
+  /** The tag. */
+  recipe: string;
+  suite: string;
+  layer: Layer;
+  /** Holds `/layers/sampan_staticfile/nginx`. */
+  webServer: Layer;
+}
+
+export interface StackOptions {
+  registry: RegistryClient;
+  temporaryDirectory: string;
+  onProgress?: (message: string) => void;
+  signal?: AbortSignal;
+}
+
+export const STACK_REPOSITORY = 'sampan/stack';
+export const WEB_SERVER_REPOSITORY = 'sampan/web-server';
+
+export async function ensureStack(options: StackOptions): Promise<Stack> {
+  const { registry } = options;
+  const suite = await hostSuite();
+  const architecture = ociArchitecture();
+  const recipe = await recipeHash(suite, architecture);
+  const [stack, webServer] = await Promise.all([
+    readSingleLayer(registry, STACK_REPOSITORY, recipe),
+    readSingleLayer(registry, WEB_SERVER_REPOSITORY, recipe),
+  ]);
+  if (stack !== undefined && webServer !== undefined) return { recipe, suite, layer: stack.layer, webServer: webServer.layer };
+  options.onProgress?.(`building the base stack from ${suite} packages`);
+  return await build(options, { suite, architecture, recipe });
+}
+
+async function build(
+  options: StackOptions,
+  { suite, architecture, recipe }: { suite: string; architecture: string; recipe: string },
+): Promise<Stack> {
+  const { registry, temporaryDirectory } = options;
+  const signal = options.signal === undefined ? {} : { signal: options.signal };
+  const notes: StackNotes = { status: '', webServer: new Map() };
+  const entries = stackEntries(mmdebstrap({ suite, temporaryDirectory, ...signal }), notes);
+  const layer = await pushLayer(registry, STACK_REPOSITORY, writeTar(entries, { encoding: 'latin1' }), signal);
+  const webServer = await pushLayer(registry, WEB_SERVER_REPOSITORY, writeTar(webServerEntries(notes)), signal);
+  const packages = packageVersions(notes.status);
+  const run = {
+    User: '1000:1000',
+    Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
+    Labels: {
+      'io.buildpacks.stack.id': STACK_ID,
+      'org.opencontainers.image.title': STACK_NAME,
+      'org.opencontainers.image.base.name': `debian:${suite}`,
+      'dev.sampan.stack.recipe': recipe,
+      'dev.sampan.stack.packages': JSON.stringify(packages),
+    },
+  };
+  await writeImage(registry, WEB_SERVER_REPOSITORY, recipe, { architecture, layers: [webServer], run: {}, ...signal });
+  // Last: its presence says that both are there.
+  await writeImage(registry, STACK_REPOSITORY, recipe, { architecture, layers: [layer], run, ...signal });
+  return { recipe, suite, layer, webServer };
+}
+
+function* webServerEntries(notes: StackNotes) {
+  const nginx = notes.webServer.get('nginx');
+  const mimeTypes = notes.webServer.get('mime.types');
+  if (nginx === undefined || mimeTypes === undefined) {
+    throw new StagingError('internal', 'build base stack: the nginx package has no usr/sbin/nginx');
+  }
+  yield directoryEntry('layers', 1000);
+  yield directoryEntry('layers/sampan_staticfile', 1000);
+  const root = 'layers/sampan_staticfile/nginx';
+  yield directoryEntry(root);
+  yield directoryEntry(`${root}/bin`);
+  yield fileEntry(`${root}/bin/nginx`, nginx, 0o755);
+  yield directoryEntry(`${root}/licences`);
+  for (const [name, content] of [...notes.webServer].sort()) {
+    if (name.startsWith('licences/')) yield fileEntry(`${root}/${name}`, content);
+  }
+  yield fileEntry(`${root}/mime.types`, mimeTypes);
+}
+
+function packageVersions(status: string): Record<string, string> {
+  const versions: Record<string, string> = {};
+  for (const stanza of status.split('\n\n')) {
+    const name = /^Package: (.+)$/m.exec(stanza)?.[1];
+    const version = /^Version: (.+)$/m.exec(stanza)?.[1];
+    if (name !== undefined && version !== undefined) versions[name] = version;
+  }
+  return versions;
+}
