@@ -8,29 +8,23 @@ import type { Sandbox } from '#engine/engine.ts';
 import { ApiError } from '../client/client.ts';
 import type { Stored } from '../kinds/kind.ts';
 import { pods } from '../kinds/resources.ts';
-import type { Container as ContainerDefinition, Pod, PodStatus } from '../kinds/types/core.ts';
+import type { Pod, PodStatus } from '../kinds/types/core.ts';
 import { backoffPolicyOf, grow } from './backoff.ts';
-import { makeContainer, podDirectory, runContainer, stopContainer } from './container-run.ts';
+import { podDirectory } from './container-run.ts';
 import { sandboxName, sandboxSpecOf } from './container-spec.ts';
+import { ContainerTasks } from './container-tasks.ts';
 import { type NodeContext, recordPodEvent } from './context.ts';
 import { messageOf } from './errors.ts';
 import { StartFailures } from './failures.ts';
-import { runHook } from './hooks.ts';
 import { podUidLabel } from './labels.ts';
 import { Observations } from './observations.ts';
 import { type PodAction, planPod } from './plan.ts';
-import type { CheckTarget } from './probe-check.ts';
 import { type ContainerRecord, recordsOf } from './records.ts';
 import { refusalOf } from './security.ts';
 import { statusOf } from './status.ts';
 import { StatusWriter } from './status-writer.ts';
-import { runCommand } from './run-command.ts';
 
-/** For pods that were taken away without waiting for this node. */
-const goneGrace = 2;
 const longestTimer = 2 ** 31 - 1;
-
-type Task = { done: Promise<void>; abort: AbortController; kind: 'start' | 'stop' };
 
 export class PodWorker {
   readonly uid: string;
@@ -39,10 +33,9 @@ export class PodWorker {
   readonly #writer: StatusWriter;
   readonly #observations: Observations;
   readonly #failures = new StartFailures();
-  readonly #tasks = new Map<string, Task>();
-  readonly #preStopped = new Set<string>();
+  readonly #tasks: ContainerTasks;
   #pod: Stored<Pod>;
-  #sandboxTask: Task | undefined;
+  #sandboxTask: { done: Promise<void>; abort: AbortController } | undefined;
   #sandboxFailures = 0;
   #sandboxHold = 0;
   #status: PodStatus | undefined;
@@ -58,7 +51,16 @@ export class PodWorker {
     this.#pod = pod;
     this.#onDone = onDone;
     this.#writer = new StatusWriter(context, pod);
-    this.#observations = new Observations(context, () => this.wake());
+    const wake = (): void => this.wake();
+    this.#observations = new Observations(context, wake);
+    this.#tasks = new ContainerTasks({
+      context,
+      pod: () => this.#pod,
+      gone: () => this.#gone,
+      observations: this.#observations,
+      failures: this.#failures,
+      wake,
+    });
     this.wake();
   }
 
@@ -77,14 +79,14 @@ export class PodWorker {
     this.#writer.observe(pod);
     const after = pod.metadata.deletionTimestamp;
     // A second delete may shorten the grace: what stops begins again with the rest.
-    if (before && after && after < before) for (const task of this.#tasks.values()) task.abort.abort();
+    if (before && after && after < before) this.#tasks.abort();
     this.wake();
   }
 
   /** The pod is not in the API any more: its containers go at once. */
   gone(): void {
     this.#gone = true;
-    for (const task of this.#tasks.values()) task.abort.abort();
+    this.#tasks.abort();
     this.wake();
   }
 
@@ -103,9 +105,9 @@ export class PodWorker {
     clearTimeout(this.#timer);
     this.#writer.close();
     this.#observations.close();
-    const tasks = [...this.#tasks.values(), ...(this.#sandboxTask ? [this.#sandboxTask] : [])];
-    for (const { abort } of tasks) abort.abort();
-    await Promise.allSettled(tasks.map(({ done }) => done));
+    this.#tasks.abort();
+    this.#sandboxTask?.abort.abort();
+    await Promise.all([this.#tasks.settled(), this.#sandboxTask?.done]);
   }
 
   sandbox(): Sandbox | undefined {
@@ -124,12 +126,12 @@ export class PodWorker {
     const deleted = this.#gone || pod.metadata.deletionTimestamp !== undefined;
     const stopping = deleted || verdict !== undefined || latched !== undefined;
     if (stopping) this.#abortStarts();
-    this.#observations.observe(pod, records, current, (record) => this.#target(record));
+    this.#observations.observe(pod, records, current, (record) => this.#tasks.target(record));
     const plan = planPod({
       pod,
       records,
       sandbox: this.#sandboxTask || now < this.#sandboxHold ? 'busy' : sandbox ? 'ready' : 'absent',
-      busy: new Set(this.#tasks.keys()),
+      busy: this.#tasks.busy,
       holds: this.#failures.holds(),
       started: this.#observations.started,
       condemned: this.#observations.condemned,
@@ -137,7 +139,7 @@ export class PodWorker {
       mode: stopping ? 'stop' : 'run',
       now,
     });
-    const down = plan.down || (stopping && this.#tasks.size === 0 && !this.#sandboxTask && !anyRunning(records));
+    const down = plan.down || (stopping && this.#tasks.busy.size === 0 && !this.#sandboxTask && !anyRunning(records));
     for (const action of plan.actions) this.#execute(action, records, sandbox);
     this.#observations.backingOff(pod, records, plan.backingOff);
     this.#status = statusOf({
@@ -222,7 +224,7 @@ export class PodWorker {
 
   #abortStarts(): void {
     this.#sandboxTask?.abort.abort();
-    for (const task of this.#tasks.values()) if (task.kind === 'start') task.abort.abort();
+    this.#tasks.abort('start');
   }
 
   #execute(action: PodAction, records: readonly ContainerRecord[], sandbox: Sandbox | undefined): void {
@@ -231,39 +233,7 @@ export class PodWorker {
       return;
     }
     const record = records.find(({ name }) => name === action.name);
-    if (!record) return;
-    switch (action.do) {
-      case 'start':
-        if (sandbox) {
-          this.#task(action.name, 'start', (signal) => this.#start(record, action, sandbox, signal));
-        }
-        return;
-      case 'resume':
-        this.#task(action.name, 'start', (signal) => this.#run(record, action.id, signal));
-        return;
-      case 'stop':
-        this.#task(action.name, 'stop', (signal) => this.#stop(record, action.id, action.message, signal));
-    }
-  }
-
-  #task(name: string, kind: 'start' | 'stop', work: (signal: AbortSignal) => Promise<void>): void {
-    const abort = new AbortController();
-    const done = work(abort.signal)
-      .catch((error: unknown) => {
-        if (abort.signal.aborted) return;
-        this.#context.log('error', 'a container action failed', {
-          pod: this.#name,
-          container: name,
-          error: messageOf(error),
-        });
-        // Nothing is known of why: the same again, but not at once.
-        this.#failures.add(name, '', error, Date.now());
-      })
-      .finally(() => {
-        this.#tasks.delete(name);
-        this.wake();
-      });
-    this.#tasks.set(name, { done, abort, kind });
+    if (record && sandbox) this.#tasks.execute(action, record, sandbox);
   }
 
   #createSandbox(): void {
@@ -285,92 +255,7 @@ export class PodWorker {
       this.#sandboxTask = undefined;
       this.wake();
     });
-    this.#sandboxTask = { done, abort, kind: 'start' };
-  }
-
-  async #start(
-    record: ContainerRecord,
-    action: PodAction & { do: 'start' },
-    sandbox: Sandbox,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { name, definition } = record;
-    const { attempt, crashes } = action;
-    const context = this.#context;
-    let id: string;
-    try {
-      ({ id } = await makeContainer({ context, pod: this.#pod, definition, sandbox, attempt, crashes, signal }));
-    } catch (error) {
-      if (signal.aborted) return;
-      const { reason, message } = this.#failures.add(name, definition.image ?? '', error, Date.now());
-      this.#event(name, 'Warning', 'Failed', reason === 'ErrImagePull' ? capitalize(message) : `Error: ${message}`);
-      if (reason === 'ErrImagePull') this.#event(name, 'Warning', 'Failed', 'Error: ErrImagePull');
-      return;
-    }
-    this.#failures.delete(name);
-    if (signal.aborted) return;
-    await this.#run(record, id, signal);
-    // Only the run before this one is kept, for `logs --previous`.
-    const { previous } = record;
-    if (previous) await context.engine.removeContainer(previous.id, { logs: true });
-  }
-
-  async #run(record: ContainerRecord, id: string, signal: AbortSignal): Promise<void> {
-    const { name, definition } = record;
-    try {
-      await runContainer(this.#context, this.#pod, definition, id);
-    } catch (error) {
-      const { message } = this.#failures.add(name, definition.image ?? '', error, Date.now());
-      // It is there as exited, then: its back-off is that of any other end.
-      if (this.#context.engine.container(id)) this.#failures.delete(name);
-      this.#event(name, 'Warning', 'Failed', `Error: ${message}`);
-      return;
-    }
-    this.#failures.delete(name);
-    this.wake();
-    const hook = definition.lifecycle?.postStart;
-    if (!hook) return;
-    const target = this.#target({ ...record, id });
-    const { ok, message } = await runHook(hook, target, longestTimer, signal);
-    if (ok || signal.aborted) return;
-    this.#event(name, 'Warning', 'FailedPostStartHook', `PostStartHook failed: ${message}`);
-    this.#observations.condemn(name, id, 'FailedPostStartHook');
-  }
-
-  async #stop(record: ContainerRecord, id: string, message: string, signal: AbortSignal): Promise<void> {
-    const preStop = !this.#preStopped.has(id) && !this.#gone;
-    this.#preStopped.add(id);
-    this.#observations.expectExit(id);
-    this.#event(record.name, 'Normal', 'Killing', message);
-    await stopContainer({
-      context: this.#context,
-      pod: this.#pod,
-      definition: record.definition,
-      id,
-      target: this.#target(record),
-      graceSeconds: this.#graceSeconds(record.definition),
-      preStop,
-      signal,
-    });
-  }
-
-  #graceSeconds(definition: ContainerDefinition): number {
-    if (this.#gone) return goneGrace;
-    const { deletionTimestamp, deletionGracePeriodSeconds } = this.#pod.metadata;
-    const whole = this.#pod.spec?.terminationGracePeriodSeconds ?? 30;
-    if (deletionTimestamp === undefined) {
-      return this.#observations.graceSeconds(definition) ?? whole;
-    }
-    const left = (Date.parse(deletionTimestamp) - Date.now()) / 1000;
-    return Math.min(Math.max(0, left), deletionGracePeriodSeconds ?? whole);
-  }
-
-  #target(record: Pick<ContainerRecord, 'definition' | 'id'>): CheckTarget {
-    return {
-      ip: this.sandbox()?.ip ?? '',
-      definition: record.definition,
-      exec: (command, signal) => runCommand(this.#context.engine, record.id ?? '', command, signal),
-    };
+    this.#sandboxTask = { done, abort };
   }
 
   /** Everything is down: the last status, then the sandbox goes, then the object. */
@@ -426,8 +311,4 @@ function anyRunning(records: readonly ContainerRecord[]): boolean {
 function finalPhase(records: readonly ContainerRecord[]): 'Succeeded' | 'Failed' {
   const mains = records.filter(({ role }) => role === 'main');
   return mains.every(({ state, exit }) => state === 'exited' && exit?.code === 0) ? 'Succeeded' : 'Failed';
-}
-
-function capitalize(text: string): string {
-  return text.slice(0, 1).toUpperCase() + text.slice(1);
 }

@@ -6,15 +6,19 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { openAccessLog } from './haproxy/access-log.ts';
 import { certificateFile, checkCertificate, installCertificate, storeCertificate } from './haproxy/certificates.ts';
-import { type ConfigInput, filesOf } from './haproxy/config.ts';
+import { type AccessTarget, type ConfigInput, type Files, filesOf } from './haproxy/config.ts';
 import { HaproxyDriver } from './haproxy/driver.ts';
-import type { Saved } from './haproxy/files.ts';
 import { freePort, maxConnections, readEnvironment, workerUser } from './haproxy/process.ts';
 import { Proxy } from './haproxy/proxy.ts';
 import { CommandSocket } from './haproxy/socket.ts';
 import { endProxy } from './haproxy/stop.ts';
 import { type Router, RouterError, type RouterOptions } from './model.ts';
 import { checkRoute, isInteger } from './validate.ts';
+
+interface Ports {
+  http: number;
+  https: number;
+}
 
 /** Unix socket paths are at most 107 bytes, and HAProxy needs some of them for a temporary name. */
 const MAX_RUN_DIRECTORY = 70;
@@ -25,14 +29,14 @@ export async function openRouter(options: RouterOptions): Promise<Router> {
   await mkdir(options.runDirectory, { recursive: true, mode: 0o711 });
   const proxy = new Proxy(filesOf(options), options);
   const saved = await proxy.prepare();
-  const user = await workerUser(options.runDirectory);
-  const access = await openAccessLog(proxy.files.accessSocket, user, options.log);
+  const before = await readEnvironment(proxy.files).catch(() => saved);
+  const access = await openAccessLog(before?.access, options.log);
   try {
     const pem = checkCertificate('default', options.certificate);
     const path = certificateFile(proxy.files, 'default');
     const renewed = await storeCertificate(path, pem);
-    const ports = await choosePorts(options, proxy, saved);
-    const { adopted } = await proxy.open(await configInput(options, proxy, ports, user), saved);
+    const ports = await choosePorts(options, before);
+    const { adopted } = await proxy.open(await configInput(options, proxy.files, ports, access.target), saved);
     if (adopted && renewed && proxy.reloads === 0) {
       await using socket = await CommandSocket.open(proxy.files.commandSocket);
       await installCertificate(socket, proxy.files, path, pem);
@@ -80,14 +84,9 @@ function checkOptions(options: RouterOptions): void {
 }
 
 /** A port of 0 stays what it was before: of the proxy that runs, else of the one that ran. */
-async function choosePorts(
-  options: RouterOptions,
-  proxy: Proxy,
-  saved: Saved | undefined,
-): Promise<{ http: number; https: number }> {
+async function choosePorts(options: RouterOptions, before: Ports | undefined): Promise<Ports> {
   const { http, https } = options.listen;
   if (http !== 0 && https !== 0) return { http, https };
-  const before = await readEnvironment(proxy.files).catch(() => saved);
   return {
     http: http || before?.http || (await freePort()),
     https: https || before?.https || (await freePort()),
@@ -96,17 +95,18 @@ async function choosePorts(
 
 async function configInput(
   options: RouterOptions,
-  proxy: Proxy,
-  ports: { http: number; https: number },
-  user: string,
+  files: Files,
+  ports: Ports,
+  access: AccessTarget,
 ): Promise<ConfigInput> {
   return {
-    files: proxy.files,
+    files,
     ...ports,
     addresses: await addresses(options.listen.address),
     system: options.system,
     maxConnections: await maxConnections(),
-    user,
+    user: await workerUser(),
+    access,
   };
 }
 

@@ -5,9 +5,10 @@
  * Each record carries the worker's own counter. A number that does not come is lost; one that comes twice (the ring
  * repeats what it still holds after a broken connection) is dropped.
  */
-import { chown, chmod, readFile, rm } from 'node:fs/promises';
-import { createServer, type Server, type Socket } from 'node:net';
+import { randomBytes } from 'node:crypto';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import type { AccessRecord, RouterOptions } from '../model.ts';
+import type { AccessTarget } from './config.ts';
 import { parseServerName, parseTarget } from './state.ts';
 
 /** Threads of a worker may overtake each other: a number is lost when it is this far behind. */
@@ -15,42 +16,43 @@ const OVERTAKING = 256;
 const MAX_FRAME = 64 * 1024;
 
 export interface AccessLog {
+  /** Where and with which word HAProxy must send. */
+  readonly target: AccessTarget;
   onRecord(listener: (record: AccessRecord) => void): () => void;
   lost(): number;
   close(): Promise<void>;
 }
 
-export async function openAccessLog(path: string, user: string, log: RouterOptions['log']): Promise<AccessLog> {
+/** Takes the place of the listener before it (`before`: what the proxy was told), where that is still free. */
+export async function openAccessLog(before: AccessTarget | undefined, log: RouterOptions['log']): Promise<AccessLog> {
   const listeners = new Set<(record: AccessRecord) => void>();
   const sockets = new Set<Socket>();
   const counters = new Counters();
-  const receive = (frame: string): void => {
-    const parsed = parseRecord(frame);
-    if (parsed === undefined) {
-      log('warn', 'The access log has a line that cannot be read', { line: frame.slice(0, 200) });
-      return;
-    }
+  const token = before?.token || randomBytes(16).toString('hex');
+  const receive = (frame: string): boolean => {
+    const parsed = parseRecord(frame, token);
+    if (parsed === undefined) return false;
     const gap = counters.count(parsed.worker, parsed.sequence);
-    if (gap === undefined) return;
+    if (gap === undefined) return true;
     const record = { ...parsed.record, gap };
     for (const listener of listeners) listener(record);
+    return true;
   };
-  await rm(path, { force: true });
   const server = createServer((socket) => {
     sockets.add(socket);
     const frames = new Frames(receive);
     socket.on('data', (chunk: Buffer) => {
       if (!frames.push(chunk)) {
-        log('warn', 'The access log is not framed as expected: the connection is closed');
+        log('warn', 'Somebody sent to the access log what is none: the connection is closed');
         socket.destroy();
       }
     });
     socket.on('error', () => socket.destroy());
     socket.on('close', () => sockets.delete(socket));
   });
-  await listen(server, path);
-  await allow(path, user);
+  const port = await listen(server, before?.port ?? 0).catch(() => listen(server, 0));
   return {
+    target: { port, token },
     onRecord(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
@@ -60,35 +62,29 @@ export async function openAccessLog(path: string, user: string, log: RouterOptio
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       for (const socket of sockets) socket.destroy();
       await closed;
-      await rm(path, { force: true });
     },
   };
 }
 
-function listen(server: Server, path: string): Promise<void> {
+function listen(server: Server, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(path, resolve);
+    server.listen(port, '127.0.0.1', () => {
+      server.off('error', reject);
+      resolve((server.address() as AddressInfo).port);
+    });
   });
-}
-
-/** Only the proxy's own user may send records. */
-async function allow(path: string, user: string): Promise<void> {
-  await chmod(path, 0o600);
-  if (user === '') return;
-  const entry = new RegExp(`^${user}:[^:]*:(\\d+):(\\d+):`, 'm').exec(await readFile('/etc/passwd', 'utf8'));
-  if (entry) await chown(path, Number(entry[1]), Number(entry[2]));
 }
 
 /** Cuts a stream into frames of `<length> <bytes>`. */
 export class Frames {
   #rest: Buffer = Buffer.alloc(0);
-  readonly #receive: (frame: string) => void;
-  constructor(receive: (frame: string) => void) {
+  readonly #receive: (frame: string) => boolean;
+  constructor(receive: (frame: string) => boolean) {
     this.#receive = receive;
   }
 
-  /** False when this is no such stream. */
+  /** False when this is no such stream, or when the receiver refused a frame. */
   push(chunk: Buffer): boolean {
     const data = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
     let at = 0;
@@ -101,7 +97,7 @@ export class Frames {
       const length = Number(data.toString('latin1', at, space));
       if (!Number.isInteger(length) || length <= 0 || length > MAX_FRAME) return false;
       if (data.length < space + 1 + length) break;
-      this.#receive(data.toString('utf8', space + 1, space + 1 + length));
+      if (!this.#receive(data.toString('utf8', space + 1, space + 1 + length))) return false;
       at = space + 1 + length;
     }
     this.#rest = data.subarray(at);
@@ -147,15 +143,16 @@ export interface ParsedRecord {
   record: Omit<AccessRecord, 'gap'>;
 }
 
-/** Reads one line in the order of `LOG_FIELDS` in `config.ts`; undefined when it is none. */
-export function parseRecord(frame: string): ParsedRecord | undefined {
-  let fields: unknown;
+/** Reads one line in the order of `LOG_FIELDS` in `config.ts`; undefined when it is none, or not our proxy's. */
+export function parseRecord(frame: string, token: string): ParsedRecord | undefined {
+  let line: unknown;
   try {
-    fields = JSON.parse(frame);
+    line = JSON.parse(frame);
   } catch {
     return undefined;
   }
-  if (!Array.isArray(fields) || fields.length !== 25) return undefined;
+  if (!Array.isArray(line) || line.length !== 26 || line[0] !== token) return undefined;
+  const fields: unknown[] = line.slice(1);
   const number = (index: number): number => (typeof fields[index] === 'number' ? fields[index] : -1);
   const text = (index: number): string => {
     const value: unknown = fields[index];

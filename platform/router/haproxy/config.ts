@@ -19,7 +19,6 @@ export interface Files {
   certificateList: string;
   masterSocket: string;
   commandSocket: string;
-  accessSocket: string;
   /** What HAProxy says while it starts. */
   output: string;
   saved: string;
@@ -34,10 +33,15 @@ export function filesOf(options: Pick<RouterOptions, 'dataDirectory' | 'runDirec
     certificateList: `${data}/certificates.list`,
     masterSocket: `${run}/master.sock`,
     commandSocket: `${run}/commands.sock`,
-    accessSocket: `${run}/access.sock`,
     output: `${data}/haproxy.log`,
     saved: `${data}/state.json`,
   };
+}
+
+/** Where the access log goes: a port of this host, and a word that nobody else can say. */
+export interface AccessTarget {
+  port: number;
+  token: string;
 }
 
 export interface ConfigInput {
@@ -51,6 +55,7 @@ export interface ConfigInput {
   maxConnections: number;
   /** The unprivileged user that moves the bytes; empty: stay who we are. */
   user: string;
+  access: AccessTarget;
 }
 
 /** Changes whenever a running proxy must be reloaded to follow the input: the template is part of it. */
@@ -70,7 +75,7 @@ export function renderConfig(input: ConfigInput, running: ConfigState): string {
   const version = running.stamp === '' ? '' : configVersion(input);
   const sections = [
     globalSection(input, version, running),
-    ringSection(input.files),
+    ringSection(input.access),
     DEFAULTS,
     frontendSection(input),
     ...input.system.map((system, index) => systemSection(system, index)),
@@ -88,6 +93,8 @@ function globalSection(input: ConfigInput, version: string, running: ConfigState
   setenv SAMPAN_POOL ${running.pool}
   setenv SAMPAN_HTTP ${input.http}
   setenv SAMPAN_HTTPS ${input.https}
+  setenv SAMPAN_ACCESS ${input.access.port}
+  setenv SAMPAN_TOKEN ${input.access.token}
   stats socket ${input.files.commandSocket} mode 600 level admin expose-fd listeners
   stats timeout 10m
 ${user}  maxconn ${input.maxConnections}
@@ -98,14 +105,15 @@ ${user}  maxconn ${input.maxConnections}
 `;
 }
 
-function ringSection(files: Files): string {
+/** TCP, as HAProxy 2.6 never stops trying a Unix socket that is not there, and takes a whole core for it. */
+function ringSection(access: AccessTarget): string {
   return `ring access
   format raw
   maxlen 8192
   size 4194304
   timeout connect 1s
   timeout server 10s
-  server router unix@${files.accessSocket} log-proto octet-count
+  server router 127.0.0.1:${access.port} log-proto octet-count
 `;
 }
 
@@ -157,7 +165,7 @@ function quoted(fetch: string): string {
   return `"%[${fetch},json(utf8s)]"`;
 }
 
-function frontendSection({ files, http, https, addresses }: ConfigInput): string {
+function frontendSection({ files, http, https, addresses, access }: ConfigInput): string {
   const hosts = `map(${files.map('hosts')})`;
   const deep = `map(${files.map('deep')})`;
   const paths = `map_beg(${files.map('paths')})`;
@@ -171,7 +179,7 @@ function frontendSection({ files, http, https, addresses }: ConfigInput): string
   return `frontend apps
 ${binds.join('\n')}
   log ring@access local0
-  log-format '[${LOG_FIELDS.join(',')}]'
+  log-format '["${access.token}",${LOG_FIELDS.join(',')}]'
   capture request header User-Agent len 256
   capture request header Referer len 256
   capture request header X-Forwarded-For len 128

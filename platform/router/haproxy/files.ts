@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { writeFileAtomic } from '#lib/atomic-file.ts';
 import type { RouterOptions } from '../model.ts';
-import type { Files } from './config.ts';
+import type { AccessTarget, Files } from './config.ts';
 import { emptyState, MAPS, type ProxyState } from './state.ts';
 
 export interface Saved {
@@ -12,6 +12,7 @@ export interface Saved {
   pool: number;
   http: number;
   https: number;
+  access: AccessTarget;
   state: ProxyState;
 }
 
@@ -20,6 +21,7 @@ export interface Content {
   pool: number;
   http: number;
   https: number;
+  access: AccessTarget;
   state: ProxyState;
 }
 

@@ -4,13 +4,12 @@
  */
 import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { open, readFile, stat } from 'node:fs/promises';
+import { open, readFile } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
-import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { RouterError } from '../model.ts';
-import type { Files } from './config.ts';
+import type { AccessTarget, Files } from './config.ts';
 import { CommandSocket, connectUnix } from './socket.ts';
 
 const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -122,6 +121,8 @@ export interface Environment {
   pool: number;
   http: number;
   https: number;
+  /** Where it sends its access log, and the word that it says there. */
+  access: AccessTarget;
 }
 
 /** What a running proxy was configured with. Rejects with `RouterError` `unavailable` when none runs. */
@@ -135,6 +136,7 @@ export async function readEnvironment(files: Files): Promise<Environment> {
     pool: Number(value('POOL')),
     http: Number(value('HTTP')),
     https: Number(value('HTTPS')),
+    access: { port: Number(value('ACCESS')), token: value('TOKEN') },
   };
 }
 
@@ -148,7 +150,7 @@ export async function readProcesses(files: Files): Promise<{ master: number; wor
   return { master, workers: pids('worker') };
 }
 
-/** One command to the master; it closes the connection after the answer (and at a reload without one). */
+/** One command to the master; it answers when we have said all, and at a reload not at all. */
 export async function askMaster(files: Files, command: string): Promise<string> {
   let socket: Socket;
   try {
@@ -156,7 +158,7 @@ export async function askMaster(files: Files, command: string): Promise<string> 
   } catch (cause) {
     throw new RouterError('unavailable', `Cannot reach HAProxy at "${files.masterSocket}"`, { cause });
   }
-  socket.write(`${command}\n`);
+  socket.end(`${command}\n`);
   const chunks: Buffer[] = [];
   for await (const chunk of socket) chunks.push(chunk as Buffer);
   return Buffer.concat(chunks).toString();
@@ -182,16 +184,8 @@ export async function maxConnections(): Promise<number> {
   return Math.max(100, Math.min(50_000, Math.floor((files - 300) / 2)));
 }
 
-/**
- * The user that Debian's package makes, when we may change users and it can reach our sockets; else empty, and the workers
- * stay who we are.
- */
-export async function workerUser(runDirectory: string): Promise<string> {
+/** The user that Debian's package makes, when we may change users; else empty, and the workers stay who we are. */
+export async function workerUser(): Promise<string> {
   if (process.getuid?.() !== 0) return '';
-  const users = await readFile('/etc/passwd', 'utf8');
-  if (!/^haproxy:/m.test(users)) return '';
-  for (let folder = runDirectory; folder !== '/'; folder = dirname(folder)) {
-    if (((await stat(folder)).mode & 0o001) === 0) return '';
-  }
-  return 'haproxy';
+  return /^haproxy:/m.test(await readFile('/etc/passwd', 'utf8')) ? 'haproxy' : '';
 }

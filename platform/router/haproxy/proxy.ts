@@ -30,6 +30,7 @@ export class Proxy {
       pool: this.pool,
       http: this.input.http,
       https: this.input.https,
+      access: this.input.access,
       state: this.state,
     }));
   }

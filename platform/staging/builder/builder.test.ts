@@ -1,6 +1,6 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { startTestRegistry } from '../testing/registry.ts';
+import { startTestRegistry } from '#testing/staging-registry.ts';
 import { ensureBuilder } from './builder.ts';
 test('x', async () => {
   await using r = await startTestRegistry();

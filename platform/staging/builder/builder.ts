@@ -137,8 +137,9 @@ export async function shippedBuildpacks(): Promise<BuildpackInfo[]> {
   const found: BuildpackInfo[] = [];
   for (const entry of await readdir(root, { withFileTypes: true })) {
     if (!entry.isDirectory()) continue;
-    const file = parse(await readFile(join(root, entry.name, 'buildpack.toml'), 'utf8')) as { buildpack: BuildpackInfo };
-    found.push({ id: file.buildpack.id, version: file.buildpack.version, name: file.buildpack.name });
+    const file = parse(await readFile(join(root, entry.name, 'buildpack.toml'), 'utf8')) as Partial<Record<string, object>>;
+    const { id, version, name } = file['buildpack'] as BuildpackInfo;
+    found.push({ id, version, name });
   }
   return found.sort((left, right) => position.indexOf(left.id) - position.indexOf(right.id));
 }

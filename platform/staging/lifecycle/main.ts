@@ -35,7 +35,9 @@ async function main(): Promise<void> {
 
 /** Buildpacks that the user chose run in that order, all of them; Procfile is read in any case, as Cloud Foundry does. */
 function groups(root: string, buildpacks: ReadonlyMap<string, Buildpack>): OrderEntry[][] {
-  const order = parse(readFileSync(join(root, 'order.toml'), 'utf8')) as { order: { group: OrderEntry[] }[] };
+  const order = parse(readFileSync(join(root, 'order.toml'), 'utf8')) as unknown as {
+    order: { group: OrderEntry[] }[];
+  };
   const chosen = JSON.parse(process.env['SAMPAN_BUILDPACKS'] ?? '[]') as string[];
   if (chosen.length === 0) return order.order.map(({ group }) => group);
   const procfile = 'sampan/procfile';

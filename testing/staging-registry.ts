@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { openContentStore } from '#engine/images/content.ts';
 import { startRegistry } from '#engine/registry/server.ts';
 import { createAuthority, issueCertificate } from '#lib/certificates.ts';
-import { RegistryClient, type RegistryOptions } from '../images/registry-client.ts';
+import { RegistryClient, type RegistryOptions } from '#platform/staging/images/registry-client.ts';
 
 export interface TestRegistry extends AsyncDisposable {
   client: RegistryClient;

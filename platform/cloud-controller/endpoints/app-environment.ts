@@ -1,0 +1,189 @@
+import { notAuthorized, notFound, UnprocessableError } from '../errors.ts';
+import { type ApiRequest, type Context, type Endpoint, type Json, ok } from '../api.ts';
+import { plainList } from '../listing.ts';
+import { emit, record } from '../operations/app-lifecycle.ts';
+import { mergedEnvironment, readEnvironment, writeEnvironment } from '../operations/environment.ts';
+import { vcapApplication } from '../operations/vcap.ts';
+import { link } from '../present/base.ts';
+import { environmentProblems, isObject } from '../validate.ts';
+import { readApp, writeApp } from './apps.ts';
+
+/** 64 KiB a variable would not fit Linux' limit of one string much longer; all of it is one object in the store. */
+const MAX_BYTES = 512 * 1024;
+
+const FEATURES: Record<string, { description: string; enabled: boolean }> = {
+  ssh: { description: 'Enable SSHing into the app.', enabled: false },
+  revisions: { description: 'Enable versioning of an application', enabled: true },
+};
+
+export function appEnvironmentEndpoints(context: Context): Endpoint[] {
+  const { urls, access, records } = context;
+  const variables = (app: string, values: Record<string, string>): Json => ({
+    var: values,
+    links: {
+      self: link(`${urls.api}/v3/apps/${app}/environment_variables`),
+      app: link(`${urls.api}/v3/apps/${app}`),
+    },
+  });
+  return [
+    {
+      method: 'GET',
+      path: '/v3/apps/:guid/environment_variables',
+      auth: 'user',
+      summary: "Get the user's environment variables of an app.",
+      handle: async (request) => {
+        const app = writeApp(context, request);
+        const values = await readEnvironment(context.client, app.metadata.namespace ?? '', app.metadata.name);
+        return ok(variables(app.metadata.name, values));
+      },
+    },
+    {
+      method: 'PATCH',
+      path: '/v3/apps/:guid/environment_variables',
+      auth: 'user',
+      summary: 'Set environment variables of an app, or remove those that are null; they count from the next start on.',
+      handle: async (request) => {
+        const app = writeApp(context, request);
+        const change = request.body.var;
+        if (!isObject(change)) throw new UnprocessableError(['Var must be an object']);
+        const problems = environmentProblems(change);
+        if (problems.length > 0) throw new UnprocessableError(problems);
+        const old = await readEnvironment(context.client, app.metadata.namespace ?? '', app.metadata.name);
+        const merged = mergedEnvironment(old, change as Record<string, string | null>);
+        if (Buffer.byteLength(JSON.stringify(merged)) > MAX_BYTES) {
+          throw new UnprocessableError([`Environment variables are larger than ${MAX_BYTES / 1024} KiB together`]);
+        }
+        await writeEnvironment(context, app, app.metadata.name, merged);
+        await record(context, request.identity, app, 'audit.app.update', {
+          request: { environment_variables: '[PRIVATE DATA HIDDEN]' },
+        });
+        emit(context, app, 'Updated', 'environment variables');
+        return ok(variables(app.metadata.name, merged));
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/apps/:guid/env',
+      auth: 'user',
+      summary: 'Get all of the environment of an app, the platform’s part too.',
+      handle: async (request) => {
+        const app = writeApp(context, request);
+        return ok({
+          staging_env_json: {},
+          running_env_json: {},
+          environment_variables: await readEnvironment(context.client, app.metadata.namespace ?? '', app.metadata.name),
+          system_env_json: { VCAP_SERVICES: {} },
+          application_env_json: { VCAP_APPLICATION: vcapApplication(context, app) },
+        });
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/apps/:guid/permissions',
+      auth: 'user',
+      summary: 'Say what the caller may read of an app.',
+      handle: (request) => {
+        const app = readApp(context, request);
+        const space = records.spaceOf(app);
+        return ok({
+          read_basic_data: true,
+          read_sensitive_data: space !== undefined && access.writesSpace(request.identity, space),
+        });
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/apps/:guid/ssh_enabled',
+      auth: 'user',
+      summary: 'Say whether an app can be reached by ssh.',
+      handle: (request) => {
+        readApp(context, request);
+        return ok({ enabled: false, reason: 'Disabled globally' });
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/apps/:guid/features',
+      auth: 'user',
+      summary: 'List the features of an app.',
+      handle: (request) => {
+        readApp(context, request);
+        return plainList(
+          context,
+          request,
+          Object.entries(FEATURES).map(([name, feature]) => ({ name, ...feature })),
+        );
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/apps/:guid/features/:name',
+      auth: 'user',
+      summary: 'Get a feature of an app.',
+      handle: (request) => {
+        readApp(context, request);
+        return ok(feature(request));
+      },
+    },
+    {
+      method: 'PATCH',
+      path: '/v3/apps/:guid/features/:name',
+      auth: 'user',
+      summary: 'Change a feature of an app: only to what it is.',
+      handle: (request) => {
+        writeApp(context, request);
+        const current = feature(request);
+        const { enabled } = request.body;
+        if (typeof enabled !== 'boolean') throw new UnprocessableError(['Enabled must be a boolean']);
+        if (enabled !== current.enabled) {
+          throw new UnprocessableError([`The feature '${current.name}' cannot be ${enabled ? 'enabled' : 'disabled'} here`]);
+        }
+        return ok(current);
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/apps/:guid/tasks',
+      auth: 'user',
+      summary: 'List the tasks of an app: there are none.',
+      handle: (request) => {
+        readApp(context, request);
+        return plainList(context, request, []);
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/apps/:guid/sidecars',
+      auth: 'user',
+      summary: 'List the sidecars of an app: there are none.',
+      handle: (request) => {
+        readApp(context, request);
+        return plainList(context, request, []);
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/environment_variable_groups/:name',
+      auth: 'user',
+      summary: 'Get the environment variables of all apps (`running`) or builds (`staging`): there are none.',
+      handle: (request) => {
+        const name = request.params.name ?? '';
+        if (name !== 'running' && name !== 'staging') throw notFound('Environment variable group');
+        if (!request.identity.admin) throw notAuthorized();
+        return ok({
+          name,
+          var: {},
+          updated_at: null,
+          links: { self: link(`${urls.api}/v3/environment_variable_groups/${name}`) },
+        });
+      },
+    },
+  ];
+}
+
+function feature(request: ApiRequest): { name: string; description: string; enabled: boolean } {
+  const name = request.params.name ?? '';
+  const known = Object.hasOwn(FEATURES, name) ? FEATURES[name] : undefined;
+  if (!known) throw notFound('Feature');
+  return { name, ...known };
+}

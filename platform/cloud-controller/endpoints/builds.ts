@@ -1,0 +1,222 @@
+import { randomUUID } from 'node:crypto';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import { type Build, type Droplet, labels } from '../../resources/types.ts';
+import { type ApiRequest, accepted, type Context, created, type Endpoint, ok, type Reply } from '../api.ts';
+import { notAuthorized, unprocessable } from '../errors.ts';
+import { listReply } from '../listing.ts';
+import { buildState, dropletState, packageState, presentBuild, presentDroplet } from '../present/apps.ts';
+import { ownedBy } from '../records.ts';
+import { isObject, mergeMetadata, Reader } from '../validate.ts';
+import { readApp, readLifecycle } from './apps.ts';
+
+export function buildEndpoints(context: Context): Endpoint[] {
+  const { records, access, urls } = context;
+  const present = (build: Stored<Build>) => presentBuild(urls, build);
+  const list = (request: ApiRequest, items: Stored<Build>[]) =>
+    listReply(context, request, {
+      items,
+      present,
+      filters: {
+        states: (item, values) => values.includes(buildState(item)),
+        app_guids: (item, values) => values.includes(item.spec.app),
+        package_guids: (item, values) => values.includes(item.spec.package),
+      },
+      userLabels: (item) => item.spec.userMetadata?.labels ?? {},
+    });
+  return [
+    {
+      method: 'GET',
+      path: '/v3/builds',
+      auth: 'user',
+      summary: 'List builds.',
+      handle: (request) => list(request, access.visible(request.identity, records.builds.all())),
+    },
+    {
+      method: 'GET',
+      path: '/v3/apps/:guid/builds',
+      auth: 'user',
+      summary: 'List the builds of an app.',
+      handle: (request) => list(request, records.builds.ofApp(readApp(context, request).metadata.name)),
+    },
+    {
+      method: 'POST',
+      path: '/v3/builds',
+      auth: 'user',
+      summary: 'Build a droplet of a package.',
+      handle: (request) => postBuild(context, request),
+    },
+    {
+      method: 'GET',
+      path: '/v3/builds/:guid',
+      auth: 'user',
+      summary: 'Get a build.',
+      handle: (request) =>
+        ok(present(access.read(request.identity, records.builds, request.params.guid ?? '', 'Build'))),
+    },
+    {
+      method: 'PATCH',
+      path: '/v3/builds/:guid',
+      auth: 'user',
+      summary: "Change a build's metadata, or cancel it with the state FAILED.",
+      handle: async (request) => {
+        const build = access.write(request.identity, records.builds, request.params.guid ?? '', 'Build');
+        const reader = new Reader(request.body).only('metadata', 'state', 'error');
+        const state = reader.string('state');
+        if (state !== undefined && state !== 'FAILED') reader.fail("State can only be changed to 'FAILED', which cancels");
+        const metadata = reader.metadata();
+        reader.done();
+        if (state === 'FAILED' && buildState(build) !== 'STAGING') throw unprocessable('Build is not staging any more.');
+        const changed = await records.builds.modify(build.metadata.name, (current) => ({
+          ...current,
+          spec: {
+            ...current.spec,
+            userMetadata: mergeMetadata(current.spec.userMetadata, metadata),
+            ...(state === 'FAILED' ? { cancelled: true } : {}),
+          },
+        }));
+        return ok(present(changed));
+      },
+    },
+    ...dropletEndpoints(context),
+  ];
+}
+
+async function postBuild(context: Context, request: ApiRequest): Promise<Reply> {
+  const { records, access, defaults } = context;
+  const reader = new Reader(request.body).only(
+    'package',
+    'lifecycle',
+    'staging_memory_in_mb',
+    'staging_disk_in_mb',
+    'staging_log_rate_limit_bytes_per_second',
+    'metadata',
+  );
+  const packageGuid = isObject(request.body.package) ? request.body.package.guid : undefined;
+  if (typeof packageGuid !== 'string') reader.fail("Package guid can't be blank");
+  const memoryMb = reader.integer('staging_memory_in_mb', { min: 64, max: 1024 * 1024 });
+  const diskMb = reader.integer('staging_disk_in_mb', { min: 64, max: 1024 * 1024 });
+  const metadata = reader.metadata();
+  const item = records.packages.get(String(packageGuid));
+  const space = item && records.spaceOf(item);
+  const app = item && records.apps.get(item.spec.app);
+  const lifecycle = readLifecycle(context, reader, app?.spec.lifecycle);
+  reader.done();
+  if (!item || !space || !app || !access.readsSpace(request.identity, space)) {
+    throw unprocessable('Unable to use package. Ensure that the package exists and you have access to it.');
+  }
+  if (!access.writesSpace(request.identity, space)) throw notAuthorized();
+  if (packageState(item) !== 'READY') throw unprocessable('Package is not ready: upload its bits first.');
+  const staging = records.builds.ofApp(app.metadata.name).some((build) => buildState(build) === 'STAGING' && !build.spec.cancelled);
+  if (staging) throw unprocessable('Only one build can be STAGING at a time per application.');
+  const guid = randomUUID();
+  await records.builds.create({
+    metadata: {
+      name: guid,
+      namespace: app.metadata.namespace ?? '',
+      labels: { [labels.app]: app.metadata.name, [labels.package]: item.metadata.name },
+      ownerReferences: ownedBy(app),
+    },
+    spec: {
+      app: app.metadata.name,
+      package: item.metadata.name,
+      lifecycle: lifecycle ?? app.spec.lifecycle,
+      memoryMb: memoryMb ?? defaults.stagingMemoryMb,
+      diskMb: diskMb ?? defaults.stagingDiskMb,
+      timeoutSeconds: defaults.stagingTimeoutSeconds,
+      createdBy: { guid: request.identity.userId, name: request.identity.userName },
+      userMetadata: mergeMetadata(undefined, metadata),
+    },
+  });
+  const build = await records.builds.modifyStatus(guid, (current) =>
+    // Staging may have been faster.
+    current.status?.state === undefined ? { ...current, status: { ...current.status, state: 'STAGING' } } : undefined,
+  );
+  context.logs.emit({ sourceId: app.metadata.name, sourceType: 'API', message: `Creating build for app with guid ${app.metadata.name}` });
+  await context.audit.record({
+    type: 'audit.app.build.create',
+    actor: request.identity,
+    target: { guid: app.metadata.name, type: 'app', name: app.spec.displayName },
+    space,
+    data: { build_guid: guid, package_guid: item.metadata.name },
+  });
+  return created(presentBuild(context.urls, build));
+}
+
+function dropletEndpoints(context: Context): Endpoint[] {
+  const { records, access, urls } = context;
+  const present = (droplet: Stored<Droplet>) => presentDroplet(urls, droplet);
+  const list = (request: ApiRequest, items: Stored<Droplet>[], current?: string) =>
+    listReply(context, request, {
+      items,
+      present,
+      filters: {
+        states: (item, values) => values.includes(dropletState(item)),
+        app_guids: (item, values) => values.includes(item.spec.app),
+        space_guids: (item, values) => values.includes(records.spaceOf(item)?.metadata.name ?? ''),
+        organization_guids: (item, values) => values.includes(records.spaceOf(item)?.spec.organization ?? ''),
+        current: (item, values) => (values[0] === 'true') === (item.metadata.name === current),
+      },
+      userLabels: (item) => item.spec.userMetadata?.labels ?? {},
+    });
+  const read = (request: ApiRequest) =>
+    access.read(request.identity, records.droplets, request.params.guid ?? '', 'Droplet');
+  return [
+    {
+      method: 'GET',
+      path: '/v3/droplets',
+      auth: 'user',
+      summary: 'List droplets.',
+      handle: (request) => list(request, access.visible(request.identity, records.droplets.all())),
+    },
+    {
+      method: 'GET',
+      path: '/v3/apps/:guid/droplets',
+      auth: 'user',
+      summary: 'List the droplets of an app.',
+      handle: (request) => {
+        const app = readApp(context, request);
+        return list(request, records.droplets.ofApp(app.metadata.name), app.spec.currentDroplet);
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/droplets/:guid',
+      auth: 'user',
+      summary: 'Get a droplet.',
+      handle: (request) => ok(present(read(request))),
+    },
+    {
+      method: 'PATCH',
+      path: '/v3/droplets/:guid',
+      auth: 'user',
+      summary: "Change a droplet's metadata.",
+      handle: async (request) => {
+        const droplet = access.write(request.identity, records.droplets, request.params.guid ?? '', 'Droplet');
+        const reader = new Reader(request.body).only('metadata');
+        const metadata = reader.metadata();
+        reader.done();
+        const changed = await records.droplets.modify(droplet.metadata.name, (current) => ({
+          ...current,
+          spec: { ...current.spec, userMetadata: mergeMetadata(current.spec.userMetadata, metadata) },
+        }));
+        return ok(present(changed));
+      },
+    },
+    {
+      method: 'DELETE',
+      path: '/v3/droplets/:guid',
+      auth: 'user',
+      summary: 'Delete a droplet that does not run.',
+      handle: (request) => {
+        const droplet = access.write(request.identity, records.droplets, request.params.guid ?? '', 'Droplet');
+        if (records.apps.get(droplet.spec.app)?.spec.currentDroplet === droplet.metadata.name) {
+          throw unprocessable("The droplet is its app's current one. Assign another one first.");
+        }
+        const job = context.jobs.start('droplet.delete', () => records.droplets.delete(droplet.metadata.name), {
+          target: droplet.metadata.name,
+        });
+        return accepted(context, job);
+      },
+    },
+  ];
+}

@@ -1,0 +1,351 @@
+import { randomUUID } from 'node:crypto';
+import { ApiError } from '#cluster/client/client.ts';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import { secrets } from '../../resources/kubernetes.ts';
+import { type App, labels, type Package } from '../../resources/types.ts';
+import { type Resource, StagingError } from '../../staging/staging.ts';
+import { type ApiRequest, accepted, type Context, created, type Endpoint, ok, type Reply } from '../api.ts';
+import { CloudFoundryError, notAuthorized, unprocessable } from '../errors.ts';
+import { listReply } from '../listing.ts';
+import { receiveUpload } from '../operations/upload.ts';
+import { packageState, presentDroplet, presentPackage } from '../present/apps.ts';
+import { ownedBy } from '../records.ts';
+import { isObject, mergeMetadata, Reader } from '../validate.ts';
+import { readApp } from './apps.ts';
+
+const MAX_RESOURCES = 200_000;
+
+export function packageEndpoints(context: Context): Endpoint[] {
+  const { records, access, urls } = context;
+  const present = (item: Stored<Package>) => presentPackage(urls, item);
+  const read = (request: ApiRequest) =>
+    access.read(request.identity, records.packages, request.params.guid ?? '', 'Package');
+  const write = (request: ApiRequest) =>
+    access.write(request.identity, records.packages, request.params.guid ?? '', 'Package');
+  const list = (request: ApiRequest, items: Stored<Package>[]) =>
+    listReply(context, request, {
+      items,
+      present,
+      filters: {
+        states: (item, values) => values.includes(packageState(item)),
+        types: (item, values) => values.includes(item.spec.type),
+        app_guids: (item, values) => values.includes(item.spec.app),
+        space_guids: (item, values) => values.includes(records.spaceOf(item)?.metadata.name ?? ''),
+        organization_guids: (item, values) => values.includes(records.spaceOf(item)?.spec.organization ?? ''),
+      },
+      userLabels: (item) => item.spec.userMetadata?.labels ?? {},
+    });
+  return [
+    {
+      method: 'GET',
+      path: '/v3/packages',
+      auth: 'user',
+      summary: 'List packages.',
+      handle: (request) => list(request, access.visible(request.identity, records.packages.all())),
+    },
+    {
+      method: 'GET',
+      path: '/v3/apps/:guid/packages',
+      auth: 'user',
+      summary: 'List the packages of an app.',
+      handle: (request) => list(request, records.packages.ofApp(readApp(context, request).metadata.name)),
+    },
+    {
+      method: 'POST',
+      path: '/v3/packages',
+      auth: 'user',
+      summary: 'Create a package: source to be uploaded (`bits`), or an image (`docker`).',
+      handle: (request) => postPackage(context, request),
+    },
+    {
+      method: 'GET',
+      path: '/v3/packages/:guid',
+      auth: 'user',
+      summary: 'Get a package.',
+      handle: (request) => ok(present(read(request))),
+    },
+    {
+      method: 'PATCH',
+      path: '/v3/packages/:guid',
+      auth: 'user',
+      summary: "Change a package's metadata.",
+      handle: async (request) => {
+        const item = write(request);
+        const reader = new Reader(request.body).only('metadata');
+        const metadata = reader.metadata();
+        reader.done();
+        const changed = await records.packages.modify(item.metadata.name, (current) => ({
+          ...current,
+          spec: { ...current.spec, userMetadata: mergeMetadata(current.spec.userMetadata, metadata) },
+        }));
+        return ok(present(changed));
+      },
+    },
+    {
+      method: 'DELETE',
+      path: '/v3/packages/:guid',
+      auth: 'user',
+      summary: 'Delete a package.',
+      handle: (request) => {
+        const item = write(request);
+        const job = context.jobs.start('package.delete', () => records.packages.delete(item.metadata.name), {
+          target: item.metadata.name,
+        });
+        return accepted(context, job);
+      },
+    },
+    {
+      method: 'POST',
+      path: '/v3/packages/:guid/upload',
+      auth: 'user',
+      summary: 'Upload the source of a package: a zip file and the files that the platform has already.',
+      rawBody: true,
+      handle: (request) => upload(context, request, write(request)),
+    },
+    {
+      method: 'GET',
+      path: '/v3/packages/:guid/download',
+      auth: 'user',
+      summary: 'Download the source of a package as a zip file.',
+      handle: async (request) => {
+        const item = write(request);
+        if (item.spec.type !== 'bits') throw unprocessable('Package type must be bits.');
+        if (packageState(item) !== 'READY' || item.spec.image === undefined) {
+          throw unprocessable('Package has no bits to download.');
+        }
+        return { status: 200, type: 'application/zip', stream: await context.staging.bits.read(item.spec.image) };
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/packages/:guid/droplets',
+      auth: 'user',
+      summary: 'List the droplets that were made of a package.',
+      handle: (request) => {
+        const item = read(request);
+        return listReply(context, request, {
+          items: records.droplets.ofApp(item.spec.app).filter((droplet) => droplet.spec.package === item.metadata.name),
+          present: (droplet) => presentDroplet(urls, droplet),
+          filters: { states: (droplet, values) => values.includes(droplet.status?.state ?? 'STAGED') },
+        });
+      },
+    },
+    {
+      method: 'POST',
+      path: '/v3/resource_matches',
+      auth: 'user',
+      summary: 'Say which files need not be uploaded.',
+      handle: async (request) => {
+        const resources = readResources(request.body.resources, { paths: false });
+        const apps = access
+          .visible(request.identity, records.apps.all())
+          .filter((app) => {
+            const space = records.spaceOf(app);
+            return space !== undefined && access.writesSpace(request.identity, space);
+          })
+          .map((app) => app.metadata.name);
+        const matched = await context.staging.bits.match(resources, apps);
+        return created({
+          resources: matched.map((resource) => ({
+            checksum: { value: resource.sha1 },
+            size_in_bytes: resource.sizeBytes,
+            ...(resource.path === '' ? {} : { path: resource.path }),
+            mode: resource.mode.toString(8),
+          })),
+        });
+      },
+    },
+  ];
+}
+
+async function postPackage(context: Context, request: ApiRequest): Promise<Reply> {
+  const { records, access } = context;
+  const copied = request.query.get('source_guid');
+  const reader = new Reader(request.body).only('type', 'relationships', 'data', 'metadata');
+  const type = reader.string('type') ?? (copied === null ? undefined : 'copy');
+  if (type !== 'bits' && type !== 'docker' && type !== 'copy') reader.fail("Type must be one of 'bits, docker'");
+  const appGuid = reader.relationship('app', { required: true });
+  const data = reader.object('data');
+  const image = data?.string('image');
+  const username = data?.string('username');
+  const password = data?.string('password');
+  if (type === 'docker' && (image === undefined || !/^[a-z0-9][a-zA-Z0-9._:/@-]{0,511}$/.test(image))) {
+    reader.fail(`Image ${JSON.stringify(image ?? '').slice(0, 80)} must be an image reference, as in docker.io/library/nginx:1.27`);
+  }
+  const metadata = reader.metadata();
+  reader.done();
+  const app = records.apps.get(appGuid ?? '');
+  const space = app && records.spaceOf(app);
+  if (!app || !space || !access.readsSpace(request.identity, space)) {
+    throw unprocessable('App is invalid. Ensure it exists and you have access to it.');
+  }
+  if (!access.writesSpace(request.identity, space)) throw notAuthorized();
+  const guid = randomUUID();
+  if (copied !== null) return copyPackage(context, request, { app, source: copied, guid });
+  const docker = type === 'docker';
+  if (docker !== (app.spec.lifecycle.type === 'docker')) {
+    throw unprocessable(`Cannot create a ${type} package for a ${app.spec.lifecycle.type} app`);
+  }
+  const passwordSecret = password === undefined ? undefined : `package-${guid}`;
+  const item = await records.packages.create({
+    metadata: packageMeta(app, guid),
+    spec: {
+      app: app.metadata.name,
+      type: docker ? 'docker' : 'bits',
+      ...(image === undefined ? {} : { image }),
+      ...(docker
+        ? { docker: { ...(username === undefined ? {} : { username }), ...(passwordSecret ? { passwordSecret } : {}) } }
+        : {}),
+      userMetadata: mergeMetadata(undefined, metadata),
+    },
+  });
+  if (passwordSecret !== undefined) await storePassword(context, app, passwordSecret, username ?? '', password ?? '');
+  const ready = await records.packages.modifyStatus(guid, (current) => ({
+    ...current,
+    status: { state: docker ? 'READY' : 'AWAITING_UPLOAD' },
+  }));
+  await context.audit.record({
+    type: 'audit.app.package.create',
+    actor: request.identity,
+    target: { guid: app.metadata.name, type: 'app', name: app.spec.displayName },
+    space,
+    data: { package_guid: item.metadata.name, request: { type } },
+  });
+  return created(presentPackage(context.urls, ready));
+}
+
+function packageMeta(app: Stored<App>, guid: string) {
+  return {
+    name: guid,
+    namespace: app.metadata.namespace ?? '',
+    labels: { [labels.app]: app.metadata.name },
+    ownerReferences: ownedBy(app),
+  };
+}
+
+async function storePassword(context: Context, app: Stored<App>, name: string, username: string, password: string) {
+  const encode = (text: string) => Buffer.from(text).toString('base64');
+  try {
+    await context.client.create(secrets, {
+      metadata: { ...packageMeta(app, name) },
+      type: 'Opaque',
+      data: { username: encode(username), password: encode(password) },
+    });
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.reason !== 'AlreadyExists') throw error;
+  }
+}
+
+/** A copy for another app names the same stored bits. */
+async function copyPackage(
+  context: Context,
+  request: ApiRequest,
+  input: { app: Stored<App>; source: string; guid: string },
+): Promise<Reply> {
+  const source = context.access.read(request.identity, context.records.packages, input.source, 'Source package');
+  if (packageState(source) !== 'READY') throw unprocessable('Source package is not ready to be copied.');
+  await context.records.packages.create({
+    metadata: packageMeta(input.app, input.guid),
+    spec: { ...source.spec, app: input.app.metadata.name, userMetadata: { labels: {}, annotations: {} } },
+  });
+  const ready = await context.records.packages.modifyStatus(input.guid, (current) => ({
+    ...current,
+    status: { ...source.status, state: 'READY' },
+  }));
+  return created(presentPackage(context.urls, ready));
+}
+
+async function upload(context: Context, request: ApiRequest, item: Stored<Package>): Promise<Reply> {
+  if (item.spec.type !== 'bits') throw unprocessable('Package type must be bits.');
+  if (packageState(item) !== 'AWAITING_UPLOAD') {
+    throw new CloudFoundryError(
+      'PackageBitsAlreadyUploaded',
+      'Bits may be uploaded only once. Create a new package to upload different bits.',
+    );
+  }
+  await using received = await receiveUpload(request.raw, {
+    directory: context.temporaryDirectory,
+    fileFields: ['bits', 'application'],
+    signal: request.signal,
+  });
+  const resources = readResources(parseResources(received.fields.get('resources')), { paths: true });
+  if (received.file === undefined && resources.length === 0) {
+    throw unprocessable('Upload must include either resources or bits');
+  }
+  const { records } = context;
+  try {
+    const stored = await context.staging.bits.store({
+      app: item.spec.app,
+      resources,
+      ...(received.file === undefined ? {} : { zip: received.file }),
+    });
+    await records.packages.modify(item.metadata.name, (current) => ({
+      ...current,
+      spec: { ...current.spec, image: stored.image },
+    }));
+    const ready = await records.packages.modifyStatus(item.metadata.name, (current) => ({
+      ...current,
+      status: { state: 'READY', checksum: stored.checksum, sizeBytes: stored.sizeBytes },
+    }));
+    await context.audit.record({
+      type: 'audit.app.package.upload',
+      actor: request.identity,
+      target: {
+        guid: item.spec.app,
+        type: 'app',
+        name: records.apps.get(item.spec.app)?.spec.displayName ?? '',
+      },
+      ...(records.spaceOf(item) ? { space: records.spaceOf(item) } : {}),
+      data: { package_guid: item.metadata.name, size_in_bytes: stored.sizeBytes },
+    } as Parameters<typeof context.audit.record>[0]);
+    return ok(presentPackage(context.urls, ready));
+  } catch (error) {
+    if (!(error instanceof StagingError)) throw error;
+    await records.packages.modifyStatus(item.metadata.name, (current) => ({
+      ...current,
+      status: { state: 'FAILED', error: error.message },
+    }));
+    throw uploadError(error);
+  }
+}
+
+function uploadError(error: StagingError): CloudFoundryError {
+  if (error.code === 'disk-full') return new CloudFoundryError('InsufficientStorage', error.message, { cause: error });
+  if (error.code === 'registry') return new CloudFoundryError('ServiceUnavailable', error.message, { cause: error });
+  return new CloudFoundryError('AppBitsUploadInvalid', `The app upload is invalid: ${error.message}`, { cause: error });
+}
+
+function parseResources(text: string | undefined): unknown {
+  if (text === undefined || text.trim() === '') return [];
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new CloudFoundryError('AppBitsUploadInvalid', 'The app upload is invalid: "resources" is not JSON', { cause });
+  }
+}
+
+/** Cloud Foundry's v3 form (`checksum.value`, `size_in_bytes`) and the older one (`sha1`, `size`, `fn`). */
+function readResources(value: unknown, options: { paths: boolean }): Resource[] {
+  if (!Array.isArray(value)) throw unprocessable('Resources must be an array');
+  if (value.length > MAX_RESOURCES) throw unprocessable(`Resources must be at most ${MAX_RESOURCES}`);
+  return value.map((entry: unknown, index) => {
+    const item = isObject(entry) ? entry : {};
+    const checksum = isObject(item.checksum) ? item.checksum.value : item.sha1;
+    const size = item.size_in_bytes ?? item.size;
+    const path = item.path ?? item.fn ?? '';
+    const mode = item.mode ?? '644';
+    if (typeof checksum !== 'string' || !/^[0-9a-f]{40}$/i.test(checksum)) {
+      throw unprocessable(`Resources[${index}] checksum must be a SHA-1 of 40 hexadecimal digits`);
+    }
+    if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
+      throw unprocessable(`Resources[${index}] size_in_bytes must be a non-negative integer`);
+    }
+    if (typeof path !== 'string' || (options.paths && path === '')) {
+      throw unprocessable(`Resources[${index}] path must be a non-empty string`);
+    }
+    if (typeof mode !== 'string' || !/^[0-7]{1,6}$/.test(mode)) {
+      throw unprocessable(`Resources[${index}] mode must be octal digits, as in "644"`);
+    }
+    return { sha1: checksum.toLowerCase(), sizeBytes: size, path, mode: Number.parseInt(mode, 8) & 0o777 };
+  });
+}

@@ -1,0 +1,91 @@
+/**
+ * The package as an image: one uncompressed layer with the source below /workspace, and an index of it. Tag
+ * `package-<digest, 40 digits>` keeps one; `package` is the newest of the app.
+ */
+import { gunzipSync, gzipSync } from 'node:zlib';
+import { digestOf } from '#lib/digest.ts';
+import { imageManifest, type Layer, type Manifest } from '../images/oci.ts';
+import type { RegistryClient } from '../images/registry-client.ts';
+import { StagingError } from '../staging.ts';
+
+export const packageMediaTypes = {
+  artifact: 'application/vnd.sampan.package.v1',
+  config: 'application/vnd.sampan.package.config.v1+json',
+  index: 'application/vnd.sampan.package.index.v1+json.gzip',
+} as const;
+
+export const WORKSPACE = 'workspace';
+export const NEWEST_PACKAGE = 'package';
+
+export function appRepository(app: string): string {
+  if (!/^[a-z0-9]+(?:[._-][a-z0-9]+)*$/.test(app)) throw new StagingError('internal', `app guid ${JSON.stringify(app)} is no repository name`);
+  return `cf/${app}`;
+}
+
+/** A regular file of the layer. */
+export interface IndexEntry {
+  path: string;
+  sha1: string;
+  sizeBytes: number;
+  mode: number;
+  /** Of its first byte in the layer. */
+  offset: number;
+}
+
+interface PackageConfig {
+  files: number;
+  sizeBytes: number;
+  diffId: string;
+}
+
+export async function writePackage(
+  registry: RegistryClient,
+  repository: string,
+  layer: Layer,
+  entries: readonly IndexEntry[],
+  sizeBytes: number,
+): Promise<string> {
+  const rows = entries.map(({ path, sha1, sizeBytes: size, mode, offset }) => [path, sha1, size, mode, offset]);
+  const index = gzipSync(JSON.stringify(rows), { level: 1 });
+  const config: PackageConfig = { files: entries.length, sizeBytes, diffId: layer.diffId };
+  const configBytes = Buffer.from(JSON.stringify(config));
+  await registry.putBlob(repository, index);
+  await registry.putBlob(repository, configBytes);
+  const indexDigest = digestOf(index);
+  const manifest = imageManifest({
+    config: configBytes,
+    configMediaType: packageMediaTypes.config,
+    artifactType: packageMediaTypes.artifact,
+    layers: [layer, { mediaType: packageMediaTypes.index, digest: indexDigest, sizeBytes: index.length, diffId: '' }],
+  });
+  const digest = digestOf(manifest);
+  await registry.putManifest(repository, `package-${digest.slice(7, 47)}`, manifest);
+  await registry.putManifest(repository, NEWEST_PACKAGE, manifest);
+  return digest;
+}
+
+export async function readPackage(
+  registry: RegistryClient,
+  repository: string,
+  reference: string,
+): Promise<{ digest: string; layer: Layer; manifest: Manifest; config: PackageConfig } | undefined> {
+  const image = await registry.getImage<PackageConfig>(repository, reference);
+  const descriptor = image?.manifest.layers[0];
+  if (image === undefined || descriptor === undefined) return undefined;
+  const layer = {
+    mediaType: descriptor.mediaType,
+    digest: descriptor.digest,
+    sizeBytes: descriptor.size,
+    diffId: image.config.diffId,
+  };
+  return { digest: image.digest, layer, manifest: image.manifest, config: image.config };
+}
+
+export async function readIndex(registry: RegistryClient, repository: string, manifest: Manifest): Promise<IndexEntry[]> {
+  const descriptor = manifest.layers.find(({ mediaType }) => mediaType === packageMediaTypes.index);
+  if (descriptor === undefined) return [];
+  const packed = await registry.readSmallBlob(repository, descriptor.digest, 64 * 1024 * 1024);
+  if (packed === undefined) return [];
+  const rows = JSON.parse(gunzipSync(packed).toString('utf8')) as [string, string, number, number, number][];
+  return rows.map(([path, sha1, sizeBytes, mode, offset]) => ({ path, sha1, sizeBytes, mode, offset }));
+}

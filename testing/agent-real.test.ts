@@ -1,0 +1,305 @@
+/** The node agent with a real engine (runc, conmon), the real API server and the SQLite store. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import type { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { after, before, test } from 'node:test';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import { configMaps, events, leases, nodes, pods, secrets } from '#cluster/kinds/resources.ts';
+import type { Container, ContainerStatus, Pod, PodSpec } from '#cluster/kinds/types/core.ts';
+import { type AgentFixture, agentFixture } from './agent-fixture.ts';
+
+let bed: AgentFixture;
+const namespace = 'default';
+
+before(async () => {
+  bed = await agentFixture(41);
+});
+after(() => bed.close());
+
+type PodRequest = Omit<Partial<PodSpec>, 'containers'> & { containers: Partial<Container>[] };
+
+async function create(name: string, spec: PodRequest, annotations: Record<string, string> = {}): Promise<void> {
+  const containers = spec.containers.map((container) => ({ name: 'main', image: bed.image, ...container }));
+  await bed.client.create(pods, {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, namespace, annotations },
+    spec: { terminationGracePeriodSeconds: 0, ...spec, nodeName: bed.nodeName, containers },
+  });
+}
+
+const shell = (script: string): string[] => ['sh', '-c', script];
+const isReady = (pod: Stored<Pod> | undefined): boolean =>
+  pod?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
+const main = (pod: Stored<Pod> | undefined): ContainerStatus | undefined => pod?.status?.containerStatuses?.[0];
+const idOf = (pod: Stored<Pod>): string => main(pod)?.containerID?.replace('sampan://', '') ?? '';
+
+async function eventsOf(name: string): Promise<string[]> {
+  const { items } = await bed.client.list(events, { namespace });
+  return items.filter(({ involvedObject }) => involvedObject.name === name).map(({ reason }) => reason ?? '');
+}
+
+async function remove(name: string): Promise<void> {
+  await bed.client.delete(pods, name, { namespace, gracePeriodSeconds: 0 });
+  await bed.until(name, 'gone', (pod) => pod === undefined);
+}
+
+async function exec(
+  name: string,
+  command: string[],
+  input?: string,
+): Promise<{ code: number; out: string; err: string }> {
+  const session = await bed.client.exec({ name, namespace }, { command, stdin: input !== undefined });
+  session.stdin?.end(input);
+  const [out, err, { code }] = await Promise.all([text(session.stdout), text(session.stderr), session.exited]);
+  return { code, out, err };
+}
+
+async function log(name: string, options: Parameters<typeof bed.client.podLog>[1] = {}): Promise<string> {
+  return text(await bed.client.podLog({ name, namespace }, options));
+}
+
+test('the node registers itself and renews its lease', async () => {
+  const node = await bed.client.get(nodes, bed.nodeName);
+  assert.equal(node.status?.conditions?.find(({ type }) => type === 'Ready')?.status, 'True');
+  assert.equal(node.metadata.labels?.['kubernetes.io/hostname'], bed.nodeName);
+  assert.ok((node.status?.daemonEndpoints?.kubeletEndpoint?.Port ?? 0) > 0);
+  assert.match(node.status?.nodeInfo?.kubeletVersion ?? '', /^v1\.30\./);
+  const first = await bed.client.get(leases, bed.nodeName, 'kube-node-lease');
+  assert.equal(first.spec?.holderIdentity, bed.nodeName);
+  const signal = AbortSignal.timeout(5000);
+  const watch = bed.client.watch(leases, {
+    namespace: 'kube-node-lease',
+    resourceVersion: first.metadata.resourceVersion,
+    signal,
+  });
+  for await (const event of watch) {
+    if (event.type !== 'MODIFIED') continue;
+    assert.ok((event.object.spec?.renewTime ?? '') > (first.spec?.renewTime ?? ''));
+    return;
+  }
+  assert.fail('the lease was not renewed');
+});
+
+test('a pod runs with its environment and volumes, and is reached at its own address', async () => {
+  await bed.client.create(configMaps, {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: 'settings', namespace },
+    data: { color: 'blue' },
+  });
+  await bed.client.create(secrets, {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { name: 'login', namespace },
+    data: { password: Buffer.from('s3cret').toString('base64') },
+  });
+  await create('full', {
+    initContainers: [
+      {
+        name: 'prepare',
+        image: bed.image,
+        command: shell('echo prepared > /work/state'),
+        volumeMounts: [{ name: 'work', mountPath: '/work' }],
+      },
+    ],
+    containers: [
+      {
+        command: shell('echo started; exec httpd -f -p 8080 -h /work'),
+        env: [
+          { name: 'IP', valueFrom: { fieldRef: { fieldPath: 'status.podIP' } } },
+          { name: 'COLOR', valueFrom: { configMapKeyRef: { name: 'settings', key: 'color' } } },
+          { name: 'URL', value: 'http://$(IP)/$(COLOR)' },
+        ],
+        volumeMounts: [
+          { name: 'work', mountPath: '/work' },
+          { name: 'settings', mountPath: '/settings' },
+          { name: 'login', mountPath: '/password', subPath: 'password' },
+        ],
+        readinessProbe: { httpGet: { path: '/state', port: 8080 } },
+        securityContext: { runAsUser: 1000 },
+        resources: { limits: { memory: '32Mi', cpu: '500m' } },
+      },
+    ],
+    volumes: [
+      { name: 'work', emptyDir: { sizeLimit: '16Mi' } },
+      { name: 'settings', configMap: { name: 'settings' } },
+      { name: 'login', secret: { secretName: 'login' } },
+    ],
+  });
+  const pod = await bed.until('full', 'Ready', isReady);
+  const { podIP } = pod.status ?? {};
+  assert.equal(pod.status?.phase, 'Running');
+  assert.equal(await (await fetch(`http://${podIP}:8080/state`)).text(), 'prepared\n');
+  const { out, code } = await exec('full', shell('id -u; echo $URL; cat /settings/color /password'));
+  assert.equal(out, `1000\nhttp://${podIP}/blue\nblues3cret`);
+  assert.equal(code, 0);
+  assert.equal(await log('full'), 'started\n');
+  assert.equal(pod.status?.initContainerStatuses?.[0]?.state?.terminated?.reason, 'Completed');
+  assert.match(await log('full', { timestamps: true }), /^\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d) started\n$/);
+  await remove('full');
+  assert.deepEqual(
+    bed.engine
+      .sandboxes()
+      .map(({ name }) => name)
+      .filter((name) => name.includes('/full/')),
+    [],
+  );
+});
+
+test('a killed process is started again at once in its sandbox: same address, count raised, log of before kept', async () => {
+  const annotations = { 'node.sampan.dev/backoff': 'cloudfoundry' };
+  await create(
+    'phoenix',
+    { containers: [{ command: shell('echo run of $$ at $(cat /proc/uptime); exec sleep 1000') }] },
+    annotations,
+  );
+  const before = await bed.until('phoenix', 'Ready', isReady);
+  const firstLog = await log('phoenix');
+  process.kill(bed.engine.container(idOf(before))?.pid ?? 0, 'SIGKILL');
+  const again = await bed.until('phoenix', 'restarted', (pod) => isReady(pod) && main(pod)?.restartCount === 1);
+  assert.equal(again.status?.podIP, before.status?.podIP);
+  assert.notEqual(idOf(again), idOf(before));
+  assert.deepEqual(
+    { code: main(again)?.lastState?.terminated?.exitCode, signal: main(again)?.lastState?.terminated?.signal },
+    { code: 137, signal: 9 },
+  );
+  assert.equal(await log('phoenix', { previous: true }), firstLog);
+  assert.notEqual(await log('phoenix'), firstLog);
+  await remove('phoenix');
+  const reasons = await eventsOf('phoenix');
+  for (const reason of ['Pulled', 'Created', 'Started', 'Exited'])
+    assert.ok(reasons.includes(reason), `${reason} in ${reasons}`);
+});
+
+test('exec passes input, output, errors and the exit code', async () => {
+  await create('tool', { containers: [{ command: ['sleep', '1000'] }] });
+  await bed.until('tool', 'Ready', isReady);
+  const input = `${'0123456789abcdef'.repeat(20_000)}\n`;
+  const echoed = await exec('tool', ['cat'], input);
+  assert.equal(echoed.out.length, input.length);
+  assert.equal(echoed.code, 0);
+  assert.deepEqual(await exec('tool', shell('echo out; echo err >&2; exit 7')), {
+    code: 7,
+    out: 'out\n',
+    err: 'err\n',
+  });
+  await remove('tool');
+});
+
+test('logs are followed to the end', async () => {
+  await create('talker', {
+    restartPolicy: 'Never',
+    containers: [{ command: shell('mkfifo /tmp/gate; echo one; read go < /tmp/gate; echo two') }],
+  });
+  await bed.until('talker', 'running', (pod) => main(pod)?.state?.running !== undefined);
+  const stream: Readable = await bed.client.podLog({ name: 'talker', namespace }, { follow: true });
+  let seen = '';
+  stream.on('data', (chunk: Buffer) => {
+    seen += chunk.toString();
+  });
+  const ended = once(stream, 'end');
+  await once(stream, 'data');
+  await exec('talker', shell('echo go > /tmp/gate'));
+  await bed.until('talker', 'ended', (pod) => pod?.status?.phase !== 'Running');
+  await ended;
+  assert.equal(seen, 'one\ntwo\n');
+  await remove('talker');
+});
+
+test('probes: readiness comes and goes, liveness restarts', async () => {
+  await create('moody', {
+    containers: [
+      {
+        command: shell('touch /tmp/ready /tmp/alive; exec sleep 1000'),
+        readinessProbe: { exec: { command: shell('test -f /tmp/ready') }, periodSeconds: 1, failureThreshold: 1 },
+        livenessProbe: { exec: { command: shell('test -f /tmp/alive') }, periodSeconds: 1, failureThreshold: 1 },
+      },
+    ],
+  });
+  await bed.until('moody', 'Ready', isReady);
+  await exec('moody', shell('rm /tmp/ready'));
+  await bed.until('moody', 'not ready', (pod) => !isReady(pod));
+  await exec('moody', shell('touch /tmp/ready'));
+  await bed.until('moody', 'Ready again', isReady);
+  await exec('moody', shell('rm /tmp/alive'));
+  await bed.until('moody', 'restarted', (pod) => main(pod)?.restartCount === 1 && isReady(pod));
+  await remove('moody');
+  assert.ok((await eventsOf('moody')).includes('Unhealthy'));
+});
+
+test('termination: preStop, then the stop signal, then the rest; not ready at once', async () => {
+  await create('slow', {
+    terminationGracePeriodSeconds: 20,
+    containers: [
+      {
+        command: shell('trap "echo terminated; sleep 1; exit 0" TERM; echo up; while true; do sleep 0.1; done'),
+        lifecycle: { preStop: { exec: { command: shell('echo stopping > /proc/1/fd/1') } } },
+      },
+    ],
+  });
+  await bed.until('slow', 'Ready', isReady);
+  const stream = await bed.client.podLog({ name: 'slow', namespace }, { follow: true });
+  const whole = text(stream);
+  const began = Date.now();
+  await bed.client.delete(pods, 'slow', { namespace });
+  const stopping = await bed.until('slow', 'not ready', (pod) => !isReady(pod));
+  assert.ok(stopping.metadata.deletionTimestamp);
+  await bed.until('slow', 'gone', (pod) => pod === undefined);
+  const took = Date.now() - began;
+  assert.ok(took > 900 && took < 15_000, `took ${took} ms`);
+  assert.equal(await whole, 'up\nstopping\nterminated\n');
+});
+
+test('a container over its memory limit is OOMKilled', async () => {
+  await create('greedy', {
+    restartPolicy: 'Never',
+    containers: [{ command: shell('tail -c 200m /dev/zero | wc -c'), resources: { limits: { memory: '16Mi' } } }],
+  });
+  const pod = await bed.until('greedy', 'ended', (now) => main(now)?.state?.terminated !== undefined);
+  assert.equal(pod.status?.phase, 'Failed');
+  assert.equal(main(pod)?.state?.terminated?.reason, 'OOMKilled');
+  await remove('greedy');
+});
+
+test('a command that is not there: the pod says so', async () => {
+  await create('wrong', { restartPolicy: 'Never', containers: [{ command: ['/no/such/program'] }] });
+  const pod = await bed.until('wrong', 'Failed', (now) => now?.status?.phase === 'Failed');
+  assert.equal(main(pod)?.state?.terminated?.reason, 'StartError');
+  assert.match(main(pod)?.state?.terminated?.message ?? '', /no such file/i);
+  await remove('wrong');
+});
+
+test('a restarted node adopts what runs, and removes what was deleted while it was away', async () => {
+  const probe = { readinessProbe: { exec: { command: ['true'] }, periodSeconds: 30 } };
+  await create('stays', { containers: [{ command: ['sleep', '1000'], ...probe }] });
+  await create('leaves', { containers: [{ command: ['sleep', '1000'] }] });
+  await create('fell', { restartPolicy: 'Never', containers: [{ command: ['sleep', '1000'] }] });
+  const [stays, , fell] = await Promise.all(
+    ['stays', 'leaves', 'fell'].map((name) => bed.until(name, 'Ready', isReady)),
+  );
+  assert.ok(stays && fell);
+  const fellPid = bed.engine.container(idOf(fell))?.pid ?? 0;
+  await bed.stopNode();
+  await bed.client.delete(pods, 'leaves', { namespace, gracePeriodSeconds: 0 });
+  process.kill(fellPid, 'SIGKILL');
+  const unready = bed
+    .until('stays', 'never unready', (pod) => !isReady(pod), 3)
+    .then(
+      () => true,
+      () => false,
+    );
+  await bed.startNode();
+  await bed.until('leaves', 'gone', (pod) => pod === undefined);
+  const failed = await bed.until('fell', 'Failed', (pod) => pod?.status?.phase === 'Failed');
+  assert.equal(main(failed)?.state?.terminated?.exitCode, 137);
+  assert.equal(await unready, false, 'it was ready all the time');
+  const now = await bed.until('stays', 'Ready', isReady);
+  assert.equal(idOf(now), idOf(stays));
+  assert.equal(main(now)?.restartCount, 0);
+  assert.equal(bed.engine.container(idOf(stays))?.state, 'running');
+  assert.equal((await exec('stays', shell('echo alive'))).out, 'alive\n');
+  await Promise.all([remove('stays'), remove('fell')]);
+  assert.deepEqual(bed.engine.sandboxes(), []);
+});
