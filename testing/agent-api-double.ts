@@ -19,7 +19,7 @@ export interface ApiDouble {
 export function apiDouble(pod: Stored<Pod>): ApiDouble {
   const waiters = new Set<() => void>();
   const notify = (): void => {
-    for (const waiter of [...waiters]) waiter();
+    for (const waiter of waiters) waiter();
   };
   const unused = (): never => {
     throw new Error('not part of the double');

@@ -158,6 +158,8 @@ export interface InformerOptions<T extends ClientObject> {
   labelSelector?: string;
   fieldSelector?: string;
   indexes?: Record<string, (object: Stored<T>) => string[]>;
+  /** Applied to every object before it is kept: drops what nobody will ask for. */
+  transform?: (object: Stored<T>) => Stored<T>;
   /** Told of what went wrong and is tried again, and of what a listener threw. */
   onError?: (error: unknown) => void;
 }

@@ -59,7 +59,8 @@ export function createInformer<T extends ClientObject>(
     }
   }
 
-  function put(object: Stored<T>): void {
+  function put(received: Stored<T>): void {
+    const object = options.transform ? options.transform(received) : received;
     const old = cache.put(object);
     if (old?.metadata.resourceVersion !== object.metadata.resourceVersion) tell(object, old);
   }

@@ -8,6 +8,8 @@
  * Labels on every sandbox and container (the same that other tools know):
  *   io.kubernetes.pod.name, io.kubernetes.pod.namespace, io.kubernetes.pod.uid, io.kubernetes.container.name,
  *   node.sampan.dev/restart-count, node.sampan.dev/spec-hash
+ * and, of the agent's own, on sandboxes node.sampan.dev/node and node.sampan.dev/grace-seconds, on containers
+ * node.sampan.dev/crashes (the step of the restart back-off).
  *
  * Annotations on a pod that it obeys:
  *   node.sampan.dev/egress: internet       builds: no way to this host, other pods or services
@@ -15,6 +17,17 @@
  *   node.sampan.dev/backoff: cloudfoundry  restarts three times at once, then after 30 s doubling to 16 min
  *   node.sampan.dev/host-ca: "true"        mounts the host's CA bundle read-only at /etc/ssl/certs/ca-certificates.crt
  * Disk: `resources.limits["ephemeral-storage"]` is the size of the writable layer; 1Gi where absent.
+ *
+ * Where it differs from a kubelet, on purpose:
+ *   - Until a startup or readiness probe has succeeded once it is asked every 20 to 250 ms rather than every
+ *     `periodSeconds`, so that a pod is Ready as soon as it listens (`probes.ts`).
+ *   - A container that ends badly makes a Warning event, `Exited` or `OOMKilling`, that says how it ended.
+ *   - A pod that is being deleted is not Ready from that moment on.
+ *   - An emptyDir on disk without `sizeLimit` has 1Gi, and the writable layer too: no pod can fill the host's disk.
+ *   - Probes and hooks with a `host`, host namespaces, privileged containers, hostPath and hostPort are refused: the pod
+ *     is Failed with the reason `PodRefused`.
+ *   - There is no termination message file (it would be host disk without a limit); `FallbackToLogsOnError` works.
+ *   - Files of ConfigMap and Secret volumes are those of the container's start.
  *
  * Its HTTPS endpoint is the kubelet's, for the API server alone (client certificate of the instance's CA, common name
  * `system:apiserver`):

@@ -21,6 +21,9 @@ export async function serveLogs(
   response.flushHeaders();
   const abort = new AbortController();
   response.once('close', () => abort.abort());
+  const readers = workers.find(path[1] ?? '', path[2] ?? '')?.readers;
+  const { promise: read, resolve: done } = Promise.withResolvers<void>();
+  readers?.add(read);
   try {
     await copy(engine, id, { ...options.log, signal: abort.signal }, options, response);
     response.end();
@@ -29,6 +32,9 @@ export async function serveLogs(
     // What was there was sent; a container that is removed while it is followed is the end of its log.
     if (error instanceof EngineError && error.code === 'not-found') response.end();
     else throw error;
+  } finally {
+    readers?.delete(read);
+    done();
   }
 }
 

@@ -4,6 +4,7 @@
  * on beside each other. What must survive the agent is in the engine's labels or in the API; the fields here are not.
  */
 import { rm } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Sandbox } from '#engine/engine.ts';
 import { ApiError } from '../client/client.ts';
 import type { Stored } from '../kinds/kind.ts';
@@ -24,10 +25,14 @@ import { refusalOf } from './security.ts';
 import { statusOf } from './status.ts';
 import { StatusWriter } from './status-writer.ts';
 
+/** How long readers of the log may take for its end before it is removed. */
+const lastLinesWithin = 2000;
 const longestTimer = 2 ** 31 - 1;
 
 export class PodWorker {
   readonly uid: string;
+  /** Those who read the log of one of its containers now: it is not taken away before they have seen its end. */
+  readonly readers = new Set<Promise<void>>();
   readonly #context: NodeContext;
   readonly #onDone: () => void;
   readonly #writer: StatusWriter;
@@ -266,6 +271,9 @@ export class PodWorker {
     try {
       if (!this.#gone) await this.#writer.flush();
       const sandbox = this.sandbox();
+      if (this.readers.size > 0) {
+        await Promise.race([Promise.allSettled(this.readers), delay(lastLinesWithin, undefined, { ref: false })]);
+      }
       if (sandbox) await this.#context.engine.removeSandbox(sandbox.id);
       await rm(podDirectory(this.#context, this.uid), { recursive: true, force: true });
       if (!this.#gone) await this.#deleteObject();

@@ -137,7 +137,7 @@ export class LocalEngine implements Engine {
   logs(id: string, options: LogOptions): AsyncIterable<LogRecord> {
     const container = this.#rooms.containers.get(id);
     if (container === undefined) throw new EngineError('not-found', `no container ${id}`);
-    return readLog({ path: container.logPath, ended: this.#rooms.containers.ended(id) }, options);
+    return readLog({ path: container.logPath, isEnded: container.state === 'exited', ended: this.#rooms.containers.ended(id) }, options);
   }
 
   async stats(id: string): Promise<ContainerStats> {

@@ -31,6 +31,16 @@ export class LogParser {
     return records;
   }
 
+  /** What was begun and never ended, where nothing more will come. */
+  flush(): LogRecord[] {
+    const records: LogRecord[] = [];
+    for (const [stream, { time, pieces }] of this.#partial) {
+      records.push({ time, stream: stream === 'stderr' ? 'stderr' : 'stdout', line: Buffer.concat(pieces) });
+    }
+    this.#partial.clear();
+    return records;
+  }
+
   #line(line: Buffer): LogRecord | undefined {
     const first = line.indexOf(32);
     const second = line.indexOf(32, first + 1);

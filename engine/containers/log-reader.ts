@@ -10,12 +10,14 @@ import { dirname } from 'node:path';
 import type { LogOptions, LogRecord } from '../engine.ts';
 import { hasCode } from '../sys/libc.ts';
 import { LogParser } from './log-format.ts';
-import { type Segment, listSegments } from './log-segments.ts';
+import { type Segment, identityOf, listSegments, listSettledSegments } from './log-segments.ts';
 
 const chunkBytes = 64 * 1024;
 
 export interface LogSource {
   path: string;
+  /** Whether the writer has ended already: an unfinished last line is a line then. */
+  isEnded: boolean;
   /** Resolves when nothing more will be written. */
   ended: Promise<unknown>;
 }
@@ -74,14 +76,19 @@ async function* readSegments(source: LogSource, options: LogOptions): AsyncGener
   const buffer = Buffer.alloc(chunkBytes);
   using changes = options.follow === true ? new Changes(source, options.signal) : undefined;
   let handle: FileHandle | undefined;
-  let inode: number | undefined;
+  let seen = new Set<string>();
   let caughtUp = false;
   try {
     for (;;) {
       options.signal?.throwIfAborted();
       // Asked before reading: what changes from here on wakes us.
       const ended = changes?.arm();
-      const next: Segment | undefined = nextSegment(await listSegments(source.path), inode);
+      let next = nextSegment(await listSegments(source.path), seen);
+      if (next !== undefined) {
+        const settled = await listSettledSegments(source.path);
+        next = nextSegment(settled, seen);
+        seen = new Set(settled.map(({ identity }) => identity).filter((identity) => seen.has(identity)));
+      }
       if (handle !== undefined) {
         for (let read = -1; read !== 0; ) {
           read = (await handle.read(buffer, 0, buffer.length, null)).bytesRead;
@@ -93,16 +100,22 @@ async function* readSegments(source: LogSource, options: LogOptions): AsyncGener
         if (opened === undefined) continue;
         await handle?.close();
         handle = opened;
-        inode = next.inode;
+        seen.add(next.identity);
         continue;
       }
-      if (changes === undefined) return;
+      if (changes === undefined) {
+        if (source.isEnded) yield* parser.flush();
+        return;
+      }
       if (!caughtUp) {
         caughtUp = true;
         yield undefined;
         continue;
       }
-      if (ended === true) return;
+      if (ended === true) {
+        yield* parser.flush();
+        return;
+      }
       await changes.wait();
     }
   } finally {
@@ -110,16 +123,16 @@ async function* readSegments(source: LogSource, options: LogOptions): AsyncGener
   }
 }
 
-/** The one after `inode`, or the oldest where that is not here any more. */
-function nextSegment(segments: Segment[], inode: number | undefined): Segment | undefined {
-  return segments[segments.findIndex((segment) => segment.inode === inode) + 1];
+/** The one after the last that was read, or the oldest where none of those is here any more. */
+function nextSegment(segments: Segment[], seen: ReadonlySet<string>): Segment | undefined {
+  return segments[segments.findLastIndex(({ identity }) => seen.has(identity)) + 1];
 }
 
 /** Undefined where it was renamed or removed meanwhile. */
-async function openSegment({ path, inode }: Segment): Promise<FileHandle | undefined> {
+async function openSegment({ path, identity }: Segment): Promise<FileHandle | undefined> {
   try {
     const handle = await open(path, 'r');
-    if ((await handle.stat()).ino === inode) return handle;
+    if (identityOf(await handle.stat({ bigint: true })) === identity) return handle;
     await handle.close();
     return undefined;
   } catch (error) {

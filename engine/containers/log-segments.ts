@@ -5,7 +5,8 @@ import { hasCode } from '../sys/libc.ts';
 
 export interface Segment {
   path: string;
-  inode: number;
+  /** Inode and time of birth: the number alone is soon given to a new file. */
+  identity: string;
   size: number;
 }
 
@@ -22,18 +23,33 @@ export async function listSegments(logPath: string): Promise<Segment[]> {
   for (const path of [...numbers.map((number) => `${logPath}.${number}`), logPath]) {
     const segment = await statSegment(path);
     // A rename under way may show one file under two names.
-    if (segment !== undefined && !segments.some(({ inode }) => inode === segment.inode)) segments.push(segment);
+    if (segment !== undefined && !segments.some(({ identity }) => identity === segment.identity)) segments.push(segment);
   }
   return segments;
 }
 
 export async function statSegment(path: string): Promise<Segment | undefined> {
   try {
-    const { ino, size } = await stat(path);
-    return { path, inode: ino, size };
+    const info = await stat(path, { bigint: true });
+    return { path, identity: identityOf(info), size: Number(info.size) };
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return undefined;
     throw error;
+  }
+}
+
+export function identityOf({ ino, birthtimeNs }: { ino: bigint; birthtimeNs: bigint }): string {
+  return `${ino} ${birthtimeNs}`;
+}
+
+/** The same list twice in a row: no rename was under way while it was made. */
+export async function listSettledSegments(logPath: string): Promise<Segment[]> {
+  const key = (segments: Segment[]): string => segments.map(({ path, identity }) => `${path} ${identity}`).join('\n');
+  let segments = await listSegments(logPath);
+  for (;;) {
+    const again = await listSegments(logPath);
+    if (key(again) === key(segments)) return again;
+    segments = again;
   }
 }
 

@@ -45,6 +45,8 @@ export interface NodeImages extends Images {
   serveLocally(host: string, authorize?: LocalAuthorize): void;
   /** The image's configuration as it was made, with its history. */
   document(image: Image): Promise<ImageDocument>;
+  /** Unpacked bytes of every layer, bottom first. */
+  layerSizes(image: Image): number[];
   /** Removes content that no name, container or pull under way needs. For a slow period, never for a hot path. */
   collect(options?: { graceMilliseconds?: number }): Promise<{ blobs: number; bytes: number }>;
   close(): Promise<void>;
@@ -184,6 +186,10 @@ class LocalImages implements NodeImages {
 
   async document(image: Image): Promise<ImageDocument> {
     return parseImageConfig(await this.content.readAll(image.id));
+  }
+
+  layerSizes(image: Image): number[] {
+    return image.config.layers.map((layer) => this.#layers.sizeBytes(layer));
   }
 
   serveLocally(host: string, authorize?: LocalAuthorize): void {

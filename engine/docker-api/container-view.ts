@@ -1,0 +1,116 @@
+/** A container of the engine in Docker's words. */
+import type { Container, Image, Sandbox } from '../engine.ts';
+
+/**
+ * What `docker ps` shows. Containers of pods are named as the kubelet named them for Docker, with the attempt last, so
+ * that tools which take those names apart go on working.
+ */
+export function containerName(container: Container): string {
+  const label = (name: string): string | undefined => container.labels[`io.kubernetes.${name}`];
+  const pod = label('pod.name');
+  if (pod === undefined) return container.name;
+  const attempt = label('container.restartCount') ?? container.labels['node.sampan.dev/restart-count'] ?? '0';
+  return [
+    'k8s',
+    label('container.name') ?? container.name,
+    pod,
+    label('pod.namespace') ?? 'default',
+    label('pod.uid') ?? '',
+    attempt,
+  ].join('_');
+}
+
+/** Program and arguments, from the container's own wishes and the image's. */
+export function commandLine(container: Container, image: Image | undefined): string[] {
+  const { command, args } = container.spec;
+  if (command !== undefined) return [...command, ...(args ?? [])];
+  return [...(image?.config.entrypoint ?? []), ...(args ?? image?.config.cmd ?? [])];
+}
+
+export function statusText(container: Container, now = Date.now()): string {
+  const { state, startedAt, exit } = container;
+  if (state === 'created') return 'Created';
+  if (state === 'running') return `Up ${humanDuration(now - (startedAt ?? now))}`;
+  return `Exited (${exit?.code ?? 0}) ${humanDuration(now - (exit?.at ?? now))} ago`;
+}
+
+export function stateView(container: Container): Record<string, unknown> {
+  const { state, exit } = container;
+  return {
+    Status: state,
+    Running: state === 'running',
+    Paused: false,
+    Restarting: false,
+    OOMKilled: exit?.oomKilled ?? false,
+    Dead: false,
+    Pid: container.pid ?? 0,
+    ExitCode: exit?.code ?? 0,
+    Error: exit?.message ?? '',
+    StartedAt: time(container.startedAt),
+    FinishedAt: time(exit?.at),
+  };
+}
+
+export function mountViews(container: Container): Record<string, unknown>[] {
+  return (container.spec.mounts ?? []).map((mount) => ({
+    Type: mount.kind === 'tmpfs' ? 'tmpfs' : mount.kind === 'shared' ? 'volume' : 'bind',
+    ...(mount.kind === 'shared' ? { Name: mount.name } : {}),
+    Source: mount.kind === 'bind' ? mount.source : '',
+    Destination: mount.target,
+    Mode: '',
+    RW: mount.kind === 'tmpfs' || mount.readOnly !== true,
+    Propagation: mount.kind === 'bind' ? 'rprivate' : '',
+  }));
+}
+
+export function networkView(sandbox: Sandbox | undefined): Record<string, unknown> {
+  return {
+    pod: {
+      IPAMConfig: null,
+      Links: null,
+      Aliases: null,
+      NetworkID: sandbox?.id ?? '',
+      EndpointID: '',
+      Gateway: '',
+      IPAddress: sandbox?.ip ?? '',
+      IPPrefixLen: 32,
+      IPv6Gateway: '',
+      GlobalIPv6Address: '',
+      GlobalIPv6PrefixLen: 0,
+      MacAddress: '',
+      DriverOpts: null,
+    },
+  };
+}
+
+/** `80/tcp` and the like. */
+export function portViews(image: Image | undefined): Record<string, unknown>[] {
+  return (image?.config.exposedPorts ?? []).flatMap((port) => {
+    const [number, protocol = 'tcp'] = port.split('/');
+    return /^\d+$/.test(number ?? '') ? [{ PrivatePort: Number(number), Type: protocol }] : [];
+  });
+}
+
+/** Docker's zero time stands for never. */
+export function time(milliseconds: number | undefined): string {
+  return milliseconds === undefined ? '0001-01-01T00:00:00Z' : new Date(milliseconds).toISOString();
+}
+
+/** As Docker's clients write durations: rough, in words. */
+export function humanDuration(milliseconds: number): string {
+  const seconds = Math.floor(milliseconds / 1000);
+  const minutes = Math.floor(seconds / 60);
+  const hours = Math.round(milliseconds / 3_600_000);
+  if (seconds < 1) return 'Less than a second';
+  if (seconds === 1) return '1 second';
+  if (seconds < 60) return `${seconds} seconds`;
+  if (minutes === 1) return 'About a minute';
+  if (minutes < 60) return `${minutes} minutes`;
+  if (hours === 1) return 'About an hour';
+  if (hours < 48) return `${hours} hours`;
+  const days = Math.floor(hours / 24);
+  if (days < 14) return `${days} days`;
+  if (days < 60) return `${Math.floor(days / 7)} weeks`;
+  if (days < 730) return `${Math.floor(days / 30)} months`;
+  return `${Math.floor(days / 365)} years`;
+}

@@ -1,0 +1,227 @@
+import type { Stored } from '#cluster/kinds/kind.ts';
+import type { HealthCheck, Process } from '../../resources/types.ts';
+import { type ApiRequest, type Context, type Endpoint, type Json, ok, type Reply } from '../api.ts';
+import { notFound, unprocessable } from '../errors.ts';
+import { listReply, plainList } from '../listing.ts';
+import { processesOf } from '../operations/app-create.ts';
+import { emit, record } from '../operations/app-lifecycle.ts';
+import { presentProcess } from '../present/apps.ts';
+import { mergeMetadata, Reader } from '../validate.ts';
+import { deleteInstance, processStats } from '../stats.ts';
+import { readApp } from './apps.ts';
+
+const MAX_INSTANCES = 1_000;
+const MAX_MEGABYTES = 1024 * 1024;
+
+export function showProcess(context: Context, process: Stored<Process>, listed = false): Json {
+  const { records } = context;
+  const app = records.apps.get(process.spec.app);
+  const droplet = records.droplets.get(app?.spec.currentDroplet ?? '');
+  const revision = app?.spec.state === 'STARTED' ? app.spec.currentRevision : undefined;
+  return presentProcess(context.urls, process, {
+    space: records.spaceOf(process)?.metadata.name ?? '',
+    command: process.spec.command ?? droplet?.spec.processTypes[process.spec.type] ?? null,
+    ...(revision === undefined ? {} : { revision }),
+    listed,
+  });
+}
+
+export function processEndpoints(context: Context): Endpoint[] {
+  const { records, access } = context;
+  const byGuid = (request: ApiRequest) =>
+    access.read(request.identity, records.processes, request.params.guid ?? '', 'Process');
+  const byType = (request: ApiRequest): Stored<Process> => {
+    const app = readApp(context, request);
+    const process = processesOf(context, app.metadata.name).find((item) => item.spec.type === request.params.type);
+    if (!process) throw notFound('Process');
+    return process;
+  };
+  const writable = (request: ApiRequest, find: (request: ApiRequest) => Stored<Process>) => {
+    const process = find(request);
+    return access.write(request.identity, records.processes, process.metadata.name, 'Process');
+  };
+  const list = (request: ApiRequest, items: Stored<Process>[]) =>
+    listReply(context, request, {
+      items,
+      present: (item) => showProcess(context, item, true),
+      filters: {
+        types: (item, values) => values.includes(item.spec.type),
+        app_guids: (item, values) => values.includes(item.spec.app),
+        space_guids: (item, values) => values.includes(records.spaceOf(item)?.metadata.name ?? ''),
+        organization_guids: (item, values) => values.includes(records.spaceOf(item)?.spec.organization ?? ''),
+      },
+      userLabels: (item) => item.spec.userMetadata?.labels ?? {},
+    });
+  const both = (
+    suffix: string,
+    endpoint: Pick<Endpoint, 'method' | 'summary'> & {
+      handle: (request: ApiRequest, find: (request: ApiRequest) => Stored<Process>) => Reply | Promise<Reply>;
+    },
+  ): Endpoint[] => [
+    { ...endpoint, auth: 'user', path: `/v3/processes/:guid${suffix}`, handle: (request) => endpoint.handle(request, byGuid) },
+    {
+      ...endpoint,
+      auth: 'user',
+      path: `/v3/apps/:guid/processes/:type${suffix}`,
+      handle: (request) => endpoint.handle(request, byType),
+    },
+  ];
+  return [
+    {
+      method: 'GET',
+      path: '/v3/processes',
+      auth: 'user',
+      summary: 'List processes.',
+      handle: (request) => list(request, access.visible(request.identity, records.processes.all())),
+    },
+    {
+      method: 'GET',
+      path: '/v3/apps/:guid/processes',
+      auth: 'user',
+      summary: 'List the processes of an app.',
+      handle: (request) => list(request, processesOf(context, readApp(context, request).metadata.name)),
+    },
+    ...both('', {
+      method: 'GET',
+      summary: 'Get a process.',
+      handle: (request, find) => ok(showProcess(context, find(request))),
+    }),
+    ...both('', {
+      method: 'PATCH',
+      summary: "Change a process's command, health check or metadata; it counts from the next start on.",
+      handle: async (request, find) => ok(showProcess(context, await patchProcess(context, request, writable(request, find)))),
+    }),
+    ...both('/actions/scale', {
+      method: 'POST',
+      summary: 'Change how many instances a process has, at once, or its memory and disk, from the next start on.',
+      handle: async (request, find) => ({
+        status: 202,
+        body: showProcess(context, await scaleProcess(context, request, writable(request, find))),
+      }),
+    }),
+    ...both('/stats', {
+      method: 'GET',
+      summary: 'Get state and use of resources of each instance.',
+      handle: async (request, find) => ok({ resources: await processStats(context, find(request)) }),
+    }),
+    ...both('/instances/:index', {
+      method: 'DELETE',
+      summary: 'Stop one instance; another one takes its place.',
+      handle: async (request, find) => {
+        const process = writable(request, find);
+        const index = Number(request.params.index);
+        if (!Number.isInteger(index) || index < 0 || index >= process.spec.instances) throw notFound('Instance');
+        if (!(await deleteInstance(context, process, index))) throw notFound('Instance');
+        return { status: 204 };
+      },
+    }),
+    ...both('/sidecars', {
+      method: 'GET',
+      summary: 'List the sidecars of a process: there are none.',
+      handle: (request, find) => {
+        find(request);
+        return plainList(context, request, []);
+      },
+    }),
+  ];
+}
+
+/** Fields that are null are set back to their default. */
+export function readHealthCheck(reader: Reader, field: string, current: HealthCheck): HealthCheck {
+  const check = reader.object(field);
+  if (!check) return current;
+  const type = check.string('type') ?? current.type;
+  if (type !== 'port' && type !== 'process' && type !== 'http') {
+    reader.fail(`${field.replaceAll('_', ' ')} type must be "port", "process", or "http"`);
+    return current;
+  }
+  const data = check.object('data');
+  const seconds = (name: 'timeout' | 'invocation_timeout' | 'interval', old: number | undefined) =>
+    data?.body[name] === null ? undefined : (data?.integer(name, { min: 1, max: 3600 }) ?? old);
+  const endpoint = data?.nullableString('endpoint') ?? (type === current.type ? current.endpoint : undefined);
+  if (endpoint !== undefined && !/^\/[\x21-\x7e]{0,254}$/.test(endpoint)) {
+    reader.fail(`${field.replaceAll('_', ' ')} endpoint must be a path that begins with "/"`);
+  }
+  const timeout = seconds('timeout', current.timeout);
+  const invocationTimeout = seconds('invocation_timeout', current.invocationTimeout);
+  const interval = seconds('interval', current.interval);
+  return {
+    type,
+    ...(type === 'http' ? { endpoint: endpoint ?? '/' } : {}),
+    ...(timeout === undefined ? {} : { timeout }),
+    ...(invocationTimeout === undefined ? {} : { invocationTimeout }),
+    ...(interval === undefined ? {} : { interval }),
+  };
+}
+
+async function patchProcess(context: Context, request: ApiRequest, process: Stored<Process>): Promise<Stored<Process>> {
+  const reader = new Reader(request.body).only('command', 'user', 'health_check', 'readiness_health_check', 'metadata');
+  const command = reader.nullableString('command');
+  if (typeof command === 'string') {
+    if (command.trim() === '' || command.length > 4096) reader.fail('Command must be between 1 and 4096 characters');
+    if (command.includes('\0')) reader.fail('Command must not have a NUL character');
+  }
+  const healthCheck = readHealthCheck(reader, 'health_check', process.spec.healthCheck);
+  const readinessCheck = readHealthCheck(reader, 'readiness_health_check', process.spec.readinessCheck);
+  const metadata = reader.metadata();
+  reader.done();
+  const changed = await context.records.processes.modify(process.metadata.name, (current) => {
+    const { command: old, ...spec } = current.spec;
+    const kept = command === undefined ? old : (command ?? undefined);
+    return {
+      ...current,
+      spec: {
+        ...spec,
+        ...(kept === undefined ? {} : { command: kept }),
+        healthCheck,
+        readinessCheck,
+        userMetadata: mergeMetadata(spec.userMetadata, metadata),
+      },
+    };
+  });
+  await recordFor(context, request, process, 'audit.app.process.update');
+  return changed;
+}
+
+async function scaleProcess(context: Context, request: ApiRequest, process: Stored<Process>): Promise<Stored<Process>> {
+  const reader = new Reader(request.body).only(
+    'instances',
+    'memory_in_mb',
+    'disk_in_mb',
+    'log_rate_limit_in_bytes_per_second',
+  );
+  const instances = reader.integer('instances', { min: 0, max: MAX_INSTANCES });
+  const memoryMb = reader.integer('memory_in_mb', { min: 1, max: MAX_MEGABYTES });
+  const diskMb = reader.integer('disk_in_mb', { min: 1, max: MAX_MEGABYTES });
+  const logRate = reader.integer('log_rate_limit_in_bytes_per_second', { min: -1, max: Number.MAX_SAFE_INTEGER });
+  reader.done();
+  const deploying = context.records.deployments
+    .ofApp(process.spec.app)
+    .some((deployment) => (deployment.status?.value ?? 'ACTIVE') === 'ACTIVE');
+  if (deploying && process.spec.type === 'web' && (memoryMb !== undefined || diskMb !== undefined)) {
+    throw unprocessable('Cannot scale this process while a deployment is in flight.');
+  }
+  const changed = await context.records.processes.modify(process.metadata.name, (current) => ({
+    ...current,
+    spec: {
+      ...current.spec,
+      instances: instances ?? current.spec.instances,
+      memoryMb: memoryMb ?? current.spec.memoryMb,
+      diskMb: diskMb ?? current.spec.diskMb,
+      logRateLimitBytes: logRate ?? current.spec.logRateLimitBytes,
+    },
+  }));
+  await recordFor(context, request, process, 'audit.app.process.scale');
+  return changed;
+}
+
+async function recordFor(context: Context, request: ApiRequest, process: Stored<Process>, type: string): Promise<void> {
+  const app = context.records.apps.get(process.spec.app);
+  if (!app) return;
+  await record(context, request.identity, app, type, {
+    process_guid: process.metadata.name,
+    process_type: process.spec.type,
+    request: request.body,
+  });
+  emit(context, app, 'Updated', `process ${process.spec.type}: ${JSON.stringify(request.body)}`);
+}

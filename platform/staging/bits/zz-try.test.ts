@@ -1,0 +1,22 @@
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, writeFileSync, mkdtempSync } from 'node:fs';
+import { join } from 'node:path';
+import { startTestRegistry } from '#testing/staging-registry.ts';
+import { createBits } from './bits.ts';
+test('x', async () => {
+  await using r = await startTestRegistry();
+  const d = mkdtempSync(join(r.directory, 'src-'));
+  mkdirSync(join(d, 'sub'));
+  for (let i = 0; i < 100000; i++) writeFileSync(join(d, 'sub', `f${i}`), `file ${i}`);
+  execFileSync('python3', ['-c', 'import shutil,sys; shutil.make_archive(sys.argv[1],"zip",sys.argv[2])', join(r.directory,'a'), d]);
+  const bits = createBits(r.client);
+  let t = Date.now();
+  const a = await bits.store({ app: 'app1', zip: join(r.directory, 'a.zip'), resources: [] });
+  console.log(Date.now() - t, a, process.memoryUsage().rss/1e6);
+  t = Date.now();
+  const b = await bits.store({ app: 'app2', zip: join(r.directory, 'a.zip'), resources: [] });
+  console.log(Date.now() - t);
+  assert.equal(a.checksum, b.checksum);
+});

@@ -1,0 +1,68 @@
+/**
+ * The image of one build pod: builder, cached layers of the last build, their metadata, the source. Nothing is copied:
+ * the node mounts layers that it mostly has unpacked already. Its tag goes when the build is over.
+ */
+import { writeTar } from '#lib/tar/write.ts';
+import type { TarInput } from '#lib/tar/write.ts';
+import { directoryEntry, fileEntry } from '../images/entries.ts';
+import type { Layer } from '../images/oci.ts';
+import { pushLayer } from '../images/push-layer.ts';
+import type { RegistryClient } from '../images/registry-client.ts';
+import { writeImage } from '../images/single-layer.ts';
+import type { Previous } from '../export/previous.ts';
+import { STACK_ID } from '../stack/recipe.ts';
+import { BUILDER_REPOSITORY, type Builder } from './builder.ts';
+
+export interface BuildImageOptions {
+  registry: RegistryClient;
+  repository: string;
+  tag: string;
+  builder: Builder;
+  previous: Previous;
+  source: Layer;
+  signal: AbortSignal;
+}
+
+/** Returns the manifest's digest. */
+export async function writeBuildImage(options: BuildImageOptions): Promise<string> {
+  const { registry, repository, builder, previous, source, signal } = options;
+  const shipped = [builder.stack, ...builder.seeds.map(({ layer }) => layer), builder.lifecycle];
+  await Promise.all(shipped.map((layer) => registry.shareLayer(repository, layer, BUILDER_REPOSITORY, signal)));
+  const cached = previous.layers.filter(({ cache }) => cache).map(({ layer }) => layer);
+  const restored = await pushLayer(registry, repository, writeTar(restoredEntries(builder, previous)), { signal });
+  return await writeImage(registry, repository, options.tag, {
+    architecture: builder.architecture,
+    layers: [...shipped, ...cached, restored, source],
+    run: {
+      User: '1000:1000',
+      WorkingDir: '/workspace',
+      Env: [
+        'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+        'HOME=/home/vcap',
+        'LANG=C.UTF-8',
+        `CNB_STACK_ID=${STACK_ID}`,
+      ],
+      Entrypoint: ['/cnb/node', '/cnb/lifecycle/main.ts'],
+    },
+    signal,
+  });
+}
+
+/** Metadata of the layers that buildpacks find, in files that they may overwrite. */
+export function* restoredEntries(builder: Builder, previous: Previous): Generator<TarInput> {
+  const files = new Map<string, string>();
+  for (const { buildpack, name, metadata } of [...builder.seeds, ...previous.layers]) {
+    files.set(`${buildpack.replaceAll('/', '_')}/${name}.toml`, metadata);
+  }
+  for (const [buildpack, store] of Object.entries(previous.stores)) {
+    files.set(`${buildpack.replaceAll('/', '_')}/store.toml`, store);
+  }
+  yield directoryEntry('layers', 1000);
+  let directory = '';
+  for (const [path, content] of [...files].sort(([left], [right]) => (left < right ? -1 : 1))) {
+    const parent = path.slice(0, path.indexOf('/'));
+    if (parent !== directory) yield directoryEntry(`layers/${parent}`, 1000);
+    directory = parent;
+    yield { ...fileEntry(`layers/${path}`, content), uid: 1000, gid: 1000 };
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * The trusted exporter: turns what a build left into a droplet. It reads the build container only as tar streams, pushes
+ * only what the registry lacks, and gives the same bytes for the same content.
+ */
+import { writeTar } from '#lib/tar/write.ts';
+import { digestOf } from '#lib/digest.ts';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { BUILDER_REPOSITORY, type Builder } from '../builder/builder.ts';
+import { directoryEntry, fileEntry } from '../images/entries.ts';
+import { imageConfig, imageManifest, type Layer } from '../images/oci.ts';
+import { pushLayer } from '../images/push-layer.ts';
+import type { RegistryClient } from '../images/registry-client.ts';
+import type { BuildResult, ResultLayer } from '../lifecycle/protocol.ts';
+import { STACK_ID } from '../stack/recipe.ts';
+import { StagingError } from '../staging.ts';
+import { hostileLayer } from './hostile-layer.ts';
+import { commandLine, launchFiles, launchProcesses } from './launch.ts';
+import type { Previous } from './previous.ts';
+
+export interface ExportOptions {
+  registry: RegistryClient;
+  repository: string;
+  builder: Builder;
+  /** Layer of the package that was built. */
+  source: Layer;
+  result: BuildResult;
+  previous: Previous;
+  /** A tar stream of one directory of the build container, its names relative to the root. */
+  readDirectory: (path: string) => AsyncIterable<Uint8Array>;
+  /** Of one layer, unpacked. */
+  layerBytes: number;
+  onProgress: (message: string) => void;
+  signal: AbortSignal;
+}
+
+export interface Exported {
+  /** Of the droplet's manifest. */
+  digest: string;
+  manifest: Buffer;
+  sizeBytes: number;
+  processTypes: Record<string, string>;
+  buildpacks: { name: string; version: string }[];
+  next: Previous;
+}
+
+const ENTRIES = 1_000_000;
+const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+export async function exportDroplet(options: ExportOptions): Promise<Exported> {
+  const { registry, repository, builder, result, signal } = options;
+  const next: Previous = { stack: builder.stack.digest, layers: [], stores: {} };
+  const layers: Layer[] = [builder.stack];
+  await registry.shareLayer(repository, builder.stack, BUILDER_REPOSITORY, signal);
+  for (const buildpack of result.buildpacks) {
+    if (buildpack.store !== undefined) next.stores[buildpack.id] = buildpack.store;
+    for (const layer of buildpack.layers) {
+      if (!layer.launch && !layer.cache) continue;
+      const exported = await exportLayer(options, buildpack.id, layer);
+      if (layer.launch) layers.push(exported.layer);
+      if (!exported.seed) {
+        const { name, metadata, cache } = layer;
+        next.layers.push({ buildpack: buildpack.id, name, metadata, cache, layer: exported.layer });
+      }
+    }
+  }
+  layers.push(await exportSource(options));
+  layers.push(await pushLayer(registry, repository, writeTar(launchEntries(result, await launcher())), { signal }));
+
+  const processes = launchProcesses(result);
+  const processTypes = Object.fromEntries([...processes].map(([type, process]) => [type, commandLine(process)]));
+  const buildpacks = result.buildpacks.map(({ id, version }) => ({ name: id, version }));
+  const labels: Record<string, string> = {};
+  for (const { key, value } of result.labels) labels[key] = value;
+  labels['io.buildpacks.stack.id'] = STACK_ID;
+  labels['io.buildpacks.build.metadata'] = JSON.stringify({
+    buildpacks: result.buildpacks.map(({ id, version }) => ({ id, version })),
+    processes: [...processes.values()].map(({ type, command, args }) => ({ type, command, args })),
+    launcher: { version: '1.0.0' },
+  });
+  const config = imageConfig({
+    architecture: builder.architecture,
+    layers,
+    run: {
+      User: '1000:1000',
+      Env: [`PATH=${PATH}`, 'HOME=/home/vcap', 'LANG=C.UTF-8', 'CNB_APP_DIR=/workspace', 'CNB_LAYERS_DIR=/layers', `CNB_STACK_ID=${STACK_ID}`],
+      Entrypoint: ['/cnb/launcher'],
+      WorkingDir: '/workspace',
+      ExposedPorts: { '8080/tcp': {} },
+      Labels: labels,
+    },
+  });
+  await registry.putBlob(repository, config, signal);
+  const manifest = imageManifest({ config, layers });
+  const sizeBytes = layers.reduce((sum, layer) => sum + layer.sizeBytes, 0);
+  return { digest: digestOf(manifest), manifest, sizeBytes, processTypes, buildpacks, next };
+}
+
+async function exportLayer(
+  options: ExportOptions,
+  buildpack: string,
+  layer: ResultLayer,
+): Promise<{ layer: Layer; seed: boolean }> {
+  const { registry, repository, builder, previous, signal } = options;
+  const isThis = (kept: { buildpack: string; name: string }) => kept.buildpack === buildpack && kept.name === layer.name;
+  if (layer.content !== 'changed') {
+    const kept = previous.layers.find(isThis);
+    if (kept !== undefined) return { layer: kept.layer, seed: false };
+    const seed = builder.seeds.find(isThis);
+    if (seed !== undefined && layer.content === 'kept') {
+      await registry.shareLayer(repository, seed.layer, BUILDER_REPOSITORY, signal);
+      return { layer: seed.layer, seed: true };
+    }
+    throw new StagingError('build-failed', `buildpack ${buildpack} keeps layer ${layer.name}, which there never was`);
+  }
+  const directory = buildpack.replaceAll('/', '_');
+  options.onProgress(`storing layer ${buildpack}:${layer.name}`);
+  const stream = options.readDirectory(`layers/${directory}/${layer.name}`);
+  const entries = hostileLayer(stream, `layers/${directory}/${layer.name}`, limits(options));
+  const tar = writeTar(entries, { encoding: 'latin1' });
+  return { layer: await pushLayer(registry, repository, tar, { signal }), seed: false };
+}
+
+/** The app itself: the package's own layer where the build changed nothing. */
+async function exportSource(options: ExportOptions): Promise<Layer> {
+  if (options.result.workspaceUnchanged) return options.source;
+  options.onProgress('storing the app');
+  const stream = options.readDirectory('workspace');
+  const entries = hostileLayer(stream, 'workspace', limits(options));
+  const tar = writeTar(entries, { encoding: 'latin1' });
+  return await pushLayer(options.registry, options.repository, tar, { compression: 'none', signal: options.signal });
+}
+
+function limits(options: ExportOptions): { bytes: number; entries: number } {
+  return { bytes: options.layerBytes, entries: ENTRIES };
+}
+
+async function launcher(): Promise<Buffer> {
+  return await readFile(join(import.meta.dirname, '..', 'lifecycle', 'launcher'));
+}
+
+function* launchEntries(result: BuildResult, program: Buffer) {
+  yield directoryEntry('cnb');
+  yield directoryEntry('cnb/launch');
+  const made = new Set<string>();
+  for (const [name, content] of [...launchFiles(result)].sort(([left], [right]) => (left < right ? -1 : 1))) {
+    const parts = name.split('/');
+    for (let depth = 1; depth < parts.length; depth += 1) {
+      const directory = parts.slice(0, depth).join('/');
+      if (made.has(directory)) continue;
+      made.add(directory);
+      yield directoryEntry(`cnb/launch/${directory}`);
+    }
+    yield fileEntry(`cnb/launch/${name}`, content);
+  }
+  yield fileEntry('cnb/launcher', program, 0o755);
+}

@@ -1,0 +1,43 @@
+/**
+ * What a build leaves for the next one of the same app: its layers with their metadata. A manifest of its own (tag
+ * `cache`) holds the blobs; its configuration says which is which.
+ */
+import { imageManifest, type Layer } from '../images/oci.ts';
+import type { RegistryClient } from '../images/registry-client.ts';
+
+export interface KeptLayer {
+  buildpack: string;
+  name: string;
+  metadata: string;
+  /** To be mounted in the next build. A layer for launch alone is not, but its blob may be used again. */
+  cache: boolean;
+  layer: Layer;
+}
+
+export interface Previous {
+  /** Layers fit only the stack that they were made on. */
+  stack: string;
+  layers: KeptLayer[];
+  stores: Record<string, string>;
+}
+
+export const CACHE_TAG = 'cache';
+const CONFIG_TYPE = 'application/vnd.sampan.cache.config.v1+json';
+
+export async function readPrevious(registry: RegistryClient, repository: string, stack: string): Promise<Previous> {
+  const image = await registry.getImage<Previous>(repository, CACHE_TAG);
+  if (image === undefined || image.config.stack !== stack) return { stack, layers: [], stores: {} };
+  return image.config;
+}
+
+export async function writePrevious(registry: RegistryClient, repository: string, previous: Previous): Promise<void> {
+  const config = Buffer.from(JSON.stringify(previous));
+  await registry.putBlob(repository, config);
+  const manifest = imageManifest({
+    config,
+    configMediaType: CONFIG_TYPE,
+    artifactType: 'application/vnd.sampan.cache.v1',
+    layers: previous.layers.map(({ layer }) => layer),
+  });
+  await registry.putManifest(repository, CACHE_TAG, manifest);
+}
