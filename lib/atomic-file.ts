@@ -4,12 +4,27 @@
 import { randomBytes } from 'node:crypto';
 import { open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { coalesced } from './coalesced.ts';
 
 /** Files with this prefix were being written when the process died; whoever owns the directory removes them at open. */
 export const ASIDE_PREFIX = '.aside-';
 
-/** Makes creations, renames and removals in a directory durable. */
+const syncs = new Map<string, { sync: () => Promise<void>; waiting: number }>();
+
+/** Makes creations, renames and removals in a directory durable. Calls at the same time share the work. */
 export async function syncDirectory(directory: string): Promise<void> {
+  const entry = syncs.get(directory) ?? { sync: coalesced(() => syncOnce(directory)), waiting: 0 };
+  syncs.set(directory, entry);
+  entry.waiting += 1;
+  try {
+    await entry.sync();
+  } finally {
+    entry.waiting -= 1;
+    if (entry.waiting === 0) syncs.delete(directory);
+  }
+}
+
+async function syncOnce(directory: string): Promise<void> {
   const handle = await open(directory, 'r');
   try {
     await handle.sync();

@@ -79,6 +79,8 @@ export function leftovers({ instance, dataDirectory, runDirectory, network }: En
     try {
       const command = readFileSync(`/proc/${name}/cmdline`, 'latin1').replaceAll('\0', ' ');
       add(`process ${name} ${command}`, ours(command));
+      // Dead already, and waiting for the machine's first process to notice.
+      if (/^State:\tZ/m.test(readFileSync(`/proc/${name}/status`, 'utf8'))) continue;
       const groups = readFileSync(`/proc/${name}/cgroup`, 'utf8');
       add(`process ${name} in a cgroup`, groups.includes(`/sampan-${instance}/`) && !groups.includes('/monitors'));
     } catch {

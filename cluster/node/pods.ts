@@ -35,12 +35,9 @@ export class PodWorkers {
     }
   }
 
+  /** The newest of this name: an older one may still be going. */
   find(namespace: string, name: string): PodWorker | undefined {
-    for (const worker of this.#workers.values()) {
-      const { metadata } = worker.pod;
-      if (metadata.name === name && metadata.namespace === namespace) return worker;
-    }
-    return undefined;
+    return this.all().findLast(({ pod: { metadata } }) => metadata.name === name && metadata.namespace === namespace);
   }
 
   all(): PodWorker[] {

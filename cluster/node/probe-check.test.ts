@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import { createServer as createHttp2 } from 'node:http2';
+import { createServer as createHttp2, type ServerHttp2Stream } from 'node:http2';
 import { type AddressInfo, createServer as createTcp } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import type { Container, Probe } from '../kinds/types/core.ts';
@@ -75,7 +75,7 @@ test('tcp and exec', async (t) => {
 
 test('grpc: serving and not serving', async (t) => {
   const server = createHttp2();
-  server.on('stream', (stream) => {
+  server.on('stream', (stream: ServerHttp2Stream) => {
     const chunks: Buffer[] = [];
     stream.on('data', (chunk: Buffer) => chunks.push(chunk));
     stream.on('end', () => {

@@ -90,7 +90,8 @@ function fromStatus(
   if (!status || (!ended && !running)) return { ...fresh, state: 'none', attempt: status?.restartCount ?? 0 };
   // A new sandbox needs its initialization again, whatever happened in the old one.
   if (role === 'init' || (role === 'sidecar' && !sandboxPresent)) {
-    return { ...fresh, state: 'none', attempt: status.restartCount + 1 };
+    // Where it waits, the count was raised already.
+    return { ...fresh, state: 'none', attempt: status.restartCount + (status.state?.waiting ? 0 : 1) };
   }
   const startedAt = parseTime(ended?.startedAt ?? running?.startedAt);
   const exit: RecordedExit = ended

@@ -257,6 +257,29 @@ test('after the sandbox is lost (a reboot) the pod starts anew with its restart 
   assert.equal(pod.status?.phase, 'Running');
 });
 
+test('after a reboot init containers run again, and their count is raised once', async (t) => {
+  const bed = await bench(t, podObject('a', { initContainers: [{ name: 'first', image: 'local/app:1' }] }));
+  const first = (pod: Pod) => pod.status?.initContainerStatuses?.[0];
+  await bed.api.until('first runs', (pod) => first(pod)?.state?.running !== undefined);
+  bed.engine.end('first_0', exited(0));
+  await bed.api.until('Ready', isReady);
+  await bed.worker.close();
+  bed.engine.sandboxMap.clear();
+  bed.engine.containerMap.clear();
+  bed.engine.present.clear();
+  bed.engine.pullError = new EngineError('unavailable', 'the registry starts too');
+  await bed.restart();
+  await bed.api.until('waits for the image', (pod) => first(pod)?.state?.waiting?.reason === 'ImagePullBackOff');
+  assert.equal(first(bed.api.pod)?.restartCount, 1);
+  assert.equal(isReady(bed.api.pod), false);
+  bed.engine.present.add('local/app:1');
+  await bed.restart();
+  await bed.api.until('first runs again', (pod) => first(pod)?.state?.running !== undefined);
+  bed.engine.end('first_1', exited(0));
+  const pod = await bed.api.until('Ready again', isReady);
+  assert.equal(pod.status?.containerStatuses?.[0]?.restartCount, 1);
+});
+
 test('restartPolicy Never: a lost container is a failed one', async (t) => {
   const bed = await bench(t, podObject('a', { restartPolicy: 'Never' }));
   await bed.api.until('Ready', isReady);

@@ -51,6 +51,7 @@ export async function makeBundle(request: BundleRequest): Promise<void> {
     networkNamespacePath: sandbox.networkNamespacePath,
     idRange: sandbox.idRange,
     cgroupsPath: cgroups.path(sandbox.id, id),
+    cgroupVersion: cgroups.version,
     swapAccounting: cgroups.swapAccounting,
     mounts: await prepareMounts({ layout, paths, sandbox, spec, disks }),
     etc: { hosts: etc.hosts, resolver: etc.resolver, hostname: etc.hostname },

@@ -49,7 +49,9 @@ export class Containers {
   readonly #entries = new Map<string, Entry>();
   readonly #names = new Set<string>();
   readonly #openFiles: number;
+  readonly #creating = new Set<Promise<unknown>>();
   #exits: FSWatcher | undefined;
+  #closed = false;
 
   constructor(options: ContainersOptions) {
     this.#options = options;
@@ -72,8 +74,12 @@ export class Containers {
     // Those that ended while nobody looked, and those that end from now on, in one way.
     for (const id of await readdir(layout.exits)) this.#exitFile(id);
     for (const entry of this.#entries.values()) {
-      if (entry.record.state === 'running' && entry.handle === undefined) this.#lost(entry);
+      if (entry.record.state !== 'running' || entry.handle !== undefined) continue;
+      const { conmonPid } = containerPaths(layout, entry.record.id);
+      // Where its monitor lives, that is about to write down the end.
+      if (!(await isMonitor(await pidOf(conmonPid), entry.record.id))) this.#lost(entry);
     }
+    await Promise.all([...this.#entries.values()].map(({ work }) => work));
   }
 
   list(): Container[] {
@@ -86,6 +92,13 @@ export class Containers {
   }
 
   async create(spec: ContainerSpec, signal?: AbortSignal): Promise<Container> {
+    this.#assertOpen();
+    const creating = this.#create(spec, signal);
+    this.#creating.add(creating);
+    return await creating.finally(() => this.#creating.delete(creating));
+  }
+
+  async #create(spec: ContainerSpec, signal?: AbortSignal): Promise<Container> {
     signal?.throwIfAborted();
     const { layout, images, sandboxes, emit } = this.#options;
     const sandbox = sandboxes.get(spec.sandbox);
@@ -134,6 +147,7 @@ export class Containers {
   }
 
   async start(id: string): Promise<void> {
+    this.#assertOpen();
     const entry = this.#entry(id);
     await this.#exclusive(entry, async () => {
       const { record } = entry;
@@ -238,12 +252,20 @@ export class Containers {
     return this.#entry(id).exited.promise;
   }
 
-  close(): void {
+  /** Resolves when what is under way has ended. Nothing new begins. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.allSettled(this.#creating);
     this.#exits?.close();
+    await Promise.all([...this.#entries.values()].map(({ work }) => work));
     for (const { rotation, handle } of this.#entries.values()) {
       rotation?.close();
       handle?.close();
     }
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new EngineError('unavailable', 'the engine is closed');
   }
 
   #add(record: ContainerRecord): Entry {
@@ -338,6 +360,10 @@ export class Containers {
       log('warn', 'cannot remove what the runtime left of a container', { container: record.id, error: String(error) });
     }
   }
+}
+
+async function isMonitor(pid: number | undefined, id: string): Promise<boolean> {
+  return pid !== undefined && (await readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '')).includes(id);
 }
 
 /** True where the promise settled first. */

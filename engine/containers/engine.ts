@@ -193,8 +193,8 @@ export class LocalEngine implements Engine {
     this.#closing.abort();
     const { sandboxes, containers, network, events, images, release } = this.#rooms;
     events.close();
+    await containers.close();
     await sandboxes.close();
-    containers.close();
     network.close();
     await images.close();
     await release();

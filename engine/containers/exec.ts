@@ -61,12 +61,17 @@ function execProcess({ base, spec, user }: ExecRequest): OciProcess {
   return {
     ...base,
     terminal: spec.tty === true,
+    ...(spec.tty === true ? { consoleSize: { height: sizeOf(spec).rows, width: sizeOf(spec).columns } } : {}),
     user: user === undefined ? base.user : { uid: user.uid, gid: user.gid, additionalGids: user.groups },
     args: spec.command,
     env: mergeEnvironment(spec.tty === true ? ['TERM=xterm'] : [], base.env, home, spec.env),
     cwd: spec.workingDirectory ?? base.cwd,
     capabilities: user === undefined ? base.capabilities : processCapabilities(bounding, user.uid),
   };
+}
+
+function sizeOf({ size }: ExecSpec): TerminalSize {
+  return size ?? { columns: 80, rows: 24 };
 }
 
 interface Started {
@@ -91,7 +96,7 @@ function spawnPipes({ runtime, spec }: ExecRequest, args: string[]): Started {
 }
 
 function spawnTerminal({ runtime, spec }: ExecRequest, args: string[]): Started {
-  const { master, slave } = openTerminal(spec.size ?? { columns: 80, rows: 24 });
+  const { master, slave } = openTerminal(sizeOf(spec));
   let child: ChildProcess;
   try {
     child = spawn(runtime, args, { stdio: [slave, slave, slave], detached: true });

@@ -34,6 +34,7 @@ export interface OciRequest {
   cgroupsPath: string;
   /** Whether the kernel counts swap; a limit on it is an error elsewhere. */
   swapAccounting: boolean;
+  cgroupVersion: 'v1' | 'v2';
   /** Prepared sources for what the spec mounts. */
   mounts: OciMount[];
   /** Files of the sandbox: /etc/hosts and the like. */
@@ -45,6 +46,8 @@ export interface OciRequest {
 
 export interface OciProcess {
   terminal: boolean;
+  /** Of the terminal, from before the command runs. */
+  consoleSize?: { height: number; width: number };
   user: { uid: number; gid: number; umask?: number; additionalGids: number[] };
   args: string[];
   env: string[];
@@ -108,7 +111,8 @@ export function ociConfig(request: OciRequest): OciConfig {
       resources: ociResources(spec.limits ?? {}, request.swapAccounting),
       seccomp: seccompProfile(capabilities, request.arch),
       maskedPaths,
-      readonlyPaths,
+      // With v1 the directory that holds the controllers' mounts is a tmpfs that the runtime leaves writable.
+      readonlyPaths: request.cgroupVersion === 'v1' ? [...readonlyPaths, '/sys/fs/cgroup'] : readonlyPaths,
     },
   };
 }

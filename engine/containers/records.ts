@@ -5,8 +5,12 @@
 import { rename, readFile, writeFile } from 'node:fs/promises';
 import { hasCode } from '../sys/libc.ts';
 
+/** Two writers of one record do not meet in one file. */
+let written = 0;
+
 export async function writeRecord(path: string, value: unknown): Promise<void> {
-  const aside = `${path}.new`;
+  written += 1;
+  const aside = `${path}.${process.pid}-${written}.new`;
   await writeFile(aside, JSON.stringify(value), { mode: 0o600 });
   await rename(aside, path);
 }

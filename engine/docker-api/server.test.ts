@@ -61,7 +61,7 @@ before(async () => {
     sandbox: sandbox.id,
     name: 'main-0',
     image,
-    command: ['sh', '-c', 'echo ready; read line < /tmp/go; echo done; sleep 1000'],
+    command: ['sh', '-c', 'mkfifo /tmp/go; echo ready; read line < /tmp/go; echo done; sleep 1000'],
     env: ['FROM_SPEC=1'],
     limits: { memoryBytes: 64 * 1024 * 1024, cpuMillis: 500 },
     mounts: [{ kind: 'tmpfs', target: '/tmp' }],
@@ -74,7 +74,6 @@ before(async () => {
     },
   });
   await engine.startContainer(pod.id);
-  await (await engine.exec(pod.id, { command: ['mkfifo', '/tmp/go'] })).exited;
   socketPath = join(directory, 'docker.sock');
   api = await startDockerApi({ engine, socketPath, version: '0.1.0', onError: (error) => console.error(error) });
 });
@@ -264,10 +263,11 @@ test('docker ps, inspect and logs', withDocker, async () => {
   await assert.rejects(cli('run', 'x'), /not supported by this engine/);
 });
 
-test('docker logs --follow shows what comes, and ends with its client', withDocker, async () => {
+test('docker logs --follow shows what comes, and ends with its client', withDocker, async (context) => {
   const follower = spawn('docker', ['-H', `unix://${socketPath}`, 'logs', '--follow', 'main-0'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+  context.after(() => follower.kill());
   let seen = '';
   for await (const chunk of follower.stdout.setEncoding('utf8') as AsyncIterable<string>) {
     const before = seen;

@@ -9,6 +9,7 @@ import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ASIDE_PREFIX, syncDirectory } from '#lib/atomic-file.ts';
+import { coalesced } from '#lib/coalesced.ts';
 import { parseDigest } from '#lib/digest.ts';
 import { SingleFlight } from '#lib/single-flight.ts';
 import { EngineError } from '../engine.ts';
@@ -89,25 +90,6 @@ export class Layers {
     }
     return join(this.#directory, parsed.hex);
   }
-}
-
-/** Callers that come while a run is under way share the next one, which begins after their call. */
-function coalesced(work: () => Promise<void>): () => Promise<void> {
-  let running: Promise<void> | undefined;
-  let next: Promise<void> | undefined;
-  const run = (): Promise<void> => {
-    next = undefined;
-    const started = work().finally(() => {
-      if (running === started) running = undefined;
-    });
-    running = started;
-    return started;
-  };
-  return () => {
-    if (running === undefined) return run();
-    next ??= running.then(run, run);
-    return next;
-  };
 }
 
 /** One file system's dirty pages, by coreutils' `sync -f` (syncfs); Node has no call for it. */

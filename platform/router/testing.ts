@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createAuthority, issueCertificate } from '#lib/certificates.ts';
 import type { Backend, Endpoint, Route, Router, RouterOptions } from './model.ts';
-import { openRouter } from './open.ts';
+import { openRouter, stopProxy } from './open.ts';
 
 export interface Answer {
   status: number;
@@ -81,7 +81,10 @@ export async function startRouter(changes: Partial<RouterOptions> = {}): Promise
   };
   const test: TestRouter = {
     options,
-    router: await openRouter(options),
+    router: await openRouter(options).catch(async (error: unknown) => {
+      await rm(directory, { recursive: true, force: true });
+      throw error;
+    }),
     authority: authority.certificate,
     messages,
     async reopen(more = {}) {
@@ -91,7 +94,6 @@ export async function startRouter(changes: Partial<RouterOptions> = {}): Promise
     },
     async [Symbol.asyncDispose]() {
       await test.router.close();
-      const { stopProxy } = await import('./open.ts');
       await stopProxy({ ...options, drainSeconds: 0 });
       await rm(directory, { recursive: true, force: true });
     },

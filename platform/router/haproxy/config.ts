@@ -221,12 +221,13 @@ function systemSection(system: RouterOptions['system'][number], index: number): 
 `;
 }
 
+/** A worker that is being replaced says that it has no server while it still serves with all of them: `stopping`. */
 const APP_DEFAULTS = `defaults apps from base
   balance roundrobin
   # Whatever failed before a byte came back is tried again only where the method promises that this is harmless.
   retry-on conn-failure empty-response
   http-request disable-l7-retry if !{ method GET HEAD OPTIONS }
-  http-request return status 503 content-type "text/plain; charset=utf-8" hdr X-Cf-Routererror no_endpoints hdr X-Content-Type-Options nosniff hdr Retry-After 1 lf-string "503 Service Unavailable: the application at '%[var(txn.host)]' has no running instance.\\n" if { nbsrv eq 0 }
+  http-request return status 503 content-type "text/plain; charset=utf-8" hdr X-Cf-Routererror no_endpoints hdr X-Content-Type-Options nosniff hdr Retry-After 1 lf-string "503 Service Unavailable: the application at '%[var(txn.host)]' has no running instance.\\n" if { nbsrv eq 0 } !{ stopping }
   http-response add-header Set-Cookie "__VCAP_ID__=%[srv_name]; Path=/; HttpOnly; SameSite=Lax" if { res.cook(JSESSIONID) -m found }
 `;
 

@@ -13,6 +13,7 @@ import type { AccessTarget, Files } from './config.ts';
 import { CommandSocket, connectUnix } from './socket.ts';
 
 const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const SEARCH_PATH = `${process.env['PATH'] ?? ''}:${SYSTEM_PATH}`;
 /** Long enough for a large configuration on a slow machine. */
 const START_TIMEOUT = 10_000;
 const run = promisify(execFile);
@@ -42,7 +43,7 @@ export async function startProxy(instance: string, files: Files): Promise<Starte
   const child = spawn('haproxy', command, {
     detached: true,
     stdio: ['ignore', output.fd, output.fd],
-    env: { PATH: `${process.env['PATH'] ?? ''}:${SYSTEM_PATH}` },
+    env: { PATH: SEARCH_PATH },
   });
   const ended = new Promise<string>((resolve) => {
     child.once('error', (error) => resolve(error.message));
@@ -84,11 +85,11 @@ export async function waitForStamp(files: Files, stamp: string, ended: Promise<s
   });
   const deadline = Date.now() + START_TIMEOUT;
   for (;;) {
-    if (failure !== undefined) throw startFailure(failure);
+    if (failure !== undefined) throw await startFailure(files, failure);
     if (await answers(files, stamp)) return;
     if (Date.now() > deadline) {
       const output = await readFile(files.output, 'utf8').catch(() => '');
-      throw startFailure(`no answer within ${START_TIMEOUT / 1000} s. ${output}`.trim());
+      throw await startFailure(files, `no answer within ${START_TIMEOUT / 1000} s. ${output}`.trim());
     }
     await delay(8);
   }
@@ -105,14 +106,31 @@ async function answers(files: Files, stamp: string): Promise<boolean> {
   }
 }
 
-function startFailure(output: string): RouterError {
-  if (/cannot bind socket|Address already in use/i.test(output)) {
+/** Quiet as it runs, HAProxy does not say why it ended: the ports and the configuration are looked at again. */
+async function startFailure(files: Files, output: string): Promise<RouterError> {
+  const config = await readFile(files.config, 'utf8').catch(() => '');
+  for (const [, address = '', port = ''] of config.matchAll(/^ {2}bind (\S+):(\d+)/gm)) {
+    const code = await listenError(address.replace(/[*[\]]/g, ''), Number(port));
+    if (code === undefined) continue;
+    const problem = code === 'EADDRINUSE' ? 'is taken by another program' : `cannot be used (${code})`;
     return new RouterError(
       'port-taken',
-      `Cannot start HAProxy: a port is taken by another program (choose another with --http or --https): ${output}`,
+      `Cannot start HAProxy: port ${port} ${problem}; choose another with --http or --https`,
     );
   }
-  return new RouterError('proxy-failed', `Cannot start HAProxy: ${output}`);
+  const checked = await run('haproxy', ['-c', '-f', files.config], { env: { PATH: SEARCH_PATH } }).then(
+    () => '',
+    (error: { stderr?: string; message: string }) => error.stderr || error.message,
+  );
+  return new RouterError('proxy-failed', `Cannot start HAProxy: ${output}. ${checked}`.trim());
+}
+
+function listenError(address: string, port: number): Promise<string | undefined> {
+  const server = createServer();
+  return new Promise((resolve) => {
+    server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code));
+    server.listen({ port, ...(address === '' ? {} : { host: address }) }, () => server.close(() => resolve(undefined)));
+  });
 }
 
 export interface Environment {

@@ -1,31 +1,17 @@
 /** Source bits: what was pushed, as package images in the registry. See `Bits` in `staging.ts`. */
-import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
-import type { TarInput } from '#lib/tar/write.ts';
-import { encodeHeader, TAR_END } from '#lib/tar/write.ts';
-import { paddingAfter } from '#lib/tar/tar.ts';
-import { fileTime, TIMED_PREFIX } from '../images/file-time.ts';
-import { CREATED_SECONDS } from '../images/oci.ts';
 import { pushLayer } from '../images/push-layer.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
 import { type Bits, type Resource, StagingError } from '../staging.ts';
 import { zipOfPackage } from './download.ts';
-import { appRepository, type IndexEntry, NEWEST_PACKAGE, readIndex, readPackage, WORKSPACE, writePackage } from './package-image.ts';
+import { appRepository, type IndexEntry, NEWEST_PACKAGE, readIndex, readPackage, writePackage } from './package-image.ts';
+import { packageTar, type Source } from './package-tar.ts';
+import { LayerReader } from './layer-reader.ts';
 import { type BitsLimits, limits as defaultLimits, refuse, SourceTree, sourcePath } from './refuse.ts';
 import { withZip, type ZipFile } from './zip-source.ts';
 
 /** Cloud Foundry matches nothing smaller or larger: telling would cost more than sending. */
 const MATCHED = { least: 1, most: 512 * 1024 * 1024 };
-
-/** A file of the package to be, from the zip or from an earlier package. */
-interface Source {
-  path: string;
-  type: 'file' | 'link';
-  mode: number;
-  sizeBytes: number;
-  sha1?: string;
-  read(): AsyncIterable<Uint8Array>;
-}
 
 interface Known {
   repository: string;
@@ -84,6 +70,7 @@ async function knownFiles(registry: RegistryClient, apps: readonly string[]): Pr
 }
 
 function resourcesOf(registry: RegistryClient, resources: readonly Resource[], known: ReadonlyMap<string, Known>): Source[] {
+  const readers = new Map<string, LayerReader>();
   return resources.map((resource) => {
     const path = sourcePath(resource.path);
     const found = known.get(resource.sha1);
@@ -91,19 +78,15 @@ function resourcesOf(registry: RegistryClient, resources: readonly Resource[], k
       throw refuse(resource.path, `is said to be here with sha1 ${JSON.stringify(resource.sha1)}, but is not: send it in the zip`);
     }
     const { offset, sizeBytes } = found.entry;
+    const reader = readers.get(found.layer) ?? new LayerReader(registry, found.repository, found.layer);
+    readers.set(found.layer, reader);
     return {
       path,
       type: 'file',
       mode: (resource.mode & 0o777) === 0 ? 0o644 : (resource.mode & 0o777) | 0o600,
       sizeBytes,
       sha1: resource.sha1,
-      async *read() {
-        if (sizeBytes === 0) return;
-        const range = { start: offset, end: offset + sizeBytes - 1 };
-        const stream = await registry.readBlob(found.repository, found.layer, range);
-        if (stream === undefined) throw new StagingError('registry', `registry lost layer ${found.layer}`);
-        yield* stream as AsyncIterable<Buffer>;
-      },
+      read: () => reader.read(offset, sizeBytes),
     };
   });
 }
@@ -117,11 +100,12 @@ async function storeFiles(
 ): Promise<{ image: string; checksum: string; sizeBytes: number }> {
   const tree = new SourceTree();
   const files: Source[] = [];
-  for (const { path, type, mode, sizeBytes, read } of zipped) {
+  for (const file of zipped) {
+    const { path, type } = file;
     if (type === 'directory') tree.addDirectory(path);
     else {
       tree.addFile(path, type);
-      files.push({ path, type, mode, sizeBytes, read });
+      files.push({ ...file, type });
     }
   }
   for (const source of matched) {
@@ -140,69 +124,4 @@ async function storeFiles(
   const layer = await pushLayer(registry, repository, tar, { compression: 'none' });
   const digest = await writePackage(registry, repository, layer, index, sizeBytes);
   return { image: registry.reference(repository, digest), checksum: layer.diffId, sizeBytes };
-}
-
-/** Writes by hand what `writeTar` would, as the index needs the offsets. Directories come before what is in them. */
-async function* packageTar(directories: string[], files: Source[], index: IndexEntry[]): AsyncGenerator<Uint8Array> {
-  const owner = { uid: 1000, gid: 1000, mtimeSeconds: CREATED_SECONDS };
-  let offset = 0;
-  const count = <Bytes extends Uint8Array>(bytes: Bytes): Bytes => {
-    offset += bytes.byteLength;
-    return bytes;
-  };
-  const names: { name: string; source?: Source }[] = [
-    ...directories.map((name) => ({ name })),
-    ...files.map((source) => ({ name: source.path, source })),
-  ];
-  names.sort((left, right) => comparePaths(left.name, right.name));
-  yield count(encodeHeader({ ...owner, name: WORKSPACE, type: 'directory', mode: 0o755, sizeBytes: 0 }));
-  for (const { name, source } of names) {
-    const header: TarInput = { ...owner, name: `${WORKSPACE}/${name}`, type: 'directory', mode: 0o755, sizeBytes: 0 };
-    if (source === undefined) {
-      yield count(encodeHeader(header));
-    } else if (source.type === 'link') {
-      const target = Buffer.concat(await Array.fromAsync(source.read())).toString('utf8');
-      yield count(encodeHeader({ ...header, type: 'symlink', mode: 0o777, linkName: target }));
-    } else {
-      const sha1 = createHash('sha1');
-      const iterator = source.read()[Symbol.asyncIterator]();
-      const prefix: Uint8Array[] = [];
-      let held = 0;
-      for (let next = held < TIMED_PREFIX ? await iterator.next() : undefined; next !== undefined && next.done !== true; ) {
-        prefix.push(next.value);
-        held += next.value.byteLength;
-        next = held < TIMED_PREFIX ? await iterator.next() : undefined;
-      }
-      const first = prefix.length === 1 && prefix[0] !== undefined ? prefix[0] : Buffer.concat(prefix);
-      const mtimeSeconds = fileTime(first, source.sizeBytes);
-      yield count(encodeHeader({ ...header, type: 'file', mode: source.mode, sizeBytes: source.sizeBytes, mtimeSeconds }));
-      const start = offset;
-      sha1.update(first);
-      if (first.byteLength > 0) yield count(first);
-      if (held >= TIMED_PREFIX) {
-        for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) {
-          sha1.update(next.value);
-          yield count(next.value);
-        }
-      }
-      if (offset - start !== source.sizeBytes) throw refuse(source.path, `has other bytes than its ${source.sizeBytes}`);
-      const digest = sha1.digest('hex');
-      if (source.sha1 !== undefined && source.sha1 !== digest) throw refuse(source.path, 'has another content than its sha1 says');
-      index.push({ path: name, sha1: digest, sizeBytes: source.sizeBytes, mode: source.mode, offset: start });
-      const padding = paddingAfter(source.sizeBytes);
-      if (padding > 0) yield count(TAR_END.subarray(0, padding));
-    }
-  }
-  yield TAR_END;
-}
-
-/** Bytewise by component, as GNU tar's --sort=name walks a tree: a directory is followed by all that is in it. */
-export function comparePaths(left: string, right: string): number {
-  const a = left.split('/');
-  const b = right.split('/');
-  for (let index = 0; index < Math.min(a.length, b.length); index += 1) {
-    const order = Buffer.compare(Buffer.from(a[index] ?? ''), Buffer.from(b[index] ?? ''));
-    if (order !== 0) return order;
-  }
-  return a.length - b.length;
 }

@@ -1,0 +1,56 @@
+/** Memory (PSS) and cpu of everything of ours with nothing deployed, HAProxy included. */
+import { readFileSync, readdirSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { TestPlatform } from '#testing/platform.ts';
+import type { Row } from './row.ts';
+
+interface Use {
+  pss: number;
+  ticks: number;
+}
+
+export async function run(): Promise<Row[]> {
+  const platform = new TestPlatform('bench-idle');
+  try {
+    await platform.must('up');
+    await delay(20_000);
+    const before = useOf(platform);
+    const seconds = 30;
+    await delay(seconds * 1000);
+    const after = useOf(platform);
+    return [
+      {
+        what: 'PSS memory of server, agent, platform, keepers and HAProxy',
+        unit: 'MB',
+        ours: after.pss / 1024,
+        goal: 'at most 250 MB',
+      },
+      { what: 'cpu, share of a core', unit: '%', ours: (after.ticks - before.ticks) / seconds, goal: 'at most 1 %' },
+    ];
+  } finally {
+    await platform.purge();
+  }
+}
+
+/** Clock ticks are hundredths of a second (USER_HZ). */
+function useOf(platform: TestPlatform): Use {
+  const marks = [platform.dataDirectory, platform.instance.runDirectory, `sampan-keeper-${platform.name}-`];
+  const use: Use = { pss: 0, ticks: 0 };
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      if (
+        Number(pid) === process.pid ||
+        !marks.some((mark) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(mark))
+      )
+        continue;
+      use.pss += Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0);
+      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+        .replace(/^.*\) /, '')
+        .split(' ');
+      use.ticks += Number(fields[11]) + Number(fields[12]);
+    } catch (error) {
+      if (!['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    }
+  }
+  return use;
+}

@@ -1,0 +1,215 @@
+/** Discovery: which groups, versions and resources are served, plain and aggregated (API concepts, "API discovery"). */
+import { createHash } from 'node:crypto';
+import type { KindDefinition } from '../kinds/kind.ts';
+import type { Core } from './core.ts';
+import { type Exchange, header, sendJson } from './exchange.ts';
+import { noSuchPath } from './errors.ts';
+import { apiVersionOf } from './registry.ts';
+
+const VERBS = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'];
+const PART_VERBS = ['get', 'patch', 'update'];
+
+interface Entry {
+  name: string;
+  singular: string;
+  namespaced: boolean;
+  kind: string;
+  /** Where it is not the group's own. */
+  group?: string;
+  version?: string;
+  verbs: string[];
+  shortNames?: string[];
+  categories?: string[];
+}
+
+/** Without objects of their own: they are only asked. */
+const REVIEWS: Record<string, Entry[]> = {
+  'authorization.k8s.io/v1': [
+    { name: 'selfsubjectaccessreviews', singular: 'selfsubjectaccessreview', namespaced: false, kind: 'SelfSubjectAccessReview', verbs: ['create'] },
+  ],
+  'authentication.k8s.io/v1': [
+    { name: 'tokenreviews', singular: 'tokenreview', namespaced: false, kind: 'TokenReview', verbs: ['create'] },
+    { name: 'selfsubjectreviews', singular: 'selfsubjectreview', namespaced: false, kind: 'SelfSubjectReview', verbs: ['create'] },
+  ],
+};
+
+export function discovery(core: Core, exchange: Exchange, path: string): void {
+  const groups = groupVersions(core);
+  const parts = path.split('/').filter((part) => part !== '');
+  if (parts[0] === 'api') {
+    if (parts.length === 1) return aggregatedOr(core, exchange, true, { kind: 'APIVersions', versions: ['v1'], serverAddressByClientCIDRs: [] });
+    return sendJson(exchange, 200, resourceList(core, 'v1'));
+  }
+  if (parts.length === 1)
+    return aggregatedOr(core, exchange, false, { kind: 'APIGroupList', apiVersion: 'v1', groups: [...groups].map(([name, versions]) => apiGroup(name, versions)) });
+  const versions = groups.get(parts[1] ?? '');
+  if (versions === undefined) throw noSuchPath();
+  if (parts.length === 2)
+    return sendJson(exchange, 200, { kind: 'APIGroup', apiVersion: 'v1', ...apiGroup(parts[1] ?? '', versions) });
+  if (!versions.includes(parts[2] ?? '')) throw noSuchPath();
+  sendJson(exchange, 200, resourceList(core, `${parts[1]}/${parts[2]}`));
+}
+
+/** Named groups and their versions, the preferred one first. */
+function groupVersions(core: Core): Map<string, string[]> {
+  const groups = new Map<string, string[]>();
+  const add = (group: string, version: string) => {
+    const versions = groups.get(group) ?? [];
+    if (!versions.includes(version)) versions.push(version);
+    groups.set(group, versions.sort(compareVersions));
+  };
+  for (const kind of core.registry.all()) if (kind.group !== '') add(kind.group, kind.version);
+  for (const key of Object.keys(REVIEWS)) add(key.split('/')[0] ?? '', key.split('/')[1] ?? '');
+  return groups;
+}
+
+/** Stable before beta before alpha, greater before smaller (CRD documentation, "Version priority"). */
+export function compareVersions(a: string, b: string): number {
+  const rank = (text: string) => {
+    const match = /^v(\d+)(?:(alpha|beta)(\d+))?$/.exec(text);
+    if (match === null) return [0, 0, 0];
+    return [match[2] === undefined ? 3 : match[2] === 'beta' ? 2 : 1, Number(match[1]), Number(match[3] ?? 0)];
+  };
+  const [left, right] = [rank(a), rank(b)];
+  for (const [index, value] of left.entries()) if (value !== right[index]) return (right[index] ?? 0) - value;
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function apiGroup(name: string, versions: string[]): object {
+  const entries = versions.map((version) => ({ groupVersion: `${name}/${version}`, version }));
+  return { name, versions: entries, preferredVersion: entries[0] };
+}
+
+function entriesOf(core: Core, groupVersion: string): Entry[] {
+  const entries: Entry[] = [];
+  for (const kind of core.registry.all()) {
+    if (apiVersionOf(kind) !== groupVersion) continue;
+    entries.push(mainEntry(kind), ...partEntries(kind));
+  }
+  if (groupVersion === 'v1')
+    entries.push({ name: 'bindings', singular: 'binding', namespaced: true, kind: 'Binding', verbs: ['create'] });
+  return [...entries, ...(REVIEWS[groupVersion] ?? [])].sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+function mainEntry(kind: KindDefinition): Entry {
+  return {
+    name: kind.resource,
+    singular: kind.singular,
+    namespaced: kind.namespaced,
+    kind: kind.kind,
+    verbs: VERBS,
+    ...(kind.shortNames.length === 0 ? {} : { shortNames: kind.shortNames }),
+    ...(kind.categories.length === 0 ? {} : { categories: kind.categories }),
+  };
+}
+
+function partEntries(kind: KindDefinition): Entry[] {
+  const part = (name: string, more: Partial<Entry> = {}): Entry => ({
+    name: `${kind.resource}/${name}`,
+    singular: '',
+    namespaced: kind.namespaced,
+    kind: kind.kind,
+    verbs: PART_VERBS,
+    ...more,
+  });
+  const entries: Entry[] = [];
+  if (kind.subresources.status) entries.push(part('status'));
+  if (kind.subresources.scale !== undefined)
+    entries.push(part('scale', { kind: 'Scale', group: 'autoscaling', version: 'v1' }));
+  if (kind.group !== '') return entries;
+  if (kind.resource === 'namespaces') entries.push(part('finalize', { verbs: ['update'] }));
+  if (kind.resource === 'nodes') entries.push(part('proxy', { kind: 'NodeProxyOptions', verbs: ['get'] }));
+  if (kind.resource === 'pods')
+    entries.push(
+      part('attach', { kind: 'PodAttachOptions', verbs: ['create', 'get'] }),
+      part('binding', { kind: 'Binding', verbs: ['create'] }),
+      part('eviction', { kind: 'Eviction', group: 'policy', version: 'v1', verbs: ['create'] }),
+      part('exec', { kind: 'PodExecOptions', verbs: ['create', 'get'] }),
+      part('log', { verbs: ['get'] }),
+    );
+  return entries;
+}
+
+function resourceList(core: Core, groupVersion: string): object {
+  return {
+    kind: 'APIResourceList',
+    apiVersion: 'v1',
+    groupVersion,
+    resources: entriesOf(core, groupVersion).map(({ singular, ...entry }) => ({
+      ...entry,
+      singularName: singular,
+      ...(entry.name.includes('/') ? {} : { storageVersionHash: hash(`${groupVersion}/${entry.kind}`) }),
+    })),
+  };
+}
+
+function hash(text: string): string {
+  return createHash('sha256').update(text).digest('base64').slice(0, 12).replace(/.{1}$/, '=');
+}
+
+function aggregatedOr(core: Core, exchange: Exchange, coreGroup: boolean, plain: object): void {
+  const accept = header(exchange, 'accept');
+  const match = /application\/json;(?=[^,]*g=apidiscovery\.k8s\.io)(?=[^,]*as=APIGroupDiscoveryList)[^,]*v=(v2beta1|v2)/.exec(accept);
+  if (match === null) return sendJson(exchange, 200, plain);
+  const version = match[1] ?? 'v2';
+  const groups: [string, string[]][] = coreGroup ? [['', ['v1']]] : [...groupVersions(core)];
+  const body = {
+    kind: 'APIGroupDiscoveryList',
+    apiVersion: `apidiscovery.k8s.io/${version}`,
+    metadata: {},
+    items: groups.map(([name, versions]) => ({
+      metadata: { ...(name === '' ? {} : { name }), creationTimestamp: null },
+      versions: versions.map((one) => ({
+        version: one,
+        resources: aggregatedResources(core, name, one),
+        freshness: 'Current',
+      })),
+    })),
+  };
+  const { responder } = exchange;
+  const bytes = Buffer.from(`${JSON.stringify(body)}\n`);
+  const etag = `"${createHash('sha256').update(bytes).digest('hex').toUpperCase()}"`;
+  const headers = { etag, vary: 'Accept', 'cache-control': 'public' };
+  if (header(exchange, 'if-none-match') === etag) {
+    responder.head(304, headers);
+    return responder.end();
+  }
+  responder.head(200, {
+    ...headers,
+    'content-type': `application/json;g=apidiscovery.k8s.io;v=${version};as=APIGroupDiscoveryList`,
+    'content-length': String(bytes.length),
+  });
+  responder.end(bytes);
+}
+
+function aggregatedResources(core: Core, group: string, version: string): object[] {
+  const entries = entriesOf(core, group === '' ? version : `${group}/${version}`);
+  const kindOf = (entry: Entry) => ({
+    group: entry.group ?? group,
+    version: entry.version ?? version,
+    kind: entry.kind,
+  });
+  return entries
+    .filter((entry) => !entry.name.includes('/'))
+    .map((entry) => {
+      const parts = entries.filter((one) => one.name.startsWith(`${entry.name}/`));
+      return {
+        resource: entry.name,
+        responseKind: kindOf(entry),
+        scope: entry.namespaced ? 'Namespaced' : 'Cluster',
+        singularResource: entry.singular,
+        verbs: entry.verbs,
+        ...(entry.shortNames === undefined ? {} : { shortNames: entry.shortNames }),
+        ...(entry.categories === undefined ? {} : { categories: entry.categories }),
+        ...(parts.length === 0
+          ? {}
+          : {
+              subresources: parts.map((one) => ({
+                subresource: one.name.slice(entry.name.length + 1),
+                responseKind: kindOf(one),
+                verbs: one.verbs,
+              })),
+            }),
+      };
+    });
+}

@@ -1,0 +1,142 @@
+/** Every request's way: may the user do this, which kind is it, which verb; and every error's way to a Status. */
+import type { KindDefinition } from '../kinds/kind.ts';
+import { mayAccess, mayVisit, refuse, refusePath } from './authorize.ts';
+import { kindPrefix, objectKey } from './cache.ts';
+import type { Core } from './core.ts';
+import { create } from './create.ts';
+import { remove, removeCollection } from './delete.ts';
+import { discovery } from './discovery.ts';
+import { methodNotAllowed, noSuchPath, notFound, StatusError } from './errors.ts';
+import { ANONYMOUS, type Exchange, send, sendError, sendJson } from './exchange.ts';
+import { list } from './list.ts';
+import { openApi } from './openapi.ts';
+import { patch } from './patch.ts';
+import { nodeProxy, podLog } from './pod-streams.ts';
+import { respondObject } from './respond.ts';
+import { type AuthenticateToken, review } from './reviews.ts';
+import { parseResourcePath, type ResourceRequest } from './route.ts';
+import { bind, evict, scale } from './subresources.ts';
+import { asStatusError, update } from './update.ts';
+import { watch } from './watch.ts';
+
+export interface Handler {
+  core: Core;
+  authenticateToken: AuthenticateToken | undefined;
+  version: object;
+}
+
+/** Answers; never rejects. */
+export async function handle(handler: Handler, exchange: Exchange): Promise<void> {
+  const { core } = handler;
+  const started = performance.now();
+  let [verb, resource, code] = [exchange.method.toLowerCase(), '', 200];
+  try {
+    const request = parseResourcePath(exchange.method, exchange.path, exchange.query);
+    if (request === undefined) await handlePath(handler, exchange);
+    else {
+      ({ verb, resource } = request);
+      await handleResource(handler, exchange, request);
+    }
+  } catch (error) {
+    const status = asStatusError(error);
+    code = status.code;
+    if (code >= 500 && code !== 504)
+      core.log('error', 'a request failed', { method: exchange.method, path: exchange.path, error: describe(error) });
+    if (exchange.responder.started) exchange.responder.destroy();
+    else sendError(exchange, status);
+  }
+  core.metrics.observe(verb, resource, code, (performance.now() - started) / 1000);
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+async function handlePath(handler: Handler, exchange: Exchange): Promise<void> {
+  const { core } = handler;
+  const { path, user, method } = exchange;
+  if (!mayVisit(user, path)) throw refusePath(user, method, path);
+  if (method !== 'GET' && method !== 'HEAD') throw methodNotAllowed();
+  if (/^\/(healthz|livez|readyz)(\/|$)/.test(path)) return send(exchange, 200, Buffer.from('ok'), 'text/plain; charset=utf-8');
+  if (path === '/version') return sendJson(exchange, 200, handler.version);
+  if (path === '/metrics') {
+    const objects = new Map(
+      core.registry.all().map((kind) => [kind.resource, core.cache.resource(kindPrefix(kind)).objects.size]),
+    );
+    const text = core.metrics.text({ revision: core.cache.revision, objects });
+    return send(exchange, 200, Buffer.from(text), 'text/plain; version=0.0.4');
+  }
+  if (path === '/') return sendJson(exchange, 200, { paths: ['/api', '/apis', '/healthz', '/livez', '/metrics', '/openapi/v2', '/openapi/v3', '/readyz', '/version'] });
+  if (path.startsWith('/openapi/')) return openApi(core, exchange, path);
+  if (/^\/apis?(\/|$)/.test(path)) return discovery(core, exchange, path);
+  throw noSuchPath();
+}
+
+async function handleResource(handler: Handler, exchange: Exchange, request: ResourceRequest): Promise<void> {
+  const { core } = handler;
+  const { user } = exchange;
+  if (request.resource === '') throw noSuchPath();
+  if (!mayAccess(core, user, request, exchange.query)) {
+    if (user === ANONYMOUS) throw new StatusError(401, 'Unauthorized', 'Unauthorized');
+    throw refuse(user, request);
+  }
+  if (await review(core, exchange, request, handler.authenticateToken)) return;
+  if (request.group === '' && request.resource === 'bindings') return bind(core, exchange, request);
+  const kind = core.registry.find(request.group, request.version, request.resource);
+  if (kind === undefined) throw noSuchPath();
+  if (!kind.namespaced && request.namespace !== '') throw noSuchPath();
+  if (kind.namespaced && request.namespace === '' && request.name !== '') throw noSuchPath();
+  if (request.subresource !== '') return handleSubresource(core, exchange, kind, request);
+  switch (request.verb) {
+    case 'get':
+      return get(core, exchange, kind, request);
+    case 'list':
+      return list(core, exchange, kind, request);
+    case 'watch':
+      return watch(core, exchange, kind, request);
+    case 'create':
+      if (request.name !== '') throw methodNotAllowed();
+      return create(core, exchange, kind, request);
+    case 'update':
+      if (request.name === '') throw methodNotAllowed();
+      return update(core, exchange, kind, request);
+    case 'patch':
+      if (request.name === '') throw methodNotAllowed();
+      return patch(core, exchange, kind, request);
+    case 'delete':
+      return remove(core, exchange, kind, request);
+    case 'deletecollection':
+      return removeCollection(core, exchange, kind, request);
+  }
+}
+
+function get(core: Core, exchange: Exchange, kind: KindDefinition, { namespace, name }: ResourceRequest): void {
+  const cached = core.cache.resource(kindPrefix(kind)).objects.get(objectKey(kind, namespace, name));
+  if (cached === undefined) throw notFound(kind, name);
+  respondObject(core, exchange, kind, cached.bytes);
+}
+
+async function handleSubresource(
+  core: Core,
+  exchange: Exchange,
+  kind: KindDefinition,
+  request: ResourceRequest,
+): Promise<void> {
+  const { subresource, verb } = request;
+  const path = kind.group === '' ? `${kind.resource}/${subresource}` : '';
+  if (path === 'pods/binding') return bind(core, exchange, request);
+  if (path === 'pods/eviction') return evict(core, exchange, request);
+  if (path === 'pods/log' && verb === 'get') return podLog(core, exchange, request);
+  if (path === 'nodes/proxy' && verb === 'get') return nodeProxy(core, exchange, request);
+  if (path === 'pods/exec' || path === 'pods/attach')
+    throw new StatusError(400, 'BadRequest', 'Upgrade request required: connect with WebSocket (v5.channel.k8s.io)');
+  if (path === 'pods/portforward')
+    throw new StatusError(501, 'NotImplemented', 'port-forward is not served; reach the pod by its IP or its Service');
+  if (subresource === 'scale') return scale(core, exchange, kind, request);
+  const part = subresource === 'status' ? kind.subresources.status : path === 'namespaces/finalize';
+  if (!part) throw noSuchPath();
+  if (verb === 'get') return get(core, exchange, kind, request);
+  if (verb === 'update') return update(core, exchange, kind, request);
+  if (verb === 'patch' && subresource === 'status') return patch(core, exchange, kind, request);
+  throw methodNotAllowed();
+}

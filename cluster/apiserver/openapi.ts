@@ -1,0 +1,132 @@
+/**
+ * OpenAPI v3, one document for each group and version, and v2, made from the field schemas when a client asks.
+ * kubectl reads from them what it explains, and whether a write can be tried (`dryRun`) and checked (`fieldValidation`).
+ */
+import { createHash } from 'node:crypto';
+import type { KindDefinition } from '../kinds/kind.ts';
+import { definitions, type Schema } from '../kinds/schema.ts';
+import type { Core } from './core.ts';
+import { noSuchPath, StatusError } from './errors.ts';
+import { type Exchange, header, send, sendJson } from './exchange.ts';
+import { apiVersionOf } from './registry.ts';
+
+const META = 'io.k8s.apimachinery.pkg.apis.meta.v1.';
+const WRITE_PARAMETERS = ['dryRun', 'fieldManager', 'fieldValidation'];
+
+export function openApi(core: Core, exchange: Exchange, path: string): void {
+  const kinds = groupByVersion(core);
+  if (path === '/openapi/v2') {
+    // Older clients ask for protobuf alone, and go on without the document when they are told that there is none.
+    const accept = header(exchange, 'accept');
+    if (accept !== '' && !/application\/json|\*\/\*|application\/\*/.test(accept))
+      throw new StatusError(406, 'NotAcceptable', 'only the following media types are accepted: application/json');
+    return send(exchange, 200, Buffer.from(JSON.stringify(document2(core.registry.all()))));
+  }
+  if (path === '/openapi/v3') {
+    const paths: Record<string, object> = {};
+    for (const [apiVersion, members] of kinds) {
+      const key = apiVersion.includes('/') ? `apis/${apiVersion}` : `api/${apiVersion}`;
+      const hash = createHash('sha256').update(JSON.stringify(members.map((kind) => [kind.resource, kind.schema]))).digest('hex');
+      paths[key] = { serverRelativeURL: `/openapi/v3/${key}?hash=${hash.toUpperCase()}` };
+    }
+    return sendJson(exchange, 200, { paths });
+  }
+  const match = /^\/openapi\/v3\/(?:api\/(v\d+)|apis\/([^/]+\/[^/]+))$/.exec(path);
+  const members = kinds.get(match?.[1] ?? match?.[2] ?? '');
+  if (members === undefined) throw noSuchPath();
+  send(exchange, 200, Buffer.from(document3(members)));
+}
+
+function groupByVersion(core: Core): Map<string, KindDefinition[]> {
+  const groups = new Map<string, KindDefinition[]>();
+  for (const kind of core.registry.all()) {
+    const key = apiVersionOf(kind);
+    groups.set(key, [...(groups.get(key) ?? []), kind]);
+  }
+  return groups;
+}
+
+function schemaName(kind: KindDefinition): string {
+  return kind.schemaName ?? `${kind.group.split('.').reverse().join('.')}.${kind.version}.${kind.kind}`;
+}
+
+/** A custom kind's schema as clients know those of built-in ones. */
+function customSchema(kind: KindDefinition): Schema {
+  const schema = (kind.schema ?? {}) as Schema;
+  return {
+    ...schema,
+    type: 'object',
+    properties: {
+      ...schema.properties,
+      apiVersion: { type: 'string' },
+      kind: { type: 'string' },
+      metadata: { $ref: `#/definitions/${META}ObjectMeta` },
+    },
+    'x-kubernetes-group-version-kind': [{ group: kind.group, kind: kind.kind, version: kind.version }],
+  };
+}
+
+/** What the kinds' schemas lead to. */
+function reachable(kinds: KindDefinition[]): Record<string, Schema> {
+  const all = definitions();
+  const found: Record<string, Schema> = {};
+  const visit = (name: string, schema: Schema | undefined) => {
+    if (schema === undefined || found[name] !== undefined) return;
+    found[name] = schema;
+    for (const [, inner] of JSON.stringify(schema).matchAll(/"#\/definitions\/([^"]+)"/g))
+      visit(inner ?? '', all[inner ?? '']);
+  };
+  for (const kind of kinds) visit(schemaName(kind), kind.schema === undefined ? all[schemaName(kind)] : customSchema(kind));
+  for (const name of ['DeleteOptions', 'Status', 'WatchEvent']) visit(META + name, all[META + name]);
+  return found;
+}
+
+function pathsOf(kind: KindDefinition): string[] {
+  const root = kind.group === '' ? `/api/${kind.version}` : `/apis/${kind.group}/${kind.version}`;
+  const base = kind.namespaced ? `${root}/namespaces/{namespace}/${kind.resource}` : `${root}/${kind.resource}`;
+  return [base, `${base}/{name}`];
+}
+
+function gvk(kind: KindDefinition): object {
+  return { group: kind.group, kind: kind.kind, version: kind.version };
+}
+
+function document3(kinds: KindDefinition[]): string {
+  const paths: Record<string, object> = {};
+  const parameter = (name: string) => ({ name, in: 'query', schema: { type: 'string', uniqueItems: true } });
+  for (const kind of kinds) {
+    const [collection = '', item = ''] = pathsOf(kind);
+    const body = { content: { 'application/json': { schema: { $ref: `#/definitions/${schemaName(kind)}` } } } };
+    const operation = (action: string, write: boolean) => ({
+      tags: [kind.group === '' ? 'core' : kind.group],
+      operationId: `${action}${kind.kind}`,
+      ...(write ? { parameters: [...WRITE_PARAMETERS, ...(action === 'patch' ? ['force'] : [])].map(parameter), requestBody: body } : {}),
+      responses: { 200: { description: 'OK', ...body } },
+      'x-kubernetes-action': action,
+      'x-kubernetes-group-version-kind': gvk(kind),
+    });
+    paths[collection] = { get: operation('list', false), post: operation('post', true), delete: operation('deletecollection', false) };
+    paths[item] = { get: operation('get', false), put: operation('put', true), patch: operation('patch', true), delete: operation('delete', false) };
+  }
+  const document = { openapi: '3.0.0', info: { title: 'Kubernetes', version: 'v1.30.0' }, paths, components: { schemas: reachable(kinds) } };
+  return JSON.stringify(document).replaceAll('"#/definitions/', '"#/components/schemas/');
+}
+
+function document2(kinds: KindDefinition[]): object {
+  const paths: Record<string, object> = {};
+  const parameter = (name: string) => ({ name, in: 'query', type: 'string', uniqueItems: true });
+  for (const kind of kinds) {
+    const [collection = '', item = ''] = pathsOf(kind);
+    const schema = { $ref: `#/definitions/${schemaName(kind)}` };
+    const operation = (action: string, write: boolean) => ({
+      operationId: `${action}${kind.kind}`,
+      parameters: write ? [{ name: 'body', in: 'body', required: true, schema }, ...WRITE_PARAMETERS.map(parameter)] : [],
+      responses: { 200: { description: 'OK', schema } },
+      'x-kubernetes-action': action,
+      'x-kubernetes-group-version-kind': gvk(kind),
+    });
+    paths[collection] = { get: operation('list', false), post: operation('post', true) };
+    paths[item] = { get: operation('get', false), put: operation('put', true), patch: operation('patch', true) };
+  }
+  return { swagger: '2.0', info: { title: 'Kubernetes', version: 'v1.30.0' }, paths, definitions: reachable(kinds) };
+}

@@ -1,0 +1,122 @@
+/** The subresources that are more than a part of their object: scale, binding, eviction. */
+import type { ApiObject, KindDefinition } from '../kinds/kind.ts';
+import { parseJsonPath } from '../kinds/json-path.ts';
+import { pods } from '../kinds/resources.ts';
+import type { Scale } from '../kinds/types/autoscaling.ts';
+import type { Pod } from '../kinds/types/core.ts';
+import { readWriteOptions } from './admit.ts';
+import { kindPrefix, objectKey, objectOf } from './cache.ts';
+import type { Core } from './core.ts';
+import { timestamp } from './create.ts';
+import { type DeleteOptions, deleteObject } from './delete.ts';
+import { badRequest, conflict, invalidObject, methodNotAllowed, noSuchPath, notFound } from './errors.ts';
+import { type Exchange, header, readJson, sendJson, success } from './exchange.ts';
+import { readPatch } from './patch.ts';
+import type { ResourceRequest } from './route.ts';
+import { changeObject } from './update.ts';
+
+export async function scale(core: Core, exchange: Exchange, kind: KindDefinition, request: ResourceRequest): Promise<void> {
+  const paths = kind.subresources.scale;
+  if (paths === undefined) throw noSuchPath();
+  const cached = core.cache.resource(kindPrefix(kind)).objects.get(objectKey(kind, request.namespace, request.name));
+  if (cached === undefined) throw notFound(kind, request.name);
+  if (request.verb === 'get') return sendJson(exchange, 200, scaleOf(kind, objectOf(cached)));
+  if (request.verb !== 'update' && request.verb !== 'patch') throw methodNotAllowed();
+  const options = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
+  const patcher = request.verb === 'patch' ? await readPatch(exchange, undefined) : undefined;
+  const sent = patcher === undefined ? ((await readJson(exchange)) as unknown as Scale) : undefined;
+  const bytes = await changeObject(core, kind, request, options, {
+    part: '',
+    change: async (current) => {
+      const wanted =
+        sent ?? ((await patcher?.(scaleOf(kind, current) as unknown as ApiObject)) as unknown as Scale);
+      const replicas = wanted.spec?.replicas ?? 0;
+      if (!Number.isSafeInteger(replicas) || replicas < 0)
+        throw invalidObject({ group: 'autoscaling', kind: 'Scale' }, request.name, [
+          { reason: 'FieldValueInvalid', field: 'spec.replicas', message: `Invalid value: ${JSON.stringify(replicas)}: must be greater than or equal to 0` },
+        ]);
+      setAt(current, paths.specReplicas, replicas);
+      delete current.metadata.resourceVersion;
+      if (wanted.metadata?.resourceVersion) current.metadata.resourceVersion = wanted.metadata.resourceVersion;
+      return current;
+    },
+  });
+  sendJson(exchange, 200, scaleOf(kind, JSON.parse(bytes.toString()) as ApiObject));
+}
+
+function scaleOf(kind: KindDefinition, object: ApiObject): Scale {
+  const paths = kind.subresources.scale;
+  const { name, namespace, uid, resourceVersion, creationTimestamp } = object.metadata;
+  const numberAt = (path: string) => Number(parseJsonPath(path)?.(object)[0] ?? 0);
+  const selector = paths?.selector(object) ?? '';
+  return {
+    kind: 'Scale',
+    apiVersion: 'autoscaling/v1',
+    metadata: JSON.parse(JSON.stringify({ name, namespace, uid, resourceVersion, creationTimestamp })) as Scale['metadata'],
+    spec: { replicas: numberAt(paths?.specReplicas ?? '') },
+    status: { replicas: numberAt(paths?.statusReplicas ?? ''), ...(selector === '' ? {} : { selector }) },
+  };
+}
+
+/** A simple dotted path, which is all that a scale path may be. */
+function setAt(object: ApiObject, path: string, value: unknown): void {
+  const keys = path.replace(/^\./, '').split('.');
+  let at = object as unknown as Record<string, unknown>;
+  for (const key of keys.slice(0, -1)) {
+    if (typeof at[key] !== 'object' || at[key] === null || !Object.hasOwn(at, key)) at[key] = {};
+    at = at[key] as Record<string, unknown>;
+  }
+  at[keys.at(-1) ?? ''] = value;
+}
+
+/** `pods/binding`, and `bindings`, which name the pod in their body. */
+export async function bind(core: Core, exchange: Exchange, request: ResourceRequest): Promise<void> {
+  if (request.verb !== 'create') throw methodNotAllowed();
+  const options = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
+  const body = await readJson(exchange);
+  const metadata = (body['metadata'] ?? {}) as ApiObject['metadata'];
+  const target = (body['target'] ?? {}) as { kind?: string; name?: string };
+  const name = request.name || metadata.name || '';
+  const node = target.name ?? '';
+  if ((target.kind ?? 'Node') !== 'Node' || node === '')
+    throw badRequest('a binding needs target.name, the name of a node, and target.kind "Node"');
+  const kind = podKind(core);
+  await changeObject(core, kind, { namespace: request.namespace, name }, options, {
+    part: '',
+    tracked: true,
+    change: (current) => bound(current as Pod, node, metadata.uid, core.now()),
+    unchecked: true,
+  });
+  sendJson(exchange, 201, success());
+}
+
+function bound(pod: Pod, node: string, uid: string | undefined, now: number): ApiObject {
+  const name = pod.metadata.name ?? '';
+  if (uid && uid !== pod.metadata.uid)
+    throw conflict(pods, name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${pod.metadata.uid}`);
+  if (pod.metadata.deletionTimestamp !== undefined)
+    throw conflict(pods, name, `pod ${name} is being deleted, cannot be assigned to a host`);
+  if (pod.spec?.nodeName) throw conflict(pods, name, `pod ${name} is already assigned to node "${pod.spec.nodeName}"`);
+  if ((pod.spec?.schedulingGates ?? []).length > 0)
+    throw conflict(pods, name, `pod ${name} has non-empty .spec.schedulingGates`);
+  pod.spec = { ...(pod.spec ?? { containers: [] }), nodeName: node };
+  const conditions = (pod.status?.conditions ?? []).filter(({ type }) => type !== 'PodScheduled');
+  conditions.push({ type: 'PodScheduled', status: 'True', lastTransitionTime: timestamp(now) });
+  pod.status = { ...pod.status, conditions };
+  delete pod.metadata.resourceVersion;
+  return pod as ApiObject;
+}
+
+export async function evict(core: Core, exchange: Exchange, request: ResourceRequest): Promise<void> {
+  if (request.verb !== 'create') throw methodNotAllowed();
+  const options = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
+  const body = await readJson(exchange);
+  await deleteObject(core, podKind(core), request, (body['deleteOptions'] ?? {}) as DeleteOptions, options);
+  sendJson(exchange, 201, { ...success(), code: 201 });
+}
+
+function podKind(core: Core): KindDefinition {
+  const kind = core.registry.find('', 'v1', 'pods');
+  if (kind === undefined) throw noSuchPath();
+  return kind;
+}

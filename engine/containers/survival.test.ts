@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
+import { once } from 'node:events';
+import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { type OpenedEngine, openEngine, purgeEngine, stopContainers } from '#engine/open.ts';
+import { linkPrefix } from '#engine/network/names.ts';
+import type { EngineOptions } from '#engine/options.ts';
+import { engineOptionsForTest, leftovers, openEngineHost } from '#testing/engine-host.ts';
+import { addBusyboxImage } from '#testing/busybox-image.ts';
+
+const chaos = fileURLToPath(new URL('../../testing/engine-chaos.ts', import.meta.url));
+
+test('an engine that is killed at any moment leaves nothing that the next one does not know', { timeout: 120_000 }, async () => {
+  const options = engineOptionsForTest();
+  const { log: _log, ...plain } = options;
+  try {
+    const first = await openEngine(options);
+    const image = await addBusyboxImage(first.images);
+    await first.close();
+    for (let round = 0; round < 10; round += 1) {
+      const child = spawn(process.execPath, ['--experimental-ffi', chaos, JSON.stringify(plain), image], { stdio: ['ignore', 'pipe', 'ignore'] });
+      await once(createInterface({ input: child.stdout }), 'line');
+      // The moment is the random part of the test; nothing is waited for.
+      await delay(randomInt(400));
+      child.kill('SIGKILL');
+      await once(child, 'close');
+      const engine = await openEngine(options);
+      try {
+        await agree(engine, options);
+        for (const { id } of engine.sandboxes().slice(0, 3)) await engine.removeSandbox(id);
+        for (const { id, sandbox } of engine.containers()) if (engine.sandbox(sandbox) === undefined) await engine.removeContainer(id);
+      } finally {
+        await engine.close();
+      }
+    }
+  } finally {
+    await purgeEngine(options);
+    assert.deepEqual(leftovers(options), []);
+    rmSync(options.dataDirectory, { recursive: true, force: true });
+    rmSync(options.runDirectory, { recursive: true, force: true });
+  }
+});
+
+/** What the kernel has of the instance is what the engine says, no more and no less. */
+async function agree(engine: OpenedEngine, { instance, runDirectory }: EngineOptions): Promise<void> {
+  for (const container of engine.containers()) {
+    if (container.state === 'running' && !existsSync(`/proc/${container.pid}`)) {
+      // It ended just now: its monitor tells.
+      await engine.waitContainer(container.id, { signal: AbortSignal.timeout(5000) });
+    }
+    if (container.state === 'exited') assert.ok([3, 137].includes(container.exit?.code ?? -1), JSON.stringify(container.exit));
+  }
+  const containers = engine.containers();
+  const running = containers.filter(({ state }) => state === 'running').map(({ id }) => id);
+  const monitors = commandLines().filter((line) => line.startsWith('conmon') && line.includes(`${runDirectory}/`));
+  for (const id of running) assert.ok(monitors.some((line) => line.includes(id)), `${id} has its monitor`);
+  for (const line of monitors) {
+    // A monitor lives on for a moment after it wrote down the end.
+    const id = /--cid (\S+)/.exec(line)?.[1] ?? '';
+    assert.ok(containers.some((container) => container.id === id && container.state !== 'created'), `orphan ${line}`);
+  }
+  const known = new Set(readdirSync(`${runDirectory}/engine/sandboxes`).map((id) => `${linkPrefix(instance)}${id.slice(0, 8)}`));
+  for (const name of readdirSync('/sys/class/net')) {
+    if (name.startsWith(linkPrefix(instance))) assert.ok(known.has(name), `orphan link ${name}`);
+  }
+  const ids = new Set(containers.map(({ id }) => id));
+  for (const id of readdirSync(`${runDirectory}/engine/containers`)) assert.ok(ids.has(id), `orphan container files ${id}`);
+  for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
+    const id = new RegExp(`${runDirectory}/engine/containers/([0-9a-f]{64})`).exec(line)?.[1];
+    if (id !== undefined) assert.ok(ids.has(id), `orphan mount ${line}`);
+  }
+}
+
+function commandLines(): string[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ');
+      } catch {
+        // It ended while we looked.
+        return '';
+      }
+    });
+}
+
+test('after a reboot containers have exited and sandboxes are gone', { timeout: 60_000 }, async () => {
+  await using host = await openEngineHost();
+  const { engine, options, image } = host;
+  const { id } = await engine.createSandbox({ name: 'a', hostname: 'a' });
+  const running = await engine.createContainer({ sandbox: id, name: 'runs', image, command: ['sleep', '600'] });
+  const created = await engine.createContainer({ sandbox: id, name: 'waits', image, command: ['true'] });
+  await engine.startContainer(running.id);
+  await engine.close();
+  await stopContainers(options, { graceSeconds: 0 });
+  rmSync(`${options.runDirectory}/engine`, { recursive: true, force: true });
+  await host.reopen();
+  assert.deepEqual(host.engine.sandboxes(), []);
+  assert.equal(host.engine.container(running.id)?.state, 'exited');
+  assert.equal(host.engine.container(created.id)?.state, 'exited');
+  await host.engine.removeContainer(running.id);
+  await host.engine.removeContainer(created.id);
+  assert.deepEqual(host.engine.containers(), []);
+});
+
+test('a second engine on the same directories is refused', async () => {
+  await using host = await openEngineHost({ sandboxPool: 0 });
+  await assert.rejects(openEngine(host.options), { name: 'EngineError', code: 'conflict' });
+});
+
+test('twenty containers start at once', { timeout: 60_000 }, async () => {
+  await using host = await openEngineHost({ idRange: { first: 65_536 * 500, length: 65_536 * 32 } });
+  const { engine, image } = host;
+  const ids = await Promise.all(
+    Array.from({ length: 20 }, async (_, index) => {
+      const { id } = await engine.createSandbox({ name: `s${index}`, hostname: 'many' });
+      const container = await engine.createContainer({ sandbox: id, name: 'main', image, command: ['sleep', '600'] });
+      await engine.startContainer(container.id);
+      return id;
+    }),
+  );
+  assert.equal(engine.containers().filter(({ state }) => state === 'running').length, 20);
+  assert.equal(new Set(engine.sandboxes().map(({ ip }) => ip)).size, 20);
+  await Promise.all(ids.map((id) => engine.removeSandbox(id)));
+  assert.deepEqual(engine.containers(), []);
+});

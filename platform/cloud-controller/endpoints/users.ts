@@ -1,0 +1,191 @@
+import { createHash } from 'node:crypto';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import type { Organization, Role, Space, User } from '../../resources/types.ts';
+import { userGuid } from '../../uaa/users.ts';
+import { type ApiRequest, accepted, type Context, created, type Endpoint, ok, type Reply } from '../api.ts';
+import { CloudFoundryError, notAuthorized, notFound, unprocessable } from '../errors.ts';
+import { unique } from '../includes.ts';
+import { listReply } from '../listing.ts';
+import { presentOrganization, presentRole, presentSpace, presentUser } from '../present/tenancy.ts';
+import { isObject, Reader } from '../validate.ts';
+
+const ORGANIZATION_ROLES = [
+  'organization_user',
+  'organization_auditor',
+  'organization_manager',
+  'organization_billing_manager',
+];
+const SPACE_ROLES = ['space_auditor', 'space_developer', 'space_manager', 'space_supporter'];
+
+export function userEndpoints(context: Context): Endpoint[] {
+  const { records, access, urls } = context;
+  /** A user sees themself, and who shares an organization with them. */
+  const seesUser = (request: ApiRequest, user: Stored<User>): boolean =>
+    request.identity.admin ||
+    user.metadata.name === request.identity.userId ||
+    records.roles
+      .all()
+      .some(
+        (role) =>
+          role.spec.user === user.metadata.name &&
+          role.spec.organization !== undefined &&
+          access.readsOrganization(request.identity, role.spec.organization),
+      );
+  const seesRole = (request: ApiRequest, role: Stored<Role>): boolean => {
+    if (request.identity.admin || role.spec.user === request.identity.userId) return true;
+    const space = records.spaces.get(role.spec.space ?? '');
+    if (space) return access.readsSpace(request.identity, space);
+    return role.spec.organization !== undefined && access.readsOrganization(request.identity, role.spec.organization);
+  };
+  return [
+    {
+      method: 'GET',
+      path: '/v3/users',
+      auth: 'user',
+      summary: 'List users.',
+      handle: (request) =>
+        listReply(context, request, {
+          items: records.users.all().filter((user) => seesUser(request, user)),
+          present: (user) => presentUser(urls, user),
+          filters: {
+            usernames: (item, values) =>
+              values.some((value) => value.toLowerCase() === item.spec.username.toLowerCase()),
+            partial_usernames: (item, values) => values.some((value) => item.spec.username.includes(value)),
+            origins: (item, values) => values.includes(item.spec.origin),
+          },
+          orders: { username: (item) => item.spec.username },
+        }),
+    },
+    {
+      method: 'GET',
+      path: '/v3/users/:guid',
+      auth: 'user',
+      summary: 'Get a user.',
+      handle: (request) => {
+        const user = records.users.get(request.params.guid ?? '');
+        if (!user || !seesUser(request, user)) throw notFound('User');
+        return ok(presentUser(urls, user));
+      },
+    },
+    {
+      method: 'GET',
+      path: '/whoami',
+      auth: 'user',
+      summary: 'Say who the caller is.',
+      handle: (request) => ok({ name: request.identity.userName, kind: 'User' }),
+    },
+    {
+      method: 'GET',
+      path: '/v3/roles',
+      auth: 'user',
+      summary: 'List roles.',
+      handle: (request) =>
+        listReply(context, request, {
+          items: records.roles.all().filter((role) => seesRole(request, role)),
+          present: (role) => presentRole(urls, role),
+          filters: {
+            types: (item, values) => values.includes(item.spec.type),
+            user_guids: (item, values) => values.includes(item.spec.user),
+            organization_guids: (item, values) => values.includes(item.spec.organization ?? ''),
+            space_guids: (item, values) => values.includes(item.spec.space ?? ''),
+          },
+          includes: {
+            user: (items) => ({
+              users: unique<User>(items.map((item) => records.users.get(item.spec.user))).map((user) =>
+                presentUser(urls, user),
+              ),
+            }),
+            organization: (items) => ({
+              organizations: unique<Organization>(
+                items.map((item) => records.organizations.get(item.spec.organization ?? '')),
+              ).map((organization) => presentOrganization(urls, organization)),
+            }),
+            space: (items) => ({
+              spaces: unique<Space>(items.map((item) => records.spaces.get(item.spec.space ?? ''))).map((space) =>
+                presentSpace(urls, space),
+              ),
+            }),
+          },
+        }),
+    },
+    {
+      method: 'POST',
+      path: '/v3/roles',
+      auth: 'user',
+      summary: 'Give a user a role in an organization or space.',
+      handle: (request) => postRole(context, request),
+    },
+    {
+      method: 'GET',
+      path: '/v3/roles/:guid',
+      auth: 'user',
+      summary: 'Get a role.',
+      handle: (request) => {
+        const role = records.roles.get(request.params.guid ?? '');
+        if (!role || !seesRole(request, role)) throw notFound('Role');
+        return ok(presentRole(urls, role));
+      },
+    },
+    {
+      method: 'DELETE',
+      path: '/v3/roles/:guid',
+      auth: 'user',
+      summary: 'Take a role away.',
+      handle: (request) => {
+        const role = records.roles.get(request.params.guid ?? '');
+        if (!role || !seesRole(request, role)) throw notFound('Role');
+        if (!mayGrant(context, request, role.spec)) throw notAuthorized();
+        const job = context.jobs.start('role.delete', () => records.roles.delete(role.metadata.name), {
+          target: role.metadata.name,
+        });
+        return accepted(context, job);
+      },
+    },
+  ];
+}
+
+function mayGrant(context: Context, request: ApiRequest, role: Pick<Role['spec'], 'organization' | 'space'>): boolean {
+  const { access, records } = context;
+  if (role.space !== undefined) {
+    const space = records.spaces.get(role.space);
+    return space !== undefined && access.managesSpace(request.identity, space);
+  }
+  return role.organization !== undefined && access.managesOrganization(request.identity, role.organization);
+}
+
+async function postRole(context: Context, request: ApiRequest): Promise<Reply> {
+  const { records } = context;
+  const reader = new Reader(request.body).only('type', 'relationships');
+  const type = reader.string('type') ?? '';
+  const inSpace = SPACE_ROLES.includes(type);
+  if (!inSpace && !ORGANIZATION_ROLES.includes(type)) {
+    reader.fail(`Type must be one of the allowed types: ${[...ORGANIZATION_ROLES, ...SPACE_ROLES].join(', ')}`);
+  }
+  const target = reader.relationship(inSpace ? 'space' : 'organization', { required: true });
+  const user = userOf(request);
+  reader.done();
+  const place = inSpace ? { space: target ?? '' } : { organization: target ?? '' };
+  const exists = inSpace ? records.spaces.get(target ?? '') : records.organizations.get(target ?? '');
+  if (!exists) throw unprocessable(`Invalid ${inSpace ? 'space' : 'organization'}. Ensure that it exists and you have access to it.`);
+  if (!mayGrant(context, request, place)) throw notAuthorized();
+  if (!records.users.get(user)) throw unprocessable('Invalid user. Ensure that the user exists and you have access to it.');
+  // One object for each (type, user, place): a second one cannot be made.
+  const hex = createHash('sha256').update(JSON.stringify([type, user, target])).digest('hex');
+  const guid = `${hex.slice(0, 8)}-${hex.slice(8, 12)}-5${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+  if (records.roles.get(guid)) {
+    const username = records.users.get(user)?.spec.username ?? user;
+    throw new CloudFoundryError('UnprocessableEntity', `User '${username}' already has '${type}' role there.`);
+  }
+  const role = await records.roles.create({ metadata: { name: guid }, spec: { type, user, ...place } });
+  return created(presentRole(context.urls, role));
+}
+
+/** By guid, or by name as `cf set-space-role` does. */
+function userOf(request: ApiRequest): string {
+  const relationships = isObject(request.body.relationships) ? request.body.relationships : {};
+  const user = isObject(relationships.user) ? relationships.user : {};
+  const data = isObject(user.data) ? user.data : {};
+  if (typeof data.guid === 'string') return data.guid;
+  if (typeof data.username === 'string') return userGuid(data.username);
+  throw unprocessable('Relationships User must be structured like this: "user: {"data": {"guid": "valid-guid"}}"');
+}

@@ -1,0 +1,178 @@
+/** Makes apps what a manifest says. Each step may be repeated: applying a manifest again changes nothing. */
+import { randomInt } from 'node:crypto';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import type { App, HealthCheck, Process, Route, Space } from '../../resources/types.ts';
+import type { Identity } from '../../uaa/uaa.ts';
+import type { Context } from '../api.ts';
+import { CloudFoundryError, UnprocessableError, unprocessable } from '../errors.ts';
+import { buildpackProblems } from '../endpoints/apps.ts';
+import { domainsFor } from '../endpoints/organizations.ts';
+import { createApp, ensureProcess } from '../operations/app-create.ts';
+import { emit, record } from '../operations/app-lifecycle.ts';
+import { mergedEnvironment, readEnvironment, writeEnvironment } from '../operations/environment.ts';
+import { createRoute, findRoute, hostOf, mapRoute, unmapRoute } from '../operations/routes.ts';
+import { mergeMetadata } from '../validate.ts';
+import type { AppPlan, ProcessPlan } from './parse.ts';
+
+const WORDS = ['amber', 'brave', 'calm', 'daring', 'eager', 'fair', 'gentle', 'happy', 'jolly', 'kind', 'lively', 'merry', 'noble', 'proud', 'quick', 'quiet', 'ready', 'sunny', 'swift', 'wise'];
+const ANIMALS = ['badger', 'crane', 'dingo', 'egret', 'falcon', 'gecko', 'heron', 'ibis', 'jackal', 'koala', 'lemur', 'marmot', 'newt', 'otter', 'panda', 'quail', 'raven', 'stork', 'tapir', 'walrus'];
+
+export interface Target {
+  identity: Identity;
+  space: Stored<Space>;
+}
+
+/** Errors name the app. */
+export async function applyPlans(context: Context, target: Target, plans: AppPlan[]): Promise<void> {
+  for (const plan of plans) {
+    try {
+      await applyPlan(context, target, plan);
+    } catch (error) {
+      if (error instanceof UnprocessableError || !(error instanceof CloudFoundryError)) throw error;
+      throw new CloudFoundryError(error.title, `For application '${plan.name}': ${error.message}`, { cause: error });
+    }
+  }
+}
+
+export function findApp(context: Context, space: Stored<Space>, name: string): Stored<App> | undefined {
+  return context.records.apps
+    .inNamespace(space.spec.namespace)
+    .find((app) => app.spec.displayName.toLowerCase() === name.toLowerCase() && !app.metadata.deletionTimestamp);
+}
+
+async function applyPlan(context: Context, target: Target, plan: AppPlan): Promise<void> {
+  const { identity, space } = target;
+  const problems = buildpackProblems(context, plan.buildpacks ?? []);
+  const { stack } = context.defaults;
+  if (plan.stack !== undefined && plan.stack !== stack) problems.push(`Stack must be an existing stack; use "${stack}"`);
+  if (problems.length > 0) throw new UnprocessableError(problems.map((problem) => `For application '${plan.name}': ${problem}`));
+  const existing = findApp(context, space, plan.name);
+  const lifecycle = lifecycleOf(context, plan, existing);
+  let app =
+    existing ??
+    (await createApp(context, identity, { name: plan.name, space, lifecycle, environment: plan.environment }));
+  if (existing) {
+    app = await context.records.apps.modify(existing.metadata.name, (current) => ({
+      ...current,
+      spec: { ...current.spec, lifecycle },
+    }));
+    if (Object.keys(plan.environment).length > 0) {
+      const old = await readEnvironment(context.client, space.spec.namespace, app.metadata.name);
+      await writeEnvironment(context, app, app.metadata.name, mergedEnvironment(old, plan.environment));
+    }
+  }
+  if (Object.keys(plan.labels).length + Object.keys(plan.annotations).length > 0) {
+    await context.records.apps.modify(app.metadata.name, (current) => ({
+      ...current,
+      spec: { ...current.spec, userMetadata: mergeMetadata(current.spec.userMetadata, plan) },
+    }));
+  }
+  for (const process of plan.processes) await applyProcess(context, app, process);
+  await applyRoutes(context, target, app, plan);
+  await record(context, identity, app, 'audit.app.apply_manifest', { request: { name: plan.name } });
+  emit(context, app, 'Applied manifest to');
+}
+
+function lifecycleOf(context: Context, plan: AppPlan, existing: Stored<App> | undefined): App['spec']['lifecycle'] {
+  const old = existing?.spec.lifecycle;
+  const type = plan.lifecycle ?? old?.type ?? 'buildpack';
+  if (old && old.type !== type) throw unprocessable(`Lifecycle type cannot be changed from ${old.type} to ${type}`);
+  if (type === 'docker') return { type };
+  const known = old?.type === 'buildpack' ? old : undefined;
+  return {
+    type: 'buildpack',
+    buildpacks: plan.buildpacks ?? known?.buildpacks ?? [],
+    stack: plan.stack ?? known?.stack ?? context.defaults.stack,
+  };
+}
+
+function mergedCheck(old: HealthCheck, change: Partial<HealthCheck> | undefined): HealthCheck {
+  if (!change) return old;
+  const merged: HealthCheck = { ...old, ...change };
+  if (merged.type === 'http') merged.endpoint ??= '/';
+  else delete merged.endpoint;
+  return merged;
+}
+
+async function applyProcess(context: Context, app: Stored<App>, plan: ProcessPlan): Promise<Stored<Process>> {
+  const process = await ensureProcess(context, app, plan.type);
+  return context.records.processes.modify(process.metadata.name, (current) => {
+    const { command: old, ...spec } = current.spec;
+    const command = plan.command === undefined ? old : (plan.command ?? undefined);
+    return {
+      ...current,
+      spec: {
+        ...spec,
+        ...(command === undefined ? {} : { command }),
+        instances: plan.instances ?? spec.instances,
+        memoryMb: plan.memoryMb ?? spec.memoryMb,
+        diskMb: plan.diskMb ?? spec.diskMb,
+        logRateLimitBytes: plan.logRateLimitBytes ?? spec.logRateLimitBytes,
+        healthCheck: mergedCheck(spec.healthCheck, plan.healthCheck),
+        readinessCheck: mergedCheck(spec.readinessCheck, plan.readinessCheck),
+      },
+    };
+  });
+}
+
+function routesOf(context: Context, app: Stored<App>): Stored<Route>[] {
+  return context.records.routes
+    .inNamespace(app.metadata.namespace ?? '')
+    .filter((route) => route.spec.destinations.some((destination) => destination.app === app.metadata.name));
+}
+
+async function applyRoutes(context: Context, target: Target, app: Stored<App>, plan: AppPlan): Promise<void> {
+  const { identity } = target;
+  if (plan.noRoute) {
+    for (const route of routesOf(context, app)) {
+      await unmapRoute(context, identity, route, (destination) => destination.app === app.metadata.name);
+    }
+    return;
+  }
+  for (const { route, protocol } of plan.routes) {
+    await ensureMapped(context, target, app, { ...splitRoute(context, target.space, route), protocol: protocol ?? 'http1' });
+  }
+  if (plan.routes.length > 0 || !(plan.defaultRoute || plan.randomRoute) || routesOf(context, app).length > 0) return;
+  const domain = context.records.domains.all().find((item) => item.spec.displayName === context.domain);
+  if (!domain) throw unprocessable('There is no default domain for a route.');
+  const host = hostOf(plan.name);
+  const random = () => `${host.slice(0, 40).replace(/-+$/, '')}-${pick(WORDS)}-${pick(ANIMALS)}`;
+  await ensureMapped(context, target, app, { domain, host: plan.randomRoute ? random() : host, path: '', protocol: 'http1' });
+}
+
+function pick(words: string[]): string {
+  return words[randomInt(words.length)] ?? '';
+}
+
+type Wanted = ReturnType<typeof splitRoute> & { protocol: 'http1' | 'http2' };
+
+async function ensureMapped(context: Context, target: Target, app: Stored<App>, wanted: Wanted): Promise<void> {
+  const { domain, host, path } = wanted;
+  let route = findRoute(context, { domain: domain.metadata.name, host, path });
+  if (route && route.metadata.namespace !== target.space.spec.namespace) {
+    throw unprocessable('Routes cannot be mapped to destinations in different spaces.');
+  }
+  route ??= await createRoute(context, target.identity, { space: target.space, domain, host, path });
+  const mapped = route.spec.destinations.some(
+    (destination) => destination.app === app.metadata.name && destination.protocol === wanted.protocol,
+  );
+  if (mapped) return;
+  await mapRoute(context, target.identity, route, [{ app, processType: 'web', protocol: wanted.protocol }]);
+}
+
+/** `host.domain/path`: the longest domain that the organization can use wins. */
+function splitRoute(context: Context, space: Stored<Space>, text: string) {
+  const bare = text.replace(/^https?:\/\//i, '');
+  const slash = bare.indexOf('/');
+  const name = (slash < 0 ? bare : bare.slice(0, slash)).toLowerCase();
+  const path = slash < 0 ? '' : bare.slice(slash).replace(/\/$/, '');
+  const candidates = domainsFor(context, space.spec.organization)
+    .filter((domain) => name === domain.spec.displayName || name.endsWith(`.${domain.spec.displayName}`))
+    .sort((a, b) => b.spec.displayName.length - a.spec.displayName.length);
+  const [domain] = candidates;
+  if (!domain) {
+    throw unprocessable(`The route '${text.slice(0, 120)}' did not match any existing domains.`);
+  }
+  const host = name === domain.spec.displayName ? '' : name.slice(0, -domain.spec.displayName.length - 1);
+  return { domain, host, path };
+}

@@ -1,0 +1,141 @@
+/** Starts the cloud controller: informers, defaults, HTTP listener, slow sweeps. */
+import { rm } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import type { Logs } from '../logs/logs.ts';
+import type { Informers } from '../resources/informers.ts';
+import type { Staging } from '../staging/staging.ts';
+import type { TokenVerifier } from '../uaa/uaa.ts';
+import { Access } from './access.ts';
+import type { Context, Defaults, Urls } from './api.ts';
+import { Audit } from './audit.ts';
+import { ensureDefaults, resumeDeletions } from './bootstrap.ts';
+import { Jobs } from './jobs.ts';
+import { Records } from './records.ts';
+import { type Holder, Reservations } from './reservations.ts';
+import { createServer } from './server.ts';
+import { endpointTable } from './table.ts';
+
+export interface StartCloudControllerOptions {
+  /** Shared with the workload controllers; its client writes. The definitions must be installed. */
+  informers: Informers;
+  tokens: TokenVerifier;
+  staging: Staging;
+  logs: Logs;
+  /** Default domain of apps: `sampan.localhost`. */
+  domain: string;
+  urls: Urls;
+  /** Uploads are kept in `<dataDirectory>/uploads` while they come in; emptied at start. */
+  dataDirectory: string;
+  host?: string;
+  /** 0 picks a free one. */
+  port: number;
+  version: string;
+  defaults?: Partial<Defaults>;
+  /** Made at first start; default `default` and `dev`. */
+  organization?: string;
+  space?: string;
+  /** Hosts of the default domain that no app may take, besides the well-known ones. */
+  reservedHosts?: string[];
+  log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
+}
+
+export interface RunningCloudController {
+  readonly port: number;
+  /** May the bearer of this token read the logs of this app? For the log cache. Rejects when the token is not valid. */
+  readsLogs(authorization: string, app: string): Promise<boolean>;
+  /** The context of the endpoints: for the generated reference and tests. */
+  readonly context: Context;
+  close(): Promise<void>;
+}
+
+const DEFAULTS: Defaults = {
+  memoryMb: 256,
+  diskMb: 1024,
+  healthCheckTimeout: 60,
+  stagingMemoryMb: 2048,
+  stagingDiskMb: 4096,
+  stagingTimeoutSeconds: 900,
+  stack: 'sampan',
+};
+const RESERVED = ['api', 'uaa', 'login', 'log-cache', 'log-stream', 'doppler', 'ssh', 'console', 'registry', 'tcp'];
+const SWEEP_MILLISECONDS = 10 * 60_000;
+
+export async function startCloudController(options: StartCloudControllerOptions): Promise<RunningCloudController> {
+  const { informers, log } = options;
+  const temporaryDirectory = join(options.dataDirectory, 'uploads');
+  await Promise.all([informers.synced(), rm(temporaryDirectory, { recursive: true, force: true })]);
+  const records = new Records(informers);
+  const collections = {
+    organization: records.organizations,
+    space: records.spaces,
+    domain: records.domains,
+    app: records.apps,
+    package: records.packages,
+    droplet: records.droplets,
+    route: records.routes,
+    role: records.roles,
+  } as const;
+  const holders: Record<string, { get(guid: string): unknown }> = {
+    organizations: records.organizations,
+    spaces: records.spaces,
+    domains: records.domains,
+    apps: records.apps,
+    routes: records.routes,
+  };
+  const context: Context = {
+    client: informers.client,
+    records,
+    reservations: new Reservations({
+      client: informers.client,
+      exists: (holder: Holder) => holders[holder.resource]?.get(holder.name) !== undefined,
+    }),
+    access: new Access(records),
+    audit: new Audit(records, log),
+    jobs: new Jobs({
+      exists: (operation, guid) => {
+        const kind = operation.split('.')[0] ?? '';
+        return collections[kind as keyof typeof collections]?.get(guid) !== undefined;
+      },
+      log,
+    }),
+    logs: options.logs,
+    staging: options.staging,
+    urls: options.urls,
+    domain: options.domain,
+    reservedHosts: [...RESERVED, ...(options.reservedHosts ?? [])],
+    defaults: { ...DEFAULTS, ...options.defaults },
+    version: options.version,
+    temporaryDirectory,
+    log,
+    now: Date.now,
+  };
+  await ensureDefaults(context, { organization: options.organization ?? 'default', space: options.space ?? 'dev' });
+  await resumeDeletions(context);
+  const server = createServer(context, endpointTable(context), options.tokens);
+  await server.listen({ host: options.host ?? '127.0.0.1', port: options.port });
+  const sweep = setInterval(() => {
+    sweepOnce(context).catch((error: unknown) => log('warn', 'A sweep failed', { error }));
+  }, SWEEP_MILLISECONDS);
+  sweep.unref();
+  return {
+    port: (server.server.address() as AddressInfo).port,
+    context,
+    readsLogs: async (authorization, app) => {
+      const identity = await options.tokens.verify(authorization);
+      const object = records.apps.get(app);
+      const space = object && records.spaceOf(object);
+      return identity.admin || (space !== undefined && context.access.readsSpace(identity, space));
+    },
+    close: async () => {
+      clearInterval(sweep);
+      await server.close();
+      await context.jobs.idle();
+    },
+  };
+}
+
+async function sweepOnce(context: Context): Promise<void> {
+  await context.reservations.sweep(context.records.reservations.all());
+  await context.audit.sweep(context.now());
+}

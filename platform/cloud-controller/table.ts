@@ -1,0 +1,37 @@
+/** All endpoints of the cloud controller, as data: what is served, what the reference page shows, what tests walk over. */
+import type { Context, Endpoint } from './api.ts';
+import { appEnvironmentEndpoints } from './endpoints/app-environment.ts';
+import { appEndpoints } from './endpoints/apps.ts';
+import { buildEndpoints } from './endpoints/builds.ts';
+import { deploymentEndpoints } from './endpoints/deployments.ts';
+import { domainEndpoints } from './endpoints/domains.ts';
+import { eventEndpoints } from './endpoints/events.ts';
+import { manifestEndpoints } from './endpoints/manifests.ts';
+import { organizationEndpoints } from './endpoints/organizations.ts';
+import { packageEndpoints } from './endpoints/packages.ts';
+import { platformEndpoints } from './endpoints/platform.ts';
+import { processEndpoints } from './endpoints/processes.ts';
+import { rootEndpoints } from './endpoints/root.ts';
+import { routeEndpoints } from './endpoints/routes.ts';
+import { spaceEndpoints } from './endpoints/spaces.ts';
+import { userEndpoints } from './endpoints/users.ts';
+
+export function endpointTable(context: Context): Endpoint[] {
+  return [
+    ...rootEndpoints(context),
+    ...organizationEndpoints(context),
+    ...spaceEndpoints(context),
+    ...domainEndpoints(context),
+    ...appEndpoints(context),
+    ...appEnvironmentEndpoints(context),
+    ...packageEndpoints(context),
+    ...buildEndpoints(context),
+    ...processEndpoints(context),
+    ...routeEndpoints(context),
+    ...deploymentEndpoints(context),
+    ...manifestEndpoints(context),
+    ...eventEndpoints(context),
+    ...userEndpoints(context),
+    ...platformEndpoints(context),
+  ];
+}

@@ -1,0 +1,127 @@
+/**
+ * Keeps the router equal to what the platform's routes and the cluster's endpoints say. Level-triggered: every change
+ * rebuilds the whole table from the informers' copies, once for all changes of one turn, and the driver sends the
+ * difference. Nothing is applied before every copy is complete, so that an adopted proxy never loses a route meanwhile.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { TypedResource } from '#cluster/kinds/kind.ts';
+import type { EndpointSlice } from '#cluster/kinds/types/discovery.ts';
+import type { Informers } from '../resources/informers.ts';
+import { pods } from '../resources/kubernetes.ts';
+import { apps, domains, routes } from '../resources/types.ts';
+import type { AccessRecord, Router } from './model.ts';
+import { buildTable, type TableResult } from './table.ts';
+
+const endpointSlices: TypedResource<EndpointSlice> = {
+  group: 'discovery.k8s.io',
+  version: 'v1',
+  resource: 'endpointslices',
+  kind: 'EndpointSlice',
+  namespaced: true,
+};
+
+const LONGEST_RETRY = 5000;
+
+export interface RouteControllerOptions {
+  informers: Informers;
+  router: Router;
+  /** Hosts of the platform's own endpoints (`RouterOptions.system`). */
+  systemHosts: string[];
+  signal: AbortSignal;
+  log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
+}
+
+export interface RouteController {
+  /** Resolves when the first table is served. */
+  ready: Promise<void>;
+  /** Which app a request was for; undefined when it was for none. */
+  applicationOf(record: AccessRecord): string | undefined;
+  close(): Promise<void>;
+}
+
+export function startRouteController(options: RouteControllerOptions): RouteController {
+  const { informers, router, log } = options;
+  const systemHosts = new Set(options.systemHosts);
+  const stop = new AbortController();
+  const signal = AbortSignal.any([options.signal, stop.signal]);
+  const first = Promise.withResolvers<void>();
+  first.promise.catch(() => undefined);
+  const warned = new Map<string, string>();
+  let current: TableResult | undefined;
+  let scheduled = false;
+  let running: Promise<void> = Promise.resolve();
+
+  const build = (): TableResult => {
+    const before = current?.applications.byEndpoint;
+    return buildTable({
+      routes: informers.of(routes).list(),
+      slices: informers.of(endpointSlices).list(),
+      pod: (namespace, name) => informers.of(pods).get(name, namespace),
+      app: (guid) => informers.of(apps).byIndex('platform/guid', guid)[0],
+      domain: (guid) => informers.of(domains).get(guid),
+      systemHosts,
+      served: (pod) => before?.has(pod) ?? false,
+    });
+  };
+
+  const warn = (refused: TableResult['refused']): void => {
+    const names = new Set(refused.map(({ route }) => route.metadata.name ?? ''));
+    for (const name of warned.keys()) if (!names.has(name)) warned.delete(name);
+    for (const { route, reason } of refused) {
+      const name = route.metadata.name ?? '';
+      if (warned.get(name) === reason) continue;
+      warned.set(name, reason);
+      log('warn', 'A route cannot be served', { route: name, reason });
+    }
+  };
+
+  const converge = async (): Promise<void> => {
+    for (let wait = 100; !signal.aborted; wait = Math.min(LONGEST_RETRY, wait * 2)) {
+      scheduled = false;
+      const result = build();
+      warn(result.refused);
+      current = result;
+      try {
+        await router.apply(result.table);
+        first.resolve();
+        return;
+      } catch (error) {
+        if (signal.aborted) return;
+        log('error', 'The router does not take its routes: tried again', { error: String(error), wait });
+        await delay(wait, undefined, { signal }).catch(() => undefined);
+      }
+    }
+  };
+
+  let synced = false;
+  const changed = (): void => {
+    if (!synced || scheduled || signal.aborted) return;
+    scheduled = true;
+    setImmediate(() => {
+      running = running.then(converge);
+    });
+  };
+
+  const watched = [routes, domains, apps, pods, endpointSlices] as const;
+  const unsubscribe: (() => void)[] = [];
+  const start = async (): Promise<void> => {
+    for (const resource of watched) {
+      unsubscribe.push(informers.of(resource as TypedResource<EndpointSlice>).onChange(changed));
+    }
+    await Promise.all(watched.map((resource) => informers.of(resource as TypedResource<EndpointSlice>).synced));
+    synced = true;
+    changed();
+  };
+  start().catch((error: unknown) => first.reject(error));
+
+  return {
+    ready: first.promise,
+    applicationOf: ({ endpoint, backend }) =>
+      current?.applications.byEndpoint.get(endpoint) ?? current?.applications.byBackend.get(backend),
+    async close() {
+      stop.abort();
+      for (const end of unsubscribe) end();
+      await running;
+    },
+  };
+}

@@ -1,0 +1,206 @@
+/** From the platform's objects to the routing table: a pure function of what the informers show. */
+import { createHash } from 'node:crypto';
+import type { Pod } from '#cluster/kinds/types/core.ts';
+import type { EndpointSlice } from '#cluster/kinds/types/discovery.ts';
+import {
+  type App,
+  annotations,
+  type Destination,
+  type Domain,
+  labels,
+  type Route as RouteObject,
+} from '../resources/types.ts';
+import { type Backend, type Endpoint, type Route, RouterError, type RoutingTable } from './model.ts';
+import { checkEndpoint, checkRoute } from './validate.ts';
+
+export interface TableSources {
+  routes: RouteObject[];
+  /** Slices of process services: they carry the labels `app` and `process-type`. */
+  slices: EndpointSlice[];
+  pod(namespace: string, name: string): Pod | undefined;
+  app(guid: string): App | undefined;
+  domain(guid: string): Domain | undefined;
+  /** Hosts of the platform itself, which no app's route may take. */
+  systemHosts: ReadonlySet<string>;
+  /** Did this pod serve in the table before? */
+  served(pod: string): boolean;
+}
+
+export interface TableResult {
+  table: RoutingTable;
+  /** Routes that cannot be served, and why. */
+  refused: { route: RouteObject; reason: string }[];
+  /** App by endpoint, and by backend for requests that reached none. */
+  applications: { byEndpoint: Map<string, string>; byBackend: Map<string, string> };
+}
+
+const GUID = /^[a-z0-9-]{1,40}$/;
+const FULL_WEIGHT = 256;
+
+export function buildTable(sources: TableSources): TableResult {
+  const slices = new Map<string, EndpointSlice[]>();
+  for (const slice of sources.slices) {
+    const key = processKey(
+      slice.metadata.labels?.[labels.app] ?? '',
+      slice.metadata.labels?.[labels.processType] ?? '',
+    );
+    const known = slices.get(key);
+    if (known) known.push(slice);
+    else slices.set(key, [slice]);
+  }
+  const result: TableResult = {
+    table: { routes: [], backends: [] },
+    refused: [],
+    applications: { byEndpoint: new Map(), byBackend: new Map() },
+  };
+  const backends = new Set<string>();
+  const taken = new Set<string>();
+  // Of two that say the same the older one counts.
+  for (const object of sources.routes.toSorted(byAge)) {
+    if (object.spec.protocol !== 'http' || sources.domain(object.spec.domain)?.spec.internal) continue;
+    const route = routeOf(object);
+    try {
+      checkRoute(route);
+      if (sources.systemHosts.has(route.host)) throw new RouterError('invalid', `${route.host} is the platform's own`);
+      if (taken.has(route.host + route.path)) throw new RouterError('invalid', 'another route has its host and path');
+    } catch (error) {
+      result.refused.push({ route: object, reason: error instanceof Error ? error.message : String(error) });
+      continue;
+    }
+    taken.add(route.host + route.path);
+    result.table.routes.push(route);
+    if (backends.has(route.backend)) continue;
+    backends.add(route.backend);
+    result.table.backends.push(backendOf(route.backend, object, slices, sources, result));
+  }
+  return result;
+}
+
+function byAge(a: RouteObject, b: RouteObject): number {
+  const key = (route: RouteObject): string => `${route.metadata.creationTimestamp ?? ''} ${route.metadata.name ?? ''}`;
+  return key(a) < key(b) ? -1 : 1;
+}
+
+function processKey(app: string, type: string): string {
+  return `${app} ${type}`;
+}
+
+function routeOf(object: RouteObject): Route {
+  const { host, domainName, path } = object.spec;
+  return {
+    host: (host === '' ? domainName : `${host}.${domainName}`).toLowerCase(),
+    path: path.replace(/\/+$/, '') || '/',
+    backend: backendName(object),
+    id: object.metadata.name ?? '',
+  };
+}
+
+/** One backend for each process that is somebody's only destination; routes that split traffic have their own. */
+function backendName(object: RouteObject): string {
+  const [first, ...more] = object.spec.destinations;
+  if (first === undefined || more.length > 0) return named('r', object.metadata.name ?? '', '');
+  return named('a', first.app, `${first.processType} ${first.port ?? ''} ${first.protocol}`);
+}
+
+function named(prefix: string, guid: string, rest: string): string {
+  const part = GUID.test(guid) ? guid : digest(guid, 32);
+  return rest === '' ? `${prefix}-${part}` : `${prefix}-${part}-${digest(rest, 8)}`;
+}
+
+function digest(text: string, length: number): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, length);
+}
+
+function backendOf(
+  name: string,
+  object: RouteObject,
+  slices: Map<string, EndpointSlice[]>,
+  sources: TableSources,
+  { applications }: TableResult,
+): Backend {
+  const { destinations } = object.spec;
+  const groups = destinations.map((destination) => ({
+    destination,
+    endpoints: endpointsOf(destination, slices.get(processKey(destination.app, destination.processType)), sources),
+  }));
+  // A weight is the destination's: its instances share it.
+  const shares = groups.map(
+    ({ destination, endpoints }) => (destination.weight ?? 100) / Math.max(1, endpoints.length),
+  );
+  const largest = Math.max(...shares, 0);
+  const weighted = destinations.some(({ weight }) => weight !== undefined);
+  const endpoints = new Map<string, Endpoint>();
+  for (const [index, group] of groups.entries()) {
+    const weight = Math.ceil((FULL_WEIGHT * (shares[index] ?? 0)) / (largest || 1));
+    for (const endpoint of group.endpoints) {
+      endpoints.set(endpoint.name, weighted ? { ...endpoint, weight } : endpoint);
+      applications.byEndpoint.set(endpoint.name, group.destination.app);
+    }
+  }
+  const [first] = destinations;
+  if (first !== undefined) applications.byBackend.set(name, first.app);
+  const application = first && applicationOf(first, sources);
+  return {
+    name,
+    protocol: destinations.length > 0 && destinations.every(({ protocol }) => protocol === 'http2') ? 'http2' : 'http1',
+    endpoints: [...endpoints.values()],
+    ...(application && { application }),
+  };
+}
+
+function applicationOf(destination: Destination, sources: TableSources): Backend['application'] {
+  const app = sources.app(destination.app);
+  return {
+    id: destination.app,
+    name: app?.spec.displayName ?? '',
+    space: app?.metadata.labels?.[labels.space] ?? app?.metadata.namespace ?? '',
+    organization: app?.metadata.labels?.[labels.organization] ?? '',
+  };
+}
+
+/**
+ * Instances that are ready, and those that end as draining ones. When none is ready, those that have served before stay
+ * in: one that is being restarted in its place answers within the proxy's retries, instead of a page that nobody is there.
+ */
+function endpointsOf(destination: Destination, slices: EndpointSlice[] | undefined, sources: TableSources): Endpoint[] {
+  const stopped = sources.app(destination.app)?.spec.state === 'STOPPED';
+  const ready: Endpoint[] = [];
+  const draining: Endpoint[] = [];
+  const restarting: Endpoint[] = [];
+  for (const slice of slices ?? []) {
+    const port = destination.port ?? slice.ports?.find(({ protocol }) => (protocol ?? 'TCP') === 'TCP')?.port;
+    for (const { addresses, conditions, targetRef } of slice.endpoints ?? []) {
+      const [ip] = addresses;
+      const name = targetRef?.name;
+      if (ip === undefined || name === undefined || port === undefined) continue;
+      const pod = sources.pod(slice.metadata.namespace ?? '', name);
+      const instance = instanceOf(pod);
+      const endpoint: Endpoint = { name, ip, port, ...(instance !== undefined && { instance }) };
+      if (!isUsable(endpoint)) continue;
+      if (conditions?.terminating || stopped) draining.push({ ...endpoint, draining: true });
+      else if (conditions?.ready !== false) ready.push(endpoint);
+      else if (sources.served(name) && isRestarting(pod)) restarting.push(endpoint);
+    }
+  }
+  return [...(ready.length > 0 ? ready : restarting), ...draining];
+}
+
+function isUsable(endpoint: Endpoint): boolean {
+  try {
+    checkEndpoint(endpoint);
+    return true;
+  } catch {
+    // A pod of somebody else's making, with a name or an address that no app pod has.
+    return false;
+  }
+}
+
+function isRestarting(pod: Pod | undefined): boolean {
+  if (pod?.status?.phase !== 'Running') return false;
+  return !(pod.status.containerStatuses ?? []).some(({ state }) => state?.waiting?.reason === 'CrashLoopBackOff');
+}
+
+export function instanceOf(pod: Pod | undefined): number | undefined {
+  const index = pod?.metadata.annotations?.[annotations.instanceIndex];
+  return index !== undefined && /^\d{1,6}$/.test(index) ? Number(index) : undefined;
+}

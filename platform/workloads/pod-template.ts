@@ -1,0 +1,271 @@
+/** The pod of an app's instance, and its ReplicaSet: pure functions of what the platform's objects say. */
+import { createHash } from 'node:crypto';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import type { ReplicaSet } from '#cluster/kinds/types/apps.ts';
+import type { Container, EnvVar, PodTemplateSpec, Probe } from '#cluster/kinds/types/core.ts';
+import {
+  annotations,
+  type App,
+  type Droplet,
+  type HealthCheck,
+  instanceIndexGate,
+  labels,
+  type Organization,
+  type Process,
+  type Revision,
+  type Space,
+} from '../resources/types.ts';
+import { APP_USER, DEFAULT_PORT, DRAIN_SECONDS, PRE_STOP_SECONDS } from './workloads.ts';
+
+export interface InstanceInput {
+  app: Stored<App>;
+  process: Stored<Process>;
+  droplet: Stored<Droplet>;
+  revision: Stored<Revision>;
+  generation: number;
+  space: Stored<Space>;
+  organization: Stored<Organization> | undefined;
+  /** Names only, of the revision's environment. */
+  userVariables: string[];
+  uris: string[];
+  apiUrl: string;
+  healthTimeout: number;
+}
+
+const PIDS = '1024';
+const CONTAINER = 'app';
+
+export function replicaSetName(app: Stored<App>, process: Stored<Process>, generation: number): string {
+  const hash = createHash('sha256').update(`${process.metadata.name}\n${generation}`).digest('hex').slice(0, 6);
+  const name = slug(app.spec.displayName, 24) || 'app';
+  return `${name}-${slug(process.spec.type, 10) || 'proc'}-${generation}-${hash}`;
+}
+
+function slug(text: string, length: number): string {
+  return text
+    .normalize('NFKD')
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, '-')
+    .slice(0, length)
+    .replaceAll(/^-+|-+$/g, '')
+    .replace(/^(?=[0-9])/, 'a');
+}
+
+export function labelValue(text: string): string {
+  return text
+    .replaceAll(/[^A-Za-z0-9._-]/g, '-')
+    .slice(0, 63)
+    .replaceAll(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/g, '');
+}
+
+export function portOf(droplet: Stored<Droplet>): number {
+  return droplet.spec.lifecycle === 'docker' ? (droplet.spec.ports[0] ?? DEFAULT_PORT) : DEFAULT_PORT;
+}
+
+export function replicaSetFor(input: InstanceInput, replicas: number): ReplicaSet {
+  const { app, process, generation } = input;
+  const selector = { [labels.process]: process.metadata.name, [labels.generation]: String(generation) };
+  return {
+    metadata: {
+      name: replicaSetName(app, process, generation),
+      namespace: app.metadata.namespace ?? '',
+      labels: { ...selector, ...instanceLabels(input) },
+      annotations: { [revisionAnnotation]: input.revision.metadata.name },
+      ownerReferences: [
+        {
+          apiVersion: 'platform.sampan.dev/v1',
+          kind: 'App',
+          name: app.metadata.name,
+          uid: app.metadata.uid,
+          controller: true,
+          blockOwnerDeletion: false,
+        },
+      ],
+    },
+    spec: { replicas, selector: { matchLabels: selector }, template: podTemplate(input, selector) },
+  };
+}
+
+export const revisionAnnotation = 'platform.sampan.dev/revision';
+
+function instanceLabels(input: InstanceInput): Record<string, string> {
+  const { app, process, space } = input;
+  return {
+    [labels.app]: app.metadata.name,
+    [labels.appName]: labelValue(app.spec.displayName),
+    [labels.processType]: labelValue(process.spec.type),
+    [labels.space]: space.metadata.name,
+    [labels.organization]: space.spec.organization,
+    [labels.droplet]: input.droplet.metadata.name,
+  };
+}
+
+function podTemplate(input: InstanceInput, selector: Record<string, string>): PodTemplateSpec {
+  const { process, droplet } = input;
+  return {
+    metadata: {
+      labels: { ...selector, ...instanceLabels(input) },
+      annotations: { 'node.sampan.dev/backoff': 'cloudfoundry', 'node.sampan.dev/pids': PIDS },
+    },
+    spec: {
+      automountServiceAccountToken: false,
+      enableServiceLinks: false,
+      restartPolicy: 'Always',
+      terminationGracePeriodSeconds: DRAIN_SECONDS + PRE_STOP_SECONDS,
+      schedulingGates: [{ name: instanceIndexGate }],
+      securityContext: {
+        runAsNonRoot: true,
+        ...runAsUser(droplet),
+        seccompProfile: { type: 'RuntimeDefault' },
+      },
+      topologySpreadConstraints: [
+        {
+          maxSkew: 1,
+          topologyKey: 'kubernetes.io/hostname',
+          whenUnsatisfiable: 'ScheduleAnyway',
+          labelSelector: { matchLabels: { [labels.process]: process.metadata.name } },
+        },
+      ],
+      containers: [container(input)],
+    },
+  };
+}
+
+/** Restricted pods may not be root's: images that would be run as the build user does. */
+function runAsUser(droplet: Stored<Droplet>): { runAsUser?: number; runAsGroup?: number } {
+  const [user = ''] = (droplet.spec.user ?? '').split(':');
+  if (droplet.spec.lifecycle === 'docker' && user !== '' && user !== '0' && user !== 'root') {
+    return /^\d+$/.test(user) ? { runAsUser: Number(user) } : {};
+  }
+  return { runAsUser: APP_USER, runAsGroup: APP_USER };
+}
+
+function container(input: InstanceInput): Container {
+  const { process, droplet, revision } = input;
+  const port = portOf(droplet);
+  const memory = `${process.spec.memoryMb}Mi`;
+  const disk = `${process.spec.diskMb}Mi`;
+  const web = process.spec.type === 'web';
+  const startup = probe(process.spec.healthCheck, port);
+  const readiness = probe(process.spec.readinessCheck, port);
+  const healthTimeout = process.spec.healthCheck.timeout ?? input.healthTimeout;
+  return {
+    name: CONTAINER,
+    image: droplet.spec.image,
+    imagePullPolicy: 'IfNotPresent',
+    ...commandOf(droplet, revision, process),
+    env: environment(input, port),
+    envFrom: [{ secretRef: { name: `env-${revision.metadata.name}`, optional: true } }],
+    ...(web ? { ports: [{ name: 'http', containerPort: port, protocol: 'TCP' }] } : {}),
+    resources: {
+      // CPU is shared in proportion to memory, as Cloud Foundry does; there is no limit while others are idle.
+      requests: {
+        cpu: `${Math.max(10, Math.round(process.spec.memoryMb / 10))}m`,
+        memory,
+        'ephemeral-storage': `${Math.min(64, process.spec.diskMb)}Mi`,
+      },
+      limits: { memory, 'ephemeral-storage': disk },
+    },
+    securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
+    lifecycle: { preStop: { sleep: { seconds: PRE_STOP_SECONDS } } },
+    ...(startup
+      ? {
+          startupProbe: { ...startup, periodSeconds: 1, failureThreshold: healthTimeout },
+          livenessProbe: { ...startup, periodSeconds: process.spec.healthCheck.interval ?? 10, failureThreshold: 3 },
+        }
+      : {}),
+    ...(readiness
+      ? {
+          readinessProbe: {
+            ...readiness,
+            periodSeconds: process.spec.readinessCheck.interval ?? 10,
+            failureThreshold: 1,
+          },
+        }
+      : {}),
+  };
+}
+
+/**
+ * A droplet's entry point is its launcher, which takes one argument as a shell command and sets the environment up before;
+ * a Docker image's own entry point runs unless there is a command.
+ */
+function commandOf(
+  droplet: Stored<Droplet>,
+  revision: Stored<Revision>,
+  process: Stored<Process>,
+): Pick<Container, 'command' | 'args'> {
+  const command = revision.spec.commands[process.spec.type];
+  if (command === undefined) return {};
+  if (droplet.spec.lifecycle === 'docker') {
+    return process.spec.command === undefined && droplet.spec.processTypes[process.spec.type] === command
+      ? {}
+      : { command: ['/bin/sh', '-c', escaped(command)] };
+  }
+  return { args: [escaped(command)] };
+}
+
+/** Kubernetes replaces `$(NAME)` in commands and values; apps mean what they wrote. */
+function escaped(text: string): string {
+  return text.replaceAll('$(', '$$$$(');
+}
+
+function probe(check: HealthCheck, port: number): Probe | undefined {
+  const timeoutSeconds = check.invocationTimeout ?? 1;
+  if (check.type === 'port') return { tcpSocket: { port }, timeoutSeconds };
+  if (check.type === 'http') return { httpGet: { path: check.endpoint ?? '/', port, scheme: 'HTTP' }, timeoutSeconds };
+  return undefined;
+}
+
+function environment(input: InstanceInput, port: number): EnvVar[] {
+  const { process } = input;
+  const index = { fieldRef: { fieldPath: `metadata.annotations['${annotations.instanceIndex}']` } };
+  const podIp = { fieldRef: { fieldPath: 'status.podIP' } };
+  const web = process.spec.type === 'web';
+  const memory = `${process.spec.memoryMb}m`;
+  const ports = JSON.stringify([{ external: port, internal: port }]);
+  return [
+    { name: 'VCAP_APPLICATION', value: escaped(JSON.stringify(vcapApplication(input))) },
+    { name: 'VCAP_SERVICES', value: '{}' },
+    { name: 'MEMORY_LIMIT', value: memory },
+    { name: 'INSTANCE_INDEX', valueFrom: index },
+    { name: 'CF_INSTANCE_INDEX', valueFrom: index },
+    { name: 'INSTANCE_GUID', valueFrom: { fieldRef: { fieldPath: 'metadata.uid' } } },
+    { name: 'CF_INSTANCE_GUID', valueFrom: { fieldRef: { fieldPath: 'metadata.uid' } } },
+    { name: 'CF_INSTANCE_IP', valueFrom: podIp },
+    { name: 'CF_INSTANCE_INTERNAL_IP', valueFrom: podIp },
+    ...(web
+      ? [
+          { name: 'PORT', value: String(port) },
+          { name: 'VCAP_APP_PORT', value: String(port) },
+          { name: 'VCAP_APP_HOST', value: '0.0.0.0' },
+          { name: 'CF_INSTANCE_PORT', value: String(port) },
+          { name: 'CF_INSTANCE_PORTS', value: ports },
+          { name: 'CF_INSTANCE_ADDR', value: `$(CF_INSTANCE_IP):${port}` },
+        ]
+      : []),
+    ...(input.userVariables.includes('LANG') ? [] : [{ name: 'LANG', value: 'C.UTF-8' }]),
+  ];
+}
+
+function vcapApplication(input: InstanceInput): Record<string, unknown> {
+  const { app, process, revision, space, organization } = input;
+  return {
+    application_id: app.metadata.name,
+    application_name: app.spec.displayName,
+    application_uris: input.uris,
+    application_version: revision.metadata.name,
+    name: app.spec.displayName,
+    uris: input.uris,
+    version: revision.metadata.name,
+    cf_api: input.apiUrl,
+    limits: { fds: 16_384, mem: process.spec.memoryMb, disk: process.spec.diskMb },
+    organization_id: space.spec.organization,
+    organization_name: organization?.spec.displayName ?? '',
+    process_id: process.metadata.name,
+    process_type: process.spec.type,
+    space_id: space.metadata.name,
+    space_name: space.spec.displayName,
+  };
+}
+
