@@ -228,7 +228,7 @@ async function choosePort(options: {
       `Stop that program, or choose another port: --${which} 0 picks a free one.`,
     );
   }
-  for (const port of preferred) if (await free(port)) return take(port, claimed);
+  for (const port of asked === 0 ? [] : preferred) if (await free(port)) return take(port, claimed);
   for (;;) {
     const port = await freePort();
     if (!claimed.has(port)) return take(port, claimed);

@@ -35,12 +35,17 @@ const instanceName = /^[a-z0-9][a-z0-9-]{0,31}$/;
  */
 export async function openEngine(options: EngineOptions): Promise<OpenedEngine> {
   if (!instanceName.test(options.instance)) {
-    throw new EngineError('invalid', `instance: "${options.instance}" is not a name of at most 32 lowercase letters, digits and dashes`);
+    throw new EngineError(
+      'invalid',
+      `instance: "${options.instance}" is not a name of at most 32 lowercase letters, digits and dashes`,
+    );
   }
-  if (process.getuid?.() !== 0) throw new EngineError('unavailable', 'the engine needs root: run it as root or with sudo');
+  if (process.getuid?.() !== 0)
+    throw new EngineError('unavailable', 'the engine needs root: run it as root or with sudo');
   const log = options.log ?? logToStandardError;
   const layout = layoutOf(options);
   const runtime = findProgram(options.runtime ?? 'runc');
+  const conmon = findProgram('conmon');
   const network = new Network({ instance: options.instance, ...options.network, log });
   const cgroups = new Cgroups(options.instance);
   await prepareDirectories(layout, options.instance);
@@ -56,7 +61,7 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
         inUse: () => containers?.list().map(({ imageDigest }) => imageDigest) ?? [],
         onEvent: (event) => events.emit(event),
       }),
-      readVersions(runtime),
+      readVersions(runtime, conmon),
       Sandboxes.open({
         layout,
         network,
@@ -71,7 +76,17 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
     network.watch();
     const records = await recoverContainers(layout, cgroups, (id) => sandboxes.has(id));
     const disks = new Disks(layout.disks);
-    containers = new Containers({ layout, cgroups, disks, images, sandboxes, runtime, log, emit: (event) => events.emit(event) });
+    containers = new Containers({
+      layout,
+      cgroups,
+      disks,
+      images,
+      sandboxes,
+      runtime,
+      conmon,
+      log,
+      emit: (event) => events.emit(event),
+    });
     await containers.adopt(records);
     sandboxes.fillPool();
     return new LocalEngine({
@@ -116,10 +131,16 @@ export async function purgeEngine(options: EngineOptions): Promise<void> {
   await purge(options, options.log ?? logToStandardError);
 }
 
-async function readVersions(runtime: string): Promise<{ runtime: { name: string; version: string }; conmonVersion: string }> {
-  const [first, conmon] = await Promise.all([run(runtime, ['--version']), run('conmon', ['--version'])]);
+async function readVersions(
+  runtime: string,
+  monitor: string,
+): Promise<{ runtime: { name: string; version: string }; conmonVersion: string }> {
+  const [first, conmon] = await Promise.all([run(runtime, ['--version']), run(monitor, ['--version'])]);
   return {
-    runtime: { name: runtime.split('/').at(-1) ?? runtime, version: /version (\S+)/.exec(first.stdout)?.[1] ?? 'unknown' },
+    runtime: {
+      name: runtime.split('/').at(-1) ?? runtime,
+      version: /version (\S+)/.exec(first.stdout)?.[1] ?? 'unknown',
+    },
     conmonVersion: /version (\S+)/.exec(conmon.stdout)?.[1] ?? 'unknown',
   };
 }
@@ -134,7 +155,10 @@ function findProgram(name: string): string {
     accessSync(path, constants.X_OK);
     return path;
   }
-  throw new EngineError('unavailable', `the OCI runtime "${name}" is not on the PATH: install it (Debian: apt-get install runc)`);
+  throw new EngineError(
+    'unavailable',
+    `"${name}" is not on the PATH: install it (Debian: apt-get install runc conmon)`,
+  );
 }
 
 /** A file that names this process; one of a process that is gone does not count. */
@@ -153,5 +177,7 @@ function takeLock(file: string): () => Promise<void> {
 }
 
 function logToStandardError(level: string, message: string, fields: Record<string, unknown> = {}): void {
-  process.stderr.write(`${JSON.stringify({ time: new Date().toISOString(), level, component: 'engine', message, ...fields })}\n`);
+  process.stderr.write(
+    `${JSON.stringify({ time: new Date().toISOString(), level, component: 'engine', message, ...fields })}\n`,
+  );
 }

@@ -42,7 +42,9 @@ export function run(
   // A program that does not read its input closes it early; its exit status tells the rest.
   child.stdin.on('error', () => {});
   child.stdin.end(options.input ?? '');
-  child.once('error', (error) => reject(new RunError(`cannot run ${program}: ${error.message}`, undefined, '', { cause: error })));
+  child.once('error', (error) =>
+    reject(new RunError(`cannot run ${program}: ${error.message}`, undefined, '', { cause: error })),
+  );
   child.once('close', (code, signal) => {
     options.signal?.removeEventListener('abort', onAbort);
     if (options.signal?.aborted === true) return reject(options.signal.reason);

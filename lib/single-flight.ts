@@ -1,6 +1,6 @@
 /**
  * One piece of work for everybody who asks for the same thing at the same time. A caller that aborts leaves alone;
- * the work itself is aborted when the last caller has left.
+ * the work itself is aborted when the last caller leaves, who waits until it has cleaned up.
  */
 export class SingleFlight<Result> {
   readonly #flights = new Map<string, { controller: AbortController; promise: Promise<Result>; waiters: number }>();
@@ -27,7 +27,11 @@ export class SingleFlight<Result> {
       return await untilAborted(flight.promise, signal);
     } finally {
       flight.waiters -= 1;
-      if (flight.waiters === 0) flight.controller.abort(signal?.reason);
+      if (flight.waiters === 0) {
+        flight.controller.abort(signal?.reason);
+        // Its result, or its failure after the abort, is nobody's any more.
+        await flight.promise.catch(() => undefined);
+      }
     }
   }
 }

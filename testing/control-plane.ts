@@ -126,14 +126,19 @@ export async function until<T extends ClientObject>(
           ),
         );
       }, 10_000);
+      let synced = false;
       const check = (): void => {
+        if (!synced) return;
         const objects = informer.list();
         if (!condition(objects)) return;
         clearTimeout(timer);
         resolve(objects);
       };
       informer.onChange(check);
-      informer.synced.then(check, reject);
+      informer.synced.then(() => {
+        synced = true;
+        check();
+      }, reject);
     });
   } finally {
     informer.close();
@@ -166,7 +171,7 @@ export function playNodes(client: Client, options: { ready?: (pod: Stored<Pod>) 
     const { name, namespace = '', uid } = pod.metadata;
     if (pod.metadata.deletionTimestamp !== undefined) {
       await client.delete(pods, name, { namespace, gracePeriodSeconds: 0, preconditions: { uid } });
-    } else if (pod.spec?.nodeName && pod.status?.phase !== 'Running') {
+    } else if (pod.spec?.nodeName && (pod.status?.phase ?? 'Pending') === 'Pending') {
       await setReady(client, pod, options.ready?.(pod) ?? true);
     }
   };

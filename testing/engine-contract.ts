@@ -5,7 +5,14 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
-import { type Container, type ContainerSpec, type Engine, EngineError, type LogOptions, type Sandbox } from '#engine/engine.ts';
+import {
+  type Container,
+  type ContainerSpec,
+  type Engine,
+  EngineError,
+  type LogOptions,
+  type Sandbox,
+} from '#engine/engine.ts';
 
 export interface EngineUnderTest {
   readonly engine: Engine;
@@ -37,7 +44,10 @@ export function engineContract(name: string, open: () => Promise<EngineUnderTest
       await under.engine.startContainer(container.id);
       return container;
     };
-    const shell = async (script: string, spec: Partial<ContainerSpec> = {}): Promise<{ lines: string[]; container: Container; code: number }> => {
+    const shell = async (
+      script: string,
+      spec: Partial<ContainerSpec> = {},
+    ): Promise<{ lines: string[]; container: Container; code: number }> => {
       const { id } = await sandbox();
       const container = await start({ sandbox: id, command: ['sh', '-c', script], ...spec });
       const { code } = await under.engine.waitContainer(container.id);
@@ -51,7 +61,11 @@ export function engineContract(name: string, open: () => Promise<EngineUnderTest
     describe('a container', () => {
       it('goes from created to running to exited, with its exit status and its output', async () => {
         const { id } = await sandbox();
-        const container = await create({ sandbox: id, command: ['sh', '-c', 'echo out; echo err >&2; read line; exit 3'], stdin: true });
+        const container = await create({
+          sandbox: id,
+          command: ['sh', '-c', 'echo out; echo err >&2; read line; exit 3'],
+          stdin: true,
+        });
         assert.equal(container.state, 'created');
         await under.engine.startContainer(container.id);
         const running = under.engine.container(container.id);
@@ -61,7 +75,10 @@ export function engineContract(name: string, open: () => Promise<EngineUnderTest
         for await (const _ of under.engine.logs(container.id, { follow: true })) if (++said === 2) break;
         await under.engine.killContainer(container.id, 'SIGKILL');
         const exit = await under.engine.waitContainer(container.id);
-        assert.deepEqual({ code: exit.code, signal: exit.signal, oom: exit.oomKilled }, { code: 137, signal: 9, oom: false });
+        assert.deepEqual(
+          { code: exit.code, signal: exit.signal, oom: exit.oomKilled },
+          { code: 137, signal: 9, oom: false },
+        );
         assert.equal(under.engine.container(container.id)?.state, 'exited');
         const records = await Array.fromAsync(under.engine.logs(container.id, {}));
         assert.deepEqual(records.map(({ stream, line }) => `${stream} ${line}`).sort(), ['stderr err', 'stdout out']);
@@ -79,12 +96,15 @@ export function engineContract(name: string, open: () => Promise<EngineUnderTest
       });
 
       it('has the image’s environment, the spec’s after it, its user, its directory and its sandbox’s names', async () => {
-        const { lines } = await shell('echo $FROM_IMAGE $MINE; id; pwd; hostname; grep -c host-a /etc/hosts; echo $HOME', {
-          env: ['MINE=yes', 'FROM_IMAGE=changed'],
-          user: 'app',
-          workingDirectory: '/home/app',
-          supplementaryGroups: [3000],
-        });
+        const { lines } = await shell(
+          'echo $FROM_IMAGE $MINE; id; pwd; hostname; grep -c host-a /etc/hosts; echo $HOME',
+          {
+            env: ['MINE=yes', 'FROM_IMAGE=changed'],
+            user: 'app',
+            workingDirectory: '/home/app',
+            supplementaryGroups: [3000],
+          },
+        );
         assert.deepEqual(lines, [
           'changed yes',
           'uid=1000(app) gid=1000(app) groups=2000(extra),3000',
@@ -97,11 +117,20 @@ export function engineContract(name: string, open: () => Promise<EngineUnderTest
 
       it('obeys its stop signal, and is killed when it does not', async () => {
         const { id } = await sandbox();
-        const polite = await start({ sandbox: id, name: 'polite', command: ['sh', '-c', 'trap "exit 5" HUP; echo ready; while :; do sleep 0.1; done'], stopSignal: 'SIGHUP' });
+        const polite = await start({
+          sandbox: id,
+          name: 'polite',
+          command: ['sh', '-c', 'trap "exit 5" HUP; echo ready; while :; do sleep 0.1; done'],
+          stopSignal: 'SIGHUP',
+        });
         await firstLine(under.engine, polite.id);
         await under.engine.stopContainer(polite.id, { graceSeconds: 20 });
         assert.equal(under.engine.container(polite.id)?.exit?.code, 5);
-        const deaf = await start({ sandbox: id, name: 'deaf', command: ['sh', '-c', 'trap "" TERM; echo ready; while :; do sleep 0.1; done'] });
+        const deaf = await start({
+          sandbox: id,
+          name: 'deaf',
+          command: ['sh', '-c', 'trap "" TERM; echo ready; while :; do sleep 0.1; done'],
+        });
         await firstLine(under.engine, deaf.id);
         await under.engine.stopContainer(deaf.id, { graceSeconds: 0.2 });
         assert.equal(under.engine.container(deaf.id)?.exit?.signal, 9);
@@ -114,17 +143,28 @@ export function engineContract(name: string, open: () => Promise<EngineUnderTest
       });
 
       it('that fills its disk gets ENOSPC', async () => {
-        const { lines, code } = await shell('dd if=/dev/zero of=/home/fill bs=1M count=64 2>&1; rm /home/fill; echo again > /home/x && cat /home/x', {
-          limits: { diskBytes: 16 * 1024 * 1024 },
-        });
-        assert.ok(lines.some((line) => line.includes('No space left on device')), lines.join('\n'));
+        const { lines, code } = await shell(
+          'dd if=/dev/zero of=/home/fill bs=1M count=64 2>&1; rm /home/fill; echo again > /home/x && cat /home/x',
+          {
+            limits: { diskBytes: 16 * 1024 * 1024 },
+          },
+        );
+        assert.ok(
+          lines.some((line) => line.includes('No space left on device')),
+          lines.join('\n'),
+        );
         assert.equal(lines.at(-1), 'again');
         assert.equal(code, 0);
       });
 
       it('has no more processes than its limit', async () => {
-        const { lines } = await shell('for i in 1 2 3 4 5 6 7 8 9 10; do sleep 1 & done 2>&1; echo end', { limits: { pids: 6 } });
-        assert.ok(lines.some((line) => line.includes("can't fork")), lines.join('\n'));
+        const { lines } = await shell('for i in 1 2 3 4 5 6 7 8 9 10; do sleep 1 & done 2>&1; echo end', {
+          limits: { pids: 6 },
+        });
+        assert.ok(
+          lines.some((line) => line.includes("can't fork")),
+          lines.join('\n'),
+        );
       });
 
       it('can write its root, unless that is read-only', async () => {
@@ -173,7 +213,9 @@ export function engineContract(name: string, open: () => Promise<EngineUnderTest
       });
 
       it('gives capabilities as asked', async () => {
-        const { lines } = await shell('grep CapEff /proc/self/status', { capabilities: { drop: ['ALL'], add: ['NET_BIND_SERVICE'] } });
+        const { lines } = await shell('grep CapEff /proc/self/status', {
+          capabilities: { drop: ['ALL'], add: ['NET_BIND_SERVICE'] },
+        });
         assert.deepEqual(lines, ['CapEff:\t0000000000000400']);
         const user = await shell('grep CapEff /proc/self/status', { user: '1000' });
         assert.deepEqual(user.lines, ['CapEff:\t0000000000000000']);
@@ -208,11 +250,19 @@ export function engineContract(name: string, open: () => Promise<EngineUnderTest
         await start({ sandbox: b.id, command: ['sh', '-c', 'while :; do echo from-b | nc -l -p 7000; done'] });
         const reader = await start({
           sandbox: a.id,
-          command: ['sh', '-c', `ping -c1 -W5 ${b.ip} >/dev/null && echo ping; until nc -w2 ${b.ip} 7000; do sleep 0.1; done`],
+          command: [
+            'sh',
+            '-c',
+            `ping -c1 -W5 ${b.ip} >/dev/null && echo ping; until nc -w2 ${b.ip} 7000; do sleep 0.1; done`,
+          ],
         });
         await under.engine.waitContainer(reader.id);
         assert.deepEqual(await linesOf(under.engine, reader.id), ['ping', 'from-b']);
-        const neighbour = await start({ sandbox: b.id, name: 'second', command: ['sh', '-c', 'until nc -w2 127.0.0.1 7000; do sleep 0.1; done'] });
+        const neighbour = await start({
+          sandbox: b.id,
+          name: 'second',
+          command: ['sh', '-c', 'until nc -w2 127.0.0.1 7000; do sleep 0.1; done'],
+        });
         await under.engine.waitContainer(neighbour.id);
         assert.deepEqual(await linesOf(under.engine, neighbour.id), ['from-b']);
         const traffic = await under.engine.sandboxStats(a.id);
@@ -236,7 +286,11 @@ export function engineContract(name: string, open: () => Promise<EngineUnderTest
         const [a, b] = await Promise.all([sandbox(), sandbox()]);
         const stranger = a.ip.replace(/\d+$/, '250');
         const script = `ip addr add ${stranger}/32 dev eth0 && ping -c1 -W1 -I ${stranger} ${b.ip} >/dev/null && echo reached || echo blocked`;
-        const liar = await start({ sandbox: a.id, command: ['sh', '-c', script], capabilities: { add: ['NET_ADMIN'] } });
+        const liar = await start({
+          sandbox: a.id,
+          command: ['sh', '-c', script],
+          capabilities: { add: ['NET_ADMIN'] },
+        });
         await under.engine.waitContainer(liar.id);
         assert.deepEqual(await linesOf(under.engine, liar.id), ['blocked']);
         await Promise.all([under.engine.removeSandbox(a.id), under.engine.removeSandbox(b.id)]);
@@ -251,7 +305,10 @@ export function engineContract(name: string, open: () => Promise<EngineUnderTest
         };
         const { id } = await under.engine.createSandbox(spec);
         await rejects(under.engine.createSandbox(spec), 'conflict');
-        const container = await start({ sandbox: id, command: ['sh', '-c', 'cat /etc/resolv.conf; grep alias /etc/hosts; cat /etc/hostname'] });
+        const container = await start({
+          sandbox: id,
+          command: ['sh', '-c', 'cat /etc/resolv.conf; grep alias /etc/hosts; cat /etc/hostname'],
+        });
         await under.engine.waitContainer(container.id);
         assert.deepEqual(await linesOf(under.engine, container.id), [
           'nameserver 10.1.2.3',
@@ -262,7 +319,10 @@ export function engineContract(name: string, open: () => Promise<EngineUnderTest
         ]);
         await under.engine.removeSandbox(id);
         await rejects(under.engine.createSandbox({ name: 'x', hostname: 'bad name\n' }), 'invalid');
-        await rejects(under.engine.createSandbox({ name: 'x', hostname: 'x', dns: { searches: ['a\nnameserver 1.1.1.1'] } }), 'invalid');
+        await rejects(
+          under.engine.createSandbox({ name: 'x', hostname: 'x', dns: { searches: ['a\nnameserver 1.1.1.1'] } }),
+          'invalid',
+        );
       });
     });
 
@@ -270,7 +330,11 @@ export function engineContract(name: string, open: () => Promise<EngineUnderTest
       it('brings files, memory, host directories and shared directories', async () => {
         const { id } = await sandbox();
         const mounts: ContainerSpec['mounts'] = [
-          { kind: 'files', target: '/etc/secret', files: [{ path: 'a/key', content: Buffer.from('hush\n'), mode: 0o400 }] },
+          {
+            kind: 'files',
+            target: '/etc/secret',
+            files: [{ path: 'a/key', content: Buffer.from('hush\n'), mode: 0o400 }],
+          },
           { kind: 'tmpfs', target: '/scratch', sizeBytes: 1024 * 1024 },
           { kind: 'bind', source: '/usr/share/zoneinfo', target: '/zones', readOnly: true },
           { kind: 'shared', name: 'work', target: '/work' },
@@ -290,7 +354,13 @@ export function engineContract(name: string, open: () => Promise<EngineUnderTest
         const lines = (await linesOf(under.engine, first.id)).filter((line) => !line.startsWith('sh:'));
         const full = ['scratch full', 'zones read-only', 'small full'];
         assert.deepEqual(lines, ['hush', '0 400', '0 755', 'read-only', ...full]);
-        const second = await start({ sandbox: id, name: 'second', user: 'app', command: ['sh', '-c', 'cat /work/file; echo y > /work/mine && ls /work'], mounts });
+        const second = await start({
+          sandbox: id,
+          name: 'second',
+          user: 'app',
+          command: ['sh', '-c', 'cat /work/file; echo y > /work/mine && ls /work'],
+          mounts,
+        });
         await under.engine.waitContainer(second.id);
         assert.deepEqual(await linesOf(under.engine, second.id), ['shared', 'file', 'mine']);
         await under.engine.removeSandbox(id);
@@ -308,7 +378,11 @@ export function engineContract(name: string, open: () => Promise<EngineUnderTest
           user: 'app',
         });
         session.stdin?.end('hello\n');
-        const [out, err, exit] = await Promise.all([session.stdout.toArray(), session.stderr?.toArray(), session.exited]);
+        const [out, err, exit] = await Promise.all([
+          session.stdout.toArray(),
+          session.stderr?.toArray(),
+          session.exited,
+        ]);
         assert.equal(Buffer.concat(out).toString(), 'hello\n1000\n');
         assert.equal(Buffer.concat(err ?? []).toString(), 'yes too\n');
         assert.equal(exit.code, 42);
@@ -320,7 +394,11 @@ export function engineContract(name: string, open: () => Promise<EngineUnderTest
         const { id } = await sandbox();
         const container = await start({ sandbox: id, command: ['sleep', '60'] });
         const script = 'stty size; trap "stty size; exit 9" WINCH; echo ready; while :; do sleep 0.1; done';
-        const session = await under.engine.exec(container.id, { command: ['sh', '-c', script], tty: true, size: { columns: 100, rows: 30 } });
+        const session = await under.engine.exec(container.id, {
+          command: ['sh', '-c', script],
+          tty: true,
+          size: { columns: 100, rows: 30 },
+        });
         let text = '';
         for await (const chunk of session.stdout) {
           const wasReady = text.includes('ready');
@@ -358,14 +436,22 @@ export function engineContract(name: string, open: () => Promise<EngineUnderTest
     describe('logs', () => {
       it('joins long lines, and keeps bytes as they are', async () => {
         const { container, lines } = await shell('head -c 100000 /dev/zero | tr "\\0" x; echo; printf "no newline"');
-        assert.deepEqual(lines.map((line) => line.length), [100_000, 10], container.id);
+        assert.deepEqual(
+          lines.map((line) => line.length),
+          [100_000, 10],
+          container.id,
+        );
       });
 
       it('selects by number, time and stream', async () => {
         const { id } = await sandbox();
-        const container = await start({ sandbox: id, command: ['sh', '-c', 'for i in 1 2 3 4 5; do echo $i; sleep 0.01; done; echo e >&2'] });
+        const container = await start({
+          sandbox: id,
+          command: ['sh', '-c', 'for i in 1 2 3 4 5; do echo $i; sleep 0.01; done; echo e >&2'],
+        });
         await under.engine.waitContainer(container.id);
-        const select = async (options: LogOptions): Promise<string[]> => await linesOf(under.engine, container.id, options);
+        const select = async (options: LogOptions): Promise<string[]> =>
+          await linesOf(under.engine, container.id, options);
         assert.deepEqual(await select({ tail: 2, stderr: false }), ['4', '5']);
         assert.deepEqual(await select({ stdout: false }), ['e']);
         assert.deepEqual(await select({ tail: 0 }), []);
@@ -382,10 +468,20 @@ export function engineContract(name: string, open: () => Promise<EngineUnderTest
         const { id } = await sandbox();
         const total = 6000;
         const log = { path: `${under.engine.info().dataDirectory}/logs/rotated.log`, maxBytes: 20_000, maxFiles: 1000 };
-        const container = await create({ sandbox: id, command: ['sh', '-c', `for j in 1 2 3 4; do i=0; while [ $i -lt ${total / 4} ]; do i=$((i+1)); echo $j $i; done; sleep 0.4; done`], log });
+        const container = await create({
+          sandbox: id,
+          command: [
+            'sh',
+            '-c',
+            `for j in 1 2 3 4; do i=0; while [ $i -lt ${total / 4} ]; do i=$((i+1)); echo $j $i; done; sleep 0.4; done`,
+          ],
+          log,
+        });
         await under.engine.startContainer(container.id);
         const followed = await linesOf(under.engine, container.id, { follow: true });
-        const expected = [1, 2, 3, 4].flatMap((j) => Array.from({ length: total / 4 }, (_, index) => `${j} ${index + 1}`));
+        const expected = [1, 2, 3, 4].flatMap((j) =>
+          Array.from({ length: total / 4 }, (_, index) => `${j} ${index + 1}`),
+        );
         assert.deepEqual(followed, expected);
         assert.deepEqual(await linesOf(under.engine, container.id), expected, 'what is kept is the same');
         await under.engine.removeContainer(container.id, { logs: true });
@@ -403,13 +499,24 @@ export function engineContract(name: string, open: () => Promise<EngineUnderTest
         await under.engine.removeSandbox(id);
         controller.abort();
         const types = (await Array.fromAsync(events)).filter((event) => event.sandbox === id).map(({ type }) => type);
-        assert.deepEqual(types, ['sandbox-created', 'container-created', 'container-started', 'container-exited', 'container-removed', 'sandbox-removed']);
+        assert.deepEqual(types, [
+          'sandbox-created',
+          'container-created',
+          'container-started',
+          'container-exited',
+          'container-removed',
+          'sandbox-removed',
+        ]);
       });
 
       it('measures what a container uses', async () => {
         const { id } = await sandbox();
         const limits = { memoryBytes: 64 * 1024 * 1024, diskBytes: 16 * 1024 * 1024 };
-        const container = await start({ sandbox: id, command: ['sh', '-c', 'dd if=/dev/zero of=/big bs=1M count=4 2>/dev/null; echo ready; sleep 60'], limits });
+        const container = await start({
+          sandbox: id,
+          command: ['sh', '-c', 'dd if=/dev/zero of=/big bs=1M count=4 2>/dev/null; echo ready; sleep 60'],
+          limits,
+        });
         await firstLine(under.engine, container.id);
         const stats = await under.engine.stats(container.id);
         assert.equal(stats.memoryLimitBytes, limits.memoryBytes);

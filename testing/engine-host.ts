@@ -27,7 +27,11 @@ export function engineOptionsForTest(): EngineOptions {
     instance,
     dataDirectory: `/var/tmp/sampan-${instance}`,
     runDirectory: `/run/sampan-${instance}`,
-    network: { podCidr: `10.${200 + (high % 40)}.${low}.0/24`, clusterCidr: `10.${200 + (high % 40)}.${low}.0/22`, serviceCidr: `10.199.${high % 250}.0/24` },
+    network: {
+      podCidr: `10.${200 + (high % 40)}.${low}.0/24`,
+      clusterCidr: `10.${200 + (high % 40)}.${low}.0/22`,
+      serviceCidr: `10.199.${high % 250}.0/24`,
+    },
     idRange: { first: 65_536 * (1000 + number * 16), length: 65_536 * 16 },
     sandboxPool: 2,
     log: (level, message, fields) => {
@@ -90,7 +94,10 @@ export function leftovers({ instance, dataDirectory, runDirectory, network }: En
   for (const line of execFileSync('losetup', ['--list', '--noheadings'], { encoding: 'utf8' }).split('\n')) {
     add(`loop device ${line}`, ours(line));
   }
-  add('nft table', execFileSync('nft', ['list', 'tables'], { encoding: 'utf8' }).split('\n').includes(`table inet sampan-${instance}`));
+  add(
+    'nft table',
+    execFileSync('nft', ['list', 'tables'], { encoding: 'utf8' }).split('\n').includes(`table inet sampan-${instance}`),
+  );
   for (const prefix of [linkPrefix(instance), bridgeName(instance)]) {
     for (const name of readdirSync('/sys/class/net')) add(`link ${name}`, name.startsWith(prefix));
   }

@@ -1,4 +1,5 @@
 /** The cluster's server: the store, the Kubernetes API, the controllers and the scheduler. */
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { startApiServer } from '#cluster/apiserver/server.ts';
 import { createClient } from '#cluster/client/create.ts';
@@ -10,7 +11,9 @@ import { readCa, readPair } from '../certificates.ts';
 import type { RoleContext, RunningRole } from './run.ts';
 
 export async function startServer({ instance, signal, log }: RoleContext): Promise<RunningRole> {
-  const store = await openSqliteStore({ path: join(instance.dataDirectory, 'cluster', 'store.db'), log });
+  const directory = join(instance.dataDirectory, 'cluster');
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const store = await openSqliteStore({ path: join(directory, 'store.db'), log });
   const ca = readCa(instance);
   const api = await startApiServer({
     store,

@@ -1,6 +1,7 @@
 /** Connections to the node agents, whose addresses their Node objects give (the contract is `cluster/node/agent.ts`). */
-import http from 'node:http';
+import type http from 'node:http';
 import https from 'node:https';
+import type { ConnectionOptions, PeerCertificate } from 'node:tls';
 import { nodes } from '../kinds/resources.ts';
 import type { Node } from '../kinds/types/core.ts';
 import { type Cache, kindPrefix, objectOf } from './cache.ts';
@@ -13,6 +14,7 @@ export interface AgentIdentity {
 }
 
 export interface AgentAddress {
+  node: string;
   host: string;
   port: number;
 }
@@ -28,7 +30,7 @@ export class AgentDialer {
   constructor(cache: Cache, identity: AgentIdentity) {
     this.cache = cache;
     this.identity = identity;
-    this.connections = new https.Agent({ ...this.tls(), keepAlive: true, maxFreeSockets: 8 });
+    this.connections = new https.Agent({ keepAlive: true, maxFreeSockets: 8 });
   }
 
   /** Throws 404 without such a node, 503 when it has not said where it listens. */
@@ -39,21 +41,25 @@ export class AgentDialer {
     const port = status?.daemonEndpoints?.kubeletEndpoint?.Port;
     for (const type of ADDRESS_TYPES) {
       const host = status?.addresses?.find((one) => one.type === type)?.address;
-      if (host !== undefined && port !== undefined) return { host, port };
+      if (host !== undefined && port !== undefined) return { node: nodeName, host, port };
     }
     throw new StatusError(503, 'ServiceUnavailable', `node "${nodeName}" has no address of its agent in its status yet`);
   }
 
-  /** Names in the agent's certificate differ between hosts; that the instance's CA signed it is what counts. */
-  tls() {
+  /** The agent must be who the Node object says: a certificate of the instance's CA for this node, at whatever address. */
+  tls({ node }: AgentAddress): ConnectionOptions {
     const { certificate, key, ca } = this.identity;
-    return { cert: certificate, key, ca, checkServerIdentity: () => undefined };
+    const checkServerIdentity = (_host: string, { subject }: PeerCertificate) =>
+      subject?.CN === `system:node:${node}`
+        ? undefined
+        : new Error(`its certificate is for "${String(subject?.CN)}", expected "system:node:${node}"`);
+    return { cert: certificate, key, ca, checkServerIdentity };
   }
 
   /** The answer as it comes; rejects when the agent cannot be reached. */
   get(address: AgentAddress, path: string, onAborted: (abort: () => void) => void): Promise<http.IncomingMessage> {
     return new Promise((resolve, reject) => {
-      const request = https.get({ ...address, path, agent: this.connections }, resolve);
+      const request = https.get({ ...this.tls(address), host: address.host, port: address.port, path, agent: this.connections }, resolve);
       request.on('error', (cause) => reject(this.unreachable(address, cause)));
       request.setTimeout(CONNECT_TIMEOUT, () => request.destroy(new Error('it does not answer')));
       request.on('response', () => request.setTimeout(0));

@@ -50,7 +50,7 @@ export function trackUpdate(
   const gone = union(removed, changed);
   const mine = (entry: ManagedFieldsEntry) =>
     entry.manager === manager && entry.operation === 'Update' && (entry.subresource ?? '') === subresource;
-  const kept = entries.map((entry) => ({
+  const kept: ManagedFieldsEntry[] = entries.map((entry) => ({
     ...entry,
     fieldsV1: difference(setOf(entry), mine(entry) ? removed : gone) as Record<string, unknown>,
   }));

@@ -18,14 +18,10 @@ export interface ResourceRequest {
 
 /** Undefined when the path is no resource's. */
 export function parseResourcePath(method: string, path: string, query: URLSearchParams): ResourceRequest | undefined {
-  const parts = path.split('/').slice(1);
+  const [, root, ...parts] = path.split('/');
   if (parts.at(-1) === '') parts.pop();
-  let group = '';
-  if (parts[0] === 'api') parts.shift();
-  else if (parts[0] === 'apis') {
-    parts.shift();
-    group = parts.shift() ?? '';
-  } else return undefined;
+  if (root !== 'api' && root !== 'apis') return undefined;
+  const group = root === 'apis' ? (parts.shift() ?? '') : '';
   const version = parts.shift();
   if (version === undefined || parts.length === 0) return undefined;
   let watching = false;

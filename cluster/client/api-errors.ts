@@ -40,9 +40,18 @@ export function errorFromAnswer(code: number, body: Buffer, request: string): Ap
   return new ApiError(code, reasons.get(code) ?? 'Unknown', `${request}: HTTP ${code}${detail ? `: ${detail}` : ''}`);
 }
 
+/** What the in-process server throws before there is an answer: an error that knows its Status. */
+function ownStatus(cause: unknown): Status | undefined {
+  if (!(cause instanceof Error && 'status' in cause && typeof cause.status === 'function')) return undefined;
+  const status: unknown = cause.status();
+  return isStatus(status) ? status : undefined;
+}
+
 /** No answer came, or it broke off. */
 export function connectionError(cause: unknown, request: string): ApiError {
   if (cause instanceof ApiError) return cause;
+  const status = ownStatus(cause);
+  if (status) return errorFromStatus(status);
   const message = cause instanceof Error ? cause.message : String(cause);
   return new ApiError(0, 'ConnectionFailed', `${request}: ${message}`, { cause });
 }

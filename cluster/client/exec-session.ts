@@ -60,7 +60,8 @@ export async function openExecSession(
     tty,
   });
   const what = `exec in ${pod.namespace}/${pod.name}`;
-  const socket = await transport.openSocket(path, [protocol], signal && { signal }).catch((error: unknown) => {
+  const open = async (): Promise<TransportSocket> => transport.openSocket(path, [protocol], signal && { signal });
+  const socket = await open().catch((error: unknown) => {
     signal?.throwIfAborted();
     throw connectionError(error, what);
   });

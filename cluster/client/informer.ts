@@ -73,7 +73,7 @@ export function createInformer<T extends ClientObject>(
   async function list(): Promise<void> {
     const { items, resourceVersion } = await client.list(resource, selection);
     const listed = new Set(items.map(({ metadata }) => `${metadata.namespace ?? ''}/${metadata.name}`));
-    for (const { metadata } of [...cache.all()]) {
+    for (const { metadata } of Array.from(cache.all())) {
       const namespace = metadata.namespace ?? '';
       if (!listed.has(`${namespace}/${metadata.name}`)) remove(namespace, metadata.name);
     }

@@ -180,7 +180,7 @@ describe('deployment controller', () => {
     const [paused] = await until(plane.client, deployments, namespace, (list) =>
       list.some(({ status }) => status?.availableReplicas === 3),
     );
-    assert.equal(paused?.status?.updatedReplicas, undefined);
+    assert.equal(paused?.status?.updatedReplicas ?? 0, 0);
     assert.equal(paused?.status?.conditions?.find(({ type }) => type === 'Progressing')?.reason, 'DeploymentPaused');
     assert.equal((await plane.client.list(replicaSets, { namespace })).items.length, 1);
     await rollTo(namespace, { paused: false });

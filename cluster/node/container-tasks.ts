@@ -182,9 +182,9 @@ export class ContainerTasks {
   }
 
   #graceSeconds(definition: ContainerDefinition): number {
-    if (this.#options.gone()) return goneGrace;
-    const { deletionTimestamp, deletionGracePeriodSeconds } = this.#options.pod().metadata;
     const whole = this.#options.pod().spec?.terminationGracePeriodSeconds ?? 30;
+    if (this.#options.gone()) return Math.min(goneGrace, whole);
+    const { deletionTimestamp, deletionGracePeriodSeconds } = this.#options.pod().metadata;
     if (deletionTimestamp === undefined) {
       return this.#options.observations.graceSeconds(definition) ?? whole;
     }

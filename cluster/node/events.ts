@@ -2,7 +2,7 @@
  * Tells what happens to pods as Kubernetes events.
  *
  * Never in the way: `record` only queues. What is queued is written a moment later, one at a time; the same thing said
- * again raises the `count` of the event that said it first. Each pod has 25 at once and then one in 5 minutes for new
+ * again raises the `count` of the event that said it first. While the API server does not answer they wait. Each pod has 25 at once and then one in 5 minutes for new
  * events, as upstream has; what is above that is dropped, and counted in the log.
  */
 import { randomBytes } from 'node:crypto';
@@ -33,6 +33,8 @@ interface Series {
 }
 
 const delay = 100;
+/** Where the API server does not answer. */
+const retryAfter = 2000;
 const maxSeries = 2000;
 const burst = 25;
 const refill = 300_000;
@@ -44,6 +46,7 @@ export function createEventRecorder(client: Client, nodeName: string, log: Agent
   let timer: NodeJS.Timeout | undefined;
   let flushing: Promise<void> = Promise.resolve();
   let dropped = 0;
+  let closed = false;
 
   const allowed = (uid: string, now: number): boolean => {
     const budget = budgets.get(uid) ?? { tokens: burst, at: now };
@@ -81,6 +84,13 @@ export function createEventRecorder(client: Client, nodeName: string, log: Agent
       try {
         await write(series);
       } catch (error) {
+        const unanswered = error instanceof ApiError && (error.code === 0 || error.code >= 500);
+        if (unanswered && !closed) {
+          series.dirty = true;
+          queue.unshift(series);
+          timer ??= setTimeout(startFlush, retryAfter).unref();
+          return;
+        }
         // Events are best effort: a namespace that is being deleted refuses them, and the agent goes on.
         log('warn', 'an event was not written', { reason: series.event.reason, error: messageOf(error) });
       }
@@ -136,6 +146,7 @@ export function createEventRecorder(client: Client, nodeName: string, log: Agent
       timer ??= setTimeout(startFlush, delay).unref();
     },
     async close() {
+      closed = true;
       clearTimeout(timer);
       startFlush();
       await flushing;

@@ -74,18 +74,22 @@ export class StatusWriter {
         this.observe(written);
       } catch (error) {
         if (error instanceof ApiError && error.code === 404) return;
-        // Another pod of this name is there now: this one is gone.
-        if (error instanceof ApiError && error.code === 409) return;
         this.#context.log('warn', 'a pod status was not written', {
           pod: `${namespace}/${name}`,
           error: messageOf(error),
         });
-        if (error instanceof ApiError && error.code >= 400 && error.code < 500 && error.code !== 429) return;
+        if (isFinal(error)) return;
         if (!this.#closed) this.#timer ??= setTimeout(() => this.#start(), retryAfter);
         return;
       }
     }
   }
+}
+
+/** The same write would be refused again. A conflict passes, or the pod turns out to be gone. */
+function isFinal(error: unknown): boolean {
+  if (!(error instanceof ApiError) || error.code === 409 || error.code === 429) return false;
+  return error.code >= 400 && error.code < 500;
 }
 
 function isNewer(version: string, than: string): boolean {

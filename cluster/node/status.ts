@@ -141,7 +141,8 @@ function terminatedOf(
 
 function reasonOf(exit: RecordedExit | undefined, startedAt: number | undefined): string {
   if (exit?.lost) return 'ContainerStatusUnknown';
-  if (exit?.oomKilled) return 'OOMKilled';
+  // A child may have been killed, and the container have gone on to a good end.
+  if (exit?.oomKilled && exit.code !== 0) return 'OOMKilled';
   if (exit?.message !== undefined && startedAt === undefined) return 'StartError';
   return (exit?.code ?? 0) === 0 ? 'Completed' : 'Error';
 }

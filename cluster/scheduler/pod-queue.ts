@@ -3,7 +3,7 @@
  * latter are tried again when something changed that may help, but not more often than their back-off permits: 1 s
  * doubling to 10 s.
  */
-const firstBackoff = 1000;
+const firstBackoff = 100;
 const lastBackoff = 10_000;
 
 export interface QueuedPod {

@@ -177,15 +177,15 @@ describe('pod queue', () => {
     const first = queue.next();
     assert.ok(first);
     queue.failed(first, false);
-    now = 500;
+    now = 50;
     queue.wakeAll();
     assert.equal(queue.next(), undefined);
-    now = 1000;
+    now = 100;
     queue.wakeAll();
     const second = queue.next();
     assert.equal(second, first);
     queue.failed(first, false);
-    now = 2999;
+    now = 299;
     queue.wakeAll();
     assert.equal(queue.next(), undefined);
     // A change of the pod itself is tried at once.

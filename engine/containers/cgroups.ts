@@ -32,7 +32,8 @@ export class Cgroups {
     this.version = version;
     this.#roots = roots;
     const memory = roots.get('memory');
-    this.swapAccounting = version === 'v2' || (memory !== undefined && existsSync(join(memory, 'memory.memsw.limit_in_bytes')));
+    this.swapAccounting =
+      version === 'v2' || (memory !== undefined && existsSync(join(memory, 'memory.memsw.limit_in_bytes')));
   }
 
   /** The path that the runtime is told. */
@@ -49,7 +50,10 @@ export class Cgroups {
   #directory(controller: string, path: string): string {
     const root = this.#roots.get(this.version === 'v2' ? '' : controller);
     if (root === undefined) {
-      throw new EngineError('unavailable', `this kernel has no ${controller} cgroup controller: enable it on its command line`);
+      throw new EngineError(
+        'unavailable',
+        `this kernel has no ${controller} cgroup controller: enable it on its command line`,
+      );
     }
     return join(root, path);
   }
@@ -92,7 +96,8 @@ export class Cgroups {
   async adoptHelper(pid: number): Promise<void> {
     const path = `/sampan-${this.#instance}/monitors`;
     // Only the hierarchies by which a service manager kills; limits of the caller's own controllers may go on.
-    const roots = this.version === 'v2' ? [this.#roots.get('')] : [this.#roots.get('name=systemd'), this.#roots.get('unified')];
+    const roots =
+      this.version === 'v2' ? [this.#roots.get('')] : [this.#roots.get('name=systemd'), this.#roots.get('unified')];
     for (const root of roots) {
       if (root === undefined) continue;
       const directory = join(root, path);
@@ -175,7 +180,8 @@ export class Cgroups {
   async stats(path: string): Promise<CgroupStats> {
     const read = async (controller: string, file: string): Promise<string> =>
       (await readFile(join(this.#directory(controller, path), file), 'utf8')).trim();
-    const field = (text: string, name: string): number => Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
+    const field = (text: string, name: string): number =>
+      Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
     const v2 = this.version === 'v2';
     const [cpu, usage, limit, memory, pids] = await Promise.all([
       v2 ? read('cpu', 'cpu.stat') : read('cpuacct', 'cpuacct.usage'),
@@ -225,7 +231,8 @@ export function detectCgroups(mountinfo = readFileSync('/proc/self/mountinfo', '
     if (type === 'cgroup2') unified ??= target;
     if (type !== 'cgroup') continue;
     for (const option of superOptions.split(',')) {
-      const isController = /^(cpu|cpuacct|cpuset|memory|devices|freezer|blkio|pids|hugetlb|net_cls|net_prio|perf_event|rdma|misc|name=.+)$/;
+      const isController =
+        /^(cpu|cpuacct|cpuset|memory|devices|freezer|blkio|pids|hugetlb|net_cls|net_prio|perf_event|rdma|misc|name=.+)$/;
       if (isController.test(option) && !roots.has(option)) roots.set(option, target);
     }
   }

@@ -20,7 +20,9 @@ export interface ConmonRequest {
   name: string;
   layout: Layout;
   paths: ContainerPaths;
+  /** Absolute, both. */
   runtime: string;
+  conmon: string;
   logPath: string;
   tty: boolean;
   stdin: boolean;
@@ -42,7 +44,7 @@ export async function startConmon(request: ConmonRequest): Promise<number> {
     ...(request.tty ? ['--terminal'] : []),
     ...(request.stdin ? ['--stdin', '--leave-stdin-open'] : []),
   ];
-  const child = spawn('conmon', args, {
+  const child = spawn(request.conmon, args, {
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
     cwd: paths.bundle,
     env: { PATH: process.env['PATH'], _OCI_SYNCPIPE: '3' },
@@ -53,7 +55,9 @@ export async function startConmon(request: ConmonRequest): Promise<number> {
   const sync = child.stdio[3];
   if (!(sync instanceof Readable)) throw new EngineError('internal', 'conmon has no sync pipe');
   const { promise: report, resolve, reject } = Promise.withResolvers<string>();
-  child.once('error', (error) => reject(new EngineError('unavailable', `cannot run conmon: ${error.message}`, { cause: error })));
+  child.once('error', (error) =>
+    reject(new EngineError('unavailable', `cannot run conmon: ${error.message}`, { cause: error })),
+  );
   let text = '';
   sync.on('data', (chunk: Buffer) => {
     text += chunk.toString();
@@ -79,7 +83,10 @@ function parseReport(line: string): { pid?: number; message?: string } {
     if (typeof report !== 'object' || report === null) return {};
     const value = 'data' in report ? report.data : 'pid' in report ? report.pid : undefined;
     const message = 'message' in report && typeof report.message === 'string' ? report.message : undefined;
-    return { ...(typeof value === 'number' && value > 0 ? { pid: value } : {}), ...(message === undefined ? {} : { message }) };
+    return {
+      ...(typeof value === 'number' && value > 0 ? { pid: value } : {}),
+      ...(message === undefined ? {} : { message }),
+    };
   } catch {
     // conmon died before it could say anything; its standard error is all there is.
     return {};
@@ -89,12 +96,16 @@ function parseReport(line: string): { pid?: number; message?: string } {
 /** The runtime's errors that are the caller's doing are told apart by their text: it has no codes. */
 function runtimeError(text: string): EngineError {
   const message = /"?(?:msg|error)"?[=:]\s*"((?:[^"\\]|\\.)*)"/.exec(text)?.[1] ?? text.trim();
-  const isCommand = /executable file not found|exec: .*(no such file|permission denied|not a directory|is a directory)|exec format error/i;
+  const isCommand =
+    /executable file not found|exec: .*(no such file|permission denied|not a directory|is a directory)|exec format error/i;
   if (isCommand.test(text)) return new EngineError('invalid', `the command cannot be executed: ${message}`);
   if (/chdir to cwd|mkdir .* not a directory/i.test(text)) {
     return new EngineError('invalid', `workingDirectory cannot be used: ${message}`);
   }
-  return new EngineError('internal', `the runtime could not create the container: ${message === '' ? 'it said nothing' : message}`);
+  return new EngineError(
+    'internal',
+    `the runtime could not create the container: ${message === '' ? 'it said nothing' : message}`,
+  );
 }
 
 /**

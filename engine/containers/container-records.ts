@@ -24,6 +24,10 @@ export function isContainerRecord(value: unknown): value is ContainerRecord {
 }
 
 /** As the contract shows it: a copy, without what is ours. */
-export function publicContainer({ pidStartTime: _pidStartTime, stopSignal: _stopSignal, ...container }: ContainerRecord): Container {
+export function publicContainer({
+  pidStartTime: _pidStartTime,
+  stopSignal: _stopSignal,
+  ...container
+}: ContainerRecord): Container {
   return { ...container };
 }

@@ -3,7 +3,14 @@ import { randomBytes } from 'node:crypto';
 import { type FSWatcher, readFileSync, watch } from 'node:fs';
 import { readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { EngineError, type Container, type ContainerExit, type ContainerSpec, type EngineEvent, type Images } from '../engine.ts';
+import {
+  EngineError,
+  type Container,
+  type ContainerExit,
+  type ContainerSpec,
+  type EngineEvent,
+  type Images,
+} from '../engine.ts';
 import type { EngineOptions } from '../options.ts';
 import { hasCode } from '../sys/libc.ts';
 import { ProcessHandle, processStartTime } from '../sys/pidfd.ts';
@@ -28,6 +35,7 @@ export interface ContainersOptions {
   images: Images;
   sandboxes: Sandboxes;
   runtime: string;
+  conmon: string;
   log: NonNullable<EngineOptions['log']>;
   emit: (event: EngineEvent) => void;
 }
@@ -106,13 +114,17 @@ export class Containers {
     const image = images.get(spec.image);
     if (image === undefined) throw new EngineError('not-found', `no image "${spec.image}" here: pull it first`);
     if (!containerName.test(spec.name)) {
-      throw new EngineError('invalid', `name: ${JSON.stringify(spec.name)} is not a container name of letters, digits and ._/-`);
+      throw new EngineError(
+        'invalid',
+        `name: ${JSON.stringify(spec.name)} is not a container name of letters, digits and ._/-`,
+      );
     }
     validateNumbers(spec);
     const stopSignal = spec.stopSignal ?? (image.config.stopSignal || 'SIGTERM');
     signalNumber(stopSignal);
     const key = `${spec.sandbox} ${spec.name}`;
-    if (this.#names.has(key)) throw new EngineError('conflict', `there is a container "${spec.name}" in sandbox ${spec.sandbox}`);
+    if (this.#names.has(key))
+      throw new EngineError('conflict', `there is a container "${spec.name}" in sandbox ${spec.sandbox}`);
     this.#names.add(key);
     const id = randomBytes(32).toString('hex');
     const paths = containerPaths(layout, id);
@@ -151,15 +163,24 @@ export class Containers {
     const entry = this.#entry(id);
     await this.#exclusive(entry, async () => {
       const { record } = entry;
-      if (record.state !== 'created') throw new EngineError('conflict', `container ${id} is ${record.state}: only a created one can be started`);
-      const { layout, cgroups, runtime } = this.#options;
+      if (record.state !== 'created')
+        throw new EngineError('conflict', `container ${id} is ${record.state}: only a created one can be started`);
+      const { layout, cgroups, runtime, conmon } = this.#options;
       const paths = containerPaths(layout, id);
       await writeFile(paths.starting, '');
       try {
         const { tty = false, stdin = false } = record.spec;
-        const pid = await startConmon({ id, name: record.name, layout, paths, runtime, logPath: record.logPath, tty, stdin });
-        const monitor = await pidOf(paths.conmonPid);
-        if (monitor !== undefined) await cgroups.adoptHelper(monitor);
+        const pid = await startConmon({
+          id,
+          name: record.name,
+          layout,
+          paths,
+          runtime,
+          conmon,
+          logPath: record.logPath,
+          tty,
+          stdin,
+        });
         const startTime = processStartTime(pid);
         entry.handle = ProcessHandle.open(pid, startTime);
         await releaseContainer(paths);
@@ -177,6 +198,7 @@ export class Containers {
         throw error;
       }
       this.#rotate(entry);
+      this.#adoptMonitor(record.id);
       this.#options.emit({ at: record.startedAt, type: 'container-started', id, sandbox: record.sandbox });
     });
   }
@@ -212,7 +234,8 @@ export class Containers {
     if (entry === undefined) return;
     await entry.work.catch(() => {});
     if (entry.record.state === 'running') {
-      if (options.force !== true) throw new EngineError('conflict', `container ${id} runs: stop it first, or remove it with force`);
+      if (options.force !== true)
+        throw new EngineError('conflict', `container ${id} runs: stop it first, or remove it with force`);
       await this.stop(id, { graceSeconds: 0 });
     }
     await this.#exclusive(entry, async () => {
@@ -239,7 +262,10 @@ export class Containers {
   }
 
   /** For exec: the process that runs, as the runtime was told, and how to look up another user. */
-  async process(id: string, user: string | undefined): Promise<{ base: OciProcess; user?: ReturnType<typeof lookUpUser> }> {
+  async process(
+    id: string,
+    user: string | undefined,
+  ): Promise<{ base: OciProcess; user?: ReturnType<typeof lookUpUser> }> {
     const { record } = this.#entry(id);
     if (record.state !== 'running') throw new EngineError('conflict', `container ${id} does not run`);
     const paths = containerPaths(this.#options.layout, id);
@@ -298,6 +324,16 @@ export class Containers {
     );
   }
 
+  /** Not waited for: the kernel takes milliseconds to move a process between cgroups, and nothing of the start depends on it. */
+  #adoptMonitor(id: string): void {
+    const { layout, cgroups, log } = this.#options;
+    pidOf(containerPaths(layout, id).conmonPid)
+      .then(async (pid) => (pid === undefined ? undefined : await cgroups.adoptHelper(pid)))
+      .catch((error: unknown) =>
+        log('warn', 'cannot move a monitor into its own cgroup', { container: id, error: String(error) }),
+      );
+  }
+
   /** conmon has written down how a container ended. */
   #exitFile(id: string): void {
     // It writes aside first, under a name of its own.
@@ -311,7 +347,9 @@ export class Containers {
       if (entry.record.state !== 'running') return;
       const exit = await this.#readExit(entry);
       if (exit !== undefined) await this.#finish(entry, exit);
-    }).catch((error: unknown) => this.#options.log('error', 'cannot record the end of a container', { container: id, error: String(error) }));
+    }).catch((error: unknown) =>
+      this.#options.log('error', 'cannot record the end of a container', { container: id, error: String(error) }),
+    );
   }
 
   async #readExit({ record, handle }: Entry): Promise<ContainerExit | undefined> {
@@ -335,7 +373,12 @@ export class Containers {
       if (entry.record.state !== 'running') return;
       const message = 'its monitor was killed, so its exit status is unknown';
       await this.#finish(entry, { code: 255, oomKilled: false, at: Date.now(), message });
-    }).catch((error: unknown) => this.#options.log('error', 'cannot record the end of a container', { container: entry.record.id, error: String(error) }));
+    }).catch((error: unknown) =>
+      this.#options.log('error', 'cannot record the end of a container', {
+        container: entry.record.id,
+        error: String(error),
+      }),
+    );
   }
 
   async #finish(entry: Entry, exit: ContainerExit): Promise<void> {
@@ -382,7 +425,9 @@ async function settledBefore(promise: Promise<unknown>, signal: AbortSignal): Pr
 /** The record keeps no copy of secret files: they are on tmpfs for as long as the container is. */
 function withoutContents(spec: ContainerSpec): ContainerSpec {
   const mounts = spec.mounts?.map((one) =>
-    one.kind === 'files' ? { ...one, files: one.files.map(({ content: _, ...file }) => ({ ...file, content: new Uint8Array() })) } : one,
+    one.kind === 'files'
+      ? { ...one, files: one.files.map(({ content: _, ...file }) => ({ ...file, content: new Uint8Array() })) }
+      : one,
   );
   return mounts === undefined ? spec : { ...spec, mounts };
 }
@@ -401,7 +446,8 @@ function validateNumbers({ limits = {}, log }: ContainerSpec): void {
       throw new EngineError('invalid', `${field}: ${value} is not a whole number of at least ${least}`);
     }
   }
-  if (log !== undefined && !log.path.startsWith('/')) throw new EngineError('invalid', `log.path: "${log.path}" is not absolute`);
+  if (log !== undefined && !log.path.startsWith('/'))
+    throw new EngineError('invalid', `log.path: "${log.path}" is not absolute`);
 }
 
 /** Our own limit: nothing that we start may have more. */

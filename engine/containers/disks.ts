@@ -86,9 +86,13 @@ export class Disks {
 async function format(file: string): Promise<void> {
   const features = '^has_journal,^resize_inode,^metadata_csum,uninit_bg,sparse_super2';
   const extended = 'lazy_itable_init=1,nodiscard,num_backup_sb=0';
-  await run('mkfs.ext4', ['-q', '-F', '-m', '0', '-i', '8192', '-b', String(block), '-O', features, '-E', extended, file], {
-    env: { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` },
-  });
+  await run(
+    'mkfs.ext4',
+    ['-q', '-F', '-m', '0', '-i', '8192', '-b', String(block), '-O', features, '-E', extended, file],
+    {
+      env: { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` },
+    },
+  );
 }
 
 async function readPieces(handle: FileHandle, size: number): Promise<Template['pieces']> {

@@ -126,7 +126,14 @@ export class LocalEngine implements Engine {
     const { containers, layout, runtime } = this.#rooms;
     options.signal?.throwIfAborted();
     const process = await containers.process(id, spec.user);
-    const session = await startExec({ id, runtime, runtimeRoot: layout.runtimeRoot, directory: layout.execs, spec, ...process });
+    const session = await startExec({
+      id,
+      runtime,
+      runtimeRoot: layout.runtimeRoot,
+      directory: layout.execs,
+      spec,
+      ...process,
+    });
     const onAbort = (): void => session.kill();
     if (options.signal?.aborted === true) onAbort();
     options.signal?.addEventListener('abort', onAbort, { once: true });
@@ -137,7 +144,10 @@ export class LocalEngine implements Engine {
   logs(id: string, options: LogOptions): AsyncIterable<LogRecord> {
     const container = this.#rooms.containers.get(id);
     if (container === undefined) throw new EngineError('not-found', `no container ${id}`);
-    return readLog({ path: container.logPath, isEnded: container.state === 'exited', ended: this.#rooms.containers.ended(id) }, options);
+    return readLog(
+      { path: container.logPath, isEnded: container.state === 'exited', ended: this.#rooms.containers.ended(id) },
+      options,
+    );
   }
 
   async stats(id: string): Promise<ContainerStats> {
@@ -154,7 +164,8 @@ export class LocalEngine implements Engine {
       ]);
       return { at: Date.now(), ...cgroup, diskBytes };
     } catch (error) {
-      if (hasCode(error, 'ENOENT', 'ENODEV')) throw new EngineError('conflict', `container ${id} does not run any more`, { cause: error });
+      if (hasCode(error, 'ENOENT', 'ENODEV'))
+        throw new EngineError('conflict', `container ${id} does not run any more`, { cause: error });
       throw error;
     }
   }

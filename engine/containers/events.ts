@@ -17,7 +17,10 @@ export class EventHub {
     for (const subscriber of this.#subscribers) {
       if (subscriber.queue.length >= longestQueue) {
         subscriber.queue.length = 0;
-        subscriber.failure = new EngineError('unavailable', `a consumer of events fell ${longestQueue} behind: list again and subscribe anew`);
+        subscriber.failure = new EngineError(
+          'unavailable',
+          `a consumer of events fell ${longestQueue} behind: list again and subscribe anew`,
+        );
         this.#subscribers.delete(subscriber);
       } else subscriber.queue.push(event);
       subscriber.wake?.();

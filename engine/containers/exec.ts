@@ -55,7 +55,8 @@ export async function startExec(request: ExecRequest): Promise<ExecSession> {
 }
 
 function execProcess({ base, spec, user }: ExecRequest): OciProcess {
-  if (spec.command[0] === undefined || spec.command[0] === '') throw new EngineError('invalid', 'command: nothing to execute');
+  if (spec.command[0] === undefined || spec.command[0] === '')
+    throw new EngineError('invalid', 'command: nothing to execute');
   const bounding = base.capabilities.bounding.map((name) => name.replace(/^CAP_/, ''));
   const home = user === undefined ? [] : [`HOME=${user.home}`];
   return {
@@ -148,8 +149,12 @@ class TerminalInput extends PassThrough {
 
 function exitOf(child: ChildProcess, event: 'close' | 'exit'): Promise<{ code: number }> {
   const { promise, resolve, reject } = Promise.withResolvers<{ code: number }>();
-  child.once('error', (error) => reject(new EngineError('unavailable', `cannot run the runtime: ${error.message}`, { cause: error })));
-  child.once(event, (code: number | null, signal: NodeJS.Signals | null) => resolve({ code: code ?? (signal === null ? 255 : 137) }));
+  child.once('error', (error) =>
+    reject(new EngineError('unavailable', `cannot run the runtime: ${error.message}`, { cause: error })),
+  );
+  child.once(event, (code: number | null, signal: NodeJS.Signals | null) =>
+    resolve({ code: code ?? (signal === null ? 255 : 137) }),
+  );
   return promise;
 }
 
@@ -173,7 +178,9 @@ async function processStarted(
     }, reject);
   };
   child.once('exit', onExit);
-  child.once('error', (error) => reject(new EngineError('unavailable', `cannot run the runtime: ${error.message}`, { cause: error })));
+  child.once('error', (error) =>
+    reject(new EngineError('unavailable', `cannot run the runtime: ${error.message}`, { cause: error })),
+  );
   if (child.exitCode !== null) onExit();
   look();
   try {
@@ -194,10 +201,13 @@ async function execError(log: string): Promise<EngineError> {
   } catch {
     // Not the runtime's own form: the text itself is the message.
   }
-  if (/executable file not found|no such file|permission denied|not a directory|exec format error|chdir/i.test(message)) {
+  if (
+    /executable file not found|no such file|permission denied|not a directory|exec format error|chdir/i.test(message)
+  ) {
     return new EngineError('invalid', `the command cannot be executed: ${message}`);
   }
-  if (/does not exist|not running|stopped/i.test(message)) return new EngineError('conflict', `the container does not run: ${message}`);
+  if (/does not exist|not running|stopped/i.test(message))
+    return new EngineError('conflict', `the container does not run: ${message}`);
   return new EngineError('internal', `the runtime could not execute the command: ${message}`);
 }
 

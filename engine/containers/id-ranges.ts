@@ -30,7 +30,10 @@ export class IdRanges {
       this.#cursor = slot + 1;
       return first;
     }
-    throw new EngineError('exhausted', `all ${this.#count} id ranges are in use: remove sandboxes or give the engine a longer idRange`);
+    throw new EngineError(
+      'exhausted',
+      `all ${this.#count} id ranges are in use: remove sandboxes or give the engine a longer idRange`,
+    );
   }
 
   free(first: number): void {

@@ -54,7 +54,12 @@ export async function* readLog(source: LogSource, options: LogOptions): AsyncGen
   yield* kept ?? [];
 }
 
-function recordFilter({ since, until, stdout = true, stderr = true }: LogOptions): (record: LogRecord | undefined) => record is LogRecord {
+function recordFilter({
+  since,
+  until,
+  stdout = true,
+  stderr = true,
+}: LogOptions): (record: LogRecord | undefined) => record is LogRecord {
   return (record): record is LogRecord => {
     if (record === undefined) return false;
     if (record.stream === 'stdout' ? !stdout : !stderr) return false;

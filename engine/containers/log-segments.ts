@@ -23,7 +23,8 @@ export async function listSegments(logPath: string): Promise<Segment[]> {
   for (const path of [...numbers.map((number) => `${logPath}.${number}`), logPath]) {
     const segment = await statSegment(path);
     // A rename under way may show one file under two names.
-    if (segment !== undefined && !segments.some(({ identity }) => identity === segment.identity)) segments.push(segment);
+    if (segment !== undefined && !segments.some(({ identity }) => identity === segment.identity))
+      segments.push(segment);
   }
   return segments;
 }

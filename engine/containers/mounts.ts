@@ -62,8 +62,13 @@ function tmpfsMount({ target, sizeBytes, mode }: Extract<Mount, { kind: 'tmpfs' 
 }
 
 function validateTarget(target: string, field: string): void {
-  const valid = target.startsWith('/') && posix.normalize(target) !== '/' && !target.includes('\0') && !target.split('/').includes('..');
-  if (!valid) throw new EngineError('invalid', `${field}: ${JSON.stringify(target)} is not an absolute path below the root`);
+  const valid =
+    target.startsWith('/') &&
+    posix.normalize(target) !== '/' &&
+    !target.includes('\0') &&
+    !target.split('/').includes('..');
+  if (!valid)
+    throw new EngineError('invalid', `${field}: ${JSON.stringify(target)} is not an absolute path below the root`);
 }
 
 /** Where the mount may be written, it is a small file system of its own: the run directory is memory of the host. */
@@ -71,7 +76,13 @@ async function makeFiles(place: string, { files, readOnly }: FilesMount, sandbox
   await mkdir(place, { recursive: true });
   if (readOnly === false) {
     const content = files.reduce((sum, file) => sum + file.content.length, 0);
-    mountFileSystem('tmpfs', place, 'tmpfs', MountFlag.noSuid | MountFlag.noDev, `mode=755,size=${2 * content + 1024 * 1024}`);
+    mountFileSystem(
+      'tmpfs',
+      place,
+      'tmpfs',
+      MountFlag.noSuid | MountFlag.noDev,
+      `mode=755,size=${2 * content + 1024 * 1024}`,
+    );
   }
   await chown(place, sandbox.idRange.first, sandbox.idRange.first);
   await writeFiles(place, files, sandbox);
@@ -83,7 +94,10 @@ export async function writeFiles(place: string, files: FilesMount['files'], sand
   for (const { path, content, mode = 0o644 } of files) {
     const parts = path.split('/');
     if (parts.some((part) => part === '' || part === '.' || part === '..') || path.includes('\0')) {
-      throw new EngineError('invalid', `mounts.files.path: ${JSON.stringify(path)} is not a plain path below the target`);
+      throw new EngineError(
+        'invalid',
+        `mounts.files.path: ${JSON.stringify(path)} is not a plain path below the target`,
+      );
     }
     for (let depth = 1; depth < parts.length; depth += 1) {
       const directory = join(place, ...parts.slice(0, depth));
@@ -127,7 +141,8 @@ async function bindHostPath(place: string, one: Extract<Mount, { kind: 'bind' }>
 
 /** Made by the first container that asks for it. */
 async function makeShared({ layout, sandbox, disks }: MountRequest, one: SharedMount): Promise<string> {
-  if (!sharedName.test(one.name)) throw new EngineError('invalid', `mounts.name: ${JSON.stringify(one.name)} is not a plain name`);
+  if (!sharedName.test(one.name))
+    throw new EngineError('invalid', `mounts.name: ${JSON.stringify(one.name)} is not a plain name`);
   const paths = sandboxPaths(layout, sandbox.id);
   const owner = sandbox.idRange.first;
   const place = join(paths.shared, one.name);
@@ -136,7 +151,13 @@ async function makeShared({ layout, sandbox, disks }: MountRequest, one: SharedM
   await mkdir(place, { recursive: true });
   if (one.memory === true) {
     const size = one.sizeBytes === undefined ? '' : `,size=${one.sizeBytes}`;
-    mountFileSystem('tmpfs', place, 'tmpfs', MountFlag.noSuid | MountFlag.noDev, `mode=777,uid=${owner},gid=${owner}${size}`);
+    mountFileSystem(
+      'tmpfs',
+      place,
+      'tmpfs',
+      MountFlag.noSuid | MountFlag.noDev,
+      `mode=777,uid=${owner},gid=${owner}${size}`,
+    );
     return place;
   }
   await mkdir(paths.data, { recursive: true, mode: 0o700 });

@@ -120,9 +120,13 @@ export function ociConfig(request: OciRequest): OciConfig {
 /** The command line that a container runs: the rules of `ContainerSpec`. */
 export function commandLine(spec: Pick<ContainerSpec, 'command' | 'args'>, image: ImageConfig): string[] {
   const { entrypoint = [], cmd = [] } = image;
-  const args = spec.command === undefined ? [...entrypoint, ...(spec.args ?? cmd)] : [...spec.command, ...(spec.args ?? [])];
+  const args =
+    spec.command === undefined ? [...entrypoint, ...(spec.args ?? cmd)] : [...spec.command, ...(spec.args ?? [])];
   if (args[0] === undefined || args[0] === '') {
-    throw new EngineError('invalid', 'no command: the image has neither entrypoint nor cmd, and the spec gives no command');
+    throw new EngineError(
+      'invalid',
+      'no command: the image has neither entrypoint nor cmd, and the spec gives no command',
+    );
   }
   return args;
 }
@@ -172,7 +176,12 @@ function ociMounts(request: OciRequest): OciMount[] {
   });
   const own = [
     { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
-    { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'] },
+    {
+      destination: '/dev',
+      type: 'tmpfs',
+      source: 'tmpfs',
+      options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'],
+    },
     {
       destination: '/dev/pts',
       type: 'devpts',

@@ -29,7 +29,14 @@ export async function takeDown(options: EngineOptions, log: Log): Promise<void> 
   await network.purge();
   if (existsSync(where.run)) unmountBelow(where.run);
   detachLoopsBelow(where.data);
-  for (const path of [where.containersRun, where.sandboxesRun, where.exits, where.execs, where.runtimeRoot, where.bootFile]) {
+  for (const path of [
+    where.containersRun,
+    where.sandboxesRun,
+    where.exits,
+    where.execs,
+    where.runtimeRoot,
+    where.bootFile,
+  ]) {
     await rm(path, removal);
   }
   await rm(where.sandboxesData, removal);

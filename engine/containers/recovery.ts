@@ -26,12 +26,19 @@ export async function prepareDirectories(layout: Layout, instance: string): Prom
   await makePassable(layout.run);
   const known = existsSync(layout.bootFile) ? readFileSync(layout.bootFile, 'utf8').trim() : undefined;
   if (known !== undefined && known !== boot) {
-    for (const directory of [layout.containersRun, layout.sandboxesRun, layout.exits, layout.execs, layout.runtimeRoot]) {
+    for (const directory of [
+      layout.containersRun,
+      layout.sandboxesRun,
+      layout.exits,
+      layout.execs,
+      layout.runtimeRoot,
+    ]) {
       unmountBelow(directory);
       await rm(directory, { recursive: true, force: true });
     }
   }
-  for (const directory of [layout.containersRun, layout.sandboxesRun]) await mkdir(directory, { recursive: true, mode: 0o711 });
+  for (const directory of [layout.containersRun, layout.sandboxesRun])
+    await mkdir(directory, { recursive: true, mode: 0o711 });
   for (const directory of [layout.exits, layout.runtimeRoot, layout.data, layout.containersData]) {
     await mkdir(directory, { recursive: true, mode: 0o700 });
   }
@@ -46,7 +53,10 @@ async function makePassable(run: string): Promise<void> {
   for (const directory of [run, dirname(run)]) await chmod(directory, ((await stat(directory)).mode & 0o7777) | 0o111);
   for (let directory = dirname(dirname(run)); directory !== '/'; directory = dirname(directory)) {
     if (((await stat(directory)).mode & 0o001) !== 0) continue;
-    throw new EngineError('invalid', `runDirectory: ${directory} above it cannot be passed by other users: chmod o+x it, or use a directory below /run`);
+    throw new EngineError(
+      'invalid',
+      `runDirectory: ${directory} above it cannot be passed by other users: chmod o+x it, or use a directory below /run`,
+    );
   }
 }
 
@@ -103,9 +113,11 @@ export async function killStarting(layout: Layout, cgroups: Cgroups, record: Con
   const pid = await pidOf(paths.pid);
   await cgroups.remove(path);
   await rm(paths.runtime, { recursive: true, force: true });
-  for (const file of [paths.pid, paths.conmonPid, paths.starting, `${layout.exits}/${record.id}`]) await rm(file, { force: true });
+  for (const file of [paths.pid, paths.conmonPid, paths.starting, `${layout.exits}/${record.id}`])
+    await rm(file, { force: true });
   if (pid !== undefined) await processEnd(pid);
-  for (const name of await readdir(paths.persist).catch(() => [])) await rm(`${paths.persist}/${name}`, { force: true });
+  for (const name of await readdir(paths.persist).catch(() => []))
+    await rm(`${paths.persist}/${name}`, { force: true });
 }
 
 /** Kills every process with the text in its command line, until there is none. */

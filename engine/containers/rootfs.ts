@@ -40,7 +40,13 @@ export async function makeRootfs({ paths, sandbox, layers, diskBytes, disks }: R
   mountOverlay({ paths, sandbox, layers, upper, work });
 }
 
-function mountOverlay(request: { paths: ContainerPaths; sandbox: Sandbox; layers: string[]; upper: string; work: string }): void {
+function mountOverlay(request: {
+  paths: ContainerPaths;
+  sandbox: Sandbox;
+  layers: string[];
+  upper: string;
+  work: string;
+}): void {
   const { paths, sandbox, layers, upper, work } = request;
   const trees: number[] = [];
   let attached = 0;

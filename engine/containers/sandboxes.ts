@@ -23,6 +23,8 @@ interface SandboxRecord extends Sandbox {
   pooled: boolean;
 }
 
+const restMilliseconds = 250;
+
 export interface SandboxesOptions {
   layout: Layout;
   network: Network;
@@ -41,12 +43,16 @@ export class Sandboxes {
   readonly #ready: Sandbox[] = [];
   readonly #names = new Set<string>();
   #refill: Promise<void> | undefined;
+  #refillTimer: NodeJS.Timeout | undefined;
   #closed = false;
 
   private constructor(options: SandboxesOptions, records: SandboxRecord[], cursor: number) {
     this.#options = options;
     this.#addresses = new AddressPool(parseCidr(options.podCidr), { cursor, used: records.map(({ ip }) => ip) });
-    this.#ranges = new IdRanges(options.idRange, records.map(({ idRange }) => idRange.first));
+    this.#ranges = new IdRanges(
+      options.idRange,
+      records.map(({ idRange }) => idRange.first),
+    );
     for (const { pooled, ...sandbox } of records) {
       if (pooled) this.#ready.push(sandbox);
       else {
@@ -66,7 +72,8 @@ export class Sandboxes {
     for (const id of await readdir(layout.sandboxesRun)) {
       const paths = sandboxPaths(layout, id);
       const record = await readRecord(paths.record, isSandboxRecord);
-      if (record !== undefined && bound.has(paths.userNamespace) && bound.has(paths.networkNamespace)) records.push(record);
+      if (record !== undefined && bound.has(paths.userNamespace) && bound.has(paths.networkNamespace))
+        records.push(record);
       else await removeFiles(layout, id);
     }
     const kept = new Set(records.map(({ id }) => id));
@@ -99,7 +106,8 @@ export class Sandboxes {
   async create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
     signal?.throwIfAborted();
     validateSpec(spec);
-    if (this.#names.has(spec.name)) throw new EngineError('conflict', `there is a sandbox with the name "${spec.name}"`);
+    if (this.#names.has(spec.name))
+      throw new EngineError('conflict', `there is a sandbox with the name "${spec.name}"`);
     this.#names.add(spec.name);
     let made: Sandbox | undefined;
     try {
@@ -124,7 +132,7 @@ export class Sandboxes {
       if (made !== undefined) await this.#unmake(made);
       throw error;
     } finally {
-      this.fillPool();
+      this.#fillSoon();
     }
   }
 
@@ -135,6 +143,15 @@ export class Sandboxes {
     await this.#unmake(sandbox);
     this.#used.delete(id);
     this.#names.delete(sandbox.name);
+  }
+
+  /** What was taken is replaced a moment later, so that making it does not compete with the start that it was taken for. */
+  #fillSoon(): void {
+    if (this.#closed) return;
+    if (this.#ready.length === 0) return this.fillPool();
+    clearTimeout(this.#refillTimer);
+    this.#refillTimer = setTimeout(() => this.fillPool(), restMilliseconds);
+    this.#refillTimer.unref();
   }
 
   /** Fills the pool in the background; calls while it fills are the same fill. */
@@ -154,6 +171,7 @@ export class Sandboxes {
 
   async close(): Promise<void> {
     this.#closed = true;
+    clearTimeout(this.#refillTimer);
     await this.#refill;
   }
 
@@ -218,9 +236,13 @@ export class Sandboxes {
     const paths = sandboxPaths(this.#options.layout, sandbox.id);
     const host = spec.dns?.servers === undefined ? await hostResolver() : undefined;
     if (host !== undefined && host.servers.length === 0) {
-      this.#options.log('warn', 'the host has no name server that sandboxes can reach: name one in the sandbox, or in /etc/resolv.conf', {
-        sandbox: sandbox.name,
-      });
+      this.#options.log(
+        'warn',
+        'the host has no name server that sandboxes can reach: name one in the sandbox, or in /etc/resolv.conf',
+        {
+          sandbox: sandbox.name,
+        },
+      );
     }
     const resolver = renderResolver({
       servers: spec.dns?.servers ?? host?.servers ?? [],
@@ -260,9 +282,13 @@ const dnsName = /^[a-z0-9A-Z]([a-zA-Z0-9._-]{0,252})$/;
 const word = /^[!-~]{1,253}$/;
 
 function validateSpec(spec: SandboxSpec): void {
-  if (spec.name === '' || spec.name.length > 1024) throw new EngineError('invalid', 'name: a sandbox needs a name of 1 to 1024 characters');
+  if (spec.name === '' || spec.name.length > 1024)
+    throw new EngineError('invalid', 'name: a sandbox needs a name of 1 to 1024 characters');
   if (!dnsName.test(spec.hostname) || spec.hostname.length > 64) {
-    throw new EngineError('invalid', `hostname: ${JSON.stringify(spec.hostname)} is not a host name of at most 64 characters`);
+    throw new EngineError(
+      'invalid',
+      `hostname: ${JSON.stringify(spec.hostname)} is not a host name of at most 64 characters`,
+    );
   }
   const words = [
     ...(spec.dns?.servers ?? []),
@@ -271,7 +297,8 @@ function validateSpec(spec: SandboxSpec): void {
     ...(spec.hostAliases ?? []).flatMap(({ ip, names }) => [ip, ...names]),
   ];
   for (const one of words) {
-    if (!word.test(one)) throw new EngineError('invalid', `dns or hostAliases: ${JSON.stringify(one)} is not a name or an address`);
+    if (!word.test(one))
+      throw new EngineError('invalid', `dns or hostAliases: ${JSON.stringify(one)} is not a name or an address`);
   }
 }
 

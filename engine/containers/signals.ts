@@ -12,6 +12,7 @@ export function signalNumber(signal: string | number): number {
   const realTime = /^SIGRTMIN(?:\+(\d+))?$/.exec(name);
   if (realTime !== null) return 34 + Number(realTime[1] ?? 0);
   const number = Object.entries(constants.signals).find(([known]) => known === name)?.[1];
-  if (number === undefined) throw new EngineError('invalid', `"${signal}" is no signal: use a name such as SIGTERM or a number from 1 to 64`);
+  if (number === undefined)
+    throw new EngineError('invalid', `"${signal}" is no signal: use a name such as SIGTERM or a number from 1 to 64`);
   return number;
 }

@@ -15,7 +15,9 @@ import { addBusyboxImage } from '#testing/busybox-image.ts';
 
 const chaos = fileURLToPath(new URL('../../testing/engine-chaos.ts', import.meta.url));
 
-test('an engine that is killed at any moment leaves nothing that the next one does not know', { timeout: 120_000 }, async () => {
+test('an engine that is killed at any moment leaves nothing that the next one does not know', {
+  timeout: 120_000,
+}, async () => {
   const options = engineOptionsForTest();
   const { log: _log, ...plain } = options;
   try {
@@ -23,7 +25,9 @@ test('an engine that is killed at any moment leaves nothing that the next one do
     const image = await addBusyboxImage(first.images);
     await first.close();
     for (let round = 0; round < 10; round += 1) {
-      const child = spawn(process.execPath, ['--experimental-ffi', chaos, JSON.stringify(plain), image], { stdio: ['ignore', 'pipe', 'ignore'] });
+      const child = spawn(process.execPath, ['--experimental-ffi', chaos, JSON.stringify(plain), image], {
+        stdio: ['ignore', 'pipe', 'ignore'],
+      });
       await once(createInterface({ input: child.stdout }), 'line');
       // The moment is the random part of the test; nothing is waited for.
       await delay(randomInt(400));
@@ -33,7 +37,8 @@ test('an engine that is killed at any moment leaves nothing that the next one do
       try {
         await agree(engine, options);
         for (const { id } of engine.sandboxes().slice(0, 3)) await engine.removeSandbox(id);
-        for (const { id, sandbox } of engine.containers()) if (engine.sandbox(sandbox) === undefined) await engine.removeContainer(id);
+        for (const { id, sandbox } of engine.containers())
+          if (engine.sandbox(sandbox) === undefined) await engine.removeContainer(id);
       } finally {
         await engine.close();
       }
@@ -53,23 +58,34 @@ async function agree(engine: OpenedEngine, { instance, runDirectory }: EngineOpt
       // It ended just now: its monitor tells.
       await engine.waitContainer(container.id, { signal: AbortSignal.timeout(5000) });
     }
-    if (container.state === 'exited') assert.ok([3, 137].includes(container.exit?.code ?? -1), JSON.stringify(container.exit));
+    if (container.state === 'exited')
+      assert.ok([3, 137].includes(container.exit?.code ?? -1), JSON.stringify(container.exit));
   }
   const containers = engine.containers();
   const running = containers.filter(({ state }) => state === 'running').map(({ id }) => id);
   const monitors = commandLines().filter((line) => line.startsWith('conmon') && line.includes(`${runDirectory}/`));
-  for (const id of running) assert.ok(monitors.some((line) => line.includes(id)), `${id} has its monitor`);
+  for (const id of running)
+    assert.ok(
+      monitors.some((line) => line.includes(id)),
+      `${id} has its monitor`,
+    );
   for (const line of monitors) {
     // A monitor lives on for a moment after it wrote down the end.
     const id = /--cid (\S+)/.exec(line)?.[1] ?? '';
-    assert.ok(containers.some((container) => container.id === id && container.state !== 'created'), `orphan ${line}`);
+    assert.ok(
+      containers.some((container) => container.id === id && container.state !== 'created'),
+      `orphan ${line}`,
+    );
   }
-  const known = new Set(readdirSync(`${runDirectory}/engine/sandboxes`).map((id) => `${linkPrefix(instance)}${id.slice(0, 8)}`));
+  const known = new Set(
+    readdirSync(`${runDirectory}/engine/sandboxes`).map((id) => `${linkPrefix(instance)}${id.slice(0, 8)}`),
+  );
   for (const name of readdirSync('/sys/class/net')) {
     if (name.startsWith(linkPrefix(instance))) assert.ok(known.has(name), `orphan link ${name}`);
   }
   const ids = new Set(containers.map(({ id }) => id));
-  for (const id of readdirSync(`${runDirectory}/engine/containers`)) assert.ok(ids.has(id), `orphan container files ${id}`);
+  for (const id of readdirSync(`${runDirectory}/engine/containers`))
+    assert.ok(ids.has(id), `orphan container files ${id}`);
   for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
     const id = new RegExp(`${runDirectory}/engine/containers/([0-9a-f]{64})`).exec(line)?.[1];
     if (id !== undefined) assert.ok(ids.has(id), `orphan mount ${line}`);

@@ -31,9 +31,14 @@ export function resolveUser(
   const groups = parseGroup(files.group);
   const wanted = userPart === '' ? '0' : userPart;
   const numeric = parseId(wanted);
-  const entry = parsePasswd(files.passwd).find(({ name, uid }) => (numeric === undefined ? name === wanted : uid === numeric));
+  const entry = parsePasswd(files.passwd).find(({ name, uid }) =>
+    numeric === undefined ? name === wanted : uid === numeric,
+  );
   if (entry === undefined && numeric === undefined) {
-    throw new EngineError('invalid', `user: the image's /etc/passwd has no "${wanted}"; use a number or a name that is there`);
+    throw new EngineError(
+      'invalid',
+      `user: the image's /etc/passwd has no "${wanted}"; use a number or a name that is there`,
+    );
   }
   const uid = entry?.uid ?? numeric ?? 0;
   const gid = groupPart === undefined || groupPart === '' ? (entry?.gid ?? 0) : groupId(groupPart, groups);
@@ -48,7 +53,12 @@ export function resolveUser(
       throw new EngineError('invalid', `user: id ${id} is outside of the sandbox's range of 0 to ${largestId}`);
     }
   }
-  return { uid, gid, groups: ids.sort((a, b) => a - b), home: entry === undefined || entry.home === '' ? '/' : entry.home };
+  return {
+    uid,
+    gid,
+    groups: ids.sort((a, b) => a - b),
+    home: entry === undefined || entry.home === '' ? '/' : entry.home,
+  };
 }
 
 function groupId(text: string, groups: GroupEntry[]): number {

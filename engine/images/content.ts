@@ -48,7 +48,9 @@ class FileContentStore implements ContentStore {
     // Unpacked layers hold setuid files of strangers' root: nobody but root may walk in.
     chmodSync(directory, 0o700);
     for (const layer of readdirSync(join(directory, 'layers'))) {
-      if (layer.startsWith(ASIDE_PREFIX)) rmSync(join(directory, 'layers', layer), { recursive: true, force: true });
+      if (!layer.startsWith(ASIDE_PREFIX)) continue;
+      // The tar of a killed engine may write for a moment more.
+      rmSync(join(directory, 'layers', layer), { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
     }
     this.#names = new NameStore(join(directory, 'names'));
     this.#uploads = new Uploads(join(directory, 'uploads'));

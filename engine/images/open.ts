@@ -13,7 +13,7 @@ import { type ImageDocument, type Manifest, parseImageConfig, parseManifest } fr
 import { type PullSource, Puller } from './pull.ts';
 import { canonicalReference, parseReference } from './reference.ts';
 import { accessKey, RegistryClient } from './registry-client.ts';
-import { DANGLING_SCOPE, IMAGES_SCOPE, manifestsScope } from './scopes.ts';
+import { DANGLING_SCOPE, findManifest, IMAGES_SCOPE } from './scopes.ts';
 import type { ContentStore } from './store.ts';
 import type { UnpackLimits } from './unpack.ts';
 
@@ -35,6 +35,9 @@ export interface OpenImagesOptions {
   onEvent?: (event: EngineEvent) => void;
   unpackLimits?: Partial<UnpackLimits>;
 }
+
+/** Connections and tokens are kept for so many registries and accounts. */
+const MOST_CLIENTS = 32;
 
 export interface NodeImages extends Images {
   readonly content: ContentStore;
@@ -223,7 +226,11 @@ class LocalImages implements NodeImages {
     const access = { host, ...(credentials === undefined ? {} : { credentials }), ...(ca === undefined ? {} : { ca }) };
     const key = accessKey(access);
     const client = this.#clients.get(key) ?? new RegistryClient(access);
+    this.#clients.delete(key);
     this.#clients.set(key, client);
+    // The one that was longest not asked for goes; a pull that still has it ends with it, its idle connections time out.
+    const [oldest] = this.#clients.keys();
+    if (this.#clients.size > MOST_CLIENTS && oldest !== undefined) this.#clients.delete(oldest);
     return {
       manifest: (reference, signal) => client.manifest(repository, reference, signal),
       blob: (blob, blobOptions) => client.blob(repository, blob, this.content, blobOptions),
@@ -242,7 +249,7 @@ class LocalImages implements NodeImages {
     return {
       manifest: async (reference) => {
         const { content } = this;
-        const digest = content.getName(manifestsScope(repository), reference) ?? content.getName(repository, reference);
+        const digest = findManifest(content, repository, reference);
         if (digest === undefined)
           throw new EngineError('not-found', `${host} has no manifest ${reference} in ${repository}`);
         return { bytes: await content.readAll(digest), digest };

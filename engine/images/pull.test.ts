@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { watch } from 'node:fs';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { createAuthority, issueCertificate } from '#lib/certificates.ts';
+import { digestOf } from '#lib/digest.ts';
 import { busyboxLayer, tarOf, writeOciLayout } from '#testing/oci-layout.ts';
 import type { PullProgress } from '../engine.ts';
 import { type Registry, startRegistry } from '../registry/server.ts';
@@ -256,4 +260,68 @@ test('names: tag, move, remove, and what a container uses stays', async () => {
   await images.remove('app');
   await images.remove('app');
   await images.close();
+});
+
+test("an image in Docker's format is pulled too", async () => {
+  await push(`${join(directory, 'busybox')}:one`, 'library/busybox:docker', [
+    '--format',
+    'v2s2',
+    '--preserve-digests=false',
+  ]);
+  await withImages(async (images) => {
+    const image = await images.pull(`${host}/library/busybox:docker`);
+    assert.equal((await images.layerDirectories(image)).length, 2);
+    const manifest = JSON.parse((await images.content.readAll(image.digest)).toString()) as { mediaType: string };
+    assert.equal(manifest.mediaType, 'application/vnd.docker.distribution.manifest.v2+json');
+  });
+});
+
+test('kill -9 on the way of a pull leaves no half of an image, and the next pull works', async () => {
+  const dataDirectory = await mkdtemp(join(directory, 'killed-'));
+  const images = await openImages({ dataDirectory });
+  const big = await tarOf(
+    Array.from({ length: 300 }, (_, index) => ({ name: `file-${index}`, data: Buffer.alloc(100_000, index) })),
+  );
+  const { content } = images;
+  const config = { os: 'linux', rootfs: { diff_ids: [digestOf(big)] } };
+  const parts = await Promise.all([Buffer.from(JSON.stringify(config)), big].map((bytes) => content.write(bytes, {})));
+  const [first, second] = parts.map(({ digest, sizeBytes }) => ({ mediaType: 'x/y', digest, size: sizeBytes }));
+  const { digest } = await content.write(
+    Buffer.from(JSON.stringify({ schemaVersion: 2, config: first, layers: [second] })),
+    {},
+  );
+  await content.setName('big', 'one', digest);
+  await images.close();
+  const reference = 'own.invalid/big:one';
+  for (let round = 0; round < 3; round += 1) {
+    const puller = spawn(
+      process.execPath,
+      [join(import.meta.dirname, 'testdata/puller.ts'), dataDirectory, reference],
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    );
+    const ended = once(puller, 'close');
+    for await (const line of createInterface(puller.stdout)) {
+      assert.notEqual(line, 'pulled');
+      if (line !== 'unpacking') continue;
+      const layers = join(dataDirectory, 'engine/content/layers');
+      // Somewhere in the middle of the unpacking, later in every round.
+      const watcher = watch(layers, { recursive: true });
+      for (let seen = 0; seen <= round * 40; seen += 1) await once(watcher, 'change');
+      watcher.close();
+      puller.kill('SIGKILL');
+      break;
+    }
+    await ended;
+    const again = await openImages({ dataDirectory });
+    assert.deepEqual(again.list(), []);
+    assert.deepEqual(await readdir(join(dataDirectory, 'engine/content/layers')), []);
+    await again.close();
+  }
+  const last = await openImages({ dataDirectory });
+  last.serveLocally('own.invalid');
+  const [layer = ''] = await last.layerDirectories(await last.pull(reference));
+  assert.equal((await readdir(layer)).length, 300);
+  await last.close();
 });

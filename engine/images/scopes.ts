@@ -10,6 +10,9 @@
  *   :images                   an image's reference → manifest digest of the node's platform
  *   :dangling                 manifest digest → itself: images whose last name moved to another image
  */
+import { isDigest } from '#lib/digest.ts';
+import type { ContentStore } from './store.ts';
+
 export const IMAGES_SCOPE = ':images';
 export const DANGLING_SCOPE = ':dangling';
 
@@ -33,4 +36,14 @@ export function keepsContent(scope: string): boolean {
 /** The repository whose manifests the scope lists. */
 export function repositoryOfManifests(scope: string): string | undefined {
   return scope.startsWith(':manifests/') ? scope.slice(':manifests/'.length) : undefined;
+}
+
+/**
+ * The digest of the repository's manifest by tag or digest. What a tag leads to belongs to the repository also where a
+ * crash came between the names of one push.
+ */
+export function findManifest(content: ContentStore, repository: string, reference: string): string | undefined {
+  if (!isDigest(reference)) return content.getName(repository, reference);
+  const pushed = content.getName(manifestsScope(repository), reference);
+  return pushed ?? content.names(repository).find(({ digest }) => digest === reference)?.digest;
 }

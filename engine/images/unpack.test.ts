@@ -317,3 +317,45 @@ test('an aborted unpacking rejects with the reason', async () => {
     /enough/,
   );
 });
+
+test('overlayfs shows the layers as the image means them', async (context) => {
+  const bottom = await unpack(
+    await tarOf([
+      { name: 'etc', type: 'directory' },
+      { name: 'etc/gone', data: Buffer.from('x') },
+      { name: 'etc/kept', data: Buffer.from('bottom') },
+      { name: 'opaque', type: 'directory' },
+      { name: 'opaque/old', data: Buffer.from('x') },
+      { name: 'dir', type: 'directory' },
+      { name: 'dir/old', data: Buffer.from('x') },
+    ]),
+  );
+  const top = await unpack(
+    await tarOf([
+      { name: 'etc', type: 'directory' },
+      { name: 'etc/.wh.gone' },
+      { name: 'etc/new', data: Buffer.from('top') },
+      { name: 'opaque', type: 'directory' },
+      { name: 'opaque/.wh..wh..opq' },
+      { name: 'opaque/new', data: Buffer.from('x') },
+      { name: '.wh.dir' },
+    ]),
+  );
+  const merged = await mkdtemp(join(root, 'merged-'));
+  await run('mount', ['-t', 'overlay', 'overlay', '-o', `ro,lowerdir=${top}:${bottom}`, merged]);
+  context.after(() => run('umount', [merged]));
+  assert.deepEqual((await readdir(merged)).sort(), ['etc', 'opaque']);
+  assert.deepEqual((await readdir(join(merged, 'etc'))).sort(), ['kept', 'new']);
+  assert.deepEqual(await readdir(join(merged, 'opaque')), ['new']);
+  assert.equal(await readFile(join(merged, 'etc/kept'), 'utf8'), 'bottom');
+});
+
+test('names keep their bytes, whatever these are', async () => {
+  const long = 'l'.repeat(120);
+  // Text as bytes: what is UTF-8 in an archive, and what is not.
+  const utf8 = Buffer.from('ä€').toString('latin1');
+  const names = ['caf\xe9', `${long}\xff`, utf8, `${long}${utf8}`, '-rf', '*', ' '];
+  const made = await unpack(await tarOf(names.map((name) => ({ name }))));
+  const found = (await readdir(made, { encoding: 'buffer' })).map((name) => name.toString('latin1'));
+  assert.deepEqual(found.sort(), [...names].sort());
+});

@@ -31,12 +31,18 @@ export function parseCidr(text: string): Cidr {
   const [address = '', length = ''] = text.split('/');
   const prefix = /^\d{1,2}$/.test(length) ? Number(length) : Number.NaN;
   if (!(prefix >= 0 && prefix <= 32)) {
-    throw new EngineError('invalid', `"${text}" is not an IPv4 range: use an address and a length such as 10.86.0.0/24`);
+    throw new EngineError(
+      'invalid',
+      `"${text}" is not an IPv4 range: use an address and a length such as 10.86.0.0/24`,
+    );
   }
   const size = 2 ** (32 - prefix);
   const base = parseIpv4(address);
   if (base % size !== 0) {
-    throw new EngineError('invalid', `"${text}" is not an IPv4 range: ${address} is not the first address of a /${prefix}`);
+    throw new EngineError(
+      'invalid',
+      `"${text}" is not an IPv4 range: ${address} is not the first address of a /${prefix}`,
+    );
   }
   return { base, prefix, size };
 }
@@ -56,7 +62,8 @@ export class AddressPool {
   #cursor: number;
 
   constructor(cidr: Cidr, options: { cursor?: number; used?: Iterable<string> } = {}) {
-    if (cidr.size < 8) throw new EngineError('invalid', `a pod range of ${cidr.size} addresses is too small: use a /29 or more`);
+    if (cidr.size < 8)
+      throw new EngineError('invalid', `a pod range of ${cidr.size} addresses is too small: use a /29 or more`);
     this.#cidr = cidr;
     this.#cursor = options.cursor ?? 0;
     for (const address of options.used ?? []) this.#used.add(parseIpv4(address) - cidr.base);
@@ -77,7 +84,10 @@ export class AddressPool {
       this.#cursor = (offset - first + 1) % count;
       return formatIpv4(this.#cidr.base + offset);
     }
-    throw new EngineError('exhausted', `no pod address is left of ${count}: remove pods or give the node a larger pod range`);
+    throw new EngineError(
+      'exhausted',
+      `no pod address is left of ${count}: remove pods or give the node a larger pod range`,
+    );
   }
 
   free(address: string): void {

@@ -32,7 +32,10 @@ export class ForeignForward {
     const chains = await listChains();
     const dropping = chains.filter(
       ({ hook, policy, family, table }) =>
-        hook === 'forward' && policy === 'drop' && (family === 'ip' || family === 'inet') && table !== tableName(this.#instance),
+        hook === 'forward' &&
+        policy === 'drop' &&
+        (family === 'ip' || family === 'inet') &&
+        table !== tableName(this.#instance),
     );
     for (const chain of dropping) {
       if (isIptables(chain)) await this.#ensureIptables(chains);
@@ -53,7 +56,9 @@ export class ForeignForward {
   }
 
   async #ensureIptables(chains: Chain[]): Promise<void> {
-    const docker = chains.some(({ family, table, name }) => family === 'ip' && table === 'filter' && name === 'DOCKER-USER');
+    const docker = chains.some(
+      ({ family, table, name }) => family === 'ip' && table === 'filter' && name === 'DOCKER-USER',
+    );
     const chain = docker ? 'DOCKER-USER' : 'FORWARD';
     for (const match of this.#iptablesMatches()) {
       if (await succeeds('iptables', ['-w', '-C', chain, ...match])) continue;
@@ -63,7 +68,8 @@ export class ForeignForward {
 
   async #ensureNft(chain: Chain): Promise<void> {
     const own = await this.#ownRules();
-    if (own.some((rule) => rule.family === chain.family && rule.table === chain.table && rule.chain === chain.name)) return;
+    if (own.some((rule) => rule.family === chain.family && rule.table === chain.table && rule.chain === chain.name))
+      return;
     const links = `${linkPrefix(this.#instance)}*`;
     for (const direction of ['iifname', 'oifname']) {
       const rule = [direction, `"${links}"`, 'accept', 'comment', `"${ruleTag(this.#instance)}"`];

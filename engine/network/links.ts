@@ -8,7 +8,15 @@ import { NetlinkFamily, NetlinkFlag, NetlinkSocket, attribute, nested, parseAttr
 import { ipv4Bytes } from './addresses.ts';
 
 const Message = { newLink: 16, deleteLink: 17, getLink: 18, newAddress: 20, newRoute: 24, deleteRoute: 25 } as const;
-const Link = { name: 3, mtu: 4, linkInfo: 18, netNamespaceDescriptor: 28, infoKind: 1, infoData: 2, vethPeer: 1 } as const;
+const Link = {
+  name: 3,
+  mtu: 4,
+  linkInfo: 18,
+  netNamespaceDescriptor: 28,
+  infoKind: 1,
+  infoData: 2,
+  vethPeer: 1,
+} as const;
 const Address = { address: 1, local: 2 } as const;
 const Route = { destination: 1, outLink: 4, gateway: 5, preferredSource: 7 } as const;
 const interfaceUp = 1;

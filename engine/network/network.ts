@@ -1,7 +1,12 @@
 /**
- * The engine's network contract: an address and a link for each sandbox, on one bridge for the instance.
+ * The engine's network contract: an address and a link for each sandbox.
  *
- * Everything carries the instance: one bridge, host-side veths named by a hash (15 characters), one nftables table
+ * Links are routed, not bridged: a sandbox has its address as a /32 and a default route to the gateway, and the host has a /32 route to
+ * its veth. So every packet, between two pods of one node too, passes the host's forward hook (egress rules, policies and translated
+ * service addresses hold everywhere, without br_netfilter), and no pod sees another's frames. The bridge holds the gateway's address,
+ * the first of the range; it has no ports.
+ *
+ * Everything carries the instance: one bridge, host-side veths with one prefix for the instance (`names.ts`; 15 characters), one nftables table
  * `inet sampan-<instance>`, and nothing outside of it except one accept in somebody else's FORWARD chain where its
  * policy is DROP; that one is commented with the instance's name and is removed by `purge`.
  * All calls are idempotent; netlink state is the truth, nothing is remembered that the kernel knows.

@@ -1,7 +1,10 @@
 /** Tells when rules that the instance needs are removed by somebody else, by `nft monitor` (an event for each change, no polling). */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { ruleTag, tableName } from './names.ts';
+import { tableName } from './names.ts';
+
+/** Whoever flushes rules puts others in their place at once: look when that is done. */
+const restMilliseconds = 100;
 
 export class RuleWatch {
   readonly #child: ChildProcess;
@@ -9,19 +12,22 @@ export class RuleWatch {
 
   /** @param onLost  called once for a burst of removals */
   constructor(instance: string, onLost: () => void) {
-    const table = `delete table inet ${tableName(instance)}`;
-    const foreign = /^delete (rule|chain|table) (ip|inet) /;
+    // The rule's own text is not told any more when it is gone, so every loss in the usual filter tables counts.
+    const ours = `inet ${tableName(instance)}`;
+    const isLoss = (line: string): boolean =>
+      line.startsWith(`delete table ${ours}`) || (/^delete (rule|chain|table) (ip|inet) /.test(line) && !line.includes(ours));
     // It must not outlive this process, however that ends.
-    this.#child = spawn('setpriv', ['--pdeathsig', 'KILL', 'nft', 'monitor', 'destroy'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    this.#child = spawn('setpriv', ['--pdeathsig', 'KILL', 'nft', 'monitor', 'destroy'], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
     this.#child.once('error', () => {});
     this.#child.unref();
     if (this.#child.stdout === null) return;
     const lines = createInterface({ input: this.#child.stdout });
     lines.on('line', (line) => {
-      const lost = line.startsWith(table) || (foreign.test(line) && line.includes(ruleTag(instance)) && !line.includes(`inet ${tableName(instance)}`));
-      if (!lost) return;
+      if (!isLoss(line)) return;
       clearTimeout(this.#timer);
-      this.#timer = setTimeout(onLost, 50);
+      this.#timer = setTimeout(onLost, restMilliseconds);
       this.#timer.unref();
     });
     const stream = this.#child.stdout;

@@ -5,7 +5,7 @@ import { digestOf, isDigest, parseDigest } from '#lib/digest.ts';
 import { EngineError } from '../engine.ts';
 import { type Descriptor, LARGEST_MANIFEST, type Manifest, OCI_INDEX, parseManifest } from '../images/manifest.ts';
 import { isTag } from '../images/reference.ts';
-import { manifestsScope, referrersScope, repositoryOfManifests } from '../images/scopes.ts';
+import { findManifest, manifestsScope, referrersScope, repositoryOfManifests } from '../images/scopes.ts';
 import { blobLink, requireDigest } from './blobs.ts';
 import { RegistryError } from './errors.ts';
 import { answer, answerBytes, type Exchange, page, readBody } from './exchange.ts';
@@ -48,9 +48,8 @@ export async function putManifest(exchange: Exchange): Promise<void> {
   const names = [content.setName(manifestsScope(repository), digest, digest)];
   if (subject !== undefined)
     names.push(content.setName(referrersScope(repository), `${subject.digest}@${digest}`, digest));
+  if (!named) names.push(content.setName(repository, reference, digest));
   await Promise.all(names);
-  // The tag comes last: what it leads to is then there by digest too.
-  if (!named) await content.setName(repository, reference, digest);
   exchange.pushed(repository, reference, digest);
   answer(exchange, 201, {
     location: `/v2/${repository}/manifests/${digest}`,
@@ -129,9 +128,7 @@ function answerJson(exchange: Exchange, value: unknown, headers: Record<string, 
 }
 
 function resolve({ content, repository, reference }: Exchange): string {
-  const digest = isDigest(reference)
-    ? content.getName(manifestsScope(repository), reference)
-    : content.getName(repository, reference);
+  const digest = findManifest(content, repository, reference);
   if (digest === undefined || content.path(digest) === undefined) {
     throw new RegistryError('MANIFEST_UNKNOWN', 'manifest unknown', { detail: { name: repository, reference } });
   }

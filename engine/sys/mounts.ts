@@ -66,8 +66,7 @@ export function cloneTree(source: string, options: TreeOptions): number {
     if (options.readOnly === true) set |= Attribute.readOnly;
     if (options.noSuid === true) set |= Attribute.noSuid;
     if (options.noDev === true) set |= Attribute.noDev;
-    const namespace =
-      options.userNamespacePath === undefined ? undefined : openSync(options.userNamespacePath, 'r');
+    const namespace = options.userNamespacePath === undefined ? undefined : openSync(options.userNamespacePath, 'r');
     try {
       if (namespace !== undefined) set |= Attribute.idMap;
       if (set !== 0n) {

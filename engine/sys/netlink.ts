@@ -74,9 +74,7 @@ export class NetlinkSocket {
   /** @param namespacePath  the network namespace to speak to; default this process's. */
   constructor(family: number, namespacePath?: string) {
     this.#descriptor =
-      namespacePath === undefined
-        ? openSocket(family)
-        : inNetworkNamespace(namespacePath, () => openSocket(family));
+      namespacePath === undefined ? openSocket(family) : inNetworkNamespace(namespacePath, () => openSocket(family));
   }
 
   /** Sends one request and throws the kernel's error, unless its code is among `ignore`. */

@@ -44,5 +44,16 @@ export interface Logs {
   subscribe(sourceId: string, listener: (envelopes: LogEnvelope[]) => void): () => void;
   /** Forgets a source (the app was deleted). */
   forget(sourceId: string): void;
+  /** What is kept warm of each source. */
+  summaries(): SourceSummary[];
   close(): Promise<void>;
+}
+
+export interface SourceSummary {
+  sourceId: string;
+  count: number;
+  /** How many were kept and are not any more. */
+  expired: number;
+  oldest: string | undefined;
+  newest: string | undefined;
 }

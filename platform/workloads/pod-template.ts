@@ -25,8 +25,6 @@ export interface InstanceInput {
   generation: number;
   space: Stored<Space>;
   organization: Stored<Organization> | undefined;
-  /** Names only, of the revision's environment. */
-  userVariables: string[];
   uris: string[];
   apiUrl: string;
   healthTimeout: number;
@@ -187,8 +185,8 @@ function container(input: InstanceInput): Container {
 }
 
 /**
- * A droplet's entry point is its launcher, which takes one argument as a shell command and sets the environment up before;
- * a Docker image's own entry point runs unless there is a command.
+ * A droplet's entry point is its launcher: it takes the type of a process that the droplet knows, or one argument that is a
+ * command for the shell. A Docker image's own entry point runs unless there is a command.
  */
 function commandOf(
   droplet: Stored<Droplet>,
@@ -196,12 +194,11 @@ function commandOf(
   process: Stored<Process>,
 ): Pick<Container, 'command' | 'args'> {
   const command = revision.spec.commands[process.spec.type];
-  if (command === undefined) return {};
+  const ofDroplet = droplet.spec.processTypes[process.spec.type];
   if (droplet.spec.lifecycle === 'docker') {
-    return process.spec.command === undefined && droplet.spec.processTypes[process.spec.type] === command
-      ? {}
-      : { command: ['/bin/sh', '-c', escaped(command)] };
+    return command === undefined || command === ofDroplet ? {} : { command: ['/bin/sh', '-c', escaped(command)] };
   }
+  if (command === undefined || command === ofDroplet) return { args: [process.spec.type] };
   return { args: [escaped(command)] };
 }
 
@@ -244,7 +241,6 @@ function environment(input: InstanceInput, port: number): EnvVar[] {
           { name: 'CF_INSTANCE_ADDR', value: `$(CF_INSTANCE_IP):${port}` },
         ]
       : []),
-    ...(input.userVariables.includes('LANG') ? [] : [{ name: 'LANG', value: 'C.UTF-8' }]),
   ];
 }
 

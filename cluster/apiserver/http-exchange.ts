@@ -1,0 +1,69 @@
+/** A request over HTTPS as an exchange. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { StatusError } from './errors.ts';
+import { BODY_LIMIT, type Exchange, type Responder, type User } from './exchange.ts';
+
+export function httpExchange(request: IncomingMessage, response: ServerResponse, user: User): Exchange {
+  const { path, query } = splitTarget(request.url ?? '/');
+  let body: Promise<Buffer> | undefined;
+  return {
+    method: request.method ?? 'GET',
+    path,
+    query,
+    headers: request.headers,
+    user,
+    body: () => (body ??= readBody(request)),
+    responder: httpResponder(response),
+    warnings: [],
+  };
+}
+
+export function splitTarget(target: string): { path: string; query: URLSearchParams } {
+  const at = target.indexOf('?');
+  if (at < 0) return { path: target, query: new URLSearchParams() };
+  return { path: target.slice(0, at), query: new URLSearchParams(target.slice(at + 1)) };
+}
+
+export function tooLarge(): StatusError {
+  return new StatusError(413, 'RequestEntityTooLarge', `Request entity too large: limit is ${BODY_LIMIT}`);
+}
+
+async function readBody(request: IncomingMessage): Promise<Buffer> {
+  if (Number(request.headers['content-length'] ?? 0) > BODY_LIMIT) throw tooLarge();
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > BODY_LIMIT) throw tooLarge();
+    chunks.push(chunk);
+  }
+  return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
+}
+
+function httpResponder(response: ServerResponse): Responder {
+  return {
+    head: (status, headers) => {
+      // An error that left a part of the body unread: the connection cannot be used again.
+      if (status === 413) response.shouldKeepAlive = false;
+      response.writeHead(status, headers);
+      // A watch's head must not wait for its first event.
+      if (headers['content-length'] === undefined) response.flushHeaders();
+    },
+    write: (chunk) => response.write(chunk),
+    end: (chunk) => {
+      response.end(chunk);
+    },
+    destroy: () => {
+      response.destroy();
+    },
+    onDrain: (listener) => {
+      response.on('drain', listener);
+    },
+    onClose: (listener) => {
+      response.once('close', listener);
+    },
+    get started() {
+      return response.headersSent;
+    },
+  };
+}

@@ -1,0 +1,165 @@
+/**
+ * The Kubernetes API server: upstream's wire protocol over a store.
+ *
+ * - Writes are on disk, and shown by every read and watch of this server, before they are acknowledged.
+ * - Reads never touch the store, but for pages and watches at revisions that memory no longer holds.
+ * - A client that does not read its watch is dropped; it holds up nobody.
+ * - Every error is a `Status` with upstream's reason and wording.
+ *
+ * One server writes to a store at a time: service addresses and the freshness of reads depend on it.
+ */
+import { once } from 'node:events';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Transport } from '../client/transport.ts';
+import { services } from '../kinds/resources.ts';
+import type { Store } from '../store/store.ts';
+import { AgentDialer, type AgentIdentity } from './agent-dialer.ts';
+import { authenticate } from './authenticate.ts';
+import { createSystemNamespaces } from './bootstrap.ts';
+import { Cache, kindPrefix } from './cache.ts';
+import type { Core, Log } from './core.ts';
+import { followDefinitions } from './custom-resources.ts';
+import { ANONYMOUS, sendError, type User } from './exchange.ts';
+import { type Handler, handle } from './handle.ts';
+import { httpExchange } from './http-exchange.ts';
+import { inProcessTransport } from './in-process.ts';
+import { Metrics } from './metrics.ts';
+import { Registry } from './registry.ts';
+import { ServiceAddresses } from './service-addresses.ts';
+import { asStatusError } from './update.ts';
+import { upgrade } from './upgrade.ts';
+
+export interface ApiServerOptions {
+  store: Store;
+  /** To listen on. */
+  host: string;
+  /** 0 picks a free one. */
+  port: number;
+  /** PEM. Client certificates of `clientCa` name a user (CN) and its groups (O). */
+  tls: { certificate: string; key: string; clientCa: string };
+  /** To dial node agents; their certificates must be for `system:node:<name>`. */
+  agentClient: AgentIdentity;
+  /** IPv4 range for Services, as `10.96.0.0/16`. Without it they get no address. */
+  serviceCidr?: string;
+  authenticateToken?: (token: string) => Promise<User | undefined>;
+  version?: { major: string; minor: string };
+  log?: Log;
+  /** Called when the store's watch broke: what the server shows is no longer true, and it has to be restarted. */
+  onFailure?: (error: Error) => void;
+  now?: () => number;
+}
+
+export interface ApiServer {
+  readonly port: number;
+  /** `https://host:port`, with 127.0.0.1 where it listens on every address. */
+  readonly url: string;
+  /** In-process, as this user. */
+  transport(user: { name: string; groups: string[] }): Transport;
+  /** Ends every watch and connection. The store stays open: it is the caller's. */
+  close(): Promise<void>;
+}
+
+const KEEP_ALIVE = 90_000;
+
+export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
+  const core = await startCore(options);
+  const handler: Handler = {
+    core,
+    authenticateToken: options.authenticateToken,
+    version: versionInfo(options.version ?? { major: '1', minor: '30' }),
+  };
+  const server = createServer({
+    cert: options.tls.certificate,
+    key: options.tls.key,
+    ca: options.tls.clientCa,
+    requestCert: true,
+    rejectUnauthorized: false,
+    minVersion: 'TLSv1.2',
+    keepAliveTimeout: KEEP_ALIVE,
+    requestTimeout: 60_000,
+    headersTimeout: 30_000,
+    noDelay: true,
+    shouldUpgradeCallback: (request) => /websocket|spdy/i.test(request.headers.upgrade ?? ''),
+  });
+  server.on('request', (request, response) => {
+    authenticate(request, handler.authenticateToken)
+      .then((user) => handle(handler, httpExchange(request, response, user)))
+      .catch((error: unknown) => sendError(httpExchange(request, response, ANONYMOUS), asStatusError(error)));
+  });
+  const upgraded = new Set<Duplex>();
+  server.on('upgrade', (request, socket, head) => {
+    upgraded.add(socket);
+    socket.once('close', () => upgraded.delete(socket));
+    void upgrade(handler, request, socket, head);
+  });
+  // A client that breaks off its handshake is no failure of ours.
+  server.on('tlsClientError', (_error, socket) => socket.destroy());
+  server.listen(options.port, options.host);
+  try {
+    await once(server, 'listening');
+  } catch (error) {
+    await core.cache.close();
+    throw error;
+  }
+  const { port } = server.address() as AddressInfo;
+  const ended = new AbortController();
+  return {
+    port,
+    url: `https://${urlHost(options.host)}:${port}`,
+    transport: (user) => inProcessTransport(handler, user, ended.signal),
+    async close() {
+      ended.abort();
+      const closed = once(server, 'close');
+      server.close();
+      for (const socket of upgraded) socket.destroy();
+      server.closeAllConnections();
+      await closed;
+      core.agents.close();
+      await core.cache.close();
+    },
+  };
+}
+
+async function startCore(options: ApiServerOptions): Promise<Core> {
+  const registry = new Registry();
+  const cache = new Cache(options.store, (prefix) => registry.ofPrefix(prefix)?.selectableFields ?? {});
+  const log: Log = options.log ?? (() => undefined);
+  await cache.start((error) => {
+    log('error', 'the watch of the store broke: restart the server', { error: String(error.cause ?? error) });
+    options.onFailure?.(error);
+  });
+  const core: Core = {
+    store: options.store,
+    cache,
+    registry,
+    addresses: new ServiceAddresses(cache.resource(kindPrefix(services)), options.serviceCidr),
+    agents: new AgentDialer(cache, options.agentClient),
+    metrics: new Metrics(),
+    log,
+    now: options.now ?? Date.now,
+  };
+  followDefinitions(core);
+  await createSystemNamespaces(core);
+  return core;
+}
+
+function versionInfo({ major, minor }: { major: string; minor: string }): object {
+  return {
+    major,
+    minor,
+    gitVersion: `v${major}.${minor}.0+sampan`,
+    gitCommit: '',
+    gitTreeState: 'clean',
+    buildDate: '1970-01-01T00:00:00Z',
+    goVersion: '',
+    compiler: 'node',
+    platform: `${process.platform}/${process.arch === 'x64' ? 'amd64' : process.arch}`,
+  };
+}
+
+function urlHost(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return '127.0.0.1';
+  return host.includes(':') ? `[${host}]` : host;
+}

@@ -1,0 +1,83 @@
+/** exec and attach over the network: after the checks the client's bytes are piped to the node's agent, and back. */
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { connect } from 'node:tls';
+import { authenticate } from './authenticate.ts';
+import { mayAccess, refuse } from './authorize.ts';
+import type { StatusError } from './errors.ts';
+import { noSuchPath } from './errors.ts';
+import type { User } from './exchange.ts';
+import type { Handler } from './handle.ts';
+import { splitTarget } from './http-exchange.ts';
+import { type AgentTarget, streamTarget } from './pod-streams.ts';
+import { parseResourcePath } from './route.ts';
+import { asStatusError } from './update.ts';
+
+/** Which agent, and which path on it. Throws what is answered instead. */
+export function resolveStream(handler: Handler, user: User, method: string, url: string): AgentTarget {
+  const { path, query } = splitTarget(url);
+  const request = parseResourcePath(method, path, query);
+  if (request?.resource !== 'pods' || request.group !== '' || !/^(exec|attach)$/.test(request.subresource))
+    throw noSuchPath();
+  // Reading a pod is not the right to run a command in it: a GET that upgrades counts as a create.
+  const access = { ...request, verb: 'create' as const };
+  if (!mayAccess(handler.core, user, access, query)) throw refuse(user, access);
+  return streamTarget(handler.core, request, query);
+}
+
+export async function upgrade(handler: Handler, request: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
+  client.on('error', () => client.destroy());
+  try {
+    const user = await authenticate(request, handler.authenticateToken);
+    const target = resolveStream(handler, user, request.method ?? 'GET', request.url ?? '/');
+    await pipe(handler, target, request, client, head);
+  } catch (error) {
+    refuseUpgrade(client, asStatusError(error));
+  }
+}
+
+function pipe(
+  handler: Handler,
+  { address, path }: AgentTarget,
+  request: IncomingMessage,
+  client: Duplex,
+  head: Buffer,
+): Promise<void> {
+  const { agents } = handler.core;
+  return new Promise((resolve, reject) => {
+    const agent = connect({ ...agents.tls(address), host: address.host, port: address.port });
+    let open = false;
+    agent.on('error', (error) => {
+      if (open) client.destroy();
+      else reject(agents.unreachable(address, error));
+    });
+    client.on('close', () => agent.destroy());
+    agent.on('secureConnect', () => {
+      open = true;
+      agent.write(requestHead(request, `${address.host}:${address.port}`, path));
+      if (head.length > 0) agent.write(head);
+      agent.pipe(client);
+      client.pipe(agent);
+      resolve();
+    });
+    agent.on('close', () => client.destroy());
+  });
+}
+
+/** The handshake as it came, but for what is between the client and us alone. */
+function requestHead(request: IncomingMessage, host: string, path: string): string {
+  const lines = [`${request.method} ${path} HTTP/1.1`, `Host: ${host}`];
+  for (let index = 0; index < request.rawHeaders.length; index += 2) {
+    const name = request.rawHeaders[index] ?? '';
+    if (/^(host|authorization|impersonate-.*|cookie)$/i.test(name)) continue;
+    lines.push(`${name}: ${request.rawHeaders[index + 1] ?? ''}`);
+  }
+  return `${lines.join('\r\n')}\r\n\r\n`;
+}
+
+function refuseUpgrade(client: Duplex, error: StatusError): void {
+  const body = Buffer.from(JSON.stringify(error.status()));
+  client.end(
+    `HTTP/1.1 ${error.code} ${error.reason}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body.toString()}`,
+  );
+}

@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { createNode, setReady, startControlPlane, type ControlPlane, until } from '#testing/control-plane.ts';
+import { leases, nodes, pods } from '../kinds/resources.ts';
+import type { Pod, PodSpec } from '../kinds/types/core.ts';
+import { createNodeLifecycleController } from './node-lifecycle.ts';
+import { isReady } from './objects.ts';
+import { createPodCollector } from './pod-collector.ts';
+
+const leaseNamespace = 'kube-node-lease';
+
+describe('node lifecycle', () => {
+  let plane: ControlPlane;
+  before(async () => {
+    plane = await startControlPlane();
+    await plane.namespace(leaseNamespace).catch(() => undefined);
+    await plane.start(
+      createNodeLifecycleController({ leaseGrace: 400, removeAfter: 100 }),
+      createPodCollector({ quarantine: 100 }),
+    );
+  });
+  after(() => plane.close());
+
+  async function renew(name: string): Promise<void> {
+    const renewTime = new Date().toISOString().replace('Z', '000Z');
+    const body = { spec: { holderIdentity: name, leaseDurationSeconds: 40, renewTime } };
+    await plane.client
+      .patch(leases, name, { type: 'merge', body }, { namespace: leaseNamespace })
+      .catch(() => plane.client.create(leases, { metadata: { name, namespace: leaseNamespace }, ...body }));
+  }
+
+  async function boundPod(namespace: string, name: string, node: string, spec: Partial<PodSpec> = {}): Promise<void> {
+    const pod: Pod = {
+      metadata: { name, namespace },
+      spec: { nodeName: node, terminationGracePeriodSeconds: 1, containers: [{ name: 'c', image: 'i' }], ...spec },
+    };
+    await plane.client.create(pods, pod);
+    await setReady(plane.client, await plane.client.get(pods, name, namespace), true);
+  }
+
+  it('takes a silent node out of service, evicts its pods, and takes it back when it speaks', async () => {
+    const namespace = await plane.namespace('silent');
+    await createNode(plane.client, 'silent');
+    await renew('silent');
+    const forUnreachable = (tolerationSeconds?: number) => ({
+      tolerations: [
+        {
+          key: 'node.kubernetes.io/unreachable',
+          operator: 'Exists',
+          effect: 'NoExecute',
+          ...(tolerationSeconds !== undefined && { tolerationSeconds }),
+        },
+      ],
+    });
+    await boundPod(namespace, 'gone-at-once', 'silent', forUnreachable(0));
+    await boundPod(namespace, 'gone-later', 'silent', forUnreachable(2));
+    await boundPod(namespace, 'stays', 'silent', forUnreachable());
+    const [unknown] = await until(plane.client, nodes, undefined, (list) =>
+      list.some(
+        ({ spec, status }) =>
+          spec?.taints?.length === 2 &&
+          status?.conditions?.some(({ type, status: value }) => type === 'Ready' && value === 'Unknown'),
+      ),
+    );
+    assert.deepEqual(
+      unknown?.spec?.taints?.map(({ key, effect }) => [key, effect]),
+      [
+        ['node.kubernetes.io/unreachable', 'NoSchedule'],
+        ['node.kubernetes.io/unreachable', 'NoExecute'],
+      ],
+    );
+    const left = await until(plane.client, pods, namespace, (list) => list.length === 2);
+    assert.deepEqual(left.map(({ metadata }) => metadata.name).toSorted(), ['gone-later', 'stays']);
+    await until(
+      plane.client,
+      pods,
+      namespace,
+      (list) => list.length === 1 && list[0]?.metadata.name === 'stays' && !isReady(list[0]),
+    );
+
+    // What the agent writes when it is back.
+    await renew('silent');
+    const node = await plane.client.get(nodes, 'silent');
+    await plane.client.updateStatus(nodes, {
+      ...node,
+      status: { ...node.status, conditions: [{ type: 'Ready', status: 'True' }] },
+    });
+    const beat = setInterval(() => void renew('silent').catch(() => undefined), 100);
+    try {
+      await until(plane.client, nodes, undefined, (list) =>
+        list.some(({ metadata, spec }) => metadata.name === 'silent' && (spec?.taints ?? []).length === 0),
+      );
+    } finally {
+      clearInterval(beat);
+    }
+  });
+
+  it('removes pods of nodes that are no more, and those deleted before they had one', async () => {
+    const namespace = await plane.namespace('orphaned');
+    await createNode(plane.client, 'short');
+    await boundPod(namespace, 'orphaned', 'short', { tolerations: [{ operator: 'Exists' }] });
+    await plane.client.create(pods, {
+      metadata: { name: 'nowhere', namespace },
+      spec: { containers: [{ name: 'c', image: 'i' }] },
+    });
+    await plane.client.delete(pods, 'nowhere', { namespace });
+    await until(plane.client, pods, namespace, (list) => list.length === 1);
+    await plane.client.delete(nodes, 'short');
+    await until(plane.client, pods, namespace, (list) => list.length === 0);
+    assert.deepEqual(
+      plane.warnings.filter((line) => !line.includes('does not answer')),
+      [],
+    );
+  });
+});

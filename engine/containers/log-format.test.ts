@@ -1,0 +1,33 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { LogParser } from './log-format.ts';
+import { preciseTime } from './log-reader.ts';
+
+const time = '2026-01-02T03:04:05.123456789+00:00';
+
+test('lines come whole however they are cut', () => {
+  const text = Buffer.from(
+    `${time} stdout F one\n${time} stderr P tw\n${time} stdout F \n${time} stderr F o\nrubbish\n`,
+  );
+  for (let size = 1; size < 40; size += 1) {
+    const parser = new LogParser();
+    const lines: string[] = [];
+    for (let at = 0; at < text.length; at += size) {
+      for (const { stream, line } of parser.push(text.subarray(at, at + size))) lines.push(`${stream}:${line}`);
+    }
+    assert.deepEqual(lines, ['stdout:one', 'stdout:', 'stderr:two'], `pieces of ${size}`);
+  }
+});
+
+test('a line without end is cut at a mebibyte', () => {
+  const parser = new LogParser();
+  const piece = Buffer.from(`${time} stdout P ${'x'.repeat(8192)}\n`);
+  let total = 0;
+  for (let index = 0; index < 300; index += 1) for (const { line } of parser.push(piece)) total += line.length;
+  assert.equal(total, 2 * 1024 * 1024);
+  assert.equal(parser.flush()[0]?.line.length, 300 * 8192 - total);
+});
+
+test('times keep their fraction', () => {
+  assert.equal(preciseTime('1970-01-01T00:00:01.500250000Z'), 1500.25);
+});

@@ -1,0 +1,109 @@
+/**
+ * Follows one container of one pod through all its runs: what is there when we come, then what comes. A connection that
+ * breaks is made again from where it was; nothing is told twice. Lines that a run left behind are read as its `previous`
+ * log before those of the next run.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { ApiError, type Client } from '#cluster/client/client.ts';
+import { Cursor, readLines } from './lines.ts';
+import type { LogEnvelope } from './logs.ts';
+import { MOST_LINES, type Source } from './source.ts';
+
+export interface FollowerOptions {
+  client: Client;
+  pod: { name: string; namespace: string };
+  container: string;
+  source: Source;
+  /** Everything of the envelope but time, stream and payload. */
+  origin: Pick<LogEnvelope, 'sourceId' | 'instanceId' | 'sourceType'>;
+  /** The container's runs so far, by the pod's newest status; undefined when the pod is gone. */
+  run(): { restarts: number; running: boolean } | undefined;
+  /** Resolves at the pod's next change. */
+  changed(): Promise<void>;
+  signal: AbortSignal;
+  log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
+}
+
+const STREAMS = [
+  { stream: 'Stdout', type: 'OUT' },
+  { stream: 'Stderr', type: 'ERR' },
+] as const;
+
+const FIRST_RETRY = 100;
+const LAST_RETRY = 5000;
+
+/** Resolves when the pod is gone and read to its end, or when the signal is aborted. */
+export async function followContainer(options: FollowerOptions): Promise<void> {
+  const cursors = STREAMS.map(() => new Cursor());
+  const read = async (index: number, parameters: { follow?: boolean; previous?: boolean; tailLines?: number }) => {
+    const { stream, type } = STREAMS[index] ?? STREAMS[0];
+    const cursor = cursors[index] ?? new Cursor();
+    const { sinceTime } = cursor;
+    const body = await options.client.podLog(options.pod, {
+      container: options.container,
+      timestamps: true,
+      stream,
+      ...parameters,
+      ...(sinceTime !== undefined && { sinceTime }),
+      signal: options.signal,
+    });
+    await readLines(body, cursor, (timestamp, payload) =>
+      options.source.push({ ...options.origin, timestamp, type, payload }),
+    );
+  };
+  const backlog = async (previous: boolean, tail: boolean): Promise<void> => {
+    const parameters = { ...(previous && { previous }), ...(tail && { tailLines: MOST_LINES }) };
+    await Promise.all(STREAMS.map((_, index) => read(index, parameters)));
+  };
+  let first = true;
+  for (let wait = FIRST_RETRY; !options.signal.aborted; ) {
+    const run = options.run();
+    const began = Date.now();
+    try {
+      const loaded = options.source.load();
+      try {
+        if (run === undefined || run.restarts > 0) await backlog(true, first).catch(ignoreMissing);
+        await backlog(false, first);
+      } finally {
+        loaded();
+      }
+      first = false;
+      if (run === undefined) return;
+      await Promise.all(STREAMS.map((_, index) => read(index, { follow: true })));
+      // Both ended in order: the run is over. What comes next is told by the pod's status.
+      await nextRun(options, run.restarts);
+      wait = FIRST_RETRY;
+      continue;
+    } catch (error) {
+      if (options.signal.aborted) return;
+      const gone = error instanceof ApiError && error.code === 404;
+      if (gone && options.run() === undefined) return;
+      if (!gone) options.log('info', 'A log is read again', { ...options.pod, error: String(error) });
+    }
+    if (Date.now() - began > LAST_RETRY) wait = FIRST_RETRY;
+    await delay(wait, undefined, { signal: options.signal }).catch(() => undefined);
+    wait = Math.min(LAST_RETRY, wait * 2);
+  }
+}
+
+/** Waits until the container has another run, or the pod is gone. A run that only seems over is read on after a moment. */
+async function nextRun(options: FollowerOptions, restarts: number): Promise<void> {
+  const began = Date.now();
+  while (!options.signal.aborted) {
+    const run = options.run();
+    if (run === undefined || (run.restarts !== restarts && run.running)) return;
+    if (run.running) {
+      // The status may lag behind the log's end; if it stays, the stream was cut.
+      const lag = FIRST_RETRY * 5 - (Date.now() - began);
+      if (lag <= 0) return;
+      await Promise.race([options.changed(), delay(lag, undefined, { ref: false })]);
+    } else {
+      await options.changed();
+    }
+  }
+}
+
+function ignoreMissing(error: unknown): void {
+  // 400 and 404: there is no previous run, or its log is not kept any more.
+  if (!(error instanceof ApiError) || (error.code !== 404 && error.code !== 400)) throw error;
+}

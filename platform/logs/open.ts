@@ -1,0 +1,171 @@
+/** Opens the log plank: follows every instance of every app, and keeps what others emit beside it. */
+import type { Stored } from '#cluster/kinds/kind.ts';
+import type { Pod } from '#cluster/kinds/types/core.ts';
+import type { Informers } from '../resources/informers.ts';
+import { pods } from '../resources/kubernetes.ts';
+import { annotations, labels } from '../resources/types.ts';
+import { followContainer } from './follower.ts';
+import type { Logs } from './logs.ts';
+import { MOST_LINES, Source } from './source.ts';
+import { EARLIEST, fromMilliseconds } from './time.ts';
+
+export interface LogsOptions {
+  informers: Informers;
+  signal: AbortSignal;
+  log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
+}
+
+const DEFAULT_LIMIT = 100;
+/** A reader does not wait longer for nodes that do not answer. */
+const LOADING_PATIENCE = 3000;
+
+interface Followed {
+  stop: AbortController;
+  done: Promise<void>;
+  /** Wakes the pod's followers. */
+  wake: PromiseWithResolvers<void>;
+  containers: Set<string>;
+}
+
+export async function openLogs(options: LogsOptions): Promise<Logs> {
+  const informer = options.informers.of(pods);
+  await informer.synced;
+  const sources = new Map<string, Source>();
+  const followed = new Map<string, Followed>();
+  const stop = new AbortController();
+  const signal = AbortSignal.any([options.signal, stop.signal]);
+
+  const sourceOf = (id: string): Source => {
+    let source = sources.get(id);
+    if (source === undefined) sources.set(id, (source = new Source()));
+    return source;
+  };
+
+  const follow = (pod: Stored<Pod>): void => {
+    const app = pod.metadata.labels?.[labels.app];
+    if (app === undefined || pod.metadata.labels?.[labels.process] === undefined || signal.aborted) return;
+    const { uid, name, namespace = '' } = pod.metadata;
+    let state = followed.get(uid);
+    if (state === undefined) {
+      state = {
+        stop: new AbortController(),
+        done: Promise.resolve(),
+        wake: Promise.withResolvers(),
+        containers: new Set(),
+      };
+      followed.set(uid, state);
+    }
+    const here = state;
+    here.wake.resolve();
+    here.wake = Promise.withResolvers();
+    for (const container of pod.status?.containerStatuses ?? []) {
+      const started = container.state?.running ?? container.state?.terminated ?? container.lastState?.terminated;
+      if (here.containers.has(container.name) || !started) continue;
+      here.containers.add(container.name);
+      const main = pod.spec?.containers[0]?.name === container.name;
+      const reading = followContainer({
+        client: options.informers.client,
+        pod: { name, namespace },
+        container: container.name,
+        source: sourceOf(app),
+        origin: {
+          sourceId: app,
+          instanceId: pod.metadata.annotations?.[annotations.instanceIndex] ?? '0',
+          sourceType: sourceType(pod, main ? undefined : container.name),
+        },
+        run: () => runOf(informer.get(name, namespace), uid, container.name),
+        changed: () => here.wake.promise,
+        signal: AbortSignal.any([signal, here.stop.signal]),
+        log: options.log,
+      });
+      here.done = Promise.all([here.done, reading]).then(
+        () => undefined,
+        (error: unknown) => options.log('error', 'A log is not read any more', { pod: name, error: String(error) }),
+      );
+    }
+  };
+
+  const unfollow = (pod: Stored<Pod>): void => {
+    const state = followed.get(pod.metadata.uid);
+    if (state === undefined) return;
+    followed.delete(pod.metadata.uid);
+    // Its followers read to the end by themselves; a node that is lost must not hold them for ever.
+    state.wake.resolve();
+    const timer = setTimeout(() => state.stop.abort(), 30_000);
+    timer.unref();
+    void state.done.finally(() => clearTimeout(timer));
+  };
+
+  const unsubscribe = informer.onChange((now, old) => {
+    if (old !== undefined && now?.metadata.uid !== old.metadata.uid) unfollow(old);
+    if (now !== undefined) follow(now);
+  });
+  for (const pod of informer.list()) follow(pod);
+
+  return {
+    emit(line) {
+      sourceOf(line.sourceId).push({
+        timestamp: fromMilliseconds(line.at ?? Date.now()),
+        sourceId: line.sourceId,
+        instanceId: line.instanceId ?? '0',
+        sourceType: line.sourceType,
+        type: line.type ?? 'OUT',
+        payload: typeof line.message === 'string' ? Buffer.from(line.message) : line.message,
+      });
+    },
+    async read(query) {
+      const source = sources.get(query.sourceId);
+      if (source === undefined) return [];
+      await withPatience(source.loaded());
+      const limit = Math.max(0, Math.min(query.limit ?? DEFAULT_LIMIT, MOST_LINES));
+      const all = source.range(pad(query.startTime) ?? EARLIEST, pad(query.endTime));
+      return query.descending ? all.reverse().slice(0, limit) : all.slice(0, limit);
+    },
+    subscribe: (sourceId, listener) => sourceOf(sourceId).subscribe(listener),
+    forget(sourceId) {
+      sources.get(sourceId)?.clear();
+      sources.delete(sourceId);
+    },
+    summaries: () =>
+      [...sources].map(([sourceId, source]) => ({
+        sourceId,
+        count: source.count,
+        expired: source.expired,
+        oldest: source.oldest,
+        newest: source.newest,
+      })),
+    async close() {
+      stop.abort();
+      unsubscribe();
+      const states = [...followed.values()];
+      followed.clear();
+      for (const { wake } of states) wake.resolve();
+      await Promise.all(states.map(({ done }) => done));
+      for (const source of sources.values()) source.clear();
+    },
+  };
+}
+
+function pad(time: string | undefined): string | undefined {
+  return time?.padStart(EARLIEST.length, '0');
+}
+
+/** Cloud Foundry's name for what wrote a line. */
+function sourceType(pod: Pod, sidecar: string | undefined): string {
+  const type = (pod.metadata.labels?.[labels.processType] ?? 'web').toUpperCase();
+  return sidecar === undefined ? `APP/PROC/${type}` : `APP/PROC/${type}/SIDECAR/${sidecar.toUpperCase()}`;
+}
+
+function runOf(pod: Pod | undefined, uid: string, name: string): { restarts: number; running: boolean } | undefined {
+  if (pod === undefined || pod.metadata.uid !== uid) return undefined;
+  const status = pod.status?.containerStatuses?.find((container) => container.name === name);
+  if (status === undefined) return undefined;
+  return { restarts: status.restartCount, running: status.state?.running !== undefined };
+}
+
+async function withPatience(done: Promise<void>): Promise<void> {
+  const late = Promise.withResolvers<void>();
+  const timer = setTimeout(late.resolve, LOADING_PATIENCE);
+  await Promise.race([done, late.promise]);
+  clearTimeout(timer);
+}

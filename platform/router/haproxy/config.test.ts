@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import test from 'node:test';
+import { matchesGolden } from '#testing/golden.ts';
+import { checkTable } from '../validate.ts';
+import { type ConfigInput, configVersion, filesOf, renderConfig } from './config.ts';
+import { assignSlots, desiredState, planChange } from './plan.ts';
+import { emptyState } from './state.ts';
+
+const input: ConfigInput = {
+  files: filesOf({ dataDirectory: '/var/lib/sampan/router', runDirectory: '/run/sampan/router' }),
+  http: 80,
+  https: 443,
+  addresses: ['*', '[::]'],
+  system: [
+    { host: 'api.sampan.localhost', address: '127.0.0.1', port: 9001 },
+    { host: 'uaa.sampan.localhost', address: '127.0.0.1', port: 9002, tls: true },
+  ],
+  maxConnections: 9850,
+  user: 'haproxy',
+  access: { port: 9003, token: 'secret' },
+};
+
+const table = {
+  routes: [
+    { host: 'shop.example.com', path: '/', backend: 'shop', id: '1' },
+    { host: 'shop.example.com', path: '/cart;v=1', backend: 'cart', id: '2' },
+    { host: '*.example.com', path: '/', backend: 'shop', id: '3' },
+  ],
+  backends: [
+    {
+      name: 'shop',
+      protocol: 'http1' as const,
+      endpoints: [
+        { name: 'shop-1', ip: '10.1.0.2', port: 8080, instance: 0 },
+        { name: 'shop-2', ip: '10.1.0.3', port: 8080, instance: 1, draining: true },
+      ],
+    },
+    {
+      name: 'cart',
+      protocol: 'http2' as const,
+      endpoints: [{ name: 'cart-1', ip: 'fd00::2', port: 8080, weight: 10 }],
+    },
+    { name: 'idle', protocol: 'http1' as const, endpoints: [{ name: 'idle-1', ip: '10.1.0.9', port: 8080 }] },
+  ],
+};
+
+function golden(name: string, text: string): void {
+  matchesGolden(join(import.meta.dirname, 'testdata', name), text);
+}
+
+test('haproxy: the configuration holds what runs', () => {
+  checkTable(table, new Set());
+  const { slots, missing } = assignSlots(table, new Map(), emptyState(), 4);
+  assert.equal(missing, 0);
+  const state = desiredState(table, slots, input.system);
+  golden('haproxy.cfg', renderConfig(input, { pool: 4, stamp: 'stamp', state }));
+});
+
+test('haproxy: the version follows options, not what runs', () => {
+  assert.equal(configVersion(input), configVersion({ ...input }));
+  assert.notEqual(configVersion(input), configVersion({ ...input, http: 81 }));
+  const { slots } = assignSlots(table, new Map(), emptyState(), 4);
+  const version = (text: string): string | undefined => /SAMPAN_VERSION "(\w+)"/.exec(text)?.[1];
+  assert.equal(
+    version(renderConfig(input, { pool: 4, stamp: 'a', state: desiredState(table, slots, input.system) })),
+    version(renderConfig(input, { pool: 8, stamp: 'b', state: undefined })),
+  );
+});
+
+test('haproxy: from one state to the next by the fewest commands', () => {
+  const { slots } = assignSlots(table, new Map(), emptyState(), 4);
+  const full = desiredState(table, slots, []);
+  const file = (map: string): string => `/${map}.map`;
+  const text = (plan: ReturnType<typeof planChange>): string =>
+    [...plan.commands, ...plan.drain]
+      .map((command) => command.text)
+      .concat(plan.gone.map(({ slot, name }) => `(gone b${slot}/${name})`))
+      .join('\n');
+  assert.equal(text(planChange(full, full, file)), '');
+  golden('to-full.txt', `${text(planChange(emptyState(), full, file))}\n`);
+  golden('to-empty.txt', `${text(planChange(full, emptyState(), file))}\n`);
+});
+
+test('haproxy: slots stay with their backends, and are free again when empty', () => {
+  const first = assignSlots(table, new Map(), emptyState(), 2);
+  assert.deepEqual(
+    [...first.slots],
+    [
+      ['shop', 0],
+      ['cart', 1],
+    ],
+  );
+  const state = desiredState(table, first.slots, []);
+  const other = { ...table, routes: [{ host: 'x.test', path: '/', backend: 'idle', id: '4' }] };
+  assert.equal(assignSlots(other, first.slots, state, 2).missing, 1);
+  assert.deepEqual([...assignSlots(other, new Map(), emptyState(), 2).slots], [['idle', 0]]);
+});

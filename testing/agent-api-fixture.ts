@@ -1,0 +1,106 @@
+/** A real API server on a real store, for tests of the node agent, with certificates and a view of all pods. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startApiServer } from '#cluster/apiserver/server.ts';
+import type { Client } from '#cluster/client/client.ts';
+import { createClient } from '#cluster/client/create.ts';
+import type { HttpsTransportOptions } from '#cluster/client/https.ts';
+import { createInformer } from '#cluster/client/informer.ts';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import { pods } from '#cluster/kinds/resources.ts';
+import type { Pod } from '#cluster/kinds/types/core.ts';
+import type { AgentOptions } from '#cluster/node/agent.ts';
+import { openSqliteStore } from '#cluster/store/sqlite/open.ts';
+import type { EngineOptions } from '#engine/options.ts';
+import { createAuthority, issueCertificate, type KeyPair } from '#lib/certificates.ts';
+
+export interface AgentApiFixture {
+  directory: string;
+  client: Client;
+  /** What the agent of this node is started with. */
+  transport: HttpsTransportOptions;
+  agent: Pick<AgentOptions, 'nodeName' | 'tls' | 'dataDirectory'>;
+  engine: EngineOptions;
+  pods(): Stored<Pod>[];
+  /** Resolves when the pod is as asked; undefined stands for a pod that is gone. */
+  until(
+    name: string,
+    what: string,
+    holds: (pod: Stored<Pod> | undefined) => boolean,
+    seconds?: number,
+  ): Promise<Stored<Pod>>;
+  /** Leaves the engine's things to who made them. */
+  close(): Promise<void>;
+}
+
+/** `octet` keeps addresses, ids and names of fixtures that run at the same time apart. */
+export async function agentApiFixture(octet: number): Promise<AgentApiFixture> {
+  const directory = await mkdtemp(join(tmpdir(), 'sampan-agent-'));
+  const nodeName = `node-${octet}`;
+  const authority = await createAuthority({ commonName: 'sampan test', days: 1 });
+  const ca = authority.certificate;
+  const issue = (commonName: string, organizations: string[]): Promise<KeyPair> =>
+    issueCertificate(authority, {
+      commonName,
+      organizations,
+      ips: ['127.0.0.1'],
+      usages: ['server', 'client'],
+      days: 1,
+    });
+  const store = await openSqliteStore({ path: join(directory, 'store.db') });
+  const api = await startApiServer({
+    store,
+    host: '127.0.0.1',
+    port: 0,
+    tls: { ...(await issue('kube-apiserver', [])), clientCa: ca },
+    agentClient: { ...(await issue('system:apiserver', [])), ca },
+    serviceCidr: '10.96.0.0/16',
+  });
+  const client = createClient(api.transport({ name: 'admin', groups: ['system:masters'] }));
+  const pair = await issue(`system:node:${nodeName}`, ['system:nodes']);
+  const informer = createInformer(client, pods);
+  await informer.synced;
+  return {
+    directory,
+    client,
+    transport: { url: `https://127.0.0.1:${api.port}`, ca, ...pair },
+    agent: { nodeName, tls: { ...pair, clientCa: ca }, dataDirectory: join(directory, 'node') },
+    engine: {
+      instance: `agent-test-${octet}`,
+      dataDirectory: join(directory, 'data'),
+      runDirectory: `/run/sampan-agent-test-${octet}-${process.pid}`,
+      network: { podCidr: `10.97.${octet}.0/24`, clusterCidr: '10.97.0.0/16', serviceCidr: '10.96.0.0/16' },
+      idRange: { first: 65_536 * (1000 + octet * 60), length: 65_536 * 50 },
+      sandboxPool: 1,
+    },
+    pods: () => informer.list(),
+    until(name, what, holds, seconds = 20) {
+      const { promise, resolve, reject } = Promise.withResolvers<Stored<Pod>>();
+      const find = (): Stored<Pod> | undefined => informer.list().find(({ metadata }) => metadata.name === name);
+      const look = (): void => {
+        const pod = find();
+        if (!holds(pod)) return;
+        end();
+        resolve(pod ?? ({ metadata: { name } } as Stored<Pod>));
+      };
+      const timer = setTimeout(() => {
+        end();
+        reject(new Error(`gave up waiting for pod ${name}: ${what}; its status is ${JSON.stringify(find()?.status)}`));
+      }, seconds * 1000);
+      const forget = informer.onChange(look);
+      const end = (): void => {
+        clearTimeout(timer);
+        forget();
+      };
+      look();
+      return promise;
+    },
+    async close() {
+      informer.close();
+      await api.close();
+      await store.close();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}

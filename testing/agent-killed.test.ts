@@ -1,0 +1,103 @@
+/** The node agent and its engine killed with SIGKILL, again and again, at any moment: nothing is doubled, lost or restarted. */
+import assert from 'node:assert/strict';
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { pods } from '#cluster/kinds/resources.ts';
+import { openEngine, purgeEngine } from '#engine/open.ts';
+import { type AgentApiFixture, agentApiFixture } from './agent-api-fixture.ts';
+import type { AgentProcessOptions } from './agent-process.fixture.ts';
+
+const rounds = 6;
+const namespace = 'default';
+let api: AgentApiFixture;
+let child: ChildProcess | undefined;
+
+before(async () => {
+  api = await agentApiFixture(43);
+});
+
+after(async () => {
+  await kill();
+  await purgeEngine(api.engine);
+  await api.close();
+});
+
+async function kill(): Promise<void> {
+  if (!child || child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, 'exit');
+  child.kill('SIGKILL');
+  await exited;
+}
+
+async function start(wait: boolean): Promise<void> {
+  const options: AgentProcessOptions = { engine: api.engine, agent: api.agent, transport: api.transport };
+  const execArgv = ['--experimental-ffi', '--disable-warning=ExperimentalWarning'];
+  child = fork(join(import.meta.dirname, 'agent-process.fixture.ts'), [JSON.stringify(options)], { execArgv });
+  if (wait) await once(child, 'message');
+}
+
+async function create(name: string): Promise<void> {
+  const container = {
+    name: 'main',
+    image: 'fixtures.invalid/busybox:latest',
+    imagePullPolicy: 'IfNotPresent',
+    command: ['sleep', '1000'],
+  };
+  await api.client.create(pods, {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, namespace },
+    spec: { nodeName: api.agent.nodeName, terminationGracePeriodSeconds: 0, containers: [container] },
+  });
+}
+
+test('killed at any moment', async () => {
+  await start(true);
+  const wanted: string[] = [];
+  for (let round = 0; round < rounds; round++) {
+    const names = [`r${round}-a`, `r${round}-b`];
+    await Promise.all(names.map(create));
+    wanted.push(...names);
+    const leaving = wanted.length > 2 ? wanted.shift() : undefined;
+    if (leaving) await api.client.delete(pods, leaving, { namespace });
+    // Not a wait for anything: the moment of the kill is what varies.
+    await delay(round * 45);
+    await kill();
+    await start(round === rounds - 1);
+  }
+  const ready = await Promise.all(
+    wanted.map((name) =>
+      api.until(
+        name,
+        'Ready',
+        (pod) => pod?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false,
+      ),
+    ),
+  );
+  for (const { metadata } of api.pods()) {
+    if (!wanted.includes(metadata.name)) await api.until(metadata.name, 'gone', (pod) => pod === undefined);
+  }
+  assert.deepEqual(
+    ready.map(({ status }) => status?.containerStatuses?.[0]?.restartCount),
+    wanted.map(() => 0),
+  );
+  await kill();
+  const engine = await openEngine(api.engine);
+  try {
+    const names = engine.sandboxes().map(({ name }) => name.split('/')[1]);
+    assert.deepEqual(names.sort(), [...wanted].sort(), 'one sandbox for each pod');
+    assert.equal(engine.containers().length, wanted.length, 'one container for each pod');
+    const ids = new Set(
+      engine
+        .containers()
+        .filter(({ state }) => state === 'running')
+        .map(({ id }) => `sampan://${id}`),
+    );
+    for (const { status } of ready) assert.ok(ids.has(status?.containerStatuses?.[0]?.containerID ?? ''));
+  } finally {
+    await engine.close();
+  }
+});
