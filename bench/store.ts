@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Row } from './row.ts';
 import { openSqliteStore } from '#cluster/store/sqlite/open.ts';
 
 export interface StoreBenchResult {
@@ -42,7 +43,10 @@ export async function benchStore(writers: number, seconds: number, valueBytes = 
   }
 }
 
-if (import.meta.main) {
-  const result = await benchStore(Number(process.argv[2] ?? 64), Number(process.argv[3] ?? 3));
-  process.stdout.write(`${JSON.stringify(result)}\n`);
+export async function run(): Promise<Row[]> {
+  const result = await benchStore(64, 5);
+  return [
+    { what: 'durable writes, 64 writers, 1 KiB', unit: '/s', ours: result.writesPerSecond, goal: 'at least 5 x etcd' },
+    { what: 'their p99', unit: 'ms', ours: result.p99Milliseconds, goal: "at most etcd's" },
+  ];
 }

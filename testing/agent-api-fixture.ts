@@ -30,13 +30,14 @@ export interface AgentApiFixture {
     holds: (pod: Stored<Pod> | undefined) => boolean,
     seconds?: number,
   ): Promise<Stored<Pod>>;
-  /** Leaves the engine's things to who made them. */
+  /** The engine's things must be purged by then. */
   close(): Promise<void>;
 }
 
 /** `octet` keeps addresses, ids and names of fixtures that run at the same time apart. */
 export async function agentApiFixture(octet: number): Promise<AgentApiFixture> {
   const directory = await mkdtemp(join(tmpdir(), 'sampan-agent-'));
+  const runDirectory = `/run/sampan-agent-test-${octet}-${process.pid}`;
   const nodeName = `node-${octet}`;
   const authority = await createAuthority({ commonName: 'sampan test', days: 1 });
   const ca = authority.certificate;
@@ -69,7 +70,7 @@ export async function agentApiFixture(octet: number): Promise<AgentApiFixture> {
     engine: {
       instance: `agent-test-${octet}`,
       dataDirectory: join(directory, 'data'),
-      runDirectory: `/run/sampan-agent-test-${octet}-${process.pid}`,
+      runDirectory,
       network: { podCidr: `10.97.${octet}.0/24`, clusterCidr: '10.97.0.0/16', serviceCidr: '10.96.0.0/16' },
       idRange: { first: 65_536 * (1000 + octet * 60), length: 65_536 * 50 },
       sandboxPool: 1,
@@ -101,6 +102,7 @@ export async function agentApiFixture(octet: number): Promise<AgentApiFixture> {
       await api.close();
       await store.close();
       await rm(directory, { recursive: true, force: true });
+      await rm(runDirectory, { recursive: true, force: true });
     },
   };
 }

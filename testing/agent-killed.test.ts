@@ -10,7 +10,7 @@ import { openEngine, purgeEngine } from '#engine/open.ts';
 import { type AgentApiFixture, agentApiFixture } from './agent-api-fixture.ts';
 import type { AgentProcessOptions } from './agent-process.fixture.ts';
 
-const rounds = 6;
+const rounds = 8;
 const namespace = 'default';
 let api: AgentApiFixture;
 let child: ChildProcess | undefined;
@@ -64,7 +64,7 @@ test('killed at any moment', async () => {
     const leaving = wanted.length > 2 ? wanted.shift() : undefined;
     if (leaving) await api.client.delete(pods, leaving, { namespace });
     // Not a wait for anything: the moment of the kill is what varies.
-    await delay(round * 45);
+    await delay(400 + round * 130);
     await kill();
     await start(round === rounds - 1);
   }

@@ -101,9 +101,9 @@ async function converse(socket: WebSocket, session: ExecSession): Promise<Status
   receive(socket, session);
   socket.resume();
   try {
-    // Says that it has begun: a client waits for this before it sends.
-    await send(socket, channel.stdout, Buffer.alloc(0));
-    const outputs = [copy(socket, channel.stdout, session.stdout)];
+    // Says that it has begun: a client waits for this before it sends. Nothing is awaited before both are being read,
+    // as the output of a process that ended already does not wait for long.
+    const outputs = [send(socket, channel.stdout, Buffer.alloc(0)), copy(socket, channel.stdout, session.stdout)];
     if (session.stderr) outputs.push(copy(socket, channel.stderr, session.stderr));
     await Promise.all(outputs);
     const { code } = await session.exited;

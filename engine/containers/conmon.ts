@@ -34,16 +34,25 @@ export interface ConmonRequest {
  */
 export async function startConmon(request: ConmonRequest): Promise<number> {
   const { id, layout, paths } = request;
-  const args = [
-    ...['--api-version', '1', '--cid', id, '--cuuid', id, '--name', request.name.slice(0, 200)],
-    ...['--runtime', request.runtime, '--runtime-arg', '--root', '--runtime-arg', layout.runtimeRoot],
-    ...['--bundle', paths.bundle, '--log-path', `k8s-file:${request.logPath}`, '--log-level', 'error'],
-    ...['--container-pidfile', paths.pid, '--conmon-pidfile', paths.conmonPid],
-    ...['--exit-dir', layout.exits, '--persist-dir', paths.persist],
-    ...['--full-attach', '--no-sync-log'],
-    ...(request.tty ? ['--terminal'] : []),
-    ...(request.stdin ? ['--stdin', '--leave-stdin-open'] : []),
+  const options: [string, string][] = [
+    ['--api-version', '1'],
+    ['--cid', id],
+    ['--cuuid', id],
+    ['--name', request.name.slice(0, 200)],
+    ['--runtime', request.runtime],
+    ['--runtime-arg', '--root'],
+    ['--runtime-arg', layout.runtimeRoot],
+    ['--bundle', paths.bundle],
+    ['--log-path', `k8s-file:${request.logPath}`],
+    ['--log-level', 'error'],
+    ['--container-pidfile', paths.pid],
+    ['--conmon-pidfile', paths.conmonPid],
+    ['--exit-dir', layout.exits],
+    ['--persist-dir', paths.persist],
   ];
+  const args = [...options.flat(), '--full-attach', '--no-sync-log'];
+  if (request.tty) args.push('--terminal');
+  if (request.stdin) args.push('--stdin', '--leave-stdin-open');
   const child = spawn(request.conmon, args, {
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
     cwd: paths.bundle,

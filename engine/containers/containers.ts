@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { type FSWatcher, readFileSync, watch } from 'node:fs';
 import { readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { settledBefore } from '#lib/settled-before.ts';
 import {
   EngineError,
   type Container,
@@ -16,6 +17,7 @@ import { hasCode } from '../sys/libc.ts';
 import { ProcessHandle, processStartTime } from '../sys/pidfd.ts';
 import type { Cgroups } from './cgroups.ts';
 import { lookUpUser, makeBundle, removeBundle } from './container-files.ts';
+import { defaultLog, validateSpec, withoutContents } from './container-spec.ts';
 import { type ContainerRecord, publicContainer } from './container-records.ts';
 import { pidOf, releaseContainer, startConmon } from './conmon.ts';
 import type { Disks } from './disks.ts';
@@ -48,9 +50,6 @@ interface Entry {
   /** The tail of what is done to it: one thing at a time. */
   work: Promise<unknown>;
 }
-
-const defaultLog = { maxBytes: 10 * 1024 * 1024, maxFiles: 2 };
-const containerName = /^[a-zA-Z0-9][a-zA-Z0-9._/-]{0,252}$/;
 
 export class Containers {
   readonly #options: ContainersOptions;
@@ -113,15 +112,7 @@ export class Containers {
     if (sandbox === undefined) throw new EngineError('not-found', `no sandbox ${spec.sandbox}`);
     const image = images.get(spec.image);
     if (image === undefined) throw new EngineError('not-found', `no image "${spec.image}" here: pull it first`);
-    if (!containerName.test(spec.name)) {
-      throw new EngineError(
-        'invalid',
-        `name: ${JSON.stringify(spec.name)} is not a container name of letters, digits and ._/-`,
-      );
-    }
-    validateNumbers(spec);
-    const stopSignal = spec.stopSignal ?? (image.config.stopSignal || 'SIGTERM');
-    signalNumber(stopSignal);
+    const { stopSignal } = validateSpec(spec, image);
     const key = `${spec.sandbox} ${spec.name}`;
     if (this.#names.has(key))
       throw new EngineError('conflict', `there is a container "${spec.name}" in sandbox ${spec.sandbox}`);
@@ -407,47 +398,6 @@ export class Containers {
 
 async function isMonitor(pid: number | undefined, id: string): Promise<boolean> {
   return pid !== undefined && (await readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '')).includes(id);
-}
-
-/** True where the promise settled first. */
-async function settledBefore(promise: Promise<unknown>, signal: AbortSignal): Promise<boolean> {
-  if (signal.aborted) return false;
-  const { promise: aborted, resolve } = Promise.withResolvers<boolean>();
-  const onAbort = (): void => resolve(false);
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    return await Promise.race([promise.then(() => true), aborted]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
-}
-
-/** The record keeps no copy of secret files: they are on tmpfs for as long as the container is. */
-function withoutContents(spec: ContainerSpec): ContainerSpec {
-  const mounts = spec.mounts?.map((one) =>
-    one.kind === 'files'
-      ? { ...one, files: one.files.map(({ content: _, ...file }) => ({ ...file, content: new Uint8Array() })) }
-      : one,
-  );
-  return mounts === undefined ? spec : { ...spec, mounts };
-}
-
-function validateNumbers({ limits = {}, log }: ContainerSpec): void {
-  const checks: [string, number | undefined, number][] = [
-    ['limits.memoryBytes', limits.memoryBytes, 6 * 1024 * 1024],
-    ['limits.cpuMillis', limits.cpuMillis, 1],
-    ['limits.cpuShares', limits.cpuShares, 2],
-    ['limits.pids', limits.pids, 1],
-    ['log.maxBytes', log?.maxBytes, 1024],
-    ['log.maxFiles', log?.maxFiles, 1],
-  ];
-  for (const [field, value, least] of checks) {
-    if (value !== undefined && !(Number.isSafeInteger(value) && value >= least)) {
-      throw new EngineError('invalid', `${field}: ${value} is not a whole number of at least ${least}`);
-    }
-  }
-  if (log !== undefined && !log.path.startsWith('/'))
-    throw new EngineError('invalid', `log.path: "${log.path}" is not absolute`);
 }
 
 /** Our own limit: nothing that we start may have more. */

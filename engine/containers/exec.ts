@@ -32,10 +32,8 @@ export async function startExec(request: ExecRequest): Promise<ExecSession> {
   const files = { process: join(directory, 'process.json'), pid: join(directory, 'pid'), log: join(directory, 'log') };
   try {
     await writeFile(files.process, JSON.stringify(execProcess(request)), { mode: 0o600 });
-    const args = [
-      ...['--root', request.runtimeRoot, '--log', files.log, '--log-format', 'json'],
-      ...['exec', '--process', files.process, '--pid-file', files.pid, request.id],
-    ];
+    const global = ['--root', request.runtimeRoot, '--log', files.log, '--log-format', 'json'];
+    const args = [...global, 'exec', '--process', files.process, '--pid-file', files.pid, request.id];
     const started = request.spec.tty === true ? spawnTerminal(request, args) : spawnPipes(request, args);
     const exited = started.ended.finally(() => rm(directory, { recursive: true, force: true }));
     exited.catch(() => {});

@@ -15,7 +15,7 @@ export class RuleWatch {
     // The rule's own text is not told any more when it is gone, so every loss in the usual filter tables counts.
     const ours = `inet ${tableName(instance)}`;
     const isLoss = (line: string): boolean =>
-      line.startsWith(`delete table ${ours}`) || (/^delete (rule|chain|table) (ip|inet) /.test(line) && !line.includes(ours));
+      line.startsWith(`delete table ${ours}`) || /^delete (rule|chain|table) (ip|inet) (?!sampan-)/.test(line);
     // It must not outlive this process, however that ends.
     this.#child = spawn('setpriv', ['--pdeathsig', 'KILL', 'nft', 'monitor', 'destroy'], {
       stdio: ['ignore', 'pipe', 'ignore'],

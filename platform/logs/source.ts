@@ -32,7 +32,7 @@ export class Source {
     if (this.#loading > 0) {
       if (this.#pending.length > MOST_PENDING) this.#settle();
     } else {
-      this.#timer ??= setTimeout(() => this.#settle(), SETTLE);
+      this.#timer ??= setTimeout(() => this.#settleUnlessLoading(), SETTLE);
     }
   }
 
@@ -55,7 +55,7 @@ export class Source {
   /** Resolves when no backlog is being read. */
   async loaded(): Promise<void> {
     await this.#loaded?.promise;
-    this.#settle();
+    this.#settleUnlessLoading();
   }
 
   #settle(): void {
@@ -92,6 +92,7 @@ export class Source {
 
   #settleUnlessLoading(): void {
     if (this.#loading === 0) this.#settle();
+    else this.#timer = undefined;
   }
 
   /** Of the first envelope that is not before `time`. */
@@ -116,10 +117,6 @@ export class Source {
 
   get count(): number {
     return this.#ring.length;
-  }
-
-  get idle(): boolean {
-    return this.#listeners.size === 0 && this.#ring.length === 0 && this.#pending.length === 0 && this.#loading === 0;
   }
 
   subscribe(listener: (envelopes: LogEnvelope[]) => void): () => void {

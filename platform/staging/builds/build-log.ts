@@ -1,0 +1,60 @@
+/** Follows a build's output from its first line to the result line, over broken connections. */
+import type { Client } from '#cluster/client/client.ts';
+import { ApiError } from '#cluster/client/client.ts';
+import { RESULT_LINE } from '../lifecycle/protocol.ts';
+import { BUILD_CONTAINER } from './build-pod.ts';
+
+const LONGEST_LINE = 16 * 1024;
+
+export interface FollowOptions {
+  client: Client;
+  pod: { name: string; namespace: string };
+  onLine: (line: string) => void;
+  signal: AbortSignal;
+}
+
+/** Resolves with `finished` when the result line came, with `ended` when the output ended without it. */
+export async function followBuild(options: FollowOptions): Promise<'finished' | 'ended'> {
+  let last = '';
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      const stream = await options.client.podLog(options.pod, {
+        container: BUILD_CONTAINER,
+        follow: true,
+        timestamps: true,
+        ...(last === '' ? {} : { sinceTime: last }),
+        signal: options.signal,
+      });
+      for await (const line of lines(stream as AsyncIterable<Buffer>)) {
+        const space = line.indexOf(' ');
+        const time = line.slice(0, space);
+        // A stream that is opened anew begins with lines that were read already.
+        if (last !== '' && attempt > 0 && time <= last) continue;
+        last = time;
+        const text = line.slice(space + 1);
+        if (text === RESULT_LINE) return 'finished';
+        options.onLine(text);
+      }
+      return 'ended';
+    } catch (error) {
+      options.signal.throwIfAborted();
+      if (attempt >= 5 || (error instanceof ApiError && error.code >= 400 && error.code < 500)) throw error;
+    }
+  }
+}
+
+async function* lines(stream: AsyncIterable<Buffer>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let rest = '';
+  for await (const chunk of stream) {
+    rest += decoder.decode(chunk, { stream: true });
+    const parts = rest.split('\n');
+    rest = parts.pop() ?? '';
+    yield* parts;
+    while (rest.length > LONGEST_LINE) {
+      yield rest.slice(0, LONGEST_LINE);
+      rest = rest.slice(LONGEST_LINE);
+    }
+  }
+  if (rest !== '') yield rest;
+}

@@ -1,0 +1,96 @@
+/** The pod of a build: a pure function of the build and of what the host says about networks and registries. */
+import { availableParallelism } from 'node:os';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import type { EnvVar, Pod } from '#cluster/kinds/types/core.ts';
+import { type Build, labels } from '../../resources/types.ts';
+
+export const BUILD_CONTAINER = 'build';
+
+/** Where the host's CA bundle is mounted (`node.sampan.dev/host-ca`). */
+const CA_BUNDLE = '/etc/ssl/certs/ca-certificates.crt';
+/** Time to take the layers out, behind the build's own limit; a platform that died leaves no pod for longer. */
+const EXPORT_SECONDS = 900;
+
+export interface BuildPodOptions {
+  build: Stored<Build>;
+  image: string;
+  /** Ids of the buildpacks that the user chose; none lets the lifecycle detect. */
+  buildpacks: readonly string[];
+  /** From `hostEnvironment`. */
+  environment: Record<string, string>;
+}
+
+export function buildPodName(build: Stored<Build>): string {
+  return `build-${build.metadata.name}`;
+}
+
+export function buildPod(options: BuildPodOptions): Pod {
+  const { build } = options;
+  const cpu = `${Math.max(500, availableParallelism() * 500)}m`;
+  const memory = `${build.spec.memoryMb}Mi`;
+  const disk = `${build.spec.diskMb}Mi`;
+  return {
+    metadata: {
+      name: buildPodName(build),
+      namespace: build.metadata.namespace ?? '',
+      labels: { [labels.build]: build.metadata.name },
+      annotations: {
+        'node.sampan.dev/egress': 'internet',
+        'node.sampan.dev/pids': '1024',
+        'node.sampan.dev/host-ca': 'true',
+      },
+      ownerReferences: [
+        {
+          apiVersion: 'platform.sampan.dev/v1',
+          kind: 'Build',
+          name: build.metadata.name,
+          uid: build.metadata.uid,
+          controller: true,
+          blockOwnerDeletion: false,
+        },
+      ],
+    },
+    spec: {
+      restartPolicy: 'Never',
+      automountServiceAccountToken: false,
+      enableServiceLinks: false,
+      activeDeadlineSeconds: build.spec.timeoutSeconds + EXPORT_SECONDS,
+      terminationGracePeriodSeconds: 0,
+      securityContext: {
+        runAsNonRoot: true,
+        runAsUser: 1000,
+        runAsGroup: 1000,
+        seccompProfile: { type: 'RuntimeDefault' },
+      },
+      containers: [
+        {
+          name: BUILD_CONTAINER,
+          image: options.image,
+          imagePullPolicy: 'IfNotPresent',
+          env: variables(options),
+          resources: {
+            requests: { cpu: '100m', memory: '64Mi', 'ephemeral-storage': '64Mi' },
+            limits: { cpu, memory, 'ephemeral-storage': disk },
+          },
+          securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
+          volumeMounts: [{ name: 'environment', mountPath: '/platform/env', readOnly: true }],
+        },
+      ],
+      // The app's own variables, as Cloud Foundry gives them to buildpacks; nothing of the platform's.
+      volumes: [{ name: 'environment', secret: { secretName: `env-${build.spec.app}`, optional: true } }],
+    },
+  };
+}
+
+function variables({ buildpacks, environment }: BuildPodOptions): EnvVar[] {
+  const all: Record<string, string> = {
+    ...environment,
+    SAMPAN_STAY: '1',
+    NODE_EXTRA_CA_CERTS: CA_BUNDLE,
+    SSL_CERT_FILE: CA_BUNDLE,
+    npm_config_cafile: CA_BUNDLE,
+    ...(buildpacks.length === 0 ? {} : { SAMPAN_BUILDPACKS: JSON.stringify(buildpacks) }),
+  };
+  // Kubernetes would replace $(NAME).
+  return Object.entries(all).map(([name, value]) => ({ name, value: value.replaceAll('$(', '$$$$(') }));
+}

@@ -1,0 +1,46 @@
+/** Reads out of the build container through `exec`. What comes is hostile; what goes in is a fixed command. */
+import type { Client, PodExecSession } from '#cluster/client/client.ts';
+import { StagingError } from '../staging.ts';
+import { BUILD_CONTAINER } from './build-pod.ts';
+
+type PodName = { name: string; namespace: string };
+
+/** Sorted, whole (no sparse maps), numeric owners: as regular as tar can be asked to be. */
+const TAR = ['tar', '--create', '--file=-', '--directory=/', '--sort=name', '--format=posix', '--numeric-owner', '--one-file-system'];
+
+export async function* readDirectory(client: Client, pod: PodName, path: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  // `./` keeps a name that begins with a dash from being an option.
+  const session = await client.exec(pod, { container: BUILD_CONTAINER, command: [...TAR, `./${path}`], signal });
+  const words = collect(session);
+  let whole = false;
+  try {
+    yield* session.stdout as AsyncIterable<Buffer>;
+    whole = true;
+  } finally {
+    if (!whole) session.stdout.destroy();
+  }
+  const { code } = await session.exited;
+  // 1: a file changed while it was read; processes of the build may still run, which is their own loss.
+  if (code > 1) throw new StagingError('build-failed', `read /${path} from the build: tar ended with ${code}: ${(await words).slice(0, 500)}`);
+}
+
+export async function readFile(client: Client, pod: PodName, path: string, most: number, signal: AbortSignal): Promise<string> {
+  const session = await client.exec(pod, { container: BUILD_CONTAINER, command: ['cat', '--', path], signal });
+  const words = collect(session);
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of session.stdout as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > most) throw new StagingError('build-failed', `${path} of the build has more than ${most} bytes`);
+    chunks.push(chunk);
+  }
+  const { code } = await session.exited;
+  if (code !== 0) throw new StagingError('build-failed', `read ${path} from the build: ${(await words).slice(0, 500)}`);
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+async function collect(session: PodExecSession): Promise<string> {
+  let text = '';
+  for await (const chunk of session.stderr as AsyncIterable<Buffer>) if (text.length < 4096) text += chunk.toString('utf8');
+  return text;
+}

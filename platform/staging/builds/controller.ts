@@ -1,0 +1,163 @@
+/**
+ * Does the builds that are in state STAGING. Level-triggered and crash-only: what was under way when the platform died
+ * is STAGING still, and is done again from the start; pods of builds that are over are removed.
+ */
+import type { Informer } from '#cluster/client/client.ts';
+import { ApiError } from '#cluster/client/client.ts';
+import { createInformer } from '#cluster/client/informer.ts';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import type { Pod } from '#cluster/kinds/types/core.ts';
+import { pods } from '../../resources/kubernetes.ts';
+import { type Build, builds, labels } from '../../resources/types.ts';
+import { StagingError, type StagingErrorCode } from '../staging.ts';
+import { dockerBuild } from './docker-build.ts';
+import { deletePod } from './pod-changes.ts';
+import { nextBuild, type Waiting } from './queue.ts';
+import { type BuildContext, runBuild } from './run-build.ts';
+
+export interface BuildController {
+  /** Resolves when nothing of it runs any more. Builds under way stay STAGING. */
+  close(): Promise<void>;
+}
+
+export interface BuildControllerOptions extends Omit<BuildContext, 'pods'> {
+  concurrency: number;
+  /** Ids of the buildpacks that a build asks for. @throws StagingError where there is no such buildpack */
+  chosenBuildpacks: (names: readonly string[]) => string[];
+  log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
+}
+
+/** Cloud Foundry's names (capi, "Errors"), where it has one. */
+const CODES: Readonly<Record<StagingErrorCode, string>> = {
+  'invalid-bits': 'AppBitsUploadInvalid',
+  'too-large': 'AppBitsUploadInvalid',
+  'no-app-detected': 'NoAppDetectedError',
+  'build-failed': 'BuildpackCompileFailed',
+  'timed-out': 'StagingTimeExpired',
+  cancelled: 'StagingCancelled',
+  'no-start-command': 'StartCommandNotFound',
+  'out-of-memory': 'BuildpackCompileFailed',
+  'disk-full': 'BuildpackCompileFailed',
+  registry: 'StagingError',
+  internal: 'StagingError',
+};
+
+export function startBuildController(options: BuildControllerOptions): BuildController {
+  const { client, log } = options;
+  const onError = (error: unknown) => log('warn', 'Staging lost its watch for a moment', { error });
+  const buildInformer: Informer<Build> = createInformer(client, builds, { onError });
+  const podInformer: Informer<Pod> = createInformer(client, pods, { labelSelector: labels.build, onError });
+  const context: BuildContext = { ...options, pods: podInformer };
+  const running = new Map<string, Waiting & { stop: AbortController; done: Promise<void> }>();
+  const told = new Set<string>();
+  let closed = false;
+
+  const look = () => {
+    if (closed) return;
+    const open = buildInformer.list().filter(isOpen);
+    const byGuid = new Map(open.map((build) => [build.metadata.name, build]));
+    for (const { guid, stop } of running.values()) {
+      const build = byGuid.get(guid);
+      if (build === undefined || build.spec.cancelled === true) stop.abort(new StagingError('cancelled', 'the build was cancelled'));
+    }
+    const waiting = open.filter((build) => !running.has(build.metadata.name)).map(waitingOf);
+    for (;;) {
+      const next = nextBuild(waiting, [...running.values()], options.concurrency);
+      const build = next && byGuid.get(next.guid);
+      if (next === undefined || build === undefined) break;
+      waiting.splice(waiting.indexOf(next), 1);
+      const stop = new AbortController();
+      const done = perform(build, stop.signal).finally(() => {
+        running.delete(next.guid);
+        told.delete(next.guid);
+        look();
+      });
+      running.set(next.guid, { ...next, stop, done });
+    }
+    for (const { guid, app } of waiting) {
+      if (told.has(guid)) continue;
+      told.add(guid);
+      options.say(app, `Waiting: ${running.size} other builds run, ${waiting.length} wait.`);
+    }
+  };
+
+  const perform = async (build: Stored<Build>, signal: AbortSignal): Promise<void> => {
+    const { app } = build.spec;
+    try {
+      if (build.spec.cancelled === true) throw new StagingError('cancelled', 'the build was cancelled');
+      await writeStatus(build, { state: 'STAGING', startedAt: build.status?.startedAt ?? new Date().toISOString(), pod: `build-${build.metadata.name}` });
+      const droplet =
+        build.spec.lifecycle.type === 'docker'
+          ? await dockerBuild(client, options.registry, build)
+          : await runBuild(context, build, options.chosenBuildpacks(build.spec.lifecycle.buildpacks), signal);
+      await writeStatus(build, { state: 'STAGED', droplet, finishedAt: new Date().toISOString() });
+      options.say(app, 'Staging complete');
+    } catch (error) {
+      if (closed) return;
+      const reason: unknown = signal.aborted ? signal.reason : error;
+      const known = reason instanceof StagingError ? reason : undefined;
+      if (known === undefined || known.code === 'internal' || known.code === 'registry') {
+        log('error', `A build failed: ${reason instanceof Error ? reason.message : String(reason)}`, { build: build.metadata.name, error: reason });
+      }
+      const message = known?.message ?? (reason instanceof Error ? reason.message : String(reason));
+      const code = CODES[known?.code ?? 'internal'];
+      options.say(app, `Staging failed: ${message.split('; its last lines:')[0]}`);
+      await writeStatus(build, { state: 'FAILED', error: { code, message: `${code} - ${message}` }, finishedAt: new Date().toISOString() });
+    }
+  };
+
+  const writeStatus = async (build: Stored<Build>, status: Partial<NonNullable<Build['status']>>): Promise<void> => {
+    const namespace = build.metadata.namespace ?? '';
+    try {
+      const patch = { type: 'merge' as const, body: { status } };
+      const written = await client.patch(builds, build.metadata.name, patch, { namespace, subresource: 'status' });
+      // What runs next must not find this build open still.
+      if (status.state !== 'STAGING') await buildInformer.reached(written.metadata.resourceVersion);
+    } catch (error) {
+      // The build was deleted: nobody wants to know.
+      if (!(error instanceof ApiError && error.code === 404)) log('error', 'The status of a build could not be written', { build: build.metadata.name, error });
+    }
+  };
+
+  const removeStale = async (): Promise<void> => {
+    for (const pod of podInformer.list()) {
+      const guid = pod.metadata.labels?.[labels.build] ?? '';
+      const build = buildInformer.get(guid, pod.metadata.namespace);
+      if (build === undefined || !isOpen(build)) await deletePod(client, { name: pod.metadata.name, namespace: pod.metadata.namespace ?? '' });
+    }
+  };
+
+  const opened = Promise.all([buildInformer.synced, podInformer.synced]).then(async () => {
+    if (closed) return;
+    buildInformer.onChange(look);
+    look();
+    await removeStale();
+  });
+  opened.catch((error: unknown) => {
+    if (!closed) log('error', 'Staging could not begin', { error });
+  });
+
+  return {
+    async close() {
+      closed = true;
+      const under = [...running.values()];
+      for (const { stop } of under) stop.abort(new StagingError('internal', 'the platform stops'));
+      await Promise.allSettled(under.map(({ done }) => done));
+      buildInformer.close();
+      podInformer.close();
+    },
+  };
+}
+
+function isOpen(build: Stored<Build>): boolean {
+  return build.status?.state === undefined || build.status.state === 'STAGING';
+}
+
+function waitingOf(build: Stored<Build>): Waiting {
+  return {
+    guid: build.metadata.name,
+    app: build.spec.app,
+    space: build.metadata.namespace ?? '',
+    since: build.metadata.creationTimestamp,
+  };
+}

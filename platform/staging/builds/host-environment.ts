@@ -1,0 +1,39 @@
+/**
+ * What of the host's settings reaches builds: proxies, and npm's registry. Addresses with a password in them stay here,
+ * and so does everything else of npm's configuration: builds have no credentials.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
+const PROXIES = ['http_proxy', 'https_proxy', 'no_proxy', 'all_proxy'];
+
+export function hostEnvironment(environment: NodeJS.ProcessEnv = process.env): Record<string, string> {
+  const passed: Record<string, string> = {};
+  for (const name of PROXIES) {
+    const value = environment[name] ?? environment[name.toUpperCase()];
+    if (value === undefined || value === '' || hasPassword(value)) continue;
+    passed[name] = value;
+    passed[name.toUpperCase()] = value;
+  }
+  const registry = npmRegistry(environment);
+  if (registry !== undefined && !hasPassword(registry)) passed['npm_config_registry'] = registry;
+  return passed;
+}
+
+/** As npm finds it: environment, the user's file, the system's. Undefined: npm's default. */
+export function npmRegistry(environment: NodeJS.ProcessEnv = process.env): string | undefined {
+  const direct = environment['npm_config_registry'] ?? environment['NPM_CONFIG_REGISTRY'];
+  if (direct !== undefined && direct !== '') return direct;
+  const files = [environment['npm_config_userconfig'] ?? join(homedir(), '.npmrc'), environment['npm_config_globalconfig'] ?? '/etc/npmrc'];
+  for (const file of files) {
+    if (!existsSync(file)) continue;
+    const found = /^\s*registry\s*=\s*"?([^\s"]+)"?\s*$/m.exec(readFileSync(file, 'utf8'))?.[1];
+    if (found !== undefined && !found.includes('${')) return found;
+  }
+  return undefined;
+}
+
+function hasPassword(address: string): boolean {
+  return /^[a-z0-9+.-]+:\/\/[^/]*@/i.test(address);
+}

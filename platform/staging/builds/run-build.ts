@@ -1,0 +1,233 @@
+/** One build from package to droplet. Rejects with a `StagingError`; the pod and the build's image are gone in any case. */
+import { createHash } from 'node:crypto';
+import type { Client, Informer } from '#cluster/client/client.ts';
+import { ApiError } from '#cluster/client/client.ts';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import type { Pod } from '#cluster/kinds/types/core.ts';
+import { pods } from '../../resources/kubernetes.ts';
+import { type Build, type Droplet, droplets, labels, packages, processes } from '../../resources/types.ts';
+import { appRepository, readPackage } from '../bits/package-image.ts';
+import type { Builder } from '../builder/builder.ts';
+import { writeBuildImage } from '../builder/build-image.ts';
+import { LARGEST_RESULT, parseBuildResult } from '../export/build-result.ts';
+import { type Exported, exportDroplet } from '../export/exporter.ts';
+import { readPrevious, writePrevious } from '../export/previous.ts';
+import type { Layer } from '../images/oci.ts';
+import type { RegistryClient } from '../images/registry-client.ts';
+import { exitCodes, RESULT_PATH } from '../lifecycle/protocol.ts';
+import { STACK_NAME } from '../stack/recipe.ts';
+import { StagingError } from '../staging.ts';
+import { followBuild } from './build-log.ts';
+import { buildPod, buildPodName } from './build-pod.ts';
+import { readDirectory, readFile } from './container-tar.ts';
+import { deletePod, isRunning, terminated, untilPod } from './pod-changes.ts';
+
+export interface BuildContext {
+  client: Client;
+  registry: RegistryClient;
+  pods: Informer<Pod>;
+  builder: () => Promise<Builder>;
+  environment: Record<string, string>;
+  say: (app: string, line: string) => void;
+}
+
+const LAST_LINES = 12;
+
+/** Returns the droplet's guid. */
+export async function runBuild(
+  context: BuildContext,
+  build: Stored<Build>,
+  buildpacks: readonly string[],
+  outer: AbortSignal,
+): Promise<string> {
+  const { client, registry } = context;
+  const { app } = build.spec;
+  const namespace = build.metadata.namespace ?? '';
+  const pod = { name: buildPodName(build), namespace };
+  const repository = appRepository(app);
+  const tag = `build-${build.metadata.name}`;
+  const builder = await context.builder();
+  const source = await sourceLayer(context, build, repository);
+  const previous = await readPrevious(registry, repository, builder.stack.digest);
+  // A platform that was killed may have left one.
+  await deletePod(client, pod);
+  await untilPod(context.pods, pod, (now) => (now === undefined ? true : undefined), outer);
+  // Aborting it ends streams and exec sessions that an error left open.
+  const work = new AbortController();
+  const signal = AbortSignal.any([outer, work.signal]);
+  try {
+    const digest = await writeBuildImage({ registry, repository, tag, builder, previous, source, signal });
+    const image = registry.reference(repository, digest);
+    await client.create(pods, buildPod({ build, image, buildpacks, environment: context.environment }));
+    await buildInPod(context, build, pod, signal);
+    const result = parseBuildResult(await readFile(client, pod, RESULT_PATH, LARGEST_RESULT, signal));
+    if (result.processes.length === 0) await requireCommand(client, build);
+    const exported = await exportDroplet({
+      registry,
+      repository,
+      builder,
+      source,
+      result,
+      previous,
+      readDirectory: (path) => readDirectory(client, pod, path, signal),
+      layerBytes: build.spec.diskMb * 1024 * 1024,
+      onProgress: (message) => context.say(app, `       ${message}`),
+      signal,
+    });
+    const droplet = dropletGuid(build);
+    await registry.putManifest(repository, `droplet-${droplet}`, exported.manifest);
+    await writePrevious(registry, repository, exported.next);
+    await createDroplet(context, build, droplet, exported);
+    return droplet;
+  } finally {
+    work.abort();
+    await deletePod(client, pod);
+    await registry.deleteManifest(repository, tag);
+  }
+}
+
+async function sourceLayer(context: BuildContext, build: Stored<Build>, repository: string): Promise<Layer> {
+  const { client, registry } = context;
+  const item = await client.get(packages, build.spec.package, build.metadata.namespace);
+  const image = registry.parse(item.spec.image ?? '');
+  const found = image === undefined ? undefined : await readPackage(registry, image.repository, image.digest);
+  if (image === undefined || found === undefined) {
+    throw new StagingError('internal', `package ${build.spec.package} is not in the registry: push the app again`);
+  }
+  await registry.shareLayer(repository, found.layer, image.repository);
+  return found.layer;
+}
+
+/** Resolves when the build wrote its result. */
+async function buildInPod(
+  context: BuildContext,
+  build: Stored<Build>,
+  pod: { name: string; namespace: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const { client, say } = context;
+  const last: string[] = [];
+  const onLine = (line: string) => {
+    last.push(line);
+    if (last.length > LAST_LINES) last.shift();
+    say(build.spec.app, line);
+  };
+  await untilPod(context.pods, pod, (now) => startedOrFailed(now), signal);
+  const deadline = AbortSignal.timeout(build.spec.timeoutSeconds * 1000);
+  const limited = AbortSignal.any([signal, deadline]);
+  try {
+    const outcome = await followBuild({ client, pod, onLine, signal: limited });
+    if (outcome === 'finished') return;
+    const end = await untilPod(context.pods, pod, (now) => (now === undefined ? gone() : terminated(now)), limited);
+    throw failure(build, end.exitCode, end.reason, last);
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!deadline.aborted) throw error;
+    throw new StagingError('timed-out', `the build took more than ${build.spec.timeoutSeconds} s and was stopped${tail(last)}`);
+  }
+}
+
+function startedOrFailed(pod: Stored<Pod> | undefined): true | undefined {
+  if (pod === undefined) return undefined;
+  if (isRunning(pod) || terminated(pod) !== undefined) return true;
+  if (pod.status?.phase === 'Failed') {
+    throw new StagingError('internal', `the build's pod failed: ${pod.status.message ?? pod.status.reason ?? 'without a reason'}`);
+  }
+  const waiting = pod.status?.containerStatuses?.[0]?.state?.waiting;
+  if (waiting?.reason !== undefined && /^(CreateContainer|RunContainer|InvalidImage|ErrImageNeverPull|StartError)/.test(waiting.reason)) {
+    throw new StagingError('internal', `the build's container cannot start: ${waiting.reason}: ${waiting.message ?? ''}`);
+  }
+  return undefined;
+}
+
+function gone(): never {
+  throw new StagingError('internal', "somebody deleted the build's pod");
+}
+
+function failure(build: Stored<Build>, code: number, reason: string | undefined, last: string[]): StagingError {
+  // Its words are part of the output already.
+  const words = tail(last);
+  if (reason === 'OOMKilled' || code === exitCodes.outOfMemory || code === 137) {
+    return new StagingError('out-of-memory', `the build needs more than its ${build.spec.memoryMb} MB of memory${words}`);
+  }
+  if (code === exitCodes.diskFull) return new StagingError('disk-full', `the build needs more than its ${build.spec.diskMb} MB of disk${words}`);
+  if (code === exitCodes.notDetected) {
+    return new StagingError('no-app-detected', 'no buildpack fits the source: push a directory with a package.json, a Staticfile, an index.html or a Procfile, or name a buildpack with -b');
+  }
+  return new StagingError('build-failed', `the build failed${words}`);
+}
+
+function tail(last: string[]): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: colours have no place in a message
+  const clean = last.map((line) => line.replace(/\u001b\[[0-9;]*m/g, '').trimEnd()).filter((line) => line !== '');
+  return clean.length === 0 ? '' : `; its last lines:\n${clean.join('\n').slice(-2000)}`;
+}
+
+/** A droplet that starts nothing is of use only where the user gave a command of his own. */
+async function requireCommand(client: Client, build: Stored<Build>): Promise<void> {
+  const { items } = await client.list(processes, { namespace: build.metadata.namespace ?? '' });
+  if (items.some(({ spec }) => spec.app === build.spec.app && spec.command !== undefined)) return;
+  throw new StagingError(
+    'no-start-command',
+    'the app says nowhere how it is started: add a start script to package.json or a Procfile, or push with -c COMMAND',
+  );
+}
+
+/** Of the build's: a build that is done again after a crash makes the same droplet. */
+export function dropletGuid(build: Stored<Build>): string {
+  const hex = createHash('sha256').update(`droplet of ${build.metadata.uid}`).digest('hex');
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+}
+
+async function createDroplet(context: BuildContext, build: Stored<Build>, guid: string, exported: Exported): Promise<void> {
+  const { client, registry } = context;
+  await storeDroplet(client, build, guid, {
+    spec: {
+      app: build.spec.app,
+      package: build.spec.package,
+      build: build.metadata.name,
+      image: registry.reference(appRepository(build.spec.app), exported.digest),
+      processTypes: exported.processTypes,
+      lifecycle: 'buildpack',
+      stack: STACK_NAME,
+      buildpacks: exported.buildpacks,
+      ports: [8080],
+      user: '1000:1000',
+    },
+    status: { state: 'STAGED', checksum: exported.digest, sizeBytes: exported.sizeBytes },
+  });
+}
+
+export async function storeDroplet(
+  client: Client,
+  build: Stored<Build>,
+  guid: string,
+  content: Pick<Droplet, 'spec'> & { status: NonNullable<Droplet['status']> },
+): Promise<void> {
+  const namespace = build.metadata.namespace ?? '';
+  const droplet: Droplet = {
+    apiVersion: 'platform.sampan.dev/v1',
+    kind: 'Droplet',
+    metadata: {
+      name: guid,
+      namespace,
+      labels: {
+        [labels.app]: build.spec.app,
+        [labels.package]: build.spec.package,
+        [labels.build]: build.metadata.name,
+      },
+      // The app's, through the build: deleting the app collects it.
+      ownerReferences: (build.metadata.ownerReferences ?? []).filter(({ kind }) => kind === 'App'),
+    },
+    spec: content.spec,
+  };
+  let stored: Stored<Droplet>;
+  try {
+    stored = await client.create(droplets, droplet);
+  } catch (error) {
+    if (!(error instanceof ApiError && error.reason === 'AlreadyExists')) throw error;
+    stored = await client.get(droplets, guid, namespace);
+  }
+  await client.updateStatus(droplets, { ...stored, status: content.status });
+}
+

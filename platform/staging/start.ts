@@ -1,0 +1,94 @@
+/** Opens staging: bits, builds, and what both need in the registry. */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Client } from '#cluster/client/client.ts';
+import type { Logs } from '../logs/logs.ts';
+import { createBits } from './bits/bits.ts';
+import { type Builder, ensureBuilder, shippedBuildpacks } from './builder/builder.ts';
+import { startBuildController } from './builds/controller.ts';
+import { hostEnvironment, npmRegistry } from './builds/host-environment.ts';
+import { chosenBuildpacks, listedName } from './buildpack-names.ts';
+import { RegistryClient, type RegistryOptions } from './images/registry-client.ts';
+import { STACK_NAME } from './stack/recipe.ts';
+import { type Staging } from './staging.ts';
+
+export interface StagingOptions {
+  client: Client;
+  logs: Pick<Logs, 'emit'>;
+  registry: RegistryOptions;
+  /** Holds temporary files while the stack is built. */
+  dataDirectory: string;
+  /** Builds at once; default 2. */
+  concurrency?: number;
+  log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
+  signal?: AbortSignal;
+}
+
+export async function startStaging(options: StagingOptions): Promise<Staging> {
+  const { client, logs, log } = options;
+  const registry = new RegistryClient(options.registry);
+  const shipped = await shippedBuildpacks();
+  const registryOfNpm = npmRegistry();
+  const stop = new AbortController();
+  let builder: Promise<Builder> | undefined;
+  const listeners = new Set<(message: string) => void>();
+
+  /** Made once; a failure is tried again by whoever asks next. */
+  const prepared = (): Promise<Builder> => {
+    builder ??= (async () => {
+      const temporaryDirectory = join(options.dataDirectory, 'staging');
+      await mkdir(temporaryDirectory, { recursive: true, mode: 0o700 });
+      return await ensureBuilder({
+        registry,
+        temporaryDirectory,
+        npm: registryOfNpm === undefined ? {} : { registry: registryOfNpm },
+        onProgress: (message) => {
+          for (const listener of listeners) listener(message);
+        },
+        signal: stop.signal,
+      });
+    })().catch((error: unknown) => {
+      builder = undefined;
+      throw error;
+    });
+    return builder;
+  };
+
+  const controller = startBuildController({
+    client,
+    registry,
+    builder: prepared,
+    environment: hostEnvironment(),
+    concurrency: options.concurrency ?? 2,
+    chosenBuildpacks: (names) => chosenBuildpacks(names, shipped),
+    say: (app, message) => logs.emit({ sourceId: app, sourceType: 'STG', message }),
+    log,
+  });
+  const close = async () => {
+    stop.abort();
+    await controller.close();
+    registry.close();
+  };
+  options.signal?.addEventListener('abort', () => void close(), { once: true });
+
+  return {
+    bits: createBits(registry),
+    async prepare(onProgress) {
+      if (onProgress !== undefined) listeners.add(onProgress);
+      try {
+        await prepared();
+      } finally {
+        if (onProgress !== undefined) listeners.delete(onProgress);
+      }
+    },
+    buildpacks() {
+      return shipped.map(({ id, version }, index) => ({
+        name: listedName(id),
+        version,
+        position: index + 1,
+        stack: STACK_NAME,
+      }));
+    },
+    close,
+  };
+}
