@@ -3,7 +3,7 @@ import { CliError } from '#cli/errors.ts';
 import { readConfig } from '#cli/session.ts';
 import type { Target } from '#cli/target.ts';
 import { caFile } from './certificates.ts';
-import { endpoints } from './commands/status.ts';
+import { endpoints } from './endpoints.ts';
 import { type InstanceFlags, readInstance } from './instance.ts';
 import { adminPassword } from './secrets.ts';
 

@@ -32,6 +32,8 @@ export interface ControlPlane {
   start(...controllers: Controller[]): Promise<void>;
   /** A namespace with its ServiceAccount `default`. */
   namespace(name: string): Promise<string>;
+  /** Closes the API server; in-process transports end with it. The returned function starts another on its port. */
+  restart(): Promise<() => Promise<void>>;
   close(): Promise<void>;
 }
 
@@ -58,15 +60,18 @@ export async function startControlPlane(): Promise<ControlPlane> {
   const log: ControllerContext['log'] = (level, message, fields) => {
     if (level !== 'info') warnings.push(`${message} ${JSON.stringify(fields ?? {})}`);
   };
-  const api = await startApiServer({
-    store,
-    host: '127.0.0.1',
-    port: 0,
-    tls: { ...server, clientCa: authority.certificate },
-    agentClient: { ...admin, ca: authority.certificate },
-    serviceCidr: '10.96.0.0/16',
-    log,
-  });
+  const startServer = (port: number) =>
+    startApiServer({
+      store,
+      host: '127.0.0.1',
+      port,
+      tls: { ...server, clientCa: authority.certificate },
+      agentClient: { ...admin, ca: authority.certificate },
+      serviceCidr: '10.96.0.0/16',
+      log,
+    });
+  let api = await startServer(0);
+  const { port } = api;
   const stop = new AbortController();
   const transports = new Set<Transport>();
   const keep = (transport: Transport): Transport => {
@@ -76,7 +81,7 @@ export async function startControlPlane(): Promise<ControlPlane> {
   const inProcess = (): Transport => keep(api.transport({ name: 'admin', groups: ['system:masters'] }));
   const client = createClient(inProcess());
   const context: ControllerContext = { client, signal: stop.signal, log, now: Date.now };
-  const address = { url: `https://127.0.0.1:${api.port}`, ca: authority.certificate, ...admin };
+  const address = { url: `https://127.0.0.1:${port}`, ca: authority.certificate, ...admin };
   const running: { close(): Promise<void> }[] = [];
   return {
     store,
@@ -97,6 +102,12 @@ export async function startControlPlane(): Promise<ControlPlane> {
           if (!(error instanceof ApiError && error.reason === 'AlreadyExists')) throw error;
         });
       return name;
+    },
+    async restart() {
+      await api.close();
+      return async () => {
+        api = await startServer(port);
+      };
     },
     async close() {
       stop.abort();

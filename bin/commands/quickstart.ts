@@ -12,7 +12,7 @@ import { caFile } from '../certificates.ts';
 import { HostError } from '../host-error.ts';
 import type { Instance, InstanceFlags } from '../instance.ts';
 import { localTarget } from '../local-target.ts';
-import { endpoints } from './status.ts';
+import { endpoints } from '../endpoints.ts';
 import { bringUp } from './up.ts';
 
 const example = join(import.meta.dirname, '..', '..', 'examples', 'hello-node');

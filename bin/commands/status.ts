@@ -1,5 +1,6 @@
 import { request } from 'node:https';
 import { readCa, readPair } from '../certificates.ts';
+import { type Endpoints, endpoints } from '../endpoints.ts';
 import { type Instance, type InstanceFlags, requireInstance } from '../instance.ts';
 import { isReady, roles } from '../supervise.ts';
 import { version } from '../version.ts';
@@ -8,31 +9,9 @@ export interface Status {
   name: string;
   ready: boolean;
   version: string;
-  endpoints: {
-    http: string;
-    https: string;
-    api: string;
-    uaa: string;
-    kubernetes: string;
-    registry: string;
-    docker: string;
-  };
+  endpoints: Endpoints;
   nodes: { name: string; ready: boolean; ip: string }[];
   processes: { role: string; ready: boolean }[];
-}
-
-export function endpoints(instance: Instance): Status['endpoints'] {
-  const { domain, ports } = instance;
-  const https = (host: string): string => `https://${host}${ports.https === 443 ? '' : `:${ports.https}`}`;
-  return {
-    http: `http://${domain}${ports.http === 80 ? '' : `:${ports.http}`}`,
-    https: https(domain),
-    api: https(`api.${domain}`),
-    uaa: https(`uaa.${domain}`),
-    kubernetes: `https://127.0.0.1:${ports.kubernetes}`,
-    registry: `https://127.0.0.1:${ports.registry}`,
-    docker: `unix://${instance.runDirectory}/docker.sock`,
-  };
 }
 
 export async function readStatus(instance: Instance): Promise<Status> {

@@ -5,10 +5,11 @@ import { createClient } from '#cluster/client/create.ts';
 import { httpsTransport } from '#cluster/client/https.ts';
 import { startAgent } from '#cluster/node/start.ts';
 import { startDockerApi } from '#engine/docker-api/server.ts';
+import type { NodeImages } from '#engine/images/open.ts';
 import { openEngine } from '#engine/open.ts';
 import { startRegistry } from '#engine/registry/server.ts';
 import { readCa, readPair } from '../certificates.ts';
-import { engineOptions } from '../engine-options.ts';
+import { engineOptions, registryHost } from '../engine-options.ts';
 import { registryRights } from '../registry-rights.ts';
 import { version } from '../version.ts';
 import type { RoleContext, RunningRole } from './run.ts';
@@ -17,14 +18,22 @@ import { waitForRole } from './wait-for-role.ts';
 export async function startAgentRole({ instance, signal, log }: RoleContext): Promise<RunningRole> {
   const ca = readCa(instance);
   const engine = await openEngine({ ...engineOptions(instance), log });
+  const rights = registryRights(instance);
+  engine.images.serveLocally(registryHost(instance), rights);
   const [registry, docker] = await Promise.all([
     startRegistry({
       content: engine.content,
       listen: { host: '0.0.0.0', port: instance.ports.registry },
       tls: tlsOf(readPair(instance, 'registry')),
-      authorize: registryRights(instance),
+      authorize: rights,
+      onError: (error) => log('error', 'a registry request failed', { error: String(error) }),
     }),
-    startDockerApi({ engine, socketPath: join(instance.runDirectory, 'docker.sock'), version }),
+    startDockerApi({
+      engine,
+      socketPath: join(instance.runDirectory, 'docker.sock'),
+      version,
+      onError: (error) => log('error', 'a Docker API request failed', { error: String(error) }),
+    }),
     waitForRole(instance, 'server', signal),
   ]);
   const pair = readPair(instance, 'agent');
@@ -47,13 +56,25 @@ export async function startAgentRole({ instance, signal, log }: RoleContext): Pr
     log,
   });
   await agent.ready;
+  const collector = collectEvery(engine.images, log);
   return {
     async close() {
+      clearInterval(collector);
       await agent.close();
       await Promise.all([registry.close(), docker.close()]);
       await engine.close();
     },
   };
+}
+
+/** Content that nothing names any more goes, an hour after it was last wanted. */
+function collectEvery(images: NodeImages, log: RoleContext['log']): NodeJS.Timeout {
+  const collect = (): void =>
+    void images.collect().then(
+      ({ blobs, bytes }) => blobs > 0 && log('info', 'collected unused content', { blobs, bytes }),
+      (error: unknown) => log('warn', 'unused content could not be collected', { error: String(error) }),
+    );
+  return setInterval(collect, 3_600_000).unref();
 }
 
 function tlsOf(pair: { certificate: string; key: string }): { cert: string; key: string } {

@@ -6,7 +6,7 @@ import { type CachedObject, kindPrefix, objectKey, objectOf } from './cache.ts';
 import type { Core } from './core.ts';
 import { storedApiVersion, timestamp } from './create.ts';
 import { badRequest, conflict, notFound, StatusError } from './errors.ts';
-import { type Exchange, header, objectIn, parseYaml, send, sendJson, success } from './exchange.ts';
+import { type Exchange, header, readOptional, send, sendJson, success } from './exchange.ts';
 import { listBytes } from './list.ts';
 import { servedBytes, storedBytes } from './object-bytes.ts';
 import { respondObject } from './respond.ts';
@@ -144,8 +144,7 @@ function marked(core: Core, kind: KindDefinition, old: ApiObject, options: Delet
 
 async function readDeleteOptions(exchange: Exchange): Promise<{ options: DeleteOptions; dryRun: boolean }> {
   const { query } = exchange;
-  const body = await exchange.body();
-  const sent = body.length === 0 ? {} : objectIn(await parseYaml(body));
+  const sent = await readOptional(exchange);
   const options: DeleteOptions = {};
   const grace = sent['gracePeriodSeconds'] ?? query.get('gracePeriodSeconds') ?? undefined;
   if (grace !== undefined) {

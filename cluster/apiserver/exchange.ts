@@ -97,13 +97,36 @@ function warningHeaders(exchange: Exchange): Record<string, string> {
 export async function readJson(exchange: Exchange): Promise<Record<string, unknown>> {
   const body = await exchange.body();
   const type = header(exchange, 'content-type').split(';')[0]?.trim() ?? '';
-  if (type.includes('protobuf') || type.includes('cbor'))
-    throw new StatusError(
-      415,
-      'UnsupportedMediaType',
-      `the body of the request was in an unknown format - accepted media types include: application/json, application/yaml; got ${type}`,
-    );
+  if (type === PROTOBUF) return parseProtobuf(body);
+  if (type.includes('protobuf') || type.includes('cbor')) throw unknownFormat(type);
   return objectIn(type.includes('yaml') ? await parseYaml(body) : parseJson(body));
+}
+
+const PROTOBUF = 'application/vnd.kubernetes.protobuf';
+
+function unknownFormat(type: string): StatusError {
+  return new StatusError(
+    415,
+    'UnsupportedMediaType',
+    `the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, ${PROTOBUF}; got ${type}`,
+  );
+}
+
+async function parseProtobuf(body: Buffer): Promise<Record<string, unknown>> {
+  const { decodeProtobuf, ProtobufError } = await import('../kinds/protobuf.ts');
+  try {
+    return decodeProtobuf(body);
+  } catch (cause) {
+    if (cause instanceof ProtobufError) throw badRequest(`the request body cannot be read: ${cause.message}`);
+    throw cause;
+  }
+}
+
+/** The body in whatever encoding it is in, or nothing when there is none. */
+export async function readOptional(exchange: Exchange): Promise<Record<string, unknown>> {
+  const body = await exchange.body();
+  if (body.length === 0) return {};
+  return header(exchange, 'content-type').startsWith(PROTOBUF) ? parseProtobuf(body) : objectIn(await parseYaml(body));
 }
 
 export function parseJson(body: Buffer): unknown {

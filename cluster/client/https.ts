@@ -26,6 +26,9 @@ export interface HttpsTransportOptions {
   serverName?: string;
 }
 
+/** A server sends a bookmark every minute to those who asked: a watch that is silent for longer has lost its peer. */
+const watchSilence = 150_000;
+
 function flatten(message: IncomingMessage): Record<string, string> {
   const headers: Record<string, string> = {};
   for (const [name, value] of Object.entries(message.headers)) {
@@ -133,6 +136,11 @@ export function httpsTransport(options: HttpsTransportOptions): Transport {
       };
       const outgoing: ClientRequest = secure ? httpsRequest(settings) : httpRequest(settings);
       outgoing.on('response', (incoming) => {
+        if (/[?&]watch=true(&|$)/.test(request.path)) {
+          const lost = (): void =>
+            void incoming.destroy(new Error(`the server was silent for ${watchSilence / 1000} s`));
+          incoming.setTimeout(watchSilence, lost);
+        }
         resolve({ status: incoming.statusCode ?? 0, headers: flatten(incoming), body: incoming });
       });
       outgoing.on('error', (error: NodeJS.ErrnoException) => {

@@ -11,6 +11,7 @@ const leaseNamespace = 'kube-node-lease';
 
 describe('node lifecycle', () => {
   let plane: ControlPlane;
+  const stops: (() => void)[] = [];
   before(async () => {
     plane = await startControlPlane();
     await plane.namespace(leaseNamespace).catch(() => undefined);
@@ -19,7 +20,10 @@ describe('node lifecycle', () => {
       createPodCollector({ quarantine: 100 }),
     );
   });
-  after(() => plane.close());
+  after(async () => {
+    for (const stop of stops) stop();
+    await plane.close();
+  });
 
   async function renew(name: string): Promise<void> {
     const renewTime = new Date().toISOString().replace('Z', '000Z');
@@ -55,12 +59,13 @@ describe('node lifecycle', () => {
     await boundPod(namespace, 'gone-at-once', 'silent', forUnreachable(0));
     await boundPod(namespace, 'gone-later', 'silent', forUnreachable(2));
     await boundPod(namespace, 'stays', 'silent', forUnreachable());
-    const [unknown] = await until(plane.client, nodes, undefined, (list) =>
-      list.some(
-        ({ spec, status }) =>
-          spec?.taints?.length === 2 &&
-          status?.conditions?.some(({ type, status: value }) => type === 'Ready' && value === 'Unknown'),
-      ),
+    const [unknown] = await until(
+      plane.client,
+      nodes,
+      undefined,
+      ([one]) =>
+        one?.spec?.taints?.length === 2 &&
+        (one.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'Unknown') ?? false),
     );
     assert.deepEqual(
       unknown?.spec?.taints?.map(({ key, effect }) => [key, effect]),
@@ -69,6 +74,16 @@ describe('node lifecycle', () => {
         ['node.kubernetes.io/unreachable', 'NoExecute'],
       ],
     );
+    // It was the only node: nothing would serve better elsewhere.
+    const still = await plane.client.list(pods, { namespace });
+    assert.ok(
+      still.items.length === 3 &&
+        still.items.every((pod) => isReady(pod) && pod.metadata.deletionTimestamp === undefined),
+    );
+    await createNode(plane.client, 'well');
+    const beat = setInterval(() => void renew('well').catch(() => undefined), 100);
+    stops.push(() => clearInterval(beat));
+
     const left = await until(plane.client, pods, namespace, (list) => list.length === 2);
     assert.deepEqual(left.map(({ metadata }) => metadata.name).toSorted(), ['gone-later', 'stays']);
     await until(
@@ -79,20 +94,17 @@ describe('node lifecycle', () => {
     );
 
     // What the agent writes when it is back.
+    const beatAgain = setInterval(() => void renew('silent').catch(() => undefined), 100);
+    stops.push(() => clearInterval(beatAgain));
     await renew('silent');
     const node = await plane.client.get(nodes, 'silent');
     await plane.client.updateStatus(nodes, {
       ...node,
       status: { ...node.status, conditions: [{ type: 'Ready', status: 'True' }] },
     });
-    const beat = setInterval(() => void renew('silent').catch(() => undefined), 100);
-    try {
-      await until(plane.client, nodes, undefined, (list) =>
-        list.some(({ metadata, spec }) => metadata.name === 'silent' && (spec?.taints ?? []).length === 0),
-      );
-    } finally {
-      clearInterval(beat);
-    }
+    await until(plane.client, nodes, undefined, (list) =>
+      list.some(({ metadata, spec }) => metadata.name === 'silent' && (spec?.taints ?? []).length === 0),
+    );
   });
 
   it('removes pods of nodes that are no more, and those deleted before they had one', async () => {

@@ -3,6 +3,9 @@
  * pods are taken out of service, and those that do not tolerate the taint (or no longer) are evicted. A pod whose node
  * does not answer cannot end properly: it is marked, so that a controller makes another, and removed when its grace
  * period is over.
+ *
+ * When no node is ready, nothing is taken out of service and nobody is evicted: there is nowhere to go, and pods that
+ * nobody looks after mostly still serve.
  */
 import { ApiError, type Client, type Informer } from '../client/client.ts';
 import type { Stored } from '../kinds/kind.ts';
@@ -37,6 +40,10 @@ function toleratedFor(pod: Pod, taint: Taint): number {
     tolerated = true;
   }
   return shortest;
+}
+
+function readyStatus(node: Node): string {
+  return node.status?.conditions?.find(({ type }) => type === 'Ready')?.status ?? 'False';
 }
 
 async function ignoreGone(action: Promise<unknown>): Promise<void> {
@@ -148,18 +155,19 @@ export function createNodeLifecycleController(options: NodeLifecycleOptions = {}
     const time = now();
     const silent = time - lastSign(node, time);
     if (silent >= leaseGrace) {
-      if (node.status?.conditions?.some(({ type, status }) => type === 'Ready' && status !== 'Unknown')) {
+      if (readyStatus(node) !== 'Unknown') {
         log('warn', `node ${name} does not answer`, { node: name, silentMilliseconds: silent });
       }
       node = await markUnknown(client, node, time);
     } else {
       requeue(name, leaseGrace - silent + 10);
     }
-    const ready = node.status?.conditions?.find(({ type }) => type === 'Ready')?.status ?? 'False';
+    const ready = readyStatus(node);
     const taints = wantedTaints(node, ready, time);
     if (!sameJson(taints, node.spec?.taints ?? [])) {
       node = await client.update(nodeResource, { ...node, spec: { ...node.spec, taints } });
     }
+    if (!nodes.list().some((one) => readyStatus(one) === 'True')) return;
     if (ready !== 'True') await markPodsNotReady(client, name, time);
     const next = await evict(client, node, time);
     if (next !== Number.POSITIVE_INFINITY) requeue(name, Math.max(next, 100));
@@ -172,15 +180,19 @@ export function createNodeLifecycleController(options: NodeLifecycleOptions = {}
       nodes = openInformer(context, nodeResource);
       leases = openInformer(context, leaseResource);
       pods = openInformer(context, podResource, { node: ({ spec }) => (spec?.nodeName ? [spec.nodeName] : []) });
-      nodes.onChange((now, old) => enqueue((now ?? old)?.metadata.name ?? ''));
+      nodes.onChange((now, old) => {
+        enqueue((now ?? old)?.metadata.name ?? '');
+        if (!now || readyStatus(now) !== 'True' || (old && readyStatus(old) === 'True')) return;
+        // There may be somewhere to go now.
+        for (const node of nodes.list()) if (readyStatus(node) !== 'True') enqueue(node.metadata.name);
+      });
       leases.onChange((now) => {
         if (now?.metadata.namespace !== leaseNamespace) return;
         const node = nodes.get(now.metadata.name);
         if (!node) return;
         seen.set(now.metadata.name, { renewTime: now.spec?.renewTime, at: context.now() });
         // A renewal of a healthy node's lease needs no look; the timer that runs finds it.
-        const healthy = node.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True');
-        if (!healthy) enqueue(now.metadata.name);
+        if (readyStatus(node) !== 'True') enqueue(now.metadata.name);
       });
       pods.onChange((now) => {
         const name = now?.spec?.nodeName;

@@ -81,8 +81,14 @@ describe('replica set controller', () => {
       namespace,
       ([one]) => one?.status?.replicas === 3 && one.status.observedGeneration === 2,
     );
-    const of = (reason: string) => (list: { reason?: string }[]) => list.filter((event) => event.reason === reason).length;
-    await until(plane.client, events, namespace, (list) => of('SuccessfulDelete')(list) === 17 && of('SuccessfulCreate')(list) === 20);
+    const of = (reason: string) => (list: { reason?: string }[]) =>
+      list.filter((event) => event.reason === reason).length;
+    await until(
+      plane.client,
+      events,
+      namespace,
+      (list) => of('SuccessfulDelete')(list) === 17 && of('SuccessfulCreate')(list) === 20,
+    );
   });
 
   it('replaces a pod that goes or ends', async () => {

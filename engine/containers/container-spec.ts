@@ -22,9 +22,7 @@ export function validateSpec(spec: ContainerSpec, image: Image): { stopSignal: s
 /** The record keeps no copy of secret files: they are on tmpfs for as long as the container is. */
 export function withoutContents(spec: ContainerSpec): ContainerSpec {
   const mounts = spec.mounts?.map((one) =>
-    one.kind === 'files'
-      ? { ...one, files: one.files.map(({ content: _, ...file }) => ({ ...file, content: new Uint8Array() })) }
-      : one,
+    one.kind === 'files' ? { ...one, files: one.files.map((file) => ({ ...file, content: new Uint8Array() })) } : one,
   );
   return mounts === undefined ? spec : { ...spec, mounts };
 }

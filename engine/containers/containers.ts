@@ -319,9 +319,16 @@ export class Containers {
   #adoptMonitor(id: string): void {
     const { layout, cgroups, log } = this.#options;
     pidOf(containerPaths(layout, id).conmonPid)
-      .then(async (pid) => (pid === undefined ? undefined : await cgroups.adoptHelper(pid)))
+      .then(async (pid) => {
+        if (pid === undefined) return;
+        // Without it nobody would learn how the container ended.
+        await writeFile(`/proc/${pid}/oom_score_adj`, '-999');
+        await cgroups.adoptHelper(pid);
+      })
       .catch((error: unknown) =>
-        log('warn', 'cannot move a monitor into its own cgroup', { container: id, error: String(error) }),
+        hasCode(error, 'ENOENT', 'ESRCH')
+          ? undefined
+          : log('warn', 'cannot move a monitor into its own cgroup', { container: id, error: String(error) }),
       );
   }
 

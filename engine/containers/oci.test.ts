@@ -48,7 +48,7 @@ const request: OciRequest = {
 };
 
 test('the configuration is what the golden file shows', () => {
-  const golden = fileURLToPath(new URL('testdata/config.json', import.meta.url));
+  const golden = fileURLToPath(new URL('testdata/config.golden', import.meta.url));
   const text = `${JSON.stringify(ociConfig(request), null, 2)}\n`;
   if (process.env['UPDATE_GOLDEN'] === '1') writeFileSync(golden, text);
   assert.equal(text, readFileSync(golden, 'utf8'));

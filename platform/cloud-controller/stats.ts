@@ -201,9 +201,7 @@ async function readUsage(context: Context, node: string): Promise<Map<string, Us
       });
     }
   } catch (error) {
-    if (!(error instanceof ApiError && error.code === 404)) {
-      context.log('warn', 'A node did not tell what its pods use', { node, error });
-    }
+    context.log('info', 'A node did not tell what its pods use', { node, error });
   }
   return usage;
 }

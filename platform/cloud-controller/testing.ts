@@ -67,7 +67,8 @@ export interface TestCloud {
   close(): Promise<void>;
 }
 
-export async function startTestCloud(): Promise<TestCloud> {
+/** `ports`: for clients that must find the servers by their URLs; else free ones, and URLs that lead nowhere. */
+export async function startTestCloud(ports?: { api: number; uaa: number }): Promise<TestCloud> {
   const plane = await startControlPlane();
   const { client } = plane;
   const directory = await mkdtemp(join(tmpdir(), 'sampan-cloud-'));
@@ -76,6 +77,8 @@ export async function startTestCloud(): Promise<TestCloud> {
     if (level === 'info') return;
     problems.push(`${message} ${JSON.stringify(fields, (_key, value: unknown) => (value instanceof Error ? value.stack : value))}`);
   };
+  const uaaPublic = ports ? `http://127.0.0.1:${ports.uaa}` : 'https://uaa.test';
+  const apiPublic = ports ? `http://127.0.0.1:${ports.api}` : 'https://api.test';
   await plane.start(...allControllers());
   await createNode(client, 'node-1');
   await installResources(client);
@@ -88,9 +91,9 @@ export async function startTestCloud(): Promise<TestCloud> {
   const nodes = playNode(plane, log);
   const uaa = await startUaa({
     client,
-    urls: { uaa: 'https://uaa.test', login: 'https://login.test' },
+    urls: { uaa: uaaPublic, login: uaaPublic },
     dataDirectory: directory,
-    port: 0,
+    port: ports?.uaa ?? 0,
     log,
   });
   const api = await startCloudController({
@@ -99,13 +102,13 @@ export async function startTestCloud(): Promise<TestCloud> {
     staging: stagingOf(uploads),
     logs,
     domain: 'apps.test',
-    urls: { api: 'https://api.test', uaa: 'https://uaa.test', login: 'https://login.test', logCache: 'https://log-cache.test' },
+    urls: { api: apiPublic, uaa: uaaPublic, login: uaaPublic, logCache: 'http://127.0.0.1:9' },
     dataDirectory: directory,
-    port: 0,
+    port: ports?.api ?? 0,
     version: 'test',
     log,
   });
-  const workloads = await startWorkloads({ informers, logs, apiUrl: 'https://api.test', log });
+  const workloads = await startWorkloads({ informers, logs, apiUrl: apiPublic, log });
   const password = (await readFile(join(directory, 'admin-password'), 'utf8')).trim();
   const url = `http://127.0.0.1:${api.port}`;
   const uaaUrl = `http://127.0.0.1:${uaa.port}`;

@@ -1,0 +1,141 @@
+/** The platform: router driver, UAA, cloud controller, workloads, staging and logs, on the Kubernetes API alone. */
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+import { createClient } from '#cluster/client/create.ts';
+import { httpsTransport } from '#cluster/client/https.ts';
+import { startCloudController } from '#platform/cloud-controller/start.ts';
+import { createLogCache } from '#platform/logs/log-cache.ts';
+import { openLogs } from '#platform/logs/open.ts';
+import { forwardRequests } from '#platform/logs/router-lines.ts';
+import { installResources } from '#platform/resources/definitions.ts';
+import { createInformers } from '#platform/resources/informers.ts';
+import { startRouteController } from '#platform/router/controller.ts';
+import type { Router } from '#platform/router/model.ts';
+import { openRouter } from '#platform/router/open.ts';
+import { startStaging } from '#platform/staging/start.ts';
+import { startUaa } from '#platform/uaa/start.ts';
+import { startWorkloads } from '#platform/workloads/start.ts';
+import { readCa, readPair } from '../certificates.ts';
+import { endpoints } from '../endpoints.ts';
+import { registryHost } from '../engine-options.ts';
+import type { Instance } from '../instance.ts';
+import { ensureSecrets } from '../secrets.ts';
+import { version } from '../version.ts';
+import type { RoleContext, RunningRole } from './run.ts';
+import { waitForRole } from './wait-for-role.ts';
+
+/** Below the domain; no app can have them. */
+const systemHosts = ['api', 'uaa', 'login', 'log-cache'];
+
+export async function startPlatform({ instance, signal, log }: RoleContext): Promise<RunningRole> {
+  // The router first: it needs nobody, and apps are reached through it.
+  const router = await openInstanceRouter(instance, log);
+  await waitForRole(instance, 'server', signal);
+  const ca = readCa(instance);
+  const client = createClient(
+    httpsTransport({ url: `https://127.0.0.1:${instance.ports.kubernetes}`, ca, ...readPair(instance, 'platform') }),
+  );
+  await installResources(client, { signal });
+  const informers = createInformers(client, {
+    onError: (error) => log('warn', 'an informer lost its connection', { error: String(error) }),
+  });
+  const { api, uaa: uaaUrl } = endpoints(instance);
+  const urls = {
+    api,
+    uaa: uaaUrl,
+    login: uaaUrl.replace('//uaa.', '//login.'),
+    logCache: uaaUrl.replace('//uaa.', '//log-cache.'),
+  };
+
+  const logs = await openLogs({ informers, signal, log });
+  const [uaa, staging] = await Promise.all([
+    startUaa({ client, urls, dataDirectory: instance.dataDirectory, port: instance.ports.uaa, log }),
+    startStaging({
+      client,
+      logs,
+      registry: {
+        host: registryHost(instance),
+        ca,
+        username: 'platform',
+        password: ensureSecrets(instance).registry.platform,
+      },
+      dataDirectory: join(instance.dataDirectory, 'platform'),
+      log,
+      signal,
+    }),
+  ]);
+  const cloudController = await startCloudController({
+    informers,
+    tokens: uaa.tokens,
+    staging,
+    logs,
+    domain: instance.domain,
+    urls,
+    dataDirectory: join(instance.dataDirectory, 'platform'),
+    port: instance.ports.platform,
+    version,
+    log,
+  });
+  const workloads = await startWorkloads({ informers, logs, apiUrl: urls.api, log });
+  const routes = await startRouteController({
+    informers,
+    router,
+    systemHosts: systemHosts.map((host) => `${host}.${instance.domain}`),
+    signal,
+    log,
+  });
+  const stopForwarding = forwardRequests(router, logs, routes.applicationOf);
+  const logCache = createServer(
+    createLogCache({
+      logs,
+      authorize: (token, source) => cloudController.readsLogs(`bearer ${token}`, source),
+      version,
+      log,
+    }),
+  );
+  await new Promise<void>((done) => logCache.listen(instance.ports.logCache, '127.0.0.1', done));
+  prepareBuilds(staging, instance, log);
+
+  return {
+    async close() {
+      stopForwarding();
+      logCache.closeAllConnections();
+      logCache.close();
+      await Promise.all([routes.close(), workloads.close(), cloudController.close(), uaa.close(), staging.close()]);
+      await logs.close();
+      await router.close();
+    },
+  };
+}
+
+function openInstanceRouter(instance: Instance, log: RoleContext['log']): Promise<Router> {
+  const { certificate, key } = readPair(instance, 'router');
+  const local = (host: string, port: number) => ({ host: `${host}.${instance.domain}`, address: '127.0.0.1', port });
+  return openRouter({
+    instance: instance.name,
+    dataDirectory: join(instance.dataDirectory, 'router'),
+    runDirectory: join(instance.runDirectory, 'router'),
+    listen: { http: instance.ports.http, https: instance.ports.https },
+    certificate: `${certificate}${key}`,
+    system: [
+      local('api', instance.ports.platform),
+      local('uaa', instance.ports.uaa),
+      local('login', instance.ports.uaa),
+      local('log-cache', instance.ports.logCache),
+    ],
+    log,
+  });
+}
+
+/** The stack is made as soon as there is a platform: who pushes first waits less. A failure is said again by the first build. */
+function prepareBuilds(
+  staging: { prepare(onProgress?: (message: string) => void): Promise<void> },
+  instance: Instance,
+  log: RoleContext['log'],
+): void {
+  waitForRole(instance, 'agent', AbortSignal.timeout(120_000))
+    .then(() => staging.prepare((message) => log('info', message)))
+    .catch((error: unknown) =>
+      log('warn', 'the base stack is not ready yet; the next build tries again', { error: String(error) }),
+    );
+}

@@ -1,0 +1,209 @@
+/**
+ * Reads Kubernetes' protobuf encoding (API concepts, "Kubernetes Protobuf encoding"), in which kubectl 1.32 and later send
+ * what they create: the magic `k8s\0`, an envelope, and the object. Answers are JSON, which every client accepts too.
+ *
+ * The field numbers (`protobuf-fields.json`, from the public API types) stand beside the schemas, which give the types.
+ * The encoding writes empty values where JSON leaves a field out; `values` are those fields, in `pointers` empty means set.
+ */
+import { readFileSync } from 'node:fs';
+import { definitions, INT_OR_STRING, QUANTITY, refName, resolveSchema, type Schema } from './schema.ts';
+
+interface MessageFields {
+  values?: Record<string, number>;
+  pointers?: Record<string, number>;
+  /** Messages whose fields are the parent's own in JSON. */
+  inline?: Record<string, number>;
+}
+
+interface Field {
+  name: string;
+  /** Left out when empty. */
+  value: boolean;
+  inline: string | undefined;
+}
+
+export class ProtobufError extends Error {
+  readonly code = 'protobuf-malformed';
+  constructor(message: string) {
+    super(message);
+    this.name = 'ProtobufError';
+  }
+}
+
+const MAGIC = Buffer.from('k8s\0');
+const META = 'io.k8s.apimachinery.pkg.apis.meta.v1.';
+const TIMES = [`${META}Time`, `${META}MicroTime`];
+const RAW = [`${META}FieldsV1`, 'io.k8s.apimachinery.pkg.runtime.RawExtension'];
+
+let tables: Map<string, Map<number, Field>> | undefined;
+let names: Map<string, string> | undefined;
+
+/** The object as JSON would give it. Throws `ProtobufError`, also for kinds without a schema. */
+export function decodeProtobuf(body: Buffer): Record<string, unknown> {
+  if (!body.subarray(0, 4).equals(MAGIC)) throw new ProtobufError('it does not begin with the bytes "k8s\\0"');
+  const envelope = [...fieldsOf(body.subarray(4))];
+  const bytes = (number: number) => asBytes(envelope.find((field) => field.number === number)?.value);
+  const typeMeta = [...fieldsOf(bytes(1))];
+  const text = (number: number) => asBytes(typeMeta.find((field) => field.number === number)?.value).toString();
+  const [apiVersion, kind] = [text(1), text(2)];
+  const schemaName = schemaNameOf(apiVersion, kind);
+  if (schemaName === undefined) {
+    // Nothing but its kind is needed of a question without fields.
+    if (kind === 'SelfSubjectReview') return { apiVersion, kind };
+    throw new ProtobufError(`${kind} in ${apiVersion} is not known in this encoding: send JSON`);
+  }
+  return { apiVersion, kind, ...decodeMessage(bytes(2), schemaName, definitions()[schemaName] ?? {}) };
+}
+
+function schemaNameOf(apiVersion: string, kind: string): string | undefined {
+  if (kind === 'DeleteOptions') return `${META}DeleteOptions`;
+  if (names === undefined) {
+    names = new Map();
+    for (const name of loadTables().keys())
+      for (const { group, version, kind: own } of definitions()[name]?.['x-kubernetes-group-version-kind'] ?? [])
+        names.set(`${group === '' ? version : `${group}/${version}`} ${own}`, name);
+  }
+  return names.get(`${apiVersion} ${kind}`);
+}
+
+function loadTables(): Map<string, Map<number, Field>> {
+  if (tables !== undefined) return tables;
+  const file = readFileSync(new URL('./protobuf-fields.json', import.meta.url), 'utf8');
+  tables = new Map();
+  for (const [message, fields] of Object.entries(JSON.parse(file) as Record<string, MessageFields>)) {
+    const table = new Map<number, Field>();
+    for (const [name, number] of Object.entries(fields.values ?? {}))
+      table.set(number, { name, value: true, inline: undefined });
+    for (const [name, number] of Object.entries(fields.pointers ?? {}))
+      table.set(number, { name, value: false, inline: undefined });
+    for (const [name, number] of Object.entries(fields.inline ?? {}))
+      table.set(number, { name: '', value: false, inline: name });
+    tables.set(message, table);
+  }
+  return tables;
+}
+
+function decodeMessage(bytes: Buffer, name: string, schema: Schema): Record<string, unknown> {
+  const table = loadTables().get(name);
+  const object: Record<string, unknown> = {};
+  for (const { number, value } of fieldsOf(bytes)) {
+    const field = table?.get(number);
+    if (field === undefined) continue;
+    if (field.inline !== undefined) {
+      Object.assign(object, decodeMessage(asBytes(value), field.inline, schema));
+      continue;
+    }
+    const reference = schema.properties?.[field.name];
+    if (reference === undefined) continue;
+    const inner = resolveSchema(reference);
+    if (inner.type === 'array') {
+      const list = (object[field.name] as unknown[] | undefined) ?? [];
+      list.push(decodeValue(value, inner.items ?? {}));
+      object[field.name] = list;
+    } else if (inner.additionalProperties !== undefined && refName(reference) === undefined) {
+      const [key, entry] = decodeEntry(asBytes(value), inner.additionalProperties as Schema);
+      object[field.name] = { ...(object[field.name] as object | undefined), [key]: entry };
+    } else {
+      const decoded = decodeValue(value, reference);
+      if (!(field.value && isEmpty(decoded))) object[field.name] = decoded;
+    }
+  }
+  return object;
+}
+
+function isEmpty(value: unknown): boolean {
+  if (typeof value === 'object' && value !== null) return Object.keys(value).length === 0;
+  return value === '' || value === 0 || value === false || value === undefined;
+}
+
+function decodeEntry(bytes: Buffer, schema: Schema): [string, unknown] {
+  let key = '';
+  let value: unknown;
+  for (const field of fieldsOf(bytes)) {
+    if (field.number === 1) key = asBytes(field.value).toString();
+    if (field.number === 2) value = decodeValue(field.value, schema);
+  }
+  return [key, value ?? ''];
+}
+
+function decodeValue(value: bigint | Buffer, reference: Schema): unknown {
+  const name = refName(reference);
+  if (name === QUANTITY) return stringIn(asBytes(value));
+  if (name === INT_OR_STRING) return decodeIntOrString(asBytes(value));
+  if (name !== undefined && TIMES.includes(name)) return decodeTime(asBytes(value), name.endsWith('MicroTime'));
+  if (name !== undefined && RAW.includes(name)) return decodeRaw(asBytes(value));
+  const schema = resolveSchema(reference);
+  if (typeof value === 'bigint') return schema.type === 'boolean' ? value !== 0n : Number(BigInt.asIntN(64, value));
+  if (schema.type === 'string') return schema.format === 'byte' ? value.toString('base64') : value.toString();
+  return decodeMessage(value, name ?? '', schema);
+}
+
+function stringIn(bytes: Buffer): string {
+  for (const { number, value } of fieldsOf(bytes)) if (number === 1) return asBytes(value).toString();
+  return '';
+}
+
+function decodeRaw(bytes: Buffer): unknown {
+  const text = stringIn(bytes);
+  try {
+    return text === '' ? {} : JSON.parse(text);
+  } catch {
+    throw new ProtobufError('an embedded object is not JSON');
+  }
+}
+
+function decodeIntOrString(bytes: Buffer): number | string {
+  let [isText, number, text] = [false, 0, ''];
+  for (const field of fieldsOf(bytes)) {
+    if (field.number === 1) isText = field.value === 1n;
+    else if (field.number === 2 && typeof field.value === 'bigint') number = Number(BigInt.asIntN(64, field.value));
+    else if (field.number === 3) text = asBytes(field.value).toString();
+  }
+  return isText ? text : number;
+}
+
+/** Undefined for no time at all. */
+function decodeTime(bytes: Buffer, micro: boolean): string | undefined {
+  let [seconds, nanos] = [0, 0];
+  for (const { number, value } of fieldsOf(bytes)) {
+    if (typeof value !== 'bigint') continue;
+    if (number === 1) seconds = Number(BigInt.asIntN(64, value));
+    if (number === 2) nanos = Number(value);
+  }
+  if (seconds === 0 && nanos === 0) return undefined;
+  const date = new Date(seconds * 1000);
+  if (Number.isNaN(date.getTime())) throw new ProtobufError(`${seconds} is no time`);
+  const text = date.toISOString().slice(0, 19);
+  return micro ? `${text}.${String(Math.floor(nanos / 1000)).padStart(6, '0')}Z` : `${text}Z`;
+}
+
+function asBytes(value: bigint | Buffer | undefined): Buffer {
+  if (typeof value === 'bigint') throw new ProtobufError('a number where a message was expected');
+  return value ?? Buffer.alloc(0);
+}
+
+function* fieldsOf(bytes: Buffer): Generator<{ number: number; value: bigint | Buffer }> {
+  let at = 0;
+  const varint = () => {
+    let [result, shift] = [0n, 0n];
+    for (;;) {
+      const byte = bytes[at++];
+      if (byte === undefined || shift > 63n) throw new ProtobufError('it ends within a number');
+      result |= BigInt(byte & 0x7f) << shift;
+      if (byte < 0x80) return result;
+      shift += 7n;
+    }
+  };
+  while (at < bytes.length) {
+    const tag = Number(varint());
+    const number = Math.floor(tag / 8);
+    const wire = tag % 8;
+    if (wire === 0) yield { number, value: varint() };
+    else {
+      const length = wire === 2 ? Number(varint()) : wire === 1 ? 8 : wire === 5 ? 4 : -1;
+      if (length < 0 || at + length > bytes.length) throw new ProtobufError('it ends within a field');
+      if (wire === 2) yield { number, value: bytes.subarray(at, at + length) };
+      at += length;
+    }
+  }
+}

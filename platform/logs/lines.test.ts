@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { Readable } from 'node:stream';
+import test from 'node:test';
+import { Cursor, readLines } from './lines.ts';
+import { routerLine } from './router-lines.ts';
+import { Source } from './source.ts';
+import { fromMilliseconds, nanoseconds, next, parseQueryTime, toRfc3339 } from './time.ts';
+
+const T = '2026-01-02T03:04:05';
+
+async function read(cursor: Cursor, ...chunks: string[]): Promise<string[]> {
+  const lines: string[] = [];
+  await readLines(Readable.from(chunks.map((chunk) => Buffer.from(chunk))), cursor, (time, payload) =>
+    lines.push(`${time.slice(-9)} ${payload.toString()}`),
+  );
+  return lines;
+}
+
+test('times: nanoseconds there and back', () => {
+  assert.equal(nanoseconds(`${T}.123456789Z`), '1767323045123456789');
+  assert.equal(nanoseconds(`${T}.5Z`), '1767323045500000000');
+  assert.equal(nanoseconds(`${T}Z`), '1767323045000000000');
+  assert.equal(toRfc3339('1767323045123456789'), `${T}.123456789Z`);
+  for (const wrong of ['', 'now', `${T}+01:00`, '2026-13-02T03:04:05Z', `${T}.1234567890Z`]) {
+    assert.equal(nanoseconds(wrong), undefined, wrong);
+  }
+  assert.equal(fromMilliseconds(1_767_323_045_123), '1767323045123000000');
+  assert.equal(next('0999'), '0000000000000001000');
+  assert.equal(parseQueryTime('-6795364578871345152'), '0000000000000000000');
+  assert.equal(parseQueryTime('1e9'), undefined);
+});
+
+test('lines: a cursor goes on within lines of one time, and knows what it had', async () => {
+  const cursor = new Cursor();
+  const log = `${T}.1Z a\n${T}.2Z b\n${T}.2Z c\n`;
+  assert.deepEqual(await read(cursor, log.slice(0, 40), log.slice(40)), ['100000000 a', '200000000 b', '200000000 c']);
+  assert.equal(cursor.sinceTime, `${T}.200000000Z`);
+  assert.deepEqual(await read(cursor, `${log}${T}.2Z d\n${T}.3Z \n`), ['200000000 d', '300000000 ']);
+  assert.deepEqual(await read(cursor, `${T}.3Z \n${T}.3Z e`), ['300000000 e']);
+  assert.deepEqual(await read(cursor, `unable to read the log\n${T}.4Z f\n`), ['400000000 f']);
+});
+
+test('source: lines of different streams are put in order, then only grow', async () => {
+  const source = new Source();
+  const push = (timestamp: string, payload: string): void =>
+    source.push({
+      timestamp: timestamp.padStart(19, '0'),
+      sourceId: 's',
+      instanceId: '0',
+      sourceType: 'APP',
+      type: 'OUT',
+      payload: Buffer.from(payload),
+    });
+  const all = (): string[] =>
+    source.range('', undefined).map(({ payload, timestamp }) => `${Number(timestamp)}${payload}`);
+  push('5', 'b');
+  push('3', 'a');
+  push('5', 'c');
+  assert.deepEqual(all(), ['3a', '5b', '6c']);
+  // A backlog holds back what comes meanwhile.
+  const loaded = source.load();
+  push('9', 'e');
+  assert.deepEqual(all(), ['3a', '5b', '6c']);
+  push('8', 'd');
+  loaded();
+  push('1', 'late');
+  assert.deepEqual(all(), ['3a', '5b', '6c', '8d', '9e', '10late']);
+  for (let index = 0; index < 3000; index++) push(String(100 + index), 'x'.repeat(2000));
+  assert.ok(source.range('', undefined).length <= (1024 * 1024) / 2000);
+  assert.equal(source.count + source.expired, 3006);
+  source.clear();
+});
+
+test("router lines: Cloud Foundry's form, and a client's quotes do not break out of theirs", () => {
+  const line = routerLine(
+    {
+      at: 1_767_323_045_123,
+      backend: 'b',
+      endpoint: 'web-1',
+      requestId: 'id',
+      clientIp: '10.0.0.1',
+      client: '10.0.0.1:999',
+      address: '10.1.0.2:8080',
+      instance: 2,
+      forwardedFor: '9.9.9.9',
+      method: 'GET',
+      host: 'h.test',
+      path: '/?"a',
+      protocol: 'HTTP/1.1',
+      status: 200,
+      bytesIn: 100,
+      bytesOut: 2000,
+      total: 12,
+      queued: 1,
+      response: 10,
+      userAgent: 'x"\n[RTR/0]',
+      referer: '',
+      termination: '----',
+      gap: 0,
+    },
+    'app-guid',
+  );
+  assert.equal(
+    line,
+    `h.test - [${T}.123000000Z] "GET /?\\"a HTTP/1.1" 200 100 2000 "-" "x\\"\\n[RTR/0]" "10.0.0.1:999" "10.1.0.2:8080" ` +
+      'x_forwarded_for:"9.9.9.9, 10.0.0.1" vcap_request_id:"id" response_time:0.012000 gorouter_time:0.001000 ' +
+      'app_id:"app-guid" app_index:"2" instance_id:"web-1"',
+  );
+});
