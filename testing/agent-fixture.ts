@@ -1,4 +1,7 @@
 /** A node agent with a real engine and a real API server, all in this process. */
+import { execFile } from 'node:child_process';
+import { readFile, rm } from 'node:fs/promises';
+import { promisify } from 'node:util';
 import type { Client } from '#cluster/client/client.ts';
 import { createClient } from '#cluster/client/create.ts';
 import { httpsTransport } from '#cluster/client/https.ts';
@@ -7,6 +10,8 @@ import { startAgent } from '#cluster/node/start.ts';
 import { type OpenedEngine, openEngine, purgeEngine } from '#engine/open.ts';
 import { type AgentApiFixture, agentApiFixture } from './agent-api-fixture.ts';
 import { addBusyboxImage } from './busybox-image.ts';
+
+const run = promisify(execFile);
 
 export interface AgentFixture {
   client: Client;
@@ -18,6 +23,8 @@ export interface AgentFixture {
   /** Closes agent and engine, as a restart of their process would. */
   stopNode(): Promise<void>;
   startNode(): Promise<void>;
+  /** What a reboot takes: every process of the containers, the mounts and the run directory. */
+  reboot(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -53,6 +60,17 @@ export async function agentFixture(octet: number): Promise<AgentFixture> {
     async startNode() {
       fixture.engine = await openEngine(api.engine);
       await start(fixture.engine);
+    },
+    async reboot() {
+      const running = fixture.engine.containers();
+      await fixture.stopNode();
+      for (const { pid } of running) if (pid !== undefined) process.kill(pid, 'SIGKILL');
+      const { runDirectory, dataDirectory } = api.engine;
+      const mounts = (await readFile('/proc/self/mounts', 'utf8')).split('\n').map((line) => line.split(' ')[1] ?? '');
+      const own = mounts.filter((path) => path.startsWith(`${runDirectory}/`) || path.startsWith(`${dataDirectory}/`));
+      for (const path of own.reverse()) await run('umount', ['--lazy', path]);
+      await rm(runDirectory, { recursive: true, force: true });
+      await fixture.startNode();
     },
     async close() {
       await agent.close();

@@ -129,6 +129,7 @@ test('a pod runs with its environment and volumes, and is reached at its own add
           { name: 'work', mountPath: '/work' },
           { name: 'settings', mountPath: '/settings' },
           { name: 'login', mountPath: '/password', subPath: 'password' },
+          { name: 'memory', mountPath: '/memory' },
         ],
         readinessProbe: { httpGet: { path: '/state', port: 8080 } },
         securityContext: { runAsUser: 1000 },
@@ -137,6 +138,7 @@ test('a pod runs with its environment and volumes, and is reached at its own add
     ],
     volumes: [
       { name: 'work', emptyDir: { sizeLimit: '16Mi' } },
+      { name: 'memory', emptyDir: { medium: 'Memory', sizeLimit: '1Mi' } },
       { name: 'settings', configMap: { name: 'settings' } },
       { name: 'login', secret: { secretName: 'login' } },
     ],
@@ -145,7 +147,10 @@ test('a pod runs with its environment and volumes, and is reached at its own add
   const { podIP } = pod.status ?? {};
   assert.equal(pod.status?.phase, 'Running');
   assert.equal(await (await fetch(`http://${podIP}:8080/state`)).text(), 'prepared\n');
-  const { out, code } = await exec('full', shell('id -u; echo $URL; cat /settings/color /password'));
+  const { out, code } = await exec(
+    'full',
+    shell('id -u; echo $URL; cat /settings/color /password; touch /work/mine && ls /memory'),
+  );
   assert.equal(out, `1000\nhttp://${podIP}/blue\nblues3cret`);
   assert.equal(code, 0);
   assert.equal(await firstLine('full'), 'started\n');
@@ -277,6 +282,23 @@ test('a command that is not there: the pod says so', async () => {
   assert.equal(main(pod)?.state?.terminated?.reason, 'StartError');
   assert.match(main(pod)?.state?.terminated?.message ?? '', /no such file/i);
   await remove('wrong');
+});
+
+test('the pods that a reboot took come back by themselves, those that had ended do not', async () => {
+  await create('back', { containers: [{ command: ['sleep', '1000'] }] });
+  await create('done', { restartPolicy: 'Never', containers: [{ command: ['true'] }] });
+  const before = await bed.until('back', 'Ready', isReady);
+  await bed.until('done', 'Succeeded', (pod) => pod?.status?.phase === 'Succeeded');
+  await bed.reboot();
+  const again = await bed.until('back', 'Ready again', (pod) => isReady(pod) && main(pod)?.restartCount === 1);
+  assert.notEqual(idOf(again), idOf(before));
+  const done = await bed.until('done', 'still Succeeded', (pod) => pod !== undefined);
+  assert.equal(done.status?.phase, 'Succeeded');
+  assert.deepEqual(
+    bed.engine.sandboxes().map(({ name }) => name.split('/')[1]),
+    ['back'],
+  );
+  await Promise.all([remove('back'), remove('done')]);
 });
 
 test('a restarted node adopts what runs, and removes what was deleted while it was away', async () => {

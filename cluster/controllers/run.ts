@@ -15,6 +15,14 @@ function isConflict(error: unknown): boolean {
   return error instanceof ApiError && error.reason === 'Conflict';
 }
 
+/** Nothing can be made there any more, and nothing needs to be: all that is there goes. */
+function isNamespaceGoing(error: unknown): boolean {
+  return (
+    error instanceof ApiError &&
+    (error.status?.details?.causes?.some(({ reason }) => reason === 'NamespaceTerminating') ?? false)
+  );
+}
+
 async function startController(controller: Controller, context: ControllerContext): Promise<() => Promise<void>> {
   const { signal, log } = context;
   const queue = createWorkQueue({
@@ -25,6 +33,10 @@ async function startController(controller: Controller, context: ControllerContex
         queue.forget(key);
       } catch (error) {
         if (signal.aborted) return;
+        if (isNamespaceGoing(error)) {
+          queue.forget(key);
+          return;
+        }
         const retryMilliseconds = queue.retry(key);
         if (isConflict(error)) return;
         log('warn', `controller ${controller.name}: ${error instanceof Error ? error.message : String(error)}`, {

@@ -4,9 +4,9 @@
  */
 import type { FieldError } from './field-error.ts';
 import { duplicate, invalid, notSupported, required, wrongType } from './field-errors.ts';
-import { definitions, OBJECT_META, type Schema } from './schema.ts';
+import type { Schema } from './schema.ts';
 
-/** Drops in place what the schema does not specify; returns the paths. */
+/** Drops in place what the schema does not specify; returns the paths. `metadata` is not the schema's to specify. */
 export function prune(value: unknown, schema: Schema, path = '', dropped: string[] = []): string[] {
   if (Array.isArray(value)) {
     if (schema.items !== undefined)
@@ -18,11 +18,7 @@ export function prune(value: unknown, schema: Schema, path = '', dropped: string
   const root = path === '' || schema['x-kubernetes-embedded-resource'] === true;
   for (const key of Object.keys(object)) {
     const field = path === '' ? key : `${path}.${key}`;
-    if (root && (key === 'apiVersion' || key === 'kind')) continue;
-    if (root && key === 'metadata') {
-      prune(object[key], definitions()[OBJECT_META] ?? {}, field, dropped);
-      continue;
-    }
+    if (root && (key === 'apiVersion' || key === 'kind' || key === 'metadata')) continue;
     const inner = propertySchema(schema, key);
     if (inner !== undefined) prune(object[key], inner, field, dropped);
     else if (schema['x-kubernetes-preserve-unknown-fields'] !== true && schema.additionalProperties !== true) {

@@ -6,8 +6,8 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { constants, openSync } from 'node:fs';
-import { readFile, rm } from 'node:fs/promises';
+import { constants, openSync, rmSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -137,7 +137,7 @@ export async function releaseContainer(paths: ContainerPaths): Promise<void> {
     await once(reader, 'end');
   } finally {
     reader.destroy();
-    await rm(fifo, { force: true });
+    rmSync(fifo, { force: true });
   }
 }
 

@@ -1,5 +1,6 @@
 /** Makes and removes the files and mounts of one container. */
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { run } from '#lib/run.ts';
 import type { ContainerSpec, Image, Sandbox } from '../engine.ts';
@@ -31,13 +32,10 @@ export interface BundleRequest {
 export async function makeBundle(request: BundleRequest): Promise<void> {
   const { layout, disks, cgroups, id, spec, sandbox, image, layers } = request;
   const paths = containerPaths(layout, id);
-  await mkdir(paths.data, { recursive: true, mode: 0o700 });
-  await makeSearchable(paths.run, sandbox.idRange.first);
-  await Promise.all([
-    mkdir(paths.bundle, { mode: 0o700 }),
-    mkdir(paths.persist, { mode: 0o700 }),
-    mkdir(dirname(request.logPath), { recursive: true, mode: 0o755 }),
-  ]);
+  mkdirSync(paths.data, { recursive: true, mode: 0o700 });
+  makeSearchable(paths.run, sandbox.idRange.first);
+  for (const directory of [paths.bundle, paths.persist]) mkdirSync(directory, { mode: 0o700 });
+  mkdirSync(dirname(request.logPath), { recursive: true, mode: 0o755 });
   const diskBytes = spec.limits?.diskBytes;
   await makeRootfs({ paths, sandbox, layers, disks, ...(diskBytes === undefined ? {} : { diskBytes }) });
   const etc = sandboxPaths(layout, sandbox.id);
@@ -58,7 +56,7 @@ export async function makeBundle(request: BundleRequest): Promise<void> {
     openFiles: request.openFiles,
     arch: process.arch,
   });
-  await writeFile(`${paths.bundle}/config.json`, JSON.stringify(config), { mode: 0o600 });
+  writeFileSync(`${paths.bundle}/config.json`, JSON.stringify(config), { mode: 0o600 });
 }
 
 /** Names come from the container's own files, which nobody trusts. */

@@ -1,6 +1,6 @@
 /** The life of containers: create, start, stop, kill, remove, wait; and how their ends are learned. */
 import { randomBytes } from 'node:crypto';
-import { type FSWatcher, readFileSync, watch } from 'node:fs';
+import { type FSWatcher, readFileSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { settledBefore } from '#lib/settled-before.ts';
@@ -138,7 +138,7 @@ export class Containers {
         spec: withoutContents(spec),
         stopSignal,
       };
-      await writeRecord(paths.record, record);
+      writeRecord(paths.record, record);
       this.#add(record);
       emit({ at: record.createdAt, type: 'container-created', id, sandbox: spec.sandbox });
       return publicContainer(record);
@@ -158,7 +158,7 @@ export class Containers {
         throw new EngineError('conflict', `container ${id} is ${record.state}: only a created one can be started`);
       const { layout, cgroups, runtime, conmon } = this.#options;
       const paths = containerPaths(layout, id);
-      await writeFile(paths.starting, '');
+      writeFileSync(paths.starting, '');
       try {
         const { tty = false, stdin = false } = record.spec;
         const pid = await startConmon({
@@ -179,8 +179,8 @@ export class Containers {
         if (startTime !== undefined) record.pidStartTime = startTime;
         record.state = 'running';
         record.startedAt = Date.now();
-        await writeRecord(paths.record, record);
-        await rm(paths.starting, { force: true });
+        writeRecord(paths.record, record);
+        rmSync(paths.starting, { force: true });
       } catch (error) {
         await killStarting(layout, cgroups, record);
         const message = error instanceof Error ? error.message : String(error);
@@ -389,7 +389,7 @@ export class Containers {
     entry.rotation = undefined;
     const { pid: _pid, pidStartTime: _start, ...rest } = record;
     entry.record = { ...rest, state: 'exited', exit };
-    await writeRecord(paths.record, entry.record);
+    writeRecord(paths.record, entry.record);
     await rm(join(layout.exits, record.id), { force: true });
     if (exit.oomKilled) emit({ at: exit.at, type: 'container-oom', id: record.id, sandbox: record.sandbox });
     emit({ at: exit.at, type: 'container-exited', id: record.id, sandbox: record.sandbox, exit });

@@ -1,4 +1,5 @@
 /** What a container's spec mounts: prepared below its run directory, so that the runtime only has to bind. */
+import { mkdirSync } from 'node:fs';
 import { chmod, chown, lstat, mkdir, rename, writeFile } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
 import { EngineError, type ContainerSpec, type Mount, type Sandbox } from '../engine.ts';
@@ -27,7 +28,7 @@ export async function prepareMounts(request: MountRequest): Promise<OciMount[]> 
   const wanted = spec.mounts ?? [];
   for (const [index, one] of wanted.entries()) validateTarget(one.target, `mounts[${index}].target`);
   const prepared: OciMount[] = [];
-  await mkdir(paths.mounts, { recursive: true });
+  mkdirSync(paths.mounts, { recursive: true });
   for (const [index, one] of wanted.entries()) {
     const place = join(paths.mounts, String(index));
     switch (one.kind) {
@@ -147,7 +148,7 @@ async function makeShared({ layout, sandbox, disks }: MountRequest, one: SharedM
   const owner = sandbox.idRange.first;
   const place = join(paths.shared, one.name);
   if (mountTable().some(({ target }) => target === place)) return place;
-  await makeSearchable(paths.shared, owner);
+  makeSearchable(paths.shared, owner);
   await mkdir(place, { recursive: true });
   if (one.memory === true) {
     const size = one.sizeBytes === undefined ? '' : `,size=${one.sizeBytes}`;

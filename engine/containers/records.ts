@@ -2,17 +2,19 @@
  * Small JSON files that are replaced by rename: a reader sees the old or the new one, also after the engine was killed.
  * They are not synced: after a power failure no container runs, and one whose record is lost is removed as half-made.
  */
-import { rename, readFile, writeFile } from 'node:fs/promises';
+import { renameSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { hasCode } from '../sys/libc.ts';
 
 /** Two writers of one record do not meet in one file. */
 let written = 0;
 
-export async function writeRecord(path: string, value: unknown): Promise<void> {
+/** Synchronous, as every small write on the way of a start: tens of microseconds, where a turn of the thread pool may take milliseconds. */
+export function writeRecord(path: string, value: unknown): void {
   written += 1;
   const aside = `${path}.${process.pid}-${written}.new`;
-  await writeFile(aside, JSON.stringify(value), { mode: 0o600 });
-  await rename(aside, path);
+  writeFileSync(aside, JSON.stringify(value), { mode: 0o600 });
+  renameSync(aside, path);
 }
 
 /** Undefined where there is no record, or where it is not whole. */

@@ -95,7 +95,7 @@ async function recoverContainer(layout: Layout, cgroups: Cgroups, record: Contai
         ? { code: record.state === 'running' ? 137 : 128, oomKilled: false, at: Date.now(), message }
         : { code: Number(written) & 255, oomKilled: existsSync(`${paths.persist}/oom`), at: Date.now() };
     const lost: ContainerRecord = { ...rest, state: 'exited', exit };
-    await writeRecord(paths.record, lost);
+    writeRecord(paths.record, lost);
     return lost;
   }
   if (record.state === 'created' && existsSync(paths.starting)) {

@@ -2,8 +2,7 @@
  * A container's root file system: the image's layers, unpacked once with the image's own ids, each seen through a mount that shifts
  * ids into the pod's range, under a writable layer.
  */
-import { closeSync } from 'node:fs';
-import { chmod, chown, mkdir, stat } from 'node:fs/promises';
+import { chmodSync, chownSync, closeSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { EngineError, type Sandbox } from '../engine.ts';
 import { SystemError, hasCode } from '../sys/libc.ts';
@@ -25,18 +24,18 @@ export async function makeRootfs({ paths, sandbox, layers, diskBytes, disks }: R
   const top = layers[0];
   if (top === undefined) throw new EngineError('invalid', 'the image has no layers: an empty image cannot run');
   let { upper, work } = paths;
-  await Promise.all([mkdir(paths.rootfs, { recursive: true }), mkdir(paths.lower, { recursive: true })]);
+  for (const directory of [paths.rootfs, paths.lower]) mkdirSync(directory, { recursive: true });
   if (diskBytes !== undefined) {
-    await mkdir(paths.diskMount, { recursive: true });
+    mkdirSync(paths.diskMount, { recursive: true });
     await disks.create(paths.disk, paths.diskMount, diskBytes);
     upper = join(paths.diskMount, 'upper');
     work = join(paths.diskMount, 'work');
   }
-  await Promise.all([mkdir(upper, { recursive: true }), mkdir(work, { recursive: true })]);
+  for (const directory of [upper, work]) mkdirSync(directory, { recursive: true });
   // The overlay's root shows the owner and mode of the upper directory.
-  const { mode, uid, gid } = await stat(top);
-  await chown(upper, sandbox.idRange.first + uid, sandbox.idRange.first + gid);
-  await chmod(upper, mode & 0o7777);
+  const { mode, uid, gid } = statSync(top);
+  chownSync(upper, sandbox.idRange.first + uid, sandbox.idRange.first + gid);
+  chmodSync(upper, mode & 0o7777);
   mountOverlay({ paths, sandbox, layers, upper, work });
 }
 

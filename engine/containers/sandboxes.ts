@@ -3,7 +3,8 @@
  * Records lie beside the bound namespaces on tmpfs, so a reboot takes both.
  */
 import { randomBytes } from 'node:crypto';
-import { chmod, chown, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { EngineError, type Sandbox, type SandboxSpec } from '../engine.ts';
 import { AddressPool, parseCidr } from '../network/addresses.ts';
 import type { Network } from '../network/open.ts';
@@ -124,7 +125,7 @@ export class Sandboxes {
       await this.#options.network.setEgress(sandbox.ip, sandbox.egress);
       await this.#writeEtc(sandbox, spec);
       if (spec.limits !== undefined) await this.#options.cgroups.limitSandbox(sandbox.id, spec.limits);
-      await this.#record(sandbox, false);
+      this.#record(sandbox, false);
       this.#used.set(sandbox.id, sandbox);
       return sandbox;
     } catch (error) {
@@ -178,7 +179,7 @@ export class Sandboxes {
   async #fill(): Promise<void> {
     while (!this.#closed && this.#ready.length < this.#options.poolTarget) {
       const sandbox = await this.#make();
-      await this.#record(sandbox, true);
+      this.#record(sandbox, true);
       this.#ready.push(sandbox);
     }
   }
@@ -191,8 +192,8 @@ export class Sandboxes {
     let first: number | undefined;
     try {
       first = this.#ranges.take();
-      await writeRecord(layout.addressesFile, { cursor: this.#addresses.cursor });
-      await makeSearchable(paths.run, first);
+      writeRecord(layout.addressesFile, { cursor: this.#addresses.cursor });
+      makeSearchable(paths.run, first);
       const idRange = { first, length: IdRanges.length };
       await makeNamespaces(paths, idRange);
       await network.attach({ sandbox: id, namespacePath: paths.networkNamespace, ip });
@@ -227,9 +228,9 @@ export class Sandboxes {
     this.#ranges.free(sandbox.idRange.first);
   }
 
-  async #record(sandbox: Sandbox, pooled: boolean): Promise<void> {
+  #record(sandbox: Sandbox, pooled: boolean): void {
     const record: SandboxRecord = { ...sandbox, pooled };
-    await writeRecord(sandboxPaths(this.#options.layout, sandbox.id).record, record);
+    writeRecord(sandboxPaths(this.#options.layout, sandbox.id).record, record);
   }
 
   async #writeEtc(sandbox: Sandbox, spec: SandboxSpec): Promise<void> {
@@ -260,15 +261,15 @@ export class Sandboxes {
       [paths.resolver, resolver],
       [paths.hostname, `${sandbox.hostname}\n`],
     ];
-    await Promise.all(contents.map(([path, text]) => writeFile(path, text, { mode: 0o644 })));
+    for (const [path, text] of contents) writeFileSync(path, text, { mode: 0o644 });
   }
 }
 
 /** A directory that the container's root, who is nobody here, may pass through, and nobody else. */
-export async function makeSearchable(directory: string, firstId: number): Promise<void> {
-  await mkdir(directory, { recursive: true });
-  await chown(directory, 0, firstId);
-  await chmod(directory, 0o710);
+export function makeSearchable(directory: string, firstId: number): void {
+  mkdirSync(directory, { recursive: true });
+  chownSync(directory, 0, firstId);
+  chmodSync(directory, 0o710);
 }
 
 async function removeFiles(layout: Layout, id: string): Promise<void> {

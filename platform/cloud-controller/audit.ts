@@ -41,7 +41,9 @@ export class Audit {
       actor: 'userId' in actor ? { guid: actor.userId, type: 'user', name: actor.userName } : actor,
       target: entry.target,
       ...(space ? { space: space.metadata.name } : {}),
-      ...((space?.spec.organization ?? entry.organization) ? { organization: space?.spec.organization ?? entry.organization } : {}),
+      ...((space?.spec.organization ?? entry.organization)
+        ? { organization: space?.spec.organization ?? entry.organization }
+        : {}),
       data: entry.data ?? {},
       createdAt: new Date().toISOString(),
     } as AuditEvent['spec'];
@@ -69,4 +71,3 @@ export class Audit {
     }
   }
 }
-

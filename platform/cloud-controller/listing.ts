@@ -101,7 +101,11 @@ export function plainList(context: { urls: Urls }, request: Pick<ApiRequest, 'qu
   return {
     status: 200,
     body: {
-      pagination: pagination(`${context.urls.api}${request.path}`, request.query, { page, perPage, total: items.length }),
+      pagination: pagination(`${context.urls.api}${request.path}`, request.query, {
+        page,
+        perPage,
+        total: items.length,
+      }),
       resources: items.slice((page - 1) * perPage, page * perPage),
     },
   };

@@ -18,7 +18,8 @@ after(() => cloud?.close());
 const YAML = { 'content-type': 'application/x-yaml' };
 
 test('push: the calls that cf makes, from manifest to running instances', async () => {
-  const manifest = '---\napplications:\n- name: hello\n  instances: 2\n  memory: 128M\n  default-route: true\n  env:\n    GREETING: 1\n';
+  const manifest =
+    '---\napplications:\n- name: hello\n  instances: 2\n  memory: 128M\n  default-route: true\n  env:\n    GREETING: 1\n';
   const diff = await cloud.call('POST', `/v3/spaces/${space}/manifest_diff`, manifest, { headers: YAML });
   assert.equal(diff.status, 202);
   assert.equal(((diff.body.diff as Json[])[0] ?? {}).op, 'add');
@@ -33,7 +34,12 @@ test('push: the calls that cf makes, from manifest to running instances', async 
   const item = await cloud.json('POST', '/v3/packages', { type: 'bits', relationships: { app: { data: { guid } } } });
   assert.equal(item.state, 'AWAITING_UPLOAD');
   const matched = await cloud.call('POST', '/v3/resource_matches', {
-    resources: ['a', 'b'].map((digit) => ({ checksum: { value: digit.repeat(40) }, size_in_bytes: 3, path: digit, mode: '644' })),
+    resources: ['a', 'b'].map((digit) => ({
+      checksum: { value: digit.repeat(40) },
+      size_in_bytes: 3,
+      path: digit,
+      mode: '644',
+    })),
   });
   assert.equal((matched.body.resources as Json[]).length, 1);
   const form = new FormData();
@@ -60,7 +66,10 @@ test('push: the calls that cf makes, from manifest to running instances', async 
     const all = answer.resources as Json[];
     return all.length === 2 && all.every((instance) => instance.state === 'RUNNING') && all;
   });
-  assert.deepEqual(stats.map((instance) => instance.index), [0, 1]);
+  assert.deepEqual(
+    stats.map((instance) => instance.index),
+    [0, 1],
+  );
   assert.equal(stats[0]?.mem_quota, 128 * 1024 * 1024);
   assert.equal(stats[0]?.node, 'node-1');
 
@@ -70,7 +79,9 @@ test('push: the calls that cf makes, from manifest to running instances', async 
   assert.deepEqual(container?.args, ['web']);
   assert.equal(container?.resources?.limits?.memory, '128Mi');
   assert.equal(container?.env?.find((variable) => variable.name === 'PORT')?.value, '8080');
-  const vcap = JSON.parse(container?.env?.find((variable) => variable.name === 'VCAP_APPLICATION')?.value ?? '{}') as Json;
+  const vcap = JSON.parse(
+    container?.env?.find((variable) => variable.name === 'VCAP_APPLICATION')?.value ?? '{}',
+  ) as Json;
   assert.equal(vcap.application_name, 'hello');
   assert.deepEqual(vcap.uris, ['hello.apps.test']);
   const [service] = cloud.informers.of(services).byIndex('platform/app', guid);

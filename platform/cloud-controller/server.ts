@@ -120,7 +120,9 @@ function bodyOf(text: string, type: string | undefined): Json {
   try {
     parsed = JSON.parse(text);
   } catch (cause) {
-    throw new CloudFoundryError('MessageParseError', 'Request invalid due to parse error: invalid request body', { cause });
+    throw new CloudFoundryError('MessageParseError', 'Request invalid due to parse error: invalid request body', {
+      cause,
+    });
   }
   if (!isObject(parsed)) {
     throw new CloudFoundryError('MessageParseError', 'Request invalid due to parse error: invalid request body');

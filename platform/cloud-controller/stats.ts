@@ -55,7 +55,9 @@ function rank(pod: Stored<Pod>): number {
 }
 
 export function isReady(pod: Pod): boolean {
-  return pod.status?.conditions?.some((condition) => condition.type === 'Ready' && condition.status === 'True') === true;
+  return (
+    pod.status?.conditions?.some((condition) => condition.type === 'Ready' && condition.status === 'True') === true
+  );
 }
 
 export function instanceState(pod: Pod): InstanceState {
@@ -79,12 +81,18 @@ export function instanceDetails(pod: Pod): string | null {
   }
   if (died && !isReady(pod)) return exitDescription(died);
   const unscheduled = pod.status?.conditions?.find(
-    (condition) => condition.type === 'PodScheduled' && condition.status === 'False' && condition.reason === 'Unschedulable',
+    (condition) =>
+      condition.type === 'PodScheduled' && condition.status === 'False' && condition.reason === 'Unschedulable',
   );
   return unscheduled ? `insufficient resources: ${unscheduled.message ?? 'no node has room'}` : null;
 }
 
-export function exitDescription(terminated: { exitCode: number; reason?: string; signal?: number; message?: string }): string {
+export function exitDescription(terminated: {
+  exitCode: number;
+  reason?: string;
+  signal?: number;
+  message?: string;
+}): string {
   const memory = terminated.reason === 'OOMKilled' ? ' (out of memory)' : '';
   const signal = terminated.signal ? ` by signal ${terminated.signal}` : '';
   return `APP/PROC: Exited with status ${terminated.exitCode}${signal}${memory}`;

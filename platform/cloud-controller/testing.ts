@@ -54,10 +54,17 @@ export interface TestCloud {
   uploads: { app: string; zip: Buffer | undefined; resources: Resource[] }[];
   problems: string[];
   /** What the next builds do; default: a droplet with a web process. */
-  staging: { outcome: (build: Stored<Build>) => { types?: Record<string, string>; error?: { code: string; message: string } } };
+  staging: {
+    outcome: (build: Stored<Build>) => { types?: Record<string, string>; error?: { code: string; message: string } };
+  };
   /** How pods fare; changing it needs `replay`. */
   nodes: { fare: (pod: Stored<Pod>) => Instance; replay: () => void };
-  call(method: string, path: string, body?: unknown, options?: { token?: string; headers?: Record<string, string> }): Promise<Answer>;
+  call(
+    method: string,
+    path: string,
+    body?: unknown,
+    options?: { token?: string; headers?: Record<string, string> },
+  ): Promise<Answer>;
   /** `call` that must succeed. */
   json(method: string, path: string, body?: unknown): Promise<Json>;
   login(username: string, password: string): Promise<Answer>;
@@ -75,7 +82,9 @@ export async function startTestCloud(ports?: { api: number; uaa: number }): Prom
   const problems: string[] = [];
   const log = (level: string, message: string, fields?: Record<string, unknown>) => {
     if (level === 'info') return;
-    problems.push(`${message} ${JSON.stringify(fields, (_key, value: unknown) => (value instanceof Error ? value.stack : value))}`);
+    problems.push(
+      `${message} ${JSON.stringify(fields, (_key, value: unknown) => (value instanceof Error ? value.stack : value))}`,
+    );
   };
   const uaaPublic = ports ? `http://127.0.0.1:${ports.uaa}` : 'https://uaa.test';
   const apiPublic = ports ? `http://127.0.0.1:${ports.api}` : 'https://api.test';
@@ -129,7 +138,11 @@ export async function startTestCloud(ports?: { api: number; uaa: number }): Prom
       content = JSON.stringify(body);
       headers['content-type'] = 'application/json';
     }
-    const response = await fetch(`${url}${path}`, { method, headers, ...(content === undefined ? {} : { body: content }) });
+    const response = await fetch(`${url}${path}`, {
+      method,
+      headers,
+      ...(content === undefined ? {} : { body: content }),
+    });
     return answerOf(response);
   };
   const cloud: TestCloud = {
@@ -282,7 +295,10 @@ function playStaging(plane: ControlPlane, staging: TestCloud['staging']): () => 
   return () => informer.close();
 }
 
-function playNode(plane: ControlPlane, log: (level: string, message: string, fields?: Record<string, unknown>) => void) {
+function playNode(
+  plane: ControlPlane,
+  log: (level: string, message: string, fields?: Record<string, unknown>) => void,
+) {
   const { client } = plane;
   const informer = createInformer(client, pods);
   let address = 1;
@@ -311,7 +327,8 @@ function playNode(plane: ControlPlane, log: (level: string, message: string, fie
   };
   const look = (pod: Stored<Pod>): void => {
     act(pod).catch((error: unknown) => {
-      if (!(error instanceof ApiError && (error.code === 404 || error.code === 409))) log('error', 'the node failed', { error });
+      if (!(error instanceof ApiError && (error.code === 404 || error.code === 409)))
+        log('error', 'the node failed', { error });
     });
   };
   informer.onChange((now) => now && look(now));
@@ -342,7 +359,11 @@ function statusOf(pod: Stored<Pod>, instance: Instance, ip: string): NonNullable
     restartCount: restarts,
     state: instance.waiting ? { waiting: { reason: instance.waiting } } : { running: { startedAt: START } },
     ...(restarts > 0
-      ? { lastState: { terminated: { exitCode: instance.exitCode ?? 1, reason: 'Error', startedAt: START, finishedAt: START } } }
+      ? {
+          lastState: {
+            terminated: { exitCode: instance.exitCode ?? 1, reason: 'Error', startedAt: START, finishedAt: START },
+          },
+        }
       : {}),
   };
   const ready = instance.ready ? 'True' : 'False';

@@ -103,7 +103,9 @@ export class Reader {
     const guid = isObject(data) ? data.guid : undefined;
     if (typeof guid === 'string' && guid !== '') return guid;
     if (options.required || guid !== undefined) {
-      this.errors.push(`Relationships ${capitalized(name)} must be structured like this: "${name}: {"data": {"guid": "valid-guid"}}"`);
+      this.errors.push(
+        `Relationships ${capitalized(name)} must be structured like this: "${name}: {"data": {"guid": "valid-guid"}}"`,
+      );
     }
     return undefined;
   }
@@ -150,11 +152,17 @@ export function environmentProblems(values: Record<string, unknown>): string[] {
     else if (/^(PORT|CF_INSTANCE_.*|INSTANCE_INDEX|MEMORY_LIMIT)$/i.test(name)) {
       problems.push(`Environment variable names cannot be ${name.toUpperCase().slice(0, 60)}: the platform sets it`);
     } else if (!/^[A-Za-z_.-][A-Za-z0-9_.-]{0,252}$/.test(name)) {
-      problems.push(`Environment variable name ${shown} must be letters, digits, '_', '-' and '.', and not begin with a digit`);
+      problems.push(
+        `Environment variable name ${shown} must be letters, digits, '_', '-' and '.', and not begin with a digit`,
+      );
     }
     if (value === null || typeof value === 'string') {
-      if (typeof value === 'string' && value.includes('\0')) problems.push(`Environment variable ${shown} has a NUL character`);
-    } else problems.push(`Non-string value in environment variable for key ${shown}, value ${JSON.stringify(value)?.slice(0, 60)}`);
+      if (typeof value === 'string' && value.includes('\0'))
+        problems.push(`Environment variable ${shown} has a NUL character`);
+    } else
+      problems.push(
+        `Non-string value in environment variable for key ${shown}, value ${JSON.stringify(value)?.slice(0, 60)}`,
+      );
   }
   return problems;
 }
@@ -173,7 +181,11 @@ export function parseMegabytes(value: unknown): number | undefined {
 const METADATA_KEY = /^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?\/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
 const LABEL_VALUE = /^$|^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
 
-function pairs(value: unknown, what: 'label' | 'annotation', errors: string[]): Record<string, string | null> | undefined {
+function pairs(
+  value: unknown,
+  what: 'label' | 'annotation',
+  errors: string[],
+): Record<string, string | null> | undefined {
   if (value === undefined || value === null) return undefined;
   if (!isObject(value)) {
     errors.push(`Metadata ${what}s is not an object`);
@@ -183,9 +195,12 @@ function pairs(value: unknown, what: 'label' | 'annotation', errors: string[]): 
   for (const [key, entry] of Object.entries(value)) {
     const shown = JSON.stringify(key.slice(0, 60));
     if (!METADATA_KEY.test(key)) errors.push(`Metadata ${what} key error: ${shown} contains invalid characters`);
-    else if (entry !== null && typeof entry !== 'string') errors.push(`Metadata ${what} value error: ${shown} must be a string`);
+    else if (entry !== null && typeof entry !== 'string')
+      errors.push(`Metadata ${what} value error: ${shown} must be a string`);
     else if (what === 'label' && entry !== null && !LABEL_VALUE.test(entry)) {
-      errors.push(`Metadata label value error: '${entry.slice(0, 60)}' contains invalid characters or is longer than 63`);
+      errors.push(
+        `Metadata label value error: '${entry.slice(0, 60)}' contains invalid characters or is longer than 63`,
+      );
     } else if (entry !== null && entry.length > 5000) {
       errors.push(`Metadata ${what} value error: ${shown} is greater than 5000 characters`);
     } else result[key] = entry;

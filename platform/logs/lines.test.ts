@@ -21,7 +21,8 @@ test('times: nanoseconds there and back', () => {
   assert.equal(nanoseconds(`${T}.5Z`), '1767323045500000000');
   assert.equal(nanoseconds(`${T}Z`), '1767323045000000000');
   assert.equal(toRfc3339('1767323045123456789'), `${T}.123456789Z`);
-  for (const wrong of ['', 'now', `${T}+01:00`, '2026-13-02T03:04:05Z', `${T}.1234567890Z`]) {
+  assert.equal(nanoseconds('2026-01-02T05:04:05.5+02:00'), '1767323045500000000');
+  for (const wrong of ['', 'now', T, '2026-13-02T03:04:05Z', `${T}.1234567890Z`]) {
     assert.equal(nanoseconds(wrong), undefined, wrong);
   }
   assert.equal(fromMilliseconds(1_767_323_045_123), '1767323045123000000');

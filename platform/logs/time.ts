@@ -6,14 +6,15 @@ export const EARLIEST = '0'.repeat(19);
 let cachedSecond = '';
 let cachedEpoch = '';
 
-/** Reads RFC 3339 with up to nine digits of a second, in UTC; undefined when it is none. */
+/** Reads RFC 3339 with up to nine digits of a second, of any zone (nodes write their own); undefined when it is none. */
 export function nanoseconds(time: string): string | undefined {
-  const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z$/.exec(time);
+  const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)$/.exec(time);
   if (!match) return undefined;
-  const [, second = '', fraction = ''] = match;
+  const [, date = '', fraction = '', zone = ''] = match;
+  const second = date + zone;
   // Lines come many a second.
   if (second !== cachedSecond) {
-    const milliseconds = Date.parse(`${second}Z`);
+    const milliseconds = Date.parse(second);
     if (!(milliseconds >= 0)) return undefined;
     cachedSecond = second;
     cachedEpoch = String(milliseconds / 1000).padStart(10, '0');

@@ -83,7 +83,12 @@ const DEFINITIONS: Definition[] = [
       AGE,
     ],
   },
-  { kind: 'Package', plural: 'packages', scope: 'Namespaced', columns: [APP, column('Type', '.spec.type'), STATE, AGE] },
+  {
+    kind: 'Package',
+    plural: 'packages',
+    scope: 'Namespaced',
+    columns: [APP, column('Type', '.spec.type'), STATE, AGE],
+  },
   { kind: 'Build', plural: 'builds', scope: 'Namespaced', columns: [APP, STATE, AGE] },
   {
     kind: 'Droplet',

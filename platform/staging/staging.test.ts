@@ -7,6 +7,7 @@ import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { ChrootContainer } from '#testing/staging-root.ts';
 import { startTestRegistry, type TestRegistry } from '#testing/staging-registry.ts';
 import { writeTar } from '#lib/tar/write.ts';
@@ -140,7 +141,7 @@ async function answered(port: number, path: string): Promise<{ status: number; b
       return { status: answer.statusCode, body, headers: answer.headers };
     } catch (error) {
       if (Date.now() > deadline) throw error;
-      await new Promise((resolve) => setImmediate(resolve));
+      await delay(20);
     }
   }
 }

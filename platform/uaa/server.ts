@@ -29,7 +29,9 @@ export function createUaa(options: UaaOptions): FastifyInstance {
   );
   app.setErrorHandler((error, _request, reply) => sendError(error, reply, options));
   app.setNotFoundHandler((request, reply) =>
-    reply.code(404).send({ error: 'not_found', error_description: `No such endpoint: ${request.method} ${path(request)}` }),
+    reply
+      .code(404)
+      .send({ error: 'not_found', error_description: `No such endpoint: ${request.method} ${path(request)}` }),
   );
 
   app.post('/oauth/token', async (request, reply) => {

@@ -182,7 +182,12 @@ export class Tokens implements TokenVerifier {
 
   #sign(claims: JWTPayload, seconds: number): Promise<string> {
     return new SignJWT(claims)
-      .setProtectedHeader({ alg: 'RS256', kid: this.key.id, typ: 'JWT', jku: this.issuer.replace('/oauth/token', '/token_keys') })
+      .setProtectedHeader({
+        alg: 'RS256',
+        kid: this.key.id,
+        typ: 'JWT',
+        jku: this.issuer.replace('/oauth/token', '/token_keys'),
+      })
       .setIssuer(this.issuer)
       .setIssuedAt()
       .setExpirationTime(`${seconds}s`)

@@ -115,4 +115,3 @@ async function readPassword(file: string): Promise<string | undefined> {
     throw new Error(`Cannot read the admin's password from ${file}`, { cause: error });
   }
 }
-

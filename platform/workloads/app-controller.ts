@@ -27,4 +27,3 @@ export async function reconcileApp(context: WorkloadContext, guid: string): Prom
   await settle(context, app);
   return undefined;
 }
-

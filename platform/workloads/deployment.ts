@@ -1,8 +1,9 @@
 /**
  * Rolling deployments: how many instances each generation should have now, and when it is over.
  *
- * `plan` is pure. With N wanted, R of the new generation ready and M in flight: the new one gets min(N, R + M), all old
- * ones together N - R. So there are never fewer than N ready (as long as the old ones are) nor more than N + M.
+ * `plan` is pure. With N wanted, R of the new generation ready and M in flight: all old ones together get N - R, the new
+ * one min(N, R + M) and no more than there is room for beside the old pods that are still there. So there are never fewer
+ * than N ready (as long as the old ones are) nor more than N + M.
  */
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { ReplicaSet } from '#cluster/kinds/types/apps.ts';
@@ -21,8 +22,13 @@ const START_GRACE_SECONDS = 60;
 /** Reasons of a waiting container that time does not heal. */
 const HOPELESS = ['CreateContainerConfigError', 'InvalidImageName', 'ErrImageNeverPull', 'RunContainerError'];
 
-export function plan(wanted: number, ready: number, maxInFlight: number): { fresh: number; old: number } {
-  return { fresh: Math.min(wanted, ready + maxInFlight), old: Math.max(0, wanted - ready) };
+export function plan(input: { wanted: number; ready: number; maxInFlight: number; oldPods: number }): {
+  fresh: number;
+  old: number;
+} {
+  const { wanted, ready, maxInFlight, oldPods } = input;
+  const room = Math.max(ready, wanted + maxInFlight - oldPods);
+  return { fresh: Math.min(wanted, ready + maxInFlight, room), old: Math.max(0, wanted - ready) };
 }
 
 export async function advanceDeployment(
@@ -48,8 +54,10 @@ export async function advanceDeployment(
     const ready = readyInstances(context, process, generation);
     readyTotal += Math.min(ready, wanted);
     const recreate = deployment.spec.strategy === 'recreate';
-    const target = recreate ? { fresh: wanted, old: 0 } : plan(wanted, ready, deployment.spec.maxInFlight);
-    // New ones first: an old one never goes for one that could not be made.
+    const oldPods = oldInstances(context, process, generation);
+    const target = recreate
+      ? { fresh: wanted, old: 0 }
+      : plan({ wanted, ready, maxInFlight: deployment.spec.maxInFlight, oldPods });
     const set = await ensureReplicaSet(
       context,
       app,
@@ -71,6 +79,15 @@ export async function advanceDeployment(
 function readyInstances(context: WorkloadContext, process: Stored<Process>, generation: number): number {
   return instances(context, process.spec.app, generation).filter(
     (pod) => pod.metadata.labels?.[labels.process] === process.metadata.name && isReady(pod),
+  ).length;
+}
+
+function oldInstances(context: WorkloadContext, process: Stored<Process>, generation: number): number {
+  return podsOf(context.informers, process.spec.app).filter(
+    (pod) =>
+      pod.metadata.labels?.[labels.process] === process.metadata.name &&
+      generationOf(pod) !== generation &&
+      pod.metadata.deletionTimestamp === undefined,
   ).length;
 }
 
@@ -107,11 +124,7 @@ function rank(set: Stored<ReplicaSet>, app: Stored<App>): number {
 }
 
 /** One write turns the app; the status follows, now or after a crash. */
-async function complete(
-  context: WorkloadContext,
-  app: Stored<App>,
-  deployment: Stored<AppDeployment>,
-): Promise<void> {
+async function complete(context: WorkloadContext, app: Stored<App>, deployment: Stored<AppDeployment>): Promise<void> {
   const { droplet, revision, generation } = deployment.spec;
   const stored = await context.informers.client.update(apps, {
     ...app,
@@ -208,11 +221,7 @@ function deadline(context: WorkloadContext, deployment: Stored<AppDeployment>): 
 const progress = new WeakMap<WorkloadContext, Map<string, number>>();
 
 /** Writes when there are more healthy instances than ever; a restart of the platform starts to count again. */
-async function noteProgress(
-  context: WorkloadContext,
-  deployment: Stored<AppDeployment>,
-  ready: number,
-): Promise<void> {
+async function noteProgress(context: WorkloadContext, deployment: Stored<AppDeployment>, ready: number): Promise<void> {
   let seen = progress.get(context);
   if (!seen) progress.set(context, (seen = new Map()));
   const best = seen.get(deployment.metadata.name) ?? 0;

@@ -46,7 +46,9 @@ export async function assignIndexes(context: WorkloadContext, key: string): Prom
   const taken = new Set(members.map((pod) => indexOf(pod)).filter((index) => index !== undefined));
   const waiting = members
     .filter(isGated)
-    .sort((a, b) => (a.metadata.creationTimestamp + a.metadata.name < b.metadata.creationTimestamp + b.metadata.name ? -1 : 1));
+    .sort((a, b) =>
+      a.metadata.creationTimestamp + a.metadata.name < b.metadata.creationTimestamp + b.metadata.name ? -1 : 1,
+    );
   for (const pod of waiting) {
     // One that has its index and still its gate was left so by a crash.
     const index = indexOf(pod) ?? lowestFree(taken);
@@ -70,7 +72,9 @@ async function liftGate(context: WorkloadContext, pod: Stored<Pod>, index: numbe
             uid: pod.metadata.uid,
             annotations: { [annotations.instanceIndex]: String(index), [DELETION_COST]: String(-index) },
           },
-          spec: { schedulingGates: (pod.spec?.schedulingGates ?? []).filter((gate) => gate.name !== instanceIndexGate) },
+          spec: {
+            schedulingGates: (pod.spec?.schedulingGates ?? []).filter((gate) => gate.name !== instanceIndexGate),
+          },
         },
       },
       { namespace: pod.metadata.namespace ?? '' },

@@ -114,7 +114,11 @@ async function lastLines(context: WorkloadContext, pod: Stored<Pod>): Promise<st
     const running = pod.status?.containerStatuses?.[0]?.state?.running !== undefined;
     const log = await context.informers.client.podLog(
       { name: pod.metadata.name, namespace: pod.metadata.namespace ?? '' },
-      { tailLines: TAIL_LINES, previous: running, signal: AbortSignal.any([context.signal, AbortSignal.timeout(3_000)]) },
+      {
+        tailLines: TAIL_LINES,
+        previous: running,
+        signal: AbortSignal.any([context.signal, AbortSignal.timeout(3_000)]),
+      },
     );
     const chunks: Buffer[] = [];
     for await (const chunk of log) chunks.push(Buffer.from(chunk));

@@ -264,4 +264,3 @@ function vcapApplication(input: InstanceInput): Record<string, unknown> {
     space_name: space.spec.displayName,
   };
 }
-

@@ -1,16 +1,7 @@
 /** Keeps what an app's past may be asked for, and removes the rest; removes destinations whose app is gone. */
 import { ApiError, type ClientObject } from '#cluster/client/client.ts';
 import type { Stored, TypedResource } from '#cluster/kinds/kind.ts';
-import {
-  type App,
-  appDeployments,
-  apps,
-  builds,
-  droplets,
-  packages,
-  revisions,
-  routes,
-} from '../resources/types.ts';
+import { type App, appDeployments, apps, builds, droplets, packages, revisions, routes } from '../resources/types.ts';
 import { secrets } from '../resources/kubernetes.ts';
 import { byGuid, createdAt } from './reading.ts';
 import type { WorkloadContext } from './workloads.ts';
@@ -37,7 +28,9 @@ export async function pruneApp(context: WorkloadContext, guid: string): Promise<
     usedRevisions.add(deployment.spec.revision);
     usedDroplets.add(deployment.spec.droplet);
   }
-  const current = byGuid(informers, revisions, app.spec.currentRevision) as Stored<{ metadata: App['metadata']; spec: { droplet: string } }> | undefined;
+  const current = byGuid(informers, revisions, app.spec.currentRevision) as
+    | Stored<{ metadata: App['metadata']; spec: { droplet: string } }>
+    | undefined;
   usedDroplets.add(current?.spec.droplet);
   const old = newestFirst(revisions).slice(KEEP_REVISIONS);
   for (const revision of old) {
@@ -55,7 +48,8 @@ export async function pruneApp(context: WorkloadContext, guid: string): Promise<
   const staging = newestFirst(builds).filter((build) => (build.status?.state ?? 'STAGING') === 'STAGING');
   for (const build of staging) ofDroplets.add(build.spec.package);
   for (const item of newestFirst(packages).slice(KEEP_PACKAGES)) {
-    if (!ofDroplets.has(item.metadata.name)) await remove(context, packages, item.metadata.name, item.metadata.namespace);
+    if (!ofDroplets.has(item.metadata.name))
+      await remove(context, packages, item.metadata.name, item.metadata.namespace);
   }
   for (const build of newestFirst(builds).slice(KEEP_BUILDS)) {
     if (build.status?.state !== undefined && build.status.state !== 'STAGING') {

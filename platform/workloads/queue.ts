@@ -63,7 +63,8 @@ export function createKeyQueue(options: {
       const count = (failures.get(key) ?? 0) + 1;
       failures.set(key, count);
       // Conflicts are how writers meet; only what stays wrong is worth a line.
-      if (count > 2) options.log('warn', `The ${options.name} controller failed and tries again`, { key, count, error });
+      if (count === 3 || count % 100 === 0)
+        options.log('warn', `The ${options.name} controller failed and tries again`, { key, count, error });
       add(key, Math.min(LAST_RETRY, FIRST_RETRY * 2 ** (count - 1)));
     }
   };

@@ -23,8 +23,7 @@ export function findReplicaSet(
   generation: number,
 ): Stored<ReplicaSet> | undefined {
   return replicaSetsOf(context.informers, process.spec.app).find(
-    (set) =>
-      set.metadata.labels?.[types.labels.process] === process.metadata.name && generationOf(set) === generation,
+    (set) => set.metadata.labels?.[types.labels.process] === process.metadata.name && generationOf(set) === generation,
   );
 }
 
@@ -99,7 +98,8 @@ export async function scale(
   const scaled = await context.informers.client.patch(
     replicaSets,
     set.metadata.name,
-    { type: 'merge', body: { metadata: { resourceVersion: set.metadata.resourceVersion }, spec: { replicas } } },
+    // Unconditional: nobody else scales these, while their status changes all the time.
+    { type: 'merge', body: { metadata: { uid: set.metadata.uid }, spec: { replicas } } },
     { namespace: set.metadata.namespace ?? '' },
   );
   await readBack(context, scaled);

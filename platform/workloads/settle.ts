@@ -23,11 +23,7 @@ export async function settle(context: WorkloadContext, app: Stored<App>): Promis
 }
 
 function dropletOf(context: WorkloadContext, app: Stored<App>): string {
-  const revision = byGuid<Revision>(
-    context.informers,
-    revisions,
-    app.spec.currentRevision,
-  );
+  const revision = byGuid<Revision>(context.informers, revisions, app.spec.currentRevision);
   return revision?.spec.droplet ?? app.spec.currentDroplet ?? '';
 }
 

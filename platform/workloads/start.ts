@@ -43,7 +43,11 @@ export async function startWorkloads(options: StartWorkloadsOptions): Promise<Ru
     signal: stop.signal,
   };
   await informers.synced();
-  const podByUid = (uid: string) => informers.of(pods).list().find((pod) => pod.metadata.uid === uid);
+  const podByUid = (uid: string) =>
+    informers
+      .of(pods)
+      .list()
+      .find((pod) => pod.metadata.uid === uid);
   const appQueue = createKeyQueue({
     name: 'app',
     workers: 8,
@@ -53,7 +57,12 @@ export async function startWorkloads(options: StartWorkloadsOptions): Promise<Ru
       if (after !== undefined) appQueue.add(guid, after);
     },
   });
-  const indexQueue = createKeyQueue({ name: 'instance index', workers: 8, log, work: (key) => assignIndexes(context, key) });
+  const indexQueue = createKeyQueue({
+    name: 'instance index',
+    workers: 8,
+    log,
+    work: (key) => assignIndexes(context, key),
+  });
   const pruneQueue = createKeyQueue({ name: 'prune', workers: 1, log, work: (guid) => pruneApp(context, guid) });
   const routeQueue = createKeyQueue({ name: 'route', workers: 1, log, work: (guid) => mendRoute(context, guid) });
   const crashQueue = createKeyQueue({
@@ -90,7 +99,8 @@ export async function startWorkloads(options: StartWorkloadsOptions): Promise<Ru
       appQueue.add(guid);
       if (now) return;
       for (const route of informers.of(types.routes).list()) {
-        if (route.spec.destinations.some((destination) => destination.app === guid)) routeQueue.add(route.metadata.name);
+        if (route.spec.destinations.some((destination) => destination.app === guid))
+          routeQueue.add(route.metadata.name);
       }
     }),
     informers.of(types.processes).onChange((now, old) => wakeApp((now ?? old)?.spec.app)),

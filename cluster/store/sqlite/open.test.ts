@@ -151,6 +151,21 @@ describe('sqlite store', () => {
     await store.close();
   });
 
+  inDirectory('lets only its owner read the files, and no second process write', async (directory) => {
+    const path = join(directory, 'store.db');
+    const store = await openSqliteStore({ path });
+    const second = await openSqliteStore({ path });
+    await store.create('/a', Buffer.from('1'));
+    await assert.rejects(second.create('/b', Buffer.from('2')), hasCode('unavailable', /another process writes/));
+    await store.backup(join(directory, 'backup.db'));
+    for (const name of ['store.db', 'store.db-wal', 'store.db-shm', 'backup.db']) {
+      assert.equal((await stat(join(directory, name))).mode & 0o777, 0o600, name);
+    }
+    assert.equal((await store.list('/')).entries.length, 1);
+    await second.close();
+    await store.close();
+  });
+
   inDirectory('ends watches when it is closed', async (directory) => {
     const store = await openSqliteStore({ path: join(directory, 'store.db') });
     const watch = store.watch('/', { after: 0, signal: new AbortController().signal })[Symbol.asyncIterator]();

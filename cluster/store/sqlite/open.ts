@@ -27,20 +27,29 @@ function checkKey(key: string): void {
   if (!printableAscii.test(key)) throw new TypeError(`store key ${JSON.stringify(key)}: use printable ASCII`);
 }
 
-/** Replaced values that watchers will be told of were mostly read or written a moment ago. */
-function createRecent(limit: number) {
+/** Replaced values that watchers will be told of were mostly written a moment ago. */
+function createRecent(entryLimit: number, byteLimit: number) {
   const entries = new Map<string, Entry>();
+  let bytes = 0;
+  function drop(key: string): void {
+    bytes -= entries.get(key)?.value.byteLength ?? 0;
+    entries.delete(key);
+  }
   return {
+    drop,
     take: (key: string, revision: number): Entry | undefined => {
       const entry = entries.get(key);
       return entry?.revision === revision ? entry : undefined;
     },
     put: (entry: Entry): void => {
-      entries.delete(entry.key);
+      drop(entry.key);
       entries.set(entry.key, entry);
-      if (entries.size > limit) for (const oldest of entries.keys()) return void entries.delete(oldest);
+      bytes += entry.value.byteLength;
+      for (const oldest of entries.keys()) {
+        if (entries.size <= entryLimit && bytes <= byteLimit) return;
+        drop(oldest);
+      }
     },
-    drop: (key: string): void => void entries.delete(key),
   };
 }
 
@@ -72,7 +81,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
   newest = writer.revision;
   let compacted = writer.compacted;
   const policy = createHistoryPolicy(options.history ?? {});
-  const recent = createRecent(256);
+  const recent = createRecent(256, 4 << 20);
   const hub = createWatchHub({
     revision: newest,
     compacted: () => compacted,

@@ -5,6 +5,7 @@
  * of it. `current` says which row is a key's newest. The map as it was at an older revision is `current` with the rows
  * after that revision undone: every row knows the row that it replaced (`previous`, 0 for a create).
  */
+import { chmodSync, closeSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 
 export const formatVersion = 1;
@@ -33,8 +34,15 @@ const tables = `
   INSERT INTO state (id, format, compacted, revision) VALUES (1, ${formatVersion}, 0, 0) ON CONFLICT DO NOTHING;
 `;
 
+/** Only the owner may read it: there are Secrets in it. SQLite gives the files beside it the same mode. */
+export function makePrivateFile(path: string): void {
+  closeSync(openSync(path, 'a', 0o600));
+  chmodSync(path, 0o600);
+}
+
 /** Opens for writing, in the one thread that does, and makes the tables of a new database. */
 export function openForWriting(path: string): DatabaseSync {
+  makePrivateFile(path);
   const database = new DatabaseSync(path, { timeout: 5000 });
   // FULL: in WAL mode a commit is followed by fsync before anybody sees it. Checkpoints begin at 4 MB of WAL (larger ones stall writers), and the
   // file shrinks again when a burst made it grow.

@@ -136,7 +136,9 @@ export function appEnvironmentEndpoints(context: Context): Endpoint[] {
         const { enabled } = request.body;
         if (typeof enabled !== 'boolean') throw new UnprocessableError(['Enabled must be a boolean']);
         if (enabled !== current.enabled) {
-          throw new UnprocessableError([`The feature '${current.name}' cannot be ${enabled ? 'enabled' : 'disabled'} here`]);
+          throw new UnprocessableError([
+            `The feature '${current.name}' cannot be ${enabled ? 'enabled' : 'disabled'} here`,
+          ]);
         }
         return ok(current);
       },

@@ -76,7 +76,7 @@ export function appEndpoints(context: Context): Endpoint[] {
       method: 'PATCH',
       path: '/v3/apps/:guid',
       auth: 'user',
-      summary: "Rename an app, change its lifecycle or its metadata.",
+      summary: 'Rename an app, change its lifecycle or its metadata.',
       handle: action((request, app) => patchApp(context, request, app)),
     },
     {
@@ -122,7 +122,8 @@ export function appEndpoints(context: Context): Endpoint[] {
         const app = writeApp(context, request);
         const data = request.body.data;
         const guid = isObject(data) ? data.guid : undefined;
-        if (typeof guid !== 'string') throw unprocessable('Data must be structured like this: "data": {"guid": "valid-guid"}');
+        if (typeof guid !== 'string')
+          throw unprocessable('Data must be structured like this: "data": {"guid": "valid-guid"}');
         await assignDroplet(context, request.identity, app, guid);
         return ok(currentDropletRelationship(context, app.metadata.name, guid));
       },
@@ -192,11 +193,20 @@ export function buildpackProblems(context: Context, buildpacks: string[]): strin
   const known = context.staging.buildpacks().map((buildpack) => buildpack.name);
   return buildpacks
     .filter((name) => !known.includes(name))
-    .map((name) => `Buildpack ${JSON.stringify(name.slice(0, 80))} must be an existing admin buildpack; there are: ${known.join(', ') || 'none'}`);
+    .map(
+      (name) =>
+        `Buildpack ${JSON.stringify(name.slice(0, 80))} must be an existing admin buildpack; there are: ${known.join(', ') || 'none'}`,
+    );
 }
 
 async function postApp(context: Context, request: ApiRequest): Promise<Reply> {
-  const reader = new Reader(request.body).only('name', 'lifecycle', 'environment_variables', 'relationships', 'metadata');
+  const reader = new Reader(request.body).only(
+    'name',
+    'lifecycle',
+    'environment_variables',
+    'relationships',
+    'metadata',
+  );
   const name = reader.name('name', { required: true });
   const space = reader.relationship('space', { required: true });
   const lifecycle = readLifecycle(context, reader);

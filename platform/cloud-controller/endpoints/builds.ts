@@ -62,10 +62,12 @@ export function buildEndpoints(context: Context): Endpoint[] {
         const build = access.write(request.identity, records.builds, request.params.guid ?? '', 'Build');
         const reader = new Reader(request.body).only('metadata', 'state', 'error');
         const state = reader.string('state');
-        if (state !== undefined && state !== 'FAILED') reader.fail("State can only be changed to 'FAILED', which cancels");
+        if (state !== undefined && state !== 'FAILED')
+          reader.fail("State can only be changed to 'FAILED', which cancels");
         const metadata = reader.metadata();
         reader.done();
-        if (state === 'FAILED' && buildState(build) !== 'STAGING') throw unprocessable('Build is not staging any more.');
+        if (state === 'FAILED' && buildState(build) !== 'STAGING')
+          throw unprocessable('Build is not staging any more.');
         const changed = await records.builds.modify(build.metadata.name, (current) => ({
           ...current,
           spec: {
@@ -106,7 +108,9 @@ async function postBuild(context: Context, request: ApiRequest): Promise<Reply> 
   }
   if (!access.writesSpace(request.identity, space)) throw notAuthorized();
   if (packageState(item) !== 'READY') throw unprocessable('Package is not ready: upload its bits first.');
-  const staging = records.builds.ofApp(app.metadata.name).some((build) => buildState(build) === 'STAGING' && !build.spec.cancelled);
+  const staging = records.builds
+    .ofApp(app.metadata.name)
+    .some((build) => buildState(build) === 'STAGING' && !build.spec.cancelled);
   if (staging) throw unprocessable('Only one build can be STAGING at a time per application.');
   const guid = randomUUID();
   await records.builds.create({
@@ -131,7 +135,11 @@ async function postBuild(context: Context, request: ApiRequest): Promise<Reply> 
     // Staging may have been faster.
     current.status?.state === undefined ? { ...current, status: { ...current.status, state: 'STAGING' } } : undefined,
   );
-  context.logs.emit({ sourceId: app.metadata.name, sourceType: 'API', message: `Creating build for app with guid ${app.metadata.name}` });
+  context.logs.emit({
+    sourceId: app.metadata.name,
+    sourceType: 'API',
+    message: `Creating build for app with guid ${app.metadata.name}`,
+  });
   await context.audit.record({
     type: 'audit.app.build.create',
     actor: request.identity,

@@ -121,16 +121,26 @@ export function deploymentEndpoints(context: Context): Endpoint[] {
 
 async function postDeployment(context: Context, request: ApiRequest): Promise<Reply> {
   const { records, access } = context;
-  const reader = new Reader(request.body).only('droplet', 'revision', 'strategy', 'options', 'relationships', 'metadata');
+  const reader = new Reader(request.body).only(
+    'droplet',
+    'revision',
+    'strategy',
+    'options',
+    'relationships',
+    'metadata',
+  );
   const appGuid = reader.relationship('app', { required: true });
   const strategy = reader.string('strategy') ?? 'rolling';
   if (strategy !== 'rolling' && strategy !== 'recreate') {
-    reader.fail(`Strategy ${JSON.stringify(strategy.slice(0, 40))} is not a supported deployment strategy; use "rolling" or "recreate"`);
+    reader.fail(
+      `Strategy ${JSON.stringify(strategy.slice(0, 40))} is not a supported deployment strategy; use "rolling" or "recreate"`,
+    );
   }
   const maxInFlight = reader.object('options')?.integer('max_in_flight', { min: 1, max: 1000 });
   const dropletGuid = isObject(request.body.droplet) ? request.body.droplet.guid : undefined;
   const revisionGuid = isObject(request.body.revision) ? request.body.revision.guid : undefined;
-  if (dropletGuid !== undefined && revisionGuid !== undefined) reader.fail("Cannot set both fields 'droplet' and 'revision'");
+  if (dropletGuid !== undefined && revisionGuid !== undefined)
+    reader.fail("Cannot set both fields 'droplet' and 'revision'");
   const metadata = reader.metadata();
   reader.done();
   const app = records.apps.get(appGuid ?? '');
@@ -141,7 +151,10 @@ async function postDeployment(context: Context, request: ApiRequest): Promise<Re
   if (!access.writesSpace(request.identity, space)) throw notAuthorized();
   const rollback = revisionGuid === undefined ? undefined : rollbackTarget(context, app, String(revisionGuid));
   const wanted = rollback?.spec.droplet ?? dropletGuid ?? app.spec.currentDroplet;
-  if (typeof wanted !== 'string') throw unprocessable('Invalid droplet. Please specify a droplet in the request or set a current droplet for the app.');
+  if (typeof wanted !== 'string')
+    throw unprocessable(
+      'Invalid droplet. Please specify a droplet in the request or set a current droplet for the app.',
+    );
   const droplet = usableDroplet(context, app, wanted);
   await ensureProcesses(context, app, droplet);
   if (rollback) await restore(context, app, rollback);
@@ -221,7 +234,9 @@ async function restore(context: Context, app: Stored<App>, revision: Stored<Revi
     await context.records.processes.modify(process.metadata.name, (current) => {
       const { command: old, ...spec } = current.spec;
       const wanted = command === ofDroplet ? undefined : command;
-      return old === wanted ? undefined : { ...current, spec: { ...spec, ...(wanted === undefined ? {} : { command: wanted }) } };
+      return old === wanted
+        ? undefined
+        : { ...current, spec: { ...spec, ...(wanted === undefined ? {} : { command: wanted }) } };
     });
   }
 }
@@ -231,7 +246,10 @@ function revisionEndpoints(context: Context): Endpoint[] {
   const present = (revision: Stored<Revision>): Json =>
     presentRevision(urls, {
       ...revision,
-      spec: { ...revision.spec, deployable: revision.spec.deployable && records.droplets.get(revision.spec.droplet) !== undefined },
+      spec: {
+        ...revision.spec,
+        deployable: revision.spec.deployable && records.droplets.get(revision.spec.droplet) !== undefined,
+      },
     });
   const list = (request: ApiRequest, items: Stored<Revision>[]) =>
     listReply(context, request, {
@@ -261,7 +279,8 @@ function revisionEndpoints(context: Context): Endpoint[] {
         const running = new Set<string>();
         if (app.spec.state === 'STARTED' && app.spec.currentRevision) running.add(app.spec.currentRevision);
         for (const deployment of records.deployments.ofApp(app.metadata.name)) {
-          if ((deployment.status?.value ?? 'ACTIVE') === 'ACTIVE' && deployment.spec.revision) running.add(deployment.spec.revision);
+          if ((deployment.status?.value ?? 'ACTIVE') === 'ACTIVE' && deployment.spec.revision)
+            running.add(deployment.spec.revision);
         }
         return list(
           request,

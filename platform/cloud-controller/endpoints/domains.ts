@@ -59,7 +59,9 @@ export function domainEndpoints(context: Context): Endpoint[] {
         const name = reader.name('name', { required: true })?.toLowerCase();
         const internal = reader.boolean('internal');
         if (name !== undefined && !NAME.test(name)) {
-          reader.fail(`Name ${JSON.stringify(name.slice(0, 80))} does not comply with RFC 1035 standards; give at least two labels, as in example.com`);
+          reader.fail(
+            `Name ${JSON.stringify(name.slice(0, 80))} does not comply with RFC 1035 standards; give at least two labels, as in example.com`,
+          );
         }
         if (internal) reader.fail('Internal domains are not supported');
         if (reader.body.router_group) reader.fail('TCP domains are not supported');
@@ -68,7 +70,10 @@ export function domainEndpoints(context: Context): Endpoint[] {
         reader.done();
         if (organization === undefined) {
           if (!request.identity.admin) throw notAuthorized();
-        } else if (!records.organizations.get(organization) || !access.readsOrganization(request.identity, organization)) {
+        } else if (
+          !records.organizations.get(organization) ||
+          !access.readsOrganization(request.identity, organization)
+        ) {
           throw unprocessable('Organization with guid does not exist or you do not have access to it.');
         } else if (!access.managesOrganization(request.identity, organization)) throw notAuthorized();
         checkOverlap(context, name ?? '');

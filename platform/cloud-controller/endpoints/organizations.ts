@@ -23,7 +23,11 @@ export function domainsFor(context: Context, organization: string): Stored<Domai
     .filter((domain) => domain.spec.organization === undefined || domain.spec.organization === organization);
 }
 
-export async function createOrganization(context: Context, name: string, metadata?: Json): Promise<Stored<Organization>> {
+export async function createOrganization(
+  context: Context,
+  name: string,
+  metadata?: Json,
+): Promise<Stored<Organization>> {
   const guid = randomUUID();
   const holder = { resource: 'organizations', name: guid };
   const key = [name.toLowerCase()];

@@ -170,7 +170,9 @@ async function postPackage(context: Context, request: ApiRequest): Promise<Reply
   const username = data?.string('username');
   const password = data?.string('password');
   if (type === 'docker' && (image === undefined || !/^[a-z0-9][a-zA-Z0-9._:/@-]{0,511}$/.test(image))) {
-    reader.fail(`Image ${JSON.stringify(image ?? '').slice(0, 80)} must be an image reference, as in docker.io/library/nginx:1.27`);
+    reader.fail(
+      `Image ${JSON.stringify(image ?? '').slice(0, 80)} must be an image reference, as in docker.io/library/nginx:1.27`,
+    );
   }
   const metadata = reader.metadata();
   reader.done();
@@ -320,7 +322,9 @@ function parseResources(text: string | undefined): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new CloudFoundryError('AppBitsUploadInvalid', 'The app upload is invalid: "resources" is not JSON', { cause });
+    throw new CloudFoundryError('AppBitsUploadInvalid', 'The app upload is invalid: "resources" is not JSON', {
+      cause,
+    });
   }
 }
 

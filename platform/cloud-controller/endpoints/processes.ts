@@ -58,7 +58,12 @@ export function processEndpoints(context: Context): Endpoint[] {
       handle: (request: ApiRequest, find: (request: ApiRequest) => Stored<Process>) => Reply | Promise<Reply>;
     },
   ): Endpoint[] => [
-    { ...endpoint, auth: 'user', path: `/v3/processes/:guid${suffix}`, handle: (request) => endpoint.handle(request, byGuid) },
+    {
+      ...endpoint,
+      auth: 'user',
+      path: `/v3/processes/:guid${suffix}`,
+      handle: (request) => endpoint.handle(request, byGuid),
+    },
     {
       ...endpoint,
       auth: 'user',
@@ -89,7 +94,8 @@ export function processEndpoints(context: Context): Endpoint[] {
     ...both('', {
       method: 'PATCH',
       summary: "Change a process's command, health check or metadata; it counts from the next start on.",
-      handle: async (request, find) => ok(showProcess(context, await patchProcess(context, request, writable(request, find)))),
+      handle: async (request, find) =>
+        ok(showProcess(context, await patchProcess(context, request, writable(request, find)))),
     }),
     ...both('/actions/scale', {
       method: 'POST',

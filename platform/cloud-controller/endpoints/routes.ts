@@ -22,7 +22,8 @@ export function routeEndpoints(context: Context): Endpoint[] {
     ),
   });
   const includes = { domain: domains, ...spaceIncludes<Route>(context) };
-  const read = (request: ApiRequest) => access.read(request.identity, records.routes, request.params.guid ?? '', 'Route');
+  const read = (request: ApiRequest) =>
+    access.read(request.identity, records.routes, request.params.guid ?? '', 'Route');
   const write = (request: ApiRequest) =>
     access.write(request.identity, records.routes, request.params.guid ?? '', 'Route');
   const list = (request: ApiRequest, items: Stored<Route>[]) =>
@@ -127,7 +128,9 @@ export function routeEndpoints(context: Context): Endpoint[] {
         handle: async (request) => {
           const route = write(request);
           const destinations = readDestinations(context, request, route);
-          const changed = await mapRoute(context, request.identity, route, destinations, { replace: method === 'PATCH' });
+          const changed = await mapRoute(context, request.identity, route, destinations, {
+            replace: method === 'PATCH',
+          });
           return ok(presentDestinations(urls, changed));
         },
       }),
@@ -143,14 +146,17 @@ export function routeEndpoints(context: Context): Endpoint[] {
         if (!route.spec.destinations.some((destination) => destination.guid === guid)) throw notFound('Destination');
         const reader = new Reader(request.body).only('protocol');
         const protocol = reader.nullableString('protocol') ?? 'http1';
-        if (protocol !== 'http1' && protocol !== 'http2') reader.fail("Destination protocol must be 'http1' or 'http2'");
+        if (protocol !== 'http1' && protocol !== 'http2')
+          reader.fail("Destination protocol must be 'http1' or 'http2'");
         reader.done();
         const changed = await records.routes.modify(route.metadata.name, (current) => ({
           ...current,
           spec: {
             ...current.spec,
             destinations: current.spec.destinations.map((destination) =>
-              destination.guid === guid ? { ...destination, protocol: protocol === 'http2' ? 'http2' : 'http1' } : destination,
+              destination.guid === guid
+                ? { ...destination, protocol: protocol === 'http2' ? 'http2' : 'http1' }
+                : destination,
             ),
           },
         }));
@@ -168,7 +174,9 @@ export function routeEndpoints(context: Context): Endpoint[] {
         const route = write(request);
         const guid = request.params.destination;
         if (!route.spec.destinations.some((destination) => destination.guid === guid)) {
-          throw unprocessable('Unable to unmap route from destination. Ensure the route has a destination with this guid.');
+          throw unprocessable(
+            'Unable to unmap route from destination. Ensure the route has a destination with this guid.',
+          );
         }
         await unmapRoute(context, request.identity, route, (destination) => destination.guid === guid);
         return { status: 204 };
@@ -182,7 +190,8 @@ async function postRoute(context: Context, request: ApiRequest): Promise<Reply> 
   const reader = new Reader(request.body).only('host', 'path', 'port', 'relationships', 'metadata', 'options');
   const host = reader.nullableString('host')?.toLowerCase() ?? '';
   const path = reader.nullableString('path') ?? '';
-  if (reader.body.port !== undefined && reader.body.port !== null) reader.fail('Routes with protocol http do not support ports.');
+  if (reader.body.port !== undefined && reader.body.port !== null)
+    reader.fail('Routes with protocol http do not support ports.');
   const spaceGuid = reader.relationship('space', { required: true });
   const domainGuid = reader.relationship('domain', { required: true });
   const metadata = reader.metadata();
@@ -222,19 +231,26 @@ function readDestinations(context: Context, request: ApiRequest, route: Stored<R
     const process = isObject(target.process) ? target.process : {};
     const app = context.records.apps.get(typeof target.guid === 'string' ? target.guid : '');
     if (!app || !context.access.visible(request.identity, [app]).includes(app)) {
-      throw unprocessable(`App(s) with guid(s) ${JSON.stringify(target.guid ?? null)} do not exist or you do not have access.`);
+      throw unprocessable(
+        `App(s) with guid(s) ${JSON.stringify(target.guid ?? null)} do not exist or you do not have access.`,
+      );
     }
     if (app.metadata.namespace !== route.metadata.namespace) {
       throw unprocessable('Routes cannot be mapped to destinations in different spaces.');
     }
     const { port, protocol, weight } = destination;
-    if (port !== undefined && port !== null && !(typeof port === 'number' && Number.isInteger(port) && port >= 1024 && port <= 65535)) {
+    if (
+      port !== undefined &&
+      port !== null &&
+      !(typeof port === 'number' && Number.isInteger(port) && port >= 1024 && port <= 65535)
+    ) {
       throw unprocessable(`Destinations[${position}]: port must be an integer between 1024 and 65535.`);
     }
     if (protocol !== undefined && protocol !== null && protocol !== 'http1' && protocol !== 'http2') {
       throw unprocessable(`Destinations[${position}]: protocol must be 'http1' or 'http2'.`);
     }
-    if (weight !== undefined && weight !== null) throw unprocessable(`Destinations[${position}]: weighted destinations are not supported.`);
+    if (weight !== undefined && weight !== null)
+      throw unprocessable(`Destinations[${position}]: weighted destinations are not supported.`);
     const type = process.type ?? 'web';
     if (typeof type !== 'string' || !/^[A-Za-z0-9_-]{1,255}$/.test(type)) {
       throw unprocessable(`Destinations[${position}]: process type must be letters, digits, '-' and '_'.`);

@@ -143,7 +143,10 @@ export function spaceEndpoints(context: Context): Endpoint[] {
       summary: 'Delete the routes of a space that lead nowhere (`unmapped=true`).',
       handle: (request) => {
         const space = writeSpace(context, request, request.params.guid ?? '');
-        if (request.query.get('unmapped') !== 'true') throw unprocessable("Mass delete not supported for mapped routes. Use 'unmapped=true' parameter to delete all unmapped routes.");
+        if (request.query.get('unmapped') !== 'true')
+          throw unprocessable(
+            "Mass delete not supported for mapped routes. Use 'unmapped=true' parameter to delete all unmapped routes.",
+          );
         const job = context.jobs.start('space.delete_unmapped_routes', async () => {
           for (const route of records.routes.inNamespace(space.spec.namespace)) {
             if (route.spec.destinations.length === 0) await deleteRoute(context, request.identity, route);
@@ -159,7 +162,10 @@ export function spaceEndpoints(context: Context): Endpoint[] {
       summary: 'Get the isolation segment of a space: there is none.',
       handle: (request) => {
         const space = readSpace(context, request, request.params.guid ?? '');
-        return ok({ data: null, links: { self: link(`${urls.api}/v3/spaces/${space.metadata.name}/relationships/isolation_segment`) } });
+        return ok({
+          data: null,
+          links: { self: link(`${urls.api}/v3/spaces/${space.metadata.name}/relationships/isolation_segment`) },
+        });
       },
     },
     ...['running_security_groups', 'staging_security_groups'].map(

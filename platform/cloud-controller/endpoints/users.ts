@@ -166,11 +166,17 @@ async function postRole(context: Context, request: ApiRequest): Promise<Reply> {
   reader.done();
   const place = inSpace ? { space: target ?? '' } : { organization: target ?? '' };
   const exists = inSpace ? records.spaces.get(target ?? '') : records.organizations.get(target ?? '');
-  if (!exists) throw unprocessable(`Invalid ${inSpace ? 'space' : 'organization'}. Ensure that it exists and you have access to it.`);
+  if (!exists)
+    throw unprocessable(
+      `Invalid ${inSpace ? 'space' : 'organization'}. Ensure that it exists and you have access to it.`,
+    );
   if (!mayGrant(context, request, place)) throw notAuthorized();
-  if (!records.users.get(user)) throw unprocessable('Invalid user. Ensure that the user exists and you have access to it.');
+  if (!records.users.get(user))
+    throw unprocessable('Invalid user. Ensure that the user exists and you have access to it.');
   // One object for each (type, user, place): a second one cannot be made.
-  const hex = createHash('sha256').update(JSON.stringify([type, user, target])).digest('hex');
+  const hex = createHash('sha256')
+    .update(JSON.stringify([type, user, target]))
+    .digest('hex');
   const guid = `${hex.slice(0, 8)}-${hex.slice(8, 12)}-5${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
   if (records.roles.get(guid)) {
     const username = records.users.get(user)?.spec.username ?? user;

@@ -14,8 +14,50 @@ import { createRoute, findRoute, hostOf, mapRoute, unmapRoute } from '../operati
 import { mergeMetadata } from '../validate.ts';
 import type { AppPlan, ProcessPlan } from './parse.ts';
 
-const WORDS = ['amber', 'brave', 'calm', 'daring', 'eager', 'fair', 'gentle', 'happy', 'jolly', 'kind', 'lively', 'merry', 'noble', 'proud', 'quick', 'quiet', 'ready', 'sunny', 'swift', 'wise'];
-const ANIMALS = ['badger', 'crane', 'dingo', 'egret', 'falcon', 'gecko', 'heron', 'ibis', 'jackal', 'koala', 'lemur', 'marmot', 'newt', 'otter', 'panda', 'quail', 'raven', 'stork', 'tapir', 'walrus'];
+const WORDS = [
+  'amber',
+  'brave',
+  'calm',
+  'daring',
+  'eager',
+  'fair',
+  'gentle',
+  'happy',
+  'jolly',
+  'kind',
+  'lively',
+  'merry',
+  'noble',
+  'proud',
+  'quick',
+  'quiet',
+  'ready',
+  'sunny',
+  'swift',
+  'wise',
+];
+const ANIMALS = [
+  'badger',
+  'crane',
+  'dingo',
+  'egret',
+  'falcon',
+  'gecko',
+  'heron',
+  'ibis',
+  'jackal',
+  'koala',
+  'lemur',
+  'marmot',
+  'newt',
+  'otter',
+  'panda',
+  'quail',
+  'raven',
+  'stork',
+  'tapir',
+  'walrus',
+];
 
 export interface Target {
   identity: Identity;
@@ -44,8 +86,10 @@ async function applyPlan(context: Context, target: Target, plan: AppPlan): Promi
   const { identity, space } = target;
   const problems = buildpackProblems(context, plan.buildpacks ?? []);
   const { stack } = context.defaults;
-  if (plan.stack !== undefined && plan.stack !== stack) problems.push(`Stack must be an existing stack; use "${stack}"`);
-  if (problems.length > 0) throw new UnprocessableError(problems.map((problem) => `For application '${plan.name}': ${problem}`));
+  if (plan.stack !== undefined && plan.stack !== stack)
+    problems.push(`Stack must be an existing stack; use "${stack}"`);
+  if (problems.length > 0)
+    throw new UnprocessableError(problems.map((problem) => `For application '${plan.name}': ${problem}`));
   const existing = findApp(context, space, plan.name);
   const lifecycle = lifecycleOf(context, plan, existing);
   let app =
@@ -130,14 +174,22 @@ async function applyRoutes(context: Context, target: Target, app: Stored<App>, p
     return;
   }
   for (const { route, protocol } of plan.routes) {
-    await ensureMapped(context, target, app, { ...splitRoute(context, target.space, route), protocol: protocol ?? 'http1' });
+    await ensureMapped(context, target, app, {
+      ...splitRoute(context, target.space, route),
+      protocol: protocol ?? 'http1',
+    });
   }
   if (plan.routes.length > 0 || !(plan.defaultRoute || plan.randomRoute) || routesOf(context, app).length > 0) return;
   const domain = context.records.domains.all().find((item) => item.spec.displayName === context.domain);
   if (!domain) throw unprocessable('There is no default domain for a route.');
   const host = hostOf(plan.name);
   const random = () => `${host.slice(0, 40).replace(/-+$/, '')}-${pick(WORDS)}-${pick(ANIMALS)}`;
-  await ensureMapped(context, target, app, { domain, host: plan.randomRoute ? random() : host, path: '', protocol: 'http1' });
+  await ensureMapped(context, target, app, {
+    domain,
+    host: plan.randomRoute ? random() : host,
+    path: '',
+    protocol: 'http1',
+  });
 }
 
 function pick(words: string[]): string {

@@ -127,7 +127,8 @@ function compare(path: string, key: string, wanted: unknown, current: unknown, d
 
 /** Members are told by what identifies them, not by their place. */
 function compareLists(path: string, wanted: unknown[], current: unknown[], differences: Difference[]): void {
-  const identity = (item: unknown) => (isObject(item) ? String(item.type ?? item.route ?? item.name ?? '') : String(item));
+  const identity = (item: unknown) =>
+    isObject(item) ? String(item.type ?? item.route ?? item.name ?? '') : String(item);
   for (const [position, item] of wanted.entries()) {
     const match = current.find((candidate) => identity(candidate) === identity(item));
     compare(`${path}/${position}`, '', item, match, differences);

@@ -73,13 +73,21 @@ const KNOWN = new Set([
 const MAX_BYTES = 1024 * 1024;
 
 export async function parseYaml(text: string): Promise<unknown> {
-  if (text.length > MAX_BYTES) throw new CloudFoundryError('MessageParseError', 'Request invalid due to parse error: the manifest is larger than 1 MiB');
+  if (text.length > MAX_BYTES)
+    throw new CloudFoundryError(
+      'MessageParseError',
+      'Request invalid due to parse error: the manifest is larger than 1 MiB',
+    );
   const { parse } = await import('yaml');
   try {
     // Few aliases: a manifest must not unfold into gigabytes.
     return parse(text, { maxAliasCount: 100, schema: 'core', prettyErrors: true });
   } catch (cause) {
-    throw new CloudFoundryError('MessageParseError', `Request invalid due to parse error: ${(cause as Error).message}`, { cause });
+    throw new CloudFoundryError(
+      'MessageParseError',
+      `Request invalid due to parse error: ${(cause as Error).message}`,
+      { cause },
+    );
   }
 }
 
@@ -111,7 +119,10 @@ class ManifestReader {
     this.#source = isObject(application) ? application : {};
     this.#errors = errors;
     const name = this.#source.name;
-    this.#label = typeof name === 'string' && nameProblem(name) === undefined ? `For application '${name}'` : `For application at index ${index}`;
+    this.#label =
+      typeof name === 'string' && nameProblem(name) === undefined
+        ? `For application '${name}'`
+        : `For application at index ${index}`;
     if (!isObject(application)) this.#fail('it must be a mapping');
   }
 
@@ -120,7 +131,8 @@ class ManifestReader {
     const problem = nameProblem(source.name);
     if (problem !== undefined) this.#fail(problem);
     const unknown = Object.keys(source).filter((key) => !KNOWN.has(key));
-    if (unknown.length > 0) this.#fail(`unknown attribute(s) ${unknown.map((key) => JSON.stringify(key.slice(0, 60))).join(', ')}`);
+    if (unknown.length > 0)
+      this.#fail(`unknown attribute(s) ${unknown.map((key) => JSON.stringify(key.slice(0, 60))).join(', ')}`);
     for (const name of ['services', 'sidecars', 'cnb-credentials']) {
       if (Array.isArray(source[name]) && source[name].length > 0) this.#fail(`"${name}" is not supported`);
     }
@@ -172,7 +184,8 @@ class ManifestReader {
         if (names.every((name) => typeof name === 'string')) plan.buildpacks = names;
         else this.#fail('Buildpacks can only contain strings');
       } else this.#fail('Buildpacks must be an array');
-      if (plan.lifecycle === 'docker' && (plan.buildpacks?.length ?? 0) > 0) this.#fail('Docker cannot be combined with buildpacks');
+      if (plan.lifecycle === 'docker' && (plan.buildpacks?.length ?? 0) > 0)
+        this.#fail('Docker cannot be combined with buildpacks');
     }
     return plan;
   }
@@ -188,7 +201,11 @@ class ManifestReader {
     const texts = Object.fromEntries(
       Object.entries(env).map(([name, value]) => [
         name,
-        value === null || typeof value === 'string' ? value : isObject(value) || Array.isArray(value) ? JSON.stringify(value) : String(value),
+        value === null || typeof value === 'string'
+          ? value
+          : isObject(value) || Array.isArray(value)
+            ? JSON.stringify(value)
+            : String(value),
       ]),
     );
     for (const problem of environmentProblems(texts)) this.#fail(problem);
@@ -224,7 +241,8 @@ class ManifestReader {
     const size = (name: string, value: unknown): number | undefined => {
       if (value === undefined || value === null) return undefined;
       const megabytes = parseMegabytes(value);
-      if (megabytes === undefined) this.#fail(`${prefix}${name} ${JSON.stringify(value)} must use a supported unit, as in 256M or 1G`);
+      if (megabytes === undefined)
+        this.#fail(`${prefix}${name} ${JSON.stringify(value)} must use a supported unit, as in 256M or 1G`);
       return megabytes;
     };
     const whole = (name: string, min: number): number | undefined => {
@@ -244,11 +262,13 @@ class ManifestReader {
     if (rate !== undefined && rate !== null) plan.logRateLimitBytes = this.#rate(rate, prefix);
     const { command } = source;
     if (command === null || command === 'null' || command === 'default') plan.command = null;
-    else if (typeof command === 'string' && command.trim() !== '' && command.length <= 4096 && !command.includes('\0')) plan.command = command;
+    else if (typeof command === 'string' && command.trim() !== '' && command.length <= 4096 && !command.includes('\0'))
+      plan.command = command;
     else if (command !== undefined) this.#fail(`${prefix}Command must be between 1 and 4096 characters`);
     const healthCheck = this.#check(source, 'health-check-', prefix, whole);
     const timeout = whole('timeout', 1);
-    if (healthCheck || timeout !== undefined) plan.healthCheck = { ...healthCheck, ...(timeout === undefined ? {} : { timeout }) };
+    if (healthCheck || timeout !== undefined)
+      plan.healthCheck = { ...healthCheck, ...(timeout === undefined ? {} : { timeout }) };
     const readinessCheck = this.#check(source, 'readiness-health-check-', prefix, whole);
     if (readinessCheck) plan.readinessCheck = readinessCheck;
     return plan;
@@ -299,7 +319,8 @@ class ManifestReader {
         this.#fail('Routes must be a list of route objects, as in "- route: app.example.com"');
         continue;
       }
-      if (protocol !== undefined && protocol !== 'http1' && protocol !== 'http2') this.#fail("Route protocol must be 'http1' or 'http2'");
+      if (protocol !== undefined && protocol !== 'http1' && protocol !== 'http2')
+        this.#fail("Route protocol must be 'http1' or 'http2'");
       plans.push({ route, ...(protocol === 'http1' || protocol === 'http2' ? { protocol } : {}) });
     }
     return plans;
@@ -308,7 +329,9 @@ class ManifestReader {
   #texts(value: unknown, name: string): Record<string, string | null> {
     if (value === undefined || value === null) return {};
     if (isObject(value)) {
-      return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, entry === null ? null : String(entry)]));
+      return Object.fromEntries(
+        Object.entries(value).map(([key, entry]) => [key, entry === null ? null : String(entry)]),
+      );
     }
     this.#fail(`${name} must be a mapping`);
     return {};

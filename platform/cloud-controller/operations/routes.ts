@@ -34,7 +34,10 @@ function routeHolder(route: { guid: string; namespace: string }): Holder {
 }
 
 /** Why a host or path cannot be, in words for people. */
-export function routeProblem(context: Context, route: { domain: Stored<Domain>; host: string; path: string }): string | undefined {
+export function routeProblem(
+  context: Context,
+  route: { domain: Stored<Domain>; host: string; path: string },
+): string | undefined {
   const { domain, host, path } = route;
   if (host === '' && domain.spec.displayName === context.domain) {
     return 'Missing host. Routes in shared domains must have a host defined.';
@@ -43,7 +46,8 @@ export function routeProblem(context: Context, route: { domain: Stored<Domain>; 
   if (host !== '' && !label.test(host)) {
     return `Host ${JSON.stringify(host.slice(0, 80))} must be "*", or labels of at most 63 letters, digits and '-' that begin and end with a letter or digit.`;
   }
-  if (`${host}.${domain.spec.displayName}`.length > 253) return 'Host combined with domain name must be at most 253 characters.';
+  if (`${host}.${domain.spec.displayName}`.length > 253)
+    return 'Host combined with domain name must be at most 253 characters.';
   if (domain.spec.displayName === context.domain && (context.reservedHosts.includes(host) || host === '*')) {
     return `The host '${host}' on the domain '${context.domain}' is reserved for the platform.`;
   }
@@ -54,7 +58,8 @@ export function routeProblem(context: Context, route: { domain: Stored<Domain>; 
   if (!/^(?:\/[A-Za-z0-9._~!$&()*+,;=:@-]+)+$/.test(path)) {
     return `Path ${JSON.stringify(path.slice(0, 80))} must be segments of letters, digits and . _ ~ - without an empty one, '?', '#', '%' or quotation marks`;
   }
-  if (path.split('/').some((segment) => segment === '.' || segment === '..')) return "Path cannot have '.' or '..' segments";
+  if (path.split('/').some((segment) => segment === '.' || segment === '..'))
+    return "Path cannot have '.' or '..' segments";
   return undefined;
 }
 
@@ -139,9 +144,7 @@ export async function mapRoute(
   const changed = await context.records.routes.modify(route.metadata.name, (current) => {
     const old = current.spec.destinations;
     const missing = added.filter((wanted) => !old.some((destination) => same(destination, wanted)));
-    const kept = options.replace
-      ? old.filter((destination) => added.some((wanted) => same(destination, wanted)))
-      : old;
+    const kept = options.replace ? old.filter((destination) => added.some((wanted) => same(destination, wanted))) : old;
     const destinations = [
       ...kept.map((destination) => {
         const wanted = added.find((candidate) => same(destination, candidate));

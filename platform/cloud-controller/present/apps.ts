@@ -115,7 +115,9 @@ export function presentDroplet(urls: Urls, droplet: Stored<Droplet>): Json {
     lifecycle: { type: spec.lifecycle, data: {} },
     execution_metadata: '',
     process_types: spec.processTypes,
-    checksum: docker ? null : { type: 'sha256', value: (status?.checksum ?? spec.image.split('@')[1] ?? '').replace(/^sha256:/, '') },
+    checksum: docker
+      ? null
+      : { type: 'sha256', value: (status?.checksum ?? spec.image.split('@')[1] ?? '').replace(/^sha256:/, '') },
     buildpacks: docker
       ? null
       : spec.buildpacks.map((buildpack) => ({

@@ -86,7 +86,9 @@ export function presentDeployment(
     droplet: { guid: spec.droplet },
     previous_droplet: { guid: spec.previousDroplet ?? null },
     new_processes: options.processes,
-    ...(spec.revision === undefined ? {} : { revision: { guid: spec.revision, version: options.revisionVersion ?? null } }),
+    ...(spec.revision === undefined
+      ? {}
+      : { revision: { guid: spec.revision, version: options.revisionVersion ?? null } }),
     metadata: metadata(deployment),
     relationships: { app: toOne(spec.app) },
     links: {

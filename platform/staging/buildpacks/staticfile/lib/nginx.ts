@@ -19,6 +19,7 @@ export function nginxConfiguration(site: StaticSite, workspace: string, mimeType
     `  include ${mimeTypes};`,
     '  default_type application/octet-stream;',
     '  charset utf-8;',
+    '  charset_types text/css text/plain text/xml application/javascript text/javascript application/json image/svg+xml;',
     ...['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `  ${name}_temp_path /tmp/nginx-${name};`),
     '  # The router logs each request.',
     '  access_log off;',

@@ -1,0 +1,188 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import type { Json } from '../cloud-controller/api.ts';
+import { startTestCloud, type TestCloud } from '../cloud-controller/testing.ts';
+import { pods, replicaSets } from '../resources/kubernetes.ts';
+import { plan } from './deployment.ts';
+import { lowestFree } from './instance-index.ts';
+import { generationOf, isReady } from './reading.ts';
+
+let cloud: TestCloud;
+
+before(async () => {
+  cloud = await startTestCloud();
+});
+after(() => cloud?.close());
+
+/** An app that runs, the short way. */
+async function running(name: string, instances: number): Promise<string> {
+  const spaces = await cloud.json('GET', '/v3/spaces?names=dev');
+  const space = (spaces.resources as Json[])[0]?.guid;
+  const app = await cloud.json('POST', '/v3/apps', { name, relationships: { space: { data: { guid: space } } } });
+  const guid = String(app.guid);
+  await cloud.json('POST', `/v3/processes/${guid}/actions/scale`, { instances });
+  await cloud.json('PATCH', `/v3/apps/${guid}/relationships/current_droplet`, { data: { guid: await droplet(guid) } });
+  await cloud.json('POST', `/v3/apps/${guid}/actions/start`);
+  await cloud.until('it runs', () => readyPods(guid).length === instances);
+  return guid;
+}
+
+async function droplet(app: string): Promise<string> {
+  const item = await cloud.json('POST', '/v3/packages', {
+    type: 'bits',
+    relationships: { app: { data: { guid: app } } },
+  });
+  const form = new FormData();
+  form.set('bits', new Blob(['zip']), 'package.zip');
+  await cloud.json('POST', `/v3/packages/${String(item.guid)}/upload`, form);
+  const build = await cloud.json('POST', '/v3/builds', { package: { guid: item.guid } });
+  const staged = await cloud.until('the build', async () => {
+    const now = await cloud.json('GET', `/v3/builds/${String(build.guid)}`);
+    return now.state === 'STAGED' && now;
+  });
+  return String((staged.droplet as Json).guid);
+}
+
+function readyPods(app: string) {
+  return cloud.informers.of(pods).byIndex('platform/app', app).filter(isReady);
+}
+
+async function deploy(app: string, body: Json = {}): Promise<string> {
+  const deployment = await cloud.json('POST', '/v3/deployments', {
+    ...body,
+    relationships: { app: { data: { guid: app } } },
+  });
+  return String(deployment.guid);
+}
+
+async function ended(guid: string): Promise<Json> {
+  return cloud.until('the end of the deployment', async () => {
+    const deployment = await cloud.json('GET', `/v3/deployments/${guid}`);
+    return (deployment.status as Json).value === 'FINALIZED' && deployment;
+  });
+}
+
+test('plan: never fewer than wanted, never more than allowed above', () => {
+  for (let wanted = 0; wanted <= 6; wanted++) {
+    for (let inFlight = 1; inFlight <= 4; inFlight++) {
+      for (let ready = 0; ready <= wanted; ready++) {
+        for (let oldPods = 0; oldPods <= wanted + inFlight; oldPods++) {
+          const { fresh, old } = plan({ wanted, ready, maxInFlight: inFlight, oldPods });
+          assert.ok(ready + old >= wanted);
+          assert.ok(fresh + old <= wanted + inFlight);
+          assert.ok(fresh >= ready);
+          assert.ok(ready === wanted || oldPods > wanted - ready || fresh > ready, 'it goes on');
+        }
+      }
+    }
+  }
+});
+
+test('index: the lowest free one', () => {
+  assert.equal(lowestFree(new Set()), 0);
+  assert.equal(lowestFree(new Set([0, 1, 3])), 2);
+});
+
+test('rolling: the new droplet takes over without a moment of fewer ready instances', async () => {
+  const app = await running('rolling', 3);
+  let fewest = Number.POSITIVE_INFINITY;
+  let most = 0;
+  const stop = cloud.informers.of(pods).onChange(() => {
+    fewest = Math.min(fewest, readyPods(app).length);
+    const all = cloud.informers
+      .of(pods)
+      .byIndex('platform/app', app)
+      .filter((pod) => !pod.metadata.deletionTimestamp);
+    most = Math.max(most, all.length);
+  });
+  const fresh = await droplet(app);
+  const deployment = await ended(await deploy(app, { droplet: { guid: fresh } }));
+  assert.equal((deployment.status as Json).reason, 'DEPLOYED');
+  await cloud.until('only the new ones', () => {
+    const sets = cloud.informers.of(replicaSets).byIndex('platform/app', app);
+    return sets.length === 1 && generationOf(sets[0] ?? { metadata: {} }) === 2 && readyPods(app).length === 3;
+  });
+  stop();
+  assert.equal(fewest, 3);
+  assert.ok(most <= 4, `${most} pods at once`);
+  const current = await cloud.json('GET', `/v3/apps/${app}/droplets/current`);
+  assert.equal(current.guid, fresh);
+  const indexes = readyPods(app).map((pod) => pod.metadata.annotations?.['platform.sampan.dev/instance-index']);
+  assert.deepEqual(indexes.sort(), ['0', '1', '2']);
+});
+
+test('rolling: a version that crashes is taken back, and the old one never stopped', async () => {
+  const app = await running('crashing', 2);
+  const before = readyPods(app)
+    .map((pod) => pod.metadata.uid)
+    .sort();
+  const old = (await cloud.json('GET', `/v3/apps/${app}/droplets/current`)).guid;
+  cloud.nodes.fare = (pod) =>
+    pod.metadata.labels?.['platform.sampan.dev/app'] === app && generationOf(pod) === 2
+      ? { ready: false, restarts: 3, exitCode: 7, waiting: 'CrashLoopBackOff' }
+      : { ready: true };
+  const deployment = await ended(await deploy(app, { droplet: { guid: await droplet(app) } }));
+  const status = deployment.status as Json;
+  assert.equal(status.reason, 'CANCELED');
+  assert.match(String((status.details as Json).error), /crashed 3 times: exit status 7/);
+  await cloud.until(
+    'nothing half-made',
+    () => cloud.informers.of(replicaSets).byIndex('platform/app', app).length === 1,
+  );
+  assert.deepEqual(
+    readyPods(app)
+      .map((pod) => pod.metadata.uid)
+      .sort(),
+    before,
+  );
+  assert.equal((await cloud.json('GET', `/v3/apps/${app}/droplets/current`)).guid, old);
+  const events = await cloud.until('the crash event', async () => {
+    const answer = await cloud.json('GET', `/v3/audit_events?types=audit.app.process.crash&target_guids=${app}`);
+    return (answer.resources as Json[]).length > 0 && (answer.resources as Json[]);
+  });
+  assert.equal((events[0]?.data as Json).exit_status, 7);
+  cloud.nodes.fare = () => ({ ready: true });
+  const again = await ended(await deploy(app));
+  assert.equal((again.status as Json).reason, 'DEPLOYED', 'the next one works');
+});
+
+test('rolling: one that never listens is cancelled by hand, one that is stopped ends, one is superseded', async () => {
+  const app = await running('silent', 1);
+  cloud.nodes.fare = (pod) => ({ ready: generationOf(pod) !== 2 && generationOf(pod) !== 3 });
+  const first = await deploy(app);
+  const second = await deploy(app);
+  assert.equal(((await ended(first)).status as Json).reason, 'SUPERSEDED');
+  const answer = await cloud.call('POST', `/v3/deployments/${second}/actions/cancel`);
+  assert.equal(answer.status, 200);
+  assert.equal(((await ended(second)).status as Json).reason, 'CANCELED');
+  await cloud.until('the old one alone', () => {
+    const all = cloud.informers.of(pods).byIndex('platform/app', app);
+    return all.length === 1 && readyPods(app).length === 1;
+  });
+  assert.equal((await cloud.call('POST', `/v3/deployments/${second}/actions/cancel`)).status, 422);
+  await cloud.json('POST', `/v3/apps/${app}/actions/stop`);
+  await cloud.until('no pods', () => cloud.informers.of(pods).byIndex('platform/app', app).length === 0);
+  cloud.nodes.fare = () => ({ ready: true });
+});
+
+test('revisions: changes make them, a rollback brings environment and command back', async () => {
+  const app = await running('revised', 1);
+  await cloud.json('PATCH', `/v3/apps/${app}/environment_variables`, { var: { COLOR: 'red' } });
+  await cloud.json('PATCH', `/v3/processes/${app}`, { command: 'node other.js' });
+  await cloud.json('POST', `/v3/apps/${app}/actions/restart`);
+  const list = (await cloud.json('GET', `/v3/apps/${app}/revisions`)).resources as Json[];
+  assert.deepEqual(
+    list.map((revision) => revision.description),
+    ['Initial revision.', "New environment variables deployed. Custom start command updated for 'web' process."],
+  );
+  await cloud.json('POST', `/v3/apps/${app}/actions/restart`);
+  assert.equal(
+    ((await cloud.json('GET', `/v3/apps/${app}/revisions`)).resources as Json[]).length,
+    2,
+    'a plain restart makes none',
+  );
+  const back = await ended(await deploy(app, { revision: { guid: list[0]?.guid } }));
+  assert.equal((back.status as Json).reason, 'DEPLOYED');
+  assert.deepEqual((await cloud.json('GET', `/v3/apps/${app}/environment_variables`)).var, {});
+  assert.equal((await cloud.json('GET', `/v3/processes/${app}`)).command, 'node server.js');
+});
