@@ -1,5 +1,5 @@
 /** A real API server on a real store, for tests of the node agent, with certificates and a view of all pods. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startApiServer } from '#cluster/apiserver/server.ts';
@@ -18,6 +18,8 @@ import { createAuthority, issueCertificate, type KeyPair } from '#lib/certificat
 export interface AgentApiFixture {
   directory: string;
   client: Client;
+  /** A kubeconfig of an administrator, for stock clients. */
+  kubeconfig: string;
   /** What the agent of this node is started with. */
   transport: HttpsTransportOptions;
   agent: Pick<AgentOptions, 'nodeName' | 'tls' | 'dataDirectory'>;
@@ -60,11 +62,15 @@ export async function agentApiFixture(octet: number): Promise<AgentApiFixture> {
   });
   const client = createClient(api.transport({ name: 'admin', groups: ['system:masters'] }));
   const pair = await issue(`system:node:${nodeName}`, ['system:nodes']);
+  const kubeconfig = join(directory, 'kubeconfig');
+  const admin = await issue('admin', ['system:masters']);
+  await writeFile(kubeconfig, kubeconfigText(`https://127.0.0.1:${api.port}`, ca, admin), { mode: 0o600 });
   const informer = createInformer(client, pods);
   await informer.synced;
   return {
     directory,
     client,
+    kubeconfig,
     transport: { url: `https://127.0.0.1:${api.port}`, ca, ...pair },
     agent: { nodeName, tls: { ...pair, clientCa: ca }, dataDirectory: join(directory, 'node') },
     engine: {
@@ -105,4 +111,19 @@ export async function agentApiFixture(octet: number): Promise<AgentApiFixture> {
       await rm(runDirectory, { recursive: true, force: true });
     },
   };
+}
+
+/** JSON is YAML. */
+function kubeconfigText(server: string, ca: string, { certificate, key }: KeyPair): string {
+  const base64 = (pem: string): string => Buffer.from(pem).toString('base64');
+  return JSON.stringify({
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [{ name: 'test', cluster: { server, 'certificate-authority-data': base64(ca) } }],
+    users: [
+      { name: 'admin', user: { 'client-certificate-data': base64(certificate), 'client-key-data': base64(key) } },
+    ],
+    contexts: [{ name: 'test', context: { cluster: 'test', user: 'admin' } }],
+    'current-context': 'test',
+  });
 }

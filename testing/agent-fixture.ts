@@ -15,6 +15,7 @@ const run = promisify(execFile);
 
 export interface AgentFixture {
   client: Client;
+  kubeconfig: string;
   /** A reference to busybox. */
   image: string;
   nodeName: string;
@@ -49,6 +50,7 @@ export async function agentFixture(octet: number): Promise<AgentFixture> {
   const engine = await openEngine(api.engine);
   const fixture: AgentFixture = {
     client: api.client,
+    kubeconfig: api.kubeconfig,
     image: await addBusyboxImage(engine.images),
     nodeName: api.agent.nodeName,
     engine,

@@ -20,7 +20,12 @@ after(() => bed.close());
 type PodRequest = Omit<Partial<PodSpec>, 'containers'> & { containers: Partial<Container>[] };
 
 async function create(name: string, spec: PodRequest, annotations: Record<string, string> = {}): Promise<void> {
-  const containers = spec.containers.map((container) => ({ name: 'main', image: bed.image, ...container }));
+  const containers = spec.containers.map((container) => ({
+    name: 'main',
+    image: bed.image,
+    imagePullPolicy: 'IfNotPresent',
+    ...container,
+  }));
   await bed.client.create(pods, {
     apiVersion: 'v1',
     kind: 'Pod',

@@ -87,6 +87,14 @@ export function engineContract(name: string, open: () => Promise<EngineUnderTest
         assert.equal(under.engine.container(container.id), undefined);
       });
 
+      it('has a terminal where it asks for one', async () => {
+        const { lines } = await shell('test -t 0 && test -t 1 && echo terminal', { tty: true });
+        assert.deepEqual(
+          lines.map((line) => line.trim()),
+          ['terminal'],
+        );
+      });
+
       it('keeps an exit status above 128 apart from a signal', async () => {
         const { container } = await shell('exit 137');
         assert.equal(container.exit?.code, 137);
@@ -268,6 +276,17 @@ export function engineContract(name: string, open: () => Promise<EngineUnderTest
         const traffic = await under.engine.sandboxStats(a.id);
         assert.ok(traffic.sentBytes > 0 && traffic.receivedBytes > 0);
         await Promise.all([under.engine.removeSandbox(a.id), under.engine.removeSandbox(b.id)]);
+      });
+
+      it('limits its containers together', async () => {
+        const { id } = await under.engine.createSandbox({
+          name: 'limited',
+          hostname: 'limited',
+          limits: { memoryBytes: 24 * 1024 * 1024, pids: 64, cpuMillis: 900 },
+        });
+        const container = await start({ sandbox: id, command: ['tail', '/dev/zero'] });
+        assert.equal((await under.engine.waitContainer(container.id)).oomKilled, true);
+        await under.engine.removeSandbox(id);
       });
 
       it('with internet egress reaches neither this host nor other sandboxes', async () => {

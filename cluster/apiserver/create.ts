@@ -5,11 +5,13 @@ import { services } from '../kinds/resources.ts';
 import type { Service } from '../kinds/types/core.ts';
 import { StoreError } from '../store/store.ts';
 import { decode, readWriteOptions, validate, type WriteOptions } from './admit.ts';
+import { refuse } from './authorize.ts';
 import { kindPrefix, objectKey } from './cache.ts';
 import type { Core } from './core.ts';
 import { alreadyExists, badRequest, methodNotAllowed, StatusError } from './errors.ts';
 import { type Exchange, header, readJson } from './exchange.ts';
 import { checkNamespace } from './namespaces.ts';
+import { nodeMayCreate } from './node-rights.ts';
 import { servedBytes, storedBytes } from './object-bytes.ts';
 import { apiVersionOf } from './registry.ts';
 import { respondObject } from './respond.ts';
@@ -23,6 +25,8 @@ export async function create(core: Core, exchange: Exchange, kind: KindDefinitio
   const options = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
   const object = decode(kind, await readJson(exchange), options);
   delete object.metadata.managedFields;
+  const { name = '' } = object.metadata;
+  if (!nodeMayCreate(exchange.user, kind.resource, name)) throw refuse(exchange.user, { ...request, name });
   const bytes = await createObject(core, kind, request.namespace, object, options);
   respondObject(core, exchange, kind, bytes, 201);
 }

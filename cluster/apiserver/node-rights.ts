@@ -22,7 +22,7 @@ export function nodeMay(core: Core, user: User, access: Access, query: URLSearch
   }
   if (group === 'coordination.k8s.io' && resource === 'leases') {
     if (namespace !== 'kube-node-lease') return false;
-    // A create names its object in its body only; the name is compared by `checkNodeCreate`.
+    // A create names its object in its body only; the name is compared by `nodeMayCreate`.
     if (verb === 'create') return true;
     return name === node && ['get', 'update', 'patch', 'delete', 'watch'].includes(verb);
   }

@@ -40,7 +40,7 @@ export async function serveExec(context: NodeContext, workers: PodWorkers, upgra
   try {
     session = await context.engine.exec(id, { command, tty, stdin }, { signal: abort.signal });
   } catch (error) {
-    await finish(socket, failure(error));
+    await finish(socket, await refusal(socket, error));
     return;
   }
   socket.once('close', () => session.kill());
@@ -188,9 +188,13 @@ function exitStatus(code: number): Status {
   };
 }
 
+/** A command that cannot be executed ends as in a shell: with the reason on standard error, and 127 or 126. */
+async function refusal(socket: WebSocket, error: unknown): Promise<Status> {
+  if (!(error instanceof EngineError && error.code === 'invalid')) return failure(error);
+  await send(socket, channel.stderr, Buffer.from(`${error.message}\n`)).catch(() => undefined);
+  return exitStatus(/no such file|not found/i.test(error.message) ? 127 : 126);
+}
+
 function failure(error: unknown): Status {
-  const invalid = error instanceof EngineError && error.code === 'invalid';
-  // A command that cannot be executed ends as a shell would end it.
-  if (invalid) return { ...exitStatus(126), message: `command terminated with exit code 126: ${messageOf(error)}` };
   return { metadata: {}, status: 'Failure', message: messageOf(error), reason: 'InternalError', code: 500 };
 }

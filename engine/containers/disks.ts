@@ -15,6 +15,8 @@ import { MountFlag, mount } from '../sys/mounts.ts';
 
 const smallest = 4 * 1024 * 1024;
 const block = 4096;
+/** Sizes that are kept in memory, some hundred kilobytes each. */
+const mostTemplates = 8;
 
 interface Template {
   size: number;
@@ -49,6 +51,8 @@ export class Disks {
   #template(size: number): Promise<Template> {
     let template = this.#templates.get(size);
     if (template === undefined) {
+      const oldest = this.#templates.size < mostTemplates ? undefined : this.#templates.keys().next().value;
+      if (oldest !== undefined) this.#templates.delete(oldest);
       template = this.#load(size);
       this.#templates.set(size, template);
       // A failure is told to those who wait, and tried anew by the next.

@@ -1,6 +1,6 @@
 /** What a container's spec mounts: prepared below its run directory, so that the runtime only has to bind. */
 import { mkdirSync } from 'node:fs';
-import { chmod, chown, lstat, mkdir, rename, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, rename, stat, writeFile } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
 import { EngineError, type ContainerSpec, type Mount, type Sandbox } from '../engine.ts';
 import { SystemError, hasCode } from '../sys/libc.ts';
@@ -118,7 +118,7 @@ export async function writeFiles(place: string, files: FilesMount['files'], sand
 async function bindHostPath(place: string, one: Extract<Mount, { kind: 'bind' }>, sandbox: Sandbox): Promise<void> {
   const { source } = one;
   if (!source.startsWith('/')) throw new EngineError('invalid', `mounts.source: "${source}" is not an absolute path`);
-  const info = await lstat(source).catch((error: unknown) => {
+  const info = await stat(source).catch((error: unknown) => {
     throw new EngineError('invalid', `mounts.source: ${source} cannot be mounted: ${String(error)}`, { cause: error });
   });
   if (info.isDirectory()) await mkdir(place, { recursive: true });

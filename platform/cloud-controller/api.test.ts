@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test';
 import { putUser } from '../uaa/users.ts';
 import type { Json } from './api.ts';
 import { endpointTable } from './table.ts';
-import { startTestCloud, type TestCloud } from './testing.ts';
+import { startTestCloud, type TestCloud } from './cloud.fixture.ts';
 
 let cloud: TestCloud;
 let space: string;

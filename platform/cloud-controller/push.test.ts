@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test';
 import { replicaSets, pods, services } from '../resources/kubernetes.ts';
 import { labels } from '../resources/types.ts';
 import type { Json } from './api.ts';
-import { DIGEST, startTestCloud, type TestCloud } from './testing.ts';
+import { DIGEST, startTestCloud, type TestCloud } from './cloud.fixture.ts';
 
 let cloud: TestCloud;
 let space: string;

@@ -11,6 +11,7 @@ import { organizationEndpoints } from './endpoints/organizations.ts';
 import { packageEndpoints } from './endpoints/packages.ts';
 import { platformEndpoints } from './endpoints/platform.ts';
 import { processEndpoints } from './endpoints/processes.ts';
+import { revisionEndpoints } from './endpoints/revisions.ts';
 import { rootEndpoints } from './endpoints/root.ts';
 import { routeEndpoints } from './endpoints/routes.ts';
 import { spaceEndpoints } from './endpoints/spaces.ts';
@@ -29,6 +30,7 @@ export function endpointTable(context: Context): Endpoint[] {
     ...processEndpoints(context),
     ...routeEndpoints(context),
     ...deploymentEndpoints(context),
+    ...revisionEndpoints(context),
     ...manifestEndpoints(context),
     ...eventEndpoints(context),
     ...userEndpoints(context),

@@ -132,8 +132,7 @@ export function nameProblem(value: unknown, label = 'Name'): string | undefined 
   if (typeof value !== 'string') return `${label} must be a string`;
   if (value.trim() === '') return `${label} can't be blank`;
   if ([...value].length > 255) return `${label} is too long (maximum is 255 characters)`;
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  if (/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e]/.test(value)) {
+  if (/[\p{Cc}\p{Zl}\p{Zp}\u200e\u200f\u202a-\u202e]/u.test(value)) {
     return `${label} ${JSON.stringify(value.slice(0, 60))} has a control character; use letters, digits, spaces and punctuation`;
   }
   if (/["'`\\<>]/.test(value)) {

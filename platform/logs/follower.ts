@@ -16,6 +16,8 @@ export interface FollowerOptions {
   source: Source;
   /** Everything of the envelope but time, stream and payload. */
   origin: Pick<LogEnvelope, 'sourceId' | 'instanceId' | 'sourceType'>;
+  /** It may have run for long: only its newest lines are read at first. Else all that it ever wrote is told. */
+  old: boolean;
   /** The container's runs so far, by the pod's newest status; undefined when the pod is gone. */
   run(): { restarts: number; running: boolean } | undefined;
   /** Resolves at the pod's next change. */
@@ -62,8 +64,8 @@ export async function followContainer(options: FollowerOptions): Promise<void> {
     try {
       const loaded = options.source.load();
       try {
-        if (run === undefined || run.restarts > 0) await backlog(true, first).catch(ignoreMissing);
-        await backlog(false, first);
+        if (run === undefined || run.restarts > 0) await backlog(true, first && options.old).catch(ignoreMissing);
+        await backlog(false, first && options.old);
       } finally {
         loaded();
       }

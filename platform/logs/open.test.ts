@@ -47,7 +47,7 @@ async function run(app: string, script: string, index = '0'): Promise<string> {
     spec: {
       nodeName: bed.nodeName,
       terminationGracePeriodSeconds: 0,
-      containers: [{ name: 'main', image: bed.image, command: ['sh', '-c', script] }],
+      containers: [{ name: 'main', image: bed.image, imagePullPolicy: 'IfNotPresent', command: ['sh', '-c', script] }],
     },
   });
   return name;

@@ -41,7 +41,7 @@ export async function openLogs(options: LogsOptions): Promise<Logs> {
     return source;
   };
 
-  const follow = (pod: Stored<Pod>): void => {
+  const follow = (pod: Stored<Pod>, old: boolean): void => {
     const app = pod.metadata.labels?.[labels.app];
     if (app === undefined || pod.metadata.labels?.[labels.process] === undefined || signal.aborted) return;
     const { uid, name, namespace = '' } = pod.metadata;
@@ -73,6 +73,7 @@ export async function openLogs(options: LogsOptions): Promise<Logs> {
           instanceId: pod.metadata.annotations?.[annotations.instanceIndex] ?? '0',
           sourceType: sourceType(pod, main ? undefined : container.name),
         },
+        old,
         run: () => runOf(informer.get(name, namespace), uid, container.name),
         changed: () => here.wake.promise,
         signal: AbortSignal.any([signal, here.stop.signal]),
@@ -98,9 +99,9 @@ export async function openLogs(options: LogsOptions): Promise<Logs> {
 
   const unsubscribe = informer.onChange((now, old) => {
     if (old !== undefined && now?.metadata.uid !== old.metadata.uid) unfollow(old);
-    if (now !== undefined) follow(now);
+    if (now !== undefined) follow(now, false);
   });
-  for (const pod of informer.list()) follow(pod);
+  for (const pod of informer.list()) follow(pod, true);
 
   return {
     emit(line) {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { Json } from '../cloud-controller/api.ts';
-import { startTestCloud, type TestCloud } from '../cloud-controller/testing.ts';
+import { startTestCloud, type TestCloud } from '../cloud-controller/cloud.fixture.ts';
 import { pods, replicaSets } from '../resources/kubernetes.ts';
 import { plan } from './deployment.ts';
 import { lowestFree } from './instance-index.ts';
@@ -140,7 +140,7 @@ test('rolling: a version that crashes is taken back, and the old one never stopp
     const answer = await cloud.json('GET', `/v3/audit_events?types=audit.app.process.crash&target_guids=${app}`);
     return (answer.resources as Json[]).length > 0 && (answer.resources as Json[]);
   });
-  assert.equal((events[0]?.data as Json).exit_status, 7);
+  assert.equal((events[0]?.data as Json | undefined)?.exit_status, 7);
   cloud.nodes.fare = () => ({ ready: true });
   const again = await ended(await deploy(app));
   assert.equal((again.status as Json).reason, 'DEPLOYED', 'the next one works');

@@ -2,6 +2,7 @@
  * The main thread's side of the writer thread: group commit. Writes that come while a transaction is being committed
  * wait and go together in the next one, so many writers share each fsync.
  */
+import { getCompileCacheDir } from 'node:module';
 import { Worker } from 'node:worker_threads';
 import type { StoreError } from '../store.ts';
 import { toStoreError } from './errors.ts';
@@ -40,7 +41,13 @@ export interface WriterOptions {
 export async function openWriter(options: WriterOptions): Promise<Writer> {
   const action = `writing to ${options.path}`;
   const data: ThreadData = { path: options.path };
-  const worker = new Worker(new URL('./thread.ts', import.meta.url), { workerData: data, name: 'store' });
+  // A thread does not inherit the compile cache; without it the thread would load a compiler for two small files.
+  const cache = getCompileCacheDir();
+  const worker = new Worker(new URL('./thread.ts', import.meta.url), {
+    workerData: data,
+    name: 'store',
+    env: cache === undefined ? process.env : { ...process.env, NODE_COMPILE_CACHE: cache },
+  });
   const queue: PendingWrite[] = [];
   let inFlight: PendingWrite[] | undefined;
   let scheduled = false;

@@ -1,8 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import type { Stored } from '#cluster/kinds/kind.ts';
-import { type App, type AppDeployment, type Droplet, labels, type Revision } from '../../resources/types.ts';
+import {
+  type App,
+  type AppDeployment,
+  type Droplet,
+  labels,
+  type Revision,
+  type UserMetadata,
+} from '../../resources/types.ts';
 import { type ApiRequest, type Context, created, type Endpoint, type Json, ok, type Reply } from '../api.ts';
-import { notAuthorized, notFound, unprocessable } from '../errors.ts';
+import { notAuthorized, unprocessable } from '../errors.ts';
 import { listReply } from '../listing.ts';
 import { processesOf } from '../operations/app-create.ts';
 import {
@@ -15,12 +22,10 @@ import {
   usableDroplet,
 } from '../operations/app-lifecycle.ts';
 import { readEnvironment, writeEnvironment } from '../operations/environment.ts';
-import { presentRevision } from '../present/apps.ts';
-import { link } from '../present/base.ts';
+import { serially } from '../operations/serially.ts';
 import { presentDeployment } from '../present/routes.ts';
 import { ownedBy } from '../records.ts';
 import { isObject, mergeMetadata, Reader } from '../validate.ts';
-import { readApp } from './apps.ts';
 
 export function showDeployment(context: Context, deployment: Stored<AppDeployment>): Json {
   const { records } = context;
@@ -115,7 +120,6 @@ export function deploymentEndpoints(context: Context): Endpoint[] {
         return ok(undefined);
       },
     },
-    ...revisionEndpoints(context),
   ];
 }
 
@@ -149,8 +153,33 @@ async function postDeployment(context: Context, request: ApiRequest): Promise<Re
     throw unprocessable('Unable to use app. Ensure that the app exists and you have access to it.');
   }
   if (!access.writesSpace(request.identity, space)) throw notAuthorized();
-  const rollback = revisionGuid === undefined ? undefined : rollbackTarget(context, app, String(revisionGuid));
-  const wanted = rollback?.spec.droplet ?? dropletGuid ?? app.spec.currentDroplet;
+  const deployment = await serially(app.metadata.name, () =>
+    deploy(context, request, {
+      app: records.apps.get(app.metadata.name) ?? app,
+      strategy: strategy === 'recreate' ? 'recreate' : 'rolling',
+      maxInFlight: maxInFlight ?? 1,
+      droplet: dropletGuid,
+      revision: revisionGuid,
+      userMetadata: mergeMetadata(undefined, metadata),
+    }),
+  );
+  return created(showDeployment(context, deployment));
+}
+
+interface Wanted {
+  app: Stored<App>;
+  strategy: 'rolling' | 'recreate';
+  maxInFlight: number;
+  droplet: unknown;
+  revision: unknown;
+  userMetadata: UserMetadata;
+}
+
+async function deploy(context: Context, request: ApiRequest, input: Wanted): Promise<Stored<AppDeployment>> {
+  const { records } = context;
+  const { app } = input;
+  const rollback = input.revision === undefined ? undefined : rollbackTarget(context, app, String(input.revision));
+  const wanted = rollback?.spec.droplet ?? input.droplet ?? app.spec.currentDroplet;
   if (typeof wanted !== 'string')
     throw unprocessable(
       'Invalid droplet. Please specify a droplet in the request or set a current droplet for the app.',
@@ -177,13 +206,13 @@ async function postDeployment(context: Context, request: ApiRequest): Promise<Re
     },
     spec: {
       app: app.metadata.name,
-      strategy: strategy === 'recreate' ? 'recreate' : 'rolling',
+      strategy: input.strategy,
       droplet: droplet.metadata.name,
       ...(app.spec.currentDroplet === undefined ? {} : { previousDroplet: app.spec.currentDroplet }),
       revision: revision.metadata.name,
-      maxInFlight: maxInFlight ?? 1,
+      maxInFlight: input.maxInFlight,
       generation,
-      userMetadata: mergeMetadata(undefined, metadata),
+      userMetadata: input.userMetadata,
     },
   });
   if (stopped) {
@@ -206,11 +235,11 @@ async function postDeployment(context: Context, request: ApiRequest): Promise<Re
   await record(context, request.identity, app, 'audit.app.deployment.create', {
     deployment_guid: guid,
     droplet_guid: droplet.metadata.name,
-    strategy,
+    strategy: input.strategy,
     request: request.body,
   });
   emit(context, app, 'Updated', `deployment ${guid}`);
-  return created(showDeployment(context, deployment));
+  return deployment;
 }
 
 function rollbackTarget(context: Context, app: Stored<App>, guid: string): Stored<Revision> {
@@ -239,97 +268,4 @@ async function restore(context: Context, app: Stored<App>, revision: Stored<Revi
         : { ...current, spec: { ...spec, ...(wanted === undefined ? {} : { command: wanted }) } };
     });
   }
-}
-
-function revisionEndpoints(context: Context): Endpoint[] {
-  const { records, access, urls } = context;
-  const present = (revision: Stored<Revision>): Json =>
-    presentRevision(urls, {
-      ...revision,
-      spec: {
-        ...revision.spec,
-        deployable: revision.spec.deployable && records.droplets.get(revision.spec.droplet) !== undefined,
-      },
-    });
-  const list = (request: ApiRequest, items: Stored<Revision>[]) =>
-    listReply(context, request, {
-      items,
-      present,
-      filters: { versions: (item, values) => values.includes(String(item.spec.version)) },
-      orders: { version: (item) => item.spec.version },
-      userLabels: (item) => item.spec.userMetadata?.labels ?? {},
-    });
-  const read = (request: ApiRequest) =>
-    access.read(request.identity, records.revisions, request.params.guid ?? '', 'Revision');
-  return [
-    {
-      method: 'GET',
-      path: '/v3/apps/:guid/revisions',
-      auth: 'user',
-      summary: 'List the revisions of an app.',
-      handle: (request) => list(request, records.revisions.ofApp(readApp(context, request).metadata.name)),
-    },
-    {
-      method: 'GET',
-      path: '/v3/apps/:guid/revisions/deployed',
-      auth: 'user',
-      summary: 'List the revisions of an app that run.',
-      handle: (request) => {
-        const app = readApp(context, request);
-        const running = new Set<string>();
-        if (app.spec.state === 'STARTED' && app.spec.currentRevision) running.add(app.spec.currentRevision);
-        for (const deployment of records.deployments.ofApp(app.metadata.name)) {
-          if ((deployment.status?.value ?? 'ACTIVE') === 'ACTIVE' && deployment.spec.revision)
-            running.add(deployment.spec.revision);
-        }
-        return list(
-          request,
-          records.revisions.ofApp(app.metadata.name).filter((revision) => running.has(revision.metadata.name)),
-        );
-      },
-    },
-    {
-      method: 'GET',
-      path: '/v3/revisions/:guid',
-      auth: 'user',
-      summary: 'Get a revision.',
-      handle: (request) => ok(present(read(request))),
-    },
-    {
-      method: 'PATCH',
-      path: '/v3/revisions/:guid',
-      auth: 'user',
-      summary: "Change a revision's metadata.",
-      handle: async (request) => {
-        const revision = access.write(request.identity, records.revisions, request.params.guid ?? '', 'Revision');
-        const reader = new Reader(request.body).only('metadata');
-        const metadata = reader.metadata();
-        reader.done();
-        const changed = await records.revisions.modify(revision.metadata.name, (current) => ({
-          ...current,
-          spec: { ...current.spec, userMetadata: mergeMetadata(current.spec.userMetadata, metadata) },
-        }));
-        return ok(present(changed));
-      },
-    },
-    {
-      method: 'GET',
-      path: '/v3/revisions/:guid/environment_variables',
-      auth: 'user',
-      summary: 'Get the environment variables that a revision ran with.',
-      handle: async (request) => {
-        const revision = access.write(request.identity, records.revisions, request.params.guid ?? '', 'Revision');
-        if (!revision.metadata.namespace) throw notFound('Revision');
-        const self = `${urls.api}/v3/revisions/${revision.metadata.name}`;
-        return ok({
-          var: await readEnvironment(context.client, revision.metadata.namespace, revision.metadata.name),
-          links: {
-            self: link(`${self}/environment_variables`),
-            revision: link(self),
-            app: link(`${urls.api}/v3/apps/${revision.spec.app}`),
-          },
-        });
-      },
-    },
-  ];
 }

@@ -3,17 +3,16 @@ import { ApiError } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { secrets } from '../../resources/kubernetes.ts';
 import { type App, labels, type Package } from '../../resources/types.ts';
-import { type Resource, StagingError } from '../../staging/staging.ts';
+import { StagingError } from '../../staging/staging.ts';
 import { type ApiRequest, accepted, type Context, created, type Endpoint, ok, type Reply } from '../api.ts';
 import { CloudFoundryError, notAuthorized, unprocessable } from '../errors.ts';
 import { listReply } from '../listing.ts';
+import { parseResources, readResources } from '../operations/resources.ts';
 import { receiveUpload } from '../operations/upload.ts';
 import { packageState, presentDroplet, presentPackage } from '../present/apps.ts';
 import { ownedBy } from '../records.ts';
-import { isObject, mergeMetadata, Reader } from '../validate.ts';
+import { mergeMetadata, Reader } from '../validate.ts';
 import { readApp } from './apps.ts';
-
-const MAX_RESOURCES = 200_000;
 
 export function packageEndpoints(context: Context): Endpoint[] {
   const { records, access, urls } = context;
@@ -315,41 +314,4 @@ function uploadError(error: StagingError): CloudFoundryError {
   if (error.code === 'disk-full') return new CloudFoundryError('InsufficientStorage', error.message, { cause: error });
   if (error.code === 'registry') return new CloudFoundryError('ServiceUnavailable', error.message, { cause: error });
   return new CloudFoundryError('AppBitsUploadInvalid', `The app upload is invalid: ${error.message}`, { cause: error });
-}
-
-function parseResources(text: string | undefined): unknown {
-  if (text === undefined || text.trim() === '') return [];
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new CloudFoundryError('AppBitsUploadInvalid', 'The app upload is invalid: "resources" is not JSON', {
-      cause,
-    });
-  }
-}
-
-/** Cloud Foundry's v3 form (`checksum.value`, `size_in_bytes`) and the older one (`sha1`, `size`, `fn`). */
-function readResources(value: unknown, options: { paths: boolean }): Resource[] {
-  if (!Array.isArray(value)) throw unprocessable('Resources must be an array');
-  if (value.length > MAX_RESOURCES) throw unprocessable(`Resources must be at most ${MAX_RESOURCES}`);
-  return value.map((entry: unknown, index) => {
-    const item = isObject(entry) ? entry : {};
-    const checksum = isObject(item.checksum) ? item.checksum.value : item.sha1;
-    const size = item.size_in_bytes ?? item.size;
-    const path = item.path ?? item.fn ?? '';
-    const mode = item.mode ?? '644';
-    if (typeof checksum !== 'string' || !/^[0-9a-f]{40}$/i.test(checksum)) {
-      throw unprocessable(`Resources[${index}] checksum must be a SHA-1 of 40 hexadecimal digits`);
-    }
-    if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
-      throw unprocessable(`Resources[${index}] size_in_bytes must be a non-negative integer`);
-    }
-    if (typeof path !== 'string' || (options.paths && path === '')) {
-      throw unprocessable(`Resources[${index}] path must be a non-empty string`);
-    }
-    if (typeof mode !== 'string' || !/^[0-7]{1,6}$/.test(mode)) {
-      throw unprocessable(`Resources[${index}] mode must be octal digits, as in "644"`);
-    }
-    return { sha1: checksum.toLowerCase(), sizeBytes: size, path, mode: Number.parseInt(mode, 8) & 0o777 };
-  });
 }

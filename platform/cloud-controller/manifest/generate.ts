@@ -27,7 +27,9 @@ export async function generateManifest(context: Context, app: Stored<App>): Prom
     lifecycle: lifecycle.type,
     ...(lifecycle.type === 'buildpack'
       ? { ...(lifecycle.buildpacks.length > 0 ? { buildpacks: lifecycle.buildpacks } : {}), stack: lifecycle.stack }
-      : { ...(item ? { docker: { image: item.spec.image } } : {}) }),
+      : item
+        ? { docker: { image: item.spec.image } }
+        : {}),
     ...(Object.keys(environment).length > 0 ? { env: environment } : {}),
     ...(routes.length > 0 ? { routes } : {}),
     ...metadataOf(app),

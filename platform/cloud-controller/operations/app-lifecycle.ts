@@ -14,11 +14,12 @@ import { dropletState } from '../present/apps.ts';
 import { ownedBy } from '../records.ts';
 import { ensureProcess, processesOf } from './app-create.ts';
 import { type Environment, readEnvironment, writeEnvironment } from './environment.ts';
+import { serially } from './serially.ts';
 
 /** Above every generation that the app or one of its deployments has had. */
-export function nextGeneration(context: Context, app: Stored<App>): number {
+export function nextGeneration(context: Context, app: Stored<App>, spec: App['spec'] = app.spec): number {
   const used = context.records.deployments.ofApp(app.metadata.name).map((deployment) => deployment.spec.generation);
-  return Math.max(app.spec.generation, ...used) + 1;
+  return Math.max(spec.generation, ...used) + 1;
 }
 
 /** The droplet, when it can run this app. */
@@ -118,7 +119,19 @@ function sameEntries(left: Environment, right: Environment): boolean {
 }
 
 /** `start` of what runs already does nothing; `restart` always brings new instances. */
-export async function startApp(
+export function startApp(
+  context: Context,
+  identity: Identity,
+  app: Stored<App>,
+  options: { restart: boolean },
+): Promise<Stored<App>> {
+  // Two at once would give two versions one generation.
+  return serially(app.metadata.name, () =>
+    startNow(context, identity, context.records.apps.get(app.metadata.name) ?? app, options),
+  );
+}
+
+async function startNow(
   context: Context,
   identity: Identity,
   app: Stored<App>,
@@ -135,7 +148,7 @@ export async function startApp(
     spec: {
       ...current.spec,
       state: 'STARTED',
-      generation: nextGeneration(context, app),
+      generation: nextGeneration(context, app, current.spec),
       currentRevision: revision.metadata.name,
     },
   }));

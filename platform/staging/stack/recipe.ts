@@ -15,6 +15,7 @@ export const PACKAGES = [
   'base-files',
   'base-passwd',
   'bash',
+  'busybox',
   'ca-certificates',
   'coreutils',
   'dash',

@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { type ApiFixture, apiFixture } from '#testing/apiserver-fixture.ts';
+import { createAuthority, issueCertificate, type KeyPair } from '#lib/certificates.ts';
+
+const PODS = '/api/v1/namespaces/default/pods';
+const LEASES = '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases';
+const MERGE = { 'content-type': 'application/merge-patch+json' };
+
+describe('API server: who may do what', () => {
+  let fixture: ApiFixture;
+  let node: KeyPair;
+  let platform: KeyPair;
+  before(async () => {
+    fixture = await apiFixture();
+    [node, platform] = await Promise.all([
+      fixture.issue('system:node:n1', ['system:nodes']),
+      fixture.issue('system:sampan:platform', ['system:sampan:platform']),
+    ]);
+    for (const [name, secret] of [['mine', 's1'], ['other', 's2']] as const) {
+      await fixture.call('POST', PODS, {
+        body: {
+          metadata: { name },
+          spec: {
+            containers: [{ name: 'c', image: 'i', env: [{ name: 'X', valueFrom: { secretKeyRef: { name: secret, key: 'k' } } }] }],
+          },
+        },
+      });
+      await fixture.call('POST', `${PODS}/${name}/binding`, { body: { target: { name: name === 'mine' ? 'n1' : 'n2' } } });
+      await fixture.call('POST', '/api/v1/namespaces/default/secrets', { body: { metadata: { name: secret }, stringData: { k: 'v' } } });
+    }
+  });
+  after(() => fixture.close());
+
+  test('nobody sees health and version only', async () => {
+    for (const path of ['/healthz', '/livez', '/readyz', '/version']) assert.equal((await fixture.call('GET', path, { as: null })).status, 200, path);
+    for (const path of [PODS, '/api', '/metrics', '/openapi/v2']) assert.ok([401, 403].includes((await fixture.call('GET', path, { as: null })).status), path);
+  });
+
+  test('a certificate of another authority and an unknown token are refused', async () => {
+    const stranger = await createAuthority({ commonName: 'test', days: 1 });
+    const forged = await issueCertificate(stranger, { commonName: 'admin', organizations: ['system:masters'], usages: ['client'], days: 1 });
+    assert.equal((await fixture.call('GET', PODS, { as: forged })).status, 401);
+    assert.equal((await fixture.call('GET', '/version', { as: forged })).status, 401);
+    const bearer = (token: string) => fixture.call('GET', PODS, { as: null, headers: { authorization: `Bearer ${token}` } });
+    assert.equal((await bearer('bad')).status, 401);
+    assert.equal((await bearer('good')).status, 200);
+  });
+
+  test('a user without rights is told what is missing', async () => {
+    const jane = await fixture.issue('jane', ['dev']);
+    const { status, json } = await fixture.call('GET', `${PODS}/mine`, { as: jane });
+    assert.deepEqual(
+      [status, json.message],
+      [403, 'pods "mine" is forbidden: User "jane" cannot get resource "pods" in API group "" in the namespace "default"'],
+    );
+    const review = { apiVersion: 'authorization.k8s.io/v1', kind: 'SelfSubjectAccessReview', spec: { resourceAttributes: { verb: 'get', resource: 'pods', namespace: 'default' } } };
+    const asked = await fixture.call('POST', '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews', { body: review, as: jane });
+    assert.deepEqual(asked.json['status'], { allowed: false });
+    const impersonated = await fixture.call('GET', PODS, { as: jane, headers: { 'impersonate-user': 'admin', 'impersonate-group': 'system:masters' } });
+    assert.equal(impersonated.status, 403);
+    const lessened = await fixture.call('GET', PODS, { headers: { 'impersonate-user': 'jane' } });
+    assert.equal(lessened.status, 403);
+  });
+
+  test('a node has its own pods, node and lease, and no others', async () => {
+    const statusOf = async (method: string, path: string, body?: unknown, headers = {}) =>
+      (await fixture.call(method, path, { as: node, ...(body === undefined ? {} : { body }), headers })).status;
+    assert.equal(await statusOf('GET', '/api/v1/pods'), 403);
+    assert.equal(await statusOf('GET', '/api/v1/pods?fieldSelector=spec.nodeName%3Dn2'), 403);
+    assert.equal(await statusOf('GET', '/api/v1/pods?fieldSelector=spec.nodeName!%3Dn1'), 403);
+    assert.equal(await statusOf('GET', '/api/v1/pods?fieldSelector=spec.nodeName%3Dn1'), 200);
+    assert.equal(await statusOf('GET', `${PODS}/mine`), 200);
+    assert.equal(await statusOf('GET', `${PODS}/other`), 403);
+    assert.equal(await statusOf('PATCH', `${PODS}/mine/status`, { status: { phase: 'Running' } }, MERGE), 200);
+    assert.equal(await statusOf('PATCH', `${PODS}/other/status`, { status: { phase: 'Running' } }, MERGE), 403);
+    assert.equal(await statusOf('PATCH', `${PODS}/mine`, { metadata: { labels: { a: 'b' } } }, MERGE), 403);
+    assert.equal(await statusOf('POST', PODS, { metadata: { name: 'x' }, spec: { containers: [{ name: 'c', image: 'i' }] } }), 403);
+    assert.equal(await statusOf('GET', '/api/v1/namespaces/default/secrets/s1'), 200);
+    assert.equal(await statusOf('GET', '/api/v1/namespaces/default/secrets/s2'), 403);
+    assert.equal(await statusOf('GET', '/api/v1/namespaces/default/secrets'), 403);
+    assert.equal(await statusOf('POST', '/api/v1/nodes', { metadata: { name: 'n2' } }), 403);
+    assert.equal(await statusOf('POST', '/api/v1/nodes', { metadata: { name: 'n1' } }), 201);
+    assert.equal(await statusOf('PATCH', '/api/v1/nodes/n1/status', { status: {} }, MERGE), 200);
+    assert.equal(await statusOf('PATCH', '/api/v1/nodes/n2/status', { status: {} }, MERGE), 403);
+    assert.equal(await statusOf('POST', LEASES, { metadata: { name: 'n2' } }), 403);
+    assert.equal(await statusOf('POST', LEASES, { metadata: { name: 'n1' } }), 201);
+    assert.equal(await statusOf('GET', '/api/v1/services'), 200);
+    assert.equal(await statusOf('GET', `${PODS}/mine/exec?command=sh&stdout=1`), 403);
+    assert.equal(await statusOf('DELETE', '/api/v1/nodes/n1'), 403);
+    assert.equal(await statusOf('GET', '/metrics'), 403);
+  });
+
+  test('the platform has everything but what nodes say of themselves', async () => {
+    const statusOf = async (method: string, path: string, body?: unknown, headers = {}) =>
+      (await fixture.call(method, path, { as: platform, ...(body === undefined ? {} : { body }), headers })).status;
+    assert.equal(await statusOf('GET', '/api/v1/nodes'), 200);
+    assert.equal(await statusOf('GET', '/api/v1/secrets'), 200);
+    assert.equal(await statusOf('POST', '/api/v1/namespaces', { metadata: { name: 'space' } }), 201);
+    assert.equal(await statusOf('POST', '/api/v1/nodes', { metadata: { name: 'n9' } }), 403);
+    assert.equal(await statusOf('PATCH', '/api/v1/nodes/n1/status', { status: {} }, MERGE), 403);
+    assert.equal(await statusOf('DELETE', `${LEASES}/n1`), 403);
+    assert.equal(await statusOf('POST', '/apis/coordination.k8s.io/v1/namespaces/default/leases', { metadata: { name: 'leader' } }), 201);
+  });
+});

@@ -1,0 +1,103 @@
+import type { Stored } from '#cluster/kinds/kind.ts';
+import type { Revision } from '../../resources/types.ts';
+import { type ApiRequest, type Context, type Endpoint, type Json, ok } from '../api.ts';
+import { notFound } from '../errors.ts';
+import { listReply } from '../listing.ts';
+import { readEnvironment } from '../operations/environment.ts';
+import { presentRevision } from '../present/apps.ts';
+import { link } from '../present/base.ts';
+import { mergeMetadata, Reader } from '../validate.ts';
+import { readApp } from './apps.ts';
+
+export function revisionEndpoints(context: Context): Endpoint[] {
+  const { records, access, urls } = context;
+  const present = (revision: Stored<Revision>): Json =>
+    presentRevision(urls, {
+      ...revision,
+      spec: {
+        ...revision.spec,
+        deployable: revision.spec.deployable && records.droplets.get(revision.spec.droplet) !== undefined,
+      },
+    });
+  const list = (request: ApiRequest, items: Stored<Revision>[]) =>
+    listReply(context, request, {
+      items,
+      present,
+      filters: { versions: (item, values) => values.includes(String(item.spec.version)) },
+      orders: { version: (item) => item.spec.version },
+      userLabels: (item) => item.spec.userMetadata?.labels ?? {},
+    });
+  const read = (request: ApiRequest) =>
+    access.read(request.identity, records.revisions, request.params.guid ?? '', 'Revision');
+  return [
+    {
+      method: 'GET',
+      path: '/v3/apps/:guid/revisions',
+      auth: 'user',
+      summary: 'List the revisions of an app.',
+      handle: (request) => list(request, records.revisions.ofApp(readApp(context, request).metadata.name)),
+    },
+    {
+      method: 'GET',
+      path: '/v3/apps/:guid/revisions/deployed',
+      auth: 'user',
+      summary: 'List the revisions of an app that run.',
+      handle: (request) => {
+        const app = readApp(context, request);
+        const running = new Set<string>();
+        if (app.spec.state === 'STARTED' && app.spec.currentRevision) running.add(app.spec.currentRevision);
+        for (const deployment of records.deployments.ofApp(app.metadata.name)) {
+          if ((deployment.status?.value ?? 'ACTIVE') === 'ACTIVE' && deployment.spec.revision)
+            running.add(deployment.spec.revision);
+        }
+        return list(
+          request,
+          records.revisions.ofApp(app.metadata.name).filter((revision) => running.has(revision.metadata.name)),
+        );
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/revisions/:guid',
+      auth: 'user',
+      summary: 'Get a revision.',
+      handle: (request) => ok(present(read(request))),
+    },
+    {
+      method: 'PATCH',
+      path: '/v3/revisions/:guid',
+      auth: 'user',
+      summary: "Change a revision's metadata.",
+      handle: async (request) => {
+        const revision = access.write(request.identity, records.revisions, request.params.guid ?? '', 'Revision');
+        const reader = new Reader(request.body).only('metadata');
+        const metadata = reader.metadata();
+        reader.done();
+        const changed = await records.revisions.modify(revision.metadata.name, (current) => ({
+          ...current,
+          spec: { ...current.spec, userMetadata: mergeMetadata(current.spec.userMetadata, metadata) },
+        }));
+        return ok(present(changed));
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/revisions/:guid/environment_variables',
+      auth: 'user',
+      summary: 'Get the environment variables that a revision ran with.',
+      handle: async (request) => {
+        const revision = access.write(request.identity, records.revisions, request.params.guid ?? '', 'Revision');
+        if (!revision.metadata.namespace) throw notFound('Revision');
+        const self = `${urls.api}/v3/revisions/${revision.metadata.name}`;
+        return ok({
+          var: await readEnvironment(context.client, revision.metadata.namespace, revision.metadata.name),
+          links: {
+            self: link(`${self}/environment_variables`),
+            revision: link(self),
+            app: link(`${urls.api}/v3/apps/${revision.spec.app}`),
+          },
+        });
+      },
+    },
+  ];
+}
