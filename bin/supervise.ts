@@ -5,11 +5,21 @@
  * Whatever a role starts outside itself (HAProxy, conmon) is left alone when the role ends: units say
  * `KillMode=process`, and the keeper signals one process id only.
  */
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync, closeSync, watch } from 'node:fs';
 import { basename, join } from 'node:path';
 import { HostError } from './host-error.ts';
 import type { Instance } from './instance.ts';
+import {
+  canBackOff,
+  networkSettings,
+  startUnits,
+  stopUnits,
+  systemdIsInit,
+  unitLogTail,
+  unitName,
+  unitPid,
+} from './systemd.ts';
 
 export type Role = 'server' | 'agent' | 'platform';
 export const roles: Role[] = ['server', 'agent', 'platform'];
@@ -17,15 +27,10 @@ export const roles: Role[] = ['server', 'agent', 'platform'];
 const entry = new URL('./sampan.ts', import.meta.url).pathname;
 const nodeFlags = ['--experimental-ffi', '--disable-warning=ExperimentalWarning'];
 
-export function systemdIsInit(): boolean {
-  return existsSync('/run/systemd/system');
-}
-
 function command(instance: Instance, role: Role): string[] {
   return [process.execPath, ...nodeFlags, entry, 'role', role, '--data', instance.dataDirectory];
 }
 
-const unitName = (instance: Instance, role: Role): string => `sampan-${instance.name}-${role}.service`;
 const keeperPid = (instance: Instance, role: Role): string => join(instance.runDirectory, `${role}.keeper`);
 const rolePid = (instance: Instance, role: Role): string => join(instance.runDirectory, `${role}.pid`);
 export const readyFile = (instance: Instance, role: Role): string => join(instance.runDirectory, `${role}.ready`);
@@ -35,50 +40,10 @@ export const logFile = (instance: Instance, role: Role): string => join(instance
 export function startRoles(instance: Instance): void {
   mkdirSync(instance.runDirectory, { recursive: true, mode: 0o711 });
   mkdirSync(join(instance.dataDirectory, 'log'), { recursive: true, mode: 0o700 });
-  if (systemdIsInit()) startUnits(instance);
-  else for (const role of roles) startKeeper(instance, role);
-}
-
-function startUnits(instance: Instance): void {
-  let changed = false;
-  for (const role of roles) {
-    const path = join('/etc/systemd/system', unitName(instance, role));
-    const text = unitText(instance, role);
-    if (existsSync(path) && readFileSync(path, 'utf8') === text) continue;
-    writeFileSync(path, text);
-    changed = true;
-  }
-  if (changed) execFileSync('systemctl', ['daemon-reload']);
-  execFileSync('systemctl', ['enable', '--quiet', '--now', ...roles.map((role) => unitName(instance, role))], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
-}
-
-/** Exported for its golden file. */
-export function unitText(instance: Instance, role: Role): string {
-  return `[Unit]
-Description=Sampan ${role} (instance ${instance.name})
-After=network-online.target
-Wants=network-online.target
-StartLimitIntervalSec=0
-
-[Service]
-ExecStart=${command(instance, role).map(quoteUnit).join(' ')}
-Restart=always
-RestartSec=200ms
-KillMode=process
-Delegate=yes
-TasksMax=infinity
-LimitNOFILE=infinity
-OOMScoreAdjust=-500
-${role === 'agent' ? 'OOMPolicy=continue\n' : ''}
-[Install]
-WantedBy=multi-user.target
-`;
-}
-
-function quoteUnit(word: string): string {
-  return `"${word.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('%', '%%').replaceAll('$', '$$$$')}"`;
+  if (systemdIsInit()) {
+    const shared = { instance: instance.name, environment: networkSettings(process.env), canBackOff: canBackOff() };
+    startUnits(roles.map((role) => ({ ...shared, role, command: command(instance, role) })));
+  } else for (const role of roles) startKeeper(instance, role);
 }
 
 // The keeper: $1 is the role's pid file, $2 its log, the rest the command. A role that lasted 10 s is restarted at once.
@@ -143,12 +108,7 @@ function cleanEnvironment(): NodeJS.ProcessEnv {
 export async function stopRoles(instance: Instance, which: Role[] = roles): Promise<void> {
   const order = [...which].reverse();
   if (systemdIsInit()) {
-    const units = order
-      .map((role) => unitName(instance, role))
-      .filter((unit) => existsSync(join('/etc/systemd/system', unit)));
-    if (units.length > 0) execFileSync('systemctl', ['disable', '--quiet', '--now', ...units], { stdio: 'ignore' });
-    for (const unit of units) rmSync(join('/etc/systemd/system', unit), { force: true });
-    if (units.length > 0) execFileSync('systemctl', ['daemon-reload']);
+    stopUnits(instance.name, order);
     for (const role of order) rmSync(readyFile(instance, role), { force: true });
     return;
   }
@@ -165,16 +125,9 @@ export async function stopRoles(instance: Instance, which: Role[] = roles): Prom
 /** Process ids of the roles that run. */
 export function runningRoles(instance: Instance): { role: Role; pid: number }[] {
   return roles.flatMap((role) => {
-    const pid = systemdIsInit() ? unitPid(instance, role) : readPid(rolePid(instance, role));
+    const pid = systemdIsInit() ? unitPid(instance.name, role) : readPid(rolePid(instance, role));
     return pid && isRole(pid, instance, role) ? [{ role, pid }] : [];
   });
-}
-
-function unitPid(instance: Instance, role: Role): number | undefined {
-  const out = execFileSync('systemctl', ['show', '--property=MainPID', '--value', unitName(instance, role)], {
-    encoding: 'utf8',
-  });
-  return Number(out) || undefined;
 }
 
 /** Resolves when each role wrote its ready file; rejects with its last log lines when it takes too long. */
@@ -203,7 +156,7 @@ export async function waitReady(
           'not-ready',
           `The platform did not become ready in ${options.milliseconds / 1000} s: ${late.join(', ')} did not report. The last lines of ${late[0]}:\n${tailOf(instance, late[0] ?? 'server')}`,
           systemdIsInit()
-            ? `Read \`journalctl -u ${unitName(instance, late[0] ?? 'server')}\`.`
+            ? `Read \`journalctl -u ${unitName(instance.name, late[0] ?? 'server')}\`.`
             : `Read ${logFile(instance, late[0] ?? 'server')}.`,
         ),
       );
@@ -220,6 +173,7 @@ export function isReady(instance: Instance, role: Role): boolean {
 }
 
 function tailOf(instance: Instance, role: Role): string {
+  if (systemdIsInit()) return unitLogTail(instance.name, role);
   try {
     return readFileSync(logFile(instance, role), 'utf8').split('\n').slice(-12).join('\n');
   } catch {

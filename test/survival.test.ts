@@ -98,8 +98,12 @@ describe('survival', { concurrency: 1 }, () => {
   test('an app that dies while the platform is dead is alive again after up', async () => {
     for (const pid of ourProcesses()) process.kill(pid, 'SIGKILL');
     await until('they are gone', async () => ourProcesses().length === 0 || undefined);
-    await platform.ask(platform.host('steady'), { path: '/crash' });
+    const started = async (): Promise<number> =>
+      (JSON.parse((await platform.ask(platform.host('steady'))).body) as { started: number }).started;
+    const before = Math.max(await started(), await started(), await started(), await started());
+    assert.equal((await platform.ask(platform.host('steady'), { path: '/crash' })).status, 200);
     await platform.must('up');
+    await until('the one that died was started anew', async () => (await started()) > before);
     await until(
       'both instances',
       async () =>

@@ -50,7 +50,7 @@ async function create(name: string): Promise<void> {
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: { name, namespace },
-    spec: { nodeName: api.agent.nodeName, terminationGracePeriodSeconds: 0, containers: [container] },
+    spec: { nodeName: api.agent.nodeName, terminationGracePeriodSeconds: 1, containers: [container] },
   });
 }
 

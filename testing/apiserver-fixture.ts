@@ -41,7 +41,10 @@ export interface ApiFixture {
   call(method: string, path: string, options?: CallOptions): Promise<Answer>;
   /** Events as they come; ends when the server ends the watch. Leaving the loop closes it. */
   watch(path: string, options?: CallOptions): Promise<AsyncGenerator<WatchedEvent>>;
-  kubectl(args: string[], options?: { input?: string; binary?: string }): Promise<{ code: number; out: string; err: string }>;
+  kubectl(
+    args: string[],
+    options?: { input?: string; binary?: string },
+  ): Promise<{ code: number; out: string; err: string }>;
   /** Stops the server and starts another one over the same store. */
   restart(): Promise<void>;
   close(): Promise<void>;
@@ -51,7 +54,13 @@ export async function apiFixture(): Promise<ApiFixture> {
   const directory = await mkdtemp(join(tmpdir(), 'sampan-apiserver-'));
   const authority = await createAuthority({ commonName: 'test', days: 1 });
   const issue = (commonName: string, organizations: string[] = []) =>
-    issueCertificate(authority, { commonName, organizations, ips: ['127.0.0.1'], usages: ['server', 'client'], days: 1 });
+    issueCertificate(authority, {
+      commonName,
+      organizations,
+      ips: ['127.0.0.1'],
+      usages: ['server', 'client'],
+      days: 1,
+    });
   const [server, admin] = await Promise.all([issue('kubernetes'), issue('admin', ['system:masters'])]);
   const store = await openSqliteStore({ path: join(directory, 'store.db') });
   const start = (port: number) =>
@@ -70,10 +79,22 @@ export async function apiFixture(): Promise<ApiFixture> {
   const open = (method: string, path: string, { body, headers, as = admin }: CallOptions): Promise<IncomingMessage> =>
     new Promise((resolve, reject) => {
       const identity = as === null ? {} : { cert: as.certificate, key: as.key };
-      const sent = body === undefined || Buffer.isBuffer(body) || typeof body === 'string' ? body : JSON.stringify(body);
+      const sent =
+        body === undefined || Buffer.isBuffer(body) || typeof body === 'string' ? body : JSON.stringify(body);
       const request = https.request({
-        host: '127.0.0.1', port, path, method, agent, ca: authority.certificate, ...identity,
-        headers: { ...(sent === undefined ? {} : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(sent)) }), ...headers },
+        host: '127.0.0.1',
+        port,
+        path,
+        method,
+        agent,
+        ca: authority.certificate,
+        ...identity,
+        headers: {
+          ...(sent === undefined
+            ? {}
+            : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(sent)) }),
+          ...headers,
+        },
       });
       request.on('response', resolve);
       request.on('error', reject);
@@ -148,13 +169,20 @@ function kubeconfigText(port: number, ca: string, { certificate, key }: KeyPair)
     apiVersion: 'v1',
     kind: 'Config',
     'current-context': 'test',
-    clusters: [{ name: 'test', cluster: { server: `https://127.0.0.1:${port}`, 'certificate-authority-data': encode(ca) } }],
+    clusters: [
+      { name: 'test', cluster: { server: `https://127.0.0.1:${port}`, 'certificate-authority-data': encode(ca) } },
+    ],
     users: [{ name: 'test', user: { 'client-certificate-data': encode(certificate), 'client-key-data': encode(key) } }],
     contexts: [{ name: 'test', context: { cluster: 'test', user: 'test' } }],
   });
 }
 
-function run(command: string, args: string[], input: string, env: NodeJS.ProcessEnv): Promise<{ code: number; out: string; err: string }> {
+function run(
+  command: string,
+  args: string[],
+  input: string,
+  env: NodeJS.ProcessEnv,
+): Promise<{ code: number; out: string; err: string }> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { env, timeout: 20_000 });
     let [out, err] = ['', ''];

@@ -30,6 +30,8 @@ export interface ControlPlane {
   context: ControllerContext;
   /** Starts controllers until the control plane is closed. */
   start(...controllers: Controller[]): Promise<void>;
+  /** Stops them where they are, and starts them again. */
+  restartControllers(): Promise<void>;
   /** A namespace with its ServiceAccount `default`. */
   namespace(name: string): Promise<string>;
   /** Closes the API server; in-process transports end with it. The returned function starts another on its port. */
@@ -82,7 +84,7 @@ export async function startControlPlane(): Promise<ControlPlane> {
   const client = createClient(inProcess());
   const context: ControllerContext = { client, signal: stop.signal, log, now: Date.now };
   const address = { url: `https://127.0.0.1:${port}`, ca: authority.certificate, ...admin };
-  const running: { close(): Promise<void> }[] = [];
+  const started: { controllers: Controller[]; running: { close(): Promise<void> } }[] = [];
   return {
     store,
     client,
@@ -92,7 +94,13 @@ export async function startControlPlane(): Promise<ControlPlane> {
     warnings,
     context,
     async start(...controllers) {
-      running.push(await startControllers(controllers, context));
+      started.push({ controllers, running: await startControllers(controllers, context) });
+    },
+    async restartControllers() {
+      for (const group of started) {
+        await group.running.close();
+        group.running = await startControllers(group.controllers, context);
+      }
     },
     async namespace(name) {
       await client.request({ method: 'POST', path: '/api/v1/namespaces', body: { metadata: { name } } });
@@ -111,7 +119,7 @@ export async function startControlPlane(): Promise<ControlPlane> {
     },
     async close() {
       stop.abort();
-      for (const controllers of running) await controllers.close();
+      for (const { running } of started) await running.close();
       for (const transport of transports) transport.close();
       await api.close();
       await store.close();

@@ -24,7 +24,7 @@ const started = Date.now();
 console.log('starting version ${version}');
 const server = http.createServer((request, response) => {
   const url = new URL(request.url, 'http://app');
-  if (url.pathname === '/crash') { response.end('bye'); setTimeout(() => process.kill(process.pid, 'SIGKILL'), 10); return; }
+  if (url.pathname === '/crash') { response.end('bye'); setTimeout(() => process.exit(70), 10); return; }
   if (url.pathname === '/log') {
     const count = Number(url.searchParams.get('count') || 1);
     for (let i = 0; i < count; i++) console.log('line ' + i + ' of ' + url.searchParams.get('tag'));

@@ -193,7 +193,7 @@ export async function waitRunning(api: Api, app: App): Promise<void> {
 }
 
 async function failedStart(api: Api, app: App, message: string): Promise<CliError> {
-  const lines = await recentLines(api, app.guid, 60).catch(() => []);
+  const lines = await recentLines(api, app.guid, 1000).catch(() => []);
   const own = lines.filter((line) => /^(APP|CELL)/.test(line.source)).slice(-12);
   return new CliError(
     `${message}.${own.length > 0 ? `\nIts last lines:\n${own.map(formatLine).join('\n')}` : ''}`,

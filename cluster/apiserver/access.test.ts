@@ -17,32 +17,49 @@ describe('API server: who may do what', () => {
       fixture.issue('system:node:n1', ['system:nodes']),
       fixture.issue('system:sampan:platform', ['system:sampan:platform']),
     ]);
-    for (const [name, secret] of [['mine', 's1'], ['other', 's2']] as const) {
+    for (const [name, secret] of [
+      ['mine', 's1'],
+      ['other', 's2'],
+    ] as const) {
       await fixture.call('POST', PODS, {
         body: {
           metadata: { name },
           spec: {
-            containers: [{ name: 'c', image: 'i', env: [{ name: 'X', valueFrom: { secretKeyRef: { name: secret, key: 'k' } } }] }],
+            containers: [
+              { name: 'c', image: 'i', env: [{ name: 'X', valueFrom: { secretKeyRef: { name: secret, key: 'k' } } }] },
+            ],
           },
         },
       });
-      await fixture.call('POST', `${PODS}/${name}/binding`, { body: { target: { name: name === 'mine' ? 'n1' : 'n2' } } });
-      await fixture.call('POST', '/api/v1/namespaces/default/secrets', { body: { metadata: { name: secret }, stringData: { k: 'v' } } });
+      await fixture.call('POST', `${PODS}/${name}/binding`, {
+        body: { target: { name: name === 'mine' ? 'n1' : 'n2' } },
+      });
+      await fixture.call('POST', '/api/v1/namespaces/default/secrets', {
+        body: { metadata: { name: secret }, stringData: { k: 'v' } },
+      });
     }
   });
   after(() => fixture.close());
 
   test('nobody sees health and version only', async () => {
-    for (const path of ['/healthz', '/livez', '/readyz', '/version']) assert.equal((await fixture.call('GET', path, { as: null })).status, 200, path);
-    for (const path of [PODS, '/api', '/metrics', '/openapi/v2']) assert.ok([401, 403].includes((await fixture.call('GET', path, { as: null })).status), path);
+    for (const path of ['/healthz', '/livez', '/readyz', '/version'])
+      assert.equal((await fixture.call('GET', path, { as: null })).status, 200, path);
+    for (const path of [PODS, '/api', '/metrics', '/openapi/v2'])
+      assert.ok([401, 403].includes((await fixture.call('GET', path, { as: null })).status), path);
   });
 
   test('a certificate of another authority and an unknown token are refused', async () => {
     const stranger = await createAuthority({ commonName: 'test', days: 1 });
-    const forged = await issueCertificate(stranger, { commonName: 'admin', organizations: ['system:masters'], usages: ['client'], days: 1 });
+    const forged = await issueCertificate(stranger, {
+      commonName: 'admin',
+      organizations: ['system:masters'],
+      usages: ['client'],
+      days: 1,
+    });
     assert.equal((await fixture.call('GET', PODS, { as: forged })).status, 401);
     assert.equal((await fixture.call('GET', '/version', { as: forged })).status, 401);
-    const bearer = (token: string) => fixture.call('GET', PODS, { as: null, headers: { authorization: `Bearer ${token}` } });
+    const bearer = (token: string) =>
+      fixture.call('GET', PODS, { as: null, headers: { authorization: `Bearer ${token}` } });
     assert.equal((await bearer('bad')).status, 401);
     assert.equal((await bearer('good')).status, 200);
   });
@@ -52,12 +69,25 @@ describe('API server: who may do what', () => {
     const { status, json } = await fixture.call('GET', `${PODS}/mine`, { as: jane });
     assert.deepEqual(
       [status, json.message],
-      [403, 'pods "mine" is forbidden: User "jane" cannot get resource "pods" in API group "" in the namespace "default"'],
+      [
+        403,
+        'pods "mine" is forbidden: User "jane" cannot get resource "pods" in API group "" in the namespace "default"',
+      ],
     );
-    const review = { apiVersion: 'authorization.k8s.io/v1', kind: 'SelfSubjectAccessReview', spec: { resourceAttributes: { verb: 'get', resource: 'pods', namespace: 'default' } } };
-    const asked = await fixture.call('POST', '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews', { body: review, as: jane });
+    const review = {
+      apiVersion: 'authorization.k8s.io/v1',
+      kind: 'SelfSubjectAccessReview',
+      spec: { resourceAttributes: { verb: 'get', resource: 'pods', namespace: 'default' } },
+    };
+    const asked = await fixture.call('POST', '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews', {
+      body: review,
+      as: jane,
+    });
     assert.deepEqual(asked.json['status'], { allowed: false });
-    const impersonated = await fixture.call('GET', PODS, { as: jane, headers: { 'impersonate-user': 'admin', 'impersonate-group': 'system:masters' } });
+    const impersonated = await fixture.call('GET', PODS, {
+      as: jane,
+      headers: { 'impersonate-user': 'admin', 'impersonate-group': 'system:masters' },
+    });
     assert.equal(impersonated.status, 403);
     const lessened = await fixture.call('GET', PODS, { headers: { 'impersonate-user': 'jane' } });
     assert.equal(lessened.status, 403);
@@ -75,7 +105,10 @@ describe('API server: who may do what', () => {
     assert.equal(await statusOf('PATCH', `${PODS}/mine/status`, { status: { phase: 'Running' } }, MERGE), 200);
     assert.equal(await statusOf('PATCH', `${PODS}/other/status`, { status: { phase: 'Running' } }, MERGE), 403);
     assert.equal(await statusOf('PATCH', `${PODS}/mine`, { metadata: { labels: { a: 'b' } } }, MERGE), 403);
-    assert.equal(await statusOf('POST', PODS, { metadata: { name: 'x' }, spec: { containers: [{ name: 'c', image: 'i' }] } }), 403);
+    assert.equal(
+      await statusOf('POST', PODS, { metadata: { name: 'x' }, spec: { containers: [{ name: 'c', image: 'i' }] } }),
+      403,
+    );
     assert.equal(await statusOf('GET', '/api/v1/namespaces/default/secrets/s1'), 200);
     assert.equal(await statusOf('GET', '/api/v1/namespaces/default/secrets/s2'), 403);
     assert.equal(await statusOf('GET', '/api/v1/namespaces/default/secrets'), 403);
@@ -100,6 +133,11 @@ describe('API server: who may do what', () => {
     assert.equal(await statusOf('POST', '/api/v1/nodes', { metadata: { name: 'n9' } }), 403);
     assert.equal(await statusOf('PATCH', '/api/v1/nodes/n1/status', { status: {} }, MERGE), 403);
     assert.equal(await statusOf('DELETE', `${LEASES}/n1`), 403);
-    assert.equal(await statusOf('POST', '/apis/coordination.k8s.io/v1/namespaces/default/leases', { metadata: { name: 'leader' } }), 201);
+    assert.equal(
+      await statusOf('POST', '/apis/coordination.k8s.io/v1/namespaces/default/leases', {
+        metadata: { name: 'leader' },
+      }),
+      201,
+    );
   });
 });

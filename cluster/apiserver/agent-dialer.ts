@@ -43,7 +43,11 @@ export class AgentDialer {
       const host = status?.addresses?.find((one) => one.type === type)?.address;
       if (host !== undefined && port !== undefined) return { node: nodeName, host, port };
     }
-    throw new StatusError(503, 'ServiceUnavailable', `node "${nodeName}" has no address of its agent in its status yet`);
+    throw new StatusError(
+      503,
+      'ServiceUnavailable',
+      `node "${nodeName}" has no address of its agent in its status yet`,
+    );
   }
 
   /** The agent must be who the Node object says: a certificate of the instance's CA for this node, at whatever address. */
@@ -59,7 +63,10 @@ export class AgentDialer {
   /** The answer as it comes; rejects when the agent cannot be reached. */
   get(address: AgentAddress, path: string, onAborted: (abort: () => void) => void): Promise<http.IncomingMessage> {
     return new Promise((resolve, reject) => {
-      const request = https.get({ ...this.tls(address), host: address.host, port: address.port, path, agent: this.connections }, resolve);
+      const request = https.get(
+        { ...this.tls(address), host: address.host, port: address.port, path, agent: this.connections },
+        resolve,
+      );
       request.on('error', (cause) => reject(this.unreachable(address, cause)));
       request.setTimeout(CONNECT_TIMEOUT, () => request.destroy(new Error('it does not answer')));
       request.on('response', () => request.setTimeout(0));

@@ -28,14 +28,30 @@ export interface ApplyOptions {
 }
 
 /** The object to write, with its managed fields. Throws 409 with a cause for each field that another manager holds. */
-export function applyTo(kind: KindDefinition, live: ApiObject | undefined, applied: ApiObject, options: ApplyOptions): ApiObject {
+export function applyTo(
+  kind: KindDefinition,
+  live: ApiObject | undefined,
+  applied: ApiObject,
+  options: ApplyOptions,
+): ApiObject {
   const schema = schemaOf(kind);
   const wanted = managedSet(kind, applied);
   let entries: ManagedFieldsEntry[] = structuredClone(live?.metadata.managedFields ?? []);
   if (live !== undefined && entries.length === 0)
-    entries = [newEntry(kind, 'before-first-apply', 'Update', '', managedSet(kind, live) as Record<string, unknown>, options.time)];
+    entries = [
+      newEntry(
+        kind,
+        'before-first-apply',
+        'Update',
+        '',
+        managedSet(kind, live) as Record<string, unknown>,
+        options.time,
+      ),
+    ];
   const isMine = (entry: ManagedFieldsEntry) =>
-    entry.manager === options.manager && entry.operation === 'Apply' && (entry.subresource ?? '') === options.subresource;
+    entry.manager === options.manager &&
+    entry.operation === 'Apply' &&
+    (entry.subresource ?? '') === options.subresource;
   const others = entries.filter((entry) => !isMine(entry));
   const mine = entries.find(isMine);
   if (live !== undefined) resolveConflicts(live, applied, wanted, others, schema, options);
@@ -45,8 +61,16 @@ export function applyTo(kind: KindDefinition, live: ApiObject | undefined, appli
     const dropped = difference(difference(setOf(mine), wanted), theirs);
     removeFields(merged, dropped, schema);
   }
-  const own = newEntry(kind, options.manager, 'Apply', options.subresource, wanted as Record<string, unknown>, options.time);
-  if (mine !== undefined && isDeepStrictEqual(mine.fieldsV1, own.fieldsV1) && mine.time !== undefined) own.time = mine.time;
+  const own = newEntry(
+    kind,
+    options.manager,
+    'Apply',
+    options.subresource,
+    wanted as Record<string, unknown>,
+    options.time,
+  );
+  if (mine !== undefined && isDeepStrictEqual(mine.fieldsV1, own.fieldsV1) && mine.time !== undefined)
+    own.time = mine.time;
   merged.metadata.managedFields = [...others.filter((entry) => !isEmpty(setOf(entry))), own];
   return merged;
 }
@@ -133,7 +157,8 @@ function removeFields(value: unknown, set: FieldSet, schema: Schema | undefined)
       else {
         removeFields(value[key], inner, fieldSchema(schema, key));
         const left = value[key];
-        if ((isObject(left) && Object.keys(left).length === 0) || (Array.isArray(left) && left.length === 0)) delete value[key];
+        if ((isObject(left) && Object.keys(left).length === 0) || (Array.isArray(left) && left.length === 0))
+          delete value[key];
       }
     }
   }

@@ -43,7 +43,8 @@ async function identify(request: IncomingMessage, tokens: AuthenticateToken | un
     const user = await tokens?.(bearer[1] ?? '');
     if (user !== undefined) return user;
   }
-  const shown = request.headers.authorization !== undefined || Object.keys(socket.getPeerCertificate() ?? {}).length > 0;
+  const shown =
+    request.headers.authorization !== undefined || Object.keys(socket.getPeerCertificate() ?? {}).length > 0;
   if (shown) throw new StatusError(401, 'Unauthorized', 'Unauthorized');
   return ANONYMOUS;
 }

@@ -26,7 +26,9 @@ function allows(rule: Rule, access: Access, resource: string): boolean {
 export function mayVisit(user: User, path: string): boolean {
   return groupsOf(user).some((group) =>
     RIGHTS[group]?.paths.some((pattern) =>
-      pattern.endsWith('*') ? path.startsWith(pattern.slice(0, -1)) : path === pattern || path.startsWith(`${pattern}/`),
+      pattern.endsWith('*')
+        ? path.startsWith(pattern.slice(0, -1))
+        : path === pattern || path.startsWith(`${pattern}/`),
     ),
   );
 }
@@ -49,5 +51,10 @@ export function refuse(user: User, access: Access): StatusError {
 }
 
 export function refusePath(user: User, method: string, path: string): StatusError {
-  return new StatusError(403, 'Forbidden', `forbidden: User "${user.name}" cannot ${method.toLowerCase()} path "${path}"`, {});
+  return new StatusError(
+    403,
+    'Forbidden',
+    `forbidden: User "${user.name}" cannot ${method.toLowerCase()} path "${path}"`,
+    {},
+  );
 }

@@ -8,7 +8,12 @@ import { SYSTEM_NAMESPACES } from './namespaces.ts';
 export async function createSystemNamespaces(core: Core): Promise<void> {
   const kind = core.registry.find('', 'v1', 'namespaces');
   if (kind === undefined) return;
-  const options = { dryRun: false, fieldValidation: 'Ignore' as const, fieldManager: 'apiserver', warn: () => undefined };
+  const options = {
+    dryRun: false,
+    fieldValidation: 'Ignore' as const,
+    fieldManager: 'apiserver',
+    warn: () => undefined,
+  };
   const { objects } = core.cache.resource(kindPrefix(kind));
   const missing = SYSTEM_NAMESPACES.filter((name) => !objects.has(objectKey(kind, '', name)));
   await Promise.all(

@@ -158,8 +158,7 @@ export class Cache {
             type,
             revision: entry.revision,
             object: resource.read(entry.key, entry.value, entry.revision),
-            previous:
-              previous === undefined ? undefined : resource.read(entry.key, previous.value, previous.revision),
+            previous: previous === undefined ? undefined : resource.read(entry.key, previous.value, previous.revision),
             rendered: new Map(),
           });
         }

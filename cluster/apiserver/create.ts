@@ -21,7 +21,12 @@ const GENERATED_ALPHABET = 'bcdfghjklmnpqrstvwxz2456789';
 const GENERATED_BASE_LIMIT = 58;
 const GENERATE_ATTEMPTS = 8;
 
-export async function create(core: Core, exchange: Exchange, kind: KindDefinition, request: ResourceRequest): Promise<void> {
+export async function create(
+  core: Core,
+  exchange: Exchange,
+  kind: KindDefinition,
+  request: ResourceRequest,
+): Promise<void> {
   const options = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
   const object = decode(kind, await readJson(exchange), options);
   delete object.metadata.managedFields;
@@ -50,7 +55,11 @@ export async function createObject(
     metadata.namespace = namespace;
   } else delete metadata.namespace;
   if (core.registry.terminating(kind))
-    throw new StatusError(405, 'MethodNotAllowed', 'create not allowed while custom resource definition is terminating');
+    throw new StatusError(
+      405,
+      'MethodNotAllowed',
+      'create not allowed while custom resource definition is terminating',
+    );
   const generated = !metadata.name && Boolean(metadata.generateName);
   for (let attempt = 1; ; attempt++) {
     if (generated) metadata.name = generateName(metadata.generateName ?? '');
@@ -87,7 +96,9 @@ async function createOnce(
   const key = objectKey(kind, namespace, name);
   if (core.cache.resource(kindPrefix(kind)).objects.has(key)) throw alreadyExists(kind, name);
   const assigned =
-    kind.resource === services.resource && kind.group === '' ? core.addresses.assign(object as Service, key) : undefined;
+    kind.resource === services.resource && kind.group === ''
+      ? core.addresses.assign(object as Service, key)
+      : undefined;
   try {
     if (assigned !== undefined && assigned.errors.length > 0) validate(kind, object, undefined, assigned.errors);
     object.apiVersion = storedApiVersion(core, kind);

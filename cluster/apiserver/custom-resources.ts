@@ -34,7 +34,10 @@ function cleanUp(core: Core, definition: CustomResourceDefinition): void {
   names.add(name);
   removeAll(core, definition)
     .catch((error: unknown) => {
-      core.log('error', 'the objects of a custom resource definition could not be removed', { name, error: String(error) });
+      core.log('error', 'the objects of a custom resource definition could not be removed', {
+        name,
+        error: String(error),
+      });
     })
     .finally(() => names.delete(name));
 }
@@ -44,18 +47,25 @@ async function removeAll(core: Core, definition: CustomResourceDefinition): Prom
   const resource = core.cache.resource(prefix);
   const kind = core.registry.ofPrefix(prefix);
   if (kind !== undefined) {
-    for (const object of [...resource.objects.values()])
+    for (const object of resource.objects.values())
       await ignoreNotFound(deleteObject(core, kind, object, {}, { dryRun: false }));
     if (resource.objects.size > 0) await emptied(resource);
   }
   const definitionKind = core.registry.find('apiextensions.k8s.io', 'v1', 'customresourcedefinitions');
   if (definitionKind === undefined) return;
-  const options = { dryRun: false, fieldValidation: 'Ignore' as const, fieldManager: 'apiserver', warn: () => undefined };
+  const options = {
+    dryRun: false,
+    fieldValidation: 'Ignore' as const,
+    fieldManager: 'apiserver',
+    warn: () => undefined,
+  };
   await ignoreNotFound(
     changeObject(core, definitionKind, { namespace: '', name: definition.metadata.name ?? '' }, options, {
       part: '',
       change: (current) => {
-        current.metadata.finalizers = (current.metadata.finalizers ?? []).filter((one) => one !== CUSTOM_RESOURCE_CLEANUP);
+        current.metadata.finalizers = (current.metadata.finalizers ?? []).filter(
+          (one) => one !== CUSTOM_RESOURCE_CLEANUP,
+        );
         delete current.metadata.resourceVersion;
         return current;
       },

@@ -23,7 +23,11 @@ const schema = {
           type: 'array',
           'x-kubernetes-list-type': 'map',
           'x-kubernetes-list-map-keys': ['name'],
-          items: { type: 'object', required: ['name'], properties: { name: { type: 'string' }, weight: { type: 'integer' } } },
+          items: {
+            type: 'object',
+            required: ['name'],
+            properties: { name: { type: 'string' }, weight: { type: 'integer' } },
+          },
         },
       },
     },
@@ -45,14 +49,23 @@ const definition = {
         served: true,
         storage: true,
         schema: { openAPIV3Schema: schema },
-        subresources: { status: {}, scale: { specReplicasPath: '.spec.replicas', statusReplicasPath: '.status.replicas' } },
+        subresources: {
+          status: {},
+          scale: { specReplicasPath: '.spec.replicas', statusReplicasPath: '.status.replicas' },
+        },
         additionalPrinterColumns: [
           { name: 'Host', type: 'string', jsonPath: '.spec.host' },
           { name: 'Ready', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].status' },
           { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
         ],
       },
-      { name: 'v1beta1', served: true, storage: false, schema: { openAPIV3Schema: schema }, subresources: { status: {} } },
+      {
+        name: 'v1beta1',
+        served: true,
+        storage: false,
+        schema: { openAPIV3Schema: schema },
+        subresources: { status: {} },
+      },
     ],
   },
 };
@@ -64,20 +77,31 @@ describe('API server: custom resources', () => {
   });
   after(() => fixture.close());
 
-  const route = (name: string, spec: object) => ({ apiVersion: 'example.com/v1', kind: 'Route', metadata: { name }, spec });
+  const route = (name: string, spec: object) => ({
+    apiVersion: 'example.com/v1',
+    kind: 'Route',
+    metadata: { name },
+    spec,
+  });
 
   test('a definition is served the moment it is created', async () => {
     assert.equal((await fixture.call('GET', ROUTES)).status, 404);
     const created = await fixture.call('POST', DEFINITIONS, { body: definition });
     assert.equal(created.status, 201);
-    const { conditions, storedVersions } = created.json['status'] as { conditions: { type: string; status: string }[]; storedVersions: string[] };
+    const { conditions, storedVersions } = created.json['status'] as {
+      conditions: { type: string; status: string }[];
+      storedVersions: string[];
+    };
     assert.ok(conditions.some(({ type, status }) => type === 'Established' && status === 'True'));
     assert.deepEqual(storedVersions, ['v1']);
     assert.equal((await fixture.call('GET', ROUTES)).json.kind, 'RouteList');
     const group = await fixture.call('GET', '/apis/example.com');
     assert.deepEqual((group.json['preferredVersion'] as { version: string }).version, 'v1');
     const resources = await fixture.call('GET', '/apis/example.com/v1');
-    assert.deepEqual((resources.json['resources'] as { name: string }[]).map(({ name }) => name), ['routes', 'routes/scale', 'routes/status']);
+    assert.deepEqual(
+      (resources.json['resources'] as { name: string }[]).map(({ name }) => name),
+      ['routes', 'routes/scale', 'routes/status'],
+    );
   });
 
   test('a definition that cannot be is refused', async () => {
@@ -95,7 +119,13 @@ describe('API server: custom resources', () => {
     assert.equal(created.json['status'], undefined);
     assert.match(String(created.headers['warning']), /unknown field \\"spec.unknown\\"/);
     const invalid = await fixture.call('POST', ROUTES, {
-      body: route('b', { host: 'A B', port: 70000, mode: 'udp', replicas: 'x', targets: [{ name: 'x' }, { name: 'x' }, {}] }),
+      body: route('b', {
+        host: 'A B',
+        port: 70000,
+        mode: 'udp',
+        replicas: 'x',
+        targets: [{ name: 'x' }, { name: 'x' }, {}],
+      }),
     });
     assert.equal(invalid.status, 422);
     const causes = (invalid.json['details'] as { causes: { field: string; reason: string }[] }).causes;
@@ -109,7 +139,9 @@ describe('API server: custom resources', () => {
     ]);
     const missing = await fixture.call('POST', ROUTES, { body: { ...route('c', {}), spec: undefined } });
     assert.match(missing.json.message, /^Route.example.com "c" is invalid: spec: Required value$/);
-    const strict = await fixture.call('POST', `${ROUTES}?fieldValidation=Strict`, { body: route('d', { host: 'a', x: 1 }) });
+    const strict = await fixture.call('POST', `${ROUTES}?fieldValidation=Strict`, {
+      body: route('d', { host: 'a', x: 1 }),
+    });
     assert.equal(strict.json.message, 'strict decoding error: unknown field "spec.x"');
   });
 
@@ -120,9 +152,14 @@ describe('API server: custom resources', () => {
     });
     assert.equal((status.json['spec'] as { host: string }).host, 'a.b');
     assert.equal(status.json.metadata.generation, 1);
-    const scaled = await fixture.call('PATCH', `${ROUTES}/a/scale`, { body: { spec: { replicas: 4 } }, headers: MERGE });
+    const scaled = await fixture.call('PATCH', `${ROUTES}/a/scale`, {
+      body: { spec: { replicas: 4 } },
+      headers: MERGE,
+    });
     assert.deepEqual([scaled.json['spec'], scaled.json['status']], [{ replicas: 4 }, { replicas: 2 }]);
-    const table = await fixture.call('GET', ROUTES, { headers: { accept: 'application/json;as=Table;v=v1;g=meta.k8s.io' } });
+    const table = await fixture.call('GET', ROUTES, {
+      headers: { accept: 'application/json;as=Table;v=v1;g=meta.k8s.io' },
+    });
     const { rows } = table.json as unknown as { rows: { cells: string[] }[] };
     assert.deepEqual(rows[0]?.cells.slice(0, 3), ['a', 'a.b', 'True']);
     const beta = '/apis/example.com/v1beta1/namespaces/default/routes';
@@ -132,7 +169,10 @@ describe('API server: custom resources', () => {
     const changed = await fixture.call('PATCH', `${beta}/a`, { body: { spec: { mode: 'tcp' } }, headers: MERGE });
     assert.equal(changed.json.apiVersion, 'example.com/v1beta1');
     assert.equal((await fixture.call('GET', `${ROUTES}/a`)).json.apiVersion, 'example.com/v1');
-    const strategic = await fixture.call('PATCH', `${ROUTES}/a`, { body: {}, headers: { 'content-type': 'application/strategic-merge-patch+json' } });
+    const strategic = await fixture.call('PATCH', `${ROUTES}/a`, {
+      body: {},
+      headers: { 'content-type': 'application/strategic-merge-patch+json' },
+    });
     assert.equal(strategic.status, 415);
   });
 
@@ -145,14 +185,28 @@ describe('API server: custom resources', () => {
     const first = await apply('one', { host: 'a.b', targets: [{ name: 'x', weight: 1 }] });
     assert.equal(first.status, 201);
     const second = await apply('two', { targets: [{ name: 'y', weight: 2 }] });
-    assert.deepEqual((second.json['spec'] as { targets: unknown }).targets, [{ name: 'y', weight: 2 }, { name: 'x', weight: 1 }]);
+    assert.deepEqual((second.json['spec'] as { targets: unknown }).targets, [
+      { name: 'y', weight: 2 },
+      { name: 'x', weight: 1 },
+    ]);
     const conflicting = await apply('two', { targets: [{ name: 'x', weight: 9 }] });
     assert.equal(conflicting.status, 409);
-    assert.equal(conflicting.json.message, 'Apply failed with 1 conflict: conflict with "one" using example.com/v1: .spec.targets[name="x"].weight');
+    assert.equal(
+      conflicting.json.message,
+      'Apply failed with 1 conflict: conflict with "one" using example.com/v1: .spec.targets[name="x"].weight',
+    );
     const forced = await apply('two', { targets: [{ name: 'x', weight: 9 }] }, true);
-    assert.deepEqual((forced.json['spec'] as { targets: unknown }).targets, [{ name: 'x', weight: 9 }], 'y was no longer applied by anybody');
+    assert.deepEqual(
+      (forced.json['spec'] as { targets: unknown }).targets,
+      [{ name: 'x', weight: 9 }],
+      'y was no longer applied by anybody',
+    );
     const gone = await apply('one', { host: 'a.b' });
-    assert.deepEqual((gone.json['spec'] as { targets: unknown }).targets, [{ name: 'x', weight: 9 }], 'two has it still');
+    assert.deepEqual(
+      (gone.json['spec'] as { targets: unknown }).targets,
+      [{ name: 'x', weight: 9 }],
+      'two has it still',
+    );
   });
 
   test('a deleted definition takes its objects with it', async () => {
@@ -161,7 +215,10 @@ describe('API server: custom resources', () => {
     const definitions = await fixture.watch(`${DEFINITIONS}?watch=1&fieldSelector=metadata.name%3Droutes.example.com`);
     await take(definitions, 1);
     await fixture.call('DELETE', `${DEFINITIONS}/routes.example.com`);
-    assert.deepEqual((await take(events, json.items.length)).map(({ type }) => type), json.items.map(() => 'DELETED'));
+    assert.deepEqual(
+      (await take(events, json.items.length)).map(({ type }) => type),
+      json.items.map(() => 'DELETED'),
+    );
     const seen: string[] = [];
     while (seen.at(-1) !== 'DELETED') seen.push(...(await take(definitions, 1)).map(({ type }) => type));
     assert.equal((await fixture.call('GET', ROUTES)).status, 404);

@@ -29,14 +29,23 @@ export type Deleted =
   /** Still there: served as it is now. */
   | { gone: false; bytes: Buffer };
 
-export async function remove(core: Core, exchange: Exchange, kind: KindDefinition, request: ResourceRequest): Promise<void> {
+export async function remove(
+  core: Core,
+  exchange: Exchange,
+  kind: KindDefinition,
+  request: ResourceRequest,
+): Promise<void> {
   const writeOptions = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
   const { options, dryRun } = await readDeleteOptions(exchange);
   writeOptions.dryRun ||= dryRun;
   const deleted = await deleteObject(core, kind, request, options, writeOptions);
   if (!deleted.gone) return respondObject(core, exchange, kind, deleted.bytes);
   const { name = '', uid = '' } = deleted.object.metadata;
-  sendJson(exchange, 200, success({ name, ...(kind.group === '' ? {} : { group: kind.group }), kind: kind.resource, uid }));
+  sendJson(
+    exchange,
+    200,
+    success({ name, ...(kind.group === '' ? {} : { group: kind.group }), kind: kind.resource, uid }),
+  );
 }
 
 export async function removeCollection(
@@ -88,7 +97,8 @@ export async function deleteObject(
       now.apiVersion = storedApiVersion(core, kind);
       const value = storedBytes(now);
       const unchanged = servedBytes(value, cached.revision).equals(cached.bytes);
-      if (unchanged || dryRun) return { gone: false, bytes: unchanged ? cached.bytes : servedBytes(value, cached.revision) };
+      if (unchanged || dryRun)
+        return { gone: false, bytes: unchanged ? cached.bytes : servedBytes(value, cached.revision) };
       const entry = await core.store.update(key, value, cached.revision);
       await core.cache.reached(entry.revision);
       return { gone: false, bytes: servedBytes(value, entry.revision) };
@@ -102,10 +112,18 @@ export async function deleteObject(
   }
 }
 
-function checkPreconditions(kind: KindDefinition, { metadata }: ApiObject, preconditions: DeleteOptions['preconditions']): void {
+function checkPreconditions(
+  kind: KindDefinition,
+  { metadata }: ApiObject,
+  preconditions: DeleteOptions['preconditions'],
+): void {
   const name = metadata.name ?? '';
   if (preconditions?.uid && preconditions.uid !== metadata.uid)
-    throw conflict(kind, name, `Precondition failed: UID in precondition: ${preconditions.uid}, UID in object meta: ${metadata.uid}`);
+    throw conflict(
+      kind,
+      name,
+      `Precondition failed: UID in precondition: ${preconditions.uid}, UID in object meta: ${metadata.uid}`,
+    );
   if (preconditions?.resourceVersion && preconditions.resourceVersion !== metadata.resourceVersion)
     throw conflict(
       kind,
@@ -138,7 +156,8 @@ function marked(core: Core, kind: KindDefinition, old: ApiObject, options: Delet
     metadata.deletionTimestamp = timestamp(asked + grace * 1000);
     metadata.deletionGracePeriodSeconds = grace;
   }
-  if (kind.kind === 'Namespace' && kind.group === '') now['status'] = { ...(now['status'] as object), phase: 'Terminating' };
+  if (kind.kind === 'Namespace' && kind.group === '')
+    now['status'] = { ...(now['status'] as object), phase: 'Terminating' };
   return now;
 }
 

@@ -25,11 +25,23 @@ interface Entry {
 /** Without objects of their own: they are only asked. */
 const REVIEWS: Record<string, Entry[]> = {
   'authorization.k8s.io/v1': [
-    { name: 'selfsubjectaccessreviews', singular: 'selfsubjectaccessreview', namespaced: false, kind: 'SelfSubjectAccessReview', verbs: ['create'] },
+    {
+      name: 'selfsubjectaccessreviews',
+      singular: 'selfsubjectaccessreview',
+      namespaced: false,
+      kind: 'SelfSubjectAccessReview',
+      verbs: ['create'],
+    },
   ],
   'authentication.k8s.io/v1': [
     { name: 'tokenreviews', singular: 'tokenreview', namespaced: false, kind: 'TokenReview', verbs: ['create'] },
-    { name: 'selfsubjectreviews', singular: 'selfsubjectreview', namespaced: false, kind: 'SelfSubjectReview', verbs: ['create'] },
+    {
+      name: 'selfsubjectreviews',
+      singular: 'selfsubjectreview',
+      namespaced: false,
+      kind: 'SelfSubjectReview',
+      verbs: ['create'],
+    },
   ],
 };
 
@@ -37,11 +49,20 @@ export function discovery(core: Core, exchange: Exchange, path: string): void {
   const groups = groupVersions(core);
   const parts = path.split('/').filter((part) => part !== '');
   if (parts[0] === 'api') {
-    if (parts.length === 1) return aggregatedOr(core, exchange, true, { kind: 'APIVersions', versions: ['v1'], serverAddressByClientCIDRs: [] });
+    if (parts.length === 1)
+      return aggregatedOr(core, exchange, true, {
+        kind: 'APIVersions',
+        versions: ['v1'],
+        serverAddressByClientCIDRs: [],
+      });
     return sendJson(exchange, 200, resourceList(core, 'v1'));
   }
   if (parts.length === 1)
-    return aggregatedOr(core, exchange, false, { kind: 'APIGroupList', apiVersion: 'v1', groups: [...groups].map(([name, versions]) => apiGroup(name, versions)) });
+    return aggregatedOr(core, exchange, false, {
+      kind: 'APIGroupList',
+      apiVersion: 'v1',
+      groups: [...groups].map(([name, versions]) => apiGroup(name, versions)),
+    });
   const versions = groups.get(parts[1] ?? '');
   if (versions === undefined) throw noSuchPath();
   if (parts.length === 2)
@@ -149,7 +170,10 @@ function hash(text: string): string {
 
 function aggregatedOr(core: Core, exchange: Exchange, coreGroup: boolean, plain: object): void {
   const accept = header(exchange, 'accept');
-  const match = /application\/json;(?=[^,]*g=apidiscovery\.k8s\.io)(?=[^,]*as=APIGroupDiscoveryList)[^,]*v=(v2beta1|v2)/.exec(accept);
+  const match =
+    /application\/json;(?=[^,]*g=apidiscovery\.k8s\.io)(?=[^,]*as=APIGroupDiscoveryList)[^,]*v=(v2beta1|v2)/.exec(
+      accept,
+    );
   if (match === null) return sendJson(exchange, 200, plain);
   const version = match[1] ?? 'v2';
   const groups: [string, string[]][] = coreGroup ? [['', ['v1']]] : [...groupVersions(core)];

@@ -58,8 +58,7 @@ export function alreadyExists(where: ResourceName, name: string): StatusError {
   return new StatusError(409, 'AlreadyExists', `${qualified(where)} "${name}" already exists`, details(where, name));
 }
 
-export const MODIFIED =
-  'the object has been modified; please apply your changes to the latest version and try again';
+export const MODIFIED = 'the object has been modified; please apply your changes to the latest version and try again';
 
 export function conflict(where: ResourceName, name: string, why = MODIFIED): StatusError {
   return new StatusError(

@@ -82,7 +82,8 @@ export function difference(a: FieldSet, b: FieldSet): FieldSet {
     }
     if (element === SELF) continue;
     const left = difference(mine, theirs);
-    if (isMember(mine) && !isMember(theirs)) result[element] = { ...left, ...(hasChildren(left) ? { [SELF]: {} } : {}) };
+    if (isMember(mine) && !isMember(theirs))
+      result[element] = { ...left, ...(hasChildren(left) ? { [SELF]: {} } : {}) };
     else if (Object.keys(left).length > 0) result[element] = left;
   }
   return result;
@@ -138,7 +139,9 @@ export function formatPath(path: string[]): string {
       if (element.startsWith('f:')) return `.${text}`;
       if (element.startsWith('v:')) return `[=${text}]`;
       const keys = JSON.parse(text) as Record<string, unknown>;
-      return `[${Object.entries(keys).map(([key, value]) => `${key}=${JSON.stringify(value)}`).join(',')}]`;
+      return `[${Object.entries(keys)
+        .map(([key, value]) => `${key}=${JSON.stringify(value)}`)
+        .join(',')}]`;
     })
     .join('');
 }

@@ -57,7 +57,8 @@ async function handlePath(handler: Handler, exchange: Exchange): Promise<void> {
   const { path, user, method } = exchange;
   if (!mayVisit(user, path)) throw refusePath(user, method, path);
   if (method !== 'GET' && method !== 'HEAD') throw methodNotAllowed();
-  if (/^\/(healthz|livez|readyz)(\/|$)/.test(path)) return send(exchange, 200, Buffer.from('ok'), 'text/plain; charset=utf-8');
+  if (/^\/(healthz|livez|readyz)(\/|$)/.test(path))
+    return send(exchange, 200, Buffer.from('ok'), 'text/plain; charset=utf-8');
   if (path === '/version') return sendJson(exchange, 200, handler.version);
   if (path === '/metrics') {
     const objects = new Map(
@@ -66,7 +67,10 @@ async function handlePath(handler: Handler, exchange: Exchange): Promise<void> {
     const text = core.metrics.text({ revision: core.cache.revision, objects });
     return send(exchange, 200, Buffer.from(text), 'text/plain; version=0.0.4');
   }
-  if (path === '/') return sendJson(exchange, 200, { paths: ['/api', '/apis', '/healthz', '/livez', '/metrics', '/openapi/v2', '/openapi/v3', '/readyz', '/version'] });
+  if (path === '/')
+    return sendJson(exchange, 200, {
+      paths: ['/api', '/apis', '/healthz', '/livez', '/metrics', '/openapi/v2', '/openapi/v3', '/readyz', '/version'],
+    });
   if (path.startsWith('/openapi/')) return openApi(core, exchange, path);
   if (/^\/apis?(\/|$)/.test(path)) return discovery(core, exchange, path);
   throw noSuchPath();

@@ -14,7 +14,12 @@ export function inProcessTransport(handler: Handler, user: User, closed: AbortSi
     request: (request) => send(handler, user, request, ended),
     openSocket: (path, protocols, { signal } = {}): Promise<TransportSocket> => {
       const target = resolveStream(handler, user, 'GET', path);
-      return openAgentSocket(handler.core.agents, target, protocols, signal === undefined ? ended : AbortSignal.any([signal, ended]));
+      return openAgentSocket(
+        handler.core.agents,
+        target,
+        protocols,
+        signal === undefined ? ended : AbortSignal.any([signal, ended]),
+      );
     },
     close: () => own.abort(),
   };

@@ -21,7 +21,12 @@ interface Page {
   remaining?: number;
 }
 
-export async function list(core: Core, exchange: Exchange, kind: KindDefinition, request: ResourceRequest): Promise<void> {
+export async function list(
+  core: Core,
+  exchange: Exchange,
+  kind: KindDefinition,
+  request: ResourceRequest,
+): Promise<void> {
   const view = negotiate(exchange, true);
   const selection = readSelection(kind, request.namespace, '', exchange.query);
   const page = await readPage(core, kind, selection, exchange.query);
@@ -80,7 +85,9 @@ async function readPage(core: Core, kind: KindDefinition, selection: Selection, 
   if (match !== null && match !== 'Exact' && match !== 'NotOlderThan')
     throw badRequest(`resourceVersionMatch: Unsupported value: "${match}": supported values: "Exact", "NotOlderThan"`);
   if (match !== null && query.get('resourceVersion') === null)
-    throw badRequest('resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided');
+    throw badRequest(
+      'resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided',
+    );
   let after = '';
   if (token !== '') {
     if (revision !== undefined) throw badRequest('specifying resource version is not allowed when using continue');
@@ -103,7 +110,8 @@ function tooLarge(asked: number, current: number): StatusError {
 function readLimit(query: URLSearchParams): number {
   const text = query.get('limit') ?? '0';
   const limit = Number(text === '' ? '0' : text);
-  if (!Number.isInteger(limit) || limit < 0) throw badRequest(`limit: Invalid value: "${text}": must be a whole number`);
+  if (!Number.isInteger(limit) || limit < 0)
+    throw badRequest(`limit: Invalid value: "${text}": must be a whole number`);
   return limit === 0 ? Number.POSITIVE_INFINITY : limit;
 }
 
@@ -133,7 +141,13 @@ function take(
   return finish(found, remaining, selection, revision, resource);
 }
 
-function finish(found: CachedObject[], remaining: number, selection: Selection, revision: number, resource: ResourceCache): Page {
+function finish(
+  found: CachedObject[],
+  remaining: number,
+  selection: Selection,
+  revision: number,
+  resource: ResourceCache,
+): Page {
   const last = found.at(-1);
   if (remaining === 0 || last === undefined) return { objects: found, revision };
   const token = JSON.stringify({ v: 'v1', rv: revision, start: last.key.slice(resource.prefix.length) });

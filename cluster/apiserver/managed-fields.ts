@@ -13,7 +13,19 @@ import { difference, eachMember, type FieldSet, fieldsOf, isEmpty, setOfPaths, u
 import { apiVersionOf } from './registry.ts';
 
 /** Of the server's own; nobody manages them. */
-const UNMANAGED = ['name', 'namespace', 'uid', 'creationTimestamp', 'resourceVersion', 'generation', 'managedFields', 'deletionTimestamp', 'deletionGracePeriodSeconds', 'selfLink', 'generateName'];
+const UNMANAGED = [
+  'name',
+  'namespace',
+  'uid',
+  'creationTimestamp',
+  'resourceVersion',
+  'generation',
+  'managedFields',
+  'deletionTimestamp',
+  'deletionGracePeriodSeconds',
+  'selfLink',
+  'generateName',
+];
 
 export function managedSet(kind: KindDefinition, object: ApiObject): FieldSet {
   const { apiVersion: _version, kind: _kind, metadata, ...rest } = object;

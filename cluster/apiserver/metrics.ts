@@ -40,10 +40,17 @@ export class Metrics {
       lines.push(`${name}_bucket{${labels},le="+Inf"} ${count}`);
       lines.push(`${name}_sum{${labels}} ${sum}`, `${name}_count{${labels}} ${count}`);
     }
-    lines.push('# TYPE apiserver_longrunning_requests gauge', `apiserver_longrunning_requests{verb="WATCH"} ${this.watchers}`);
-    lines.push('# TYPE apiserver_terminated_watchers_total counter', `apiserver_terminated_watchers_total ${this.droppedWatchers}`);
+    lines.push(
+      '# TYPE apiserver_longrunning_requests gauge',
+      `apiserver_longrunning_requests{verb="WATCH"} ${this.watchers}`,
+    );
+    lines.push(
+      '# TYPE apiserver_terminated_watchers_total counter',
+      `apiserver_terminated_watchers_total ${this.droppedWatchers}`,
+    );
     lines.push('# TYPE apiserver_storage_objects gauge');
-    for (const [resource, count] of gauges.objects) lines.push(`apiserver_storage_objects{resource="${resource}"} ${count}`);
+    for (const [resource, count] of gauges.objects)
+      lines.push(`apiserver_storage_objects{resource="${resource}"} ${count}`);
     lines.push('# TYPE sampan_store_revision gauge', `sampan_store_revision ${gauges.revision}`);
     return `${lines.join('\n')}\n`;
   }

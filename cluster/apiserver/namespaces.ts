@@ -17,6 +17,12 @@ export function checkNamespace(core: Core, where: ResourceName, namespace: strin
     where,
     name,
     `unable to create new content in namespace ${namespace} because it is being terminated`,
-    [{ reason: 'NamespaceTerminating', message: `namespace ${namespace} is being terminated`, field: 'metadata.namespace' }],
+    [
+      {
+        reason: 'NamespaceTerminating',
+        message: `namespace ${namespace} is being terminated`,
+        field: 'metadata.namespace',
+      },
+    ],
   );
 }

@@ -11,7 +11,10 @@ export function negotiate(exchange: Exchange, list: boolean): View {
   const accept = header(exchange, 'accept');
   if (accept === '' || accept === 'application/json' || accept === '*/*') return OBJECT;
   for (const range of accept.split(',')) {
-    const [type = '', ...parameters] = range.trim().split(';').map((part) => part.trim());
+    const [type = '', ...parameters] = range
+      .trim()
+      .split(';')
+      .map((part) => part.trim());
     if (type !== 'application/json' && type !== '*/*' && type !== 'application/*') continue;
     const parameter = (name: string) => parameters.find((one) => one.startsWith(`${name}=`))?.slice(name.length + 1);
     const as = parameter('as');

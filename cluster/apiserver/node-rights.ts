@@ -43,7 +43,12 @@ export function nodeMayCreate(user: User, resource: string, name: string): boole
   return name === user.name.slice(NODE_USER.length);
 }
 
-function podsMay(core: Core, node: string, { verb, name, namespace, subresource }: Access, query: URLSearchParams): boolean {
+function podsMay(
+  core: Core,
+  node: string,
+  { verb, name, namespace, subresource }: Access,
+  query: URLSearchParams,
+): boolean {
   if (name === '') return (verb === 'list' || verb === 'watch') && equalTo(query, 'spec.nodeName') === node;
   const bound = core.cache.resource(kindPrefix(pods)).objects.get(`${kindPrefix(pods)}${namespace}/${name}`);
   const mine = bound?.fields['spec.nodeName'] === node;

@@ -8,25 +8,32 @@ import { definitions, type Schema } from '../kinds/schema.ts';
 import type { Core } from './core.ts';
 import { noSuchPath, StatusError } from './errors.ts';
 import { type Exchange, header, send, sendJson } from './exchange.ts';
+import { type Document2, encodeDocument } from './openapi-protobuf.ts';
 import { apiVersionOf } from './registry.ts';
 
 const META = 'io.k8s.apimachinery.pkg.apis.meta.v1.';
+const PROTOBUF = /application\/com\.github\.proto-openapi\.spec\.v2[@.]v1\.0\+protobuf/;
 const WRITE_PARAMETERS = ['dryRun', 'fieldManager', 'fieldValidation'];
 
 export function openApi(core: Core, exchange: Exchange, path: string): void {
   const kinds = groupByVersion(core);
   if (path === '/openapi/v2') {
-    // Older clients ask for protobuf alone, and go on without the document when they are told that there is none.
     const accept = header(exchange, 'accept');
-    if (accept !== '' && !/application\/json|\*\/\*|application\/\*/.test(accept))
+    const document = document2(core.registry.all());
+    if (accept === '' || /application\/json|\*\/\*|application\/\*/.test(accept))
+      return send(exchange, 200, Buffer.from(JSON.stringify(document)));
+    if (!PROTOBUF.test(accept))
       throw new StatusError(406, 'NotAcceptable', 'only the following media types are accepted: application/json');
-    return send(exchange, 200, Buffer.from(JSON.stringify(document2(core.registry.all()))));
+    // The name that clients ask by has an @, which no content type may have.
+    return send(exchange, 200, encodeDocument(document), 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf');
   }
   if (path === '/openapi/v3') {
     const paths: Record<string, object> = {};
     for (const [apiVersion, members] of kinds) {
       const key = apiVersion.includes('/') ? `apis/${apiVersion}` : `api/${apiVersion}`;
-      const hash = createHash('sha256').update(JSON.stringify(members.map((kind) => [kind.resource, kind.schema]))).digest('hex');
+      const hash = createHash('sha256')
+        .update(JSON.stringify(members.map((kind) => [kind.resource, kind.schema])))
+        .digest('hex');
       paths[key] = { serverRelativeURL: `/openapi/v3/${key}?hash=${hash.toUpperCase()}` };
     }
     return sendJson(exchange, 200, { paths });
@@ -76,7 +83,8 @@ function reachable(kinds: KindDefinition[]): Record<string, Schema> {
     for (const [, inner] of JSON.stringify(schema).matchAll(/"#\/definitions\/([^"]+)"/g))
       visit(inner ?? '', all[inner ?? '']);
   };
-  for (const kind of kinds) visit(schemaName(kind), kind.schema === undefined ? all[schemaName(kind)] : customSchema(kind));
+  for (const kind of kinds)
+    visit(schemaName(kind), kind.schema === undefined ? all[schemaName(kind)] : customSchema(kind));
   for (const name of ['DeleteOptions', 'Status', 'WatchEvent']) visit(META + name, all[META + name]);
   return found;
 }
@@ -100,27 +108,48 @@ function document3(kinds: KindDefinition[]): string {
     const operation = (action: string, write: boolean) => ({
       tags: [kind.group === '' ? 'core' : kind.group],
       operationId: `${action}${kind.kind}`,
-      ...(write ? { parameters: [...WRITE_PARAMETERS, ...(action === 'patch' ? ['force'] : [])].map(parameter), requestBody: body } : {}),
+      ...(write
+        ? {
+            parameters: [...WRITE_PARAMETERS, ...(action === 'patch' ? ['force'] : [])].map(parameter),
+            requestBody: body,
+          }
+        : {}),
       responses: { 200: { description: 'OK', ...body } },
       'x-kubernetes-action': action,
       'x-kubernetes-group-version-kind': gvk(kind),
     });
-    paths[collection] = { get: operation('list', false), post: operation('post', true), delete: operation('deletecollection', false) };
-    paths[item] = { get: operation('get', false), put: operation('put', true), patch: operation('patch', true), delete: operation('delete', false) };
+    paths[collection] = {
+      get: operation('list', false),
+      post: operation('post', true),
+      delete: operation('deletecollection', false),
+    };
+    paths[item] = {
+      get: operation('get', false),
+      put: operation('put', true),
+      patch: operation('patch', true),
+      delete: operation('delete', false),
+    };
   }
-  const document = { openapi: '3.0.0', info: { title: 'Kubernetes', version: 'v1.30.0' }, paths, components: { schemas: reachable(kinds) } };
+  const document = {
+    openapi: '3.0.0',
+    info: { title: 'Kubernetes', version: 'v1.30.0' },
+    paths,
+    components: { schemas: reachable(kinds) },
+  };
   return JSON.stringify(document).replaceAll('"#/definitions/', '"#/components/schemas/');
 }
 
-function document2(kinds: KindDefinition[]): object {
-  const paths: Record<string, object> = {};
+function document2(kinds: KindDefinition[]): Document2 {
+  const paths: Document2['paths'] = {};
   const parameter = (name: string) => ({ name, in: 'query', type: 'string', uniqueItems: true });
   for (const kind of kinds) {
     const [collection = '', item = ''] = pathsOf(kind);
     const schema = { $ref: `#/definitions/${schemaName(kind)}` };
     const operation = (action: string, write: boolean) => ({
       operationId: `${action}${kind.kind}`,
-      parameters: write ? [{ name: 'body', in: 'body', required: true, schema }, ...WRITE_PARAMETERS.map(parameter)] : [],
+      parameters: write
+        ? [{ name: 'body', in: 'body', required: true, schema }, ...WRITE_PARAMETERS.map(parameter)]
+        : [],
       responses: { 200: { description: 'OK', schema } },
       'x-kubernetes-action': action,
       'x-kubernetes-group-version-kind': gvk(kind),

@@ -18,7 +18,12 @@ const JSON_PATCH_LIMIT = 10_000;
 
 export type Patcher = (current: ApiObject) => Promise<Record<string, unknown>>;
 
-export async function patch(core: Core, exchange: Exchange, kind: KindDefinition, request: ResourceRequest): Promise<void> {
+export async function patch(
+  core: Core,
+  exchange: Exchange,
+  kind: KindDefinition,
+  request: ResourceRequest,
+): Promise<void> {
   const options = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
   const type = contentType(exchange);
   if (type === 'application/apply-patch+yaml') return apply(core, exchange, kind, request, options);
@@ -29,7 +34,8 @@ export async function patch(core: Core, exchange: Exchange, kind: KindDefinition
       const managed = current.metadata.managedFields;
       const patched = decode(kind, await patcher(current), options);
       checkIdentity(patched, request.namespace, request.name);
-      if (patched.metadata.managedFields === undefined && managed !== undefined) patched.metadata.managedFields = managed;
+      if (patched.metadata.managedFields === undefined && managed !== undefined)
+        patched.metadata.managedFields = managed;
       return patched;
     },
   });
@@ -44,7 +50,11 @@ export async function readPatch(exchange: Exchange, kind: KindDefinition | undef
       const operations = body;
       if (!Array.isArray(operations)) throw badRequest('a JSON patch must be an array of operations');
       if (operations.length > JSON_PATCH_LIMIT)
-        throw new StatusError(413, 'RequestEntityTooLarge', `the allowed maximum operations in a JSON patch is ${JSON_PATCH_LIMIT}, got ${operations.length}`);
+        throw new StatusError(
+          413,
+          'RequestEntityTooLarge',
+          `the allowed maximum operations in a JSON patch is ${JSON_PATCH_LIMIT}, got ${operations.length}`,
+        );
       return (current) => jsonPatch(current, operations);
     }
     case 'application/merge-patch+json': {
@@ -115,7 +125,9 @@ async function apply(
 ): Promise<void> {
   const manager = exchange.query.get('fieldManager');
   if (manager === null || manager === '')
-    throw badRequest('PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch');
+    throw badRequest(
+      'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch',
+    );
   const sent = objectIn(await parseYaml(await exchange.body()));
   if (sent['apiVersion'] === undefined || sent['kind'] === undefined)
     throw badRequest('an applied configuration must have apiVersion and kind');

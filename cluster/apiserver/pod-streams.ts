@@ -8,7 +8,16 @@ import { badRequest, conflict, notFound } from './errors.ts';
 import type { Exchange } from './exchange.ts';
 import type { ResourceRequest } from './route.ts';
 
-const LOG_OPTIONS = ['follow', 'previous', 'tailLines', 'sinceTime', 'sinceSeconds', 'limitBytes', 'timestamps', 'stream'];
+const LOG_OPTIONS = [
+  'follow',
+  'previous',
+  'tailLines',
+  'sinceTime',
+  'sinceSeconds',
+  'limitBytes',
+  'timestamps',
+  'stream',
+];
 
 export interface AgentTarget {
   address: AgentAddress;
@@ -39,7 +48,10 @@ export async function nodeProxy(core: Core, exchange: Exchange, request: Resourc
   if (!core.cache.resource(kindPrefix(nodes)).objects.has(key)) throw notFound(nodes, request.name);
   const path = `/${request.rest.split('/').map(encodeURIComponent).join('/')}`;
   const query = exchange.query.toString();
-  await relay(core, exchange, { address: core.agents.address(request.name), path: query === '' ? path : `${path}?${query}` });
+  await relay(core, exchange, {
+    address: core.agents.address(request.name),
+    path: query === '' ? path : `${path}?${query}`,
+  });
 }
 
 /** Where exec or attach of this request leads. Throws what the client is answered instead of an upgrade. */
@@ -68,7 +80,9 @@ export function streamTarget(core: Core, request: ResourceRequest, query: URLSea
 function findPod(core: Core, { namespace, name }: ResourceRequest): Pod {
   const kind = core.registry.find('', 'v1', 'pods');
   const cached =
-    kind === undefined ? undefined : core.cache.resource(kindPrefix(pods)).objects.get(objectKey(kind, namespace, name));
+    kind === undefined
+      ? undefined
+      : core.cache.resource(kindPrefix(pods)).objects.get(objectKey(kind, namespace, name));
   if (cached === undefined) throw notFound(pods, name);
   return objectOf(cached) as Pod;
 }
@@ -86,7 +100,10 @@ function containerOf(pod: Pod, asked: string): string {
   if (usual !== undefined && all.includes(usual)) return usual;
   const [first, ...others] = containers;
   if (first !== undefined && others.length === 0) return first.name;
-  const inits = initContainers.length === 0 ? '' : ` or one of the init containers: [${initContainers.map((one) => one.name).join(' ')}]`;
+  const inits =
+    initContainers.length === 0
+      ? ''
+      : ` or one of the init containers: [${initContainers.map((one) => one.name).join(' ')}]`;
   throw badRequest(
     `a container name must be specified for pod ${name}, choose one of: [${containers.map((one) => one.name).join(' ')}]${inits}`,
   );

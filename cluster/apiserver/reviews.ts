@@ -16,8 +16,14 @@ export async function review(
 ): Promise<boolean> {
   const path = `${request.group}/${request.version}/${request.resource}`;
   const answers: Record<string, (spec: Record<string, unknown>) => object | Promise<object>> = {
-    'authorization.k8s.io/v1/selfsubjectaccessreviews': (spec) => ({ spec, status: accessStatus(core, exchange.user, spec) }),
-    'authentication.k8s.io/v1/tokenreviews': async (spec) => ({ spec: {}, status: await tokenStatus(spec, authenticateToken) }),
+    'authorization.k8s.io/v1/selfsubjectaccessreviews': (spec) => ({
+      spec,
+      status: accessStatus(core, exchange.user, spec),
+    }),
+    'authentication.k8s.io/v1/tokenreviews': async (spec) => ({
+      spec: {},
+      status: await tokenStatus(spec, authenticateToken),
+    }),
     'authentication.k8s.io/v1/selfsubjectreviews': () => ({
       status: { userInfo: { username: exchange.user.name, groups: groupsOf(exchange.user) } },
     }),
@@ -27,7 +33,12 @@ export async function review(
   if (request.verb !== 'create') throw methodNotAllowed();
   const body = await readJson(exchange);
   const spec = (body['spec'] ?? {}) as Record<string, unknown>;
-  sendJson(exchange, 201, { kind: body['kind'], apiVersion: body['apiVersion'], metadata: {}, ...(await answer(spec)) });
+  sendJson(exchange, 201, {
+    kind: body['kind'],
+    apiVersion: body['apiVersion'],
+    metadata: {},
+    ...(await answer(spec)),
+  });
   return true;
 }
 
@@ -53,7 +64,10 @@ function accessStatus(core: Core, user: User, spec: Record<string, unknown>): ob
   return { allowed };
 }
 
-async function tokenStatus(spec: Record<string, unknown>, authenticate: AuthenticateToken | undefined): Promise<object> {
+async function tokenStatus(
+  spec: Record<string, unknown>,
+  authenticate: AuthenticateToken | undefined,
+): Promise<object> {
   const user = await authenticate?.(String(spec['token'] ?? ''));
   if (user === undefined) return { authenticated: false, user: {}, error: 'the token is not known' };
   return { authenticated: true, user: { username: user.name, groups: groupsOf(user) } };

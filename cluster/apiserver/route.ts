@@ -1,8 +1,7 @@
 /** Reads a request's path: which kind, which object, which verb (Kubernetes API concepts, "Resource URIs"). */
 import { methodNotAllowed } from './errors.ts';
 
-export type Verb =
-  | 'get' | 'list' | 'watch' | 'create' | 'update' | 'patch' | 'delete' | 'deletecollection';
+export type Verb = 'get' | 'list' | 'watch' | 'create' | 'update' | 'patch' | 'delete' | 'deletecollection';
 
 export interface ResourceRequest {
   group: string;

@@ -27,7 +27,18 @@ export const RIGHTS: Readonly<Record<string, GroupRights>> = {
       { verbs: ['create'], groups: ['authorization.k8s.io'], resources: ['selfsubjectaccessreviews'] },
       { verbs: ['create'], groups: ['authentication.k8s.io'], resources: ['selfsubjectreviews'] },
     ],
-    paths: ['/api', '/api/*', '/apis', '/apis/*', '/openapi', '/openapi/*', '/version', '/healthz', '/livez', '/readyz'],
+    paths: [
+      '/api',
+      '/api/*',
+      '/apis',
+      '/apis/*',
+      '/openapi',
+      '/openapi/*',
+      '/version',
+      '/healthz',
+      '/livez',
+      '/readyz',
+    ],
   },
   'system:unauthenticated': { rules: [], paths: ['/version', '/healthz', '/livez', '/readyz'] },
   /** What is true about nodes only the nodes themselves and the cluster's own controllers say. */
@@ -39,7 +50,9 @@ export const RIGHTS: Readonly<Record<string, GroupRights>> = {
         resources: ['*'],
         except: ({ verb, resource, namespace }) =>
           !READ.includes(verb) &&
-          (resource === 'nodes' || resource === 'nodes/status' || (resource === 'leases' && namespace === 'kube-node-lease')),
+          (resource === 'nodes' ||
+            resource === 'nodes/status' ||
+            (resource === 'leases' && namespace === 'kube-node-lease')),
       },
     ],
     paths: ['/metrics'],

@@ -1,6 +1,14 @@
 /** Which objects of a kind a list or watch shows. */
 import type { KindDefinition } from '../kinds/kind.ts';
-import { type FieldRequirement, matchesFields, matchesLabels, parseFieldSelector, parseLabelSelector, type Requirement, SelectorError } from '../kinds/selector.ts';
+import {
+  type FieldRequirement,
+  matchesFields,
+  matchesLabels,
+  parseFieldSelector,
+  parseLabelSelector,
+  type Requirement,
+  SelectorError,
+} from '../kinds/selector.ts';
 import type { CachedObject } from './cache.ts';
 import { badRequest } from './errors.ts';
 
@@ -12,7 +20,12 @@ export interface Selection {
   matches: (object: CachedObject) => boolean;
 }
 
-export function readSelection(kind: KindDefinition, namespace: string, name: string, query: URLSearchParams): Selection {
+export function readSelection(
+  kind: KindDefinition,
+  namespace: string,
+  name: string,
+  query: URLSearchParams,
+): Selection {
   try {
     const labels: Requirement[] = parseLabelSelector(query.get('labelSelector') ?? '');
     const fields = parseFieldSelector(query.get('fieldSelector') ?? '');

@@ -65,9 +65,21 @@ export class ServiceAddresses {
     if (spec.clusterIP === '') errors.push(invalid('spec.clusterIPs', [], 'failed to allocate IP: range is full'));
     else if (spec.clusterIP !== 'None') {
       if (taken.addresses.has(spec.clusterIP))
-        errors.push(invalid('spec.clusterIPs', [spec.clusterIP], `failed to allocate IP ${spec.clusterIP}: provided IP is already allocated`));
+        errors.push(
+          invalid(
+            'spec.clusterIPs',
+            [spec.clusterIP],
+            `failed to allocate IP ${spec.clusterIP}: provided IP is already allocated`,
+          ),
+        );
       else if (!this.range.check(spec.clusterIP))
-        errors.push(invalid('spec.clusterIPs', [spec.clusterIP], `failed to allocate IP ${spec.clusterIP}: the provided IP is not in the valid range ${this.cidr}`));
+        errors.push(
+          invalid(
+            'spec.clusterIPs',
+            [spec.clusterIP],
+            `failed to allocate IP ${spec.clusterIP}: the provided IP is not in the valid range ${this.cidr}`,
+          ),
+        );
       else {
         this.reserved.addresses.add(spec.clusterIP);
         mine.addresses.push(spec.clusterIP);
@@ -81,12 +93,7 @@ export class ServiceAddresses {
     return { errors, release };
   }
 
-  private assignPorts(
-    ports: { nodePort?: number }[],
-    taken: Set<number>,
-    mine: number[],
-    errors: FieldError[],
-  ): void {
+  private assignPorts(ports: { nodePort?: number }[], taken: Set<number>, mine: number[], errors: FieldError[]): void {
     for (const [index, port] of ports.entries()) {
       if (!port.nodePort) {
         let free = NODE_PORTS.first + Math.floor(Math.random() * (NODE_PORTS.last - NODE_PORTS.first));
@@ -94,7 +101,13 @@ export class ServiceAddresses {
           free = free === NODE_PORTS.last ? NODE_PORTS.first : free + 1;
         port.nodePort = free;
       } else if (port.nodePort < NODE_PORTS.first || port.nodePort > NODE_PORTS.last) {
-        errors.push(invalid(`spec.ports[${index}].nodePort`, port.nodePort, `provided port is not in the valid range. The range of valid ports is ${NODE_PORTS.first}-${NODE_PORTS.last}`));
+        errors.push(
+          invalid(
+            `spec.ports[${index}].nodePort`,
+            port.nodePort,
+            `provided port is not in the valid range. The range of valid ports is ${NODE_PORTS.first}-${NODE_PORTS.last}`,
+          ),
+        );
         continue;
       }
       if (taken.has(port.nodePort))

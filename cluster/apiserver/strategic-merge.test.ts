@@ -9,12 +9,33 @@ const pod = schemaOf(podKind);
 const merge = (target: object, patch: object) => strategicMerge(target, patch, pod) as Record<string, never>;
 
 test('strategic merge: lists with a merge key are merged by it', () => {
-  const target = { spec: { containers: [{ name: 'a', image: '1', env: [{ name: 'X', value: '1' }] }, { name: 'b', image: '1' }] } };
-  const patch = { spec: { containers: [{ name: 'a', env: [{ name: 'Y', value: '2' }] }, { name: 'c', image: '3' }] } };
+  const target = {
+    spec: {
+      containers: [
+        { name: 'a', image: '1', env: [{ name: 'X', value: '1' }] },
+        { name: 'b', image: '1' },
+      ],
+    },
+  };
+  const patch = {
+    spec: {
+      containers: [
+        { name: 'a', env: [{ name: 'Y', value: '2' }] },
+        { name: 'c', image: '3' },
+      ],
+    },
+  };
   assert.deepEqual(merge(target, patch), {
     spec: {
       containers: [
-        { name: 'a', image: '1', env: [{ name: 'X', value: '1' }, { name: 'Y', value: '2' }] },
+        {
+          name: 'a',
+          image: '1',
+          env: [
+            { name: 'X', value: '1' },
+            { name: 'Y', value: '2' },
+          ],
+        },
         { name: 'b', image: '1' },
         { name: 'c', image: '3' },
       ],
@@ -23,33 +44,52 @@ test('strategic merge: lists with a merge key are merged by it', () => {
 });
 
 test('strategic merge: an item is deleted, an object replaced, a field removed', () => {
-  const target = { spec: { containers: [{ name: 'a' }, { name: 'b' }], securityContext: { runAsUser: 1, fsGroup: 2 }, nodeName: 'n' } };
+  const target = {
+    spec: { containers: [{ name: 'a' }, { name: 'b' }], securityContext: { runAsUser: 1, fsGroup: 2 }, nodeName: 'n' },
+  };
   const patch = {
-    spec: { containers: [{ name: 'a', $patch: 'delete' }], securityContext: { runAsUser: 3, $patch: 'replace' }, nodeName: null },
+    spec: {
+      containers: [{ name: 'a', $patch: 'delete' }],
+      securityContext: { runAsUser: 3, $patch: 'replace' },
+      nodeName: null,
+    },
   };
   assert.deepEqual(merge(target, patch), { spec: { containers: [{ name: 'b' }], securityContext: { runAsUser: 3 } } });
 });
 
 test('strategic merge: the order of a list follows the patch', () => {
   const target = { spec: { containers: [{ name: 'a' }, { name: 'b' }, { name: 'x' }] } };
-  const patch = { spec: { '$setElementOrder/containers': [{ name: 'c' }, { name: 'b' }, { name: 'a' }], containers: [{ name: 'c' }] } };
+  const patch = {
+    spec: { '$setElementOrder/containers': [{ name: 'c' }, { name: 'b' }, { name: 'a' }], containers: [{ name: 'c' }] },
+  };
   const { spec } = merge(target, patch) as unknown as { spec: { containers: { name: string }[] } };
-  assert.deepEqual(spec.containers.map(({ name }) => name).filter((name) => name !== 'x'), ['c', 'b', 'a']);
+  assert.deepEqual(
+    spec.containers.map(({ name }) => name).filter((name) => name !== 'x'),
+    ['c', 'b', 'a'],
+  );
 });
 
 test('strategic merge: lists of plain values, atomic lists, retained keys', () => {
   const finalizers = { metadata: { finalizers: ['a', 'b'] } };
-  assert.deepEqual(merge(finalizers, { metadata: { finalizers: ['c'], '$deleteFromPrimitiveList/finalizers': ['a'] } }), {
-    metadata: { finalizers: ['b', 'c'] },
-  });
+  assert.deepEqual(
+    merge(finalizers, { metadata: { finalizers: ['c'], '$deleteFromPrimitiveList/finalizers': ['a'] } }),
+    {
+      metadata: { finalizers: ['b', 'c'] },
+    },
+  );
   assert.deepEqual(merge({ spec: { tolerations: [{ key: 'a' }] } }, { spec: { tolerations: [{ key: 'b' }] } }), {
     spec: { tolerations: [{ key: 'b' }] },
   });
   const strategy = { spec: { strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1 } } } };
   const recreate = { spec: { strategy: { $retainKeys: ['type'], type: 'Recreate' } } };
-  assert.deepEqual(strategicMerge(strategy, recreate, schemaOf(deploymentKind)), { spec: { strategy: { type: 'Recreate' } } });
+  assert.deepEqual(strategicMerge(strategy, recreate, schemaOf(deploymentKind)), {
+    spec: { strategy: { type: 'Recreate' } },
+  });
 });
 
 test('strategic merge: an item without its key is refused', () => {
-  assert.throws(() => merge({ spec: { containers: [] } }, { spec: { containers: [{ image: 'x' }] } }), /does not contain declared merge key: name/);
+  assert.throws(
+    () => merge({ spec: { containers: [] } }, { spec: { containers: [{ image: 'x' }] } }),
+    /does not contain declared merge key: name/,
+  );
 });

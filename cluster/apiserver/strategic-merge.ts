@@ -72,7 +72,9 @@ function retainKeys(result: Json, keys: unknown): void {
 }
 
 function mergeList(target: unknown, patch: unknown[], schema: Schema | undefined): unknown[] {
-  const plain = patch.filter((item) => !(isObject(item) && item['$patch'] === 'replace' && Object.keys(item).length === 1));
+  const plain = patch.filter(
+    (item) => !(isObject(item) && item['$patch'] === 'replace' && Object.keys(item).length === 1),
+  );
   if (plain.length < patch.length) return plain.map(withoutDirectives);
   if (!isMerged(schema)) return patch.map(withoutDirectives);
   const before = Array.isArray(target) ? target : [];
@@ -82,7 +84,8 @@ function mergeList(target: unknown, patch: unknown[], schema: Schema | undefined
   const result = [...before];
   for (const item of patch) {
     if (!isObject(item)) throw badRequest(`expected an object with the merge key "${key}" in a list that is merged`);
-    if (item[key] === undefined) throw badRequest(`map: ${JSON.stringify(item).slice(0, 200)} does not contain declared merge key: ${key}`);
+    if (item[key] === undefined)
+      throw badRequest(`map: ${JSON.stringify(item).slice(0, 200)} does not contain declared merge key: ${key}`);
     const at = result.findIndex((one) => isObject(one) && one[key] === item[key]);
     if (item['$patch'] === 'delete') {
       if (at >= 0) result.splice(at, 1);
@@ -110,7 +113,11 @@ function withoutDirectives(value: unknown): unknown {
   if (!isObject(value)) return value;
   return Object.fromEntries(
     Object.entries(value).flatMap(([key, inner]) =>
-      key === '$patch' || key === '$retainKeys' || key.startsWith(DELETE_FROM) || key.startsWith(ORDER) || inner === null
+      key === '$patch' ||
+      key === '$retainKeys' ||
+      key.startsWith(DELETE_FROM) ||
+      key.startsWith(ORDER) ||
+      inner === null
         ? []
         : [[key, withoutDirectives(inner)]],
     ),

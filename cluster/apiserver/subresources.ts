@@ -15,7 +15,12 @@ import { readPatch } from './patch.ts';
 import type { ResourceRequest } from './route.ts';
 import { changeObject } from './update.ts';
 
-export async function scale(core: Core, exchange: Exchange, kind: KindDefinition, request: ResourceRequest): Promise<void> {
+export async function scale(
+  core: Core,
+  exchange: Exchange,
+  kind: KindDefinition,
+  request: ResourceRequest,
+): Promise<void> {
   const paths = kind.subresources.scale;
   if (paths === undefined) throw noSuchPath();
   const cached = core.cache.resource(kindPrefix(kind)).objects.get(objectKey(kind, request.namespace, request.name));
@@ -28,12 +33,15 @@ export async function scale(core: Core, exchange: Exchange, kind: KindDefinition
   const bytes = await changeObject(core, kind, request, options, {
     part: '',
     change: async (current) => {
-      const wanted =
-        sent ?? ((await patcher?.(scaleOf(kind, current) as unknown as ApiObject)) as unknown as Scale);
+      const wanted = sent ?? ((await patcher?.(scaleOf(kind, current) as unknown as ApiObject)) as unknown as Scale);
       const replicas = wanted.spec?.replicas ?? 0;
       if (!Number.isSafeInteger(replicas) || replicas < 0)
         throw invalidObject({ group: 'autoscaling', kind: 'Scale' }, request.name, [
-          { reason: 'FieldValueInvalid', field: 'spec.replicas', message: `Invalid value: ${JSON.stringify(replicas)}: must be greater than or equal to 0` },
+          {
+            reason: 'FieldValueInvalid',
+            field: 'spec.replicas',
+            message: `Invalid value: ${JSON.stringify(replicas)}: must be greater than or equal to 0`,
+          },
         ]);
       setAt(current, paths.specReplicas, replicas);
       delete current.metadata.resourceVersion;
@@ -52,7 +60,9 @@ function scaleOf(kind: KindDefinition, object: ApiObject): Scale {
   return {
     kind: 'Scale',
     apiVersion: 'autoscaling/v1',
-    metadata: JSON.parse(JSON.stringify({ name, namespace, uid, resourceVersion, creationTimestamp })) as Scale['metadata'],
+    metadata: JSON.parse(
+      JSON.stringify({ name, namespace, uid, resourceVersion, creationTimestamp }),
+    ) as Scale['metadata'],
     spec: { replicas: numberAt(paths?.specReplicas ?? '') },
     status: { replicas: numberAt(paths?.statusReplicas ?? ''), ...(selector === '' ? {} : { selector }) },
   };
@@ -93,7 +103,11 @@ export async function bind(core: Core, exchange: Exchange, request: ResourceRequ
 function bound(pod: Pod, node: string, uid: string | undefined, now: number): ApiObject {
   const name = pod.metadata.name ?? '';
   if (uid && uid !== pod.metadata.uid)
-    throw conflict(pods, name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${pod.metadata.uid}`);
+    throw conflict(
+      pods,
+      name,
+      `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${pod.metadata.uid}`,
+    );
   if (pod.metadata.deletionTimestamp !== undefined)
     throw conflict(pods, name, `pod ${name} is being deleted, cannot be assigned to a host`);
   if (pod.spec?.nodeName) throw conflict(pods, name, `pod ${name} is already assigned to node "${pod.spec.nodeName}"`);

@@ -21,7 +21,12 @@ const ATTEMPTS = 8;
 /** Which part of an object a write may change. */
 export type Part = '' | 'status' | 'finalize';
 
-export async function update(core: Core, exchange: Exchange, kind: KindDefinition, request: ResourceRequest): Promise<void> {
+export async function update(
+  core: Core,
+  exchange: Exchange,
+  kind: KindDefinition,
+  request: ResourceRequest,
+): Promise<void> {
   const options = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
   const sent = decode(kind, await readJson(exchange), options);
   checkIdentity(sent, request.namespace, request.name);
@@ -72,7 +77,11 @@ export async function changeObject(
     const wanted = await change(current);
     const { resourceVersion, uid } = wanted.metadata;
     if (uid && uid !== old.metadata.uid)
-      throw conflict(kind, where.name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${old.metadata.uid}`);
+      throw conflict(
+        kind,
+        where.name,
+        `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${old.metadata.uid}`,
+      );
     if (resourceVersion && resourceVersion !== old.metadata.resourceVersion) throw conflict(kind, where.name);
     const now = unchecked === true ? wanted : merge(kind, wanted, old, part);
     if (part === 'status') validateStatus(kind, now);
@@ -90,7 +99,12 @@ export async function changeObject(
         await core.cache.reached(entry.revision);
         return servedBytes(storedBytes(now), entry.revision);
       }
-      if (isDeepStrictEqual({ ...now, metadata: { ...now.metadata, resourceVersion } }, { ...old, metadata: { ...old.metadata, resourceVersion } }))
+      if (
+        isDeepStrictEqual(
+          { ...now, metadata: { ...now.metadata, resourceVersion } },
+          { ...old, metadata: { ...old.metadata, resourceVersion } },
+        )
+      )
         return cached.bytes;
       now.apiVersion = storedApiVersion(core, kind);
       const value = storedBytes(now);
@@ -129,7 +143,14 @@ function merge(kind: KindDefinition, wanted: ApiObject, old: ApiObject, part: Pa
   metadata.name ||= old.metadata.name ?? '';
   if (kind.namespaced && old.metadata.namespace !== undefined) metadata.namespace ||= old.metadata.namespace;
   if (!kind.namespaced) delete metadata.namespace;
-  keep(metadata, old.metadata, ['uid', 'creationTimestamp', 'deletionTimestamp', 'deletionGracePeriodSeconds', 'generation', 'generateName']);
+  keep(metadata, old.metadata, [
+    'uid',
+    'creationTimestamp',
+    'deletionTimestamp',
+    'deletionGracePeriodSeconds',
+    'generation',
+    'generateName',
+  ]);
   delete metadata.selfLink;
   if (metadata.managedFields === undefined && old.metadata.managedFields !== undefined)
     metadata.managedFields = old.metadata.managedFields;
@@ -177,6 +198,14 @@ export function asStatusError(error: unknown): StatusError {
   if (error instanceof RangeError && /call stack/i.test(error.message))
     return badRequest('the object is nested too deeply');
   if (error instanceof StoreError && error.code === 'unavailable')
-    return new StatusError(503, 'ServiceUnavailable', `the store did not take the write: ${error.message}`, undefined, { cause: error });
-  return new StatusError(500, 'InternalError', `Internal error occurred: ${error instanceof Error ? error.message : String(error)}`, undefined, { cause: error });
+    return new StatusError(503, 'ServiceUnavailable', `the store did not take the write: ${error.message}`, undefined, {
+      cause: error,
+    });
+  return new StatusError(
+    500,
+    'InternalError',
+    `Internal error occurred: ${error instanceof Error ? error.message : String(error)}`,
+    undefined,
+    { cause: error },
+  );
 }

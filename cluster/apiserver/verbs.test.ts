@@ -38,7 +38,10 @@ describe('API server: verbs', () => {
     const same = await fixture.call('PUT', `${MAPS}/a`, { body: replaced.json });
     assert.equal(same.json.metadata.resourceVersion, replaced.json.metadata.resourceVersion, 'nothing changed');
     const again = await fixture.call('POST', MAPS, { body: { metadata: { name: 'a' } } });
-    assert.deepEqual([again.status, again.json.reason, again.json.message], [409, 'AlreadyExists', 'configmaps "a" already exists']);
+    assert.deepEqual(
+      [again.status, again.json.reason, again.json.message],
+      [409, 'AlreadyExists', 'configmaps "a" already exists'],
+    );
     const deleted = await fixture.call('DELETE', `${MAPS}/a`);
     assert.deepEqual([deleted.status, deleted.json['status']], [200, 'Success']);
     const gone = await fixture.call('GET', `${MAPS}/a`);
@@ -64,27 +67,46 @@ describe('API server: verbs', () => {
     for (const name of ['a', 'b', 'c', 'd']) await fixture.call('POST', path, { body: { metadata: { name } } });
     const first = await fixture.call('GET', `${path}?limit=2`);
     const metadata = first.json.metadata as { continue?: string; remainingItemCount?: number; resourceVersion: string };
-    assert.deepEqual(first.json.items.map((item) => item.metadata.name), ['a', 'b']);
+    assert.deepEqual(
+      first.json.items.map((item) => item.metadata.name),
+      ['a', 'b'],
+    );
     assert.equal(metadata.remainingItemCount, 2);
     await fixture.call('DELETE', `${path}/c`);
     await fixture.call('POST', path, { body: { metadata: { name: 'cc' } } });
     const second = await fixture.call('GET', `${path}?limit=2&continue=${metadata.continue}`);
-    assert.deepEqual(second.json.items.map((item) => item.metadata.name), ['c', 'd'], 'as it was at the first page');
+    assert.deepEqual(
+      second.json.items.map((item) => item.metadata.name),
+      ['c', 'd'],
+      'as it was at the first page',
+    );
     assert.equal(second.json.metadata.resourceVersion, metadata.resourceVersion);
-    const exact = await fixture.call('GET', `${path}?resourceVersion=${metadata.resourceVersion}&resourceVersionMatch=Exact`);
+    const exact = await fixture.call(
+      'GET',
+      `${path}?resourceVersion=${metadata.resourceVersion}&resourceVersionMatch=Exact`,
+    );
     assert.equal(exact.json.items.length, 4);
     const now = await fixture.call('GET', `${path}?resourceVersion=0`);
-    assert.deepEqual(now.json.items.map((item) => item.metadata.name), ['a', 'b', 'cc', 'd']);
+    assert.deepEqual(
+      now.json.items.map((item) => item.metadata.name),
+      ['a', 'b', 'cc', 'd'],
+    );
     const future = await fixture.call('GET', `${path}?resourceVersion=999999`);
     assert.equal(future.status, 504);
     assert.equal((await fixture.call('GET', `${path}?continue=nonsense`)).status, 400);
   });
 
   test('selectors choose by labels and fields', async () => {
-    for (const [name, labels] of Object.entries({ s1: { app: 'x', tier: '1' }, s2: { app: 'x', tier: '2' }, s3: { app: 'y' } }))
+    for (const [name, labels] of Object.entries({
+      s1: { app: 'x', tier: '1' },
+      s2: { app: 'x', tier: '2' },
+      s3: { app: 'y' },
+    }))
       await fixture.call('POST', MAPS, { body: { metadata: { name, labels } } });
     const names = async (query: string) =>
-      (await fixture.call('GET', `${MAPS}?${query}`)).json.items.map((item) => item.metadata.name).filter((name) => name?.startsWith('s'));
+      (await fixture.call('GET', `${MAPS}?${query}`)).json.items
+        .map((item) => item.metadata.name)
+        .filter((name) => name?.startsWith('s'));
     assert.deepEqual(await names('labelSelector=app%3Dx'), ['s1', 's2']);
     assert.deepEqual(await names('labelSelector=app%20in%20(x,y),tier'), ['s1', 's2']);
     assert.deepEqual(await names('labelSelector=app,!tier'), ['s3']);
@@ -109,27 +131,41 @@ describe('API server: verbs', () => {
 
   test('what is wrong is named with its field', async () => {
     const invalid = await fixture.call('POST', PODS, {
-      body: { metadata: { name: 'Up' }, spec: { restartPolicy: 'Often', containers: [{ name: 'x', ports: [{ containerPort: 0 }] }] } },
+      body: {
+        metadata: { name: 'Up' },
+        spec: { restartPolicy: 'Often', containers: [{ name: 'x', ports: [{ containerPort: 0 }] }] },
+      },
     });
     assert.deepEqual([invalid.status, invalid.json.reason], [422, 'Invalid']);
     const causes = (invalid.json['details'] as { causes: { field: string; reason: string }[] }).causes;
-    assert.deepEqual(causes.map(({ field, reason }) => [field, reason]), [
-      ['metadata.name', 'FieldValueInvalid'],
-      ['spec.containers[0].image', 'FieldValueRequired'],
-      ['spec.containers[0].ports[0].containerPort', 'FieldValueInvalid'],
-      ['spec.restartPolicy', 'FieldValueNotSupported'],
-    ]);
+    assert.deepEqual(
+      causes.map(({ field, reason }) => [field, reason]),
+      [
+        ['metadata.name', 'FieldValueInvalid'],
+        ['spec.containers[0].image', 'FieldValueRequired'],
+        ['spec.containers[0].ports[0].containerPort', 'FieldValueInvalid'],
+        ['spec.restartPolicy', 'FieldValueNotSupported'],
+      ],
+    );
     const type = await fixture.call('POST', PODS, { body: { metadata: { name: 'p' }, spec: { containers: 'x' } } });
     assert.equal(type.status, 400);
-    assert.match(type.json.message, /Pod in version "v1" cannot be handled as a Pod: spec.containers: expected an array, got the string "x"/);
+    assert.match(
+      type.json.message,
+      /Pod in version "v1" cannot be handled as a Pod: spec.containers: expected an array, got the string "x"/,
+    );
     const json = await fixture.call('POST', PODS, { body: '{"metadata": {"name": }' });
     assert.equal(json.status, 400);
     assert.match(json.json.message, /not valid JSON: .*"name": }/);
     const large = await fixture.call('POST', MAPS, { body: 'x'.repeat(3 * 1024 * 1024 + 1) });
     assert.deepEqual([large.status, large.json.reason], [413, 'RequestEntityTooLarge']);
-    const deep = await fixture.call('POST', MAPS, { body: `{"metadata":{"name":"d"},"data":${'['.repeat(100_000)}${']'.repeat(100_000)}}` });
+    const deep = await fixture.call('POST', MAPS, {
+      body: `{"metadata":{"name":"d"},"data":${'['.repeat(100_000)}${']'.repeat(100_000)}}`,
+    });
     assert.equal(deep.status, 400);
-    assert.equal((await fixture.call('POST', MAPS, { body: { apiVersion: 'v2', metadata: { name: 'x' } } })).status, 400);
+    assert.equal(
+      (await fixture.call('POST', MAPS, { body: { apiVersion: 'v2', metadata: { name: 'x' } } })).status,
+      400,
+    );
     assert.equal((await fixture.call('GET', '/api/v1/nonsense')).status, 404);
     assert.equal((await fixture.call('BREW', PODS)).status, 400);
   });
@@ -152,17 +188,30 @@ describe('API server: verbs', () => {
       fixture.call('PATCH', `${PODS}/patched`, { body, headers: { 'content-type': `application/${type}` } });
     const merge = await patch('merge-patch+json', { metadata: { labels: { a: '1', b: '2' } } });
     assert.deepEqual(merge.json.metadata.labels, { a: '1', b: '2' });
-    const json = await patch('json-patch+json', [{ op: 'test', path: '/metadata/labels/a', value: '1' }, { op: 'remove', path: '/metadata/labels/a' }]);
+    const json = await patch('json-patch+json', [
+      { op: 'test', path: '/metadata/labels/a', value: '1' },
+      { op: 'remove', path: '/metadata/labels/a' },
+    ]);
     assert.deepEqual(json.json.metadata.labels, { b: '2' });
     const failing = await patch('json-patch+json', [{ op: 'test', path: '/metadata/labels/b', value: 'x' }]);
     assert.equal(failing.status, 422);
-    const strategic = await patch('strategic-merge-patch+json', { spec: { containers: [{ name: 'main', image: 'a:2' }] } });
-    const { containers } = strategic.json['spec'] as { containers: { name: string; image: string; imagePullPolicy: string }[] };
-    assert.deepEqual(containers.map(({ image, imagePullPolicy }) => [image, imagePullPolicy]), [['a:2', 'IfNotPresent']]);
+    const strategic = await patch('strategic-merge-patch+json', {
+      spec: { containers: [{ name: 'main', image: 'a:2' }] },
+    });
+    const { containers } = strategic.json['spec'] as {
+      containers: { name: string; image: string; imagePullPolicy: string }[];
+    };
+    assert.deepEqual(
+      containers.map(({ image, imagePullPolicy }) => [image, imagePullPolicy]),
+      [['a:2', 'IfNotPresent']],
+    );
     const forbidden = await patch('merge-patch+json', { spec: { hostNetwork: true } });
     assert.equal(forbidden.status, 422);
     assert.match(forbidden.json.message, /pod updates may not change fields other than/);
-    const polluting = await patch('merge-patch+json', '{"metadata":{"__proto__":{"polluted":"yes"},"constructor":{"prototype":{"polluted":"yes"}}}}');
+    const polluting = await patch(
+      'merge-patch+json',
+      '{"metadata":{"__proto__":{"polluted":"yes"},"constructor":{"prototype":{"polluted":"yes"}}}}',
+    );
     assert.ok(polluting.status < 500);
     assert.equal(({} as Record<string, unknown>)['polluted'], undefined);
     assert.equal((await patch('nonsense', {})).status, 415);
@@ -191,17 +240,32 @@ describe('API server: verbs', () => {
     const path = '/apis/apps/v1/namespaces/default/deployments';
     const body = {
       metadata: { name: 'd' },
-      spec: { selector: { matchLabels: { a: 'b' } }, template: { metadata: { labels: { a: 'b' } }, spec: { containers: [{ name: 'c', image: 'i' }] } } },
+      spec: {
+        selector: { matchLabels: { a: 'b' } },
+        template: { metadata: { labels: { a: 'b' } }, spec: { containers: [{ name: 'c', image: 'i' }] } },
+      },
     };
     const created = await fixture.call('POST', path, { body });
     assert.equal(created.json.metadata.generation, 1);
     const scale = await fixture.call('GET', `${path}/d/scale`);
-    assert.deepEqual([scale.json.kind, scale.json['spec'], scale.json['status']], ['Scale', { replicas: 1 }, { replicas: 0, selector: 'a=b' }]);
-    const scaled = await fixture.call('PATCH', `${path}/d/scale`, { body: { spec: { replicas: 3 } }, headers: { 'content-type': 'application/merge-patch+json' } });
+    assert.deepEqual(
+      [scale.json.kind, scale.json['spec'], scale.json['status']],
+      ['Scale', { replicas: 1 }, { replicas: 0, selector: 'a=b' }],
+    );
+    const scaled = await fixture.call('PATCH', `${path}/d/scale`, {
+      body: { spec: { replicas: 3 } },
+      headers: { 'content-type': 'application/merge-patch+json' },
+    });
     assert.deepEqual(scaled.json['spec'], { replicas: 3 });
-    const status = await fixture.call('PATCH', `${path}/d/status`, { body: { status: { readyReplicas: 2 } }, headers: { 'content-type': 'application/merge-patch+json' } });
+    const status = await fixture.call('PATCH', `${path}/d/status`, {
+      body: { status: { readyReplicas: 2 } },
+      headers: { 'content-type': 'application/merge-patch+json' },
+    });
     assert.equal(status.json.metadata.generation, 2);
-    const labelled = await fixture.call('PATCH', `${path}/d`, { body: { metadata: { labels: { x: 'y' } } }, headers: { 'content-type': 'application/merge-patch+json' } });
+    const labelled = await fixture.call('PATCH', `${path}/d`, {
+      body: { metadata: { labels: { x: 'y' } } },
+      headers: { 'content-type': 'application/merge-patch+json' },
+    });
     assert.equal(labelled.json.metadata.generation, 2);
     const negative = await fixture.call('PUT', `${path}/d/scale`, { body: { ...scale.json, spec: { replicas: -1 } } });
     assert.equal(negative.status, 422);
@@ -215,13 +279,19 @@ describe('API server: verbs', () => {
     const binding = { target: { kind: 'Node', name: 'n1' } };
     assert.equal((await fixture.call('POST', `${PODS}/bound/binding`, { body: binding })).status, 201);
     const twice = await fixture.call('POST', `${PODS}/bound/binding`, { body: binding });
-    assert.deepEqual([twice.status, twice.json.message], [409, 'Operation cannot be fulfilled on pods "bound": pod bound is already assigned to node "n1"']);
+    assert.deepEqual(
+      [twice.status, twice.json.message],
+      [409, 'Operation cannot be fulfilled on pods "bound": pod bound is already assigned to node "n1"'],
+    );
     const stopping = await fixture.call('DELETE', `${PODS}/bound`, { body: { gracePeriodSeconds: 20 } });
     assert.equal(stopping.json.metadata?.deletionGracePeriodSeconds, 20, stopping.text);
     assert.ok(stopping.json.metadata.deletionTimestamp);
     const longer = await fixture.call('DELETE', `${PODS}/bound`, { body: { gracePeriodSeconds: 30 } });
     assert.equal(longer.json.metadata?.deletionGracePeriodSeconds, 20, longer.text);
-    assert.equal((await fixture.call('DELETE', `${PODS}/bound`, { body: { preconditions: { uid: 'x' } } })).status, 409);
+    assert.equal(
+      (await fixture.call('DELETE', `${PODS}/bound`, { body: { preconditions: { uid: 'x' } } })).status,
+      409,
+    );
     await fixture.call('DELETE', `${PODS}/bound?gracePeriodSeconds=0`);
     assert.equal((await fixture.call('GET', `${PODS}/bound`)).status, 404);
   });
@@ -230,9 +300,15 @@ describe('API server: verbs', () => {
     await fixture.call('POST', MAPS, { body: { metadata: { name: 'held', finalizers: ['example.com/hold'] } } });
     const deleting = await fixture.call('DELETE', `${MAPS}/held`);
     assert.ok(deleting.json.metadata.deletionTimestamp);
-    const more = await fixture.call('PATCH', `${MAPS}/held`, { body: { metadata: { finalizers: ['example.com/hold', 'example.com/b'] } }, headers: { 'content-type': 'application/merge-patch+json' } });
+    const more = await fixture.call('PATCH', `${MAPS}/held`, {
+      body: { metadata: { finalizers: ['example.com/hold', 'example.com/b'] } },
+      headers: { 'content-type': 'application/merge-patch+json' },
+    });
     assert.equal(more.status, 422);
-    await fixture.call('PATCH', `${MAPS}/held`, { body: { metadata: { finalizers: null } }, headers: { 'content-type': 'application/merge-patch+json' } });
+    await fixture.call('PATCH', `${MAPS}/held`, {
+      body: { metadata: { finalizers: null } },
+      headers: { 'content-type': 'application/merge-patch+json' },
+    });
     assert.equal((await fixture.call('GET', `${MAPS}/held`)).status, 404);
     await fixture.call('POST', MAPS, { body: { metadata: { name: 'fore' } } });
     const foreground = await fixture.call('DELETE', `${MAPS}/fore?propagationPolicy=Foreground`);
@@ -240,22 +316,31 @@ describe('API server: verbs', () => {
   });
 
   test('a namespace is there before, and gone after what is in it', async () => {
-    const missing = await fixture.call('POST', '/api/v1/namespaces/nowhere/configmaps', { body: { metadata: { name: 'a' } } });
+    const missing = await fixture.call('POST', '/api/v1/namespaces/nowhere/configmaps', {
+      body: { metadata: { name: 'a' } },
+    });
     assert.deepEqual([missing.status, missing.json.message], [404, 'namespaces "nowhere" not found']);
     await fixture.call('POST', '/api/v1/namespaces', { body: { metadata: { name: 'going' } } });
     const going = await fixture.call('DELETE', '/api/v1/namespaces/going');
     assert.deepEqual(going.json['status'], { phase: 'Terminating' });
-    const late = await fixture.call('POST', '/api/v1/namespaces/going/configmaps', { body: { metadata: { name: 'a' } } });
+    const late = await fixture.call('POST', '/api/v1/namespaces/going/configmaps', {
+      body: { metadata: { name: 'a' } },
+    });
     assert.deepEqual([late.status, late.json.reason], [403, 'Forbidden']);
     assert.match(late.json.message, /because it is being terminated/);
-    const finalized = await fixture.call('PUT', '/api/v1/namespaces/going/finalize', { body: { ...going.json, spec: { finalizers: [] } } });
+    const finalized = await fixture.call('PUT', '/api/v1/namespaces/going/finalize', {
+      body: { ...going.json, spec: { finalizers: [] } },
+    });
     assert.equal(finalized.status, 200);
     assert.equal((await fixture.call('GET', '/api/v1/namespaces/going')).status, 404);
   });
 
   test('services get addresses of their own, once each', async () => {
     const path = '/api/v1/namespaces/default/services';
-    const service = (name: string, spec: object = {}) => ({ metadata: { name }, spec: { ports: [{ port: 80 }], ...spec } });
+    const service = (name: string, spec: object = {}) => ({
+      metadata: { name },
+      spec: { ports: [{ port: 80 }], ...spec },
+    });
     const created = await Promise.all(
       Array.from({ length: 20 }, (_, index) => fixture.call('POST', path, { body: service(`svc-${index}`) })),
     );
@@ -279,22 +364,41 @@ describe('API server: verbs', () => {
   });
 
   test('deletecollection takes what is selected', async () => {
-    for (const name of ['c1', 'c2', 'c3']) await fixture.call('POST', MAPS, { body: { metadata: { name, labels: { collect: name === 'c3' ? 'no' : 'yes' } } } });
+    for (const name of ['c1', 'c2', 'c3'])
+      await fixture.call('POST', MAPS, {
+        body: { metadata: { name, labels: { collect: name === 'c3' ? 'no' : 'yes' } } },
+      });
     const deleted = await fixture.call('DELETE', `${MAPS}?labelSelector=collect%3Dyes`);
     assert.equal(deleted.json.items.length, 2);
     const left = await fixture.call('GET', `${MAPS}?labelSelector=collect`);
-    assert.deepEqual(left.json.items.map((item) => item.metadata.name), ['c3']);
+    assert.deepEqual(
+      left.json.items.map((item) => item.metadata.name),
+      ['c3'],
+    );
   });
 
   test('objects as a table and as bare metadata', async () => {
     await fixture.call('POST', PODS, { body: pod('shown') });
-    const table = await fixture.call('GET', `${PODS}?fieldSelector=metadata.name%3Dshown`, { headers: { accept: 'application/json;as=Table;v=v1;g=meta.k8s.io,application/json' } });
-    const { columnDefinitions, rows } = table.json as unknown as { columnDefinitions: { name: string }[]; rows: { cells: unknown[]; object: { kind: string } }[] };
-    assert.deepEqual(columnDefinitions.map(({ name }) => name), ['Name', 'Ready', 'Status', 'Restarts', 'Age', 'IP', 'Node', 'Nominated Node', 'Readiness Gates']);
+    const table = await fixture.call('GET', `${PODS}?fieldSelector=metadata.name%3Dshown`, {
+      headers: { accept: 'application/json;as=Table;v=v1;g=meta.k8s.io,application/json' },
+    });
+    const { columnDefinitions, rows } = table.json as unknown as {
+      columnDefinitions: { name: string }[];
+      rows: { cells: unknown[]; object: { kind: string } }[];
+    };
+    assert.deepEqual(
+      columnDefinitions.map(({ name }) => name),
+      ['Name', 'Ready', 'Status', 'Restarts', 'Age', 'IP', 'Node', 'Nominated Node', 'Readiness Gates'],
+    );
     assert.deepEqual(rows[0]?.cells.slice(0, 4), ['shown', '0/1', 'Pending', '0']);
     assert.equal(rows[0]?.object.kind, 'PartialObjectMetadata');
-    const metadata = await fixture.call('GET', `${PODS}/shown`, { headers: { accept: 'application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io' } });
-    assert.deepEqual([metadata.json.kind, Object.keys(metadata.json).sort()], ['PartialObjectMetadata', ['apiVersion', 'kind', 'metadata']]);
+    const metadata = await fixture.call('GET', `${PODS}/shown`, {
+      headers: { accept: 'application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io' },
+    });
+    assert.deepEqual(
+      [metadata.json.kind, Object.keys(metadata.json).sort()],
+      ['PartialObjectMetadata', ['apiVersion', 'kind', 'metadata']],
+    );
     assert.equal((await fixture.call('GET', PODS, { headers: { accept: 'application/xml' } })).status, 406);
   });
 

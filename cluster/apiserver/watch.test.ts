@@ -31,9 +31,15 @@ describe('API server: watch', () => {
     await label(path, 'a', { x: '1' });
     await fixture.call('DELETE', `${path}/a`);
     const seen = await take(events, 3);
-    assert.deepEqual(seen.map(({ type }) => type), ['ADDED', 'MODIFIED', 'DELETED']);
+    assert.deepEqual(
+      seen.map(({ type }) => type),
+      ['ADDED', 'MODIFIED', 'DELETED'],
+    );
     const revisions = seen.map(({ object }) => Number(object.metadata.resourceVersion));
-    assert.deepEqual(revisions, [...revisions].sort((a, b) => a - b));
+    assert.deepEqual(
+      revisions,
+      [...revisions].sort((a, b) => a - b),
+    );
     assert.equal(new Set(revisions).size, 3);
     assert.deepEqual(seen[2]?.object.metadata.labels, { x: '1' }, 'a deleted object is shown as it last was');
     await events.return(undefined);
@@ -44,7 +50,13 @@ describe('API server: watch', () => {
     await create(path, 'a');
     await create(path, 'b');
     const events = await fixture.watch(`${path}?watch=true`);
-    assert.deepEqual((await take(events, 2)).map(({ type, object }) => [type, object.metadata.name]), [['ADDED', 'a'], ['ADDED', 'b']]);
+    assert.deepEqual(
+      (await take(events, 2)).map(({ type, object }) => [type, object.metadata.name]),
+      [
+        ['ADDED', 'a'],
+        ['ADDED', 'b'],
+      ],
+    );
     await events.return(undefined);
   });
 
@@ -73,7 +85,12 @@ describe('API server: watch', () => {
     const seen = await take(events, 4);
     assert.deepEqual(
       seen.map(({ type, object }) => [type, object.metadata.name]),
-      [['ADDED', 'b'], ['ADDED', 'a'], ['MODIFIED', 'a'], ['DELETED', 'a']],
+      [
+        ['ADDED', 'b'],
+        ['ADDED', 'a'],
+        ['MODIFIED', 'a'],
+        ['DELETED', 'a'],
+      ],
     );
     assert.equal(seen[3]?.object.metadata.resourceVersion, left.json.metadata.resourceVersion);
     assert.equal(seen[3]?.object.metadata.labels?.['in'], 'yes', 'as it last was while it matched');
@@ -84,7 +101,9 @@ describe('API server: watch', () => {
     const path = await namespace('single');
     await create(path, 'a');
     await create(path, 'b');
-    const events = await fixture.watch(`${path}?watch=1&fieldSelector=metadata.name%3Db&timeoutSeconds=1&allowWatchBookmarks=true`);
+    const events = await fixture.watch(
+      `${path}?watch=1&fieldSelector=metadata.name%3Db&timeoutSeconds=1&allowWatchBookmarks=true`,
+    );
     const seen: string[] = [];
     for await (const { type, object } of events) seen.push(`${type} ${object.metadata.name ?? ''}`);
     assert.deepEqual(seen, ['ADDED b', 'BOOKMARK ']);
@@ -97,7 +116,10 @@ describe('API server: watch', () => {
     await fixture.restart();
     const events = await fixture.watch(`${path}?watch=1&resourceVersion=${first.json.metadata.resourceVersion}`);
     await create(path, 'c');
-    assert.deepEqual((await take(events, 2)).map(({ object }) => object.metadata.name), ['b', 'c']);
+    assert.deepEqual(
+      (await take(events, 2)).map(({ object }) => object.metadata.name),
+      ['b', 'c'],
+    );
     await events.return(undefined);
   });
 
@@ -120,16 +142,24 @@ describe('API server: watch', () => {
     await create(path, 'b');
     const [first, second] = await take(events, 2);
     assert.equal(first?.object.kind, 'Table');
-    assert.equal((first?.object['columnDefinitions'] as unknown[]).length, 3);
-    assert.equal(second?.object['columnDefinitions'], null);
-    assert.equal((second?.object['rows'] as { cells: unknown[] }[])[0]?.cells[0], 'b');
+    const shown = (event: typeof first | undefined) =>
+      event?.object as unknown as { columnDefinitions: unknown[] | null; rows: { cells: unknown[] }[] };
+    assert.equal(shown(first).columnDefinitions?.length, 3);
+    assert.equal(shown(second).columnDefinitions, null);
+    assert.equal(shown(second).rows[0]?.cells[0], 'b');
     await events.return(undefined);
   });
 
   test('who does not read is dropped, and holds up nobody', async () => {
     const path = await namespace('slow');
     const admin = await fixture.issue('admin', ['system:masters']);
-    const socket = tls.connect({ host: '127.0.0.1', port: fixture.api.port, ca: fixture.authority.certificate, cert: admin.certificate, key: admin.key });
+    const socket = tls.connect({
+      host: '127.0.0.1',
+      port: fixture.api.port,
+      ca: fixture.authority.certificate,
+      cert: admin.certificate,
+      key: admin.key,
+    });
     await once(socket, 'secureConnect');
     socket.write(`GET ${path}?watch=1 HTTP/1.1\r\nHost: x\r\n\r\n`);
     await once(socket, 'data');
@@ -139,9 +169,12 @@ describe('API server: watch', () => {
     const text = 'x'.repeat(900_000);
     let latest = '';
     for (let round = 0; round < 60; round++) {
-      const answer = round === 0
-        ? await fixture.call('POST', path, { body: { metadata: { name: 'big' }, data: { text } } })
-        : await fixture.call('PUT', `${path}/big`, { body: { metadata: { name: 'big' }, data: { text, round: String(round) } } });
+      const answer =
+        round === 0
+          ? await fixture.call('POST', path, { body: { metadata: { name: 'big' }, data: { text } } })
+          : await fixture.call('PUT', `${path}/big`, {
+              body: { metadata: { name: 'big' }, data: { text, round: String(round) } },
+            });
       latest = answer.json.metadata.resourceVersion ?? '';
       const [event] = await take(events, 1);
       assert.equal(event?.object.metadata.resourceVersion, latest);

@@ -20,7 +20,12 @@ const DEFAULT_TIMEOUT = 30 * 60_000;
 
 type EventType = 'ADDED' | 'MODIFIED' | 'DELETED';
 
-export async function watch(core: Core, exchange: Exchange, kind: KindDefinition, request: ResourceRequest): Promise<void> {
+export async function watch(
+  core: Core,
+  exchange: Exchange,
+  kind: KindDefinition,
+  request: ResourceRequest,
+): Promise<void> {
   const { query } = exchange;
   const selection = readSelection(kind, request.namespace, request.name, query);
   const renderer = new Renderer(core, kind, negotiate(exchange, false), query);
@@ -30,7 +35,11 @@ export async function watch(core: Core, exchange: Exchange, kind: KindDefinition
   const revision = readRevision(query);
   const timeout = readTimeout(query);
   if (revision !== undefined && revision > core.cache.revision && sendInitial)
-    throw new StatusError(504, 'Timeout', `Timeout: Too large resource version: ${revision}, current: ${core.cache.revision}`);
+    throw new StatusError(
+      504,
+      'Timeout',
+      `Timeout: Too large resource version: ${revision}, current: ${core.cache.revision}`,
+    );
 
   const stream = new WatchStream(exchange.responder, core.metrics);
   const listener = (change: Change) => {
@@ -104,9 +113,13 @@ function readSendInitial(query: URLSearchParams, bookmarks: boolean): boolean {
   const asked = isTrue(query.get('sendInitialEvents') ?? 'false');
   const match = query.get('resourceVersionMatch');
   if (asked && match !== 'NotOlderThan')
-    throw badRequest('resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan');
+    throw badRequest(
+      'resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan',
+    );
   if (!query.has('sendInitialEvents') && match !== null)
-    throw badRequest('resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided');
+    throw badRequest(
+      'resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided',
+    );
   if (asked && !bookmarks)
     throw badRequest('allowWatchBookmarks: Forbidden: sendInitialEvents requires allowWatchBookmarks');
   return asked;

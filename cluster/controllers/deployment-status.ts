@@ -52,7 +52,7 @@ export interface StatusInput {
   now: number;
 }
 
-export interface StatusOutput {
+interface StatusOutput {
   status: DeploymentStatus;
   /** Milliseconds until the progress deadline is to be looked at again. */
   deadlineIn: number | undefined;

@@ -87,7 +87,7 @@ function addressesOf(pod: Pod): string[] {
 }
 
 /** The slices that a service should have: one for each family and set of port numbers, more when there are many pods. */
-export function wantedSlices(service: Stored<Service>, pods: Stored<Pod>[]): Wanted[] {
+function wantedSlices(service: Stored<Service>, pods: Stored<Pod>[]): Wanted[] {
   const families = new Set(service.spec?.ipFamilies ?? ['IPv4']);
   const groups = new Map<string, Omit<Wanted, 'name'>>();
   const group = (addressType: AddressType, ports: EndpointPort[]): Omit<Wanted, 'name'> => {

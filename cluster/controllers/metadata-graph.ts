@@ -49,7 +49,7 @@ export async function discoverResources(client: Client): Promise<ResourceRef[]> 
 }
 
 /** Keeps what identifies an object and whom it belongs to. */
-export function bareMetadata(object: Stored<ClientObject>): Stored<ClientObject> {
+function bareMetadata(object: Stored<ClientObject>): Stored<ClientObject> {
   const { name, namespace, uid, resourceVersion, creationTimestamp, deletionTimestamp, finalizers, ownerReferences } =
     object.metadata;
   return {

@@ -10,7 +10,7 @@ import type { Pod } from '../kinds/types/core.ts';
 const firstBatch = 8;
 const reachTimeout = 30_000;
 
-export interface PodControlOptions {
+interface PodControlOptions {
   client: Client;
   pods: Informer<Pod>;
   recorder: EventRecorder;

@@ -2,7 +2,7 @@
  * A controller's queue: each key is in it at most once, and is never worked on twice at the same time. A key that comes
  * while it is worked on is worked on again afterwards.
  */
-export interface WorkQueue {
+interface WorkQueue {
   add(key: string, afterMilliseconds?: number): void;
   /** Adds the key after a delay that doubles with each failure in a row. Returns the delay. */
   retry(key: string): number;
@@ -12,7 +12,7 @@ export interface WorkQueue {
   close(): Promise<void>;
 }
 
-export interface WorkQueueOptions {
+interface WorkQueueOptions {
   workers: number;
   /** Must not reject. */
   work: (key: string) => Promise<void>;

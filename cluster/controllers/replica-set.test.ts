@@ -9,6 +9,7 @@ import {
   type ControlPlane,
   until,
 } from '#testing/control-plane.ts';
+import { createInformer } from '../client/informer.ts';
 import type { Stored } from '../kinds/kind.ts';
 import { events, pods, replicaSets } from '../kinds/resources.ts';
 import type { ReplicaSet } from '../kinds/types/apps.ts';
@@ -146,7 +147,7 @@ describe('replica set controller', () => {
       spec: {
         ...set.spec,
         selector: { matchLabels: labels },
-        minReadySeconds: 1,
+        minReadySeconds: 2,
         template: { ...set.spec?.template, metadata: { labels } },
       },
     });
@@ -190,6 +191,30 @@ describe('replica set controller', () => {
       [failed?.status?.conditions?.[0]?.type, failed?.status?.conditions?.[0]?.reason],
       ['ReplicaFailure', 'FailedCreate'],
     );
+  });
+
+  it('never makes too many, however often it is stopped in the middle', async () => {
+    const namespace = await plane.namespace('stopped');
+    await plane.client.create(replicaSets, replicaSet(namespace, 'web', 0));
+    const watched = createInformer(plane.client, pods, { namespace });
+    await watched.synced;
+    let most = 0;
+    watched.onChange(() => {
+      most = Math.max(most, watched.list().filter(isActive).length);
+    });
+    for (let round = 1; round <= 8; round++) {
+      await plane.client.patch(
+        replicaSets,
+        'web',
+        { type: 'merge', body: { spec: { replicas: round * 3 } } },
+        { namespace },
+      );
+      if (round % 3 === 0) await plane.restartControllers();
+    }
+    await until(plane.client, replicaSets, namespace, ([one]) => one?.status?.availableReplicas === 24);
+    watched.close();
+    assert.equal(most, 24);
+    assert.equal((await plane.client.list(pods, { namespace })).items.filter(isActive).length, 24);
   });
 
   it('had nothing to complain of', () => {

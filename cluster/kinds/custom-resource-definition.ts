@@ -26,9 +26,7 @@ export const customResourceDefinitionKind = defineKind(customResourceDefinitions
   },
   prepareForCreate: (object) => {
     const definition = object as unknown as CustomResourceDefinition;
-    definition.metadata.finalizers = [
-      ...new Set([...(definition.metadata.finalizers ?? []), CUSTOM_RESOURCE_CLEANUP]),
-    ];
+    definition.metadata.finalizers = [...new Set([...(definition.metadata.finalizers ?? []), CUSTOM_RESOURCE_CLEANUP])];
     setStatus(definition, []);
   },
   prepareForUpdate: (object, old) => {
@@ -37,7 +35,10 @@ export const customResourceDefinitionKind = defineKind(customResourceDefinitions
   },
   validate: (object) => validateDefinition(object as unknown as CustomResourceDefinition),
   validateUpdate: (object, old) => {
-    const [now, before] = [(object as unknown as CustomResourceDefinition).spec, (old as unknown as CustomResourceDefinition).spec];
+    const [now, before] = [
+      (object as unknown as CustomResourceDefinition).spec,
+      (old as unknown as CustomResourceDefinition).spec,
+    ];
     const errors: FieldError[] = [];
     if (now.group !== before.group) errors.push(invalid('spec.group', now.group, 'field is immutable'));
     if (now.scope !== before.scope) errors.push(invalid('spec.scope', now.scope, 'field is immutable'));
@@ -58,8 +59,20 @@ function setStatus(definition: CustomResourceDefinition, storedBefore: string[])
   definition.status = {
     acceptedNames: structuredClone(names),
     conditions: [
-      { type: 'NamesAccepted', status: 'True', reason: 'NoConflicts', message: 'no conflicts found', lastTransitionTime: since },
-      { type: 'Established', status: 'True', reason: 'InitialNamesAccepted', message: 'the initial names have been accepted', lastTransitionTime: since },
+      {
+        type: 'NamesAccepted',
+        status: 'True',
+        reason: 'NoConflicts',
+        message: 'no conflicts found',
+        lastTransitionTime: since,
+      },
+      {
+        type: 'Established',
+        status: 'True',
+        reason: 'InitialNamesAccepted',
+        message: 'the initial names have been accepted',
+        lastTransitionTime: since,
+      },
       ...terminating,
     ],
     storedVersions: [...new Set([...storedBefore, storage])],
@@ -95,12 +108,30 @@ function validateDefinition({ metadata, spec }: CustomResourceDefinition): Field
     if (version.schema?.openAPIV3Schema === undefined)
       errors.push(required(`${at}.schema.openAPIV3Schema`, 'schemas are required'));
     else if (version.schema.openAPIV3Schema.type !== 'object')
-      errors.push(invalid(`${at}.schema.openAPIV3Schema.type`, version.schema.openAPIV3Schema.type ?? '', 'must be object at the root'));
+      errors.push(
+        invalid(
+          `${at}.schema.openAPIV3Schema.type`,
+          version.schema.openAPIV3Schema.type ?? '',
+          'must be object at the root',
+        ),
+      );
   }
   if (versions.filter((version) => version.storage).length !== 1)
-    errors.push(invalid('spec.versions', versions.map((version) => version.name), 'must have exactly one version marked as storage version'));
+    errors.push(
+      invalid(
+        'spec.versions',
+        versions.map((version) => version.name),
+        'must have exactly one version marked as storage version',
+      ),
+    );
   if (spec.preserveUnknownFields === true)
-    errors.push(invalid('spec.preserveUnknownFields', true, 'must be false; use x-kubernetes-preserve-unknown-fields in the schema'));
+    errors.push(
+      invalid(
+        'spec.preserveUnknownFields',
+        true,
+        'must be false; use x-kubernetes-preserve-unknown-fields in the schema',
+      ),
+    );
   if (spec.conversion !== undefined && spec.conversion.strategy !== 'None')
     errors.push(forbidden('spec.conversion.strategy', 'only None is supported'));
   return errors;

@@ -4,7 +4,13 @@ import type { FieldError } from './field-error.ts';
 import { forbidden, invalid, notSupported } from './field-errors.ts';
 import { deployments } from './resources.ts';
 import type { Deployment } from './types/apps.ts';
-import { defaultWorkload, validateWorkload, validateWorkloadUpdate, workloadColumns, workloadScale } from './workload.ts';
+import {
+  defaultWorkload,
+  validateWorkload,
+  validateWorkloadUpdate,
+  workloadColumns,
+  workloadScale,
+} from './workload.ts';
 
 const STRATEGIES = ['Recreate', 'RollingUpdate'];
 
@@ -43,7 +49,8 @@ export const deploymentKind = defineKind(deployments, {
 function validateStrategy({ spec }: Deployment): FieldError[] {
   const strategy = spec?.strategy;
   const errors: FieldError[] = [];
-  if (!STRATEGIES.includes(strategy?.type ?? '')) errors.push(notSupported('spec.strategy.type', strategy?.type, STRATEGIES));
+  if (!STRATEGIES.includes(strategy?.type ?? ''))
+    errors.push(notSupported('spec.strategy.type', strategy?.type, STRATEGIES));
   const rolling = strategy?.rollingUpdate;
   if (strategy?.type === 'Recreate' && rolling !== undefined)
     errors.push(forbidden('spec.strategy.rollingUpdate', "may not be specified when strategy `type` is 'Recreate'"));
@@ -51,10 +58,22 @@ function validateStrategy({ spec }: Deployment): FieldError[] {
     const value = rolling?.[field];
     if (value === undefined) continue;
     if (!(typeof value === 'number' ? value >= 0 : /^\d+%$/.test(value)))
-      errors.push(invalid(`spec.strategy.rollingUpdate.${field}`, value, "must be a non-negative integer or a percentage (e.g. '25%')"));
+      errors.push(
+        invalid(
+          `spec.strategy.rollingUpdate.${field}`,
+          value,
+          "must be a non-negative integer or a percentage (e.g. '25%')",
+        ),
+      );
   }
   if (rolling !== undefined && isZero(rolling.maxSurge) && isZero(rolling.maxUnavailable))
-    errors.push(invalid('spec.strategy.rollingUpdate.maxUnavailable', rolling.maxUnavailable, 'may not be 0 when `maxSurge` is 0'));
+    errors.push(
+      invalid(
+        'spec.strategy.rollingUpdate.maxUnavailable',
+        rolling.maxUnavailable,
+        'may not be 0 when `maxSurge` is 0',
+      ),
+    );
   return errors;
 }
 

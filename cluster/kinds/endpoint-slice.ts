@@ -32,7 +32,8 @@ export const endpointSliceKind = defineKind(endpointSlices, {
   validate: (object) => {
     const slice = object as unknown as EndpointSlice;
     const errors: FieldError[] = [];
-    if (!ADDRESS_TYPES.includes(slice.addressType)) errors.push(notSupported('addressType', slice.addressType, ADDRESS_TYPES));
+    if (!ADDRESS_TYPES.includes(slice.addressType))
+      errors.push(notSupported('addressType', slice.addressType, ADDRESS_TYPES));
     if (slice.endpoints.length > ENDPOINTS_LIMIT)
       errors.push(invalid('endpoints', slice.endpoints.length, `must have at most ${ENDPOINTS_LIMIT} items`));
     for (const [index, endpoint] of slice.endpoints.entries()) {

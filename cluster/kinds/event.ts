@@ -32,7 +32,8 @@ export const eventKind = defineKind(events, {
     ),
     reason: (object) => (object as unknown as Event).reason ?? '',
     type: (object) => (object as unknown as Event).type ?? '',
-    source: (object) => (object as unknown as Event).source?.component || ((object as unknown as Event).reportingComponent ?? ''),
+    source: (object) =>
+      (object as unknown as Event).source?.component || ((object as unknown as Event).reportingComponent ?? ''),
     reportingComponent: (object) => (object as unknown as Event).reportingComponent ?? '',
   },
   validate: (object) => {

@@ -1,7 +1,8 @@
 /** The part of JSONPath that printer columns and scale paths use: `.spec.replicas`, `.a[0].b`, `.c[?(@.type=="Ready")].status`. */
 type Step = { key: string } | { index: number } | { every: true } | { where: string; equals: string };
 
-const STEP = /\.([A-Za-z0-9_$-]+(?:\\.[A-Za-z0-9_$-]+)*)|\['([^']+)'\]|\[(\d+)\]|(\[\*\]|\.\*)|\[\?\(@\.([A-Za-z0-9_.-]+)\s*==\s*["']([^"']*)["']\)\]/y;
+const STEP =
+  /\.([A-Za-z0-9_$-]+(?:\\.[A-Za-z0-9_$-]+)*)|\['([^']+)'\]|\[(\d+)\]|(\[\*\]|\.\*)|\[\?\(@\.([A-Za-z0-9_.-]+)\s*==\s*["']([^"']*)["']\)\]/y;
 
 /** Undefined when the text is no path that we know. */
 export function parseJsonPath(text: string): ((object: unknown) => unknown[]) | undefined {

@@ -21,7 +21,10 @@ export const namespaceKind = defineKind(namespaces, {
   },
   prepareForCreate: (object) => {
     const namespace = object as Namespace;
-    namespace.spec = { ...namespace.spec, finalizers: [...new Set([...(namespace.spec?.finalizers ?? []), 'kubernetes'])] };
+    namespace.spec = {
+      ...namespace.spec,
+      finalizers: [...new Set([...(namespace.spec?.finalizers ?? []), 'kubernetes'])],
+    };
     namespace.status = { phase: 'Active' };
   },
   /** Its finalizers change through `/finalize` only. */

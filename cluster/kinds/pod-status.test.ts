@@ -17,15 +17,30 @@ function container(state: ContainerState, ready = false, restartCount = 0) {
 test('the status of a pod in one word', () => {
   const cases: [Pod, string][] = [
     [pod({ phase: 'Pending' }), 'Pending'],
-    [pod({ phase: 'Pending', containerStatuses: [container({ waiting: { reason: 'ContainerCreating' } })] }), 'ContainerCreating'],
+    [
+      pod({ phase: 'Pending', containerStatuses: [container({ waiting: { reason: 'ContainerCreating' } })] }),
+      'ContainerCreating',
+    ],
     [pod({ phase: 'Running', containerStatuses: [container({ running: {} }, true)] }), 'Running'],
-    [pod({ phase: 'Running', containerStatuses: [container({ waiting: { reason: 'CrashLoopBackOff' } })] }), 'CrashLoopBackOff'],
-    [pod({ phase: 'Failed', containerStatuses: [container({ terminated: { exitCode: 1, reason: 'Error' } })] }), 'Error'],
+    [
+      pod({ phase: 'Running', containerStatuses: [container({ waiting: { reason: 'CrashLoopBackOff' } })] }),
+      'CrashLoopBackOff',
+    ],
+    [
+      pod({ phase: 'Failed', containerStatuses: [container({ terminated: { exitCode: 1, reason: 'Error' } })] }),
+      'Error',
+    ],
     [pod({ phase: 'Failed', containerStatuses: [container({ terminated: { exitCode: 3 } })] }), 'ExitCode:3'],
-    [pod({ phase: 'Succeeded', containerStatuses: [container({ terminated: { exitCode: 0, reason: 'Completed' } })] }), 'Completed'],
+    [
+      pod({ phase: 'Succeeded', containerStatuses: [container({ terminated: { exitCode: 0, reason: 'Completed' } })] }),
+      'Completed',
+    ],
     [pod({ phase: 'Failed', reason: 'Evicted' }), 'Evicted'],
     [pod({ phase: 'Running' }, { metadata: { deletionTimestamp: '2026-01-01T00:00:00Z' } }), 'Terminating'],
-    [pod({ phase: 'Pending', conditions: [{ type: 'PodScheduled', status: 'False', reason: 'SchedulingGated' }] }), 'SchedulingGated'],
+    [
+      pod({ phase: 'Pending', conditions: [{ type: 'PodScheduled', status: 'False', reason: 'SchedulingGated' }] }),
+      'SchedulingGated',
+    ],
     [
       pod(
         { phase: 'Pending', initContainerStatuses: [container({ running: {} })] },
@@ -45,7 +60,19 @@ test('ready and restarts', () => {
 });
 
 test('durations in two units at most', () => {
-  const cases: [number, string][] = [[0, '0s'], [119, '119s'], [120, '2m'], [200, '3m20s'], [900, '15m'], [3600 * 3 + 60, '3h1m'], [3600 * 30, '30h'], [86400 * 3, '3d'], [86400 * 3 + 7200, '3d2h'], [86400 * 100, '100d'], [86400 * 800, '2y70d']];
+  const cases: [number, string][] = [
+    [0, '0s'],
+    [119, '119s'],
+    [120, '2m'],
+    [200, '3m20s'],
+    [900, '15m'],
+    [3600 * 3 + 60, '3h1m'],
+    [3600 * 30, '30h'],
+    [86400 * 3, '3d'],
+    [86400 * 3 + 7200, '3d2h'],
+    [86400 * 100, '100d'],
+    [86400 * 800, '2y70d'],
+  ];
   for (const [seconds, text] of cases) assert.equal(duration(seconds), text);
 });
 

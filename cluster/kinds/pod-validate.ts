@@ -31,9 +31,17 @@ export function validatePodSpec(spec: PodSpec, at: string): FieldError[] {
   if (!DNS_POLICIES.includes(spec.dnsPolicy ?? ''))
     errors.push(notSupported(`${at}.dnsPolicy`, spec.dnsPolicy, DNS_POLICIES));
   if ((spec.terminationGracePeriodSeconds ?? 0) < 0)
-    errors.push(invalid(`${at}.terminationGracePeriodSeconds`, spec.terminationGracePeriodSeconds, 'must be greater than or equal to 0'));
+    errors.push(
+      invalid(
+        `${at}.terminationGracePeriodSeconds`,
+        spec.terminationGracePeriodSeconds,
+        'must be greater than or equal to 0',
+      ),
+    );
   if (spec.activeDeadlineSeconds !== undefined && spec.activeDeadlineSeconds < 1)
-    errors.push(invalid(`${at}.activeDeadlineSeconds`, spec.activeDeadlineSeconds, 'must be between 1 and 2147483647, inclusive'));
+    errors.push(
+      invalid(`${at}.activeDeadlineSeconds`, spec.activeDeadlineSeconds, 'must be between 1 and 2147483647, inclusive'),
+    );
   checkName(spec.hostname, `${at}.hostname`, dnsLabelProblem, errors);
   checkName(spec.subdomain, `${at}.subdomain`, dnsLabelProblem, errors);
   checkName(spec.nodeName, `${at}.nodeName`, dnsSubdomainProblem, errors);
@@ -132,7 +140,11 @@ function validateContainer(container: Container, at: string, volumes: Set<string
   for (const [index, mount] of (container.volumeMounts ?? []).entries()) {
     const path = `${at}.volumeMounts[${index}]`;
     if (!volumes.has(mount.name))
-      errors.push({ reason: 'FieldValueInvalid', field: `${path}.name`, message: `Not found: ${JSON.stringify(mount.name)}` });
+      errors.push({
+        reason: 'FieldValueInvalid',
+        field: `${path}.name`,
+        message: `Not found: ${JSON.stringify(mount.name)}`,
+      });
     if (!mount.mountPath) errors.push(required(`${path}.mountPath`));
     if (mounts.has(mount.mountPath)) errors.push(invalid(`${path}.mountPath`, mount.mountPath, 'must be unique'));
     mounts.add(mount.mountPath);
@@ -159,8 +171,15 @@ function validateProbe(probe: Probe, at: string, errors: FieldError[]): void {
   const handlers = [probe.exec, probe.httpGet, probe.tcpSocket, probe.grpc].filter((one) => one !== undefined);
   if (handlers.length === 0) errors.push(required(at, 'must specify a handler type'));
   if (handlers.length > 1) errors.push(forbidden(at, 'may not specify more than 1 handler type'));
-  for (const field of ['initialDelaySeconds', 'timeoutSeconds', 'periodSeconds', 'successThreshold', 'failureThreshold'] as const) {
-    if ((probe[field] ?? 0) < 0) errors.push(invalid(`${at}.${field}`, probe[field], 'must be greater than or equal to 0'));
+  for (const field of [
+    'initialDelaySeconds',
+    'timeoutSeconds',
+    'periodSeconds',
+    'successThreshold',
+    'failureThreshold',
+  ] as const) {
+    if ((probe[field] ?? 0) < 0)
+      errors.push(invalid(`${at}.${field}`, probe[field], 'must be greater than or equal to 0'));
   }
 }
 

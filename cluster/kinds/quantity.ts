@@ -20,7 +20,9 @@ const FACTORS: Record<string, number> = {
 };
 
 export function quantityProblem(text: string): string | undefined {
-  return QUANTITY.test(text) ? undefined : "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+  return QUANTITY.test(text)
+    ? undefined
+    : "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 }
 
 /** Its value in the base unit; NaN when it is no quantity. */

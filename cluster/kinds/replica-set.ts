@@ -2,7 +2,13 @@ import { ageColumn, column, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
 import { replicaSets } from './resources.ts';
 import type { ReplicaSet } from './types/apps.ts';
-import { defaultWorkload, validateWorkload, validateWorkloadUpdate, workloadColumns, workloadScale } from './workload.ts';
+import {
+  defaultWorkload,
+  validateWorkload,
+  validateWorkloadUpdate,
+  workloadColumns,
+  workloadScale,
+} from './workload.ts';
 
 export const replicaSetKind = defineKind(replicaSets, {
   schemaName: 'io.k8s.api.apps.v1.ReplicaSet',

@@ -29,7 +29,8 @@ export const secretKind = defineKind(secrets, {
     secret.type ||= 'Opaque';
     if (secret.stringData === undefined) return;
     secret.data ??= {};
-    for (const [key, value] of Object.entries(secret.stringData)) secret.data[key] = Buffer.from(value).toString('base64');
+    for (const [key, value] of Object.entries(secret.stringData))
+      secret.data[key] = Buffer.from(value).toString('base64');
     delete secret.stringData;
   },
   validate: (object) => {
@@ -39,7 +40,9 @@ export const secretKind = defineKind(secrets, {
     for (const [key, value] of Object.entries(secret.data ?? {})) {
       size += value.length * 0.75;
       if (value.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(value))
-        errors.push(invalid(`data[${key}]`, '<omitted>', 'must be base64 (RFC 4648 section 4); use stringData for plain text'));
+        errors.push(
+          invalid(`data[${key}]`, '<omitted>', 'must be base64 (RFC 4648 section 4); use stringData for plain text'),
+        );
     }
     if (size > DATA_LIMIT) errors.push(tooLong('data', DATA_LIMIT));
     for (const key of REQUIRED_KEYS[secret.type ?? ''] ?? []) {

@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { formatLabelSelector, matchesFields, matchesLabels, parseFieldSelector, parseLabelSelector, SelectorError } from './selector.ts';
+import {
+  formatLabelSelector,
+  matchesFields,
+  matchesLabels,
+  parseFieldSelector,
+  parseLabelSelector,
+  SelectorError,
+} from './selector.ts';
 
 const labels = { app: 'web', tier: '2', 'example.com/x': '' };
 
@@ -36,7 +43,13 @@ test('field selectors', () => {
 });
 
 test('a selector as an object, in its string form', () => {
-  const selector = { matchLabels: { b: '1', a: '2' }, matchExpressions: [{ key: 'c', operator: 'In', values: ['y', 'x'] }, { key: 'd', operator: 'DoesNotExist' }] };
+  const selector = {
+    matchLabels: { b: '1', a: '2' },
+    matchExpressions: [
+      { key: 'c', operator: 'In', values: ['y', 'x'] },
+      { key: 'd', operator: 'DoesNotExist' },
+    ],
+  };
   assert.equal(formatLabelSelector(selector), 'a=2,b=1,c in (x,y),!d');
   assert.equal(formatLabelSelector({}), '<none>');
 });

@@ -67,10 +67,13 @@ function parsePart(part: string): Requirement {
 function checked(requirement: Requirement): Requirement {
   const { key, operator, values } = requirement;
   const problem = qualifiedNameProblem(key);
-  if (problem !== undefined) throw new SelectorError(`unable to parse requirement: key: Invalid value: "${key}": ${problem}`);
+  if (problem !== undefined)
+    throw new SelectorError(`unable to parse requirement: key: Invalid value: "${key}": ${problem}`);
   if (operator === 'GreaterThan' || operator === 'LessThan') {
     if (!/^-?\d+$/.test(values[0] ?? ''))
-      throw new SelectorError(`unable to parse requirement: values[0][${key}]: Invalid value: "${values[0]}": for 'Gt', 'Lt' operators, the value must be an integer`);
+      throw new SelectorError(
+        `unable to parse requirement: values[0][${key}]: Invalid value: "${values[0]}": for 'Gt', 'Lt' operators, the value must be an integer`,
+      );
     return requirement;
   }
   for (const value of values) {
@@ -85,7 +88,10 @@ export function matchesLabels(requirements: Requirement[], labels: Record<string
   return requirements.every((requirement) => matchesRequirement(requirement, labels));
 }
 
-function matchesRequirement({ key, operator, values }: Requirement, labels: Record<string, string> | undefined): boolean {
+function matchesRequirement(
+  { key, operator, values }: Requirement,
+  labels: Record<string, string> | undefined,
+): boolean {
   const value = labels !== undefined && Object.hasOwn(labels, key) ? labels[key] : undefined;
   switch (operator) {
     case 'In':

@@ -96,7 +96,13 @@ function validateSpec(spec: ServiceSpec): FieldError[] {
   }
   const headless = spec.clusterIP === 'None';
   if (spec.clusterIP && !headless && isIP(spec.clusterIP) === 0)
-    errors.push(invalid('spec.clusterIPs[0]', spec.clusterIP, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff), or 'None'"));
+    errors.push(
+      invalid(
+        'spec.clusterIPs[0]',
+        spec.clusterIP,
+        "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff), or 'None'",
+      ),
+    );
   const ports = spec.ports ?? [];
   if (ports.length === 0 && !headless) errors.push(required('spec.ports'));
   const [names, numbers] = [new Set<string>(), new Set<string>()];
@@ -140,5 +146,10 @@ function portsText(service: Service): string {
 
 function mapText(map: Record<string, string> | undefined): string {
   const entries = Object.entries(map ?? {});
-  return entries.length === 0 ? '<none>' : entries.map(([key, value]) => `${key}=${value}`).sort().join(',');
+  return entries.length === 0
+    ? '<none>'
+    : entries
+        .map(([key, value]) => `${key}=${value}`)
+        .sort()
+        .join(',');
 }

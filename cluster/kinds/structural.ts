@@ -52,7 +52,9 @@ export function validateStructure(value: unknown, schema: Schema, path = '', err
   if (value === null && schema.nullable === true) return errors;
   const type = typeProblem(value, schema);
   if (type !== undefined) {
-    errors.push(wrongType(path, typeName(value), `${path} in body must be of type ${type}: ${JSON.stringify(typeName(value))}`));
+    errors.push(
+      wrongType(path, typeName(value), `${path} in body must be of type ${type}: ${JSON.stringify(typeName(value))}`),
+    );
     return errors;
   }
   if (schema.enum !== undefined && !schema.enum.some((one) => JSON.stringify(one) === JSON.stringify(value)))
@@ -122,7 +124,13 @@ function validateArray(value: unknown[], schema: Schema, path: string, errors: F
     if (unique) {
       const identity = keys === undefined ? item : keys.map((key) => (item as Record<string, unknown> | null)?.[key]);
       const text = JSON.stringify(identity);
-      if (seen.has(text)) errors.push(duplicate(field, keys === undefined ? item : Object.fromEntries(keys.map((key, at) => [key, (identity as unknown[])[at]]))));
+      if (seen.has(text))
+        errors.push(
+          duplicate(
+            field,
+            keys === undefined ? item : Object.fromEntries(keys.map((key, at) => [key, (identity as unknown[])[at]])),
+          ),
+        );
       seen.add(text);
     }
     if (schema.items !== undefined) validateStructure(item, schema.items, field, errors);
@@ -141,7 +149,8 @@ function validateObject(value: Record<string, unknown>, schema: Schema, path: st
     errors.push(invalid(path, keys.length, `${path} in body should have at least ${schema.minProperties} properties`));
   for (const key of keys) {
     const inner = propertySchema(schema, key);
-    if (inner !== undefined && !(path === '' && key === 'metadata')) validateStructure(value[key], inner, at(key), errors);
+    if (inner !== undefined && !(path === '' && key === 'metadata'))
+      validateStructure(value[key], inner, at(key), errors);
   }
 }
 

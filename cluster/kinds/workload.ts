@@ -24,8 +24,24 @@ export const workloadScale: ScalePaths = {
 };
 
 export const workloadColumns: PrinterColumn[] = [
-  column<Workload>('Containers', 'string', (object) => containers(object).map((one) => one.name).join(','), { wide: true }),
-  column<Workload>('Images', 'string', (object) => containers(object).map((one) => one.image ?? '').join(','), { wide: true }),
+  column<Workload>(
+    'Containers',
+    'string',
+    (object) =>
+      containers(object)
+        .map((one) => one.name)
+        .join(','),
+    { wide: true },
+  ),
+  column<Workload>(
+    'Images',
+    'string',
+    (object) =>
+      containers(object)
+        .map((one) => one.image ?? '')
+        .join(','),
+    { wide: true },
+  ),
   column<Workload>('Selector', 'string', (object) => formatLabelSelector(object.spec?.selector), { wide: true }),
 ];
 
@@ -50,7 +66,9 @@ export function validateWorkload(object: ApiObject): FieldError[] {
   const labels = spec.template?.metadata?.labels;
   errors.push(...validateLabels(labels, 'spec.template.metadata.labels'));
   if (spec.selector !== undefined && !matchesLabelSelector(spec.selector, labels))
-    errors.push(invalid('spec.template.metadata.labels', labels ?? null, '`selector` does not match template `labels`'));
+    errors.push(
+      invalid('spec.template.metadata.labels', labels ?? null, '`selector` does not match template `labels`'),
+    );
   if (spec.template?.spec === undefined) errors.push(required('spec.template.spec.containers'));
   else {
     errors.push(...validatePodSpec(spec.template.spec, 'spec.template.spec'));

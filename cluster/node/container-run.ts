@@ -81,8 +81,12 @@ export async function runContainer(
   recordPodEvent(context, pod, definition.name, { type: 'Normal', reason: 'Started', message });
 }
 
-export function podDirectory(context: NodeContext, uid: string): string {
-  return join(context.dataDirectory, 'pods', uid.replaceAll(/[^\w-]/g, '_'));
+export function podsDirectory({ dataDirectory }: Pick<NodeContext, 'dataDirectory'>): string {
+  return join(dataDirectory, 'pods');
+}
+
+export function podDirectory(context: Pick<NodeContext, 'dataDirectory'>, uid: string): string {
+  return join(podsDirectory(context), uid.replaceAll(/[^\w-]/g, '_'));
 }
 
 /** Owned by root, which the engine shows as the container's root. `name` was checked for `..` where the volume was resolved. */

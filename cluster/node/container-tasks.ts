@@ -154,6 +154,7 @@ export class ContainerTasks {
       return;
     }
     this.#options.failures.delete(name);
+    this.#options.observations.began(id);
     this.#options.wake();
     const hook = definition.lifecycle?.postStart;
     if (!hook) return;

@@ -7,7 +7,7 @@ import { type NodeContext, recordPodEvent } from './context.ts';
 import { messageOf } from './errors.ts';
 import { type CheckTarget, check } from './probe-check.ts';
 import { type ContainerProbes, type ProbeKind, startProbes } from './probes.ts';
-import type { ContainerRecord } from './records.ts';
+import type { ContainerRecord, RecordedExit } from './records.ts';
 import { containerIdOf } from './status.ts';
 
 export class Observations {
@@ -46,6 +46,8 @@ export class Observations {
       probes.close();
       this.#probes.delete(id);
     }
+    const kept = new Set(records.flatMap(({ id, previous }) => [id, previous?.id]));
+    for (const id of this.terminationMessages.keys()) if (!kept.has(id)) this.terminationMessages.delete(id);
     for (const record of records) {
       if (record.id === undefined) continue;
       if (record.state === 'running') this.#begin(pod, record, current, target(record));
@@ -86,8 +88,12 @@ export class Observations {
     const known = this.#running.delete(id) || statusOfContainer(current, id)?.state?.running !== undefined;
     this.condemned.delete(name);
     this.#grace.delete(name);
-    if (!known || this.#said.has(id)) return;
-    this.#said.add(id);
+    if (!known) return;
+    this.once(`end of ${id}`, () => this.#sayEnd(pod, record, exit));
+  }
+
+  #sayEnd(pod: Pod, record: ContainerRecord, exit: RecordedExit): void {
+    const { id = '', name } = record;
     this.#keepLastWords(record);
     if (this.#expected.delete(id)) return;
     const say = (reason: string, message: string): void =>
@@ -116,6 +122,11 @@ export class Observations {
     if (!this.#probes.has(id) && this.#context.engine.container(id)?.state !== 'running') return;
     this.condemned.set(name, message);
     this.#wake();
+  }
+
+  /** It was started: it may end before anybody looks. */
+  began(id: string): void {
+    this.#running.add(id);
   }
 
   /** Its end will be our doing. */

@@ -1,8 +1,12 @@
 /** All pods of the node: one worker for each, woken by the API and by the engine; and what no pod owns any more. */
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { EngineEvent, Sandbox } from '#engine/engine.ts';
 import type { Informer } from '../client/client.ts';
 import type { Stored } from '../kinds/kind.ts';
 import type { Pod } from '../kinds/types/core.ts';
+import { podDirectory, podsDirectory } from './container-run.ts';
 import type { NodeContext } from './context.ts';
 import { messageOf } from './errors.ts';
 import { graceLabel, nodeLabel, podUidLabel } from './labels.ts';
@@ -10,6 +14,7 @@ import { PodWorker } from './worker.ts';
 
 /** A pod that is gone from the API is not waited for longer than this. */
 const longestOrphanGrace = 30;
+const resubscribeAfter = 100;
 
 export class PodWorkers {
   readonly #context: NodeContext;
@@ -32,6 +37,17 @@ export class PodWorkers {
     for (const sandbox of this.#context.engine.sandboxes()) {
       if (sandbox.labels[nodeLabel] !== this.#context.nodeName) continue;
       if (!this.#workers.has(sandbox.labels[podUidLabel] ?? '')) void this.#removeOrphan(sandbox);
+    }
+    await this.#removeOldFiles();
+  }
+
+  /** Files of volumes of pods that are gone. */
+  async #removeOldFiles(): Promise<void> {
+    const directory = podsDirectory(this.#context);
+    const known = new Set([...this.#workers.keys()].map((uid) => podDirectory(this.#context, uid)));
+    const names = await readdir(directory).catch(() => []); // None was ever made.
+    for (const path of names.map((name) => join(directory, name))) {
+      if (!known.has(path)) await rm(path, { recursive: true, force: true });
     }
   }
 
@@ -63,16 +79,21 @@ export class PodWorkers {
     const { engine, log } = this.#context;
     const signal = this.#abort.signal;
     while (!signal.aborted) {
+      // Once it is heard again, everything is looked at: what happened in between was told to nobody.
+      const look = setTimeout(() => this.#wakeAll(), 10);
       try {
         for await (const event of engine.events({ signal })) this.#onEngineEvent(event);
       } catch (error) {
         if (signal.aborted) return;
         log('warn', 'the engine cut off its events; everything is looked at again', { error: messageOf(error) });
       }
-      if (signal.aborted) return;
-      for (const worker of this.#workers.values()) worker.wake();
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      clearTimeout(look);
+      if (!signal.aborted) await delay(resubscribeAfter, undefined, { signal }).catch(() => undefined);
     }
+  }
+
+  #wakeAll(): void {
+    for (const worker of this.#workers.values()) worker.wake();
   }
 
   #onEngineEvent({ type, id, sandbox: owner }: EngineEvent): void {

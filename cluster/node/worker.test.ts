@@ -407,6 +407,19 @@ test('readiness is seen within milliseconds of listening, long before the period
   assert.ok(!bed.events.some(({ reason }) => reason === 'Unhealthy'));
 });
 
+test('a pod that makes no sense harms nobody, and can still be deleted', async (t) => {
+  const bed = await bench(t, podObject('a', { containers: [{ resources: { limits: { memory: 'lots' } } }] }));
+  const remove = (): void => {
+    const metadata = { ...bed.api.pod.metadata, resourceVersion: '100', deletionTimestamp: '2026-01-01T00:00:00Z' };
+    bed.api.pod = { ...bed.api.pod, metadata, status: { qosClass: 'Burstable' } };
+    bed.worker.update(bed.api.pod);
+  };
+  await new Promise((resolve) => setImmediate(resolve));
+  remove();
+  await bed.api.until('deleted', (_pod, deleted) => deleted);
+  assert.equal(bed.engine.sandboxes().length, 0);
+});
+
 test('a status that did not change is not written', async (t) => {
   const bed = await bench(t, podObject('a'));
   await bed.api.until('Ready', isReady);

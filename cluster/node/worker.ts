@@ -27,6 +27,7 @@ import { StatusWriter } from './status-writer.ts';
 
 /** How long readers of the log may take for its end before it is removed. */
 const lastLinesWithin = 2000;
+const lookAgainAfter = 10_000;
 const longestTimer = 2 ** 31 - 1;
 
 export class PodWorker {
@@ -100,7 +101,7 @@ export class PodWorker {
     this.#queued = true;
     setImmediate(() => {
       this.#queued = false;
-      if (!this.#closed) this.#sync();
+      if (!this.#closed) this.#look();
     });
   }
 
@@ -119,8 +120,19 @@ export class PodWorker {
     return this.#context.engine.sandboxes().find(({ labels }) => labels[podUidLabel] === this.uid);
   }
 
-  #sync(): void {
+  /** One pod that cannot be understood must not take the others down. */
+  #look(): void {
     if (this.#finishing) return;
+    try {
+      this.#sync();
+    } catch (error) {
+      this.#context.log('error', 'a pod could not be looked at', { pod: this.#name, error: messageOf(error) });
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.wake(), lookAgainAfter);
+    }
+  }
+
+  #sync(): void {
     const pod = this.#pod;
     const now = Date.now();
     const current = this.#writer.current;

@@ -3,7 +3,7 @@ import type { NodeSelectorTerm, NodeSelectorRequirement, Pod, Taint, Toleration 
 import type { NodeState } from './nodes.ts';
 import type { PodUsage } from './resources.ts';
 
-export function tolerates(tolerations: Toleration[] | undefined, taint: Taint): boolean {
+function tolerates(tolerations: Toleration[] | undefined, taint: Taint): boolean {
   return (tolerations ?? []).some(({ key, operator = 'Equal', value = '', effect }) => {
     if (effect && effect !== taint.effect) return false;
     if (key && key !== taint.key) return false;
@@ -70,7 +70,7 @@ function portsConflict(usage: PodUsage, node: NodeState): boolean {
 }
 
 /** What of the node's resources does not suffice. */
-export function missingResources(usage: PodUsage, node: NodeState): string[] {
+function missingResources(usage: PodUsage, node: NodeState): string[] {
   const missing: string[] = [];
   if (node.pods.size + 1 > (node.allocatable.get('pods') ?? Number.POSITIVE_INFINITY)) missing.push('Too many pods');
   for (const [name, value] of usage.requests) {

@@ -7,7 +7,7 @@ import { StoreError, type StoreEvent, type WatchBatch } from './store.ts';
 const backlogLimit = 100_000;
 const replayChunk = 500;
 
-export interface WatchHubOptions {
+interface WatchHubOptions {
   /** The newest revision published when the hub is made. */
   revision: number;
   /** Revisions below it have no history. */
@@ -28,7 +28,7 @@ interface Watcher {
   wake: (() => void) | undefined;
 }
 
-export interface WatchHub {
+interface WatchHub {
   readonly revision: number;
   /** Is anybody interested in the key? */
   wants(key: string): boolean;

@@ -137,7 +137,7 @@ export class Cgroups {
 
   /** Removes it with all below, after killing what is in it. Idempotent. */
   async remove(path: string): Promise<void> {
-    for (const directory of this.#directories(path)) await this.#removeDirectory(directory, path);
+    await Promise.all(this.#directories(path).map((directory) => this.#removeDirectory(directory, path)));
   }
 
   async #removeDirectory(directory: string, path: string): Promise<void> {

@@ -4,12 +4,12 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, watch } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { PassThrough } from 'node:stream';
+import { PassThrough, Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { ReadStream, WriteStream } from 'node:tty';
 import { EngineError, type ExecSession, type ExecSpec, type TerminalSize } from '../engine.ts';
 import { hasCode } from '../sys/libc.ts';
-import { openTerminal, resizeTerminal } from '../sys/terminal.ts';
+import { duplicateTerminal, openTerminal, resizeTerminal } from '../sys/terminal.ts';
 import { pidOf } from './conmon.ts';
 import { type ContainerUser, type OciProcess, mergeEnvironment, processCapabilities } from './oci.ts';
 
@@ -103,6 +103,7 @@ function spawnTerminal({ runtime, spec }: ExecRequest, args: string[]): Started 
     closeSync(slave);
   }
   const input = new ReadStream(master);
+  const stdin = spec.stdin === true ? new TerminalInput(master) : undefined;
   const stdout = new PassThrough();
   // Linux ends a terminal whose other side has closed with EIO, after everything was read.
   input.on('error', () => stdout.end());
@@ -119,8 +120,8 @@ function spawnTerminal({ runtime, spec }: ExecRequest, args: string[]): Started 
     .finally(() => {
       open = false;
       input.destroy();
+      stdin?.destroy();
     });
-  const stdin = spec.stdin === true ? new TerminalInput(master) : undefined;
   return {
     child,
     streams: { ...(stdin === undefined ? {} : { stdin }), stdout },
@@ -135,13 +136,28 @@ function spawnTerminal({ runtime, spec }: ExecRequest, args: string[]): Started 
 }
 
 /** Writes to a terminal; its end is the end-of-file character, since closing would take the output away too. */
-class TerminalInput extends PassThrough {
+class TerminalInput extends Writable {
+  readonly #output: WriteStream;
+
   constructor(master: number) {
     super();
-    const output = new WriteStream(master);
-    output.on('error', () => {});
-    this.on('data', (chunk: Buffer) => output.write(chunk));
-    this.on('end', () => output.write('\u0004'));
+    // Two streams on one descriptor would both close it.
+    this.#output = new WriteStream(duplicateTerminal(master));
+    // The other side is gone: the exit status tells.
+    this.#output.on('error', () => {});
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    this.#output.write(chunk, () => done());
+  }
+
+  override _final(done: () => void): void {
+    this.#output.write('\u0004', () => done());
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.#output.destroy();
+    done(error);
   }
 }
 

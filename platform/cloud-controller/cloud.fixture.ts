@@ -18,8 +18,8 @@ import { createInformers, type Informers } from '../resources/informers.ts';
 import { pods } from '../resources/kubernetes.ts';
 import { type Build, builds, droplets, labels } from '../resources/types.ts';
 import type { Resource, Staging } from '../staging/staging.ts';
-import { type RunningUaa, startUaa } from '../uaa/start.ts';
-import { type RunningWorkloads, startWorkloads } from '../workloads/start.ts';
+import { startUaa } from '../uaa/start.ts';
+import { startWorkloads } from '../workloads/start.ts';
 import type { Json } from './api.ts';
 import { type RunningCloudController, startCloudController } from './start.ts';
 
@@ -42,12 +42,12 @@ export interface Instance {
 
 export interface TestCloud {
   plane: ControlPlane;
-  informers: Informers;
-  uaa: RunningUaa;
-  api: RunningCloudController;
-  workloads: RunningWorkloads;
-  url: string;
-  uaaUrl: string;
+  readonly informers: Informers;
+  readonly api: RunningCloudController;
+  readonly url: string;
+  readonly uaaUrl: string;
+  /** Stops the platform's part and starts it again on the same API server. */
+  restart(meanwhile?: () => Promise<void>): Promise<void>;
   password: string;
   token: string;
   lines: { sourceType: string; message: string; sourceId: string }[];
@@ -91,38 +91,42 @@ export async function startTestCloud(ports?: { api: number; uaa: number }): Prom
   await plane.start(...allControllers());
   await createNode(client, 'node-1');
   await installResources(client);
-  const informers = createInformers(client);
   const lines: TestCloud['lines'] = [];
   const logs = memoryLogs(lines);
   const uploads: TestCloud['uploads'] = [];
   const staging: TestCloud['staging'] = { outcome: () => ({}) };
   const stopStaging = playStaging(plane, staging);
   const nodes = playNode(plane, log);
-  const uaa = await startUaa({
-    client,
-    urls: { uaa: uaaPublic, login: uaaPublic },
-    dataDirectory: directory,
-    port: ports?.uaa ?? 0,
-    log,
-  });
-  const api = await startCloudController({
-    informers,
-    tokens: uaa.tokens,
-    staging: stagingOf(uploads),
-    logs,
-    domain: 'apps.test',
-    urls: { api: apiPublic, uaa: uaaPublic, login: uaaPublic, logCache: 'http://127.0.0.1:9' },
-    dataDirectory: directory,
-    port: ports?.api ?? 0,
-    version: 'test',
-    log,
-  });
-  const workloads = await startWorkloads({ informers, logs, apiUrl: apiPublic, log });
+  const open = async () => {
+    const informers = createInformers(client);
+    const uaa = await startUaa({
+      client,
+      urls: { uaa: uaaPublic, login: uaaPublic },
+      dataDirectory: directory,
+      port: ports?.uaa ?? 0,
+      log,
+    });
+    const api = await startCloudController({
+      informers,
+      tokens: uaa.tokens,
+      staging: stagingOf(uploads),
+      logs,
+      domain: 'apps.test',
+      urls: { api: apiPublic, uaa: uaaPublic, login: uaaPublic, logCache: 'http://127.0.0.1:9' },
+      dataDirectory: directory,
+      port: ports?.api ?? 0,
+      version: 'test',
+      log,
+    });
+    const workloads = await startWorkloads({ informers, logs, apiUrl: apiPublic, log });
+    return { informers, uaa, api, workloads };
+  };
+  let { informers, uaa, api, workloads } = await open();
   const password = (await readFile(join(directory, 'admin-password'), 'utf8')).trim();
-  const url = `http://127.0.0.1:${api.port}`;
-  const uaaUrl = `http://127.0.0.1:${uaa.port}`;
+  const url = () => `http://127.0.0.1:${api.port}`;
+  const uaaUrl = () => `http://127.0.0.1:${uaa.port}`;
   const login: TestCloud['login'] = async (username, secret) => {
-    const response = await fetch(`${uaaUrl}/oauth/token`, {
+    const response = await fetch(`${uaaUrl()}/oauth/token`, {
       method: 'POST',
       headers: { authorization: `Basic ${Buffer.from('cf:').toString('base64')}` },
       body: new URLSearchParams({ grant_type: 'password', username, password: secret }),
@@ -138,21 +142,38 @@ export async function startTestCloud(ports?: { api: number; uaa: number }): Prom
       content = JSON.stringify(body);
       headers['content-type'] = 'application/json';
     }
-    const response = await fetch(`${url}${path}`, {
+    const response = await fetch(`${url()}${path}`, {
       method,
       headers,
       ...(content === undefined ? {} : { body: content }),
     });
     return answerOf(response);
   };
+  const stop = async () => {
+    await workloads.close();
+    await api.close();
+    await uaa.close();
+    informers.close();
+  };
   const cloud: TestCloud = {
     plane,
-    informers,
-    uaa,
-    api,
-    workloads,
-    url,
-    uaaUrl,
+    get informers() {
+      return informers;
+    },
+    get api() {
+      return api;
+    },
+    get url() {
+      return url();
+    },
+    get uaaUrl() {
+      return uaaUrl();
+    },
+    restart: async (meanwhile) => {
+      await stop();
+      await meanwhile?.();
+      ({ informers, uaa, api, workloads } = await open());
+    },
     password,
     token,
     lines,
@@ -185,12 +206,9 @@ export async function startTestCloud(ports?: { api: number; uaa: number }): Prom
       }
     },
     close: async () => {
-      await workloads.close();
-      await api.close();
-      await uaa.close();
+      await stop();
       stopStaging();
       nodes.stop();
-      informers.close();
       await plane.close();
       await rm(directory, { recursive: true, force: true });
     },

@@ -185,5 +185,3 @@ export function openReader(path: string) {
     },
   };
 }
-
-export type Reader = ReturnType<typeof openReader>;

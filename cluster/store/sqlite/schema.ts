@@ -8,7 +8,7 @@
 import { chmodSync, closeSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 
-export const formatVersion = 1;
+const formatVersion = 1;
 
 const tables = `
   CREATE TABLE IF NOT EXISTS history (

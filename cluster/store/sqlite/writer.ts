@@ -12,7 +12,7 @@ import type { PlainError, Reply, Request, ThreadData, WriteOperation, WriteOutco
 const batchOperations = 1024;
 const batchBytes = 4 << 20;
 
-export interface PendingWrite {
+interface PendingWrite {
   verb: WriteOperation['verb'];
   key: string;
   value: Uint8Array;
@@ -22,7 +22,7 @@ export interface PendingWrite {
   failed: (error: StoreError) => void;
 }
 
-export interface Writer {
+interface Writer {
   /** As the thread found them at start. */
   readonly revision: number;
   readonly compacted: number;
@@ -31,7 +31,7 @@ export interface Writer {
   close(): Promise<void>;
 }
 
-export interface WriterOptions {
+interface WriterOptions {
   path: string;
   /** After the `done` calls of one transaction. */
   onCommitted: () => void;

@@ -102,7 +102,7 @@ export function startBuildController(options: BuildControllerOptions): BuildCont
       const message = known?.message ?? (reason instanceof Error ? reason.message : String(reason));
       const code = CODES[known?.code ?? 'internal'];
       options.say(app, `Staging failed: ${message.split('; its last lines:')[0]}`);
-      await writeStatus(build, { state: 'FAILED', error: { code, message: `${code} - ${message}` }, finishedAt: new Date().toISOString() });
+      await writeStatus(build, { state: 'FAILED', error: { code, message }, finishedAt: new Date().toISOString() });
     }
   };
 

@@ -1,0 +1,16 @@
+import { apiFixture } from '#testing/apiserver-fixture.ts';
+const t0 = performance.now();
+const f = await apiFixture();
+console.log('start ms', performance.now() - t0, 'rss MB', process.memoryUsage().rss / 1e6);
+const P = '/api/v1/namespaces/default/pods';
+const pod = (name: string) => ({ metadata: { name, labels: { a: name } }, spec: { containers: [{ name: 'c', image: 'i:1', env: Array.from({ length: 20 }, (_, i) => ({ name: `V${i}`, value: 'x'.repeat(30) })) }] } });
+const stat = (n: string, a: number[]) => { a.sort((x, y) => x - y); console.log(n, 'p50', a[a.length >> 1]!.toFixed(2), 'p99', a[Math.floor(a.length * 0.99)]!.toFixed(2)); };
+const time = async (n: string, count: number, fn: (i: number) => Promise<unknown>) => { const a: number[] = []; for (let i = 0; i < count; i++) { const t = performance.now(); await fn(i); a.push(performance.now() - t); } stat(n, a); };
+await time('create', 300, (i) => f.call('POST', P, { body: pod(`p${i}`) }));
+await time('get', 500, (i) => f.call('GET', `${P}/p${i % 300}`));
+await time('patch', 300, (i) => f.call('PATCH', `${P}/p${i}/status`, { body: { status: { phase: 'Running', podIP: `10.0.0.${i}` } }, headers: { 'content-type': 'application/merge-patch+json' } }));
+await Promise.all(Array.from({ length: 2000 }, (_, i) => f.call('POST', P, { body: pod(`q${i}`) })));
+await time('list 2300', 10, () => f.call('GET', P));
+await time('list 2300 selector', 10, () => f.call('GET', `${P}?labelSelector=a%3Dp1`));
+console.log('rss MB', process.memoryUsage().rss / 1e6);
+await f.close();
