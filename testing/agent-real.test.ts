@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { after, before, test } from 'node:test';
+import { after, afterEach, before, test } from 'node:test';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { configMaps, events, leases, nodes, pods, secrets } from '#cluster/kinds/resources.ts';
 import type { Container, ContainerStatus, Pod, PodSpec } from '#cluster/kinds/types/core.ts';
@@ -16,6 +16,11 @@ before(async () => {
   bed = await agentFixture(41);
 });
 after(() => bed.close());
+/** What a failed test leaves must not fail the next. */
+afterEach(async () => {
+  const { items } = await bed.client.list(pods, { namespace });
+  await Promise.all(items.map(({ metadata }) => remove(metadata.name)));
+});
 
 type PodRequest = Omit<Partial<PodSpec>, 'containers'> & { containers: Partial<Container>[] };
 
@@ -64,6 +69,12 @@ async function exec(
   session.stdin?.end(input);
   const [out, err, { code }] = await Promise.all([text(session.stdout), text(session.stderr), session.exited]);
   return { code, out, err };
+}
+
+/** A script that begins when its output is being read. */
+async function runScript(name: string, script: string): Promise<string> {
+  const { out } = await exec(name, shell(`read go; ${script}`), 'go\n');
+  return out;
 }
 
 async function log(name: string, options: Parameters<typeof bed.client.podLog>[1] = {}): Promise<string> {
@@ -152,12 +163,11 @@ test('a pod runs with its environment and volumes, and is reached at its own add
   const { podIP } = pod.status ?? {};
   assert.equal(pod.status?.phase, 'Running');
   assert.equal(await (await fetch(`http://${podIP}:8080/state`)).text(), 'prepared\n');
-  const { out, code } = await exec(
+  const out = await runScript(
     'full',
-    shell('id -u; echo $URL; cat /settings/color /password; touch /work/mine && ls /memory'),
+    'id -u; echo $URL; cat /settings/color /password; touch /work/mine && ls /memory',
   );
   assert.equal(out, `1000\nhttp://${podIP}/blue\nblues3cret`);
-  assert.equal(code, 0);
   assert.equal(await firstLine('full'), 'started\n');
   assert.equal(pod.status?.initContainerStatuses?.[0]?.state?.terminated?.reason, 'Completed');
   assert.match(await log('full', { timestamps: true }), /^\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d) started\n$/);
@@ -217,7 +227,7 @@ test('logs are followed to the end', async () => {
   });
   const ended = once(stream, 'end');
   await once(stream, 'data');
-  await exec('talker', shell('echo go > /tmp/gate'));
+  await runScript('talker', 'echo go > /tmp/gate');
   await bed.until('talker', 'ended', (pod) => pod?.status?.phase !== 'Running');
   await ended;
   assert.equal(seen, 'one\ntwo\n');
@@ -235,11 +245,11 @@ test('probes: readiness comes and goes, liveness restarts', async () => {
     ],
   });
   await bed.until('moody', 'Ready', isReady);
-  await exec('moody', shell('rm /tmp/ready'));
+  await runScript('moody', 'rm /tmp/ready');
   await bed.until('moody', 'not ready', (pod) => !isReady(pod));
-  await exec('moody', shell('touch /tmp/ready'));
+  await runScript('moody', 'touch /tmp/ready');
   await bed.until('moody', 'Ready again', isReady);
-  await exec('moody', shell('rm /tmp/alive'));
+  await runScript('moody', 'rm /tmp/alive');
   await bed.until('moody', 'restarted', (pod) => main(pod)?.restartCount === 1 && isReady(pod));
   await remove('moody');
   assert.ok((await eventsOf('moody')).includes('Unhealthy'));
@@ -334,7 +344,7 @@ test('a restarted node adopts what runs, and removes what was deleted while it w
   assert.equal(idOf(now), idOf(stays));
   assert.equal(main(now)?.restartCount, 0);
   assert.equal(bed.engine.container(idOf(stays))?.state, 'running');
-  assert.equal((await exec('stays', shell('echo alive'))).out, 'alive\n');
+  assert.equal(await runScript('stays', 'echo alive'), 'alive\n');
   await Promise.all([remove('stays'), remove('fell')]);
   assert.deepEqual(bed.engine.sandboxes(), []);
 });

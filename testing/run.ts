@@ -2,7 +2,8 @@
  * Runs every test and says how many passed, failed and were skipped; the exit status is 1 when one failed, when nothing
  * ran, or when a test was skipped that `testing/allowed-skips` does not name.
  *
- *   node testing/run.ts [--long] [PATH …]     a PATH is a file or a folder; a file's tests run one after another
+ *   node testing/run.ts [--long] [PATH …]     a PATH is a file, a folder, or a part of the path of test files, such as
+ *                                             `fresh-machine`; a file's tests run one after another
  *
  * `*.long.test.ts` run only with --long. Files of `test/` need a whole platform and run one at a time, after the others.
  */
@@ -17,22 +18,33 @@ const words = process.argv.slice(2);
 const long = words.includes('--long');
 const wanted = words.filter((word) => !word.startsWith('--'));
 
+const rooms = ['lib', 'engine', 'cluster', 'platform', 'cli', 'bin', 'tools', 'testing', 'test'];
+
 function testFiles(): string[] {
-  const folders =
-    wanted.length > 0 ? wanted : ['lib', 'engine', 'cluster', 'platform', 'cli', 'bin', 'tools', 'testing', 'test'];
-  return folders.flatMap((folder) => {
-    const full = join(root, folder);
-    const info = statSync(full, { throwIfNoEntry: false });
-    if (!info) return [];
-    if (info.isFile()) return [full];
-    return readdirSync(full, { recursive: true, encoding: 'utf8' })
-      .filter(
-        (name) =>
-          name.endsWith('.test.ts') && (long || !name.endsWith('.long.test.ts')) && !name.includes('node_modules'),
-      )
-      .sort()
-      .map((name) => join(full, name));
+  if (wanted.length === 0) return rooms.flatMap(filesBelow);
+  const chosen = wanted.flatMap((word) => {
+    const info = statSync(join(root, word), { throwIfNoEntry: false });
+    if (info?.isFile()) return [join(root, word)];
+    const found = info
+      ? filesBelow(word)
+      : rooms.flatMap(filesBelow).filter((file) => relative(root, file).includes(word));
+    if (found.length === 0)
+      console.log(`No test file is named by ${word}${long ? '' : ' (long ones run with --long)'}.`);
+    return found;
   });
+  return [...new Set(chosen)];
+}
+
+function filesBelow(folder: string): string[] {
+  const full = join(root, folder);
+  if (!statSync(full, { throwIfNoEntry: false })) return [];
+  return readdirSync(full, { recursive: true, encoding: 'utf8' })
+    .filter(
+      (name) =>
+        name.endsWith('.test.ts') && (long || !name.endsWith('.long.test.ts')) && !name.includes('node_modules'),
+    )
+    .sort()
+    .map((name) => join(full, name));
 }
 
 const counts = { passed: 0, failed: 0, skipped: 0 };
@@ -45,7 +57,7 @@ async function runFiles(files: string[], concurrency: number): Promise<void> {
     files,
     concurrency,
     execArgv: ['--experimental-ffi', '--disable-warning=ExperimentalWarning'],
-    timeout: 600_000,
+    timeout: long ? 5_400_000 : 600_000,
   });
   const begun = new Map<string, number>();
   for await (const event of stream) {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { startControlPlane, type ControlPlane, until } from '#testing/control-plane.ts';
 import type { Stored, TypedResource } from '../kinds/kind.ts';
-import { configMaps, customResourceDefinitions, secrets } from '../kinds/resources.ts';
+import { configMaps, customResourceDefinitions, namespaces, secrets } from '../kinds/resources.ts';
 import type { ObjectMeta, OwnerReference } from '../kinds/types/meta.ts';
 import { createGarbageCollector } from './garbage-collector.ts';
 
@@ -78,6 +78,23 @@ describe('garbage collector', () => {
     const owner = await map(namespace, 'owner');
     await map(namespace, 'dangling', [{ ...ownedBy('ConfigMap', owner), uid: '11111111-1111-1111-1111-111111111111' }]);
     await until(plane.client, configMaps, namespace, (list) => list.length === 1 && list[0]?.metadata.name === 'owner');
+  });
+
+  it('leaves alone what is owned by a kind that nobody knows, or from a namespace that it is not in', async () => {
+    const namespace = await plane.namespace('mistaken');
+    const owner = await map(namespace, 'owner');
+    await plane.client.create(namespaces, {
+      metadata: { name: 'mistaken-too', ownerReferences: [ownedBy('ConfigMap', owner)] },
+    });
+    await map(namespace, 'typo', [{ ...ownedBy('ConfigMap', owner), kind: 'ConfigMop' }]);
+    await map(namespace, 'goes', [ownedBy('ConfigMap', owner)]);
+    await plane.client.delete(configMaps, 'owner', { namespace });
+    const left = await until(plane.client, configMaps, namespace, (list) =>
+      list.every(({ metadata }) => metadata.name !== 'goes'),
+    );
+    assert.deepEqual(names(left), ['typo']);
+    const kept = await plane.client.get(namespaces, 'mistaken-too');
+    assert.equal(kept.metadata.deletionTimestamp, undefined);
   });
 
   it('in the foreground, deletes the owner last', async () => {

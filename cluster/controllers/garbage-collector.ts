@@ -37,6 +37,8 @@ export function createGarbageCollector(): Controller {
     const resource = graph?.resourceOf(reference.apiVersion, reference.kind);
     if (!resource)
       throw new Error(`owner ${reference.apiVersion} ${reference.kind} ${reference.name}: the server has no such kind`);
+    // What belongs to no namespace cannot be owned from one: such a reference is a mistake, and no reason to delete.
+    if (resource.namespaced && namespace === '') return 'solid';
     try {
       const owner = await client.get<ClientObject>(
         resource,

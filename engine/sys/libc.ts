@@ -141,12 +141,6 @@ export function syscall(name: SyscallName, ...args: SyscallArgument[]): number {
   return Number(result);
 }
 
-/** The address of a buffer, for structures that hold pointers. The caller keeps the buffer alive until its call returned. */
-export function addressOf(bytes: Uint8Array): bigint {
-  native ??= load();
-  return native.address(bytes);
-}
-
 /** True where the error is a system call's with one of the codes. */
 export function hasCode(error: unknown, ...codes: string[]): boolean {
   return error instanceof Error && 'code' in error && codes.includes(String(error.code));

@@ -4,7 +4,7 @@
  * links inside a sandbox are set up without a process there.
  */
 import { closeSync, openSync } from 'node:fs';
-import { SystemError, hasCode, syscall } from './libc.ts';
+import { SystemError, syscall } from './libc.ts';
 
 const AF_NETLINK = 16;
 const SOCK_RAW = 3;
@@ -185,9 +185,4 @@ export function inNetworkNamespace<T>(path: string, body: () => T): T {
     closeSync(other);
     closeSync(own);
   }
-}
-
-/** True where the error says that what was to be made is there, or what was to be removed is not. */
-export function isMootNetlinkError(error: unknown): boolean {
-  return hasCode(error, 'EEXIST', 'ENODEV', 'ESRCH', 'ENOENT');
 }

@@ -7,6 +7,7 @@ import { createWriteStream } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { CloudFoundryError } from '../errors.ts';
 
@@ -39,11 +40,14 @@ export async function receiveUpload(
   const path = join(options.directory, `upload-${randomUUID()}`);
   const fields = new Map<string, string>();
   let file: string | undefined;
+  let source: Readable | undefined;
   let writing: Promise<void> = Promise.resolve();
   let problem: CloudFoundryError | undefined;
   const remove = () => rm(path, { force: true });
+  const ended = Promise.withResolvers<void>();
+  let parser: InstanceType<typeof Busboy> | undefined;
   try {
-    const parser = new Busboy({
+    parser = new Busboy({
       headers: { ...request.headers, 'content-type': type },
       limits: { fileSize: maxBytes, files: 1, fields: 10, parts: 12, fieldSize: MAX_FIELD_BYTES, fieldNameSize: 100 },
     });
@@ -57,14 +61,13 @@ export async function receiveUpload(
         return;
       }
       file = path;
+      source = stream;
       stream.on('limit', () => {
         problem ??= tooLarge(maxBytes);
       });
-      // A failure to write ends the whole request at once: the rest of the upload would be for nothing.
       writing = pipeline(stream, createWriteStream(path, { mode: 0o600 })).catch((error: unknown) => {
         problem ??= diskProblem(error);
-        request.unpipe(parser);
-        parser.destroy(problem);
+        ended.reject(problem);
       });
     });
     for (const event of ['partsLimit', 'filesLimit', 'fieldsLimit'] as const) {
@@ -72,13 +75,25 @@ export async function receiveUpload(
         problem ??= invalid('it has too many parts');
       });
     }
-    await pipeline(request, parser, { signal: options.signal });
+    parser.once('finish', () => ended.resolve());
+    parser.once('error', (error: Error) => ended.reject(error));
+    request.once('close', () => {
+      if (!request.complete) ended.reject(new Error('the connection was closed'));
+    });
+    options.signal.addEventListener('abort', () => ended.reject(options.signal.reason), { once: true });
+    request.pipe(parser);
+    await ended.promise;
     await writing;
     if (problem) throw problem;
   } catch (error) {
+    // The rest is read and thrown away: a client that is cut off while it sends never sees the answer.
+    if (parser) request.unpipe(parser);
+    request.resume();
+    const known = problem;
+    source?.destroy();
     await writing;
     await remove();
-    if (problem) throw problem;
+    if (known) throw known;
     throw invalid(`it ended early or is malformed (${(error as Error).message})`, { cause: error });
   }
   return { fields, file, [Symbol.asyncDispose]: remove };

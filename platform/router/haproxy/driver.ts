@@ -48,7 +48,7 @@ export class HaproxyDriver implements Router {
     this.#drain = new Drain(options.drainSeconds ?? 10, () => {
       this.#inQueue(() => this.#stepDrain()).catch((error: unknown) => this.#report('Cannot drain a server', error));
     });
-    this.#inQueue(() => this.#watch()).catch((error: unknown) => this.#report('Cannot watch HAProxy', error));
+    void this.#inQueue(() => this.#watch().catch(() => this.#recover()));
   }
 
   async apply(table: RoutingTable): Promise<void> {

@@ -10,7 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { RouterError } from '../model.ts';
 import type { AccessTarget, Files } from './config.ts';
-import { CommandSocket, connectUnix } from './socket.ts';
+import { ANSWER_TIMEOUT, CommandSocket, connectUnix } from './socket.ts';
 
 const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const SEARCH_PATH = `${process.env['PATH'] ?? ''}:${SYSTEM_PATH}`;
@@ -176,9 +176,14 @@ export async function askMaster(files: Files, command: string): Promise<string> 
   } catch (cause) {
     throw new RouterError('unavailable', `Cannot reach HAProxy at "${files.masterSocket}"`, { cause });
   }
+  socket.setTimeout(ANSWER_TIMEOUT, () => socket.destroy(new Error('there was no answer within 10 s')));
   socket.end(`${command}\n`);
   const chunks: Buffer[] = [];
-  for await (const chunk of socket) chunks.push(chunk as Buffer);
+  try {
+    for await (const chunk of socket) chunks.push(chunk as Buffer);
+  } catch (cause) {
+    throw new RouterError('unavailable', 'HAProxy closed the connection before it answered', { cause });
+  }
   return Buffer.concat(chunks).toString();
 }
 

@@ -3,13 +3,17 @@
  * Callers serialize their calls (`driver.ts`).
  */
 import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { RouterError, type RouterOptions } from '../model.ts';
 import { type ConfigInput, configVersion, type Files, POOL_START, renderConfig } from './config.ts';
 import { FileKeeper, type Saved } from './files.ts';
 import { type Command, type ServerRef, systemBackend } from './plan.ts';
-import { askMaster, readEnvironment, readProcesses, startProxy, waitForStamp } from './process.ts';
+import { askMaster, type Environment, readEnvironment, readProcesses, startProxy, waitForStamp } from './process.ts';
 import { CommandSocket } from './socket.ts';
 import { emptyState, MAPS, type ProxyState, parseMap, parseServers, type Server, target } from './state.ts';
+
+const FIND_ATTEMPTS = 100;
+const FIND_PAUSE = 50;
 
 export class Proxy {
   readonly files: Files;
@@ -48,11 +52,8 @@ export class Proxy {
   /** Takes over the proxy that runs, or starts one with what was saved. `adopted` tells which. */
   async open(input: ConfigInput, saved: Saved | undefined): Promise<{ adopted: boolean }> {
     this.#input = input;
-    let environment: Awaited<ReturnType<typeof readEnvironment>>;
-    try {
-      environment = await readEnvironment(this.files);
-    } catch (error) {
-      if (!isUnavailable(error)) throw error;
+    const environment = await this.#find();
+    if (environment === undefined) {
       this.pool = Math.max(POOL_START, saved?.pool ?? 0);
       this.state = saved?.state ?? emptyState();
       this.#setSystemRoutes();
@@ -72,15 +73,32 @@ export class Proxy {
 
   /** Starts the proxy again unless it answers. True when it had to. */
   async ensureRunning(): Promise<boolean> {
-    try {
-      await readEnvironment(this.files);
-      await this.refresh();
-      return false;
-    } catch (error) {
-      if (!isUnavailable(error)) throw error;
+    if ((await this.#find()) === undefined) {
+      await this.#start();
+      return true;
     }
-    await this.#start();
-    return true;
+    await this.refresh();
+    return false;
+  }
+
+  /**
+   * What runs, or undefined when nothing does. While a master is there, a worker that does not answer is starting or
+   * ending: a second proxy beside it would share its ports.
+   */
+  async #find(): Promise<Environment | undefined> {
+    for (let attempt = 0; attempt < FIND_ATTEMPTS; attempt++) {
+      try {
+        return await readEnvironment(this.files);
+      } catch (error) {
+        if (!isUnavailable(error)) throw error;
+      }
+      const master = await readProcesses(this.files).catch((error: unknown) => {
+        if (!isUnavailable(error)) throw error;
+      });
+      if (master === undefined) return undefined;
+      await delay(FIND_PAUSE);
+    }
+    throw new RouterError('proxy-failed', "HAProxy's master runs, and its worker does not answer");
   }
 
   async #start(): Promise<void> {

@@ -6,6 +6,8 @@ import { connect, type Socket } from 'node:net';
 import { RouterError } from '../model.ts';
 
 const PROMPT = '\n> ';
+/** A worker that says nothing for so long is as good as dead. */
+export const ANSWER_TIMEOUT = 10_000;
 
 export function connectUnix(path: string): Promise<Socket> {
   return new Promise((resolve, reject) => {
@@ -30,6 +32,7 @@ export class CommandSocket implements AsyncDisposable {
     this.#socket = socket;
     socket.setEncoding('utf8');
     socket.on('data', (text: string) => this.#receive(text));
+    socket.setTimeout(ANSWER_TIMEOUT, () => socket.destroy(new Error('there was no answer within 10 s')));
     socket.on('error', (error) => this.#fail(error));
     socket.on('close', () => this.#fail(new Error('the connection was closed')));
   }

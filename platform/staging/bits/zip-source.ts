@@ -60,7 +60,13 @@ export async function withZip<Result>(
 async function openZip(archive: Archive): Promise<yauzl.ZipFile> {
   const fromReader = promisify<yauzl.RandomAccessReader, number, yauzl.Options, yauzl.ZipFile>(yauzl.fromRandomAccessReader);
   try {
-    return await fromReader(archive, archive.length, { lazyEntries: true, autoClose: false, decodeStrings: false });
+    return await fromReader(archive, archive.length, {
+      lazyEntries: true,
+      autoClose: false,
+      decodeStrings: false,
+      // Checked here, with the entry's name.
+      validateEntrySizes: false,
+    });
   } catch (error) {
     throw new StagingError('invalid-bits', `the upload is no zip file: ${messageOf(error)}`, { cause: error });
   }
@@ -112,6 +118,7 @@ function judge(entry: yauzl.Entry, limits: BitsLimits): Entry | undefined {
   }
   if (entry.uncompressedSize > limits.fileBytes) throw refuse(name, `unpacks to ${entry.uncompressedSize} bytes, more than ${limits.fileBytes}`);
   const type = isDirectory ? 'directory' : format === 0o120000 ? 'link' : 'file';
+  if (entry.compressionMethod === 0 && entry.compressedSize !== entry.uncompressedSize) throw damaged(name);
   if (type === 'link' && entry.uncompressedSize > limits.nameBytes) throw refuse(name, 'is a link without a usable target');
   const permissions = attributes & 0o777;
   // The build user must be able to read what was pushed; setuid and the like have no meaning in an app.
@@ -197,7 +204,6 @@ async function* pieces(file: FileHandle, start: number, length: number): AsyncGe
 
 /** Behind the entry's local header, whose name and extra field may differ in length from those of the directory. */
 function dataStart(archive: Archive, entry: yauzl.Entry, path: string): number {
-  if (entry.compressionMethod === 0 && entry.compressedSize !== entry.uncompressedSize) throw damaged(path);
   const at = entry.relativeOffsetOfLocalHeader;
   const header = archive.bytes(at, 30, path);
   if (header.readUInt32LE(0) !== 0x04034b50) throw damaged(path);

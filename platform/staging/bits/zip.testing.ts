@@ -50,11 +50,25 @@ export function hostileZip(directory: string, entries: readonly TestEntry[]): st
   }
   const directoryBytes = Buffer.concat(central);
   const end = Buffer.alloc(18);
-  end.writeUInt16LE(entries.length, 4);
-  end.writeUInt16LE(entries.length, 6);
+  // Beyond 65,535 entries the number stands in a record of its own (APPNOTE.TXT 4.3.14).
+  const many = entries.length >= 0xffff;
+  const zip64 = Buffer.alloc(many ? 76 : 0);
+  if (many) {
+    zip64.write('PK\u0006\u0006', 0, 'latin1');
+    zip64.writeBigUInt64LE(44n, 4);
+    zip64.writeBigUInt64LE(BigInt(entries.length), 24);
+    zip64.writeBigUInt64LE(BigInt(entries.length), 32);
+    zip64.writeBigUInt64LE(BigInt(directoryBytes.length), 40);
+    zip64.writeBigUInt64LE(BigInt(offset), 48);
+    zip64.write('PK\u0006\u0007', 56, 'latin1');
+    zip64.writeBigUInt64LE(BigInt(offset + directoryBytes.length), 64);
+    zip64.writeUInt32LE(1, 72);
+  }
+  end.writeUInt16LE(Math.min(entries.length, 0xffff), 4);
+  end.writeUInt16LE(Math.min(entries.length, 0xffff), 6);
   end.writeUInt32LE(directoryBytes.length, 8);
   end.writeUInt32LE(offset, 12);
   const path = join(directory, `${randomUUID()}.zip`);
-  writeFileSync(path, Buffer.concat([...parts, directoryBytes, Buffer.from('PK\u0005\u0006'), end]));
+  writeFileSync(path, Buffer.concat([...parts, directoryBytes, zip64, Buffer.from('PK\u0005\u0006'), end]));
   return path;
 }

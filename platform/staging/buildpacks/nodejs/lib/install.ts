@@ -157,7 +157,8 @@ function command(program: string, args: string[], environment: Environment): voi
 }
 
 export function explainMissingLockfile(app: App): void {
-  if (app.lockfile !== undefined) return;
+  const { dependencies, devDependencies } = app.package ?? {};
+  if (app.lockfile !== undefined || Object.keys({ ...dependencies, ...devDependencies }).length === 0) return;
   warning('there is no lockfile: versions are chosen anew in each build, and dependencies are not cached.');
   detail('Run "npm install" and push package-lock.json as well.');
 }

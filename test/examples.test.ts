@@ -1,0 +1,90 @@
+/** Every example is pushed as a person would, and does what its README says. */
+import assert from 'node:assert/strict';
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import WebSocket from 'ws';
+import { parse } from 'yaml';
+import { TestPlatform, until } from '#testing/platform.ts';
+
+const platform = new TestPlatform('examples');
+const examples = join(import.meta.dirname, '..', 'examples');
+
+interface AppView {
+  routes: string[];
+  processes: { type: string; instances: { state: string }[] }[];
+}
+
+/** Pushes with the example's own manifest; gives its host, or undefined where it has no route. */
+async function push(example: string): Promise<{ name: string; host: string | undefined }> {
+  const directory = join(examples, example);
+  await platform.must('push', '-p', directory, '-f', join(directory, 'manifest.yml'));
+  const manifest = parse(readFileSync(join(directory, 'manifest.yml'), 'utf8')) as { applications: { name: string }[] };
+  const name = manifest.applications[0]?.name ?? '';
+  const { routes } = await platform.mustJson<AppView>('app', name);
+  return { name, host: routes[0] && new URL(routes[0]).hostname };
+}
+
+describe('examples', { concurrency: 1 }, () => {
+  before(() => platform.must('up'));
+  after(() => platform.purge());
+
+  test('every example is tested here', () => {
+    assert.deepEqual(readdirSync(examples).sort(), [
+      'binary',
+      'hello-node',
+      'static-site',
+      'web-express',
+      'websocket-chat',
+      'worker',
+    ]);
+  });
+
+  test('hello-node answers', async () => {
+    const { host } = await push('hello-node');
+    assert.match((await platform.ask(host ?? '')).body, /Hello from Sampan/);
+  });
+
+  test('web-express has its dependencies', async () => {
+    const { host } = await push('web-express');
+    assert.equal((await platform.ask(host ?? '')).status, 200);
+  });
+
+  test('static-site is served by a real web server', async () => {
+    const { host } = await push('static-site');
+    const page = await platform.ask(host ?? '');
+    assert.equal(page.status, 200);
+    assert.match(page.body, /<html/i);
+    assert.match(String(page.headers['content-type']), /text\/html/);
+    assert.equal((await platform.ask(host ?? '', { path: '/no-such-page' })).status, 404);
+  });
+
+  test('websocket-chat passes on what one says to another', async () => {
+    const { host } = await push('websocket-chat');
+    const open = async (): Promise<WebSocket> => {
+      const socket = new WebSocket(`ws://127.0.0.1:${platform.instance.ports.http}/`, { headers: { host } });
+      await new Promise((done, fail) => socket.once('open', done).once('error', fail));
+      return socket;
+    };
+    const [one, two] = [await open(), await open()];
+    const heard: string[] = [];
+    two.on('message', (data: Buffer) => heard.push(data.toString()));
+    one.send('anybody here?');
+    await until('it is heard', async () => heard.some((text) => text.includes('anybody here?')));
+    one.close();
+    two.close();
+  });
+
+  test('worker runs without a route, and its work is in its log', async () => {
+    const { name, host } = await push('worker');
+    assert.equal(host, undefined);
+    await until('a line of its own', async () =>
+      /\[APP\/PROC\/\w+\/0\]/.test(await platform.must('logs', name, '--recent')),
+    );
+  });
+
+  test('procfile-binary is started by its Procfile', async () => {
+    const { host } = await push('procfile-binary');
+    assert.equal((await platform.ask(host ?? '')).status, 200);
+  });
+});
