@@ -214,6 +214,31 @@ test('exec passes input, output, errors and the exit code', async () => {
   await remove('tool');
 });
 
+test('stats through the API server have memory, cpu and network of each pod', async () => {
+  await create('measured', { containers: [{ command: shell('while true; do :; done') }] });
+  await bed.until('measured', 'Ready', isReady);
+  interface Summary {
+    pods: {
+      podRef: { name: string };
+      containers: {
+        cpu: { usageCoreNanoSeconds: number; usageNanoCores?: number };
+        memory: { workingSetBytes: number };
+      }[];
+      network?: { rxBytes: number };
+    }[];
+  }
+  const read = () =>
+    bed.client.request<Summary>({ method: 'GET', path: `/api/v1/nodes/${bed.nodeName}/proxy/stats/summary` });
+  await read();
+  const pod = (await read()).pods.find(({ podRef }) => podRef.name === 'measured');
+  const [container] = pod?.containers ?? [];
+  assert.ok((container?.memory.workingSetBytes ?? 0) > 0);
+  assert.ok((container?.cpu.usageCoreNanoSeconds ?? 0) > 0);
+  assert.ok((container?.cpu.usageNanoCores ?? -1) >= 0);
+  assert.ok(pod?.network);
+  await remove('measured');
+});
+
 test('logs are followed to the end', async () => {
   await create('talker', {
     restartPolicy: 'Never',

@@ -71,6 +71,7 @@ export async function apiFixture(): Promise<ApiFixture> {
       tls: { ...server, clientCa: authority.certificate },
       agentClient: { ...admin, ca: authority.certificate },
       serviceCidr: '10.96.0.0/24',
+      advertiseAddress: '127.0.0.1',
       authenticateToken: async (token) => (token === 'good' ? { name: 'jane', groups: ['system:masters'] } : undefined),
     });
   let api = await start(0);

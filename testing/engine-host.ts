@@ -22,16 +22,12 @@ export interface EngineHost {
 export function engineOptionsForTest(): EngineOptions {
   const number = randomInt(1, 4000);
   const instance = `test-${process.pid}-${number}`;
-  const [high, low] = [Math.floor(number / 16), (number % 16) * 16];
+  const podCidr = `10.${128 + (number >> 8)}.${number & 255}.0/24`;
   return {
     instance,
     dataDirectory: `/var/tmp/sampan-${instance}`,
     runDirectory: `/run/sampan-${instance}`,
-    network: {
-      podCidr: `10.${200 + (high % 40)}.${low}.0/24`,
-      clusterCidr: `10.${200 + (high % 40)}.${low}.0/22`,
-      serviceCidr: `10.199.${high % 250}.0/24`,
-    },
+    network: { podCidr, clusterCidr: podCidr, serviceCidr: '10.199.0.0/16' },
     idRange: { first: 65_536 * (1000 + number * 16), length: 65_536 * 16 },
     sandboxPool: 2,
     log: (level, message, fields) => {

@@ -22,16 +22,17 @@ export async function startServer({ instance, signal, log }: RoleContext): Promi
     tls: { ...readPair(instance, 'kubernetes'), clientCa: ca },
     agentClient: { ...readPair(instance, 'apiserver-client'), ca },
     serviceCidr: instance.network.serviceCidr,
+    // Without its store a server can only lie: it ends, and is started anew.
+    onFailure: (error) => {
+      log('error', 'the store failed', { error: String(error) });
+      process.exit(1);
+    },
     log,
   });
-  const clientOf = (name: string) => createClient(api.transport({ name, groups: ['system:masters'] }));
-  const controllers = await startControllers(allControllers(), {
-    client: clientOf('system:kube-controller-manager'),
-    signal,
-    log,
-    now: Date.now,
-  });
-  const scheduler = await startScheduler({ client: clientOf('system:kube-scheduler'), signal, log });
+  // One client for all that runs here: one copy of what they watch.
+  const client = createClient(api.transport({ name: 'system:kube-controller-manager', groups: ['system:masters'] }));
+  const controllers = await startControllers(allControllers(), { client, signal, log, now: Date.now });
+  const scheduler = await startScheduler({ client, signal, log });
   return {
     async close() {
       await scheduler.close();

@@ -1,9 +1,19 @@
-/** What a cluster has before anybody asks for it: its own namespaces. */
-import type { ApiObject } from '../kinds/kind.ts';
+/** What a cluster has before anybody asks for it: its own namespaces, and the Service that leads to its API. */
+import type { ApiObject, ResourceRef } from '../kinds/kind.ts';
+import { endpointSlices, services } from '../kinds/resources.ts';
 import { kindPrefix, objectKey } from './cache.ts';
 import type { Core } from './core.ts';
 import { createObject } from './create.ts';
 import { SYSTEM_NAMESPACES } from './namespaces.ts';
+import { apiVersionOf } from './registry.ts';
+import { changeObject } from './update.ts';
+
+const OWN_WRITE = {
+  dryRun: false,
+  fieldValidation: 'Ignore' as const,
+  fieldManager: 'apiserver',
+  warn: () => undefined,
+};
 
 export async function createSystemNamespaces(core: Core): Promise<void> {
   const kind = core.registry.find('', 'v1', 'namespaces');
@@ -19,7 +29,41 @@ export async function createSystemNamespaces(core: Core): Promise<void> {
   await Promise.all(
     missing.map((name) => {
       const object: ApiObject = { apiVersion: 'v1', kind: 'Namespace', metadata: { name } };
-      return createObject(core, kind, '', object, options);
+      return createObject(core, kind, '', object, OWN_WRITE);
     }),
   );
+}
+
+/** `https://kubernetes.default.svc`: at the first address of the range, to where pods reach this server. */
+export async function createApiService(core: Core, at: { address: string; port: number }): Promise<void> {
+  const clusterIP = core.addresses.first;
+  if (clusterIP === undefined) return;
+  const labels = { component: 'apiserver', provider: 'kubernetes' };
+  await put(core, services, {
+    metadata: { name: 'kubernetes', namespace: 'default', labels },
+    spec: {
+      type: 'ClusterIP',
+      clusterIP,
+      ports: [{ name: 'https', port: 443, protocol: 'TCP', targetPort: at.port }],
+    },
+  });
+  await put(core, endpointSlices, {
+    metadata: { name: 'kubernetes', namespace: 'default', labels: { 'kubernetes.io/service-name': 'kubernetes' } },
+    addressType: 'IPv4',
+    endpoints: [{ addresses: [at.address], conditions: { ready: true } }],
+    ports: [{ name: 'https', port: at.port, protocol: 'TCP' }],
+  });
+}
+
+/** Creates it, or makes what is there the same. */
+async function put(core: Core, ref: ResourceRef, wanted: ApiObject): Promise<void> {
+  const kind = core.registry.find(ref.group, ref.version, ref.resource);
+  const { name = '', namespace = '' } = wanted.metadata;
+  if (kind === undefined) return;
+  const object = { apiVersion: apiVersionOf(kind), kind: kind.kind, ...wanted };
+  if (!core.cache.resource(kindPrefix(kind)).objects.has(objectKey(kind, namespace, name))) {
+    await createObject(core, kind, namespace, object, OWN_WRITE);
+    return;
+  }
+  await changeObject(core, kind, { namespace, name }, OWN_WRITE, { part: '', change: () => structuredClone(object) });
 }

@@ -10,8 +10,8 @@ import { parseObject, servedBytes } from './object-bytes.ts';
 import { SortedKeys } from './sorted-keys.ts';
 
 export const ROOT = '/registry/';
-/** Of each resource: how many changes a watcher that comes late can still be given from memory. */
-const HISTORY_LIMIT = 1024;
+/** Of each resource: how many changes a watcher that comes late is given from memory; older ones come from the store. */
+const HISTORY_LIMIT = 256;
 
 export interface CachedObject {
   key: string;
@@ -84,6 +84,8 @@ export class ResourceCache {
       this.history.splice(0, HISTORY_LIMIT);
     }
     for (const listener of this.listeners) listener(change);
+    // Who comes later renders it again: bytes of old changes are not kept twice.
+    change.rendered.clear();
   }
 
   /** Objects of the namespace, or of all when it is empty, in key order. */

@@ -2,6 +2,7 @@
 import type { Store } from '../store/store.ts';
 import type { AgentDialer } from './agent-dialer.ts';
 import type { Cache } from './cache.ts';
+import type { KeyedLock } from './keyed-lock.ts';
 import type { Metrics } from './metrics.ts';
 import type { Registry } from './registry.ts';
 import type { ServiceAddresses } from './service-addresses.ts';
@@ -13,6 +14,8 @@ export interface Core {
   cache: Cache;
   registry: Registry;
   addresses: ServiceAddresses;
+  /** Held while an object is changed, by its key. */
+  locks: KeyedLock;
   agents: AgentDialer;
   metrics: Metrics;
   log: Log;

@@ -71,7 +71,7 @@ export async function removeCollection(
   send(exchange, 200, listBytes(core, kind, matched, { resourceVersion: String(core.cache.revision) }));
 }
 
-export async function deleteObject(
+export function deleteObject(
   core: Core,
   kind: KindDefinition,
   where: { namespace: string; name: string },
@@ -79,10 +79,21 @@ export async function deleteObject(
   { dryRun }: Pick<WriteOptions, 'dryRun'>,
 ): Promise<Deleted> {
   const key = objectKey(kind, where.namespace, where.name);
+  return core.locks.run(key, () => deleteLocked(core, kind, key, where.name, options, dryRun));
+}
+
+async function deleteLocked(
+  core: Core,
+  kind: KindDefinition,
+  key: string,
+  name: string,
+  options: DeleteOptions,
+  dryRun: boolean,
+): Promise<Deleted> {
   const resource = core.cache.resource(kindPrefix(kind));
   for (let attempt = 1; ; attempt++) {
     const cached = resource.objects.get(key);
-    if (cached === undefined) throw notFound(kind, where.name);
+    if (cached === undefined) throw notFound(kind, name);
     const old = objectOf(cached);
     checkPreconditions(kind, old, options.preconditions);
     const now = marked(core, kind, old, options);
@@ -104,9 +115,9 @@ export async function deleteObject(
       return { gone: false, bytes: servedBytes(value, entry.revision) };
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
-      if (error.code === 'not-found') throw notFound(kind, where.name);
+      if (error.code === 'not-found') throw notFound(kind, name);
       if (error.code !== 'conflict') throw error;
-      if (attempt === ATTEMPTS) throw conflict(kind, where.name);
+      if (attempt === ATTEMPTS) throw conflict(kind, name);
       if (error.entry !== undefined) await core.cache.reached(error.entry.revision);
     }
   }

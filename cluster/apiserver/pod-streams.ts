@@ -1,10 +1,11 @@
 /** What a pod's node serves: its log, and exec and attach as WebSockets; and the agent's own pages through `nodes/proxy`. */
+import type { IncomingMessage } from 'node:http';
 import { nodes, pods } from '../kinds/resources.ts';
 import type { Pod } from '../kinds/types/core.ts';
 import type { AgentAddress } from './agent-dialer.ts';
 import { kindPrefix, objectKey, objectOf } from './cache.ts';
 import type { Core } from './core.ts';
-import { badRequest, conflict, notFound } from './errors.ts';
+import { badRequest, conflict, notFound, StatusError } from './errors.ts';
 import type { Exchange } from './exchange.ts';
 import type { ResourceRequest } from './route.ts';
 
@@ -18,6 +19,8 @@ const LOG_OPTIONS = [
   'timestamps',
   'stream',
 ];
+
+const MESSAGE_LIMIT = 2048;
 
 export interface AgentTarget {
   address: AgentAddress;
@@ -40,7 +43,7 @@ export async function podLog(core: Core, exchange: Exchange, request: ResourceRe
   }
   const text = query.toString();
   const path = `/containerLogs/${request.namespace}/${request.name}/${container}${text === '' ? '' : `?${text}`}`;
-  await relay(core, exchange, { address: core.agents.address(pod.spec.nodeName), path });
+  await relay(core, exchange, { address: core.agents.address(pod.spec.nodeName), path }, refuseAnswer);
 }
 
 export async function nodeProxy(core: Core, exchange: Exchange, request: ResourceRequest): Promise<void> {
@@ -109,9 +112,28 @@ function containerOf(pod: Pod, asked: string): string {
   );
 }
 
-async function relay(core: Core, exchange: Exchange, { address, path }: AgentTarget): Promise<void> {
+/** An agent's refusal is text; clients of the API are given a Status. */
+async function refuseAnswer(answer: IncomingMessage): Promise<void> {
+  const code = answer.statusCode ?? 502;
+  if (code < 400) return;
+  let text = '';
+  for await (const chunk of answer as AsyncIterable<Buffer>) {
+    text += chunk.toString();
+    if (text.length > MESSAGE_LIMIT) break;
+  }
+  const reasons: Record<number, string> = { 400: 'BadRequest', 404: 'NotFound', 500: 'InternalError' };
+  throw new StatusError(code, reasons[code] ?? 'ServiceUnavailable', text.trim().slice(0, MESSAGE_LIMIT));
+}
+
+async function relay(
+  core: Core,
+  exchange: Exchange,
+  { address, path }: AgentTarget,
+  check?: (answer: IncomingMessage) => Promise<void>,
+): Promise<void> {
   const { responder } = exchange;
   const answer = await core.agents.get(address, path, (abort) => responder.onClose(abort));
+  await check?.(answer);
   responder.head(answer.statusCode ?? 502, { 'content-type': answer.headers['content-type'] ?? 'text/plain' });
   answer.on('data', (chunk: Buffer) => {
     if (!responder.write(chunk)) answer.pause();

@@ -5,6 +5,8 @@ import type { KindDefinition } from '../kinds/kind.ts';
 import type { CustomResourceDefinition } from '../kinds/types/apiextensions.ts';
 import { kindPrefix } from './cache.ts';
 
+const BUILTIN = new Set(builtinKinds.map(kindPrefix));
+
 export class Registry {
   /** By `group/version/resource`. */
   private readonly kinds = new Map<string, KindDefinition>();
@@ -43,7 +45,8 @@ export class Registry {
   define(definition: CustomResourceDefinition): void {
     const name = definition.metadata.name ?? '';
     this.undefine(name);
-    const kinds = customKinds(definition);
+    // What is built in stays what it is.
+    const kinds = customKinds(definition).filter((kind) => !BUILTIN.has(kindPrefix(kind)));
     this.definitions.set(name, { kinds, terminating: definition.metadata.deletionTimestamp !== undefined });
     for (const kind of kinds) this.add(kind);
     this.generation++;

@@ -17,7 +17,7 @@ import { services } from '../kinds/resources.ts';
 import type { Store } from '../store/store.ts';
 import { AgentDialer, type AgentIdentity } from './agent-dialer.ts';
 import { authenticate } from './authenticate.ts';
-import { createSystemNamespaces } from './bootstrap.ts';
+import { createApiService, createSystemNamespaces } from './bootstrap.ts';
 import { Cache, kindPrefix } from './cache.ts';
 import type { Core, Log } from './core.ts';
 import { followDefinitions } from './custom-resources.ts';
@@ -25,6 +25,7 @@ import { ANONYMOUS, sendError, type User } from './exchange.ts';
 import { type Handler, handle } from './handle.ts';
 import { httpExchange } from './http-exchange.ts';
 import { inProcessTransport } from './in-process.ts';
+import { KeyedLock } from './keyed-lock.ts';
 import { Metrics } from './metrics.ts';
 import { Registry } from './registry.ts';
 import { ServiceAddresses } from './service-addresses.ts';
@@ -43,6 +44,8 @@ export interface ApiServerOptions {
   agentClient: AgentIdentity;
   /** IPv4 range for Services, as `10.96.0.0/16`. Without it they get no address. */
   serviceCidr?: string;
+  /** Where pods reach this server (IPv4): makes the Service `kubernetes` in `default` lead there. */
+  advertiseAddress?: string;
   authenticateToken?: (token: string) => Promise<User | undefined>;
   version?: { major: string; minor: string };
   log?: Log;
@@ -104,6 +107,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     throw error;
   }
   const { port } = server.address() as AddressInfo;
+  if (options.advertiseAddress !== undefined) await createApiService(core, { address: options.advertiseAddress, port });
   const ended = new AbortController();
   return {
     port,
@@ -135,6 +139,7 @@ async function startCore(options: ApiServerOptions): Promise<Core> {
     cache,
     registry,
     addresses: new ServiceAddresses(cache.resource(kindPrefix(services)), options.serviceCidr),
+    locks: new KeyedLock(),
     agents: new AgentDialer(cache, options.agentClient),
     metrics: new Metrics(),
     log,

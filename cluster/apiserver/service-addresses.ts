@@ -47,6 +47,11 @@ export class ServiceAddresses {
     });
   }
 
+  /** Kept for the API itself. */
+  get first(): string | undefined {
+    return this.range === undefined ? undefined : toText(this.base + 1);
+  }
+
   /**
    * Fills in what the service lacks, in place. Call the returned function when the write has ended, either way.
    * An address or port that another service has is an error.

@@ -58,18 +58,29 @@ export interface ChangeOptions {
 }
 
 /** Returns the served bytes. Tries again when others write at the same time, unless the client named a revision. */
-export async function changeObject(
+export function changeObject(
   core: Core,
   kind: KindDefinition,
   where: { namespace: string; name: string },
   options: WriteOptions,
-  { part, change, tracked, unchecked }: ChangeOptions,
+  change: ChangeOptions,
 ): Promise<Buffer> {
   const key = objectKey(kind, where.namespace, where.name);
+  return core.locks.run(key, () => changeLocked(core, kind, key, where.name, options, change));
+}
+
+async function changeLocked(
+  core: Core,
+  kind: KindDefinition,
+  key: string,
+  name: string,
+  options: WriteOptions,
+  { part, change, tracked, unchecked }: ChangeOptions,
+): Promise<Buffer> {
   const resource = core.cache.resource(kindPrefix(kind));
   for (let attempt = 1; ; attempt++) {
     const cached = resource.objects.get(key);
-    if (cached === undefined) throw notFound(kind, where.name);
+    if (cached === undefined) throw notFound(kind, name);
     const old = objectOf(cached);
     old.apiVersion = apiVersionOf(kind);
     const current = objectOf(cached);
@@ -79,10 +90,10 @@ export async function changeObject(
     if (uid && uid !== old.metadata.uid)
       throw conflict(
         kind,
-        where.name,
+        name,
         `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${old.metadata.uid}`,
       );
-    if (resourceVersion && resourceVersion !== old.metadata.resourceVersion) throw conflict(kind, where.name);
+    if (resourceVersion && resourceVersion !== old.metadata.resourceVersion) throw conflict(kind, name);
     const now = unchecked === true ? wanted : merge(kind, wanted, old, part);
     if (part === 'status') validateStatus(kind, now);
     else if (unchecked !== true) validate(kind, now, old);
@@ -114,9 +125,9 @@ export async function changeObject(
       return servedBytes(value, entry.revision);
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
-      if (error.code === 'not-found') throw notFound(kind, where.name);
+      if (error.code === 'not-found') throw notFound(kind, name);
       if (error.code !== 'conflict') throw error;
-      if (resourceVersion || attempt === ATTEMPTS) throw conflict(kind, where.name);
+      if (resourceVersion || attempt === ATTEMPTS) throw conflict(kind, name);
       if (error.entry !== undefined) await core.cache.reached(error.entry.revision);
     } finally {
       assigned?.release();

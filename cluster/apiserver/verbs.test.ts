@@ -402,6 +402,45 @@ describe('API server: verbs', () => {
     assert.equal((await fixture.call('GET', PODS, { headers: { accept: 'application/xml' } })).status, 406);
   });
 
+  test('changes of one object at the same time all count', async () => {
+    await fixture.call('POST', MAPS, { body: { metadata: { name: 'contended' } } });
+    const answers = await Promise.all(
+      Array.from({ length: 30 }, (_, index) =>
+        fixture.call('PATCH', `${MAPS}/contended`, {
+          body: { data: { [`k${index}`]: 'v' } },
+          headers: { 'content-type': 'application/merge-patch+json' },
+        }),
+      ),
+    );
+    assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]));
+    const { json } = await fixture.call('GET', `${MAPS}/contended`);
+    assert.equal(Object.keys(json['data'] as object).length, 30);
+    const winners = await Promise.all(
+      Array.from({ length: 10 }, () =>
+        fixture.call('PUT', `${MAPS}/contended`, { body: { ...json, data: { x: String(Math.random()) } } }),
+      ),
+    );
+    assert.deepEqual(winners.map(({ status }) => status).sort(), [200, ...Array.from({ length: 9 }, () => 409)]);
+  });
+
+  test('every acknowledged write is in the next read', async () => {
+    for (let index = 0; index < 20; index++) {
+      await fixture.call('POST', MAPS, { body: { metadata: { name: `fresh-${index}`, labels: { fresh: 'yes' } } } });
+      const { json } = await fixture.call('GET', `${MAPS}?labelSelector=fresh`);
+      assert.equal(json.items.length, index + 1);
+    }
+  });
+
+  test('the API itself is a Service, at the first address', async () => {
+    const path = '/api/v1/namespaces/default/services/kubernetes';
+    const service = await fixture.call('GET', path);
+    assert.equal((service.json['spec'] as { clusterIP: string }).clusterIP, '10.96.0.1');
+    const slice = await fixture.call('GET', '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes');
+    assert.deepEqual((slice.json['ports'] as { port: number }[])[0]?.port, fixture.api.port);
+    await fixture.restart();
+    assert.deepEqual((await fixture.call('GET', path)).json, service.json, 'a restart changes nothing');
+  });
+
   test('it has the same objects after a restart', async () => {
     const before = await fixture.call('GET', '/api/v1/configmaps');
     await fixture.restart();

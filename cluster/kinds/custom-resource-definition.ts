@@ -4,9 +4,11 @@ import type { FieldError } from './field-error.ts';
 import { forbidden, invalid, notSupported, required } from './field-errors.ts';
 import { dns1035Problem, dnsSubdomainProblem } from './names.ts';
 import { customResourceDefinitions } from './resources.ts';
+import { regularExpression } from './structural.ts';
 import type { CustomResourceDefinition } from './types/apiextensions.ts';
 
 const SCOPES = ['Cluster', 'Namespaced'];
+const APPROVED = 'api-approved.kubernetes.io';
 /** Holds a definition until its objects are gone. */
 export const CUSTOM_RESOURCE_CLEANUP = 'customresourcecleanup.apiextensions.k8s.io';
 
@@ -49,6 +51,15 @@ export const customResourceDefinitionKind = defineKind(customResourceDefinitions
   },
 });
 
+/** Patterns of the schema that are no regular expressions. */
+function badPatterns(schema: unknown): string[] {
+  if (typeof schema !== 'object' || schema === null) return [];
+  return Object.entries(schema).flatMap(([key, value]) => {
+    if (key !== 'pattern' || typeof value !== 'string') return badPatterns(value);
+    return regularExpression(value) === undefined ? [value] : [];
+  });
+}
+
 /** The server serves a definition as soon as it has it: it is established with the write itself. */
 function setStatus(definition: CustomResourceDefinition, storedBefore: string[]): void {
   const { names, versions } = definition.spec ?? {};
@@ -86,6 +97,8 @@ function validateDefinition({ metadata, spec }: CustomResourceDefinition): Field
   if (!spec.group) errors.push(required('spec.group'));
   else if (dnsSubdomainProblem(spec.group) !== undefined || !spec.group.includes('.'))
     errors.push(invalid('spec.group', spec.group, 'should be a domain with at least one dot'));
+  else if (/(^|\.)(k8s|kubernetes)\.io$/.test(spec.group) && !metadata.annotations?.[APPROVED])
+    errors.push(required(`metadata.annotations[${APPROVED}]`, 'protected groups must have approval annotation'));
   if (!SCOPES.includes(spec.scope)) errors.push(notSupported('spec.scope', spec.scope, SCOPES));
   for (const field of ['plural', 'kind', 'singular', 'listKind'] as const) {
     const value = names?.[field];
@@ -107,7 +120,11 @@ function validateDefinition({ metadata, spec }: CustomResourceDefinition): Field
     seen.add(version.name);
     if (version.schema?.openAPIV3Schema === undefined)
       errors.push(required(`${at}.schema.openAPIV3Schema`, 'schemas are required'));
-    else if (version.schema.openAPIV3Schema.type !== 'object')
+    else {
+      for (const pattern of badPatterns(version.schema.openAPIV3Schema))
+        errors.push(invalid(`${at}.schema.openAPIV3Schema`, pattern, 'must be a regular expression'));
+    }
+    if (version.schema?.openAPIV3Schema !== undefined && version.schema.openAPIV3Schema.type !== 'object')
       errors.push(
         invalid(
           `${at}.schema.openAPIV3Schema.type`,

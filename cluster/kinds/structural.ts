@@ -68,6 +68,28 @@ export function validateStructure(value: unknown, schema: Schema, path = '', err
   return errors;
 }
 
+const compiled = new Map<string, RegExp | undefined>();
+
+/** Undefined when the text is none; compiled once. */
+export function regularExpression(pattern: string): RegExp | undefined {
+  if (!compiled.has(pattern)) {
+    if (compiled.size >= 1000) compiled.clear();
+    compiled.set(pattern, compile(pattern));
+  }
+  return compiled.get(pattern);
+}
+
+function compile(pattern: string): RegExp | undefined {
+  for (const flags of ['u', '']) {
+    try {
+      return new RegExp(pattern, flags);
+    } catch {
+      // RE2 allows escapes that Unicode mode does not: tried without it, then given up.
+    }
+  }
+  return undefined;
+}
+
 function propertySchema(schema: Schema, key: string): Schema | undefined {
   if (schema.properties !== undefined && Object.hasOwn(schema.properties, key)) return schema.properties[key];
   return typeof schema.additionalProperties === 'object' ? schema.additionalProperties : undefined;
@@ -95,7 +117,7 @@ function validateString(value: string, schema: Schema, path: string, errors: Fie
     errors.push(invalid(path, value, `${path} in body should be at most ${schema.maxLength} chars long`));
   if (schema.minLength !== undefined && length < schema.minLength)
     errors.push(invalid(path, value, `${path} in body should be at least ${schema.minLength} chars long`));
-  if (schema.pattern !== undefined && value.length <= 65536 && !new RegExp(schema.pattern, 'u').test(value))
+  if (schema.pattern !== undefined && value.length <= 65536 && regularExpression(schema.pattern)?.test(value) === false)
     errors.push(invalid(path, value, `${path} in body should match '${schema.pattern}'`));
   if (schema.format === 'date-time' && Number.isNaN(Date.parse(value)))
     errors.push(invalid(path, value, `${path} in body must be of type date-time: ${JSON.stringify(value)}`));

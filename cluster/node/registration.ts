@@ -72,6 +72,7 @@ export class Registration {
     } catch (error) {
       if (this.#abort.signal.aborted) return;
       log('warn', 'the node did not renew its lease', { error: messageOf(error) });
+      this.#statusAt = 0; // it may be held for dead by then: its next beat says the whole status again
       this.#arm(Math.min(retryAfter, leaseInterval));
     }
   }

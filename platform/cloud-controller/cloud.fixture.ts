@@ -364,7 +364,7 @@ function sameStatus(pod: Pod, status: NonNullable<Pod['status']>): boolean {
   return key(pod.status) === key(status);
 }
 
-const START = '2026-01-01T00:00:00Z';
+const START = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
 
 function statusOf(pod: Stored<Pod>, instance: Instance, ip: string): NonNullable<Pod['status']> {
   const restarts = instance.restarts ?? 0;

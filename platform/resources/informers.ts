@@ -9,9 +9,7 @@ import type { Stored, TypedResource } from '#cluster/kinds/kind.ts';
 import { replicaSets, pods as podResource, services as serviceResource } from './kubernetes.ts';
 import * as types from './types.ts';
 
-/** Indexes that every informer here has: by name alone, by the guid of the app that it belongs to, by namespace. */
-export type SharedIndex = 'platform/guid' | 'platform/app' | 'platform/namespace';
-
+/** Every informer here has the indexes `platform/guid` (by name alone), `platform/app` (guid of its app) and `platform/namespace`. */
 export interface Informers {
   readonly client: Client;
   of<T extends ClientObject>(resource: TypedResource<T>): Informer<T>;

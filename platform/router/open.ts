@@ -5,7 +5,13 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { openAccessLog } from './haproxy/access-log.ts';
-import { certificateFile, checkCertificate, installCertificate, storeCertificate } from './haproxy/certificates.ts';
+import {
+  certificateDiffers,
+  certificateFile,
+  checkCertificate,
+  installCertificate,
+  storeCertificate,
+} from './haproxy/certificates.ts';
 import { type AccessTarget, type ConfigInput, type Files, filesOf } from './haproxy/config.ts';
 import { HaproxyDriver } from './haproxy/driver.ts';
 import { freePort, maxConnections, readEnvironment, workerUser } from './haproxy/process.ts';
@@ -34,7 +40,8 @@ export async function openRouter(options: RouterOptions): Promise<Router> {
   try {
     const pem = checkCertificate('default', options.certificate);
     const path = certificateFile(proxy.files, 'default');
-    const renewed = await storeCertificate(path, pem);
+    const renewed = await certificateDiffers(path, pem);
+    if (renewed) await storeCertificate(path, pem);
     const ports = await choosePorts(options, before);
     const { adopted } = await proxy.open(await configInput(options, proxy.files, ports, access.target), saved);
     if (adopted && renewed && proxy.reloads === 0) {

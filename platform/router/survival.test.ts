@@ -100,6 +100,25 @@ test('router: a dead instance costs no request, of whatever method', async () =>
   }
 });
 
+test('router: requests wait for an only instance that restarts, and are told when it fails them', async () => {
+  await using first = await startApp('first');
+  await using failing = await startApp('failing', (incoming) => incoming.socket.destroy());
+  await using started = await startRouter();
+  const { router } = started;
+  await router.apply({
+    routes: [route('o.apps.test', 'o'), route('f.apps.test', 'f')],
+    backends: [backend('o', first.endpoint), backend('f', failing.endpoint)],
+  });
+  await first[Symbol.asyncDispose]();
+  const waiting = get(router, 'o.apps.test', '/', { method: 'POST', body: 'x' });
+  setTimeout(() => first.server.listen(first.port, '127.0.0.1'), 600);
+  assert.deepEqual((await waiting).body, 'first');
+  const failed = await get(router, 'f.apps.test', '/', { method: 'POST', body: 'x' });
+  assert.equal(failed.status, 502);
+  assert.equal(failed.headers['x-cf-routererror'], 'endpoint_failure');
+  assert.match(failed.body, /^502 Bad Gateway: the application ended the connection/);
+});
+
 test('router: a closed and reopened driver finds the same proxy, and changes nothing', async () => {
   await using app = await startApp('app');
   await using started = await startRouter();

@@ -65,7 +65,7 @@ export async function advanceDeployment(
       { generation, droplet, revision: revision ?? '' },
       target.fresh,
     );
-    if (!set || ready < wanted) done = false;
+    if (wanted > 0 && (!set || ready < wanted)) done = false;
     await shrinkOld(context, app, process, generation, target.old);
   }
   if (done) {

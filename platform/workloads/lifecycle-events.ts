@@ -8,6 +8,7 @@ import { byGuid, isReady, spaceOfNamespace } from './reading.ts';
 import type { WorkloadContext } from './workloads.ts';
 
 const TAIL_LINES = 5;
+const TELL_MILLISECONDS = 24 * 3600 * 1000;
 
 /** From one state of a pod to the next. Lines for people; what is missed while nobody looks is not made up later. */
 export function tellChange(context: WorkloadContext, now: Stored<Pod> | undefined, old: Stored<Pod> | undefined): void {
@@ -66,6 +67,8 @@ export async function recordCrash(context: WorkloadContext, podUid: string, pod:
   const app = byGuid<App>(context.informers, apps, guid);
   const space = spaceOfNamespace(context.informers, pod.metadata.namespace ?? '');
   if (!crash || !app || !space) return;
+  // A pod shows its last end for as long as it lives: one of long ago was told, and its event may have been swept since.
+  if (context.now() - Date.parse(crash.ended.finishedAt ?? '') > TELL_MILLISECONDS) return;
   const { reason, description } = describeEnd(crash.ended);
   const index = indexOf(pod) ?? 0;
   const type = pod.metadata.labels?.[labels.processType] ?? 'web';

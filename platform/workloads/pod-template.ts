@@ -84,7 +84,7 @@ export function replicaSetFor(input: InstanceInput, replicas: number): ReplicaSe
   };
 }
 
-export const revisionAnnotation = 'platform.sampan.dev/revision';
+const revisionAnnotation = 'platform.sampan.dev/revision';
 
 function instanceLabels(input: InstanceInput): Record<string, string> {
   const { app, process, space } = input;

@@ -27,7 +27,7 @@ export function findReplicaSet(
   );
 }
 
-/** The ReplicaSet of a process in a version, with so many replicas. Undefined while what it needs is not there. */
+/** The ReplicaSet of a process in a version, with so many replicas. Undefined while there is none: what it needs is not there, or it had no replica. */
 export async function ensureReplicaSet(
   context: WorkloadContext,
   app: Stored<types.App>,
@@ -37,6 +37,8 @@ export async function ensureReplicaSet(
 ): Promise<Stored<ReplicaSet> | undefined> {
   const existing = findReplicaSet(context, process, version.generation);
   if (existing) return scale(context, existing, replicas);
+  // Nothing to run: it is made when there is, from what the process says then.
+  if (replicas === 0) return undefined;
   const input = instanceInput(context, app, process, version);
   if (!input) return undefined;
   await ensureService(context, input);

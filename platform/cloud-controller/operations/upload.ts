@@ -35,6 +35,12 @@ export async function receiveUpload(
   }
   const maxBytes = options.maxBytes ?? MAX_UPLOAD_BYTES;
   if (Number(request.headers['content-length'] ?? 0) > maxBytes + MAX_FIELD_BYTES) throw tooLarge(maxBytes);
+  const ended = Promise.withResolvers<void>();
+  ended.promise.catch(() => undefined);
+  // Before anything is waited for: a client may be gone by then.
+  request.once('close', () => {
+    if (!request.complete) ended.reject(new Error('the connection was closed'));
+  });
   await mkdir(options.directory, { recursive: true, mode: 0o700 });
   const { Busboy } = await import('@fastify/busboy');
   const path = join(options.directory, `upload-${randomUUID()}`);
@@ -44,7 +50,6 @@ export async function receiveUpload(
   let writing: Promise<void> = Promise.resolve();
   let problem: CloudFoundryError | undefined;
   const remove = () => rm(path, { force: true });
-  const ended = Promise.withResolvers<void>();
   let parser: InstanceType<typeof Busboy> | undefined;
   try {
     parser = new Busboy({
@@ -77,9 +82,6 @@ export async function receiveUpload(
     }
     parser.once('finish', () => ended.resolve());
     parser.once('error', (error: Error) => ended.reject(error));
-    request.once('close', () => {
-      if (!request.complete) ended.reject(new Error('the connection was closed'));
-    });
     options.signal.addEventListener('abort', () => ended.reject(options.signal.reason), { once: true });
     request.pipe(parser);
     await ended.promise;

@@ -35,15 +35,17 @@ export function checkCertificate(name: string, text: string): string {
   return `${lines.filter((line) => line !== '').join('\n')}\n`;
 }
 
-/** Writes the file. False when it has this content already. */
-export async function storeCertificate(path: string, pem: string): Promise<boolean> {
-  const before = await readFile(path, 'utf8').catch(() => undefined);
-  if (before === pem) return false;
-  await writeFileAtomic(path, pem, { mode: 0o600 });
-  return true;
+/** Does the file have another content? */
+export async function certificateDiffers(path: string, pem: string): Promise<boolean> {
+  return (await readFile(path, 'utf8').catch(() => undefined)) !== pem;
 }
 
-/** Makes a running proxy offer the certificate that is in the file. */
+/** For the next start or reload. Comes after the running proxy took it, so that a refused one is tried again. */
+export async function storeCertificate(path: string, pem: string): Promise<void> {
+  await writeFileAtomic(path, pem, { mode: 0o600 });
+}
+
+/** Makes a running proxy offer the certificate under the name of its file. */
 export async function installCertificate(
   socket: CommandSocket,
   files: Files,

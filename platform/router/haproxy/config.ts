@@ -128,14 +128,23 @@ const DEFAULTS = `defaults base
   timeout http-keep-alive 60s
   timeout client 60s
   timeout client-fin 10s
-  timeout connect 1s
+  timeout connect 250ms
   timeout queue 10s
   timeout server 15m
   timeout tunnel 1h
-  # A connection that cannot be made is tried again, on another server when there is one.
-  retries 5
+  # A connection that cannot be made is tried again: at once on another server, on the same one every 250 ms, so that
+  # requests wait up to 5 s for an only instance that restarts.
+  retries 20
   option redispatch 1
+  ${failurePage(502, 'Bad Gateway', 'the application ended the connection before it had answered')}
+  ${failurePage(503, 'Service Unavailable', 'no instance of the application accepts connections')}
+  ${failurePage(504, 'Gateway Timeout', 'the application did not answer in time')}
 `;
+
+function failurePage(status: number, reason: string, what: string): string {
+  const headers = 'hdr X-Cf-Routererror endpoint_failure hdr X-Content-Type-Options nosniff';
+  return `http-error status ${status} content-type "text/plain; charset=utf-8" ${headers} string "${status} ${reason}: ${what}.\\n"`;
+}
 
 /** Fields of the access log, a JSON array a line; `access-log.ts` reads it. */
 const LOG_FIELDS = [

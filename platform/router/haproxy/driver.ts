@@ -14,7 +14,13 @@ import {
 } from '../model.ts';
 import { checkTable } from '../validate.ts';
 import type { AccessLog } from './access-log.ts';
-import { certificateFile, checkCertificate, installCertificate, storeCertificate } from './certificates.ts';
+import {
+  certificateDiffers,
+  certificateFile,
+  checkCertificate,
+  installCertificate,
+  storeCertificate,
+} from './certificates.ts';
 import { Drain } from './drain.ts';
 import { assignSlots, desiredState, planChange, type Slots, slotsOf } from './plan.ts';
 import { isUnavailable, type Proxy } from './proxy.ts';
@@ -67,9 +73,10 @@ export class HaproxyDriver implements Router {
     const pem = checkCertificate(certificate.name, certificate.pem);
     this.#checkOpen();
     await this.#inQueue(async () => {
-      if (!(await storeCertificate(path, pem))) return;
+      if (!(await certificateDiffers(path, pem))) return;
       await using socket = await CommandSocket.open(this.#proxy.files.commandSocket);
       await installCertificate(socket, this.#proxy.files, path, pem);
+      await storeCertificate(path, pem);
       await this.#proxy.writeCertificateList();
     });
   }

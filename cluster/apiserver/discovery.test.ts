@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { type ApiFixture, apiFixture } from '#testing/apiserver-fixture.ts';
+import { compareVersions } from './discovery.ts';
+
+describe('API server: discovery', () => {
+  let fixture: ApiFixture;
+  before(async () => {
+    fixture = await apiFixture();
+  });
+  after(() => fixture.close());
+
+  test('groups and resources, plain', async () => {
+    assert.deepEqual((await fixture.call('GET', '/api')).json['versions'], ['v1']);
+    const { json } = await fixture.call('GET', '/apis');
+    const names = (json['groups'] as { name: string }[]).map(({ name }) => name).sort();
+    assert.deepEqual(names, [
+      'apiextensions.k8s.io',
+      'apps',
+      'authentication.k8s.io',
+      'authorization.k8s.io',
+      'coordination.k8s.io',
+      'discovery.k8s.io',
+    ]);
+    const core = await fixture.call('GET', '/api/v1');
+    const resources = (core.json['resources'] as { name: string; verbs: string[] }[]).map(({ name }) => name);
+    for (const name of [
+      'pods',
+      'pods/exec',
+      'pods/log',
+      'pods/status',
+      'pods/binding',
+      'namespaces/finalize',
+      'bindings',
+    ])
+      assert.ok(resources.includes(name), name);
+    assert.equal((await fixture.call('GET', '/apis/nowhere.example.com')).status, 404);
+  });
+
+  test('all at once, and only when it changed', async () => {
+    const accept = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json';
+    const answer = await fixture.call('GET', '/apis', { headers: { accept } });
+    assert.equal(answer.json.kind, 'APIGroupDiscoveryList');
+    assert.equal(
+      answer.headers['content-type'],
+      'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList',
+    );
+    const apps = answer.json.items.find((item) => item.metadata.name === 'apps') as unknown as {
+      versions: { resources: { resource: string; subresources: { subresource: string }[] }[] }[];
+    };
+    const deployments = apps.versions[0]?.resources.find(({ resource }) => resource === 'deployments');
+    assert.deepEqual(
+      deployments?.subresources.map(({ subresource }) => subresource),
+      ['scale', 'status'],
+    );
+    const again = await fixture.call('GET', '/apis', {
+      headers: { accept, 'if-none-match': String(answer.headers.etag) },
+    });
+    assert.deepEqual([again.status, again.text], [304, '']);
+  });
+
+  test('OpenAPI in both versions', async () => {
+    const index = await fixture.call('GET', '/openapi/v3');
+    const paths = index.json['paths'] as Record<string, { serverRelativeURL: string }>;
+    const apps = await fixture.call('GET', paths['apis/apps/v1']?.serverRelativeURL ?? '');
+    const { components } = apps.json as unknown as { components: { schemas: Record<string, { properties: object }> } };
+    assert.ok(components.schemas['io.k8s.api.apps.v1.DeploymentSpec']?.properties);
+    assert.ok(!apps.text.includes('#/definitions/'));
+    assert.equal((await fixture.call('GET', '/openapi/v2')).json['swagger'], '2.0');
+    const protobuf = await fixture.call('GET', '/openapi/v2', {
+      headers: { accept: 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf' },
+    });
+    assert.ok(protobuf.text.startsWith('\n\u00032.0'));
+    assert.equal((await fixture.call('GET', '/openapi/v2', { headers: { accept: 'text/html' } })).status, 406);
+  });
+
+  test('metrics and version', async () => {
+    const metrics = await fixture.call('GET', '/metrics');
+    assert.match(metrics.text, /apiserver_request_total\{verb="GET",resource="",code="200"\} \d+/);
+    assert.match(metrics.text, /apiserver_storage_objects\{resource="namespaces"\} 4/);
+    assert.equal((await fixture.call('GET', '/version')).json['major'], '1');
+  });
+});
+
+test('stable versions come before beta and alpha', () => {
+  const versions = ['v1alpha1', 'v2beta1', 'foo', 'v1', 'v10', 'v2', 'v2beta10'];
+  assert.deepEqual(versions.sort(compareVersions), ['v10', 'v2', 'v1', 'v2beta10', 'v2beta1', 'v1alpha1', 'foo']);
+});
