@@ -88,7 +88,12 @@ function spawnPipes({ runtime, spec }: ExecRequest, args: string[]): Started {
   stdin?.on('error', () => {});
   return {
     child,
-    streams: { ...(stdin === null ? {} : { stdin }), stdout, stderr },
+    // Node throws away what nobody has read of a child that has ended: these keep it until the caller looks.
+    streams: {
+      ...(stdin === null ? {} : { stdin }),
+      stdout: stdout.pipe(new PassThrough()),
+      stderr: stderr.pipe(new PassThrough()),
+    },
     ended: exitOf(child, 'close'),
     resize: () => {},
   };
