@@ -40,7 +40,7 @@ export async function handle(handler: Handler, exchange: Exchange): Promise<void
   } catch (error) {
     const status = asStatusError(error);
     code = status.code;
-    if (code >= 500 && code !== 504)
+    if (code >= 500 && code !== 501 && code !== 504)
       core.log('error', 'a request failed', { method: exchange.method, path: exchange.path, error: describe(error) });
     if (exchange.responder.started) exchange.responder.destroy();
     else sendError(exchange, status);

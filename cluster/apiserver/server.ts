@@ -84,6 +84,8 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     requestTimeout: 60_000,
     headersTimeout: 30_000,
     noDelay: true,
+    // Selectors come in the URL.
+    maxHeaderSize: 64 * 1024,
     shouldUpgradeCallback: (request) => /websocket|spdy/i.test(request.headers.upgrade ?? ''),
   });
   server.on('request', (request, response) => {

@@ -182,6 +182,17 @@ describe('API server: verbs', () => {
     assert.match(strict.json.message, /strict decoding error: unknown field "spec.containers\[0\].imagee"/);
   });
 
+  test('a null is an absent field, and an empty string in a map of strings', async () => {
+    const { json } = await fixture.call('POST', `${PODS}?dryRun=All`, {
+      body: {
+        metadata: { name: 'null', labels: { a: null }, creationTimestamp: null },
+        spec: { nodeName: null, containers: [{ name: 'main', image: 'a', env: null }] },
+      },
+    });
+    assert.deepEqual(json.metadata.labels, { a: '' });
+    assert.ok(!('env' in ((json['spec'] as { containers: object[] }).containers[0] ?? {})));
+  });
+
   test('patches: JSON, merge, strategic merge', async () => {
     await fixture.call('POST', PODS, { body: pod('patched', { tolerations: [{ key: 'a', operator: 'Exists' }] }) });
     const patch = (type: string, body: unknown) =>

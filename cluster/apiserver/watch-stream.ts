@@ -31,6 +31,10 @@ export class WatchStream {
     });
   }
 
+  get isClosed(): boolean {
+    return this.done;
+  }
+
   /** What comes by `push` waits until `release`, behind what comes by `pushInitial`. */
   hold(): void {
     this.held = true;
@@ -86,6 +90,8 @@ export class WatchStream {
       if (!this.responder.write(frame)) this.blocked = true;
     }
     if (sent > 0) this.queue = sent === this.queue.length ? [] : this.queue.slice(sent);
-    if (this.ending && this.queue.length === 0 && !this.done) this.responder.end();
+    if (!this.ending || this.queue.length > 0 || this.done) return;
+    this.closed();
+    this.responder.end();
   }
 }

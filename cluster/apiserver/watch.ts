@@ -46,49 +46,49 @@ export async function watch(
     const type = eventType(change, selection);
     if (type !== undefined) stream.push(renderer.change(type, change));
   };
-  const replay = revision !== undefined && !sendInitial;
-  if (replay && revision < resource.historyStart) {
+  const timers: NodeJS.Timeout[] = [];
+  const stop = () => {
+    resource.listeners.delete(listener);
+    for (const timer of timers) clearTimeout(timer);
+    stream.closed();
+  };
+  exchange.responder.onClose(stop);
+  if (revision === undefined || sendInitial) {
+    start(exchange);
+    for (const object of resource.list(selection.namespace))
+      if (selection.matches(object)) stream.pushInitial(renderer.object('ADDED', object));
+    if (sendInitial) stream.pushInitial(renderer.bookmark(core.cache.revision, true));
+    resource.listeners.add(listener);
+  } else if (revision >= resource.historyStart) {
+    start(exchange);
+    for (const change of resource.history)
+      if (change.revision > revision) listenTo(change, selection, renderer, stream);
+    resource.listeners.add(listener);
+  } else {
     // What memory no longer holds is read from the store, up to where memory goes on.
-    const upTo = core.cache.revision;
     stream.hold();
     resource.listeners.add(listener);
+    let changes: Change[];
     try {
-      const changes = await core.cache.olderChanges(resource, revision, upTo);
-      start(exchange);
-      for (const change of changes) listenTo(change, selection, renderer, stream);
+      changes = await core.cache.olderChanges(resource, revision, core.cache.revision);
     } catch (error) {
-      resource.listeners.delete(listener);
+      stop();
       if (error instanceof StoreError && error.code === 'compacted')
         throw expired(`too old resource version: ${revision} (${resource.historyStart})`);
       throw error;
     }
-    stream.release();
-  } else {
     start(exchange);
-    if (replay) {
-      for (const change of resource.history)
-        if (change.revision > revision) listenTo(change, selection, renderer, stream);
-    } else {
-      for (const object of resource.list(selection.namespace))
-        if (selection.matches(object)) stream.pushInitial(renderer.object('ADDED', object));
-      if (sendInitial && bookmarks) stream.pushInitial(renderer.bookmark(core.cache.revision, true));
-    }
-    resource.listeners.add(listener);
+    for (const change of changes) listenTo(change, selection, renderer, stream);
+    stream.release();
   }
-
-  const ticker = bookmarks
-    ? setInterval(() => stream.push(renderer.bookmark(core.cache.revision, false)), BOOKMARK_INTERVAL).unref()
-    : undefined;
-  const deadline = setTimeout(() => {
-    if (bookmarks) stream.push(renderer.bookmark(core.cache.revision, false));
+  if (stream.isClosed) return stop();
+  const bookmark = () => stream.push(renderer.bookmark(core.cache.revision, false));
+  if (bookmarks) timers.push(setInterval(bookmark, BOOKMARK_INTERVAL).unref());
+  const end = () => {
+    if (bookmarks) bookmark();
     stream.end();
-  }, timeout).unref();
-  exchange.responder.onClose(() => {
-    resource.listeners.delete(listener);
-    clearInterval(ticker);
-    clearTimeout(deadline);
-    stream.closed();
-  });
+  };
+  timers.push(setTimeout(end, timeout).unref());
 }
 
 function start(exchange: Exchange): void {

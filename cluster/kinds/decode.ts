@@ -31,8 +31,12 @@ function decodeFields(object: Record<string, unknown>, schema: Schema, path: str
       continue;
     }
     const inner = known ?? (additional as Schema);
-    if (object[key] === null && known !== undefined) delete object[key];
-    else object[key] = decodeValue(object[key], inner, field, result);
+    if (object[key] === null) {
+      // In a map of strings a null is an empty one.
+      if (known === undefined && resolveSchema(inner).type === 'string') object[key] = '';
+      else delete object[key];
+    }
+    if (Object.hasOwn(object, key)) object[key] = decodeValue(object[key], inner, field, result);
   }
 }
 

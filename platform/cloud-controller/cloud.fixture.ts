@@ -59,6 +59,8 @@ export interface TestCloud {
   };
   /** How pods fare; changing it needs `replay`. */
   nodes: { fare: (pod: Stored<Pod>) => Instance; replay: () => void };
+  /** Milliseconds that the workload controllers are ahead. */
+  clock: { offset: number };
   call(
     method: string,
     path: string,
@@ -96,6 +98,7 @@ export async function startTestCloud(ports?: { api: number; uaa: number }): Prom
   const uploads: TestCloud['uploads'] = [];
   const staging: TestCloud['staging'] = { outcome: () => ({}) };
   const stopStaging = playStaging(plane, staging);
+  const clock = { offset: 0 };
   const nodes = playNode(plane, log);
   const open = async () => {
     const informers = createInformers(client);
@@ -118,7 +121,13 @@ export async function startTestCloud(ports?: { api: number; uaa: number }): Prom
       version: 'test',
       log,
     });
-    const workloads = await startWorkloads({ informers, logs, apiUrl: apiPublic, log });
+    const workloads = await startWorkloads({
+      informers,
+      logs,
+      apiUrl: apiPublic,
+      log,
+      now: () => Date.now() + clock.offset,
+    });
     return { informers, uaa, api, workloads };
   };
   let { informers, uaa, api, workloads } = await open();
@@ -181,6 +190,7 @@ export async function startTestCloud(ports?: { api: number; uaa: number }): Prom
     problems,
     staging,
     nodes,
+    clock,
     call,
     login,
     json: async (method, path, body) => {

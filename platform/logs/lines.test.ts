@@ -41,6 +41,18 @@ test('lines: a cursor goes on within lines of one time, and knows what it had', 
   assert.deepEqual(await read(cursor, `unable to read the log\n${T}.4Z f\n`), ['400000000 f']);
 });
 
+test('source: a backlog that never comes holds up nobody for long', async (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] });
+  const source = new Source();
+  source.load();
+  const read = source.loaded().then(() => source.range('', undefined).length);
+  const common = { sourceId: 's', instanceId: '0', sourceType: 'STG', type: 'OUT' } as const;
+  source.push({ ...common, timestamp: '1'.padStart(19, '0'), payload: Buffer.from('staging') });
+  assert.equal(source.range('', undefined).length, 0);
+  context.mock.timers.tick(3000);
+  assert.equal(await read, 1);
+});
+
 test('source: lines of different streams are put in order, then only grow', async () => {
   const source = new Source();
   const push = (timestamp: string, payload: string): void =>

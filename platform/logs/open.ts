@@ -16,8 +16,6 @@ export interface LogsOptions {
 }
 
 const DEFAULT_LIMIT = 100;
-/** A reader does not wait longer for nodes that do not answer. */
-const LOADING_PATIENCE = 3000;
 
 interface Followed {
   stop: AbortController;
@@ -117,7 +115,7 @@ export async function openLogs(options: LogsOptions): Promise<Logs> {
     async read(query) {
       const source = sources.get(query.sourceId);
       if (source === undefined) return [];
-      await withPatience(source.loaded());
+      await source.loaded();
       const limit = Math.max(0, Math.min(query.limit ?? DEFAULT_LIMIT, MOST_LINES));
       const all = source.range(pad(query.startTime) ?? EARLIEST, pad(query.endTime));
       return query.descending ? all.reverse().slice(0, limit) : all.slice(0, limit);
@@ -162,11 +160,4 @@ function runOf(pod: Pod | undefined, uid: string, name: string): { restarts: num
   const status = pod.status?.containerStatuses?.find((container) => container.name === name);
   if (status === undefined) return undefined;
   return { restarts: status.restartCount, running: status.state?.running !== undefined };
-}
-
-async function withPatience(done: Promise<void>): Promise<void> {
-  const late = Promise.withResolvers<void>();
-  const timer = setTimeout(late.resolve, LOADING_PATIENCE);
-  await Promise.race([done, late.promise]);
-  clearTimeout(timer);
 }

@@ -12,6 +12,7 @@ export const MOST_LINES = 1000;
 /** A noisy app evicts its own lines only. */
 export const MOST_BYTES = 1024 * 1024;
 const SETTLE = 15;
+const LOADING_PATIENCE = 3000;
 /** While a backlog is read nothing is put in order yet; no more than this is kept waiting. */
 const MOST_PENDING = 20_000;
 
@@ -41,15 +42,20 @@ export class Source {
     this.#loading++;
     this.#loaded ??= Promise.withResolvers();
     let done = false;
-    return () => {
+    const finish = (): void => {
       if (done) return;
       done = true;
+      clearTimeout(late);
       this.#loading--;
       if (this.#loading > 0) return;
       this.#settle();
       this.#loaded?.resolve();
       this.#loaded = undefined;
     };
+    // A node that does not answer holds up nobody else's lines.
+    const late = setTimeout(finish, LOADING_PATIENCE);
+    late.unref();
+    return finish;
   }
 
   /** Resolves when no backlog is being read. */

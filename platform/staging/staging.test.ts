@@ -67,7 +67,7 @@ async function stage(app: string, files: Record<string, string>, buildpacks?: st
   await container.unpack(client, repository, [source.layer]);
   container.useNetwork();
   const ca = '/etc/ssl/certs/ca-certificates.crt';
-  const { status, output } = container.run(['/cnb/node', '/cnb/lifecycle/main.ts'], {
+  const { status, output } = container.run(['/cnb/node', '/cnb/lifecycle/main.js'], {
     NODE_EXTRA_CA_CERTS: ca,
     npm_config_cafile: ca,
     ...(buildpacks === undefined ? {} : { SAMPAN_BUILDPACKS: JSON.stringify(buildpacks) }),

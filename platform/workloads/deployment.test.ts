@@ -165,6 +165,31 @@ test('rolling: one that never listens is cancelled by hand, one that is stopped 
   cloud.nodes.fare = () => ({ ready: true });
 });
 
+test('rolling: one that never listens is taken back after its time, with the reason', async () => {
+  const app = await running('deaf', 1);
+  const [before] = readyPods(app);
+  cloud.nodes.fare = (pod) => ({ ready: generationOf(pod) !== 2 });
+  const deployment = await deploy(app);
+  await cloud.until('the new instance runs, and is not healthy', () =>
+    cloud.informers
+      .of(pods)
+      .byIndex('platform/app', app)
+      .some((pod) => generationOf(pod) === 2 && pod.status?.phase === 'Running'),
+  );
+  assert.equal(((await cloud.json('GET', `/v3/deployments/${deployment}`)).status as Json).value, 'ACTIVE');
+  cloud.clock.offset = 10 * 60_000;
+  await cloud.json('PATCH', `/v3/deployments/${deployment}`, { metadata: { labels: { wake: 'up' } } });
+  const status = (await ended(deployment)).status as Json;
+  cloud.clock.offset = 0;
+  cloud.nodes.fare = () => ({ ready: true });
+  assert.equal(status.reason, 'CANCELED');
+  assert.match(String((status.details as Json).error), /healthy within 60 s: it runs, and its health check fails/);
+  assert.deepEqual(
+    readyPods(app).map((pod) => pod.metadata.uid),
+    [before?.metadata.uid],
+  );
+});
+
 test('revisions: changes make them, a rollback brings environment and command back', async () => {
   const app = await running('revised', 1);
   await cloud.json('PATCH', `/v3/apps/${app}/environment_variables`, { var: { COLOR: 'red' } });

@@ -42,7 +42,7 @@ export async function writeBuildImage(options: BuildImageOptions): Promise<strin
         'LANG=C.UTF-8',
         `CNB_STACK_ID=${STACK_ID}`,
       ],
-      Entrypoint: ['/cnb/node', '/cnb/lifecycle/main.ts'],
+      Entrypoint: ['/cnb/node', '/cnb/lifecycle/main.js'],
     },
     signal,
   });

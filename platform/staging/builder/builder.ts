@@ -4,7 +4,9 @@
  */
 import { createHash } from 'node:crypto';
 import { readFile, readdir } from 'node:fs/promises';
+import { stripTypeScriptTypes } from 'node:module';
 import { dirname, join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'smol-toml';
 import { type TarInput, writeTar } from '#lib/tar/write.ts';
@@ -61,7 +63,7 @@ export async function ensureBuilder(options: BuilderOptions): Promise<Builder> {
 
   const [stack, runtime] = await Promise.all([ensureStack(options), ensureRuntimeLayer(options)]);
   options.onProgress?.('packing buildpacks');
-  const lifecycle = await pushLayer(registry, BUILDER_REPOSITORY, writeTar(lifecycleEntries()), signalOption(signal));
+  const lifecycle = await pushLayer(registry, BUILDER_REPOSITORY, writeTar(compiled(lifecycleEntries())), signalOption(signal));
   const seeds: Seed[] = [
     {
       buildpack: 'sampan/nodejs',
@@ -97,7 +99,7 @@ async function forgetOlder(registry: RegistryClient, current: Record<string, str
 }
 
 async function builderHash(architecture: string): Promise<string> {
-  const hash = createHash('sha256').update(await recipeHash(await hostSuite(), architecture)).update(runtimeTag());
+  const hash = createHash('sha256').update(await readFile(import.meta.filename)).update(await recipeHash(await hostSuite(), architecture)).update(runtimeTag());
   for await (const entry of lifecycleEntries()) {
     hash.update(JSON.stringify([entry.name, entry.type, entry.mode, entry.linkName ?? '']));
     if (entry.data instanceof Uint8Array) hash.update(entry.data);
@@ -115,6 +117,27 @@ async function* lifecycleEntries(): AsyncGenerator<TarInput> {
   yield directoryEntry('cnb/node_modules');
   for (const name of MODULES) yield* treeEntries(packageDirectory(name), `cnb/node_modules/${name}`);
   yield fileEntry('cnb/package.json', '{"type":"module"}\n');
+}
+
+/**
+ * Our own TypeScript as JavaScript: types are taken out once here rather than at every start in a build pod, which saves
+ * a tenth of a second for each program.
+ */
+async function* compiled(entries: AsyncIterable<TarInput>): AsyncGenerator<TarInput> {
+  for await (const entry of entries) {
+    const own = entry.type === 'file' && !entry.name.startsWith('cnb/node_modules/');
+    if (!own || entry.data === undefined) {
+      yield entry;
+      continue;
+    }
+    const text = (await buffer(entry.data instanceof Uint8Array ? [entry.data] : entry.data)).toString('utf8');
+    if (entry.name.endsWith('.ts')) {
+      const script = stripTypeScriptTypes(text).replaceAll(/(from |import\()'(\.[^']*)\.ts'/g, "$1'$2.js'");
+      yield fileEntry(entry.name.replace(/\.ts$/, '.js'), script, entry.mode);
+    } else {
+      yield fileEntry(entry.name, /\/bin\/(detect|build)$/.test(entry.name) ? text.replaceAll('.ts"', '.js"') : text, entry.mode);
+    }
+  }
 }
 
 function packageDirectory(name: string): string {
