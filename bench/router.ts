@@ -65,7 +65,8 @@ function listen(): Promise<Server> {
 async function startHaproxy(directory: string, name: string, config: string, port: number): Promise<ChildProcess> {
   const file = join(directory, `${name}.cfg`);
   await writeFile(file, config);
-  const child = spawn('haproxy', ['-q', '-f', file], { stdio: ['ignore', 'ignore', 'inherit'] });
+  // In a session of its own, as the router's is: the kernel shares the processor out by session first.
+  const child = spawn('haproxy', ['-q', '-f', file], { stdio: ['ignore', 'ignore', 'inherit'], detached: true });
   for (let round = 0; round < 200; round++) {
     const socket = connect(port, '127.0.0.1');
     const up = await new Promise<boolean>((resolve) => {

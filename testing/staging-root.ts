@@ -43,9 +43,13 @@ export class ChrootContainer implements Disposable {
   }
 
   async unpackTar(tar: Readable | Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> {
-    const child = spawn('tar', ['-x', '-p', '--overwrite', '--keep-directory-symlink', '--numeric-owner', '-C', this.root], {
-      stdio: ['pipe', 'inherit', 'inherit'],
-    });
+    const child = spawn(
+      'tar',
+      ['-x', '-p', '--overwrite', '--keep-directory-symlink', '--numeric-owner', '-C', this.root],
+      {
+        stdio: ['pipe', 'inherit', 'inherit'],
+      },
+    );
     const done = new Promise<number | null>((resolve) => child.on('close', resolve));
     await pipeline(Readable.from(tar), child.stdin);
     if ((await done) !== 0) throw new Error('tar failed');
@@ -54,7 +58,8 @@ export class ChrootContainer implements Disposable {
   /** Of the host, so that names resolve. */
   useNetwork(): void {
     mkdirSync(join(this.root, 'etc'), { recursive: true });
-    for (const file of ['resolv.conf', 'hosts']) cpSync(join('/etc', file), join(this.root, 'etc', file), { dereference: true });
+    for (const file of ['resolv.conf', 'hosts'])
+      cpSync(join('/etc', file), join(this.root, 'etc', file), { dereference: true });
     const ca = '/etc/ssl/certs/ca-certificates.crt';
     if (existsSync(ca)) cpSync(ca, join(this.root, ca), { dereference: true });
   }
@@ -76,7 +81,18 @@ export class ChrootContainer implements Disposable {
   }
 
   async *readDirectory(path: string): AsyncGenerator<Uint8Array> {
-    const args = ['--userspec=1000:1000', this.root, 'tar', '--create', '--file=-', '--directory=/', '--sort=name', '--format=posix', '--numeric-owner', `./${path}`];
+    const args = [
+      '--userspec=1000:1000',
+      this.root,
+      'tar',
+      '--create',
+      '--file=-',
+      '--directory=/',
+      '--sort=name',
+      '--format=posix',
+      '--numeric-owner',
+      `./${path}`,
+    ];
     const child = spawn('chroot', args, { stdio: ['ignore', 'pipe', 'inherit'] });
     yield* child.stdout as AsyncIterable<Buffer>;
   }

@@ -18,12 +18,6 @@ const OWN_WRITE = {
 export async function createSystemNamespaces(core: Core): Promise<void> {
   const kind = core.registry.find('', 'v1', 'namespaces');
   if (kind === undefined) return;
-  const options = {
-    dryRun: false,
-    fieldValidation: 'Ignore' as const,
-    fieldManager: 'apiserver',
-    warn: () => undefined,
-  };
   const { objects } = core.cache.resource(kindPrefix(kind));
   const missing = SYSTEM_NAMESPACES.filter((name) => !objects.has(objectKey(kind, '', name)));
   await Promise.all(

@@ -33,7 +33,7 @@ export class StatusError extends Error {
   }
 }
 
-export function qualified({ group, resource }: ResourceName): string {
+function qualified({ group, resource }: ResourceName): string {
   return group === '' ? resource : `${resource}.${group}`;
 }
 

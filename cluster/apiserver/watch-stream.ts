@@ -7,7 +7,7 @@ import type { Metrics } from './metrics.ts';
 
 /** Changes waiting beyond the initial ones. */
 const QUEUE_LIMIT = 10_000;
-const QUEUE_BYTES_LIMIT = 32 * 1024 * 1024;
+const QUEUE_BYTES_LIMIT = 8 * 1024 * 1024;
 
 export class WatchStream {
   private readonly responder: Responder;

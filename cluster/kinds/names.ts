@@ -32,7 +32,7 @@ export function dnsSubdomainProblem(name: string): string | undefined {
   return SUBDOMAIN.test(name) ? undefined : SUBDOMAIN_TEXT;
 }
 
-export function pathSegmentProblem(name: string): string | undefined {
+function pathSegmentProblem(name: string): string | undefined {
   if (name === '.' || name === '..') return `may not be '${name}'`;
   if (/[/%]/.test(name)) return "may not contain '/' or '%'";
   // The store's keys are printable ASCII.

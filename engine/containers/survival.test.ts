@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
-import { once } from 'node:events';
+import { on, once } from 'node:events';
 import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
@@ -28,9 +28,10 @@ test('an engine that is killed at any moment leaves nothing that the next one do
       const child = spawn(process.execPath, ['--experimental-ffi', chaos, JSON.stringify(plain), image], {
         stdio: ['ignore', 'pipe', 'ignore'],
       });
-      await once(createInterface({ input: child.stdout }), 'line');
-      // The moment is the random part of the test; nothing is waited for.
-      await delay(randomInt(400));
+      const steps = on(createInterface({ input: child.stdout }), 'line');
+      for (let wanted = randomInt(1, 16); wanted > 0; wanted -= 1) await steps.next();
+      // Somewhere within the step: the moment is the random part of the test; nothing is waited for.
+      await delay(randomInt(60));
       child.kill('SIGKILL');
       await once(child, 'close');
       const engine = await openEngine(options);
@@ -63,7 +64,7 @@ async function agree(engine: OpenedEngine, { instance, runDirectory }: EngineOpt
   }
   const containers = engine.containers();
   const running = containers.filter(({ state }) => state === 'running').map(({ id }) => id);
-  const monitors = commandLines().filter((line) => line.startsWith('conmon') && line.includes(`${runDirectory}/`));
+  const monitors = commandLines().filter((line) => /(^|\/)conmon /.test(line) && line.includes(`${runDirectory}/`));
   for (const id of running) {
     if (monitors.some((line) => line.includes(id))) continue;
     // Without a monitor it must have ended just now, and then it says so; a lost one would wait for ever.

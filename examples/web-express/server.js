@@ -12,5 +12,7 @@ app.get('/whoami', (request, response) => {
   response.json({ address: request.ip, protocol: request.protocol, instance: process.env.CF_INSTANCE_INDEX ?? '0' });
 });
 
-const server = app.listen(process.env.PORT ?? 8080, () => console.log(`web-express listens on port ${server.address().port}`));
+const server = app.listen(process.env.PORT ?? 8080, () =>
+  console.log(`web-express listens on port ${server.address().port}`),
+);
 process.on('SIGTERM', () => server.close(() => process.exit(0)));

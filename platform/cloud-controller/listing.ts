@@ -70,7 +70,7 @@ export function includedOf<T extends ClientObject>(
   if (include === null || include === '') return undefined;
   const merged: Json = {};
   for (const name of splitList(include)) {
-    const add = options.includes?.[name];
+    const add = options.includes && Object.hasOwn(options.includes, name) ? options.includes[name] : undefined;
     if (!add) {
       throw badQuery(
         `Invalid included resource: '${name}'. Valid included resources are: ${quoted(Object.keys(options.includes ?? {}))}`,
@@ -172,7 +172,7 @@ function sorted<T extends ClientObject>(items: Stored<T>[], order: string, optio
     updated_at: updatedAt,
     ...options.orders,
   };
-  const key = keys[name];
+  const key = Object.hasOwn(keys, name) ? keys[name] : undefined;
   if (!key) throw badQuery(`Order by can only be: ${quoted(Object.keys(keys))}`);
   const sign = descending ? -1 : 1;
   return [...items].sort((a, b) => {

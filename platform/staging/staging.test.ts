@@ -92,16 +92,24 @@ async function stage(app: string, files: Record<string, string>, buildpacks?: st
 }
 
 /** Starts the droplet and asks it; the answer's body and headers. */
-async function ask(app: string, path = '/', args: string[] = []): Promise<{ status: number; body: string; headers: Record<string, unknown> }> {
+async function ask(
+  app: string,
+  path = '/',
+  args: string[] = [],
+): Promise<{ status: number; body: string; headers: Record<string, unknown> }> {
   const repository = appRepository(app);
   const image = await registry.client.getImage<ImageConfigFile>(repository, 'droplet');
   assert.ok(image);
   using container = new ChrootContainer(stackBase);
   await container.unpack(registry.client, repository, layersOf(image.manifest, image.config).slice(1));
   const port = await freePort();
-  const child = container.start([...(image.config.config.Entrypoint ?? []), ...args], { PORT: String(port), HOME: '/home/vcap' });
+  const child = container.start([...(image.config.config.Entrypoint ?? []), ...args], {
+    PORT: String(port),
+    HOME: '/home/vcap',
+  });
   let output = '';
-  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on('data', (chunk: Buffer) => (output += chunk.toString()));
   const exited = once(child, 'exit');
   try {
     return await Promise.race([
@@ -130,7 +138,10 @@ async function freePort(): Promise<number> {
 }
 
 /** Connects until somebody listens: the app tells nobody when it does. */
-async function answered(port: number, path: string): Promise<{ status: number; body: string; headers: Record<string, unknown> }> {
+async function answered(
+  port: number,
+  path: string,
+): Promise<{ status: number; body: string; headers: Record<string, unknown> }> {
   const deadline = Date.now() + 20_000;
   for (;;) {
     try {
@@ -157,14 +168,25 @@ test('a Node.js app without dependencies uses what the platform ships', async ()
   assert.deepEqual(stored, [], 'nothing had to be taken out of the build');
   assert.deepEqual(exported.processTypes, { web: 'node server.js' });
   assert.equal((await ask('hello')).body, 'hi production');
-  assert.equal((await ask('hello', '/', ["exec node -e \"require('http').createServer((_, r) => r.end('own')).listen(process.env.PORT)\""])).body, 'own');
+  assert.equal(
+    (
+      await ask('hello', '/', [
+        "exec node -e \"require('http').createServer((_, r) => r.end('own')).listen(process.env.PORT)\"",
+      ])
+    ).body,
+    'own',
+  );
   const again = await stage('hello', hello);
   assert.equal(again.exported.digest, exported.digest);
 });
 
 test('dependencies are a layer of their own and are used again', async () => {
   const app = (words: string) => ({
-    'package.json': JSON.stringify({ name: 'deps', dependencies: { 'is-odd': '3.0.1' }, scripts: { start: 'node server.js' } }),
+    'package.json': JSON.stringify({
+      name: 'deps',
+      dependencies: { 'is-odd': '3.0.1' },
+      scripts: { start: 'node server.js' },
+    }),
     'package-lock.json': readFileSync(join(import.meta.dirname, 'testdata', 'is-odd-lock.json'), 'utf8'),
     'server.js': `const odd = require('is-odd'); require('http').createServer((_, r) => r.end('${words} ' + odd(3))).listen(process.env.PORT);`,
   });
@@ -180,7 +202,7 @@ test('dependencies are a layer of their own and are used again', async () => {
 });
 
 test('a static site is served by nginx', async () => {
-  const site = { 'index.html': '<h1>static</h1>', 'Staticfile': 'pushstate: enabled\n', 'a.css': 'a{}'.repeat(1000) };
+  const site = { 'index.html': '<h1>static</h1>', Staticfile: 'pushstate: enabled\n', 'a.css': 'a{}'.repeat(1000) };
   const { exported, stored } = await stage('static', site);
   assert.deepEqual(stored, ['storing layer sampan/staticfile:site']);
   assert.equal(Object.keys(exported.processTypes).join(), 'web');
@@ -197,7 +219,10 @@ test('a Procfile names the processes', async () => {
     'serve.sh': '#!/bin/bash\nexec /bin/bash -c "echo"\n',
   });
   assert.deepEqual(exported.processTypes, { web: './serve.sh "$PORT"', worker: 'sleep 1000' });
-  assert.deepEqual(exported.buildpacks.map(({ name }) => name), ['sampan/binary', 'sampan/procfile']);
+  assert.deepEqual(
+    exported.buildpacks.map(({ name }) => name),
+    ['sampan/binary', 'sampan/procfile'],
+  );
 });
 
 test('source that no buildpack knows', async () => {

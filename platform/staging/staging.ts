@@ -12,6 +12,15 @@
  *             process, which treats every byte as hostile, makes it deterministic (sorted, times fixed, ids 1000:1000) and
  *             pushes only what the registry lacks.
  *
+ * A droplet's entry point is `/cnb/launcher`. With no argument it starts the process `web`; one argument that names a process
+ * of the droplet starts that; any other single argument is a command line for bash; `--` and words are a program without a
+ * shell. It sets the environment that the buildpacks left and replaces itself, so signals reach the app. It runs as 1000:1000
+ * in /workspace.
+ *
+ * Rooms: `bits/` packages; `stack/` the base from Debian packages; `builder/` what every build starts from; `buildpacks/` and
+ * `lifecycle/` run inside the build pod, and share no code with the rest but the protocol and the npm client; `builds/` pods,
+ * queue, status; `export/` the trusted side; `images/` registry and image formats.
+ *
  * The buildpack contract is Cloud Native Buildpacks' (buildpack API 0.10): `bin/detect`, `bin/build`, `buildpack.toml`,
  * `<layers>/<name>.toml` with `launch`, `build`, `cache` flags and metadata, `launch.toml` with processes, `store.toml`,
  * `profile.d`, `exec.d`, `env/`, `env.launch/`, `env.build/`. Ours are in `buildpacks/`, written to that contract alone.

@@ -61,7 +61,7 @@ export class FileKeeper {
       this.flush().catch((error: unknown) => {
         this.#log('error', "Cannot write the router's files", { error: String(error) });
       });
-    }, 300);
+    }, 750);
   }
 
   /** Resolves when the files are as things are now. */

@@ -4,7 +4,14 @@ import { pushLayer } from '../images/push-layer.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
 import { type Bits, type Resource, StagingError } from '../staging.ts';
 import { zipOfPackage } from './download.ts';
-import { appRepository, type IndexEntry, NEWEST_PACKAGE, readIndex, readPackage, writePackage } from './package-image.ts';
+import {
+  appRepository,
+  type IndexEntry,
+  NEWEST_PACKAGE,
+  readIndex,
+  readPackage,
+  writePackage,
+} from './package-image.ts';
 import { packageTar, type Source } from './package-tar.ts';
 import { LayerReader } from './layer-reader.ts';
 import { type BitsLimits, limits as defaultLimits, refuse, SourceTree, sourcePath } from './refuse.ts';
@@ -32,7 +39,8 @@ export function createBits(registry: RegistryClient, limits: BitsLimits = defaul
     async store({ app, zip, resources }) {
       const repository = appRepository(app);
       const known = resources.length === 0 ? new Map<string, Known>() : await knownFiles(registry, [app]);
-      if (zip === undefined) return await storeFiles(registry, repository, [], resourcesOf(registry, resources, known), limits);
+      if (zip === undefined)
+        return await storeFiles(registry, repository, [], resourcesOf(registry, resources, known), limits);
       return await withZip(zip, limits, async (files) => {
         return await storeFiles(registry, repository, files, resourcesOf(registry, resources, known), limits);
       });
@@ -69,13 +77,20 @@ async function knownFiles(registry: RegistryClient, apps: readonly string[]): Pr
   return known;
 }
 
-function resourcesOf(registry: RegistryClient, resources: readonly Resource[], known: ReadonlyMap<string, Known>): Source[] {
+function resourcesOf(
+  registry: RegistryClient,
+  resources: readonly Resource[],
+  known: ReadonlyMap<string, Known>,
+): Source[] {
   const readers = new Map<string, LayerReader>();
   return resources.map((resource) => {
     const path = sourcePath(resource.path);
     const found = known.get(resource.sha1);
     if (found === undefined || found.entry.sizeBytes !== resource.sizeBytes) {
-      throw refuse(resource.path, `is said to be here with sha1 ${JSON.stringify(resource.sha1)}, but is not: send it in the zip`);
+      throw refuse(
+        resource.path,
+        `is said to be here with sha1 ${JSON.stringify(resource.sha1)}, but is not: send it in the zip`,
+      );
     }
     const { offset, sizeBytes } = found.entry;
     const reader = readers.get(found.layer) ?? new LayerReader(registry, found.repository, found.layer);
@@ -114,10 +129,13 @@ async function storeFiles(
     tree.addFile(source.path, 'file');
     files.push(source);
   }
-  if (files.length === 0) throw new StagingError('invalid-bits', 'the upload holds no files: push a directory that has some');
-  if (files.length > limits.files) throw new StagingError('too-large', `the app has ${files.length} files, more than ${limits.files}`);
+  if (files.length === 0)
+    throw new StagingError('invalid-bits', 'the upload holds no files: push a directory that has some');
+  if (files.length > limits.files)
+    throw new StagingError('too-large', `the app has ${files.length} files, more than ${limits.files}`);
   const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
-  if (sizeBytes > limits.bytes) throw new StagingError('too-large', `the app has ${sizeBytes} bytes, more than ${limits.bytes}`);
+  if (sizeBytes > limits.bytes)
+    throw new StagingError('too-large', `the app has ${sizeBytes} bytes, more than ${limits.bytes}`);
 
   const index: IndexEntry[] = [];
   const tar = packageTar(tree.directories(), files, index);

@@ -18,7 +18,8 @@ export const WORKSPACE = 'workspace';
 export const NEWEST_PACKAGE = 'package';
 
 export function appRepository(app: string): string {
-  if (!/^[a-z0-9]+(?:[._-][a-z0-9]+)*$/.test(app)) throw new StagingError('internal', `app guid ${JSON.stringify(app)} is no repository name`);
+  if (!/^[a-z0-9]+(?:[._-][a-z0-9]+)*$/.test(app))
+    throw new StagingError('internal', `app guid ${JSON.stringify(app)} is no repository name`);
   return `cf/${app}`;
 }
 
@@ -81,7 +82,11 @@ export async function readPackage(
   return { digest: image.digest, layer, manifest: image.manifest, config: image.config };
 }
 
-export async function readIndex(registry: RegistryClient, repository: string, manifest: Manifest): Promise<IndexEntry[]> {
+export async function readIndex(
+  registry: RegistryClient,
+  repository: string,
+  manifest: Manifest,
+): Promise<IndexEntry[]> {
   const descriptor = manifest.layers.find(({ mediaType }) => mediaType === packageMediaTypes.index);
   if (descriptor === undefined) return [];
   const packed = await registry.readSmallBlob(repository, descriptor.digest, 64 * 1024 * 1024);

@@ -76,7 +76,8 @@ export async function* packageTar(
       }
       if (offset - start !== sizeBytes) throw refuse(source.path, `has other bytes than its ${sizeBytes}`);
       const digest = sha1.digest('hex');
-      if (source.sha1 !== undefined && source.sha1 !== digest) throw refuse(source.path, 'has another content than its sha1 says');
+      if (source.sha1 !== undefined && source.sha1 !== digest)
+        throw refuse(source.path, 'has another content than its sha1 says');
       index.push({ path: name, sha1: digest, sizeBytes, mode, offset: start });
       add(TAR_END.subarray(0, paddingAfter(sizeBytes)));
     }

@@ -58,7 +58,9 @@ export async function withZip<Result>(
 }
 
 async function openZip(archive: Archive): Promise<yauzl.ZipFile> {
-  const fromReader = promisify<yauzl.RandomAccessReader, number, yauzl.Options, yauzl.ZipFile>(yauzl.fromRandomAccessReader);
+  const fromReader = promisify<yauzl.RandomAccessReader, number, yauzl.Options, yauzl.ZipFile>(
+    yauzl.fromRandomAccessReader,
+  );
   try {
     return await fromReader(archive, archive.length, {
       lazyEntries: true,
@@ -74,19 +76,27 @@ async function openZip(archive: Archive): Promise<yauzl.ZipFile> {
 
 async function readDirectory(zip: yauzl.ZipFile, limits: BitsLimits): Promise<Entry[]> {
   if (zip.entryCount > limits.files) {
-    throw new StagingError('too-large', `the upload has ${zip.entryCount} entries, more than ${limits.files}: leave out what the app does not need (.cfignore)`);
+    throw new StagingError(
+      'too-large',
+      `the upload has ${zip.entryCount} entries, more than ${limits.files}: leave out what the app does not need (.cfignore)`,
+    );
   }
   const entries: Entry[] = [];
   let bytes = 0;
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  zip.on('error', (error: Error) => reject(new StagingError('invalid-bits', `the upload is no valid zip file: ${error.message}`, { cause: error })));
+  zip.on('error', (error: Error) =>
+    reject(new StagingError('invalid-bits', `the upload is no valid zip file: ${error.message}`, { cause: error })),
+  );
   zip.on('end', resolve);
   zip.on('entry', (entry: yauzl.Entry) => {
     try {
       const judged = judge(entry, limits);
       bytes += entry.uncompressedSize;
       if (bytes > limits.bytes) {
-        throw new StagingError('too-large', `the upload unpacks to more than ${limits.bytes} bytes: leave out what the app does not need (.cfignore)`);
+        throw new StagingError(
+          'too-large',
+          `the upload unpacks to more than ${limits.bytes} bytes: leave out what the app does not need (.cfignore)`,
+        );
       }
       if (judged !== undefined) entries.push(judged);
       // The reader answers at once: without a turn of the queue 100,000 entries would be as many nested calls.
@@ -116,10 +126,12 @@ function judge(entry: yauzl.Entry, limits: BitsLimits): Entry | undefined {
   if (entry.compressionMethod !== 0 && entry.compressionMethod !== DEFLATE) {
     throw refuse(name, `is packed by method ${entry.compressionMethod}: use deflate, or none`);
   }
-  if (entry.uncompressedSize > limits.fileBytes) throw refuse(name, `unpacks to ${entry.uncompressedSize} bytes, more than ${limits.fileBytes}`);
+  if (entry.uncompressedSize > limits.fileBytes)
+    throw refuse(name, `unpacks to ${entry.uncompressedSize} bytes, more than ${limits.fileBytes}`);
   const type = isDirectory ? 'directory' : format === 0o120000 ? 'link' : 'file';
   if (entry.compressionMethod === 0 && entry.compressedSize !== entry.uncompressedSize) throw damaged(name);
-  if (type === 'link' && entry.uncompressedSize > limits.nameBytes) throw refuse(name, 'is a link without a usable target');
+  if (type === 'link' && entry.uncompressedSize > limits.nameBytes)
+    throw refuse(name, 'is a link without a usable target');
   const permissions = attributes & 0o777;
   // The build user must be able to read what was pushed; setuid and the like have no meaning in an app.
   const mode = type === 'directory' ? 0o755 : permissions === 0 ? 0o644 : permissions | 0o600;
@@ -227,7 +239,13 @@ class Archive extends yauzl.RandomAccessReader {
     this.length = length;
   }
 
-  override read(buffer: Buffer, offset: number, length: number, position: number, done: (error: Error | null) => void): void {
+  override read(
+    buffer: Buffer,
+    offset: number,
+    length: number,
+    position: number,
+    done: (error: Error | null) => void,
+  ): void {
     try {
       this.bytes(position, length, 'directory').copy(buffer, offset);
     } catch (error) {

@@ -42,7 +42,7 @@ export function hostileZip(directory: string, entries: readonly TestEntry[]): st
     common.writeUInt16LE(name.length, 22);
     const local = Buffer.concat([Buffer.from('PK\u0003\u0004'), common, name, data]);
     const rest = Buffer.alloc(14);
-    rest.writeUInt32LE((((entry.mode ?? 0o100644) << 16) >>> 0), 6);
+    rest.writeUInt32LE(((entry.mode ?? 0o100644) << 16) >>> 0, 6);
     rest.writeUInt32LE(offset, 10);
     central.push(Buffer.concat([Buffer.from('PK\u0001\u0002'), Buffer.from([20, 3]), common, rest, name]));
     parts.push(local);

@@ -6,7 +6,6 @@ import { createHash } from 'node:crypto';
 import { readFile, readdir } from 'node:fs/promises';
 import { stripTypeScriptTypes } from 'node:module';
 import { dirname, join } from 'node:path';
-import { buffer } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'smol-toml';
 import { type TarInput, writeTar } from '#lib/tar/write.ts';
@@ -63,7 +62,12 @@ export async function ensureBuilder(options: BuilderOptions): Promise<Builder> {
 
   const [stack, runtime] = await Promise.all([ensureStack(options), ensureRuntimeLayer(options)]);
   options.onProgress?.('packing buildpacks');
-  const lifecycle = await pushLayer(registry, BUILDER_REPOSITORY, writeTar(compiled(lifecycleEntries())), signalOption(signal));
+  const lifecycle = await pushLayer(
+    registry,
+    BUILDER_REPOSITORY,
+    writeTar(compiled(lifecycleEntries())),
+    signalOption(signal),
+  );
   const seeds: Seed[] = [
     {
       buildpack: 'sampan/nodejs',
@@ -85,7 +89,12 @@ export async function ensureBuilder(options: BuilderOptions): Promise<Builder> {
   const layers = [stack.layer, runtime, stack.webServer, lifecycle];
   const run = { User: '1000:1000', WorkingDir: '/workspace', Labels: { [LABEL]: JSON.stringify(builder) } };
   await writeImage(registry, BUILDER_REPOSITORY, hash, { architecture, layers, run, ...signalOption(signal) });
-  await forgetOlder(registry, { [BUILDER_REPOSITORY]: hash, [STACK_REPOSITORY]: stack.recipe, [WEB_SERVER_REPOSITORY]: stack.recipe, [RUNTIME_REPOSITORY]: runtimeTag() });
+  await forgetOlder(registry, {
+    [BUILDER_REPOSITORY]: hash,
+    [STACK_REPOSITORY]: stack.recipe,
+    [WEB_SERVER_REPOSITORY]: stack.recipe,
+    [RUNTIME_REPOSITORY]: runtimeTag(),
+  });
   return builder;
 }
 
@@ -99,7 +108,10 @@ async function forgetOlder(registry: RegistryClient, current: Record<string, str
 }
 
 async function builderHash(architecture: string): Promise<string> {
-  const hash = createHash('sha256').update(await readFile(import.meta.filename)).update(await recipeHash(await hostSuite(), architecture)).update(runtimeTag());
+  const hash = createHash('sha256')
+    .update(await readFile(import.meta.filename))
+    .update(await recipeHash(await hostSuite(), architecture))
+    .update(runtimeTag());
   for await (const entry of lifecycleEntries()) {
     hash.update(JSON.stringify([entry.name, entry.type, entry.mode, entry.linkName ?? '']));
     if (entry.data instanceof Uint8Array) hash.update(entry.data);
@@ -130,12 +142,18 @@ async function* compiled(entries: AsyncIterable<TarInput>): AsyncGenerator<TarIn
       yield entry;
       continue;
     }
-    const text = (await buffer(entry.data instanceof Uint8Array ? [entry.data] : entry.data)).toString('utf8');
+    const text = Buffer.concat(
+      entry.data instanceof Uint8Array ? [entry.data] : await Array.fromAsync(entry.data),
+    ).toString('utf8');
     if (entry.name.endsWith('.ts')) {
       const script = stripTypeScriptTypes(text).replaceAll(/(from |import\()'(\.[^']*)\.ts'/g, "$1'$2.js'");
       yield fileEntry(entry.name.replace(/\.ts$/, '.js'), script, entry.mode);
     } else {
-      yield fileEntry(entry.name, /\/bin\/(detect|build)$/.test(entry.name) ? text.replaceAll('.ts"', '.js"') : text, entry.mode);
+      yield fileEntry(
+        entry.name,
+        /\/bin\/(detect|build)$/.test(entry.name) ? text.replaceAll('.ts"', '.js"') : text,
+        entry.mode,
+      );
     }
   }
 }
@@ -160,7 +178,9 @@ export async function shippedBuildpacks(): Promise<BuildpackInfo[]> {
   const found: BuildpackInfo[] = [];
   for (const entry of await readdir(root, { withFileTypes: true })) {
     if (!entry.isDirectory()) continue;
-    const file = parse(await readFile(join(root, entry.name, 'buildpack.toml'), 'utf8')) as Partial<Record<string, object>>;
+    const file = parse(await readFile(join(root, entry.name, 'buildpack.toml'), 'utf8')) as Partial<
+      Record<string, object>
+    >;
     const { id, version, name } = file['buildpack'] as BuildpackInfo;
     found.push({ id, version, name });
   }

@@ -65,7 +65,8 @@ async function* entries(npm: Buffer): AsyncGenerator<TarInput> {
   yield directoryEntry(`${root}/bin`);
   const node = fileEntry(`${root}/bin/node`, '', 0o755);
   yield { ...node, sizeBytes: size, data: createReadStream(process.execPath, { highWaterMark: 1024 * 1024 }) };
-  for (const name of ['npm', 'npx']) yield linkEntry(`${root}/bin/${name}`, `../lib/node_modules/npm/bin/${name}-cli.js`);
+  for (const name of ['npm', 'npx'])
+    yield linkEntry(`${root}/bin/${name}`, `../lib/node_modules/npm/bin/${name}-cli.js`);
   yield directoryEntry(`${root}/env.launch`);
   for (const [name, content] of Object.entries(LAUNCH_ENVIRONMENT).sort()) yield fileEntry(`${root}/${name}`, content);
   yield directoryEntry(`${root}/lib`);

@@ -6,9 +6,23 @@ import { BUILD_CONTAINER } from './build-pod.ts';
 type PodName = { name: string; namespace: string };
 
 /** Sorted, whole (no sparse maps), numeric owners: as regular as tar can be asked to be. */
-const TAR = ['tar', '--create', '--file=-', '--directory=/', '--sort=name', '--format=posix', '--numeric-owner', '--one-file-system'];
+const TAR = [
+  'tar',
+  '--create',
+  '--file=-',
+  '--directory=/',
+  '--sort=name',
+  '--format=posix',
+  '--numeric-owner',
+  '--one-file-system',
+];
 
-export async function* readDirectory(client: Client, pod: PodName, path: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+export async function* readDirectory(
+  client: Client,
+  pod: PodName,
+  path: string,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
   // `./` keeps a name that begins with a dash from being an option.
   const session = await client.exec(pod, { container: BUILD_CONTAINER, command: [...TAR, `./${path}`], signal });
   const words = collect(session);
@@ -21,10 +35,20 @@ export async function* readDirectory(client: Client, pod: PodName, path: string,
   }
   const { code } = await session.exited;
   // 1: a file changed while it was read; processes of the build may still run, which is their own loss.
-  if (code > 1) throw new StagingError('build-failed', `read /${path} from the build: tar ended with ${code}: ${(await words).slice(0, 500)}`);
+  if (code > 1)
+    throw new StagingError(
+      'build-failed',
+      `read /${path} from the build: tar ended with ${code}: ${(await words).slice(0, 500)}`,
+    );
 }
 
-export async function readFile(client: Client, pod: PodName, path: string, most: number, signal: AbortSignal): Promise<string> {
+export async function readFile(
+  client: Client,
+  pod: PodName,
+  path: string,
+  most: number,
+  signal: AbortSignal,
+): Promise<string> {
   const session = await client.exec(pod, { container: BUILD_CONTAINER, command: ['cat', '--', path], signal });
   const words = collect(session);
   const chunks: Buffer[] = [];
@@ -41,6 +65,7 @@ export async function readFile(client: Client, pod: PodName, path: string, most:
 
 async function collect(session: PodExecSession): Promise<string> {
   let text = '';
-  for await (const chunk of session.stderr as AsyncIterable<Buffer>) if (text.length < 4096) text += chunk.toString('utf8');
+  for await (const chunk of session.stderr as AsyncIterable<Buffer>)
+    if (text.length < 4096) text += chunk.toString('utf8');
   return text;
 }

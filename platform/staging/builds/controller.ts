@@ -58,7 +58,8 @@ export function startBuildController(options: BuildControllerOptions): BuildCont
     const byGuid = new Map(open.map((build) => [build.metadata.name, build]));
     for (const { guid, stop } of running.values()) {
       const build = byGuid.get(guid);
-      if (build === undefined || build.spec.cancelled === true) stop.abort(new StagingError('cancelled', 'the build was cancelled'));
+      if (build === undefined || build.spec.cancelled === true)
+        stop.abort(new StagingError('cancelled', 'the build was cancelled'));
     }
     const waiting = open.filter((build) => !running.has(build.metadata.name)).map(waitingOf);
     for (;;) {
@@ -85,7 +86,11 @@ export function startBuildController(options: BuildControllerOptions): BuildCont
     const { app } = build.spec;
     try {
       if (build.spec.cancelled === true) throw new StagingError('cancelled', 'the build was cancelled');
-      await writeStatus(build, { state: 'STAGING', startedAt: build.status?.startedAt ?? new Date().toISOString(), pod: `build-${build.metadata.name}` });
+      await writeStatus(build, {
+        state: 'STAGING',
+        startedAt: build.status?.startedAt ?? new Date().toISOString(),
+        pod: `build-${build.metadata.name}`,
+      });
       const droplet =
         build.spec.lifecycle.type === 'docker'
           ? await dockerBuild(client, options.registry, build)
@@ -97,7 +102,10 @@ export function startBuildController(options: BuildControllerOptions): BuildCont
       const reason: unknown = signal.aborted ? signal.reason : error;
       const known = reason instanceof StagingError ? reason : undefined;
       if (known === undefined || known.code === 'internal' || known.code === 'registry') {
-        log('error', `A build failed: ${reason instanceof Error ? reason.message : String(reason)}`, { build: build.metadata.name, error: reason });
+        log('error', `A build failed: ${reason instanceof Error ? reason.message : String(reason)}`, {
+          build: build.metadata.name,
+          error: reason,
+        });
       }
       const message = known?.message ?? (reason instanceof Error ? reason.message : String(reason));
       const code = CODES[known?.code ?? 'internal'];
@@ -115,7 +123,8 @@ export function startBuildController(options: BuildControllerOptions): BuildCont
       if (status.state !== 'STAGING') await buildInformer.reached(written.metadata.resourceVersion);
     } catch (error) {
       // The build was deleted: nobody wants to know.
-      if (!(error instanceof ApiError && error.code === 404)) log('error', 'The status of a build could not be written', { build: build.metadata.name, error });
+      if (!(error instanceof ApiError && error.code === 404))
+        log('error', 'The status of a build could not be written', { build: build.metadata.name, error });
     }
   };
 
@@ -123,7 +132,8 @@ export function startBuildController(options: BuildControllerOptions): BuildCont
     for (const pod of podInformer.list()) {
       const guid = pod.metadata.labels?.[labels.build] ?? '';
       const build = buildInformer.get(guid, pod.metadata.namespace);
-      if (build === undefined || !isOpen(build)) await deletePod(client, { name: pod.metadata.name, namespace: pod.metadata.namespace ?? '' });
+      if (build === undefined || !isOpen(build))
+        await deletePod(client, { name: pod.metadata.name, namespace: pod.metadata.namespace ?? '' });
     }
   };
 

@@ -14,7 +14,9 @@ export async function dockerBuild(client: Client, registry: RegistryClient, buil
   const own = await inspect(registry, image);
   const guid = dropletGuid(build);
   const run = own?.config.config ?? {};
-  const ports = Object.keys(run.ExposedPorts ?? {}).flatMap((port) => (/^\d+(\/tcp)?$/.test(port) ? [Number.parseInt(port, 10)] : []));
+  const ports = Object.keys(run.ExposedPorts ?? {}).flatMap((port) =>
+    /^\d+(\/tcp)?$/.test(port) ? [Number.parseInt(port, 10)] : [],
+  );
   await storeDroplet(client, build, guid, {
     spec: {
       app: build.spec.app,
@@ -41,8 +43,13 @@ async function inspect(
   const at = rest.indexOf('@');
   const colon = rest.lastIndexOf(':');
   const [repository, reference] =
-    at > 0 ? [rest.slice(0, at).replace(/:[^:/]*$/, ''), rest.slice(at + 1)] : colon > 0 ? [rest.slice(0, colon), rest.slice(colon + 1)] : [rest, 'latest'];
+    at > 0
+      ? [rest.slice(0, at).replace(/:[^:/]*$/, ''), rest.slice(at + 1)]
+      : colon > 0
+        ? [rest.slice(0, colon), rest.slice(colon + 1)]
+        : [rest, 'latest'];
   const found = await registry.getImage<ImageConfigFile>(repository, reference);
-  if (found === undefined) throw new StagingError('internal', `image ${image} is not in the registry: push it, or correct its name`);
+  if (found === undefined)
+    throw new StagingError('internal', `image ${image} is not in the registry: push it, or correct its name`);
   return { pinned: registry.reference(repository, found.digest), config: found.config };
 }

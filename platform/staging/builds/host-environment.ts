@@ -25,7 +25,10 @@ export function hostEnvironment(environment: NodeJS.ProcessEnv = process.env): R
 export function npmRegistry(environment: NodeJS.ProcessEnv = process.env): string | undefined {
   const direct = environment['npm_config_registry'] ?? environment['NPM_CONFIG_REGISTRY'];
   if (direct !== undefined && direct !== '') return direct;
-  const files = [environment['npm_config_userconfig'] ?? join(homedir(), '.npmrc'), environment['npm_config_globalconfig'] ?? '/etc/npmrc'];
+  const files = [
+    environment['npm_config_userconfig'] ?? join(homedir(), '.npmrc'),
+    environment['npm_config_globalconfig'] ?? '/etc/npmrc',
+  ];
   for (const file of files) {
     if (!existsSync(file)) continue;
     const found = /^\s*registry\s*=\s*"?([^\s"]+)"?\s*$/m.exec(readFileSync(file, 'utf8'))?.[1];

@@ -43,7 +43,11 @@ export function terminated(pod: Stored<Pod>): ContainerStateTerminated | undefin
 }
 
 export function isRunning(pod: Stored<Pod>): boolean {
-  return pod.status?.containerStatuses?.some(({ name, state }) => name === BUILD_CONTAINER && state?.running !== undefined) ?? false;
+  return (
+    pod.status?.containerStatuses?.some(
+      ({ name, state }) => name === BUILD_CONTAINER && state?.running !== undefined,
+    ) ?? false
+  );
 }
 
 /** Deletes at once; what is not there is deleted already. */

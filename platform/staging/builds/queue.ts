@@ -10,7 +10,11 @@ export interface Waiting {
   since: string;
 }
 
-export function nextBuild(waiting: readonly Waiting[], running: readonly Waiting[], slots: number): Waiting | undefined {
+export function nextBuild(
+  waiting: readonly Waiting[],
+  running: readonly Waiting[],
+  slots: number,
+): Waiting | undefined {
   if (running.length >= slots) return undefined;
   const load = (space: string) => running.filter((build) => build.space === space).length;
   const ready = waiting.filter((build) => !running.some(({ app, guid }) => app === build.app || guid === build.guid));

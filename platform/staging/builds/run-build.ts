@@ -1,5 +1,6 @@
 /** One build from package to droplet. Rejects with a `StagingError`; the pod and the build's image are gone in any case. */
 import { createHash } from 'node:crypto';
+import { stripVTControlCharacters } from 'node:util';
 import type { Client, Informer } from '#cluster/client/client.ts';
 import { ApiError } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
@@ -123,7 +124,10 @@ async function buildInPod(
   } catch (error) {
     signal.throwIfAborted();
     if (!deadline.aborted) throw error;
-    throw new StagingError('timed-out', `the build took more than ${build.spec.timeoutSeconds} s and was stopped${tail(last)}`);
+    throw new StagingError(
+      'timed-out',
+      `the build took more than ${build.spec.timeoutSeconds} s and was stopped${tail(last)}`,
+    );
   }
 }
 
@@ -131,11 +135,20 @@ function startedOrFailed(pod: Stored<Pod> | undefined): true | undefined {
   if (pod === undefined) return undefined;
   if (isRunning(pod) || terminated(pod) !== undefined) return true;
   if (pod.status?.phase === 'Failed') {
-    throw new StagingError('internal', `the build's pod failed: ${pod.status.message ?? pod.status.reason ?? 'without a reason'}`);
+    throw new StagingError(
+      'internal',
+      `the build's pod failed: ${pod.status.message ?? pod.status.reason ?? 'without a reason'}`,
+    );
   }
   const waiting = pod.status?.containerStatuses?.[0]?.state?.waiting;
-  if (waiting?.reason !== undefined && /^(CreateContainer|RunContainer|InvalidImage|ErrImageNeverPull|StartError)/.test(waiting.reason)) {
-    throw new StagingError('internal', `the build's container cannot start: ${waiting.reason}: ${waiting.message ?? ''}`);
+  if (
+    waiting?.reason !== undefined &&
+    /^(CreateContainer|RunContainer|InvalidImage|ErrImageNeverPull|StartError)/.test(waiting.reason)
+  ) {
+    throw new StagingError(
+      'internal',
+      `the build's container cannot start: ${waiting.reason}: ${waiting.message ?? ''}`,
+    );
   }
   return undefined;
 }
@@ -148,18 +161,24 @@ function failure(build: Stored<Build>, code: number, reason: string | undefined,
   // Its words are part of the output already.
   const words = tail(last);
   if (reason === 'OOMKilled' || code === exitCodes.outOfMemory || code === 137) {
-    return new StagingError('out-of-memory', `the build needs more than its ${build.spec.memoryMb} MB of memory${words}`);
+    return new StagingError(
+      'out-of-memory',
+      `the build needs more than its ${build.spec.memoryMb} MB of memory${words}`,
+    );
   }
-  if (code === exitCodes.diskFull) return new StagingError('disk-full', `the build needs more than its ${build.spec.diskMb} MB of disk${words}`);
+  if (code === exitCodes.diskFull)
+    return new StagingError('disk-full', `the build needs more than its ${build.spec.diskMb} MB of disk${words}`);
   if (code === exitCodes.notDetected) {
-    return new StagingError('no-app-detected', 'no buildpack fits the source: push a directory with a package.json, a Staticfile, an index.html or a Procfile, or name a buildpack with -b');
+    return new StagingError(
+      'no-app-detected',
+      'no buildpack fits the source: push a directory with a package.json, a Staticfile, an index.html or a Procfile, or name a buildpack with -b',
+    );
   }
   return new StagingError('build-failed', `the build failed${words}`);
 }
 
 function tail(last: string[]): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: colours have no place in a message
-  const clean = last.map((line) => line.replace(/\u001b\[[0-9;]*m/g, '').trimEnd()).filter((line) => line !== '');
+  const clean = last.map((line) => stripVTControlCharacters(line).trimEnd()).filter((line) => line !== '');
   return clean.length === 0 ? '' : `; its last lines:\n${clean.join('\n').slice(-2000)}`;
 }
 
@@ -179,7 +198,12 @@ export function dropletGuid(build: Stored<Build>): string {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }
 
-async function createDroplet(context: BuildContext, build: Stored<Build>, guid: string, exported: Exported): Promise<void> {
+async function createDroplet(
+  context: BuildContext,
+  build: Stored<Build>,
+  guid: string,
+  exported: Exported,
+): Promise<void> {
   const { client, registry } = context;
   await storeDroplet(client, build, guid, {
     spec: {
@@ -230,4 +254,3 @@ export async function storeDroplet(
   }
   await client.updateStatus(droplets, { ...stored, status: content.status });
 }
-

@@ -34,7 +34,16 @@ test('a result that is not one is refused', () => {
     { ...empty, buildpacks: [{ id: 'a/b', version: '1', layers: [{ ...layer, content: 'else' }] }] },
     { ...empty, buildpacks: [{ id: 'a/b', version: '1', layers: [{ ...layer, execD: ['/bin/sh'] }] }] },
     { ...empty, buildpacks: [{ id: 'a/b', version: '1', layers: [{ ...layer, profile: ['/layers/a b'] }] }] },
-    { ...empty, buildpacks: [{ id: 'a/b', version: '1', layers: [{ ...layer, environment: [{ name: 'A=1;B', action: 'override', value: '', delimiter: '' }] }] }] },
+    {
+      ...empty,
+      buildpacks: [
+        {
+          id: 'a/b',
+          version: '1',
+          layers: [{ ...layer, environment: [{ name: 'A=1;B', action: 'override', value: '', delimiter: '' }] }],
+        },
+      ],
+    },
     { ...empty, labels: [{ key: 'a b', value: '' }] },
   ];
   for (const value of bad) {
@@ -45,7 +54,12 @@ test('a result that is not one is refused', () => {
 });
 
 /** Runs the launcher with what a result makes of `/cnb/launch`. */
-function launch(result: BuildResult, args: string[], environment: Record<string, string> = {}, files: Record<string, string> = {}): string {
+function launch(
+  result: BuildResult,
+  args: string[],
+  environment: Record<string, string> = {},
+  files: Record<string, string> = {},
+): string {
   const directory = mkdtempSync(join(tmpdir(), 'launcher-'));
   try {
     const write = (path: string, content: string) => {
@@ -56,7 +70,12 @@ function launch(result: BuildResult, args: string[], environment: Record<string,
     mkdirSync(join(directory, 'app'));
     for (const [name, content] of Object.entries(files)) write(join(directory, 'app', name), content);
     return execFileSync(join(import.meta.dirname, '..', 'lifecycle', 'launcher'), args, {
-      env: { PATH: '/usr/bin:/bin', SAMPAN_LAUNCH_DIR: join(directory, 'launch'), SAMPAN_APP_DIR: join(directory, 'app'), ...environment },
+      env: {
+        PATH: '/usr/bin:/bin',
+        SAMPAN_LAUNCH_DIR: join(directory, 'launch'),
+        SAMPAN_APP_DIR: join(directory, 'app'),
+        ...environment,
+      },
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -65,7 +84,13 @@ function launch(result: BuildResult, args: string[], environment: Record<string,
   }
 }
 
-const change = (name: string, action: 'override' | 'default' | 'append' | 'prepend', value: string, delimiter = '', process?: string) => ({
+const change = (
+  name: string,
+  action: 'override' | 'default' | 'append' | 'prepend',
+  value: string,
+  delimiter = '',
+  process?: string,
+) => ({
   name,
   action,
   value,

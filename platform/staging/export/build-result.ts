@@ -1,5 +1,10 @@
 /** Reads the result that the lifecycle wrote. It comes out of the build container: every field is checked and bounded. */
-import { type BuildResult, type EnvironmentChange, type ResultLayer, type ResultProcess } from '../lifecycle/protocol.ts';
+import {
+  type BuildResult,
+  type EnvironmentChange,
+  type ResultLayer,
+  type ResultProcess,
+} from '../lifecycle/protocol.ts';
 import { StagingError } from '../staging.ts';
 
 /** Of the file. */
@@ -32,7 +37,10 @@ export function parseBuildResult(text: string): BuildResult {
     workspaceUnchanged: boolean(result['workspaceUnchanged'], 'workspaceUnchanged'),
     labels: array(result['labels'], 'labels', 100).map((item) => {
       const label = record(item, 'label');
-      return { key: matching(label['key'], 'label key', NAME), value: boundedText(label['value'], 'label value', 4096) };
+      return {
+        key: matching(label['key'], 'label key', NAME),
+        value: boundedText(label['value'], 'label value', 4096),
+      };
     }),
   };
 }
@@ -57,7 +65,8 @@ function layer(value: unknown): ResultLayer {
 function change(value: unknown): EnvironmentChange {
   const fields = record(value, 'environment');
   const action = fields['action'];
-  if (action !== 'override' && action !== 'default' && action !== 'append' && action !== 'prepend') throw invalid('environment action');
+  if (action !== 'override' && action !== 'default' && action !== 'append' && action !== 'prepend')
+    throw invalid('environment action');
   return {
     name: matching(fields['name'], 'variable name', VARIABLE),
     action,
@@ -93,20 +102,23 @@ function array(value: unknown, what: string, most: number): unknown[] {
 }
 
 function boundedText(value: unknown, what: string, most: number): string {
-  if (typeof value !== 'string' || value.length > most || value.includes('\0')) throw invalid(`${what} is no text of at most ${most}`);
+  if (typeof value !== 'string' || value.length > most || value.includes('\0'))
+    throw invalid(`${what} is no text of at most ${most}`);
   return value;
 }
 
 function matching(value: unknown, what: string, pattern: RegExp): string {
   const found = boundedText(value, what, 1000);
-  if (!pattern.test(found)) throw invalid(`${what} ${JSON.stringify(found.slice(0, 100))} has characters that it may not have`);
+  if (!pattern.test(found))
+    throw invalid(`${what} ${JSON.stringify(found.slice(0, 100))} has characters that it may not have`);
   return found;
 }
 
 /** Space separates the paths in the launcher's lists. */
 function plainPath(value: unknown, what: string): string {
   const path = matching(value, what, PATH);
-  if (/[\s'"\\$`*?[]/.test(path) || path.includes('/../')) throw invalid(`${what} ${JSON.stringify(path)} has characters that it may not have`);
+  if (/[\s'"\\$`*?[]/.test(path) || path.includes('/../'))
+    throw invalid(`${what} ${JSON.stringify(path)} has characters that it may not have`);
   return path;
 }
 
@@ -116,5 +128,9 @@ function boolean(value: unknown, what: string): boolean {
 }
 
 function invalid(what: string, cause?: unknown): StagingError {
-  return new StagingError('build-failed', `the build's result cannot be used: ${what}`, cause === undefined ? {} : { cause });
+  return new StagingError(
+    'build-failed',
+    `the build's result cannot be used: ${what}`,
+    cause === undefined ? {} : { cause },
+  );
 }

@@ -83,7 +83,14 @@ export async function exportDroplet(options: ExportOptions): Promise<Exported> {
     layers,
     run: {
       User: '1000:1000',
-      Env: [`PATH=${PATH}`, 'HOME=/home/vcap', 'LANG=C.UTF-8', 'CNB_APP_DIR=/workspace', 'CNB_LAYERS_DIR=/layers', `CNB_STACK_ID=${STACK_ID}`],
+      Env: [
+        `PATH=${PATH}`,
+        'HOME=/home/vcap',
+        'LANG=C.UTF-8',
+        'CNB_APP_DIR=/workspace',
+        'CNB_LAYERS_DIR=/layers',
+        `CNB_STACK_ID=${STACK_ID}`,
+      ],
       Entrypoint: ['/cnb/launcher'],
       WorkingDir: '/workspace',
       ExposedPorts: { '8080/tcp': {} },
@@ -102,7 +109,8 @@ async function exportLayer(
   layer: ResultLayer,
 ): Promise<{ layer: Layer; seed: boolean }> {
   const { registry, repository, builder, previous, signal } = options;
-  const isThis = (kept: { buildpack: string; name: string }) => kept.buildpack === buildpack && kept.name === layer.name;
+  const isThis = (kept: { buildpack: string; name: string }) =>
+    kept.buildpack === buildpack && kept.name === layer.name;
   if (layer.content !== 'changed') {
     const kept = previous.layers.find(isThis);
     if (kept !== undefined) return { layer: kept.layer, seed: false };

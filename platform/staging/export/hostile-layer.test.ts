@@ -10,14 +10,31 @@ import { hostileLayer } from './hostile-layer.ts';
 
 const entry = (name: string, more: Partial<TarInput> = {}): TarInput => {
   const data = typeof more.data === 'object' && more.data instanceof Uint8Array ? more.data : Buffer.alloc(0);
-  return { name, type: 'file', mode: 0o644, uid: 0, gid: 0, mtimeSeconds: 12345, ...more, sizeBytes: data.byteLength, data };
+  return {
+    name,
+    type: 'file',
+    mode: 0o644,
+    uid: 0,
+    gid: 0,
+    mtimeSeconds: 12345,
+    ...more,
+    sizeBytes: data.byteLength,
+    data,
+  };
 };
 const directory = (name: string) => entry(name, { type: 'directory', mode: 0o755 });
 
-async function layer(entries: TarInput[], limits = { bytes: 10_000_000, entries: 100 }): Promise<{ names: string[]; digest: string }> {
+async function layer(
+  entries: TarInput[],
+  limits = { bytes: 10_000_000, entries: 100 },
+): Promise<{ names: string[]; digest: string }> {
   const names: string[] = [];
   async function* watched() {
-    for await (const each of hostileLayer(Readable.from(writeTar(entries, { encoding: 'latin1' })), 'layers/b/l', limits)) {
+    for await (const each of hostileLayer(
+      Readable.from(writeTar(entries, { encoding: 'latin1' })),
+      'layers/b/l',
+      limits,
+    )) {
       assert.equal(each.mode & 0o7000, 0);
       assert.deepEqual([each.uid, each.gid], [1000, 1000]);
       names.push(`${each.type} ${each.mode.toString(8)} ${each.name} ${each.linkName ?? ''}`.trimEnd());
@@ -49,7 +66,9 @@ test('owner, time and setuid bits are ours', async () => {
   ]);
   const later = honest.map((each) => ({ ...each, uid: 1000, mtimeSeconds: 99_999 }));
   assert.equal((await layer(later)).digest, digest);
-  const changed = honest.map((each) => (each.data instanceof Uint8Array && each.sizeBytes > 0 ? { ...each, data: Buffer.from('CONTENT') } : each));
+  const changed = honest.map((each) =>
+    each.data instanceof Uint8Array && each.sizeBytes > 0 ? { ...each, data: Buffer.from('CONTENT') } : each,
+  );
   assert.notEqual((await layer(changed)).digest, digest);
 });
 
@@ -65,7 +84,13 @@ const hostile: [string, TarInput[]][] = [
   ['a file twice', [entry('layers/b/l/x'), entry('layers/b/l/x')]],
   ['a hard link out', [entry('layers/b/l/x', { type: 'hard-link', linkName: 'etc/shadow' })]],
   ['a hard link to what is not there', [entry('layers/b/l/x', { type: 'hard-link', linkName: 'layers/b/l/y' })]],
-  ['a hard link to a link', [entry('layers/b/l/y', { type: 'symlink', linkName: '/etc/shadow' }), entry('layers/b/l/x', { type: 'hard-link', linkName: 'layers/b/l/y' })]],
+  [
+    'a hard link to a link',
+    [
+      entry('layers/b/l/y', { type: 'symlink', linkName: '/etc/shadow' }),
+      entry('layers/b/l/x', { type: 'hard-link', linkName: 'layers/b/l/y' }),
+    ],
+  ],
   ['too many bytes', [entry('layers/b/l/x', { data: Buffer.alloc(10_000_001) })]],
   ['too many entries', Array.from({ length: 101 }, (_, index) => entry(`layers/b/l/${index}`))],
 ];
@@ -84,5 +109,7 @@ test('what has no place in an image is refused', async () => {
 
 test('a broken archive is an error of the build', async () => {
   const stream = Readable.from([Buffer.alloc(700, 0x41)]);
-  await assert.rejects(Array.fromAsync(hostileLayer(stream, 'workspace', { bytes: 1, entries: 1 })), { code: 'build-failed' });
+  await assert.rejects(Array.fromAsync(hostileLayer(stream, 'workspace', { bytes: 1, entries: 1 })), {
+    code: 'build-failed',
+  });
 });

@@ -47,10 +47,14 @@ export async function* hostileLayer(
       if (seen.has(name)) throw fail('twice');
       if (seen.get(name.slice(0, name.lastIndexOf('/'))) !== 'directory') throw fail('whose directory is not there');
       bytes += entry.sizeBytes;
-      if (bytes > limits.bytes) throw new StagingError('disk-full', `the build left more than ${limits.bytes} bytes in ${prefix}`);
+      if (bytes > limits.bytes)
+        throw new StagingError('disk-full', `the build left more than ${limits.bytes} bytes in ${prefix}`);
       if (entry.type === 'file') {
         seen.set(name, 'file');
-        yield* timedFile({ ...owner, name, type: 'file', mode: entry.mode & 0o777, sizeBytes: entry.sizeBytes }, entry.data());
+        yield* timedFile(
+          { ...owner, name, type: 'file', mode: entry.mode & 0o777, sizeBytes: entry.sizeBytes },
+          entry.data(),
+        );
       } else if (entry.type === 'directory') {
         seen.set(name, 'directory');
         yield { ...owner, name, type: 'directory', mode: entry.mode & 0o777, sizeBytes: 0 };

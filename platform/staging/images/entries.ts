@@ -20,12 +20,6 @@ export function linkEntry(name: string, target: string): TarInput {
   return { ...none, name, type: 'symlink', mode: 0o777, linkName: target };
 }
 
-/** Each directory on the way to a path, from the top. */
-export function parentEntries(path: string, owner = 0): TarInput[] {
-  const parts = path.split('/').slice(0, -1);
-  return parts.map((_, index) => directoryEntry(parts.slice(0, index + 1).join('/'), owner));
-}
-
 /** A file or a tree from our own disk, sorted; executables stay executable. */
 export async function* treeEntries(
   source: string,

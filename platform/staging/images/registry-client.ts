@@ -122,7 +122,14 @@ export class RegistryClient {
     const location = await this.#startUpload(repository, '', signal);
     const headers = { 'content-type': 'application/octet-stream' };
     try {
-      const sent = await this.#drained({ method: 'PATCH', path: location, headers, body: source, expect: [202], signal });
+      const sent = await this.#drained({
+        method: 'PATCH',
+        path: location,
+        headers,
+        body: source,
+        expect: [202],
+        signal,
+      });
       await this.#finishUpload(this.#location(sent, location), digest(), signal);
     } catch (error) {
       // Best effort: the registry collects abandoned uploads by itself.
@@ -299,20 +306,38 @@ export class RegistryClient {
     if (call.body === undefined) request.end();
     else if (call.body instanceof Uint8Array) request.end(call.body);
     else {
-      pipeline(Readable.from(call.body, { objectMode: false, highWaterMark: 1024 * 1024 }), request).catch(
+      const watched = watch(call.body, (error) => {
+        sourceError = error;
+      });
+      pipeline(Readable.from(watched, { objectMode: false, highWaterMark: 1024 * 1024 }), request).catch(
         (error: unknown) => {
           // A source that fails (hostile layer, broken exec) is the reason that the caller must see.
-          sourceError = error;
+          if (sourceError === undefined) fail(error);
+          else
+            reject(sourceError instanceof Error ? sourceError : new Error('the source failed', { cause: sourceError }));
           request.destroy();
-          fail(error);
         },
       );
     }
     const answer = await promise;
     if (sourceError !== undefined) throw sourceError;
     if (call.expect.includes(answer.statusCode ?? 0)) return answer;
-    const text = (await collect(answer, 64 * 1024, 'error').catch(() => Buffer.alloc(0))).toString('utf8').slice(0, 500);
+    const text = (await collect(answer, 64 * 1024, 'error').catch(() => Buffer.alloc(0)))
+      .toString('utf8')
+      .slice(0, 500);
     throw new StagingError('registry', `${what}: ${answer.statusCode} ${text}`.trimEnd());
+  }
+}
+
+async function* watch(
+  source: AsyncIterable<Uint8Array>,
+  onError: (error: unknown) => void,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* source;
+  } catch (error) {
+    onError(error);
+    throw error;
   }
 }
 

@@ -24,5 +24,10 @@ export async function writeImage(
   const config = imageConfig(image);
   await registry.putBlob(repository, config, image.signal);
   const manifest = imageManifest({ config, layers: image.layers });
-  return await registry.putManifest(repository, tag, manifest, image.signal === undefined ? {} : { signal: image.signal });
+  return await registry.putManifest(
+    repository,
+    tag,
+    manifest,
+    image.signal === undefined ? {} : { signal: image.signal },
+  );
 }

@@ -23,7 +23,13 @@ interface LayerFile {
 }
 
 interface LaunchFile {
-  processes?: { type: string; command: string[] | string; args?: string[]; default?: boolean; 'working-dir'?: string }[];
+  processes?: {
+    type: string;
+    command: string[] | string;
+    args?: string[];
+    default?: boolean;
+    'working-dir'?: string;
+  }[];
   labels?: { key: string; value: string }[];
 }
 

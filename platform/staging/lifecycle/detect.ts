@@ -52,10 +52,12 @@ export async function detect(options: DetectOptions): Promise<Detected[]> {
         throw new LifecycleError(exitCodes.notDetected, `there is no buildpack ${entry.id}`);
       }
       const attempt = await (attempts.get(entry.id) ?? remember(attempts, entry.id, tryOne(buildpack, options)));
-      if (attempt.passed) passed.push({ buildpack, optional: entry.optional === true, alternatives: attempt.alternatives });
+      if (attempt.passed)
+        passed.push({ buildpack, optional: entry.optional === true, alternatives: attempt.alternatives });
       else if (entry.optional !== true) {
         fits = false;
-        if (attempt.code !== 100) failures.push(`${entry.id}: bin/detect ended with ${attempt.code}\n${attempt.output}`);
+        if (attempt.code !== 100)
+          failures.push(`${entry.id}: bin/detect ended with ${attempt.code}\n${attempt.output}`);
         break;
       }
     }
@@ -115,7 +117,10 @@ function resolve(
       return undefined;
     }
     trials += 1;
-    return planFor(passed.map(({ buildpack }) => buildpack), chosen);
+    return planFor(
+      passed.map(({ buildpack }) => buildpack),
+      chosen,
+    );
   };
   return choose(0, []);
 }

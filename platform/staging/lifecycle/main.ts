@@ -46,7 +46,10 @@ function groups(root: string, buildpacks: ReadonlyMap<string, Buildpack>): Order
   return [group];
 }
 
-function environmentFor(platform: string, workspace: string): (buildpack: Buildpack) => Record<string, string | undefined> {
+function environmentFor(
+  platform: string,
+  workspace: string,
+): (buildpack: Buildpack) => Record<string, string | undefined> {
   const user = platformVariables(platform);
   return (buildpack) => {
     const variables: Record<string, string | undefined> = { ...process.env };
@@ -71,7 +74,8 @@ try {
   }
 } catch (error) {
   const code = error instanceof LifecycleError ? error.exitCode : exitCodes.internal;
-  const message = error instanceof LifecycleError ? error.message : error instanceof Error ? error.stack : String(error);
+  const message =
+    error instanceof LifecycleError ? error.message : error instanceof Error ? error.stack : String(error);
   process.stdout.write(`ERROR: ${message}\n`);
   process.exitCode = code;
 }

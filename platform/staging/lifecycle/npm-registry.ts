@@ -19,7 +19,12 @@ interface Packument {
   'dist-tags'?: Record<string, string>;
   versions?: Record<
     string,
-    { version: string; deprecated?: string; engines?: Record<string, string>; dist: { tarball: string; integrity?: string } }
+    {
+      version: string;
+      deprecated?: string;
+      engines?: Record<string, string>;
+      dist: { tarball: string; integrity?: string };
+    }
   >;
 }
 
@@ -88,7 +93,11 @@ export class NpmRegistry {
     const get = target.protocol === 'http:' ? httpGet : httpsGet;
     const request = get(
       target,
-      { agent: target.protocol === 'http:' ? this.#http : this.#https, headers: { accept, 'accept-encoding': 'gzip' }, timeout: 30_000 },
+      {
+        agent: target.protocol === 'http:' ? this.#http : this.#https,
+        headers: { accept, 'accept-encoding': 'gzip' },
+        timeout: 30_000,
+      },
       resolve,
     );
     request.on('error', reject);

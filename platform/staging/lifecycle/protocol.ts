@@ -13,7 +13,14 @@ export const RESULT_PATH = '/layers/.sampan-result.json';
 export const RESULT_LINE = '\u001f sampan: build finished';
 
 /** As in Cloud Native Buildpacks' lifecycle where it has a code for the case. */
-export const exitCodes = { notDetected: 20, detectError: 21, buildError: 51, outOfMemory: 52, diskFull: 53, internal: 1 } as const;
+export const exitCodes = {
+  notDetected: 20,
+  detectError: 21,
+  buildError: 51,
+  outOfMemory: 52,
+  diskFull: 53,
+  internal: 1,
+} as const;
 
 export interface BuildResult {
   buildpacks: ResultBuildpack[];

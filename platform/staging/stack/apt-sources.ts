@@ -15,7 +15,10 @@ export async function hostSuite(path = '/etc/os-release'): Promise<string> {
   const text = await readFile(path, 'utf8');
   const suite = /^VERSION_CODENAME="?([a-z][a-z0-9.-]*)"?$/m.exec(text)?.[1];
   if (suite === undefined) {
-    throw new StagingError('internal', `build base stack: ${path} names no VERSION_CODENAME; Debian or Ubuntu is needed`);
+    throw new StagingError(
+      'internal',
+      `build base stack: ${path} names no VERSION_CODENAME; Debian or Ubuntu is needed`,
+    );
   }
   return suite;
 }
@@ -35,7 +38,9 @@ export async function sourcesFor(suite: string, directory = '/etc/apt'): Promise
 /** Proxy, certificate and retry settings of the host's apt, as options for another one. */
 export async function aptTransportOptions(): Promise<string[]> {
   const { stdout } = await run('apt-config', ['dump', '--no-empty']).catch(() => ({ stdout: '' }));
-  return stdout.split('\n').filter((line) => /^Acquire::(http|https|Retries|ForceIPv[46]|by-hash)\b[^\s]* "[^"]*";$/i.test(line));
+  return stdout
+    .split('\n')
+    .filter((line) => /^Acquire::(http|https|Retries|ForceIPv[46]|by-hash)\b[^\s]* "[^"]*";$/i.test(line));
 }
 
 function fromDeb822(text: string, suite: string): string[] {
@@ -88,7 +93,9 @@ interface Source {
 }
 
 function stanzaFor(suite: string, source: Source): string | undefined {
-  const suites = source.suites.filter((name) => name === suite || /^-(updates|security)$/.test(name.slice(suite.length)));
+  const suites = source.suites.filter(
+    (name) => name === suite || /^-(updates|security)$/.test(name.slice(suite.length)),
+  );
   const matching = suites.filter((name) => name.startsWith(suite));
   if (matching.length === 0 || !source.components.includes('main')) return undefined;
   return [

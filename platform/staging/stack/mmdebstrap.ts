@@ -73,12 +73,17 @@ async function* output(args: string[], directory: string, signal: AbortSignal | 
     whole = true;
     const code = await exited;
     signal?.throwIfAborted();
-    if (code !== 0) throw new StagingError('internal', `build base stack: mmdebstrap ended with ${code}: ${lastLines(last)}`);
+    if (code !== 0)
+      throw new StagingError('internal', `build base stack: mmdebstrap ended with ${code}: ${lastLines(last)}`);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    throw new StagingError('internal', 'build base stack: mmdebstrap is not installed; run apt-get install mmdebstrap', {
-      cause: error,
-    });
+    throw new StagingError(
+      'internal',
+      'build base stack: mmdebstrap is not installed; run apt-get install mmdebstrap',
+      {
+        cause: error,
+      },
+    );
   } finally {
     signal?.removeEventListener('abort', stop);
     if (!whole) {

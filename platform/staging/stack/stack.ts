@@ -42,7 +42,8 @@ export async function ensureStack(options: StackOptions): Promise<Stack> {
     readSingleLayer(registry, STACK_REPOSITORY, recipe),
     readSingleLayer(registry, WEB_SERVER_REPOSITORY, recipe),
   ]);
-  if (stack !== undefined && webServer !== undefined) return { recipe, suite, layer: stack.layer, webServer: webServer.layer };
+  if (stack !== undefined && webServer !== undefined)
+    return { recipe, suite, layer: stack.layer, webServer: webServer.layer };
   options.onProgress?.(`building the base stack from ${suite} packages`);
   return await build(options, { suite, architecture, recipe });
 }

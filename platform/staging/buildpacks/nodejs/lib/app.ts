@@ -57,14 +57,14 @@ export function readApp(environment: Record<string, string | undefined>): App {
 function managerOf(file: PackageJson): { manager: ManagerName; lockfile: string | undefined } {
   const locks = ['package-lock.json', 'npm-shrinkwrap.json', 'yarn.lock', 'pnpm-lock.yaml'].filter(existsSync);
   const named = /^(npm|yarn|pnpm)@/.exec(file.packageManager ?? '')?.[1];
-  const managers = new Set(locks.map((lock) => (lock.startsWith('yarn') ? 'yarn' : lock.startsWith('pnpm') ? 'pnpm' : 'npm')));
+  const managers = new Set(
+    locks.map((lock) => (lock.startsWith('yarn') ? 'yarn' : lock.startsWith('pnpm') ? 'pnpm' : 'npm')),
+  );
   if (managers.size > 1 && named === undefined) {
     throw new AppError(`there are lockfiles of several package managers (${locks.join(', ')}): delete all but one`);
   }
   const manager = named ?? [...managers][0] ?? 'npm';
-  const lockfile = locks.find((lock) =>
-    manager === 'npm' ? lock.endsWith('.json') : lock.startsWith(manager),
-  );
+  const lockfile = locks.find((lock) => (manager === 'npm' ? lock.endsWith('.json') : lock.startsWith(manager)));
   if (manager === 'pnpm') return { manager, lockfile };
   if (manager !== 'yarn') return { manager: 'npm', lockfile };
   const berry =
@@ -81,7 +81,8 @@ export function mustInstallInPlace(app: App): boolean {
   if (file.workspaces !== undefined || existsSync('pnpm-workspace.yaml')) return true;
   const all = { ...file.dependencies, ...file.devDependencies, ...file.optionalDependencies };
   if (Object.values(all).some((range) => /^(file|link|portal|workspace):/.test(range))) return true;
-  if (['preinstall', 'install', 'postinstall', 'prepare'].some((name) => file.scripts?.[name] !== undefined)) return true;
+  if (['preinstall', 'install', 'postinstall', 'prepare'].some((name) => file.scripts?.[name] !== undefined))
+    return true;
   return lockfile?.endsWith('.json') === true && /"link": true/.test(readFileSync(lockfile, 'utf8'));
 }
 

@@ -4,7 +4,14 @@ import { join } from 'node:path';
 import { parse } from 'smol-toml';
 import { NpmRegistry } from '../../../lifecycle/npm-registry.ts';
 import { type App, dependencyKey, mustInstallInPlace, type PackageJson, readApp } from './app.ts';
-import { copyTree, explainMissingLockfile, linkToLayer, moveToLayer, type PackageManager, packageManager } from './install.ts';
+import {
+  copyTree,
+  explainMissingLockfile,
+  linkToLayer,
+  moveToLayer,
+  type PackageManager,
+  packageManager,
+} from './install.ts';
 import { AppError, detail, step } from '../../../lifecycle/words.ts';
 import { declareLayer, provideRuntime } from './runtime.ts';
 
@@ -102,7 +109,10 @@ function writeLaunch(layersDirectory: string, file: PackageJson | undefined): vo
   if (start === undefined) return;
   detail(`start command: ${start}`);
   const command = JSON.stringify(['bash', '-c', start]);
-  writeFileSync(join(layersDirectory, 'launch.toml'), `[[processes]]\ntype = "web"\ncommand = ${command}\ndefault = true\n`);
+  writeFileSync(
+    join(layersDirectory, 'launch.toml'),
+    `[[processes]]\ntype = "web"\ncommand = ${command}\ndefault = true\n`,
+  );
 }
 
 /** The script itself rather than `npm start`: signals reach the app, and npm's 50 MB are not kept in memory beside it. */

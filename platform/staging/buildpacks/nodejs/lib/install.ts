@@ -1,6 +1,16 @@
 /** Installs dependencies with the app's own package manager. */
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { NpmRegistry } from '../../../lifecycle/npm-registry.ts';
 import type { App } from './app.ts';
@@ -35,22 +45,46 @@ export async function packageManager(
 
   if (app.manager === 'pnpm') {
     const range = named ?? engine ?? pnpmRangeFor(app.lockfile);
-    const tool = await provideManager(layers, { package: 'pnpm', layer: 'pnpm', range, node: runtime.version }, registry);
-    const script = [join(tool.directory, 'bin', 'pnpm.cjs'), join(tool.directory, 'bin', 'pnpm.mjs')].find(existsSync) ?? '';
-    const common = ['--store-dir', join(environment['HOME'] ?? '/tmp', 'pnpm-store'), '--package-import-method', 'copy'];
+    const tool = await provideManager(
+      layers,
+      { package: 'pnpm', layer: 'pnpm', range, node: runtime.version },
+      registry,
+    );
+    const script =
+      [join(tool.directory, 'bin', 'pnpm.cjs'), join(tool.directory, 'bin', 'pnpm.mjs')].find(existsSync) ?? '';
+    const common = [
+      '--store-dir',
+      join(environment['HOME'] ?? '/tmp', 'pnpm-store'),
+      '--package-import-method',
+      'copy',
+    ];
     // Otherwise pnpm would fetch the version that packageManager names by itself.
     const own = { npm_config_manage_package_manager_versions: 'false', pnpm_config_pm_on_fail: 'ignore', CI: 'true' };
     return {
       label: 'pnpm',
       version: tool.version,
-      install: (all) => run(script, ['install', frozen ? '--frozen-lockfile' : '--no-frozen-lockfile', ...(all ? ['--prod=false'] : ['--prod']), ...common], own),
+      install: (all) =>
+        run(
+          script,
+          [
+            'install',
+            frozen ? '--frozen-lockfile' : '--no-frozen-lockfile',
+            ...(all ? ['--prod=false'] : ['--prod']),
+            ...common,
+          ],
+          own,
+        ),
       prune: () => run(script, ['prune', '--prod', '--ignore-scripts'], own),
       runScript: (name) => run(script, ['run', name], own),
     };
   }
   if (app.manager === 'yarn') {
     const range = named ?? engine ?? '1.x';
-    const tool = await provideManager(layers, { package: 'yarn', layer: 'yarn', range, node: runtime.version }, registry);
+    const tool = await provideManager(
+      layers,
+      { package: 'yarn', layer: 'yarn', range, node: runtime.version },
+      registry,
+    );
     const script = join(tool.directory, 'bin', 'yarn.js');
     const flags = ['install', '--non-interactive', ...(frozen ? ['--frozen-lockfile'] : [])];
     return {
@@ -62,8 +96,15 @@ export async function packageManager(
     };
   }
   if (app.manager === 'yarn-berry') {
-    const local = /^yarnPath:\s*["']?([^"'\s]+)/m.exec(existsSync('.yarnrc.yml') ? readFileSync('.yarnrc.yml', 'utf8') : '')?.[1];
-    const wanted = { package: '@yarnpkg/cli-dist', layer: 'yarn-berry', range: named ?? engine ?? '4.x', node: runtime.version };
+    const local = /^yarnPath:\s*["']?([^"'\s]+)/m.exec(
+      existsSync('.yarnrc.yml') ? readFileSync('.yarnrc.yml', 'utf8') : '',
+    )?.[1];
+    const wanted = {
+      package: '@yarnpkg/cli-dist',
+      layer: 'yarn-berry',
+      range: named ?? engine ?? '4.x',
+      node: runtime.version,
+    };
     const tool = local === undefined ? await provideManager(layers, wanted, registry) : undefined;
     const script = tool === undefined ? resolve(local ?? '') : join(tool.directory, 'bin', 'yarn.js');
     const own = {
@@ -72,7 +113,9 @@ export async function packageManager(
       YARN_GLOBAL_FOLDER: join(environment['HOME'] ?? '/tmp', 'yarn'),
       YARN_NODE_LINKER: 'node-modules',
       YARN_IGNORE_PATH: '1',
-      ...(process.env['npm_config_registry'] === undefined ? {} : { YARN_NPM_REGISTRY_SERVER: process.env['npm_config_registry'] }),
+      ...(process.env['npm_config_registry'] === undefined
+        ? {}
+        : { YARN_NPM_REGISTRY_SERVER: process.env['npm_config_registry'] }),
       ...(process.env['SSL_CERT_FILE'] === undefined ? {} : { YARN_HTTPS_CA_FILE_PATH: process.env['SSL_CERT_FILE'] }),
     };
     return {
@@ -86,15 +129,22 @@ export async function packageManager(
   const script = join(runtime.directory, 'lib', 'node_modules', 'npm', 'bin', 'npm-cli.js');
   return {
     label: 'npm',
-    version: (JSON.parse(readFileSync(join(script, '..', '..', 'package.json'), 'utf8')) as { version: string }).version,
-    install: (all) => run(script, [frozen ? 'ci' : 'install', all ? '--include=dev' : '--omit=dev', ...(frozen ? [] : ['--no-package-lock'])]),
+    version: (JSON.parse(readFileSync(join(script, '..', '..', 'package.json'), 'utf8')) as { version: string })
+      .version,
+    install: (all) =>
+      run(script, [
+        frozen ? 'ci' : 'install',
+        all ? '--include=dev' : '--omit=dev',
+        ...(frozen ? [] : ['--no-package-lock']),
+      ]),
     prune: () => run(script, ['prune', '--omit=dev', '--ignore-scripts']),
     runScript: (name) => run(script, ['run', name]),
   };
 }
 
 function pnpmRangeFor(lockfile: string | undefined): string {
-  const format = lockfile === undefined ? undefined : /^lockfileVersion:\s*'?"?(\d+)/m.exec(readFileSync(lockfile, 'utf8'))?.[1];
+  const format =
+    lockfile === undefined ? undefined : /^lockfileVersion:\s*'?"?(\d+)/m.exec(readFileSync(lockfile, 'utf8'))?.[1];
   if (format === '5') return '7.x';
   if (format === '6') return '8.x';
   return '10.x';

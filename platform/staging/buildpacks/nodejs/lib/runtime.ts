@@ -1,6 +1,16 @@
 /** The Node.js runtime and the package managers: versions chosen by range, fetched from npm, each a layer of its own. */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, lstatSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { maxSatisfying, rsort, satisfies, validRange } from 'semver';
 import { NpmRegistry, type PackageVersion, RegistryError } from '../../../lifecycle/npm-registry.ts';
@@ -30,14 +40,22 @@ export interface Runtime {
 }
 
 /** The layer `node-<version>`: restored, the platform's own, or fetched. */
-export async function provideRuntime(layers: string, file: PackageJson | undefined, registry: NpmRegistry): Promise<Runtime> {
+export async function provideRuntime(
+  layers: string,
+  file: PackageJson | undefined,
+  registry: NpmRegistry,
+): Promise<Runtime> {
   const range = file?.engines?.['node'];
   if (range !== undefined && validRange(range) === null) {
-    throw new AppError(`package.json: engines.node ${JSON.stringify(range)} is no version range: write one like "22.x" or ">=20"`);
+    throw new AppError(
+      `package.json: engines.node ${JSON.stringify(range)} is no version range: write one like "22.x" or ">=20"`,
+    );
   }
   const restored = readdirSync(layers)
     .map((name) => /^node-(\d+\.\d+\.\d+)$/.exec(name)?.[1])
-    .filter((version) => version !== undefined && existsSync(join(layers, `node-${version}`, 'bin', 'node'))) as string[];
+    .filter(
+      (version) => version !== undefined && existsSync(join(layers, `node-${version}`, 'bin', 'node')),
+    ) as string[];
   const chosen = await chooseNode(range, restored, registry);
   const name = `node-${chosen.version}`;
   const directory = join(layers, name);
@@ -102,7 +120,9 @@ async function provideNpm(
   } else {
     const { versions } = await registry.versions('npm');
     const newest = rsort(
-      versions.filter(({ version, engines }) => !version.includes('-') && satisfies(node, engines['node'] ?? '*')).map(({ version }) => version),
+      versions
+        .filter(({ version, engines }) => !version.includes('-') && satisfies(node, engines['node'] ?? '*'))
+        .map(({ version }) => version),
     )[0];
     const wanted = versions.find(({ version }) => version === newest);
     if (wanted === undefined) throw new AppError(`no npm runs on Node.js ${node}: choose a newer engines.node`);
@@ -130,7 +150,9 @@ export async function provideManager(
   const pattern = new RegExp(`^${wanted.layer}-(\\d+\\.\\d+\\.\\d+)$`);
   const restored = readdirSync(layers)
     .map((name) => pattern.exec(name)?.[1])
-    .filter((version) => version !== undefined && existsSync(join(layers, `${wanted.layer}-${version}`, 'package.json'))) as string[];
+    .filter(
+      (version) => version !== undefined && existsSync(join(layers, `${wanted.layer}-${version}`, 'package.json')),
+    ) as string[];
   let version = maxSatisfying(restored, wanted.range);
   if (version === null) {
     const { versions } = await registry.versions(wanted.package);

@@ -11,7 +11,9 @@ for (const [index, line] of readFileSync('Procfile', 'utf8').split(/\r?\n/).entr
   if (line.trim() === '' || line.startsWith('#') || line.trim() === '---') continue;
   const match = /^([A-Za-z0-9][A-Za-z0-9_-]*):\s*(\S.*)$/.exec(line);
   if (match === null) {
-    process.stdout.write(` !     Procfile, line ${index + 1}: ${JSON.stringify(line.slice(0, 80))} is not "type: command"\n`);
+    process.stdout.write(
+      ` !     Procfile, line ${index + 1}: ${JSON.stringify(line.slice(0, 80))} is not "type: command"\n`,
+    );
     process.exit(1);
   }
   processes.set(match[1] ?? '', (match[2] ?? '').trim().replace(/^(["'])(.*)\1$/, '$2'));
@@ -19,6 +21,8 @@ for (const [index, line] of readFileSync('Procfile', 'utf8').split(/\r?\n/).entr
 step(`Procfile: ${[...processes.keys()].join(', ') || 'empty'}`);
 const blocks: string[] = [];
 for (const [type, command] of processes) {
-  blocks.push(`[[processes]]\ntype = ${JSON.stringify(type)}\ncommand = ${JSON.stringify(['bash', '-c', command])}\ndefault = ${type === 'web'}\n`);
+  blocks.push(
+    `[[processes]]\ntype = ${JSON.stringify(type)}\ncommand = ${JSON.stringify(['bash', '-c', command])}\ndefault = ${type === 'web'}\n`,
+  );
 }
 writeFileSync(join(layers, 'launch.toml'), blocks.join('\n'));

@@ -28,7 +28,8 @@ function build(layersDirectory: string, site: StaticSite): void {
   step(`Static site${site.root === '' ? '' : ` in ${site.root}`}`);
   const server = join(layersDirectory, 'nginx');
   const types = '[types]\nlaunch = true\nbuild = false\ncache = true\n';
-  if (!existsSync(join(server, 'bin', 'nginx'))) throw new StaticfileError('the platform ships no web server: rebuild its stack');
+  if (!existsSync(join(server, 'bin', 'nginx')))
+    throw new StaticfileError('the platform ships no web server: rebuild its stack');
   // The metadata stay as they were restored: this is the platform's layer, untouched.
   const metadata = readFileSync(join(layersDirectory, 'nginx.toml'), 'utf8');
   writeFileSync(join(layersDirectory, 'nginx.toml'), `${types}${metadata}`);
@@ -44,7 +45,13 @@ function build(layersDirectory: string, site: StaticSite): void {
     `#!/bin/sh\nsed "s/@PORT@/\${PORT:-8080}/" ${configuration}/nginx.conf >/tmp/nginx.conf || exit\nexec ${server}/bin/nginx -c /tmp/nginx.conf -e stderr\n`,
   );
   chmodSync(start, 0o755);
-  writeFileSync(join(layersDirectory, 'site.toml'), '[types]\nlaunch = true\nbuild = false\ncache = false\n[metadata]\n');
-  writeFileSync(join(layersDirectory, 'launch.toml'), `[[processes]]\ntype = "web"\ncommand = ${JSON.stringify([start])}\ndefault = true\n`);
+  writeFileSync(
+    join(layersDirectory, 'site.toml'),
+    '[types]\nlaunch = true\nbuild = false\ncache = false\n[metadata]\n',
+  );
+  writeFileSync(
+    join(layersDirectory, 'launch.toml'),
+    `[[processes]]\ntype = "web"\ncommand = ${JSON.stringify([start])}\ndefault = true\n`,
+  );
   if (site.pushState) detail('paths without a file are answered with index.html');
 }

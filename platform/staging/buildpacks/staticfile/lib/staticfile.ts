@@ -44,7 +44,8 @@ export function parseStaticfile(text: string): StaticSite {
     inStatusCodes = key === 'status_codes';
     const on = /^(enabled|true|yes|on|visible)$/i.test(value);
     if (key === 'root') {
-      if (!isPlainPath(value) || value.startsWith('/')) throw fail(`root ${JSON.stringify(value)} must be a path below the source`);
+      if (!isPlainPath(value) || value.startsWith('/'))
+        throw fail(`root ${JSON.stringify(value)} must be a path below the source`);
       site.root = value.replace(/^\.\//, '').replace(/\/+$/, '');
     } else if (key === 'pushstate') site.pushState = on;
     else if (key === 'directory') site.directoryListing = on;
@@ -55,7 +56,9 @@ export function parseStaticfile(text: string): StaticSite {
     else if (key === 'http_strict_transport_security_include_subdomains' && on) strengthen(site, 'with-subdomains');
     else if (key === 'http_strict_transport_security_preload' && on) strengthen(site, 'preload');
     else if (!inStatusCodes && !key.startsWith('http_strict_transport_security')) {
-      throw fail(`${JSON.stringify(key)} is no setting; there are root, pushstate, directory, ssi, host_dot_files, force_https, http_strict_transport_security, status_codes`);
+      throw fail(
+        `${JSON.stringify(key)} is no setting; there are root, pushstate, directory, ssi, host_dot_files, force_https, http_strict_transport_security, status_codes`,
+      );
     }
   }
   return site;

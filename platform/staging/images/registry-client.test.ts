@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { buffer } from 'node:stream/consumers';
+import { after, before, test } from 'node:test';
+import { writeTar } from '#lib/tar/write.ts';
+import { digestOf } from '#lib/digest.ts';
+import { startTestRegistry, type TestRegistry } from '#testing/staging-registry.ts';
+import { fileEntry } from './entries.ts';
+import { pushLayer } from './push-layer.ts';
+import { RegistryClient } from './registry-client.ts';
+import { readSingleLayer, writeImage } from './single-layer.ts';
+
+let registry: TestRegistry;
+
+before(async () => {
+  registry = await startTestRegistry();
+});
+
+after(async () => {
+  await registry[Symbol.asyncDispose]();
+});
+
+test('blobs are streamed, read whole and by range, and mounted', async () => {
+  const { client } = registry;
+  const content = randomBytes(300_000);
+  async function* pieces() {
+    for (let at = 0; at < content.length; at += 1000) yield content.subarray(at, at + 1000);
+  }
+  await client.streamBlob('a/one', pieces(), () => digestOf(content));
+  const digest = digestOf(content);
+  assert.equal(await client.blobSize('a/one', digest), content.length);
+  assert.equal(await client.blobSize('a/one', digestOf('else')), undefined);
+  const whole = await client.readBlob('a/one', digest);
+  assert.ok(whole);
+  assert.ok(content.equals(await buffer(whole)));
+  const part = await client.readBlob('a/one', digest, { start: 10, end: 19 });
+  assert.ok(part);
+  assert.deepEqual(await buffer(part), content.subarray(10, 20));
+  assert.equal(await client.readBlob('a/one', digestOf('else')), undefined);
+  assert.equal(await client.mountBlob('b/two', digest, 'a/one'), true);
+  assert.equal(await client.blobSize('b/two', digest), content.length);
+});
+
+test('a source that fails fails the upload with its own error', async () => {
+  async function* broken(): AsyncGenerator<Uint8Array> {
+    yield Buffer.alloc(10);
+    throw new RangeError('broken on the way');
+  }
+  const upload = registry.client.streamBlob('a/broken', broken(), () => digestOf('x'));
+  await assert.rejects(upload, { name: 'RangeError', message: 'broken on the way' });
+});
+
+test('manifests and tags', async () => {
+  const { client } = registry;
+  const layers = [await pushLayer(client, 'c/image', writeTar([fileEntry('hello', 'world')]))];
+  const digest = await writeImage(client, 'c/image', 'v1', {
+    architecture: 'amd64',
+    layers,
+    run: { Labels: { a: 'b' } },
+  });
+  assert.equal((await client.getManifest('c/image', 'v1'))?.digest, digest);
+  assert.deepEqual(await readSingleLayer(client, 'c/image', 'v1'), { layer: layers[0], labels: { a: 'b' } });
+  assert.deepEqual(await client.tags('c/image'), ['v1']);
+  await client.deleteManifest('c/image', 'v1');
+  await client.deleteManifest('c/image', 'v1');
+  assert.deepEqual(await client.tags('c/image'), []);
+  assert.deepEqual(await client.tags('c/nothing'), []);
+  assert.equal(await client.getManifest('c/image', 'v1'), undefined);
+});
+
+test('the same tar is the same layer', async () => {
+  const make = () => pushLayer(registry.client, 'd/layers', writeTar([fileEntry('a', randomFixed())]));
+  assert.deepEqual(await make(), await make());
+});
+
+function randomFixed(): Buffer {
+  return Buffer.alloc(500_000, 'sampan');
+}
+
+test('errors name the request', async () => {
+  const other = new RegistryClient({ ...registry.options, password: 'wrong' });
+  await assert.rejects(other.tags('a/one'), {
+    code: 'registry',
+    message: /GET https:\/\/127\.0\.0\.1:\d+\/v2\/a\/one\/tags\/list: 401/,
+  });
+  other.close();
+  const gone = new RegistryClient({ ...registry.options, host: '127.0.0.1:1' });
+  await assert.rejects(gone.tags('a/one'), { code: 'registry', message: /ECONNREFUSED/ });
+  gone.close();
+});
