@@ -68,5 +68,10 @@ export function formatLine(line: LogLine): string {
   const local = new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, -1);
   const zone = -at.getTimezoneOffset();
   const offset = `${zone < 0 ? '-' : '+'}${String(Math.floor(Math.abs(zone) / 60)).padStart(2, '0')}${String(Math.abs(zone) % 60).padStart(2, '0')}`;
-  return `   ${local.slice(0, 22)}${offset} [${line.source}] ${line.type} ${line.text.replaceAll(/[\x00-\x08\x0b-\x1a\x1c-\x1f]/g, '')}`;
+  return `   ${local.slice(0, 22)}${offset} [${line.source}] ${line.type} ${withoutControls(line.text)}`;
+}
+
+/** Colours pass (escape), and tabs; what else moves a cursor or rings does not. */
+function withoutControls(text: string): string {
+  return [...text].filter((character) => character >= ' ' || character === '\t' || character === '\u001b').join('');
 }

@@ -100,7 +100,7 @@ One platform, three clients:
 
   kubectl    kubectl --kubeconfig ${dataDirectory}/kubeconfig get pods -A
   docker     docker -H ${docker} ps
-  skopeo     SSL_CERT_FILE=${caFile(instance)} skopeo inspect --creds "admin:\$(cat ${dataDirectory}/admin-password)" docker://${image}
+  skopeo     SSL_CERT_FILE=${caFile(instance)} skopeo inspect --creds "admin:$(cat ${dataDirectory}/admin-password)" docker://${image}
   registry   ${registry} (user admin)
   API        ${api} (user admin, password in ${dataDirectory}/admin-password)
              cf login -a ${api} -u admin -p "$(cat ${dataDirectory}/admin-password)"
