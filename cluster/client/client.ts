@@ -163,10 +163,3 @@ export interface InformerOptions<T extends ClientObject> {
   /** Told of what went wrong and is tried again, and of what a listener threw. */
   onError?: (error: unknown) => void;
 }
-
-/** `cluster/client/informer.ts` exports `createInformer(client, resource, options)`. */
-export type CreateInformer = <T extends ClientObject>(
-  client: Client,
-  resource: TypedResource<T>,
-  options?: InformerOptions<T>,
-) => Informer<T>;

@@ -79,8 +79,8 @@ export async function makeImage(
       `--essential-hook=copy-in ${['etc', 'usr'].map((name) => join(overlay, name)).join(' ')} /`,
       '--customize-hook=chroot "$1" systemctl enable systemd-networkd control.service',
       `--customize-hook=chroot "$1" systemctl mask ${masked.join(' ')}`,
-      '--customize-hook=rm -f "$1/etc/resolv.conf"; cp /dev/stdin "$1/etc/resolv.conf" <<E\nnameserver 10.0.2.3\nE',
-      '--customize-hook=echo fresh >"$1/etc/hostname"',
+      // mmdebstrap leaves the host's own in these two.
+      `--customize-hook=copy-in ${join(overlay, 'etc/resolv.conf')} ${join(overlay, 'etc/hostname')} /etc`,
       options.suite,
       root,
     ]);
