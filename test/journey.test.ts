@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Load, TestPlatform, finish, until } from '#testing/platform.ts';
@@ -379,6 +380,63 @@ describe('the main job', { concurrency: 1 }, () => {
       });
     });
   }
+
+  test('a build reaches the outside, and neither this host, the platform nor another pod', async () => {
+    const { ports } = platform.instance;
+    const pod = (await view('talk')).processes[0]?.instances[0]?.ip ?? '';
+    const host = Object.values(networkInterfaces())
+      .flatMap((addresses) => addresses ?? [])
+      .find((address) => address.family === 'IPv4' && !address.internal)?.address;
+    const targets = [
+      `${pod}:8080`,
+      `${host}:${ports.kubernetes}`,
+      `${host}:${ports.registry}`,
+      `${host}:${ports.http}`,
+      `${pod.replace(/\d+$/, '1')}:${ports.kubernetes}`,
+    ];
+    writeApp(source('nosy'), {
+      'package.json': '{"scripts":{"build":"node probe.js","start":"node probe.js serve"}}',
+      'probe.js': `
+const net = require('node:net');
+if (process.argv[2] === 'serve') require('node:http').createServer((q, r) => r.end('ok')).listen(process.env.PORT);
+else for (const target of ${JSON.stringify(targets)}) {
+  const [host, port] = target.split(':');
+  const socket = net.connect({ host, port, timeout: 1500 });
+  socket.on('connect', () => { console.log('PROBE reached ' + target); socket.destroy(); });
+  socket.on('timeout', () => { console.log('PROBE no way to ' + target); socket.destroy(); });
+  socket.on('error', () => console.log('PROBE no way to ' + target));
+}
+console.log('PROBE identity ' + process.getuid() + ' ' + require('node:fs').readFileSync('/proc/self/status', 'utf8').match(/CapEff:\\s*(\\w+)/)[1]);
+console.log('PROBE credentials ' + require('node:fs').existsSync('/var/run/secrets/kubernetes.io'));
+`,
+    });
+    const result = await platform.sampan('push', 'nosy', '-p', source('nosy'), '-m', '64M');
+    assert.equal(result.code, 0, result.stderr);
+    const probes = [...result.stderr.matchAll(/PROBE (.*)/g)].map((match) => match[1]);
+    assert.deepEqual(
+      probes.sort(),
+      [...targets.map((target) => `no way to ${target}`), 'identity 1000 0000000000000000', 'credentials false'].sort(),
+    );
+    await platform.must('delete', 'nosy', '-f', '-r');
+  });
+
+  test('cancelling a push stops its build', async () => {
+    writeApp(source('endless'), {
+      'package.json': '{"scripts":{"build":"echo begun-to-build; sleep 600","start":"node x.js"}}',
+      'x.js': '',
+    });
+    const pushing = platform.start('push', 'endless', '-p', source('endless'), '-m', '64M');
+    await until('the build runs', async () => pushing.output().includes('begun-to-build'), 60);
+    assert.notEqual(await pushing.stop(), 0);
+    await until(
+      'its pod is gone',
+      async () =>
+        (await platform.mustKubectl('get', 'pods', '-A', '-l', 'platform.sampan.dev/build', '-o', 'name')).trim() ===
+        '',
+    );
+    assert.match(await platform.must('logs', 'endless', '--recent'), /cancel/i);
+    await platform.must('delete', 'endless', '-f', '-r');
+  });
 
   test('hostile source is handled or refused with a message', async () => {
     const directory = source('hostile');
