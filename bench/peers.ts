@@ -1,10 +1,11 @@
 /** Peers from Debian packages, run with directories of their own and only while they are measured. */
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { removeDockerNetwork, unmountBelow } from './peer-network.ts';
 
 export function installPeer(command: string, name: string): void {
   if (existsSync(`/usr/sbin/${command}`) || existsSync(`/usr/bin/${command}`)) return;
@@ -21,11 +22,15 @@ export interface Dockerd {
   stop(): Promise<void>;
 }
 
+const bridgeAddress = '10.251.251.1';
+
 /** A dockerd on a bridge of its own. Stopped, it leaves its bridge and rules: those are removed too. */
 export async function startDockerd(): Promise<Dockerd> {
   installPeer('dockerd', 'docker.io');
   const directory = mkdtempSync(join(tmpdir(), 'bench-dockerd-'));
   const socket = join(directory, 'docker.sock');
+  const words = join(directory, 'log');
+  const log = openSync(words, 'a');
   const child = spawn(
     'dockerd',
     [
@@ -38,12 +43,13 @@ export async function startDockerd(): Promise<Dockerd> {
       '--pidfile',
       join(directory, 'pid'),
       '--bip',
-      '10.251.251.1/24',
+      `${bridgeAddress}/24`,
       '--log-level',
       'error',
     ],
-    { stdio: ['ignore', 'ignore', 'inherit'] },
+    { stdio: ['ignore', log, log] },
   );
+  closeSync(log);
   const call = <T>(method: string, path: string, body?: unknown): Promise<T> =>
     dockerCall<T>(socket, method, path, body);
   for (let round = 0; ; round++) {
@@ -59,11 +65,14 @@ export async function startDockerd(): Promise<Dockerd> {
           const ended = new Promise((done) => child.once('close', done));
           child.kill('SIGTERM');
           await ended;
+          removeDockerNetwork(bridgeAddress, bridgeAddress.replace(/\d+$/, '0/24'));
+          unmountBelow(directory);
           rmSync(directory, { recursive: true, force: true });
         },
       };
     } catch (error) {
-      if (round > 300 || child.exitCode !== null) throw error;
+      if (round > 300 || child.exitCode !== null)
+        throw new Error(`dockerd did not start: ${readFileSync(words, 'utf8').slice(-1000)}`, { cause: error });
       await delay(100);
     }
   }

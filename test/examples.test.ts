@@ -31,8 +31,8 @@ describe('examples', { concurrency: 1 }, () => {
 
   test('every example is tested here', () => {
     assert.deepEqual(readdirSync(examples).sort(), [
-      'binary',
       'hello-node',
+      'procfile-binary',
       'static-site',
       'web-express',
       'websocket-chat',

@@ -1,22 +1,14 @@
 /**
  * Installs the clients that the tests drive, where they are missing: kubectl, docker, skopeo, and a static busybox for
- * the images made by tests. What is on the PATH already is used as it is. Debian's docker.io brings a daemon: its
- * service is masked before, so that it neither starts nor stays enabled.
+ * the images made by tests. What is on the PATH already is used as it is. No daemon that comes along is started.
  */
-import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { installDebianPackages } from '#lib/debian-packages.ts';
 
-interface Client {
-  command: string;
-  package: string;
-  /** Units to mask while the package is installed. */
-  units?: string[];
-}
-
-const clients: Client[] = [
+const clients = [
   { command: 'kubectl', package: 'kubernetes-client' },
-  { command: 'docker', package: 'docker.io', units: ['docker.service', 'docker.socket', 'containerd.service'] },
+  { command: 'docker', package: 'docker.io' },
   { command: 'skopeo', package: 'skopeo' },
   { command: 'busybox', package: 'busybox-static' },
 ];
@@ -32,11 +24,5 @@ export function prepareMachine(): void {
     throw new Error(
       `The tests need ${missing.map((client) => client.command).join(', ')}: install them, or run the tests as root.`,
     );
-  const units = existsSync('/run/systemd/system') ? missing.flatMap((client) => client.units ?? []) : [];
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  const apt = (...args: string[]): void =>
-    void execFileSync('apt-get', ['-qq', '-o', 'DPkg::Lock::Timeout=300', ...args], { env, stdio: ['ignore', 2, 2] });
-  if (units.length > 0) execFileSync('systemctl', ['mask', '--quiet', ...units]);
-  apt('update');
-  apt('-y', '--no-install-recommends', 'install', ...missing.map((client) => client.package));
+  installDebianPackages(missing.map((client) => client.package));
 }

@@ -47,6 +47,7 @@ WantedBy=multi-user.target
   'usr/local/sbin/control': control,
   // The guest is emulated: every module that is not looked for is a second saved.
   'etc/initramfs-tools/conf.d/small': 'MODULES=list\nCOMPRESS=zstd\n',
+  'etc/dpkg/dpkg.cfg.d/test': 'force-unsafe-io\n',
   'etc/initramfs-tools/modules': 'virtio_pci\nvirtio_blk\next4\n',
 };
 
@@ -79,6 +80,7 @@ export async function makeImage(
       `--essential-hook=copy-in ${['etc', 'usr'].map((name) => join(overlay, name)).join(' ')} /`,
       '--customize-hook=chroot "$1" systemctl enable systemd-networkd control.service',
       `--customize-hook=chroot "$1" systemctl mask ${masked.join(' ')}`,
+      '--aptopt=Acquire::Languages "none"',
       // mmdebstrap leaves the host's own in these two.
       `--customize-hook=copy-in ${join(overlay, 'etc/resolv.conf')} ${join(overlay, 'etc/hostname')} /etc`,
       options.suite,

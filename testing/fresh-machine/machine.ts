@@ -50,7 +50,7 @@ export class Machine {
         ...['-smp', '2', '-m', options.memory, '-kernel', image.kernel, '-initrd', image.initrd],
         '-append',
         'root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 mitigations=off audit=0 systemd.unified_cgroup_hierarchy=1',
-        ...['-drive', `file=${image.disk},format=raw,if=virtio,snapshot=on,discard=unmap`],
+        ...['-drive', `file=${image.disk},format=raw,if=virtio,snapshot=on,cache=unsafe,discard=unmap`],
         ...options.disks.flatMap((disk) => ['-drive', `file=${disk},format=raw,if=virtio,readonly=on`]),
         ...['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net', '-device', 'virtio-rng-pci'],
         ...['-serial', `file:${join(directory, 'console.log')}`],
