@@ -453,6 +453,13 @@ export function engineContract(name: string, open: () => Promise<EngineUnderTest
     });
 
     describe('logs', () => {
+      it('takes what a program writes to its outputs by name, root or not', async () => {
+        for (const user of ['0', '1000']) {
+          const { lines } = await shell('echo out > /dev/stdout; echo err > /dev/stderr', { user });
+          assert.deepEqual(lines.sort(), ['err', 'out'], `user ${user}`);
+        }
+      });
+
       it('joins long lines, and keeps bytes as they are', async () => {
         const { container, lines } = await shell('head -c 100000 /dev/zero | tr "\\0" x; echo; printf "no newline"');
         assert.deepEqual(

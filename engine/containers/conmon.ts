@@ -6,7 +6,7 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { constants, openSync, rmSync } from 'node:fs';
+import { chmodSync, constants, openSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
@@ -139,6 +139,14 @@ export async function releaseContainer(paths: ContainerPaths): Promise<void> {
     reader.destroy();
     rmSync(fifo, { force: true });
   }
+}
+
+/**
+ * Programs open `/dev/stdout` and `/dev/stderr` by name (nginx for its logs). The pipes behind them are the host root's,
+ * who is nobody in the container: anybody who can reach them, which is this container alone, may write to them.
+ */
+export function openOutputs(pid: number): void {
+  for (const descriptor of [1, 2]) chmodSync(`/proc/${pid}/fd/${descriptor}`, 0o622);
 }
 
 /** The process id in a file of conmon's; undefined where it is not there yet. */

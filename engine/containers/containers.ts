@@ -19,7 +19,7 @@ import type { Cgroups } from './cgroups.ts';
 import { lookUpUser, makeBundle, removeBundle } from './container-files.ts';
 import { defaultLog, validateSpec, withoutContents } from './container-spec.ts';
 import { type ContainerRecord, publicContainer } from './container-records.ts';
-import { pidOf, releaseContainer, startConmon } from './conmon.ts';
+import { openOutputs, pidOf, releaseContainer, startConmon } from './conmon.ts';
 import type { Disks } from './disks.ts';
 import { type Layout, containerPaths } from './layout.ts';
 import { LogRotation } from './log-rotation.ts';
@@ -174,6 +174,7 @@ export class Containers {
         });
         const startTime = processStartTime(pid);
         entry.handle = ProcessHandle.open(pid, startTime);
+        if (!tty) openOutputs(pid);
         await releaseContainer(paths);
         record.pid = pid;
         if (startTime !== undefined) record.pidStartTime = startTime;
