@@ -47,13 +47,22 @@ export interface Engine {
   createSandbox(spec: SandboxSpec, options?: { signal?: AbortSignal }): Promise<Sandbox>;
   /** Kills and removes what is left of its containers, then namespaces, address, cgroup and logs directory stay-behinds. */
   removeSandbox(id: string): Promise<void>;
+  /**
+   * From now on these ports of this host, and no others, lead to the sandbox; port 0 takes a free one. `conflict` where a
+   * port is taken. Survives a restart of the engine.
+   * @returns what was published, with the host's ports
+   */
+  publishPorts(id: string, ports: PublishedPort[]): Promise<PublishedPort[]>;
   sandboxes(): Sandbox[];
   sandbox(id: string): Sandbox | undefined;
 
   /** Makes the root file system and the OCI bundle; runs nothing. Rejects with `not-found` where the image is not here (it never pulls). */
   createContainer(spec: ContainerSpec, options?: { signal?: AbortSignal }): Promise<Container>;
-  /** Resolves when the container's process was executed. `invalid` where the command cannot be executed (no such file, no permission). */
-  startContainer(id: string): Promise<void>;
+  /**
+   * Resolves when the container's process was executed. `invalid` where the command cannot be executed (no such file, no permission).
+   * `conflict` where it is not `created`; with `again`, an `exited` one runs once more, on what it wrote before.
+   */
+  startContainer(id: string, options?: { again?: boolean }): Promise<void>;
   /** Sends the stop signal (the spec's, else the image's, else SIGTERM), waits `graceSeconds`, then SIGKILL. Resolves when it is down. */
   stopContainer(id: string, options?: { graceSeconds?: number; signal?: AbortSignal }): Promise<void>;
   /** Sends one signal, by name (`SIGHUP`) or number, to the container's first process. */
@@ -64,6 +73,14 @@ export interface Engine {
   container(id: string): Container | undefined;
   /** Resolves when the container is `exited`, at once where it is already. */
   waitContainer(id: string, options?: { signal?: AbortSignal }): Promise<ContainerExit>;
+
+  /**
+   * The standard input of a running container that has `stdin`. Ending it ends the container's input (a terminal gets its
+   * end-of-file character); destroying it leaves that open for the next.
+   */
+  attachInput(id: string): Promise<Writable>;
+  /** Of a running container with `tty`. */
+  resizeContainer(id: string, size: TerminalSize): Promise<void>;
 
   /** Runs another process in a running container. */
   exec(id: string, spec: ExecSpec, options?: { signal?: AbortSignal }): Promise<ExecSession>;
@@ -92,6 +109,8 @@ export interface EngineInfo {
   /** How layers get a pod's ids: id-mapped mounts, or a shifted copy where the file system cannot. */
   idMapping: 'mount' | 'copy';
   sandboxPool: { ready: number; target: number };
+  /** Host directories that bind mounts of the Docker API may be in. */
+  allowedBinds: string[];
 }
 
 // ------------------------------------------------------------------------------------------------------------- images
@@ -189,6 +208,15 @@ export interface Sandbox {
   idRange: { first: number; length: number };
   networkNamespacePath: string;
   userNamespacePath: string;
+  published?: PublishedPort[];
+}
+
+export interface PublishedPort {
+  /** Only for this address of the host; default every one. */
+  hostIp?: string;
+  hostPort: number;
+  port: number;
+  protocol: 'tcp' | 'udp';
 }
 
 export interface SandboxStats {
@@ -200,6 +228,8 @@ export interface SandboxStats {
 // --------------------------------------------------------------------------------------------------------- containers
 
 export interface ContainerSpec {
+  /** Drawn ahead by a caller who needs it before: 64 hexadecimal digits. Default: the engine draws one. */
+  id?: string;
   sandbox: string;
   /** Unique in its sandbox among containers that were not removed. */
   name: string;
@@ -226,6 +256,10 @@ export interface ContainerSpec {
   /** Keeps standard input open for `attach`. */
   stdin?: boolean;
   stopSignal?: string;
+  /** Size of /dev/shm; default 64 MiB. */
+  sharedMemoryBytes?: number;
+  /** As in setrlimit(2), by lowercase name without `RLIMIT_`: `nofile`, `core`. */
+  resourceLimits?: { name: string; soft: number; hard: number }[];
   log?: { path: string; maxBytes: number; maxFiles: number };
 }
 
@@ -333,6 +367,10 @@ export interface LogOptions {
   until?: number;
   stdout?: boolean;
   stderr?: boolean;
+  /** Pieces as they were written, not joined to lines: `line` holds the newline where there was one. */
+  raw?: boolean;
+  /** With `follow`: called when everything that was there has been read. */
+  onCaughtUp?: () => void;
   signal?: AbortSignal;
 }
 

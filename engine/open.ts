@@ -107,6 +107,7 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
         cpus: availableParallelism(),
         memoryBytes: totalmem(),
         idMapping: 'mount',
+        allowedBinds: options.allowedBinds ?? [],
       },
       release,
     });

@@ -14,6 +14,10 @@ export interface EngineOptions {
   sandboxPool?: number;
   /** Credentials and CA by registry host (`host:port`), for pulls without credentials of their own. */
   registries?: Record<string, { username?: string; password?: string; ca?: string }>;
+  /**
+   * Names a risk: containers made through the Docker API may mount what lies below these directories of the host. Default none.
+   */
+  allowedBinds?: string[];
   /** Called for what an operator should read. Default: a JSON line on standard error. */
   log?: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 }

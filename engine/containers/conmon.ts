@@ -52,7 +52,7 @@ export async function startConmon(request: ConmonRequest): Promise<number> {
   ];
   const args = [...options.flat(), '--full-attach', '--no-sync-log'];
   if (request.tty) args.push('--terminal');
-  if (request.stdin) args.push('--stdin', '--leave-stdin-open');
+  if (request.stdin) args.push('--stdin');
   const child = spawn(request.conmon, args, {
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
     cwd: paths.bundle,

@@ -27,12 +27,13 @@ export function withoutContents(spec: ContainerSpec): ContainerSpec {
   return mounts === undefined ? spec : { ...spec, mounts };
 }
 
-function validateNumbers({ limits = {}, log }: ContainerSpec): void {
+function validateNumbers({ limits = {}, sharedMemoryBytes, log }: ContainerSpec): void {
   const checks: [string, number | undefined, number][] = [
     ['limits.memoryBytes', limits.memoryBytes, 6 * 1024 * 1024],
     ['limits.cpuMillis', limits.cpuMillis, 1],
     ['limits.cpuShares', limits.cpuShares, 2],
     ['limits.pids', limits.pids, 1],
+    ['sharedMemoryBytes', sharedMemoryBytes, 0],
     ['log.maxBytes', log?.maxBytes, 1024],
     ['log.maxFiles', log?.maxFiles, 1],
   ];

@@ -1,8 +1,9 @@
 /** The life of containers: create, start, stop, kill, remove, wait; and how their ends are learned. */
 import { randomBytes } from 'node:crypto';
-import { type FSWatcher, readFileSync, rmSync, watch, writeFileSync } from 'node:fs';
+import { type FSWatcher, existsSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Writable } from 'node:stream';
 import { settledBefore } from '#lib/settled-before.ts';
 import {
   EngineError,
@@ -11,6 +12,7 @@ import {
   type ContainerSpec,
   type EngineEvent,
   type Images,
+  type TerminalSize,
 } from '../engine.ts';
 import type { EngineOptions } from '../options.ts';
 import { hasCode } from '../sys/libc.ts';
@@ -21,7 +23,8 @@ import { defaultLog, validateSpec, withoutContents } from './container-spec.ts';
 import { type ContainerRecord, publicContainer } from './container-records.ts';
 import { openOutputs, pidOf, releaseContainer, startConmon } from './conmon.ts';
 import type { Disks } from './disks.ts';
-import { type Layout, containerPaths } from './layout.ts';
+import { openInput, resizeConsole } from './attach.ts';
+import { type ContainerPaths, type Layout, containerPaths } from './layout.ts';
 import { LogRotation } from './log-rotation.ts';
 import { removeSegments } from './log-segments.ts';
 import type { OciProcess } from './oci.ts';
@@ -117,7 +120,9 @@ export class Containers {
     if (this.#names.has(key))
       throw new EngineError('conflict', `there is a container "${spec.name}" in sandbox ${spec.sandbox}`);
     this.#names.add(key);
-    const id = randomBytes(32).toString('hex');
+    const id = spec.id ?? randomBytes(32).toString('hex');
+    if (!/^[0-9a-f]{64}$/.test(id) || this.#entries.has(id))
+      throw new EngineError('invalid', `id: ${JSON.stringify(id)} is not 64 hexadecimal digits of its own`);
     const paths = containerPaths(layout, id);
     const logPath = spec.log?.path ?? paths.log;
     try {
@@ -149,15 +154,16 @@ export class Containers {
     }
   }
 
-  async start(id: string): Promise<void> {
+  async start(id: string, again = false): Promise<void> {
     this.#assertOpen();
     const entry = this.#entry(id);
     await this.#exclusive(entry, async () => {
       const { record } = entry;
-      if (record.state !== 'created')
+      if (record.state !== 'created' && !(again && record.state === 'exited'))
         throw new EngineError('conflict', `container ${id} is ${record.state}: only a created one can be started`);
       const { layout, cgroups, runtime, conmon } = this.#options;
       const paths = containerPaths(layout, id);
+      if (record.state === 'exited') await this.#prepareAgain(entry, paths);
       writeFileSync(paths.starting, '');
       try {
         const { tty = false, stdin = false } = record.spec;
@@ -180,6 +186,7 @@ export class Containers {
         if (startTime !== undefined) record.pidStartTime = startTime;
         record.state = 'running';
         record.startedAt = Date.now();
+        delete record.exit;
         writeRecord(paths.record, record);
         rmSync(paths.starting, { force: true });
       } catch (error) {
@@ -193,6 +200,20 @@ export class Containers {
       this.#adoptMonitor(record.id);
       this.#options.emit({ at: record.startedAt, type: 'container-started', id, sandbox: record.sandbox });
     });
+  }
+
+  /** Takes away what the last run left beside the files that it wrote. */
+  async #prepareAgain(entry: Entry, paths: ContainerPaths): Promise<void> {
+    const { layout, cgroups, sandboxes } = this.#options;
+    if (sandboxes.get(entry.record.sandbox) === undefined || !existsSync(paths.bundle)) {
+      throw new EngineError(
+        'conflict',
+        `container ${entry.record.id} lost its sandbox when the machine was booted: remove it and make a new one`,
+      );
+    }
+    await killStarting(layout, cgroups, entry.record);
+    for (const name of ['ctl', 'winsz', 'attach']) await rm(join(paths.bundle, name), { force: true });
+    entry.exited = Promise.withResolvers<ContainerExit>();
   }
 
   /** Not exclusive: an end must be seen while this waits. */
@@ -263,6 +284,25 @@ export class Containers {
     const paths = containerPaths(this.#options.layout, id);
     const config = JSON.parse(await readFile(join(paths.bundle, 'config.json'), 'utf8')) as { process: OciProcess };
     return { base: config.process, ...(user === undefined ? {} : { user: lookUpUser(paths, user) }) };
+  }
+
+  async attachInput(id: string): Promise<Writable> {
+    const { record } = this.#entry(id);
+    if (record.state !== 'running' || record.pid === undefined)
+      throw new EngineError('conflict', `container ${id} does not run`);
+    if (record.spec.stdin !== true)
+      throw new EngineError('conflict', `container ${id} was made without standard input`);
+    const paths = containerPaths(this.#options.layout, id);
+    const monitor = await pidOf(paths.conmonPid);
+    if (monitor === undefined) throw new EngineError('conflict', `container ${id} has lost its monitor`);
+    return openInput({ monitor, container: record.pid, tty: record.spec.tty === true, bundle: paths.bundle });
+  }
+
+  resize(id: string, size: TerminalSize): void {
+    const { record } = this.#entry(id);
+    if (record.state !== 'running') throw new EngineError('conflict', `container ${id} does not run`);
+    if (record.spec.tty !== true) throw new EngineError('conflict', `container ${id} has no terminal`);
+    resizeConsole(containerPaths(this.#options.layout, id).control, size);
   }
 
   /** Resolves when nothing more is written to its log. */

@@ -1,6 +1,7 @@
 /** The engine over its rooms: each call of the contract goes to the room that owns it. */
 import { readFile, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Writable } from 'node:stream';
 import {
   EngineError,
   type Container,
@@ -15,9 +16,11 @@ import {
   type LogOptions,
   type LogRecord,
   type Mount,
+  type PublishedPort,
   type Sandbox,
   type SandboxSpec,
   type SandboxStats,
+  type TerminalSize,
 } from '../engine.ts';
 import type { NodeImages } from '../images/open.ts';
 import type { ContentStore } from '../images/store.ts';
@@ -82,6 +85,10 @@ export class LocalEngine implements Engine {
     events.emit({ at: Date.now(), type: 'sandbox-removed', id, sandbox: id });
   }
 
+  async publishPorts(id: string, ports: PublishedPort[]): Promise<PublishedPort[]> {
+    return await this.#rooms.sandboxes.publish(id, ports);
+  }
+
   sandboxes(): Sandbox[] {
     return this.#rooms.sandboxes.list();
   }
@@ -94,8 +101,16 @@ export class LocalEngine implements Engine {
     return await this.#rooms.containers.create(spec, options.signal);
   }
 
-  async startContainer(id: string): Promise<void> {
-    await this.#rooms.containers.start(id);
+  async startContainer(id: string, options: { again?: boolean } = {}): Promise<void> {
+    await this.#rooms.containers.start(id, options.again);
+  }
+
+  async attachInput(id: string): Promise<Writable> {
+    return await this.#rooms.containers.attachInput(id);
+  }
+
+  async resizeContainer(id: string, size: TerminalSize): Promise<void> {
+    this.#rooms.containers.resize(id, size);
   }
 
   async stopContainer(id: string, options: { graceSeconds?: number; signal?: AbortSignal } = {}): Promise<void> {

@@ -4,13 +4,14 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, watch } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { PassThrough, Writable } from 'node:stream';
+import { PassThrough } from 'node:stream';
 import { finished } from 'node:stream/promises';
-import { ReadStream, WriteStream } from 'node:tty';
+import { ReadStream } from 'node:tty';
 import { EngineError, type ExecSession, type ExecSpec, type TerminalSize } from '../engine.ts';
 import { hasCode } from '../sys/libc.ts';
 import { duplicateTerminal, openTerminal, resizeTerminal } from '../sys/terminal.ts';
 import { pidOf } from './conmon.ts';
+import { TerminalInput } from './terminal-input.ts';
 import { type ContainerUser, type OciProcess, mergeEnvironment, processCapabilities } from './oci.ts';
 
 export interface ExecRequest {
@@ -108,7 +109,7 @@ function spawnTerminal({ runtime, spec }: ExecRequest, args: string[]): Started 
     closeSync(slave);
   }
   const input = new ReadStream(master);
-  const stdin = spec.stdin === true ? new TerminalInput(master) : undefined;
+  const stdin = spec.stdin === true ? new TerminalInput(duplicateTerminal(master)) : undefined;
   const stdout = new PassThrough();
   // Linux ends a terminal whose other side has closed with EIO, after everything was read.
   input.on('error', () => stdout.end());
@@ -138,32 +139,6 @@ function spawnTerminal({ runtime, spec }: ExecRequest, args: string[]): Started 
       child.kill('SIGWINCH');
     },
   };
-}
-
-/** Writes to a terminal; its end is the end-of-file character, since closing would take the output away too. */
-class TerminalInput extends Writable {
-  readonly #output: WriteStream;
-
-  constructor(master: number) {
-    super();
-    // Two streams on one descriptor would both close it.
-    this.#output = new WriteStream(duplicateTerminal(master));
-    // The other side is gone: the exit status tells.
-    this.#output.on('error', () => {});
-  }
-
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
-    this.#output.write(chunk, () => done());
-  }
-
-  override _final(done: () => void): void {
-    this.#output.write('\u0004', () => done());
-  }
-
-  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    this.#output.destroy();
-    done(error);
-  }
 }
 
 function exitOf(child: ChildProcess, event: 'close' | 'exit'): Promise<{ code: number }> {

@@ -4,6 +4,7 @@
  */
 import type { LogRecord } from '../engine.ts';
 
+const newline = Buffer.from('\n');
 const longestLine = 1024 * 1024;
 
 interface Partial {
@@ -16,6 +17,12 @@ interface Partial {
 export class LogParser {
   #rest: Buffer = Buffer.alloc(0);
   readonly #partial = new Map<string, Partial>();
+  readonly #raw: boolean;
+
+  /** @param raw  gives every piece by itself, with the newline that ended it */
+  constructor(raw = false) {
+    this.#raw = raw;
+  }
 
   /** The records that became whole. */
   push(chunk: Buffer): LogRecord[] {
@@ -51,6 +58,7 @@ export class LogParser {
     const time = line.toString('latin1', 0, first);
     const text = Buffer.from(line.subarray(third + 1));
     const isPiece = line[second + 1] === 80;
+    if (this.#raw) return { time, stream, line: isPiece ? text : Buffer.concat([text, newline]) };
     const partial = this.#partial.get(stream);
     if (!isPiece && partial === undefined) return { time, stream, line: text };
     const joined = partial ?? { time, pieces: [], length: 0 };

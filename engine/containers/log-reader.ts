@@ -77,7 +77,7 @@ export function preciseTime(time: string): number {
 
 /** Records, and once `undefined` where everything that was there has been read (only when following). */
 async function* readSegments(source: LogSource, options: LogOptions): AsyncGenerator<LogRecord | undefined> {
-  const parser = new LogParser();
+  const parser = new LogParser(options.raw);
   const buffer = Buffer.alloc(chunkBytes);
   using changes = options.follow === true ? new Changes(source, options.signal) : undefined;
   let handle: FileHandle | undefined;
@@ -114,6 +114,7 @@ async function* readSegments(source: LogSource, options: LogOptions): AsyncGener
       }
       if (!caughtUp) {
         caughtUp = true;
+        options.onCaughtUp?.();
         yield undefined;
         continue;
       }

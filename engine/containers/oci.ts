@@ -155,9 +155,29 @@ function ociProcess(request: OciRequest, capabilities: string[]): OciProcess {
     env: mergeEnvironment(defaults, image.env, spec.env),
     cwd: spec.workingDirectory ?? (image.workingDirectory || '/'),
     capabilities: processCapabilities(capabilities, user.uid),
-    rlimits: [{ type: 'RLIMIT_NOFILE', hard: request.openFiles, soft: request.openFiles }],
+    rlimits: resourceLimits(request),
     noNewPrivileges: spec.noNewPrivileges !== false,
   };
+}
+
+const limitNames = new Set([
+  ...['as', 'core', 'cpu', 'data', 'fsize', 'locks', 'memlock', 'msgqueue', 'nice', 'nofile', 'nproc', 'rss', 'rtprio'],
+  ...['rttime', 'sigpending', 'stack'],
+]);
+
+/** None above what the engine itself has. */
+function resourceLimits({ spec, openFiles }: OciRequest): OciProcess['rlimits'] {
+  const limits = new Map([['nofile', { type: 'RLIMIT_NOFILE', hard: openFiles, soft: openFiles }]]);
+  for (const { name, soft, hard } of spec.resourceLimits ?? []) {
+    if (!limitNames.has(name))
+      throw new EngineError('invalid', `resourceLimits: ${JSON.stringify(name)} is no limit; known are ${[...limitNames].join(', ')}`);
+    if (!Number.isSafeInteger(soft) || !Number.isSafeInteger(hard) || soft < 0 || hard < soft)
+      throw new EngineError('invalid', `resourceLimits.${name}: ${soft}:${hard} are not two whole numbers, the first at most the second`);
+    if (name === 'nofile' && hard > openFiles)
+      throw new EngineError('invalid', `resourceLimits.nofile: ${hard} is more than the engine's own ${openFiles}`);
+    limits.set(name, { type: `RLIMIT_${name.toUpperCase()}`, hard, soft });
+  }
+  return [...limits.values()];
 }
 
 /** Root has the whole set; anybody else only the bound on what a file may give. */
@@ -193,7 +213,7 @@ function ociMounts(request: OciRequest): OciMount[] {
       destination: '/dev/shm',
       type: 'tmpfs',
       source: 'shm',
-      options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=65536k'],
+      options: ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${request.spec.sharedMemoryBytes ?? 65_536 * 1024}`],
     },
     { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
     {

@@ -98,7 +98,7 @@ async function recoverContainer(layout: Layout, cgroups: Cgroups, record: Contai
     writeRecord(paths.record, lost);
     return lost;
   }
-  if (record.state === 'created' && existsSync(paths.starting)) {
+  if (record.state !== 'running' && existsSync(paths.starting)) {
     await killStarting(layout, cgroups, record);
   }
   return record;

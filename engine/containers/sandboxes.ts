@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
-import { EngineError, type Sandbox, type SandboxSpec } from '../engine.ts';
+import { EngineError, type PublishedPort, type Sandbox, type SandboxSpec } from '../engine.ts';
 import { AddressPool, parseCidr } from '../network/addresses.ts';
 import type { Network } from '../network/open.ts';
 import { hostResolver, renderResolver } from '../network/resolver.ts';
@@ -15,6 +15,7 @@ import type { Cgroups } from './cgroups.ts';
 import { IdRanges } from './id-ranges.ts';
 import { type Layout, sandboxPaths } from './layout.ts';
 import { makeNamespaces } from './namespaces.ts';
+import { choosePorts, publishedRules } from './published-ports.ts';
 import { readRecord, writeRecord } from './records.ts';
 
 type Log = NonNullable<EngineOptions['log']>;
@@ -43,6 +44,7 @@ export class Sandboxes {
   readonly #used = new Map<string, Sandbox>();
   readonly #ready: Sandbox[] = [];
   readonly #names = new Set<string>();
+  #publishing: Promise<unknown> = Promise.resolve();
   #refill: Promise<void> | undefined;
   #refillTimer: NodeJS.Timeout | undefined;
   #closed = false;
@@ -83,6 +85,7 @@ export class Sandboxes {
     }
     await network.sweep(kept);
     for (const { ip, egress } of records) await network.setEgress(ip, egress);
+    await network.publish(publishedRules(records));
     const cursor = await readRecord(layout.addressesFile, isCursor);
     return new Sandboxes(options, records, cursor?.cursor ?? 0);
   }
@@ -141,9 +144,33 @@ export class Sandboxes {
   async remove(id: string): Promise<void> {
     const sandbox = this.#used.get(id);
     if (sandbox === undefined) return;
+    if ((sandbox.published ?? []).length > 0) await this.publish(id, []);
     await this.#unmake(sandbox);
     this.#used.delete(id);
     this.#names.delete(sandbox.name);
+  }
+
+  /** One at a time: each call decides on every port there is. */
+  async publish(id: string, ports: PublishedPort[]): Promise<PublishedPort[]> {
+    const publishing = this.#publishing.then(async () => await this.#publish(id, ports));
+    this.#publishing = publishing.catch(() => {});
+    return await publishing;
+  }
+
+  async #publish(id: string, ports: PublishedPort[]): Promise<PublishedPort[]> {
+    const sandbox = this.#used.get(id);
+    if (sandbox === undefined) throw new EngineError('not-found', `no sandbox ${id}`);
+    const others = [...this.#used.values()].filter((other) => other.id !== id);
+    const published = await choosePorts(
+      ports,
+      others.flatMap((other) => other.published ?? []),
+      sandbox.published ?? [],
+    );
+    const changed: Sandbox = { ...sandbox, published };
+    await this.#options.network.publish(publishedRules([...others, changed]));
+    this.#record(changed, false);
+    this.#used.set(id, changed);
+    return published;
   }
 
   /** What was taken is replaced a moment later, so that making it does not compete with the start that it was taken for. */

@@ -19,10 +19,21 @@ export interface SandboxNetwork {
   detach(sandbox: string): Promise<void>;
   /** Which destinations a sandbox may reach (see `SandboxSpec.egress`). */
   setEgress(ip: string, egress: 'cluster' | 'internet'): Promise<void>;
+  /** Which ports of this host lead to sandboxes: all of them, each time. */
+  publish(ports: readonly PublishedRule[]): Promise<void>;
   /** Removes links, addresses and rules of sandboxes that are not in `keep`. */
   sweep(keep: ReadonlySet<string>): Promise<void>;
   /** Leaves nothing behind. */
   purge(): Promise<void>;
+}
+
+export interface PublishedRule {
+  sandbox: string;
+  ip: string;
+  hostIp?: string;
+  hostPort: number;
+  port: number;
+  protocol: 'tcp' | 'udp';
 }
 
 export interface NetworkOptions {

@@ -7,9 +7,9 @@ import { formatIpv4, gatewayOf, parseCidr } from './addresses.ts';
 import { ForeignForward } from './forward.ts';
 import { Links } from './links.ts';
 import { bridgeName, linkName, linkPrefix, tableName } from './names.ts';
-import type { NetworkOptions, SandboxNetwork } from './network.ts';
+import type { NetworkOptions, PublishedRule, SandboxNetwork } from './network.ts';
 import { nft } from './nft.ts';
-import { renderTable } from './rules.ts';
+import { renderPublished, renderTable } from './rules.ts';
 import { RuleWatch } from './watch.ts';
 
 export interface OpenNetworkOptions extends NetworkOptions {
@@ -20,6 +20,7 @@ export class Network implements SandboxNetwork {
   readonly #options: OpenNetworkOptions;
   readonly #forward: ForeignForward;
   readonly #isolated = new Set<string>();
+  #published: readonly PublishedRule[] = [];
   #watch: RuleWatch | undefined;
   #ensured = false;
   #ensuring: Promise<void> | undefined;
@@ -56,7 +57,7 @@ export class Network implements SandboxNetwork {
       // What has no sandbox is answered at once, instead of leaving by the default route.
       links.setRoute({ to: network, prefix: cidr.prefix });
     }
-    await nft(renderTable(this.#options, this.#isolated));
+    await nft(renderTable(this.#options, this.#isolated, this.#published));
     await this.#forward.ensure();
     this.#ensured = true;
   }
@@ -117,6 +118,17 @@ export class Network implements SandboxNetwork {
     if (!this.#ensured) return;
     const verb = egress === 'internet' ? 'add' : 'delete';
     await nft(`${verb} element inet ${tableName(this.#options.instance)} isolated { ${ip} }\n`);
+  }
+
+  async publish(ports: readonly PublishedRule[]): Promise<void> {
+    const { instance } = this.#options;
+    this.#published = [...ports];
+    if (!this.#ensured) return;
+    for (const { sandbox } of ports) {
+      // So that what this host sends from its loopback address may come to the sandbox; nothing comes the other way, by a rule.
+      await writeFile(`/proc/sys/net/ipv4/conf/${linkName(instance, sandbox)}/route_localnet`, '1');
+    }
+    await nft(renderPublished(instance, ports));
   }
 
   async sweep(keep: ReadonlySet<string>): Promise<void> {

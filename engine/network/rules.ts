@@ -1,12 +1,18 @@
 /** The instance's nftables table, as text for `nft -f`. Pure: the golden file beside its test shows the whole. */
 import { linkPrefix, tableName } from './names.ts';
-import type { NetworkOptions } from './network.ts';
+import { formatIpv4, parseCidr } from './addresses.ts';
+import type { NetworkOptions, PublishedRule } from './network.ts';
 
 /**
  * @param isolated  addresses of the sandboxes with `internet` egress
+ * @param published  ports of this host that lead to sandboxes
  * @returns commands that replace the table in one transaction
  */
-export function renderTable(options: NetworkOptions, isolated: Iterable<string>): string {
+export function renderTable(
+  options: NetworkOptions,
+  isolated: Iterable<string>,
+  published: readonly PublishedRule[] = [],
+): string {
   const table = `inet ${tableName(options.instance)}`;
   const links = `"${linkPrefix(options.instance)}*"`;
   const elements = [...isolated].sort();
@@ -23,6 +29,7 @@ ${elements.length === 0 ? '' : `    elements = { ${elements.join(', ')} }\n`}  }
   chain spoofing {
     type filter hook prerouting priority raw; policy accept;
     iifname ${links} meta nfproto ipv6 drop
+    iifname ${links} ip daddr 127.0.0.0/8 drop
     iifname ${links} fib saddr . iif oif 0 drop
   }
 
@@ -52,10 +59,35 @@ ${elements.length === 0 ? '' : `    elements = { ${elements.join(', ')} }\n`}  }
     oifname ${links} drop
   }
 
+  chain published {
+${published.map((port) => `    ${publishedRule(port)}\n`).join('')}  }
+
+  chain arriving {
+    type nat hook prerouting priority dstnat; policy accept;
+    fib daddr type local jump published
+  }
+
+  chain local {
+    type nat hook output priority dstnat; policy accept;
+    fib daddr type local jump published
+  }
+
   chain translation {
     type nat hook postrouting priority srcnat; policy accept;
+    oifname ${links} ip saddr 127.0.0.0/8 snat ip to ${formatIpv4(parseCidr(options.podCidr).base + 1)}
     ip saddr ${options.podCidr} ip daddr != ${options.clusterCidr} masquerade
   }
 }
 `;
+}
+
+function publishedRule({ ip, hostIp, hostPort, port, protocol }: PublishedRule): string {
+  const only = hostIp === undefined ? '' : `ip daddr ${hostIp} `;
+  return `${only}${protocol} dport ${hostPort} dnat ip to ${ip}:${port}`;
+}
+
+/** Replaces the published ports, and nothing else, in one transaction. */
+export function renderPublished(instance: string, published: readonly PublishedRule[]): string {
+  const chain = `inet ${tableName(instance)} published`;
+  return [`flush chain ${chain}`, ...published.map((port) => `add rule ${chain} ${publishedRule(port)}`), ''].join('\n');
 }

@@ -41,6 +41,7 @@ const numbers = {
     setns: 308,
     socket: 41,
     bind: 49,
+    connect: 42,
     sendto: 44,
     recvfrom: 45,
     lseek: 8,
@@ -56,6 +57,7 @@ const numbers = {
     setns: 268,
     socket: 198,
     bind: 200,
+    connect: 203,
     sendto: 206,
     recvfrom: 207,
     lseek: 62,
@@ -70,6 +72,7 @@ const common = {
   open_tree: 428,
   move_mount: 429,
   pidfd_open: 434,
+  pidfd_getfd: 438,
   mount_setattr: 442,
 } as const;
 

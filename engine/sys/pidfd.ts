@@ -59,6 +59,11 @@ export class ProcessHandle {
     return info.readInt32LE(exitCodeOffset) & 0x7f;
   }
 
+  /** A descriptor of our own for what the process has open under that number. */
+  duplicate(descriptor: number): number {
+    return syscall('pidfd_getfd', this.#descriptor, descriptor, 0);
+  }
+
   close(): void {
     if (!this.#open) return;
     this.#open = false;
