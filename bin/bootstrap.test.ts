@@ -20,7 +20,7 @@ interface Started {
 test('the bootstrap is POSIX sh', () => {
   for (const [shell, ...words] of [['dash'], ['bash', '--posix']])
     execFileSync(shell ?? '', [...words, '-n', scriptPath]);
-  assert.doesNotMatch(readFileSync(scriptPath, 'utf8'), /\[\[|\blocal\b|\bfunction\b|<<</);
+  assert.doesNotMatch(readFileSync(scriptPath, 'utf8'), /^\s*(local|function) |(^|\s)\[\[ |<<</m);
 });
 
 describe('refusals: one clear error, and nothing was changed', () => {

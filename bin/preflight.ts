@@ -1,4 +1,4 @@
-import { requiredCommands, readFacts } from './doctor/facts.ts';
+import { missingPackages, readFacts } from './doctor/facts.ts';
 import { installPackages } from './doctor/packages.ts';
 import { type Finding, judge } from './doctor/requirements.ts';
 import { HostError } from './host-error.ts';
@@ -13,8 +13,8 @@ export function requireRoot(what: string): void {
   );
 }
 
-/** Every requirement, judged for the instance that the flags name. */
-export async function examine(flags: InstanceFlags): Promise<Finding[]> {
+/** Every requirement, judged for the instance that the flags name; whether its names resolve only where that is asked. */
+export async function examine(flags: InstanceFlags, options: { names?: boolean } = {}): Promise<Finding[]> {
   const { dataDirectory } = instanceDirectories(flags);
   const instance = readInstance(flags);
   const asked = (['http', 'https', 'kubernetes', 'registry'] as const).flatMap((flag) => {
@@ -23,14 +23,15 @@ export async function examine(flags: InstanceFlags): Promise<Finding[]> {
     return text !== undefined && port > 0 && port < 65536 && instance?.ports[flag] !== port ? [{ flag, port }] : [];
   });
   const domain = flags.domain ?? process.env.SAMPAN_DOMAIN ?? instance?.domain ?? 'sampan.localhost';
-  return judge(await readFacts({ dataDirectory, ports: asked, domain }));
+  const names = options.names ? ['api', 'uaa', 'login', 'log-cache'].map((host) => `${host}.${domain}`) : [];
+  return judge(await readFacts({ dataDirectory, ports: asked, names }));
 }
 
 /** Ends with one clear error, before anything was changed, where the machine cannot do; then installs the packages that are missing. */
 export async function checkHost(flags: InstanceFlags, say: (detail: string) => void): Promise<void> {
   const findings = await examine(flags);
   throwFirstError(findings);
-  if (findings.some((finding) => finding.level === 'missing')) await install(say);
+  if (findings.some((finding) => finding.level === 'missing')) install(say);
 }
 
 /** The gravest finding as the error of a command. */
@@ -40,14 +41,10 @@ export function throwFirstError(findings: Finding[]): void {
     throw new HostError(wrong.code, `This machine cannot run Sampan yet: ${wrong.name}: ${wrong.found}.`, wrong.remedy);
 }
 
-export async function install(say: (detail: string) => void): Promise<void> {
-  const facts = await readFacts({ dataDirectory: '/', ports: [], domain: 'localhost' });
-  const packages = Object.entries(requiredCommands).flatMap(([command, name]) =>
-    facts.commands[command] ? [] : [name],
-  );
-  if (!facts.caBundle) packages.push('ca-certificates');
-  const wanted = [...new Set(packages)];
-  if (wanted.length === 0) return;
-  say(`installing ${wanted.join(' ')}`);
-  installPackages(wanted);
+/** Installs the packages that are missing. Idempotent: where none is, nothing is asked of apt. */
+export function install(say: (detail: string) => void): void {
+  const packages = missingPackages();
+  if (packages.length === 0) return;
+  say(`installing ${packages.join(' ')}`);
+  installPackages(packages);
 }

@@ -8,9 +8,9 @@ const marks = { ok: '✓', warning: '!', missing: '✗', error: '✗' } as const
 export async function doctor(flags: InstanceFlags, options: { fix?: boolean; json?: boolean }): Promise<void> {
   if (options.fix) {
     requireRoot('Installing packages');
-    await install((detail) => process.stderr.write(`${detail}\n`));
+    install((detail) => process.stderr.write(`${detail}\n`));
   }
-  const findings = await examine(flags);
+  const findings = await examine(flags, { names: true });
   const bad = findings.filter((finding) => finding.level === 'error' || finding.level === 'missing');
   if (options.json) printJson({ ok: bad.length === 0, findings });
   else {

@@ -3,8 +3,8 @@ import { accessSync, constants, existsSync, readFileSync, statfsSync } from 'nod
 import { lookup } from 'node:dns/promises';
 import { delimiter, dirname, join } from 'node:path';
 import { totalmem } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
 import { portIsFree } from '#lib/ports.ts';
-import type { Instance } from '../instance.ts';
 
 export interface HostFacts {
   os: string;
@@ -35,6 +35,8 @@ export interface HostFacts {
   systemd: boolean;
 }
 
+const caBundle = '/etc/ssl/certs/ca-certificates.crt';
+
 export const requiredCommands: Record<string, string> = {
   runc: 'runc',
   conmon: 'conmon',
@@ -50,25 +52,12 @@ export const requiredCommands: Record<string, string> = {
 export async function readFacts(options: {
   dataDirectory: string;
   ports: { flag: string; port: number }[];
-  domain: string;
-  instance?: Instance;
+  /** Names to look up: a resolver that does not answer takes seconds, so nobody but `doctor` asks. */
+  names: string[];
 }): Promise<HostFacts> {
   const release = osRelease();
   const taken = await Promise.all(options.ports.map(async (port) => ((await portIsFree(port.port)) ? [] : [port])));
-  const names = [
-    `api.${options.domain}`,
-    `uaa.${options.domain}`,
-    `login.${options.domain}`,
-    `log-cache.${options.domain}`,
-  ];
-  const resolved = await Promise.all(
-    names.map((name) =>
-      lookup(name).then(
-        () => true,
-        () => false,
-      ),
-    ),
-  );
+  const resolved = await Promise.all(options.names.map(resolves));
   return {
     os: process.platform,
     architecture: process.arch,
@@ -97,10 +86,25 @@ export async function readFacts(options: {
     data: dataFacts(options.dataDirectory),
     openFiles: Number(/^Max open files\s+(\d+)/m.exec(read('/proc/self/limits'))?.[1] ?? 0),
     takenPorts: taken.flat(),
-    caBundle: existsSync('/etc/ssl/certs/ca-certificates.crt'),
-    unresolved: names.filter((_, at) => !resolved[at]),
+    caBundle: existsSync(caBundle),
+    unresolved: options.names.filter((_, at) => !resolved[at]),
     systemd: existsSync('/run/systemd/system'),
   };
+}
+
+/** What `doctor --fix` would install. */
+export function missingPackages(): string[] {
+  const packages = Object.entries(requiredCommands).flatMap(([command, name]) => (onPath(command) ? [] : [name]));
+  if (!existsSync(caBundle)) packages.push('ca-certificates');
+  return [...new Set(packages)];
+}
+
+async function resolves(name: string): Promise<boolean> {
+  const answer = lookup(name).then(
+    () => true,
+    () => false, // it has no address: that is the finding
+  );
+  return await Promise.race([answer, delay(3000, false, { ref: false })]);
 }
 
 function read(path: string): string {

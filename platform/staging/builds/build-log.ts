@@ -13,8 +13,10 @@ export interface FollowOptions {
   signal: AbortSignal;
 }
 
-/** Resolves with `finished` when the result line came, with `ended` when the output ended without it. */
-export async function followBuild(options: FollowOptions): Promise<'finished' | 'ended'> {
+/** The end of a build: its result line came, with the result where it was short, or the output ended without it. */
+export type BuildEnd = { finished: true; said?: string } | { finished: false };
+
+export async function followBuild(options: FollowOptions): Promise<BuildEnd> {
   let last = '';
   for (let attempt = 0; ; attempt += 1) {
     try {
@@ -32,10 +34,11 @@ export async function followBuild(options: FollowOptions): Promise<'finished' | 
         if (last !== '' && attempt > 0 && time <= last) continue;
         last = time;
         const text = line.slice(space + 1);
-        if (text === RESULT_LINE) return 'finished';
+        if (text === RESULT_LINE) return { finished: true };
+        if (text.startsWith(`${RESULT_LINE} `)) return { finished: true, said: text.slice(RESULT_LINE.length + 1) };
         options.onLine(text);
       }
-      return 'ended';
+      return { finished: false };
     } catch (error) {
       options.signal.throwIfAborted();
       if (attempt >= 5 || (error instanceof ApiError && error.code >= 400 && error.code < 500)) throw error;

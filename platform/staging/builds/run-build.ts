@@ -60,8 +60,8 @@ export async function runBuild(
     const digest = await writeBuildImage({ registry, repository, tag, builder, previous, source, signal });
     const image = registry.reference(repository, digest);
     await client.create(pods, buildPod({ build, image, buildpacks, environment: context.environment }));
-    await buildInPod(context, build, pod, signal);
-    const result = parseBuildResult(await readFile(client, pod, RESULT_PATH, LARGEST_RESULT, signal));
+    const said = await buildInPod(context, build, pod, signal);
+    const result = parseBuildResult(said ?? (await readFile(client, pod, RESULT_PATH, LARGEST_RESULT, signal)));
     if (result.processes.length === 0) await requireCommand(client, build);
     const exported = await exportDroplet({
       registry,
@@ -99,13 +99,13 @@ async function sourceLayer(context: BuildContext, build: Stored<Build>, reposito
   return found.layer;
 }
 
-/** Resolves when the build wrote its result. */
+/** Resolves when the build wrote its result, with the result where it was short. */
 async function buildInPod(
   context: BuildContext,
   build: Stored<Build>,
   pod: { name: string; namespace: string },
   signal: AbortSignal,
-): Promise<void> {
+): Promise<string | undefined> {
   const { client, say } = context;
   const last: string[] = [];
   const onLine = (line: string) => {
@@ -118,7 +118,7 @@ async function buildInPod(
   const limited = AbortSignal.any([signal, deadline]);
   try {
     const outcome = await followBuild({ client, pod, onLine, signal: limited });
-    if (outcome === 'finished') return;
+    if (outcome.finished) return outcome.said;
     const end = await untilPod(context.pods, pod, (now) => (now === undefined ? gone() : terminated(now)), limited);
     throw failure(build, end.exitCode, end.reason, last);
   } catch (error) {

@@ -19,13 +19,16 @@ const layer: ResultLayer = {
   profile: [],
   execD: [],
 };
-const empty = { buildpacks: [], processes: [], workspaceUnchanged: true, labels: [] };
+const empty = { buildpacks: [], processes: [], workspaceUnchanged: true, workspaceLinks: [], labels: [] };
 
 test('a result that is not one is refused', () => {
   const bad: unknown[] = [
     'nonsense',
     { ...empty, processes: undefined },
     { ...empty, workspaceUnchanged: 'yes' },
+    { ...empty, workspaceLinks: [{ name: '../etc', target: 'x' }] },
+    { ...empty, workspaceLinks: [{ name: '.wh.a', target: 'x' }] },
+    { ...empty, workspaceLinks: [{ name: 'a', target: 'x\ny' }] },
     { ...empty, processes: [{ type: '../web', command: ['x'], args: [], default: true }] },
     { ...empty, processes: [{ type: 'web', command: [], args: [], default: true }] },
     { ...empty, processes: [{ type: 'web', command: ['a\0b'], args: [], default: true }] },

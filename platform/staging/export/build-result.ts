@@ -13,6 +13,7 @@ export const LARGEST_RESULT = 4 * 1024 * 1024;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 const ID = /^[a-z0-9][a-z0-9.-]*(\/[a-z0-9][a-z0-9._-]*)?$/i;
 const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
+const LINK_TARGET = /^[^\0\n]{1,1000}$/;
 const PATH = /^\/(layers|workspace)\/[^\0\n]+$/;
 
 export function parseBuildResult(text: string): BuildResult {
@@ -35,6 +36,13 @@ export function parseBuildResult(text: string): BuildResult {
     }),
     processes: array(result['processes'], 'processes', 100).map(processOf),
     workspaceUnchanged: boolean(result['workspaceUnchanged'], 'workspaceUnchanged'),
+    workspaceLinks: array(result['workspaceLinks'], 'workspaceLinks', 20).map((item) => {
+      const link = record(item, 'workspace link');
+      return {
+        name: matching(link['name'], 'workspace link', NAME),
+        target: matching(link['target'], 'target of a workspace link', LINK_TARGET),
+      };
+    }),
     labels: array(result['labels'], 'labels', 100).map((item) => {
       const label = record(item, 'label');
       return {

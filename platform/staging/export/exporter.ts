@@ -7,7 +7,7 @@ import { digestOf } from '#lib/digest.ts';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BUILDER_REPOSITORY, type Builder } from '../builder/builder.ts';
-import { directoryEntry, fileEntry } from '../images/entries.ts';
+import { directoryEntry, fileEntry, linkEntry } from '../images/entries.ts';
 import { imageConfig, imageManifest, type Layer } from '../images/oci.ts';
 import { pushLayer } from '../images/push-layer.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
@@ -162,4 +162,9 @@ function* launchEntries(result: BuildResult, program: Buffer) {
     yield fileEntry(`cnb/launch/${name}`, content);
   }
   yield fileEntry('cnb/launcher', program, 0o755);
+  // Over the package's own layer, which is used as it is.
+  if (!result.workspaceUnchanged || result.workspaceLinks.length === 0) return;
+  yield directoryEntry('workspace', 1000);
+  for (const { name, target } of [...result.workspaceLinks].sort((left, right) => (left.name < right.name ? -1 : 1)))
+    yield { ...linkEntry(`workspace/${name}`, target), uid: 1000, gid: 1000 };
 }

@@ -1,6 +1,6 @@
 /** Runs the buildpacks of the group and describes what they left (buildpack specification, "Phase #3: Build"). */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse, stringify } from 'smol-toml';
 import { type Buildpack, diskIsFull, layersName, LifecycleError, runProgram } from './buildpack.ts';
@@ -36,7 +36,14 @@ interface LaunchFile {
 export async function build(options: BuildOptions): Promise<BuildResult> {
   const marker = join(options.scratch, 'started');
   writeFileSync(marker, '');
-  const result: BuildResult = { buildpacks: [], processes: [], workspaceUnchanged: false, labels: [] };
+  const before = new Set(names(options.workspace));
+  const result: BuildResult = {
+    buildpacks: [],
+    processes: [],
+    workspaceUnchanged: false,
+    workspaceLinks: [],
+    labels: [],
+  };
   /** What earlier buildpacks give to later ones. */
   const inherited: string[] = [];
   for (const { buildpack, plan } of options.group) {
@@ -71,8 +78,32 @@ export async function build(options: BuildOptions): Promise<BuildResult> {
     result.processes.push(...(launch.processes ?? []).map(processOf));
     result.labels.push(...(launch.labels ?? []));
   }
-  result.workspaceUnchanged = unchangedSince(options.workspace, marker);
-  return result;
+  return { ...result, ...workspaceChanges(options.workspace, before, marker) };
+}
+
+/** A link at the top, as to the dependencies' layer, is told apart: for it alone the app need not be stored again. */
+function workspaceChanges(
+  workspace: string,
+  before: ReadonlySet<string>,
+  marker: string,
+): Pick<BuildResult, 'workspaceUnchanged' | 'workspaceLinks'> {
+  const now = names(workspace);
+  const links: BuildResult['workspaceLinks'] = [];
+  for (const name of now) {
+    if (before.has(name)) continue;
+    const path = join(workspace, name);
+    const plain = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(name) && lstatSync(path).isSymbolicLink();
+    if (plain) links.push({ name, target: readlinkSync(path) });
+  }
+  const unchanged =
+    now.length === before.size + links.length &&
+    links.length <= 20 &&
+    unchangedSince(
+      workspace,
+      marker,
+      links.map(({ name }) => name),
+    );
+  return { workspaceUnchanged: unchanged, workspaceLinks: unchanged ? links : [] };
 }
 
 /** Layer metadata as they were restored; types are never restored, so that a buildpack must state them each time. */
@@ -137,9 +168,15 @@ function normal(metadata: string): string {
   return JSON.stringify((parse(metadata) as LayerFile).metadata ?? {});
 }
 
-/** True when no file or directory was made, changed or removed: each of these sets some change time. */
-function unchangedSince(directory: string, marker: string): boolean {
-  const found = spawnSync('find', [directory, '-cnewer', marker, '-print', '-quit'], { encoding: 'utf8' });
+/**
+ * True when no file or directory was made, changed or removed: each of these sets some change time. Where links at the
+ * top are `added`, the directory itself may have changed: the caller compares its names.
+ */
+function unchangedSince(directory: string, marker: string, added: readonly string[] = []): boolean {
+  const skip = added.flatMap((name) => ['-path', `${directory}/${name}`, '-prune', '-o']);
+  const depth = added.length > 0 ? ['-mindepth', '1'] : [];
+  const words = [directory, ...depth, ...skip, '-cnewer', marker, '-print', '-quit'];
+  const found = spawnSync('find', words, { encoding: 'utf8' });
   return found.status === 0 && found.stdout === '';
 }
 

@@ -11,7 +11,7 @@ import { build } from './build.ts';
 import { type Buildpack, LifecycleError, type OrderEntry, readBuildpacks } from './buildpack.ts';
 import { detect } from './detect.ts';
 import { platformVariables } from './environment.ts';
-import { exitCodes, RESULT_LINE, RESULT_PATH } from './protocol.ts';
+import { exitCodes, LONGEST_SAID, RESULT_LINE, RESULT_PATH } from './protocol.ts';
 
 /** Names of the platform's own: buildpacks get them from us, never from the user. */
 const RESERVED = /^(CNB_|SAMPAN_|PATH$|HOME$|LD_PRELOAD$|LD_LIBRARY_PATH$|NODE_OPTIONS$)/;
@@ -29,8 +29,9 @@ async function main(): Promise<void> {
   const group = await detect({ ...options, buildpacks, groups: groups(root, buildpacks) });
   process.stdout.write(`-----> ${group.map(({ buildpack }) => `${buildpack.name} ${buildpack.version}`).join(', ')}\n`);
   const result = await build({ ...options, group });
-  writeFileSync(process.env['SAMPAN_RESULT'] ?? RESULT_PATH, JSON.stringify(result));
-  process.stdout.write(`${RESULT_LINE}\n`);
+  const text = JSON.stringify(result);
+  writeFileSync(process.env['SAMPAN_RESULT'] ?? RESULT_PATH, text);
+  process.stdout.write(`${RESULT_LINE}${text.length > LONGEST_SAID ? '' : ` ${text}`}\n`);
 }
 
 /** Buildpacks that the user chose run in that order, all of them; Procfile is read in any case, as Cloud Foundry does. */

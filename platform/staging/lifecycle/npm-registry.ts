@@ -4,9 +4,7 @@
  * (`npm_config_registry`, `https_proxy`, `NODE_EXTRA_CA_CERTS`).
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { Agent as HttpAgent, get as httpGet, type IncomingMessage } from 'node:http';
-import { Agent as HttpsAgent, get as httpsGet } from 'node:https';
-import { gunzipSync } from 'node:zlib';
+import type { IncomingMessage } from 'node:http';
 
 export interface PackageVersion {
   version: string;
@@ -40,15 +38,11 @@ const LARGEST = 400 * 1024 * 1024;
 
 export class NpmRegistry {
   readonly #base: string;
-  readonly #https: HttpsAgent;
-  readonly #http: HttpAgent;
+  readonly #ca: string | undefined;
 
   constructor(options: NpmRegistryOptions = {}) {
     this.#base = (options.registry ?? registryFromEnvironment()).replace(/\/+$/, '');
-    // The agents read http_proxy, https_proxy and no_proxy by themselves.
-    const proxied = { keepAlive: false, proxyEnv: process.env };
-    this.#https = new HttpsAgent({ ...proxied, ...(options.ca === undefined ? {} : { ca: options.ca }) });
-    this.#http = new HttpAgent(proxied);
+    this.#ca = options.ca;
   }
 
   /** All published versions, in no particular order, and the one that is tagged `latest`. */
@@ -88,13 +82,22 @@ export class NpmRegistry {
   }
 
   async #getOnce(url: string, accept: string, redirects: number): Promise<Buffer> {
+    // Most builds ask nothing: loading this would take them a twentieth of a second.
+    const [http, https, { gunzipSync }] = await Promise.all([
+      import('node:http'),
+      import('node:https'),
+      import('node:zlib'),
+    ]);
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
     const target = new URL(url);
-    const get = target.protocol === 'http:' ? httpGet : httpsGet;
-    const request = get(
+    // The agents read http_proxy, https_proxy and no_proxy by themselves.
+    const proxied = { keepAlive: false, proxyEnv: process.env };
+    const plain = target.protocol === 'http:';
+    const ca = this.#ca === undefined ? {} : { ca: this.#ca };
+    const request = (plain ? http : https).get(
       target,
       {
-        agent: target.protocol === 'http:' ? this.#http : this.#https,
+        agent: plain ? new http.Agent(proxied) : new https.Agent({ ...proxied, ...ca }),
         headers: { accept, 'accept-encoding': 'gzip' },
         timeout: 30_000,
       },

@@ -3,14 +3,19 @@
  * exporter checks every field (`export/build-result.ts`) and opens no path that is named here except below `/layers`
  * and `/workspace`, through tar.
  *
- * The lifecycle writes the result to `RESULT_PATH`, then a line to standard output that is `RESULT_LINE` and nothing
- * else, and stays until the pod is deleted, so that the layers can be read out of it. A build that fails ends instead,
+ * The lifecycle writes the result to `RESULT_PATH`, then a line to standard output that begins with `RESULT_LINE`, and
+ * stays until the pod is deleted, so that the layers can be read out of it. A build that fails ends instead,
  * with one of `exitCodes`, and its last words are on standard output.
  */
 export const RESULT_PATH = '/layers/.sampan-result.json';
 
-/** The unit separator makes it a line that no program prints by chance; a program that prints it gains nothing. */
+/**
+ * The unit separator makes it a line that no program prints by chance; a program that prints it gains nothing. A result
+ * of at most `LONGEST_SAID` characters follows on the same line, after a space: reading the file would take a program
+ * in the container.
+ */
 export const RESULT_LINE = '\u001f sampan: build finished';
+export const LONGEST_SAID = 6000;
 
 /** As in Cloud Native Buildpacks' lifecycle where it has a code for the case. */
 export const exitCodes = {
@@ -26,8 +31,10 @@ export interface BuildResult {
   buildpacks: ResultBuildpack[];
   /** In order; the last of a type counts. */
   processes: ResultProcess[];
-  /** Nothing below /workspace differs from the package. */
+  /** Nothing below /workspace differs from the package, `workspaceLinks` aside. */
   workspaceUnchanged: boolean;
+  /** Symbolic links that the build added at the top of a workspace that it left alone otherwise. */
+  workspaceLinks: { name: string; target: string }[];
   labels: { key: string; value: string }[];
 }
 

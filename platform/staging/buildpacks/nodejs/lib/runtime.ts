@@ -12,9 +12,13 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { maxSatisfying, rsort, satisfies, validRange } from 'semver';
+import rsort from 'semver/functions/rsort.js';
+import satisfies from 'semver/functions/satisfies.js';
+import maxSatisfying from 'semver/ranges/max-satisfying.js';
+import validRange from 'semver/ranges/valid.js';
 import { NpmRegistry, type PackageVersion, RegistryError } from '../../../lifecycle/npm-registry.ts';
 import type { PackageJson } from './app.ts';
+import { recallNode, rememberNode } from './lookups.ts';
 import { LAUNCH_ENVIRONMENT } from './launch-environment.ts';
 import { AppError, detail, warning } from '../../../lifecycle/words.ts';
 
@@ -56,7 +60,10 @@ export async function provideRuntime(
     .filter(
       (version) => version !== undefined && existsSync(join(layers, `node-${version}`, 'bin', 'node')),
     ) as string[];
-  const chosen = await chooseNode(range, restored, registry);
+  const recalled = recallNode(layers, range ?? '');
+  const known = recalled !== undefined && restored.includes(recalled);
+  const chosen = known ? { version: recalled } : await chooseNode(range, restored, registry);
+  if (!known && chosen.asked) rememberNode(layers, range ?? '', chosen.version);
   const name = `node-${chosen.version}`;
   const directory = join(layers, name);
   if (range === undefined) detail(`package.json names no engines.node: taking Node.js ${chosen.version}`);
@@ -79,7 +86,7 @@ async function chooseNode(
   range: string | undefined,
   restored: readonly string[],
   registry: NpmRegistry,
-): Promise<{ version: string; fetch?: PackageVersion }> {
+): Promise<{ version: string; asked?: true; fetch?: PackageVersion }> {
   // An exact version that is here needs no registry.
   if (range !== undefined && restored.includes(range)) return { version: range };
   let published: PackageVersion[];
@@ -99,9 +106,9 @@ async function chooseNode(
   if (version === null) {
     throw new AppError(`package.json: engines.node ${JSON.stringify(range)} matches no published Node.js version`);
   }
-  if (restored.includes(version)) return { version };
+  if (restored.includes(version)) return { version, asked: true };
   const fetch = published.find((each) => each.version === version);
-  return fetch === undefined ? { version } : { version, fetch };
+  return fetch === undefined ? { version, asked: true } : { version, asked: true, fetch };
 }
 
 /** Puts an npm that runs on this Node beside it: the platform's where that is one, else the newest that fits. */

@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { HostError } from './host-error.ts';
+import { instanceName, prepareInstance, readInstance, requireInstance, runRoot } from './instance.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'sampan-instance-'));
+const ports = { http: '0', https: '0', kubernetes: '0', registry: '0' };
+const flags = (name: string) => ({ name, data: join(directory, name), ...ports });
+const names = ['inst-one', 'inst-two', 'inst-taken'];
+after(() => {
+  rmSync(directory, { recursive: true });
+  for (const name of names) rmSync(join(runRoot, name), { recursive: true, force: true });
+});
+
+test('what is chosen once stays, and two instances share nothing', async () => {
+  const one = await prepareInstance(flags('inst-one'));
+  const two = await prepareInstance(flags('inst-two'));
+  assert.deepEqual(await prepareInstance(flags('inst-one')), one);
+  assert.deepEqual(readInstance(flags('inst-one')), one);
+  assert.notEqual(one.slot, two.slot);
+  assert.notEqual(one.network.clusterCidr, two.network.clusterCidr);
+  assert.ok(
+    one.idRange.first + one.idRange.length <= two.idRange.first ||
+      two.idRange.first + two.idRange.length <= one.idRange.first,
+  );
+  const all = [...Object.values(one.ports), ...Object.values(two.ports)];
+  assert.equal(new Set(all).size, all.length);
+});
+
+test('a port that was asked for and is taken is one clear error', async () => {
+  const server = createServer();
+  await new Promise<void>((done) => server.listen(0, '0.0.0.0', done));
+  const address = server.address();
+  assert.ok(address && typeof address === 'object');
+  await assert.rejects(prepareInstance({ ...flags('inst-taken'), http: String(address.port) }), (error) => {
+    assert.ok(error instanceof HostError);
+    assert.equal(error.code, 'port-taken');
+    assert.match(error.message, new RegExp(String(address.port)));
+    assert.match(error.remedy, /--http 0/);
+    return true;
+  });
+  server.close();
+});
+
+test('names, ports and domains that cannot be are refused', async () => {
+  for (const name of ['', 'Upper', '1st', 'with_underscore', '../escape', 'a'.repeat(21), 'end-']) {
+    assert.throws(() => instanceName({ name }), HostError, name);
+  }
+  await assert.rejects(prepareInstance({ ...flags('inst-one'), http: '70000' }), /--http/);
+  await assert.rejects(prepareInstance({ ...flags('inst-one'), domain: 'no spaces.example' }), /--domain/);
+});
+
+test('a data directory belongs to one instance', () => {
+  assert.throws(
+    () => readInstance({ name: 'another', data: join(directory, 'inst-one') }),
+    /belongs to the instance "inst-one"/,
+  );
+  assert.throws(
+    () => requireInstance({ name: 'inst-none', data: join(directory, 'none') }),
+    /There is no Sampan instance/,
+  );
+});
+
+test('a damaged instance file is said, with a remedy', () => {
+  writeFileSync(join(directory, 'inst-two', 'instance.json'), '{');
+  assert.throws(() => readInstance(flags('inst-two')), /instance\.json is damaged/);
+});

@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { parse } from 'yaml';
+import { manifestText, readManifest } from './manifest.ts';
+
+function directoryWith(manifest: string): string {
+  const directory = mkdtempSync(join(tmpdir(), 'sampan-manifest-'));
+  writeFileSync(join(directory, 'manifest.yml'), manifest);
+  return directory;
+}
+
+test('without a manifest there is one app with a default route', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'sampan-manifest-'));
+  assert.deepEqual(readManifest('shop', {}, directory).apps, [
+    { name: 'shop', path: directory, 'default-route': true },
+  ]);
+});
+
+test('flags lie over the manifest', () => {
+  const directory = directoryWith('applications:\n- name: shop\n  memory: 64M\n  instances: 2\n  path: src\n');
+  const [app] = readManifest('shop', { memory: '1G', command: 'run', route: false }, directory).apps;
+  assert.equal(app?.memory, '1G');
+  assert.equal(app?.instances, 2);
+  assert.equal(app?.command, 'run');
+  assert.equal(app?.['no-route'], true);
+  assert.equal(app?.['default-route'], undefined);
+  assert.equal(app?.path, join(directory, 'src'));
+});
+
+test('what is sent leaves out what only concerns this machine', () => {
+  const directory = directoryWith('applications:\n- name: shop\n  routes: [{route: a.example.com}]\n');
+  const [app] = readManifest(undefined, {}, directory).apps;
+  assert.ok(app);
+  assert.deepEqual(parse(manifestText(app)), {
+    applications: [{ name: 'shop', routes: [{ route: 'a.example.com' }] }],
+  });
+});
+
+test('one of several apps is chosen by its name, and flags need one', () => {
+  const directory = directoryWith('applications:\n- name: one\n- name: two\n');
+  assert.deepEqual(
+    readManifest('two', {}, directory).apps.map((app) => app.name),
+    ['two'],
+  );
+  assert.equal(readManifest(undefined, {}, directory).apps.length, 2);
+  assert.throws(() => readManifest(undefined, { memory: '1G' }, directory), /Name the app/);
+});
+
+test('variables are filled in, and one without a value is named', () => {
+  const directory = directoryWith('applications:\n- name: ((who))\n  env: {A: ((deep.value))}\n');
+  const [app] = readManifest(undefined, { var: { who: 'shop', 'deep.value': '7' } }, directory).apps;
+  assert.equal(app?.name, 'shop');
+  assert.throws(
+    () => readManifest(undefined, { var: { who: 'shop' } }, directory),
+    /\(\(deep\.value\)\).*--var deep\.value=VALUE/s,
+  );
+});
+
+test('anchors are followed', () => {
+  const directory = directoryWith('common: &common\n  memory: 64M\napplications:\n- name: one\n  <<: *common\n');
+  assert.equal(readManifest('one', {}, directory).apps[0]?.memory, '64M');
+});
+
+for (const [what, text, says] of [
+  ['broken YAML', 'applications: [', /Cannot read .*manifest\.yml/],
+  ['no applications', 'apps: []', /has no applications/],
+  ['an app without a name', 'applications:\n- memory: 1G', /applications\[0\]\.name is missing/],
+] as const) {
+  test(`${what} is refused with the place`, () => {
+    assert.throws(() => readManifest('x', {}, directoryWith(text)), says);
+  });
+}
+
+test('a manifest that is not there is said', () => {
+  assert.throws(
+    () => readManifest('x', { manifest: 'nowhere.yml' }, '/tmp'),
+    /There is no manifest at \/tmp\/nowhere\.yml/,
+  );
+});

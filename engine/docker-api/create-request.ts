@@ -1,0 +1,223 @@
+/** `POST /containers/create`: the body, checked and put into the engine's words. Pure. */
+import { isIP, isIPv4 } from 'node:net';
+import type { ContainerSpec, Limits } from '../engine.ts';
+import { Fields, type Document } from './body.ts';
+import { type MountWish, readMounts } from './mount-request.ts';
+import { isReserved, type PortBinding, type RestartName, type Settings } from './settings.ts';
+
+export interface CreateRequest {
+  image: string;
+  settings: Settings;
+  spec: Omit<ContainerSpec, 'id' | 'sandbox' | 'name' | 'image' | 'labels' | 'mounts'>;
+  labels: Record<string, string>;
+  mounts: MountWish[];
+  hostAliases: { ip: string; names: string[] }[];
+}
+
+const RESTARTS: readonly RestartName[] = ['no', 'always', 'on-failure', 'unless-stopped'];
+
+/** @param id  the container's: its beginning is the default host name */
+export function readCreateRequest(body: Document, id: string): CreateRequest {
+  const config = new Fields(body);
+  const host = config.object('HostConfig');
+  refuseRisks(host);
+  const image = config.text('Image');
+  if (image === '') throw config.refuse('Image', 'it is empty: name the image to run');
+  const labels = config.stringMap('Labels');
+  for (const label of Object.keys(labels))
+    if (isReserved(label)) throw config.refuse('Labels', `${JSON.stringify(label)} is the engine's own`);
+  const cmd = config.words('Cmd');
+  const entrypoint = config.words('Entrypoint')?.filter((word, index) => index > 0 || word !== '');
+  const mounts = readMounts(config, host);
+  const stopSeconds = config.has('StopTimeout') ? config.integer('StopTimeout') : undefined;
+  const tmpfs = host.stringMap('Tmpfs');
+  const securityOpt = host.strings('SecurityOpt') ?? [];
+  const hostname = config.text('Hostname') || id.slice(0, 12);
+  return {
+    image,
+    labels,
+    mounts,
+    hostAliases: extraHosts(host),
+    spec: {
+      ...(entrypoint !== undefined && config.has('Entrypoint')
+        ? { command: entrypoint, args: cmd ?? [] }
+        : cmd !== undefined && cmd.length > 0
+          ? { args: cmd }
+          : {}),
+      ...(config.text('WorkingDir') === '' ? {} : { workingDirectory: config.text('WorkingDir') }),
+      env: environment(config),
+      ...(config.text('User') === '' ? {} : { user: config.text('User') }),
+      supplementaryGroups: groups(host),
+      limits: limits(host),
+      readOnlyRoot: host.flag('ReadonlyRootfs'),
+      capabilities: { add: capabilities(host, 'CapAdd'), drop: capabilities(host, 'CapDrop') },
+      noNewPrivileges: noNewPrivileges(host, securityOpt),
+      tty: config.flag('Tty'),
+      stdin: config.flag('OpenStdin'),
+      ...(config.text('StopSignal') === '' ? {} : { stopSignal: config.text('StopSignal') }),
+      ...(host.integer('ShmSize') > 0 ? { sharedMemoryBytes: host.integer('ShmSize') } : {}),
+      resourceLimits: host.objects('Ulimits').map((limit) => ({
+        name: limit.text('Name'),
+        soft: limit.integer('Soft'),
+        hard: limit.integer('Hard'),
+      })),
+    },
+    settings: {
+      hostname,
+      autoRemove: host.flag('AutoRemove'),
+      restart: restartPolicy(host),
+      attach: {
+        stdin: config.flag('AttachStdin'),
+        stdout: config.flag('AttachStdout'),
+        stderr: config.flag('AttachStderr'),
+      },
+      stdinOnce: config.flag('StdinOnce'),
+      ...(stopSeconds === undefined ? {} : { stopSeconds }),
+      exposed: config.keys('ExposedPorts').map((port) => portText(config, 'ExposedPorts', port)),
+      bindings: bindings(host),
+      publishAll: host.flag('PublishAllPorts'),
+      ...(entrypoint === undefined ? {} : { entrypoint }),
+      ...(cmd === undefined ? {} : { cmd }),
+      binds: host.strings('Binds') ?? [],
+      volumes: [],
+      dns: addresses(host, 'Dns'),
+      dnsSearch: host.strings('DnsSearch') ?? [],
+      dnsOptions: host.strings('DnsOptions') ?? [],
+      extraHosts: host.strings('ExtraHosts') ?? [],
+      tmpfs,
+      securityOpt,
+    },
+  };
+}
+
+/** What would open the host to the container. */
+function refuseRisks(host: Fields): void {
+  if (host.flag('Privileged'))
+    throw host.refuse('Privileged', 'privileged containers are not run: name what it needs with --cap-add');
+  for (const field of ['IpcMode', 'PidMode', 'UTSMode', 'UsernsMode', 'CgroupnsMode']) {
+    const mode = host.text(field);
+    if (!['', 'private', 'shareable', 'default'].includes(mode))
+      throw host.refuse(field, `${JSON.stringify(mode)} is not supported: every container has namespaces of its own`);
+  }
+  const network = host.text('NetworkMode');
+  if (!['', 'default', 'bridge'].includes(network))
+    throw host.refuse('NetworkMode', `${JSON.stringify(network)} is not supported; use bridge`);
+  if (host.objects('Devices').length > 0) throw host.refuse('Devices', 'devices of the host are not given');
+  if (host.objects('DeviceRequests').length > 0) throw host.refuse('DeviceRequests', 'devices are not given');
+  if (Object.keys(host.stringMap('Sysctls')).length > 0) throw host.refuse('Sysctls', 'they are not supported');
+  if ((host.strings('VolumesFrom') ?? []).length > 0) throw host.refuse('VolumesFrom', 'it is not supported; use volumes');
+  if ((host.strings('Links') ?? []).length > 0) throw host.refuse('Links', 'they are not supported; use addresses');
+  const log = host.object('LogConfig').text('Type');
+  if (!['', 'json-file', 'k8s-file', 'local'].includes(log))
+    throw host.refuse('LogConfig.Type', `${JSON.stringify(log)} is not supported; leave it out`);
+}
+
+function environment(config: Fields): string[] {
+  const entries = config.strings('Env') ?? [];
+  for (const entry of entries)
+    if (entry.startsWith('=')) throw config.refuse('Env', `${JSON.stringify(entry)} has no name`);
+  // A name alone takes a variable away; what it would be here is what the image sets, so it is left as it is.
+  return entries.filter((entry) => entry.includes('='));
+}
+
+function groups(host: Fields): number[] {
+  return (host.strings('GroupAdd') ?? []).map((group) => {
+    if (!/^\d{1,9}$/.test(group)) throw host.refuse('GroupAdd', `${JSON.stringify(group)} is no number: give group ids`);
+    return Number(group);
+  });
+}
+
+function capabilities(host: Fields, field: string): string[] {
+  return (host.words(field) ?? []).map((name) => name.toUpperCase().replace(/^CAP_/, ''));
+}
+
+function noNewPrivileges(host: Fields, options: string[]): boolean {
+  let found = false;
+  for (const option of options) {
+    const [name = '', value = ''] = option.split(/[=:]/, 2);
+    if (name === 'no-new-privileges' && ['', 'true', 'false'].includes(value)) found = value !== 'false';
+    else if (!(name === 'label' || (name === 'seccomp' && value === 'builtin')))
+      throw host.refuse('SecurityOpt', `${JSON.stringify(option)} is not supported; known is no-new-privileges`);
+  }
+  return found;
+}
+
+function limits(host: Fields): Limits {
+  const found: Limits = {};
+  const memory = host.integer('Memory');
+  if (memory !== 0) {
+    if (memory < 6 * 1024 * 1024) throw host.refuse('Memory', 'Minimum memory limit allowed is 6MB');
+    found.memoryBytes = memory;
+  }
+  const nanos = host.integer('NanoCpus');
+  const quota = host.integer('CpuQuota');
+  if (nanos < 0) throw host.refuse('NanoCpus', `${nanos} is negative`);
+  if (nanos > 0) found.cpuMillis = Math.max(1, Math.round(nanos / 1_000_000));
+  else if (quota > 0) found.cpuMillis = Math.max(1, Math.round((quota * 1000) / (host.integer('CpuPeriod') || 100_000)));
+  const shares = host.integer('CpuShares');
+  if (shares < 0) throw host.refuse('CpuShares', `${shares} is negative`);
+  if (shares > 0) found.cpuShares = Math.max(2, Math.min(262_144, shares));
+  const pids = host.integer('PidsLimit');
+  if (pids > 0) found.pids = pids;
+  return found;
+}
+
+function restartPolicy(host: Fields): Settings['restart'] {
+  const policy = host.object('RestartPolicy');
+  const name = policy.text('Name') || 'no';
+  const maximum = policy.integer('MaximumRetryCount');
+  const known = RESTARTS.find((one) => one === name);
+  if (known === undefined) throw policy.refuse('Name', `${JSON.stringify(name)} is none of ${RESTARTS.join(', ')}`);
+  if (maximum < 0) throw policy.refuse('MaximumRetryCount', 'it is negative');
+  if (maximum > 0 && known !== 'on-failure')
+    throw policy.refuse('MaximumRetryCount', 'it goes with the restart policy on-failure only');
+  if (known !== 'no' && host.flag('AutoRemove'))
+    throw policy.refuse('Name', "can't set 'AutoRemove' container with a restart policy");
+  return { name: known, maximum };
+}
+
+function addresses(host: Fields, field: string): string[] {
+  const list = host.strings(field) ?? [];
+  for (const address of list)
+    if (isIP(address) === 0) throw host.refuse(field, `${JSON.stringify(address)} is no IP address`);
+  return list;
+}
+
+function extraHosts(host: Fields): CreateRequest['hostAliases'] {
+  return (host.strings('ExtraHosts') ?? []).map((entry) => {
+    const colon = entry.search(/[:=]/);
+    const name = entry.slice(0, Math.max(colon, 0));
+    const ip = entry.slice(colon + 1).replace(/^\[(.*)\]$/, '$1');
+    if (name === '' || isIP(ip) === 0)
+      throw host.refuse('ExtraHosts', `${JSON.stringify(entry)} is not of the form name:address`);
+    return { ip, names: [name] };
+  });
+}
+
+function portText(fields: Fields, field: string, text: string): string {
+  const match = /^(\d{1,5})(?:\/(tcp|udp))?$/.exec(text);
+  const port = Number(match?.[1] ?? 0);
+  if (port < 1 || port > 65_535) throw fields.refuse(field, `${JSON.stringify(text)} is no port such as 80/tcp`);
+  return `${port}/${match?.[2] ?? 'tcp'}`;
+}
+
+function bindings(host: Fields): PortBinding[] {
+  const map = host.object('PortBindings');
+  return host.keys('PortBindings').flatMap((key) => {
+    const [port = '', protocol] = portText(host, 'PortBindings', key).split('/');
+    return map.objects(key).map((binding): PortBinding => {
+      const hostIp = binding.text('HostIp');
+      const hostPort = binding.text('HostPort') || '0';
+      if (!/^\d{1,5}$/.test(hostPort) || Number(hostPort) > 65_535)
+        throw binding.refuse('HostPort', `${JSON.stringify(hostPort)} is no port`);
+      const everywhere = ['', '0.0.0.0', '::'].includes(hostIp);
+      if (!everywhere && !isIPv4(hostIp)) throw binding.refuse('HostIp', `${JSON.stringify(hostIp)} is no IPv4 address`);
+      return {
+        port: Number(port),
+        protocol: protocol === 'udp' ? 'udp' : 'tcp',
+        ...(everywhere ? {} : { hostIp }),
+        hostPort: Number(hostPort),
+      };
+    });
+  });
+}
