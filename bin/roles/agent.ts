@@ -12,7 +12,7 @@ import { readCa, readPair } from '../certificates.ts';
 import { engineOptions, registryHost } from '../engine-options.ts';
 import { registryRights } from '../registry-rights.ts';
 import { version } from '../version.ts';
-import type { RoleContext, RunningRole } from './run.ts';
+import type { RoleContext, RunningRole } from './role.ts';
 import { waitForRole } from './wait-for-role.ts';
 
 export async function startAgentRole({ instance, signal, log }: RoleContext): Promise<RunningRole> {

@@ -21,7 +21,7 @@ import { registryHost } from '../engine-options.ts';
 import type { Instance } from '../instance.ts';
 import { ensureSecrets } from '../secrets.ts';
 import { version } from '../version.ts';
-import type { RoleContext, RunningRole } from './run.ts';
+import type { RoleContext, RunningRole } from './role.ts';
 import { waitForRole } from './wait-for-role.ts';
 
 /** Below the domain; no app can have them. */

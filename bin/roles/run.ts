@@ -2,19 +2,9 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { HostError } from '../host-error.ts';
-import { type Instance, readInstance } from '../instance.ts';
+import { readInstance } from '../instance.ts';
 import { type Role, readyFile, roles } from '../supervise.ts';
-
-/** What a role gives back: how to end it. */
-export interface RunningRole {
-  close(): Promise<void>;
-}
-
-export interface RoleContext {
-  instance: Instance;
-  signal: AbortSignal;
-  log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
-}
+import type { RoleContext, RunningRole } from './role.ts';
 
 export async function runRole(words: string[]): Promise<void> {
   const role = words[0] as Role;

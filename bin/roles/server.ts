@@ -8,7 +8,7 @@ import { startControllers } from '#cluster/controllers/run.ts';
 import { startScheduler } from '#cluster/scheduler/start.ts';
 import { openSqliteStore } from '#cluster/store/sqlite/open.ts';
 import { readCa, readPair } from '../certificates.ts';
-import type { RoleContext, RunningRole } from './run.ts';
+import type { RoleContext, RunningRole } from './role.ts';
 
 export async function startServer({ instance, signal, log }: RoleContext): Promise<RunningRole> {
   const directory = join(instance.dataDirectory, 'cluster');
