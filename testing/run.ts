@@ -56,7 +56,7 @@ async function runFiles(files: string[], concurrency: number): Promise<void> {
   const stream = run({
     files,
     concurrency,
-    execArgv: ['--experimental-ffi', '--disable-warning=ExperimentalWarning'],
+    execArgv: ['--experimental-ffi', '--disable-warning=ExperimentalWarning', '--test-force-exit'],
     timeout: long ? 5_400_000 : 600_000,
   });
   const begun = new Map<string, number>();
