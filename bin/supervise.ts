@@ -122,14 +122,6 @@ export async function stopRoles(instance: Instance, which: Role[] = roles): Prom
   }
 }
 
-/** Process ids of the roles that run. */
-export function runningRoles(instance: Instance): { role: Role; pid: number }[] {
-  return roles.flatMap((role) => {
-    const pid = systemdIsInit() ? unitPid(instance.name, role) : readPid(rolePid(instance, role));
-    return pid && isRole(pid, instance, role) ? [{ role, pid }] : [];
-  });
-}
-
 /** Resolves when each role wrote its ready file; rejects with its last log lines when it takes too long. */
 export async function waitReady(
   instance: Instance,

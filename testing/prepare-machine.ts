@@ -1,9 +1,10 @@
 /**
- * Installs the clients that the tests drive, where they are missing: kubectl, docker, skopeo, and a static busybox for
- * the images made by tests. What is on the PATH already is used as it is. No daemon that comes along is started.
+ * Installs what Sampan itself needs and what the tests drive, where it is missing: clients, a static busybox for images
+ * made by tests, iptables for a host that has its own rules, python3 to look at extended attributes. What is on the PATH already is used as it is. No daemon that comes along is started.
  */
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { install } from '#bin/preflight.ts';
 import { installDebianPackages } from '#lib/debian-packages.ts';
 
 const clients = [
@@ -11,13 +12,17 @@ const clients = [
   { command: 'docker', package: 'docker.io' },
   { command: 'skopeo', package: 'skopeo' },
   { command: 'busybox', package: 'busybox-static' },
+  { command: 'iptables', package: 'iptables' },
+  { command: 'python3', package: 'python3-minimal' },
+  { command: 'curl', package: 'curl' },
 ];
 
 function onPath(command: string): boolean {
   return (process.env.PATH ?? '').split(delimiter).some((directory) => existsSync(join(directory, command)));
 }
 
-export function prepareMachine(): void {
+export async function prepareMachine(): Promise<void> {
+  if (process.getuid?.() === 0) await install((detail) => process.stderr.write(`${detail}\n`));
   const missing = clients.filter((client) => !onPath(client.command));
   if (missing.length === 0) return;
   if (process.getuid?.() !== 0)
