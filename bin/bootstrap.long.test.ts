@@ -83,6 +83,7 @@ describe('a minimal Debian', { concurrency: 1, timeout: 1_800_000 }, () => {
 
   test('doctor --fix installs the packages of the roles, and enables none of their services', async () => {
     const result = await inside('./sampan doctor --fix --json');
+    assert.match(result.stdout, /^\{/, result.stderr);
     const report = JSON.parse(result.stdout) as { findings: { name: string; level: string }[] };
     const level = (name: string): string | undefined => report.findings.find((finding) => finding.name === name)?.level;
     assert.deepEqual([level('packages'), level('CA bundle')], ['ok', 'ok'], `${result.stdout}${result.stderr}`);

@@ -18,12 +18,18 @@ try {
 } catch (error) {
   process.exitCode = 1;
   if (error instanceof HostError) process.stderr.write(`sampan: ${error.message}\n  remedy: ${error.remedy}\n`);
-  else if (error instanceof Error && 'exitCode' in error && typeof error.exitCode === 'number')
-    process.exitCode = error.exitCode;
+  else if (isUsage(error)) process.exitCode = error.exitCode;
   else {
     process.stderr.write(
       `sampan: ${error instanceof Error ? (process.env.SAMPAN_DEBUG ? error.stack : error.message) : String(error)}\n`,
     );
   }
   if (process.argv[2] === 'role') process.exit(process.exitCode);
+}
+
+/** commander has told it already. Other errors have an `exitCode` too: that of a program which they ran. */
+function isUsage(error: unknown): error is Error & { exitCode: number } {
+  return (
+    error instanceof Error && 'exitCode' in error && 'code' in error && String(error.code).startsWith('commander.')
+  );
 }

@@ -10,16 +10,7 @@ import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync, c
 import { basename, join } from 'node:path';
 import { HostError } from './host-error.ts';
 import type { Instance } from './instance.ts';
-import {
-  canBackOff,
-  networkSettings,
-  startUnits,
-  stopUnits,
-  systemdIsInit,
-  unitLogTail,
-  unitName,
-  unitPid,
-} from './systemd.ts';
+import { canBackOff, networkSettings, startUnits, stopUnits, systemdIsInit, unitLogTail, unitName } from './systemd.ts';
 
 export type Role = 'server' | 'agent' | 'platform';
 export const roles: Role[] = ['server', 'agent', 'platform'];

@@ -87,10 +87,6 @@ export function stopUnits(instance: string, roles: string[]): void {
   systemctl('daemon-reload');
 }
 
-export function unitPid(instance: string, role: string): number | undefined {
-  return Number(systemctl('show', '--property=MainPID', '--value', unitName(instance, role))) || undefined;
-}
-
 export function canBackOff(): boolean {
   return Number(/^systemd (\d+)/.exec(systemctl('--version'))?.[1] ?? 0) >= 254;
 }

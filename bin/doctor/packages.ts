@@ -8,8 +8,8 @@ export function installPackages(packages: string[]): void {
   } catch (error) {
     throw new HostError(
       'package-missing',
-      `apt-get could not install ${packages.join(' ')}.`,
-      'Read its message above; check the network, the proxy (http_proxy) and /etc/apt/sources.list.',
+      `Cannot install ${packages.join(' ')}: ${(error as Error).message.split('\n').slice(0, 3).join(' ').trim()}.`,
+      'Read what apt-get says above; check the network, the proxy (http_proxy) and /etc/apt/sources.list.',
       { cause: error },
     );
   }
