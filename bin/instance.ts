@@ -10,6 +10,7 @@ import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { randomBytes } from 'node:crypto';
 import { renameSync } from 'node:fs';
+import { LockTimeout, lockFile } from '#lib/lock-file.ts';
 import { freePort, portIsFree } from '#lib/ports.ts';
 import { HostError } from './host-error.ts';
 import { hostRoutes, overlaps } from '#lib/routes.ts';
@@ -265,28 +266,29 @@ function nodeNameOf(host: string): string {
   );
 }
 
-/** One writer at a time on this host; a lock whose holder died is taken over. */
+/** One writer at a time on this host. */
 async function lockHost(): Promise<() => void> {
   mkdirSync(runRoot, { recursive: true, mode: 0o711 });
-  const path = join(runRoot, '.lock');
-  const mine = `${process.pid}\n`;
-  for (let attempt = 0; ; attempt++) {
-    try {
-      writeFileSync(path, mine, { flag: 'wx' });
-      return () => rmSync(path, { force: true });
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    }
-    const holder = Number(readFileSync(path, { encoding: 'utf8', flag: 'a+' }));
-    if (!holder && statSync(path, { throwIfNoEntry: false })) rmSync(path, { force: true });
-    else if (holder && !existsSync(`/proc/${holder}`)) rmSync(path, { force: true });
-    else if (attempt > 600)
-      throw new HostError(
-        'conflict',
-        `Another sampan (process ${holder}) is setting an instance up and does not finish.`,
-        'Wait for it, or end it.',
-      );
-    else await new Promise((done) => setTimeout(done, 50));
+  return lockOrSay(join(runRoot, '.lock'));
+}
+
+/** One `up` or `down` of an instance at a time. */
+export async function lockInstance(flags: InstanceFlags): Promise<() => void> {
+  mkdirSync(runRoot, { recursive: true, mode: 0o711 });
+  return lockOrSay(join(runRoot, `.lock-${instanceName(flags)}`));
+}
+
+async function lockOrSay(path: string): Promise<() => void> {
+  try {
+    return await lockFile(path, 120_000);
+  } catch (error) {
+    if (!(error instanceof LockTimeout)) throw error;
+    throw new HostError(
+      'conflict',
+      `Another sampan (process ${error.holder}) is setting an instance up or taking one down, and does not finish.`,
+      'Wait for it, or end it.',
+      { cause: error },
+    );
   }
 }
 

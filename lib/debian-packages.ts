@@ -67,6 +67,12 @@ function forbidStarts(): () => void {
   return () => rmSync(policy, { force: true });
 }
 
+function linksTo(unit: string): string[] {
+  return list('/etc/systemd/system')
+    .filter((name) => /\.(wants|requires)$/.test(name))
+    .map((name) => join('/etc/systemd/system', name, unit));
+}
+
 /** By the links that make a boot start them: systemd's, and those of System V's scripts. */
 function enabledServices(): string[] {
   const units = list('/etc/systemd/system')
@@ -86,7 +92,7 @@ function disable(services: string[]): void {
     if (service.startsWith('/etc/init.d/')) {
       if (existsSync('/usr/sbin/update-rc.d')) run('update-rc.d', basename(service), 'disable');
     } else if (existsSync('/usr/bin/systemctl')) run('systemctl', 'disable', '--quiet', service);
-    else if (existsSync('/usr/bin/deb-systemd-helper')) run('deb-systemd-helper', 'disable', service);
+    else for (const link of linksTo(service)) rmSync(link, { force: true }); // no systemd yet: it would start it
   }
 }
 

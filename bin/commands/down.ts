@@ -3,7 +3,7 @@ import { purgeEngine, stopContainers } from '#engine/open.ts';
 import { stopProxy } from '#platform/router/open.ts';
 import { engineOptions } from '../engine-options.ts';
 import { HostError } from '../host-error.ts';
-import { type InstanceFlags, instanceDirectories, readInstance } from '../instance.ts';
+import { type InstanceFlags, instanceDirectories, lockInstance, readInstance } from '../instance.ts';
 import { requireRoot } from '../preflight.ts';
 import { Progress } from '#lib/progress.ts';
 import { stopRoles } from '../supervise.ts';
@@ -11,6 +11,15 @@ import { stopRoles } from '../supervise.ts';
 /** Stops everything of an instance; with `purge` also removes everything that it keeps. Idempotent. */
 export async function down(flags: InstanceFlags, options: { purge?: boolean }): Promise<void> {
   requireRoot('Stopping the platform');
+  const release = await lockInstance(flags);
+  try {
+    await takeDown(flags, options);
+  } finally {
+    release();
+  }
+}
+
+async function takeDown(flags: InstanceFlags, options: { purge?: boolean }): Promise<void> {
   const progress = new Progress();
   const instance = readInstance(flags);
   if (!instance) {

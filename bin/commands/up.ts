@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { once } from 'node:events';
 import { ensureCertificates } from '../certificates.ts';
-import { type Instance, type InstanceFlags, prepareInstance } from '../instance.ts';
+import { type Instance, type InstanceFlags, lockInstance, prepareInstance } from '../instance.ts';
 import { kubeconfigText } from '../kubeconfig-text.ts';
 import { checkHost } from '../preflight.ts';
 import { Progress } from '#lib/progress.ts';
@@ -13,6 +13,15 @@ import { statusText } from './status.ts';
 /** Starts the instance, or adopts what runs of it. Resolves when it is ready. */
 export async function bringUp(flags: InstanceFlags, progress: Progress): Promise<Instance> {
   await progress.step('checking the machine', (say) => checkHost(flags, say));
+  const release = await lockInstance(flags);
+  try {
+    return await setUp(flags, progress);
+  } finally {
+    release();
+  }
+}
+
+async function setUp(flags: InstanceFlags, progress: Progress): Promise<Instance> {
   const instance = await progress.step('preparing the instance', async () => {
     const prepared = await prepareInstance(flags);
     await ensureCertificates(prepared);
