@@ -5,7 +5,7 @@
  * Choosing happens under a lock for the whole host, and looks at the claims of every instance that has run since the
  * machine started (`/run/sampan/<name>/instance.json`), at the host's routes and at its listening ports.
  */
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { randomBytes } from 'node:crypto';

@@ -36,6 +36,11 @@ export class Api {
     return this.json<T>('GET', path, undefined, signal);
   }
 
+  /** Held back by our platform until what is asked for is settled, `seconds` at most; any other answers at once. */
+  getSettled<T>(path: string, seconds: number): Promise<T> {
+    return this.json<T>('GET', path, undefined, undefined, { prefer: `wait=${seconds}` });
+  }
+
   post<T>(path: string, body: unknown = {}): Promise<T> {
     return this.json<T>('POST', path, body);
   }
@@ -85,11 +90,20 @@ export class Api {
     return answer.body;
   }
 
-  async json<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  async json<T>(
+    method: string,
+    path: string,
+    body?: unknown,
+    signal?: AbortSignal,
+    headers: Record<string, string> = {},
+  ): Promise<T> {
     const url = path.startsWith('https:') ? path : this.target.api + path;
     const answer = await this.#authorized(url, {
       method,
-      ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+      headers,
+      ...(body === undefined
+        ? {}
+        : { body: JSON.stringify(body), headers: { ...headers, 'content-type': 'application/json' } }),
       ...(signal ? { signal } : {}),
     });
     return parse<T>(answer, url);

@@ -260,7 +260,8 @@ export interface ContainerSpec {
   sharedMemoryBytes?: number;
   /** As in setrlimit(2), by lowercase name without `RLIMIT_`: `nofile`, `core`. */
   resourceLimits?: { name: string; soft: number; hard: number }[];
-  log?: { path: string; maxBytes: number; maxFiles: number };
+  /** Without a path it lies with the container. */
+  log?: { path?: string; maxBytes: number; maxFiles: number };
 }
 
 export interface Limits {

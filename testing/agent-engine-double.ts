@@ -57,6 +57,7 @@ export class EngineDouble implements Engine {
       memoryBytes: 4 * 2 ** 30,
       idMapping: 'mount',
       sandboxPool: { ready: 0, target: 0 },
+      allowedBinds: [],
     };
   }
 
@@ -229,6 +230,18 @@ export class EngineDouble implements Engine {
   }
 
   async close(): Promise<void> {}
+
+  async publishPorts(): Promise<never> {
+    throw new EngineError('invalid', 'the double publishes no ports');
+  }
+
+  async attachInput(): Promise<never> {
+    throw new EngineError('conflict', 'the double has no standard input');
+  }
+
+  async resizeContainer(): Promise<void> {
+    throw new EngineError('conflict', 'the double has no terminal');
+  }
 
   /** Ends a running container, by the engine's name for it. */
   end(name: string, exit: ContainerExit): void {

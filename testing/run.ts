@@ -64,7 +64,8 @@ async function runFiles(files: string[], concurrency: number): Promise<void> {
     if (event.type === 'test:dequeue' && event.data.file && !begun.has(event.data.file))
       begun.set(event.data.file, performance.now());
     if (event.type === 'test:pass' || event.type === 'test:fail') count(event.type, event.data);
-    if (event.type === 'test:stderr' && process.env.SAMPAN_TEST_VERBOSE) process.stderr.write(event.data.message);
+    if (event.type === 'test:stderr' && (long || process.env.SAMPAN_TEST_VERBOSE))
+      process.stderr.write(event.data.message);
     if (event.type === 'test:summary' && event.data.file) {
       const { counts: file } = event.data;
       console.log(

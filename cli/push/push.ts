@@ -64,7 +64,7 @@ async function createPackage(api: Api, app: App, manifest: ManifestApp): Promise
       say(`${sentFiles} of ${files} files, ${Math.ceil(sentBytes / 1024)} KiB; the platform has the others`),
     );
     for (let wait = 20; ; wait = Math.min(wait * 2, 500)) {
-      const state = await api.get<Package>(`/v3/packages/${created.guid}`);
+      const state = await api.getSettled<Package>(`/v3/packages/${created.guid}`, 10);
       if (state.state === 'READY') return;
       if (state.state === 'FAILED' || state.state === 'EXPIRED')
         throw new CliError(`The upload was refused: ${state.data.error ?? state.state}.`);
@@ -87,11 +87,12 @@ async function build(api: Api, app: App, packageGuid: string): Promise<string> {
   };
   process.once('SIGINT', interrupt);
   process.once('SIGTERM', interrupt);
-  const output = printStaging(api, app.guid, start, stop.signal);
+  const last = Promise.withResolvers<void>();
+  const output = printStaging(api, app.guid, { start, signal: stop.signal, onLast: last.resolve });
   try {
     return await progress.step('Staging', async () => {
       for (let wait = 20; ; wait = Math.min(wait * 1.5, 500)) {
-        const state = await api.get<Build>(`/v3/builds/${created.guid}`);
+        const state = await api.getSettled<Build>(`/v3/builds/${created.guid}`, 10);
         if (state.state === 'STAGED' && state.droplet) return state.droplet.guid;
         if (state.state === 'FAILED')
           throw new CliError(
@@ -104,16 +105,24 @@ async function build(api: Api, app: App, packageGuid: string): Promise<string> {
   } finally {
     process.off('SIGINT', interrupt);
     process.off('SIGTERM', interrupt);
-    await Promise.race([delay(150), output]); // the last lines are on their way
+    await Promise.race([delay(150), output, last.promise]); // the last lines are on their way
     stop.abort();
     await output;
   }
 }
 
-async function printStaging(api: Api, appGuid: string, start: string, signal: AbortSignal): Promise<void> {
+async function printStaging(
+  api: Api,
+  appGuid: string,
+  options: { start: string; signal: AbortSignal; onLast: () => void },
+): Promise<void> {
+  const { start, signal, onLast } = options;
   try {
     for await (const line of followLines(api, appGuid, { start, signal }))
-      if (line.source.startsWith('STG')) note(`   ${line.text}`);
+      if (line.source.startsWith('STG')) {
+        note(`   ${line.text}`);
+        if (/^Staging (complete|failed)/.test(line.text)) onLast();
+      }
   } catch (error) {
     if (!signal.aborted) note(`   (the build output cannot be shown: ${(error as Error).message})`);
   }
@@ -141,7 +150,7 @@ export async function deploy(api: Api, app: App, what: Record<string, unknown>, 
   });
   await progress.step('Deploying', async () => {
     for (let wait = 50; ; wait = Math.min(wait * 1.5, 500)) {
-      const state = await api.get<Deployment>(`/v3/deployments/${created.guid}`);
+      const state = await api.getSettled<Deployment>(`/v3/deployments/${created.guid}`, 10);
       if (state.status.value === 'FINALIZED') {
         if (state.status.reason === 'DEPLOYED') return;
         throw await failedStart(
@@ -170,7 +179,9 @@ export async function waitRunning(api: Api, app: App): Promise<void> {
       Date.now() + Math.max(...wanted.map((process) => process.health_check.data.timeout ?? 60), 60) * 1000 + 60_000;
     for (let wait = 20; ; wait = Math.min(wait * 1.5, 500)) {
       const stats = await Promise.all(
-        wanted.map((process) => api.get<{ resources: InstanceStats[] }>(`/v3/processes/${process.guid}/stats`)),
+        wanted.map((process) =>
+          api.getSettled<{ resources: InstanceStats[] }>(`/v3/processes/${process.guid}/stats`, 2),
+        ),
       );
       if (stats.every((list) => list.resources.some((instance) => instance.state === 'RUNNING'))) return;
       const crashed = stats.flatMap((list) => list.resources).find((instance) => instance.state === 'CRASHED');

@@ -42,6 +42,6 @@ function validateNumbers({ limits = {}, sharedMemoryBytes, log }: ContainerSpec)
       throw new EngineError('invalid', `${field}: ${value} is not a whole number of at least ${least}`);
     }
   }
-  if (log !== undefined && !log.path.startsWith('/'))
+  if (log?.path !== undefined && !log.path.startsWith('/'))
     throw new EngineError('invalid', `log.path: "${log.path}" is not absolute`);
 }

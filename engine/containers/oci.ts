@@ -170,9 +170,15 @@ function resourceLimits({ spec, openFiles }: OciRequest): OciProcess['rlimits'] 
   const limits = new Map([['nofile', { type: 'RLIMIT_NOFILE', hard: openFiles, soft: openFiles }]]);
   for (const { name, soft, hard } of spec.resourceLimits ?? []) {
     if (!limitNames.has(name))
-      throw new EngineError('invalid', `resourceLimits: ${JSON.stringify(name)} is no limit; known are ${[...limitNames].join(', ')}`);
+      throw new EngineError(
+        'invalid',
+        `resourceLimits: ${JSON.stringify(name)} is no limit; known are ${[...limitNames].join(', ')}`,
+      );
     if (!Number.isSafeInteger(soft) || !Number.isSafeInteger(hard) || soft < 0 || hard < soft)
-      throw new EngineError('invalid', `resourceLimits.${name}: ${soft}:${hard} are not two whole numbers, the first at most the second`);
+      throw new EngineError(
+        'invalid',
+        `resourceLimits.${name}: ${soft}:${hard} are not two whole numbers, the first at most the second`,
+      );
     if (name === 'nofile' && hard > openFiles)
       throw new EngineError('invalid', `resourceLimits.nofile: ${hard} is more than the engine's own ${openFiles}`);
     limits.set(name, { type: `RLIMIT_${name.toUpperCase()}`, hard, soft });

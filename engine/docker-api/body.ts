@@ -9,7 +9,7 @@ const LARGEST_BODY = 4 * 1024 * 1024;
 
 /** An empty body is an empty object. @throws DockerError 400, 413 */
 export async function readBody(call: Call): Promise<Document> {
-  const bytes = call.body ?? (await readBytes(call.request));
+  const bytes = await readBytes(call.request);
   if (bytes.length === 0) return {};
   let value: unknown;
   try {

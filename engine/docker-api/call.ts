@@ -1,7 +1,9 @@
 /** One request to the Docker API, and what its handlers need to answer it. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { Container, Engine, Image } from '../engine.ts';
 import type { NodeImages } from '../images/open.ts';
+import type { DockerContainers } from './docker-containers.ts';
 import { DockerError } from './errors.ts';
 import { containerName } from './container-view.ts';
 
@@ -10,6 +12,8 @@ export type DockerEngine = Engine & { images: Engine['images'] & Partial<Pick<No
 
 export interface Call {
   engine: DockerEngine;
+  /** The containers that were made here. */
+  docker: DockerContainers;
   /** Sampan's version. */
   version: string;
   /** The API's version that the client speaks: 24 for 1.24. */
@@ -19,6 +23,10 @@ export interface Call {
   /** The path's parameters by name, decoded. */
   path: Record<string, string>;
   query: URLSearchParams;
+  /** Where the client asked to go on without HTTP: the connection. */
+  socket?: Duplex;
+  /** It went on so: nothing can be answered any more. */
+  isStreaming?: boolean;
 }
 
 export function answerJson(call: Call, value: unknown, status = 200): void {
@@ -49,8 +57,35 @@ export function findContainer(call: Call, text: string): Container {
   return first;
 }
 
+/** A name without a registry is a local one, or Docker Hub's. */
 export function findImage(call: Call, text: string): Image {
-  const image = call.engine.images.get(text);
+  const image = call.engine.images.get(text) ?? call.engine.images.get(hubName(text));
   if (image === undefined) throw new DockerError(404, `No such image: ${text}`);
   return image;
+}
+
+/** `busybox` as Docker means it: `docker.io/library/busybox`. */
+export function hubName(text: string): string {
+  const first = text.split('/')[0] ?? '';
+  const hasHost = text.includes('/') && (first === 'localhost' || /[.:]/.test(first));
+  return hasHost ? text : `docker.io/${text}`;
+}
+
+/** How Docker's clients write it: without the host and the `library/` of Docker Hub. */
+export function familiarName(reference: string): string {
+  return reference.replace(/^docker\.io\/(library\/)?/, '');
+}
+
+/** A whole number of the query; undefined where it is absent or empty. */
+export function integer(call: Call, name: string): number | undefined {
+  const text = call.query.get(name) ?? '';
+  if (text === '') return undefined;
+  if (!/^-?\d{1,10}$/.test(text))
+    throw new DockerError(400, `invalid parameter: ${name} is ${JSON.stringify(text)}, not a whole number`);
+  return Number(text);
+}
+
+export function answerEmpty(call: Call, status = 204): void {
+  call.response.writeHead(status);
+  call.response.end();
 }

@@ -1,5 +1,6 @@
 /** A container of the engine in Docker's words. */
-import type { Container, Image, Sandbox } from '../engine.ts';
+import type { Container, Image, PublishedPort, Sandbox } from '../engine.ts';
+import { settingsOf } from './settings.ts';
 
 /**
  * What `docker ps` shows. Containers of pods are named as the kubelet named them for Docker, with the attempt last, so
@@ -27,20 +28,28 @@ export function commandLine(container: Container, image: Image | undefined): str
   return [...(image?.config.entrypoint ?? []), ...(args ?? image?.config.cmd ?? [])];
 }
 
-export function statusText(container: Container, now = Date.now()): string {
+export function statusText(container: Container, isRestarting = false, now = Date.now()): string {
   const { state, startedAt, exit } = container;
+  if (isRestarting) return `Restarting (${exit?.code ?? 0}) ${humanDuration(now - (exit?.at ?? now))} ago`;
   if (state === 'created') return 'Created';
   if (state === 'running') return `Up ${humanDuration(now - (startedAt ?? now))}`;
   return `Exited (${exit?.code ?? 0}) ${humanDuration(now - (exit?.at ?? now))} ago`;
 }
 
-export function stateView(container: Container): Record<string, unknown> {
+/** In Docker's words; `restarting` while a restart policy waits. */
+export function stateName(container: Container, isRestarting: boolean): string {
+  if (isRestarting) return 'restarting';
+  // A start that failed leaves it as it was made.
+  return container.state === 'exited' && container.startedAt === undefined ? 'created' : container.state;
+}
+
+export function stateView(container: Container, isRestarting: boolean): Record<string, unknown> {
   const { state, exit } = container;
   return {
-    Status: state,
-    Running: state === 'running',
+    Status: stateName(container, isRestarting),
+    Running: state === 'running' || isRestarting,
     Paused: false,
-    Restarting: false,
+    Restarting: isRestarting,
     OOMKilled: exit?.oomKilled ?? false,
     Dead: false,
     Pid: container.pid ?? 0,
@@ -52,9 +61,11 @@ export function stateView(container: Container): Record<string, unknown> {
 }
 
 export function mountViews(container: Container): Record<string, unknown>[] {
+  const volumes = new Map(settingsOf(container)?.volumes.map(({ target, name }) => [target, name]));
   return (container.spec.mounts ?? []).map((mount) => ({
-    Type: mount.kind === 'tmpfs' ? 'tmpfs' : mount.kind === 'shared' ? 'volume' : 'bind',
+    Type: mount.kind === 'tmpfs' ? 'tmpfs' : mount.kind === 'shared' || volumes.has(mount.target) ? 'volume' : 'bind',
     ...(mount.kind === 'shared' ? { Name: mount.name } : {}),
+    ...(volumes.has(mount.target) ? { Name: volumes.get(mount.target), Driver: 'local' } : {}),
     Source: mount.kind === 'bind' ? mount.source : '',
     Destination: mount.target,
     Mode: '',
@@ -63,9 +74,10 @@ export function mountViews(container: Container): Record<string, unknown>[] {
   }));
 }
 
-export function networkView(sandbox: Sandbox | undefined): Record<string, unknown> {
+/** @param name  `pod`, or `bridge` for what was made by Docker's clients */
+export function networkView(sandbox: Sandbox | undefined, name: string): Record<string, unknown> {
   return {
-    pod: {
+    [name]: {
       IPAMConfig: null,
       Links: null,
       Aliases: null,
@@ -84,11 +96,30 @@ export function networkView(sandbox: Sandbox | undefined): Record<string, unknow
 }
 
 /** `80/tcp` and the like. */
-export function portViews(image: Image | undefined): Record<string, unknown>[] {
-  return (image?.config.exposedPorts ?? []).flatMap((port) => {
-    const [number, protocol = 'tcp'] = port.split('/');
-    return /^\d+$/.test(number ?? '') ? [{ PrivatePort: Number(number), Type: protocol }] : [];
+export function portViews(exposed: readonly string[], published: readonly PublishedPort[]): Record<string, unknown>[] {
+  const bound = published.map(({ hostIp, hostPort, port, protocol }) => ({
+    IP: hostIp ?? '0.0.0.0',
+    PrivatePort: port,
+    PublicPort: hostPort,
+    Type: protocol,
+  }));
+  const rest = exposed.flatMap((text) => {
+    const [number, protocol = 'tcp'] = text.split('/');
+    const isBound = published.some((one) => one.port === Number(number) && one.protocol === protocol);
+    return /^\d+$/.test(number ?? '') && !isBound ? [{ PrivatePort: Number(number), Type: protocol }] : [];
   });
+  return [...bound, ...rest];
+}
+
+/** `{"80/tcp": [{HostIp, HostPort}]}`; null for what is exposed and not published. */
+export function portMap(exposed: readonly string[], published: readonly PublishedPort[]): Record<string, unknown> {
+  const map: Record<string, { HostIp: string; HostPort: string }[] | null> = {};
+  for (const port of exposed) map[port.includes('/') ? port : `${port}/tcp`] = null;
+  for (const { hostIp, hostPort, port, protocol } of published) {
+    const binding = { HostIp: hostIp ?? '0.0.0.0', HostPort: String(hostPort) };
+    map[`${port}/${protocol}`] = [...(map[`${port}/${protocol}`] ?? []), binding];
+  }
+  return map;
 }
 
 /** Docker's zero time stands for never. */

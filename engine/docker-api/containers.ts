@@ -1,20 +1,25 @@
 /** `/containers/json` and `/containers/{id}/json`. */
-import type { Container } from '../engine.ts';
-import { answerJson, type Call, findContainer, flag } from './call.ts';
+import type { Container, Image, PublishedPort } from '../engine.ts';
+import { answerJson, type Call, findContainer, flag, hubName } from './call.ts';
 import {
   commandLine,
   containerName,
   mountViews,
   networkView,
+  portMap,
   portViews,
+  stateName,
   stateView,
   statusText,
   time,
 } from './container-view.ts';
 import { DockerError } from './errors.ts';
+import { type Settings, settingsOf, visibleLabels } from './settings.ts';
 import { anyOf, type Filters, hasLabels, parseFilters, pattern } from './filters.ts';
 
-const FILTERS = ['ancestor', 'before', 'exited', 'id', 'label', 'name', 'since', 'status'];
+const FILTERS = 'ancestor before exited expose health id is-task label name network publish since status volume'.split(
+  ' ',
+);
 /** Docker knows more states than the engine has; asking for one of those finds nothing. */
 const STATES = ['created', 'restarting', 'running', 'removing', 'paused', 'exited', 'dead'];
 
@@ -47,19 +52,22 @@ export async function inspectContainer(call: Call): Promise<void> {
   );
   const sizes = flag(call, 'size') ? await sizesOf(call, container) : {};
   const limits = spec.limits ?? {};
+  const settings = settingsOf(container);
+  const isRestarting = call.docker.isRestarting(container.id);
+  const exposed = exposedPorts(image, settings);
   answerJson(call, {
     Id: container.id,
     Created: time(container.createdAt),
     Path: program,
     Args: args,
-    State: stateView(container),
+    State: stateView(container, isRestarting),
     Image: container.imageId,
     ResolvConfPath: '',
     HostnamePath: '',
     HostsPath: '',
     LogPath: container.logPath,
     Name: `/${containerName(container)}`,
-    RestartCount: 0,
+    RestartCount: call.docker.restartCount(container.id),
     Driver: 'overlay2',
     Platform: 'linux',
     MountLabel: '',
@@ -68,20 +76,30 @@ export async function inspectContainer(call: Call): Promise<void> {
     ExecIDs: null,
     ...sizes,
     HostConfig: {
-      Binds: (spec.mounts ?? []).flatMap((mount) =>
-        mount.kind === 'bind' ? [`${mount.source}:${mount.target}${mount.readOnly ? ':ro' : ''}`] : [],
-      ),
+      Binds:
+        settings?.binds ??
+        (spec.mounts ?? []).flatMap((mount) =>
+          mount.kind === 'bind' ? [`${mount.source}:${mount.target}${mount.readOnly ? ':ro' : ''}`] : [],
+        ),
       LogConfig: { Type: 'k8s-file', Config: {} },
-      NetworkMode: 'pod',
-      PortBindings: {},
-      RestartPolicy: { Name: 'no', MaximumRetryCount: 0 },
-      AutoRemove: false,
+      NetworkMode: settings === undefined ? 'pod' : 'bridge',
+      PortBindings: portMap([], settings?.bindings ?? []),
+      PublishAllPorts: settings?.publishAll ?? false,
+      RestartPolicy: { Name: settings?.restart.name ?? 'no', MaximumRetryCount: settings?.restart.maximum ?? 0 },
+      AutoRemove: settings?.autoRemove ?? false,
+      Dns: settings?.dns ?? [],
+      DnsOptions: settings?.dnsOptions ?? [],
+      DnsSearch: settings?.dnsSearch ?? [],
+      ExtraHosts: settings?.extraHosts ?? null,
+      Tmpfs: settings?.tmpfs ?? {},
+      ShmSize: spec.sharedMemoryBytes ?? 64 * 1024 * 1024,
+      Ulimits: (spec.resourceLimits ?? []).map(({ name, soft, hard }) => ({ Name: name, Soft: soft, Hard: hard })),
       CapAdd: spec.capabilities?.add ?? null,
       CapDrop: spec.capabilities?.drop ?? null,
       GroupAdd: spec.supplementaryGroups?.map(String) ?? null,
       Privileged: false,
       ReadonlyRootfs: spec.readOnlyRoot ?? false,
-      SecurityOpt: spec.noNewPrivileges === false ? [] : ['no-new-privileges'],
+      SecurityOpt: settings?.securityOpt ?? (spec.noNewPrivileges === false ? [] : ['no-new-privileges']),
       Runtime: call.engine.info().runtime.name,
       Memory: limits.memoryBytes ?? 0,
       NanoCpus: (limits.cpuMillis ?? 0) * 1_000_000,
@@ -91,42 +109,46 @@ export async function inspectContainer(call: Call): Promise<void> {
     GraphDriver: { Name: 'overlay2', Data: null },
     Mounts: mountViews(container),
     Config: {
-      Hostname: sandbox?.hostname ?? '',
+      Hostname: settings?.hostname ?? sandbox?.hostname ?? '',
       Domainname: '',
       User: spec.user ?? image?.config.user ?? '',
-      AttachStdin: false,
-      AttachStdout: true,
-      AttachStderr: true,
-      ExposedPorts: Object.fromEntries((image?.config.exposedPorts ?? []).map((port) => [port, {}])),
+      AttachStdin: settings?.attach.stdin ?? false,
+      AttachStdout: settings?.attach.stdout ?? true,
+      AttachStderr: settings?.attach.stderr ?? true,
+      ExposedPorts: Object.fromEntries(exposed.map((port) => [port, {}])),
       Tty: spec.tty ?? false,
       OpenStdin: spec.stdin ?? false,
-      StdinOnce: false,
+      StdinOnce: settings?.stdinOnce ?? false,
       Env: [...environment.values()],
-      Cmd: spec.args ?? (spec.command === undefined ? (image?.config.cmd ?? null) : null),
+      Cmd: settings?.cmd ?? spec.args ?? (spec.command === undefined ? (image?.config.cmd ?? null) : null),
       Image: container.image,
       Volumes: null,
       WorkingDir: spec.workingDirectory ?? image?.config.workingDirectory ?? '',
-      Entrypoint: spec.command ?? image?.config.entrypoint ?? null,
+      Entrypoint: settings?.entrypoint ?? spec.command ?? image?.config.entrypoint ?? null,
       OnBuild: null,
-      Labels: container.labels,
+      Labels: visibleLabels(container),
       StopSignal: spec.stopSignal ?? image?.config.stopSignal ?? 'SIGTERM',
+      ...(settings?.stopSeconds === undefined ? {} : { StopTimeout: settings.stopSeconds }),
     },
     NetworkSettings: {
       Bridge: '',
       SandboxID: container.sandbox,
       SandboxKey: sandbox?.networkNamespacePath ?? '',
-      Ports: {},
+      Ports: portMap(exposed, sandbox?.published ?? []),
       IPAddress: sandbox?.ip ?? '',
       IPPrefixLen: 32,
       Gateway: '',
       MacAddress: '',
-      Networks: networkView(sandbox),
+      Networks: networkView(sandbox, settings === undefined ? 'pod' : 'bridge'),
     },
   });
 }
 
 async function summary(call: Call, container: Container): Promise<Record<string, unknown>> {
   const image = call.engine.images.get(container.imageDigest);
+  const settings = settingsOf(container);
+  const sandbox = call.engine.sandbox(container.sandbox);
+  const isRestarting = call.docker.isRestarting(container.id);
   return {
     Id: container.id,
     Names: [`/${containerName(container)}`],
@@ -134,13 +156,13 @@ async function summary(call: Call, container: Container): Promise<Record<string,
     ImageID: container.imageId,
     Command: commandLine(container, image).join(' '),
     Created: Math.floor(container.createdAt / 1000),
-    Ports: portViews(image),
-    Labels: container.labels,
-    State: container.state,
-    Status: statusText(container),
+    Ports: portViews(exposedPorts(image, settings), sandbox?.published ?? []),
+    Labels: visibleLabels(container),
+    State: stateName(container, isRestarting),
+    Status: statusText(container, isRestarting),
     ...(flag(call, 'size') ? await sizesOf(call, container) : {}),
-    HostConfig: { NetworkMode: 'pod' },
-    NetworkSettings: { Networks: networkView(call.engine.sandbox(container.sandbox)) },
+    HostConfig: { NetworkMode: settings === undefined ? 'pod' : 'bridge' },
+    NetworkSettings: { Networks: networkView(sandbox, settings === undefined ? 'pod' : 'bridge') },
     Mounts: mountViews(container),
   };
 }
@@ -150,17 +172,58 @@ async function sizesOf(call: Call, container: Container): Promise<{ SizeRw: numb
   return { SizeRw: diskBytes, SizeRootFs: diskBytes + (call.engine.images.get(container.imageDigest)?.sizeBytes ?? 0) };
 }
 
+function exposedPorts(image: Image | undefined, settings: Settings | undefined): string[] {
+  const bound = (settings?.bindings ?? []).map(({ port, protocol }) => `${port}/${protocol}`);
+  return [...new Set([...(image?.config.exposedPorts ?? []), ...(settings?.exposed ?? []), ...bound])];
+}
+
 function isFitting(call: Call, container: Container, filters: Filters): boolean {
   const { images } = call.engine;
   const name = containerName(container);
   return (
-    hasLabels(filters, container.labels) &&
+    hasLabels(filters, visibleLabels(container)) &&
     anyOf(filters, 'id', (value) => container.id.startsWith(value)) &&
     anyOf(filters, 'name', (value) => pattern(value).test(name) || pattern(value).test(`/${name}`)) &&
-    anyOf(filters, 'status', (value) => container.state === value) &&
+    anyOf(filters, 'status', (value) => stateName(container, call.docker.isRestarting(container.id)) === value) &&
     anyOf(filters, 'exited', (value) => container.state === 'exited' && container.exit?.code === Number(value)) &&
-    anyOf(filters, 'ancestor', (value) => container.image === value || images.get(value)?.id === container.imageId) &&
+    anyOf(filters, 'ancestor', (value) => isAncestor(call, container, value)) &&
+    anyOf(filters, 'volume', (value) => hasVolume(container, value)) &&
+    anyOf(filters, 'publish', (value) => hasPort(call.engine.sandbox(container.sandbox)?.published ?? [], value)) &&
+    anyOf(filters, 'expose', (value) => exposes(images.get(container.imageDigest), settingsOf(container), value)) &&
+    anyOf(filters, 'network', (value) => value === (settingsOf(container) === undefined ? 'pod' : 'bridge')) &&
+    anyOf(filters, 'is-task', (value) => ['0', 'false'].includes(value)) &&
+    anyOf(filters, 'health', (value) => value === 'none') &&
     anyOf(filters, 'before', (value) => container.createdAt < findContainer(call, value).createdAt) &&
     anyOf(filters, 'since', (value) => container.createdAt > findContainer(call, value).createdAt)
   );
+}
+
+function isAncestor({ engine }: Call, container: Container, name: string): boolean {
+  const image = engine.images.get(name) ?? engine.images.get(hubName(name));
+  return container.image === name || image?.id === container.imageId;
+}
+
+function hasVolume(container: Container, value: string): boolean {
+  const names = settingsOf(container)?.volumes.map(({ name }) => name) ?? [];
+  return names.includes(value) || (container.spec.mounts ?? []).some(({ target }) => target === value);
+}
+
+/** `80`, `80/udp`, or a range of them. */
+function inRange(value: string, port: number, protocol: string): boolean {
+  const match = /^(\d{1,5})(?:-(\d{1,5}))?(?:\/(tcp|udp))?$/.exec(value);
+  if (match === null) throw new DockerError(400, `invalid filter: ${JSON.stringify(value)} is no port such as 80/tcp`);
+  const first = Number(match[1]);
+  return port >= first && port <= Number(match[2] ?? first) && protocol === (match[3] ?? 'tcp');
+}
+
+function hasPort(published: readonly PublishedPort[], value: string): boolean {
+  return published.some(
+    ({ hostPort, port, protocol }) => inRange(value, hostPort, protocol) || inRange(value, port, protocol),
+  );
+}
+
+function exposes(image: Image | undefined, settings: Settings | undefined, value: string): boolean {
+  return exposedPorts(image, settings)
+    .map((text) => text.split('/'))
+    .some(([port, protocol = 'tcp']) => inRange(value, Number(port), protocol));
 }

@@ -105,7 +105,8 @@ function refuseRisks(host: Fields): void {
   if (host.objects('Devices').length > 0) throw host.refuse('Devices', 'devices of the host are not given');
   if (host.objects('DeviceRequests').length > 0) throw host.refuse('DeviceRequests', 'devices are not given');
   if (Object.keys(host.stringMap('Sysctls')).length > 0) throw host.refuse('Sysctls', 'they are not supported');
-  if ((host.strings('VolumesFrom') ?? []).length > 0) throw host.refuse('VolumesFrom', 'it is not supported; use volumes');
+  if ((host.strings('VolumesFrom') ?? []).length > 0)
+    throw host.refuse('VolumesFrom', 'it is not supported; use volumes');
   if ((host.strings('Links') ?? []).length > 0) throw host.refuse('Links', 'they are not supported; use addresses');
   const log = host.object('LogConfig').text('Type');
   if (!['', 'json-file', 'k8s-file', 'local'].includes(log))
@@ -122,7 +123,8 @@ function environment(config: Fields): string[] {
 
 function groups(host: Fields): number[] {
   return (host.strings('GroupAdd') ?? []).map((group) => {
-    if (!/^\d{1,9}$/.test(group)) throw host.refuse('GroupAdd', `${JSON.stringify(group)} is no number: give group ids`);
+    if (!/^\d{1,9}$/.test(group))
+      throw host.refuse('GroupAdd', `${JSON.stringify(group)} is no number: give group ids`);
     return Number(group);
   });
 }
@@ -153,7 +155,8 @@ function limits(host: Fields): Limits {
   const quota = host.integer('CpuQuota');
   if (nanos < 0) throw host.refuse('NanoCpus', `${nanos} is negative`);
   if (nanos > 0) found.cpuMillis = Math.max(1, Math.round(nanos / 1_000_000));
-  else if (quota > 0) found.cpuMillis = Math.max(1, Math.round((quota * 1000) / (host.integer('CpuPeriod') || 100_000)));
+  else if (quota > 0)
+    found.cpuMillis = Math.max(1, Math.round((quota * 1000) / (host.integer('CpuPeriod') || 100_000)));
   const shares = host.integer('CpuShares');
   if (shares < 0) throw host.refuse('CpuShares', `${shares} is negative`);
   if (shares > 0) found.cpuShares = Math.max(2, Math.min(262_144, shares));
@@ -211,7 +214,8 @@ function bindings(host: Fields): PortBinding[] {
       if (!/^\d{1,5}$/.test(hostPort) || Number(hostPort) > 65_535)
         throw binding.refuse('HostPort', `${JSON.stringify(hostPort)} is no port`);
       const everywhere = ['', '0.0.0.0', '::'].includes(hostIp);
-      if (!everywhere && !isIPv4(hostIp)) throw binding.refuse('HostIp', `${JSON.stringify(hostIp)} is no IPv4 address`);
+      if (!everywhere && !isIPv4(hostIp))
+        throw binding.refuse('HostIp', `${JSON.stringify(hostIp)} is no IPv4 address`);
       return {
         port: Number(port),
         protocol: protocol === 'udp' ? 'udp' : 'tcp',

@@ -7,7 +7,18 @@ export type MountWish =
   | { kind: 'volume'; name: string; target: string; readOnly: boolean }
   | { kind: 'tmpfs'; target: string; sizeBytes?: number; mode?: number };
 
-const BIND_OPTIONS = new Set(['ro', 'rw', 'z', 'Z', 'rprivate', 'private', 'nocopy', 'consistent', 'cached', 'delegated']);
+const BIND_OPTIONS = new Set([
+  'ro',
+  'rw',
+  'z',
+  'Z',
+  'rprivate',
+  'private',
+  'nocopy',
+  'consistent',
+  'cached',
+  'delegated',
+]);
 const TMPFS_OPTIONS = new Set(['rw', 'noexec', 'exec', 'nosuid', 'nodev', 'noatime']);
 const UNITS: Readonly<Record<string, number>> = { '': 1, b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
 
@@ -18,7 +29,8 @@ export function readMounts(config: Fields, host: Fields): MountWish[] {
     ...Object.entries(host.stringMap('Tmpfs')).map(([target, options]) => readTmpfs(host, target, options)),
   ];
   const targets = new Set(wishes.map(({ target }) => target));
-  if (targets.size < wishes.length) throw host.refuse('Binds', 'Duplicate mount point: two mounts have the same target');
+  if (targets.size < wishes.length)
+    throw host.refuse('Binds', 'Duplicate mount point: two mounts have the same target');
   for (const target of config.keys('Volumes')) {
     if (targets.has(target)) continue;
     wishes.push({ kind: 'volume', name: '', target, readOnly: false });
@@ -32,7 +44,8 @@ export function readMounts(config: Fields, host: Fields): MountWish[] {
 
 function readBind(host: Fields, text: string): MountWish {
   const [first = '', second, options = '', ...rest] = text.split(':');
-  if (rest.length > 0 || first === '') throw host.refuse('Binds', `${JSON.stringify(text)} is not source:target[:options]`);
+  if (rest.length > 0 || first === '')
+    throw host.refuse('Binds', `${JSON.stringify(text)} is not source:target[:options]`);
   if (second === undefined) return { kind: 'volume', name: '', target: first, readOnly: false };
   const words = options.split(',').filter((word) => word !== '');
   const unknown = words.find((word) => !BIND_OPTIONS.has(word));
@@ -65,7 +78,8 @@ function readTmpfs(host: Fields, target: string, options: string): MountWish {
   for (const option of options.split(',').filter((word) => word !== '')) {
     const [name, value = ''] = option.split('=', 2);
     const size = /^(\d{1,12})([bkmg]?)$/i.exec(value);
-    if (name === 'size' && size !== null) wish.sizeBytes = Number(size[1]) * (UNITS[(size[2] ?? '').toLowerCase()] ?? 1);
+    if (name === 'size' && size !== null)
+      wish.sizeBytes = Number(size[1]) * (UNITS[(size[2] ?? '').toLowerCase()] ?? 1);
     else if (name === 'mode' && /^[0-7]{3,4}$/.test(value)) wish.mode = Number.parseInt(value, 8);
     else if (!TMPFS_OPTIONS.has(option))
       throw host.refuse('Tmpfs', `invalid tmpfs option ${JSON.stringify(option)} for ${target}`);

@@ -2,67 +2,39 @@
  * Every endpoint of Docker's Engine API 1.45, with what answers it here. Those without a handler are answered 501; a path
  * that is not in the table at all is 404.
  */
-import type { Call } from './call.ts';
-import { inspectContainer, listContainers } from './containers.ts';
-import { imageHistory, inspectImage, listImages } from './images.ts';
-import { containerLogs } from './logs.ts';
+import { CONTAINER_ROUTES } from './container-routes.ts';
+import { events } from './events.ts';
+import { IMAGE_ROUTES } from './image-routes.ts';
+import type { Route } from './route.ts';
 import { info, ping, version } from './system.ts';
-
-export interface Route {
-  method: string;
-  /** A parameter in braces is one component; `{name}` of an image takes slashes too. */
-  path: string;
-  /** What it does, for the reference page. */
-  summary?: string;
-  handle?: (call: Call) => Promise<void>;
-}
+import { VOLUME_ROUTES } from './volume-routes.ts';
 
 const SUPPORTED: readonly Route[] = [
   { method: 'GET', path: '/_ping', summary: 'Whether the engine answers, and its API version', handle: ping },
   { method: 'HEAD', path: '/_ping', summary: 'The same, headers only', handle: ping },
   { method: 'GET', path: '/version', summary: 'Versions of the engine and of its parts', handle: version },
   { method: 'GET', path: '/info', summary: 'What the engine is and runs on', handle: info },
-  {
-    method: 'GET',
-    path: '/containers/json',
-    summary: 'Containers of every pod; filters, all, limit, size',
-    handle: listContainers,
-  },
-  {
-    method: 'GET',
-    path: '/containers/{id}/json',
-    summary: 'All that is known of one container',
-    handle: inspectContainer,
-  },
-  {
-    method: 'GET',
-    path: '/containers/{id}/logs',
-    summary: 'Its output: follow, since, until, tail, timestamps',
-    handle: containerLogs,
-  },
-  { method: 'GET', path: '/images/json', summary: 'Images of this node; filters', handle: listImages },
-  { method: 'GET', path: '/images/{name}/json', summary: 'All that is known of one image', handle: inspectImage },
-  { method: 'GET', path: '/images/{name}/history', summary: 'The steps that made it', handle: imageHistory },
+  { method: 'GET', path: '/events', summary: 'What happens; since, until, filters', handle: events },
+  ...CONTAINER_ROUTES,
+  ...IMAGE_ROUTES,
+  ...VOLUME_ROUTES,
 ];
 
 const UNSUPPORTED = `
-POST /containers/create, GET /containers/{id}/top, GET /containers/{id}/changes, GET /containers/{id}/export,
-GET /containers/{id}/stats, POST /containers/{id}/resize, POST /containers/{id}/start, POST /containers/{id}/stop,
-POST /containers/{id}/restart, POST /containers/{id}/kill, POST /containers/{id}/update, POST /containers/{id}/rename,
-POST /containers/{id}/pause, POST /containers/{id}/unpause, POST /containers/{id}/attach, GET /containers/{id}/attach/ws,
-POST /containers/{id}/wait, DELETE /containers/{id}, HEAD /containers/{id}/archive, GET /containers/{id}/archive,
-PUT /containers/{id}/archive, POST /containers/prune, POST /containers/{id}/exec, POST /exec/{id}/start,
-POST /exec/{id}/resize, GET /exec/{id}/json, POST /build, POST /build/prune, POST /images/create, POST /images/{name}/push,
-POST /images/{name}/tag, DELETE /images/{name}, GET /images/search, POST /images/prune, GET /images/{name}/get,
-GET /images/get, POST /images/load, POST /auth, POST /commit, GET /events, GET /system/df, GET /volumes,
-POST /volumes/create, GET /volumes/{name}, PUT /volumes/{name}, DELETE /volumes/{name}, POST /volumes/prune, GET /networks,
-GET /networks/{id}, DELETE /networks/{id}, POST /networks/create, POST /networks/{id}/connect,
-POST /networks/{id}/disconnect, POST /networks/prune, GET /plugins, GET /plugins/privileges, POST /plugins/pull,
-GET /plugins/{name}/json, DELETE /plugins/{name}, POST /plugins/{name}/enable, POST /plugins/{name}/disable,
-POST /plugins/{name}/upgrade, POST /plugins/create, POST /plugins/{name}/push, POST /plugins/{name}/set, GET /nodes,
-GET /nodes/{id}, DELETE /nodes/{id}, POST /nodes/{id}/update, GET /swarm, POST /swarm/init, POST /swarm/join,
-POST /swarm/leave, POST /swarm/update, GET /swarm/unlockkey, POST /swarm/unlock, GET /services, POST /services/create,
-GET /services/{id}, DELETE /services/{id}, POST /services/{id}/update, GET /services/{id}/logs, GET /tasks, GET /tasks/{id},
+GET /containers/{id}/top, GET /containers/{id}/changes, GET /containers/{id}/export, GET /containers/{id}/stats,
+POST /containers/{id}/update, POST /containers/{id}/rename, POST /containers/{id}/pause,
+POST /containers/{id}/unpause, GET /containers/{id}/attach/ws, HEAD /containers/{id}/archive,
+GET /containers/{id}/archive, PUT /containers/{id}/archive, POST /build, POST /build/prune, POST /images/create,
+POST /images/{name}/push, POST /images/{name}/tag, DELETE /images/{name}, GET /images/search, POST /images/prune,
+GET /images/{name}/get, GET /images/get, POST /images/load, POST /auth, POST /commit, GET /system/df,
+PUT /volumes/{name}, GET /networks, GET /networks/{id}, DELETE /networks/{id}, POST /networks/create,
+POST /networks/{id}/connect, POST /networks/{id}/disconnect, POST /networks/prune, GET /plugins,
+GET /plugins/privileges, POST /plugins/pull, GET /plugins/{name}/json, DELETE /plugins/{name},
+POST /plugins/{name}/enable, POST /plugins/{name}/disable, POST /plugins/{name}/upgrade, POST /plugins/create,
+POST /plugins/{name}/push, POST /plugins/{name}/set, GET /nodes, GET /nodes/{id}, DELETE /nodes/{id},
+POST /nodes/{id}/update, GET /swarm, POST /swarm/init, POST /swarm/join, POST /swarm/leave, POST /swarm/update,
+GET /swarm/unlockkey, POST /swarm/unlock, GET /services, POST /services/create, GET /services/{id},
+DELETE /services/{id}, POST /services/{id}/update, GET /services/{id}/logs, GET /tasks, GET /tasks/{id},
 GET /tasks/{id}/logs, GET /secrets, POST /secrets/create, GET /secrets/{id}, DELETE /secrets/{id},
 POST /secrets/{id}/update, GET /configs, POST /configs/create, GET /configs/{id}, DELETE /configs/{id},
 POST /configs/{id}/update, GET /distribution/{name}/json, POST /session`;

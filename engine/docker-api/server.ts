@@ -4,11 +4,13 @@
  */
 import { once } from 'node:events';
 import { chmod, mkdir, rm } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { createConnection } from 'node:net';
+import { createServer, type IncomingMessage, ServerResponse } from 'node:http';
+import { createConnection, type Socket } from 'node:net';
 import { dirname } from 'node:path';
+import type { Duplex } from 'node:stream';
 import { EngineError } from '../engine.ts';
 import type { Call, DockerEngine } from './call.ts';
+import { DockerContainers } from './docker-containers.ts';
 import { DockerError, toDockerError } from './errors.ts';
 import { findRoute } from './routes.ts';
 import { NEWEST_MINOR, OLDEST_MINOR } from './system.ts';
@@ -33,9 +35,21 @@ export async function startDockerApi(options: DockerApiOptions): Promise<{ close
   }
   await rm(socketPath, { force: true });
   // Followed logs last as long as they last.
+  const docker = new DockerContainers(options.engine, (error) => options.onError?.(error));
+  await docker.open();
   const server = createServer({ requestTimeout: 0 });
   server.on('request', (request, response) => {
-    handle(options, request, response).catch((error: unknown) => fail(options, request, response, error));
+    void answer(options, docker, request, response);
+  });
+  const streams = new Set<Duplex>();
+  server.on('upgrade', (request, socket) => {
+    streams.add(socket);
+    socket.on('close', () => streams.delete(socket)).on('error', () => socket.destroy());
+    const response = new ServerResponse(request);
+    response.shouldKeepAlive = false;
+    response.assignSocket(socket as Socket);
+    response.on('finish', () => socket.end());
+    void answer(options, docker, request, response, socket);
   });
   server.listen(socketPath);
   await once(server, 'listening');
@@ -46,19 +60,48 @@ export async function startDockerApi(options: DockerApiOptions): Promise<{ close
       const closed = once(server, 'close');
       server.close();
       server.closeAllConnections();
+      for (const socket of streams) socket.destroy();
       await closed;
+      await docker.close();
     },
   };
 }
 
-async function handle(options: DockerApiOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answer(
+  options: DockerApiOptions,
+  docker: DockerContainers,
+  request: IncomingMessage,
+  response: ServerResponse,
+  socket?: Duplex,
+): Promise<void> {
+  const { engine, version } = options;
+  const call: Call = {
+    engine,
+    docker,
+    version,
+    minor: NEWEST_MINOR,
+    request,
+    response,
+    path: {},
+    query: new URLSearchParams(),
+    ...(socket === undefined ? {} : { socket }),
+  };
+  try {
+    await handle(options, call);
+  } catch (error) {
+    fail(options, call, error);
+  }
+}
+
+async function handle(options: DockerApiOptions, call: Call): Promise<void> {
+  const { request, response } = call;
   response.setHeader('api-version', `1.${NEWEST_MINOR}`);
   response.setHeader('docker-experimental', 'false');
   response.setHeader('ostype', 'linux');
   response.setHeader('server', `Sampan/${options.version} (linux)`);
   const [rawPath = '', rawQuery = ''] = (request.url ?? '').split('?', 2);
   const versioned = /^\/v(\d+)\.(\d+)(\/.*)$/.exec(rawPath);
-  const minor = versioned === null ? NEWEST_MINOR : checkedMinor(Number(versioned[1]), Number(versioned[2]));
+  call.minor = versioned === null ? NEWEST_MINOR : checkedMinor(Number(versioned[1]), Number(versioned[2]));
   const method = request.method ?? '';
   const path = versioned?.[3] ?? rawPath;
   const found = findRoute(method, path);
@@ -67,15 +110,8 @@ async function handle(options: DockerApiOptions, request: IncomingMessage, respo
   if (route.handle === undefined) {
     throw new DockerError(501, `${method} ${route.path} is not supported by this engine; deploy with cf or kubectl`);
   }
-  const call: Call = {
-    engine: options.engine,
-    version: options.version,
-    minor,
-    request,
-    response,
-    path: Object.fromEntries(Object.entries(parameters).map(([name, value]) => [name, decoded(value)])),
-    query: new URLSearchParams(rawQuery),
-  };
+  call.path = Object.fromEntries(Object.entries(parameters).map(([name, value]) => [name, decoded(value)]));
+  call.query = new URLSearchParams(rawQuery);
   await route.handle(call);
 }
 
@@ -95,9 +131,13 @@ function checkedMinor(major: number, minor: number): number {
   return minor;
 }
 
-function fail(options: DockerApiOptions, request: IncomingMessage, response: ServerResponse, error: unknown): void {
+function fail(options: DockerApiOptions, { request, response, socket, isStreaming }: Call, error: unknown): void {
   const refusal = toDockerError(error);
   if (refusal.status === 500) options.onError?.(error);
+  if (isStreaming === true) {
+    socket?.destroy();
+    return;
+  }
   if (response.headersSent) {
     response.destroy();
     return;

@@ -68,7 +68,7 @@ ${published.map((port) => `    ${publishedRule(port)}\n`).join('')}  }
   }
 
   chain local {
-    type nat hook output priority dstnat; policy accept;
+    type nat hook output priority -100; policy accept;
     fib daddr type local jump published
   }
 
@@ -89,5 +89,7 @@ function publishedRule({ ip, hostIp, hostPort, port, protocol }: PublishedRule):
 /** Replaces the published ports, and nothing else, in one transaction. */
 export function renderPublished(instance: string, published: readonly PublishedRule[]): string {
   const chain = `inet ${tableName(instance)} published`;
-  return [`flush chain ${chain}`, ...published.map((port) => `add rule ${chain} ${publishedRule(port)}`), ''].join('\n');
+  return [`flush chain ${chain}`, ...published.map((port) => `add rule ${chain} ${publishedRule(port)}`), ''].join(
+    '\n',
+  );
 }

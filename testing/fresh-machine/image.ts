@@ -15,15 +15,15 @@ export interface MachineImage {
 
 const packages = ['systemd-sysv', 'udev', 'dbus', 'linux-image-cloud-amd64', 'initramfs-tools', 'zstd'];
 
-/** Reads one line at a time, a command in base64, from the second serial port; answers with its output and its status. */
+/** Reads one line at a time, a command in base64, from the second serial port; answers with its output and its status. A command sees no terminal. */
 const control = `#!/bin/sh
 exec </dev/ttyS1 >/dev/ttyS1 2>&1
 stty raw -echo
 printf '\\036ready\\036'
 while IFS= read -r line; do
   printf %s "$line" | base64 -d >/run/control.sh
-  HOME=/root setsid -w sh /run/control.sh </dev/null
-  printf '\\036%d\\036' $?
+  { HOME=/root setsid -w sh /run/control.sh </dev/null 2>&1; echo $? >/run/control.status; } | cat
+  printf '\\036%d\\036' "$(cat /run/control.status)"
 done
 `;
 

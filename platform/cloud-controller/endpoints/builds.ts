@@ -6,6 +6,7 @@ import { notAuthorized, unprocessable } from '../errors.ts';
 import { listReply } from '../listing.ts';
 import { buildState, dropletState, packageState, presentBuild, presentDroplet } from '../present/apps.ts';
 import { ownedBy } from '../records.ts';
+import { whenSettled } from '../waiting.ts';
 import { isObject, mergeMetadata, Reader } from '../validate.ts';
 import { readApp, readLifecycle } from './apps.ts';
 
@@ -50,8 +51,15 @@ export function buildEndpoints(context: Context): Endpoint[] {
       path: '/v3/builds/:guid',
       auth: 'user',
       summary: 'Get a build.',
-      handle: (request) =>
-        ok(present(access.read(request.identity, records.builds, request.params.guid ?? '', 'Build'))),
+      handle: async (request) => {
+        const read = () => access.read(request.identity, records.builds, request.params.guid ?? '', 'Build');
+        read();
+        await whenSettled(request, records.builds.informer, () => {
+          const build = records.builds.get(request.params.guid ?? '');
+          return build === undefined || buildState(build) !== 'STAGING';
+        });
+        return ok(present(read()));
+      },
     },
     {
       method: 'PATCH',

@@ -26,6 +26,7 @@ import { serially } from '../operations/serially.ts';
 import { presentDeployment } from '../present/routes.ts';
 import { ownedBy } from '../records.ts';
 import { isObject, mergeMetadata, Reader } from '../validate.ts';
+import { whenSettled } from '../waiting.ts';
 
 export function showDeployment(context: Context, deployment: Stored<AppDeployment>): Json {
   const { records } = context;
@@ -74,13 +75,16 @@ export function deploymentEndpoints(context: Context): Endpoint[] {
       path: '/v3/deployments/:guid',
       auth: 'user',
       summary: 'Get a deployment.',
-      handle: (request) =>
-        ok(
-          showDeployment(
-            context,
-            access.read(request.identity, records.deployments, request.params.guid ?? '', 'Deployment'),
-          ),
-        ),
+      handle: async (request) => {
+        const guid = request.params.guid ?? '';
+        const read = () => access.read(request.identity, records.deployments, guid, 'Deployment');
+        read();
+        await whenSettled(request, records.deployments.informer, () => {
+          const deployment = records.deployments.get(guid);
+          return deployment === undefined || value(deployment) !== 'ACTIVE' || reason(deployment) === 'PAUSED';
+        });
+        return ok(showDeployment(context, read()));
+      },
     },
     {
       method: 'PATCH',

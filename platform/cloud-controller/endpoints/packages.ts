@@ -11,6 +11,7 @@ import { parseResources, readResources } from '../operations/resources.ts';
 import { receiveUpload } from '../operations/upload.ts';
 import { packageState, presentDroplet, presentPackage } from '../present/apps.ts';
 import { ownedBy } from '../records.ts';
+import { whenSettled } from '../waiting.ts';
 import { mergeMetadata, Reader } from '../validate.ts';
 import { readApp } from './apps.ts';
 
@@ -61,7 +62,14 @@ export function packageEndpoints(context: Context): Endpoint[] {
       path: '/v3/packages/:guid',
       auth: 'user',
       summary: 'Get a package.',
-      handle: (request) => ok(present(read(request))),
+      handle: async (request) => {
+        read(request);
+        await whenSettled(request, records.packages.informer, () => {
+          const item = records.packages.get(request.params.guid ?? '');
+          return item === undefined || !['PROCESSING_UPLOAD', 'COPYING'].includes(packageState(item));
+        });
+        return ok(present(read(request)));
+      },
     },
     {
       method: 'PATCH',

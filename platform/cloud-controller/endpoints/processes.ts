@@ -7,7 +7,8 @@ import { processesOf } from '../operations/app-create.ts';
 import { emit, record } from '../operations/app-lifecycle.ts';
 import { presentProcess } from '../present/apps.ts';
 import { mergeMetadata, Reader } from '../validate.ts';
-import { deleteInstance, processStats } from '../stats.ts';
+import { deleteInstance, instancesOf, instanceState, processStats } from '../stats.ts';
+import { whenSettled } from '../waiting.ts';
 import { readApp } from './apps.ts';
 
 const MAX_INSTANCES = 1_000;
@@ -108,7 +109,15 @@ export function processEndpoints(context: Context): Endpoint[] {
     ...both('/stats', {
       method: 'GET',
       summary: 'Get state and use of resources of each instance.',
-      handle: async (request, find) => ok({ resources: await processStats(context, find(request)) }),
+      handle: async (request, find) => {
+        find(request);
+        await whenSettled(request, records.pods, () =>
+          [...instancesOf(context, find(request)).values()].some((pod) =>
+            ['RUNNING', 'CRASHED'].includes(instanceState(pod)),
+          ),
+        );
+        return ok({ resources: await processStats(context, find(request)) });
+      },
     }),
     ...both('/instances/:index', {
       method: 'DELETE',
