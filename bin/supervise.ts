@@ -16,6 +16,8 @@ export type Role = 'server' | 'agent' | 'platform';
 export const roles: Role[] = ['server', 'agent', 'platform'];
 
 const entry = new URL('./sampan.ts', import.meta.url).pathname;
+/** Named before Node starts: the compiler of TypeScript, and its memory, are then needed for new sources only. */
+const compileCache = '/var/cache/sampan/compile';
 const nodeFlags = ['--experimental-ffi', '--disable-warning=ExperimentalWarning'];
 
 function command(instance: Instance, role: Role): string[] {
@@ -32,7 +34,8 @@ export function startRoles(instance: Instance): void {
   mkdirSync(instance.runDirectory, { recursive: true, mode: 0o711 });
   mkdirSync(join(instance.dataDirectory, 'log'), { recursive: true, mode: 0o700 });
   if (systemdIsInit()) {
-    const shared = { instance: instance.name, environment: networkSettings(process.env), canBackOff: canBackOff() };
+    const environment = { ...networkSettings(process.env), NODE_COMPILE_CACHE: compileCache };
+    const shared = { instance: instance.name, environment, canBackOff: canBackOff() };
     startUnits(roles.map((role) => ({ ...shared, role, command: command(instance, role) })));
   } else for (const role of roles) startKeeper(instance, role);
 }
@@ -90,9 +93,8 @@ function startKeeper(instance: Instance, role: Role): void {
 }
 
 function cleanEnvironment(): NodeJS.ProcessEnv {
-  return Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !name.startsWith('SAMPAN_') || name === 'SAMPAN_DEBUG'),
-  );
+  const kept = Object.entries(process.env).filter(([name]) => !name.startsWith('SAMPAN_') || name === 'SAMPAN_DEBUG');
+  return { ...Object.fromEntries(kept), NODE_COMPILE_CACHE: compileCache };
 }
 
 /** Ends the roles, the last started first; apps and HAProxy go on. Resolves when their processes are gone. */

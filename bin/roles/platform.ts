@@ -89,7 +89,6 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
     createLogCache({
       logs,
       authorize: (token, source) => cloudController.readsLogs(`bearer ${token}`, source),
-      version,
       log,
     }),
   );

@@ -84,7 +84,9 @@ test('log-cache: who may not, or asks for nonsense, gets an error that says so',
   cache.logs.emit({ sourceId: 'app', sourceType: 'API', message: 'secret' });
   const status = async (path: string, token?: string): Promise<number> => (await cache.get(path, token)).status;
   assert.equal((await fetch(`http://127.0.0.1:${cache.port}/api/v1/read/app`)).status, 401);
-  assert.equal((await fetch(`http://127.0.0.1:${cache.port}/api/v1/info`)).status, 200);
+  const info = await fetch(`http://127.0.0.1:${cache.port}/api/v1/info`);
+  assert.equal(((await info.json()) as { version: string }).version, '3.0.0', 'clients choose their paths by it');
+  assert.equal((await fetch(`http://127.0.0.1:${cache.port}/v1/info`)).status, 200, 'the path of older clients');
   assert.equal(await status('/api/v1/read/app', 'bad'), 401);
   assert.equal(await status('/api/v1/read/app', 'other'), 404);
   assert.equal(await status('/api/v1/follow/app', 'other'), 404);

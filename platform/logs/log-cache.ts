@@ -23,10 +23,11 @@ export interface LogCacheOptions {
    * source of `*` asks whether it may read every log.
    */
   authorize(token: string, sourceId: string): Promise<boolean | undefined>;
-  version?: string;
   log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 }
 
+/** Of the log cache whose API this is: clients choose their paths by it. */
+const VERSION = '3.0.0';
 const MOST = 1000;
 const DEFAULT_LIMIT = 100;
 const KEEP_ALIVE = 20_000;
@@ -70,12 +71,13 @@ async function answer(
   response: ServerResponse,
 ): Promise<void> {
   const url = new URL(request.url ?? '/', 'http://log-cache');
-  const [, , , verb = '', encoded, ...more] = url.pathname.split('/');
-  if (!url.pathname.startsWith('/api/v1/') || more.length > 0) throw notFound();
+  // Clients that take this for a log cache before its version 2 leave `/api` out.
+  const [, verb = '', encoded, ...more] = /^(?:\/api)?\/v1(\/.*)$/.exec(url.pathname)?.[1]?.split('/') ?? [];
+  if (more.length > 0) throw notFound();
   if (request.method !== 'GET' && request.method !== 'HEAD') throw new GatewayError(501, 12, 'Method Not Allowed');
   if (verb === 'info' && encoded === undefined) {
     const uptime = String(Math.floor((Date.now() - started) / 1000));
-    return send(response, 200, { version: options.version ?? '3.0.0', vm_uptime: uptime });
+    return send(response, 200, { version: VERSION, vm_uptime: uptime });
   }
   const token = /^bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
   if (token === undefined) throw new GatewayError(401, 16, 'A bearer token is needed: log in first');
