@@ -28,7 +28,7 @@ export class Http {
   constructor(target: Target) {
     this.#agent = new Agent({
       keepAlive: true,
-      ...(target.ca ? { ca: [...getCACertificates('default'), target.ca] } : {}),
+      ...(target.ca ? { ca: target.dial ? target.ca : [...getCACertificates('default'), target.ca] } : {}),
       lookup: lookupFor(target),
     } as AgentOptions);
   }

@@ -4,7 +4,7 @@ export interface Target {
   api: string;
   /** Names below this domain are dialled at `address` and not looked up: our own machine needs no DNS. */
   dial?: { domain: string; address: string };
-  /** PEM; trusted besides the system's authorities. */
+  /** PEM; trusted besides the system's authorities, and alone where the target is dialled without DNS. */
   ca?: string;
   /** Used where nobody has logged in: the administrator of the local instance. */
   login?: () => { username: string; password: string };

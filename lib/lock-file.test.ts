@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import { LockTimeout, lockFile } from './lock-file.ts';
 
-const path = (): string => join(mkdtempSync(join(tmpdir(), 'lock-')), 'lock');
+const base = mkdtempSync(join(tmpdir(), 'lock-'));
+after(() => rmSync(base, { recursive: true }));
+
+const path = (): string => join(mkdtempSync(join(base, 'a-')), 'lock');
 
 test('one at a time, in some order', async () => {
   const file = path();

@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import { listFiles, sha1 } from './files.ts';
 
+const base = mkdtempSync(join(tmpdir(), 'sampan-files-'));
+after(() => rmSync(base, { recursive: true }));
+
 function tree(): string {
-  const root = mkdtempSync(join(tmpdir(), 'sampan-files-'));
+  const root = mkdtempSync(join(base, 'a-'));
   mkdirSync(join(root, 'lib/deep'), { recursive: true });
   mkdirSync(join(root, '.git'));
   writeFileSync(join(root, '.git/HEAD'), 'x');
@@ -41,7 +44,7 @@ test('.cfignore leaves out what it names', () => {
 });
 
 test('nothing to push is an error that names the place', () => {
-  const root = mkdtempSync(join(tmpdir(), 'sampan-files-'));
+  const root = mkdtempSync(join(base, 'a-'));
   assert.throws(() => listFiles(root), /holds no file to push/);
   assert.throws(() => listFiles(join(root, 'nowhere')), /There is no app at/);
 });

@@ -1,19 +1,22 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import { parse } from 'yaml';
 import { manifestText, readManifest } from './manifest.ts';
 
+const base = mkdtempSync(join(tmpdir(), 'sampan-manifest-'));
+after(() => rmSync(base, { recursive: true }));
+
 function directoryWith(manifest: string): string {
-  const directory = mkdtempSync(join(tmpdir(), 'sampan-manifest-'));
+  const directory = mkdtempSync(join(base, 'a-'));
   writeFileSync(join(directory, 'manifest.yml'), manifest);
   return directory;
 }
 
 test('without a manifest there is one app with a default route', () => {
-  const directory = mkdtempSync(join(tmpdir(), 'sampan-manifest-'));
+  const directory = mkdtempSync(join(base, 'a-'));
   assert.deepEqual(readManifest('shop', {}, directory).apps, [
     { name: 'shop', path: directory, 'default-route': true },
   ]);
