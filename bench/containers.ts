@@ -15,10 +15,12 @@ export interface Subject {
 }
 
 const command = ['sleep', '1000'];
+/** Room for a round of twenty and the pool behind it. */
+const idRange = { first: 65_536 * 30_000, length: 65_536 * 64 };
 
 /** Through the engine's own contract: sandbox with address, container, start. */
 export async function ourEngine(pool: number): Promise<Subject> {
-  const host = await openEngineHost({ sandboxPool: pool });
+  const host = await openEngineHost({ sandboxPool: pool, idRange });
   let count = 0;
   return {
     name: 'sampan',

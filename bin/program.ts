@@ -31,6 +31,13 @@ export async function createProgram(words: string[]): Promise<Command> {
     .option('--purge', 'remove everything of this instance from the machine')
     .action(async (options: { purge?: boolean }) => (await import('./commands/down.ts')).down(flags(), options));
   program
+    .command('engine')
+    .description('run the engine alone, with registry and Docker API, until interrupted')
+    .option('--allow-bind <directory...>', 'let containers mount what lies below these directories of this machine')
+    .action(async (options: { allowBind?: string[] }) =>
+      (await import('./commands/engine.ts')).engine(flags(), options),
+    );
+  program
     .command('status')
     .description('show what runs and where it answers')
     .option('--json', 'machine-readable')

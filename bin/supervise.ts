@@ -2,15 +2,24 @@
  * Keeps the three processes of an instance running: by systemd units where systemd is PID 1, else by a keeper, a shell
  * loop in a session of its own. Either restarts what ends, at once the first time and more slowly when it keeps ending.
  *
- * Whatever a role starts outside itself (HAProxy, conmon) is left alone when the role ends: units say
- * `KillMode=process`, and the keeper signals one process id only.
+ * Whatever a role starts outside itself (HAProxy, conmon) is left alone when the role ends: see systemd.ts; and the
+ * keeper signals one process id only.
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync, closeSync, watch } from 'node:fs';
 import { basename, join } from 'node:path';
 import { HostError } from './host-error.ts';
 import type { Instance } from './instance.ts';
-import { canBackOff, networkSettings, startUnits, stopUnits, systemdIsInit, unitLogTail, unitName } from './systemd.ts';
+import {
+  canBackOff,
+  environmentText,
+  networkSettings,
+  startUnits,
+  stopUnits,
+  systemdIsInit,
+  unitLogTail,
+  unitName,
+} from './systemd.ts';
 
 export type Role = 'server' | 'agent' | 'platform';
 export const roles: Role[] = ['server', 'agent', 'platform'];
@@ -35,7 +44,9 @@ export function startRoles(instance: Instance): void {
   mkdirSync(join(instance.dataDirectory, 'log'), { recursive: true, mode: 0o700 });
   if (systemdIsInit()) {
     const environment = { ...networkSettings(process.env), NODE_COMPILE_CACHE: compileCache };
-    const shared = { instance: instance.name, environment, canBackOff: canBackOff() };
+    const environmentFile = join(instance.dataDirectory, 'environment');
+    writeFileSync(environmentFile, environmentText(environment), { mode: 0o600 });
+    const shared = { instance: instance.name, environmentFile, canBackOff: canBackOff() };
     startUnits(roles.map((role) => ({ ...shared, role, command: command(instance, role) })));
   } else for (const role of roles) startKeeper(instance, role);
 }

@@ -1,19 +1,19 @@
 /**
  * The units of an instance, where systemd is PID 1: written by `up`, so that a boot brings the platform back, and
- * removed by `down`. A unit ends its main process alone (`KillMode=process`): HAProxy and conmon, which a role started,
- * outlive it, as the apps do.
+ * removed by `down`. The agent's ends its main process alone (`KillMode=process`): conmon, which it started, outlives it, as
+ * the apps do. HAProxy has a unit of its own, and what else the platform starts (a build of the base stack) ends with it.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { HostError } from './host-error.ts';
 
-/** What a unit is made of. `environment` are settings of the network: a unit starts with none of the shell's. */
 export interface UnitOptions {
   instance: string;
   role: string;
   command: string[];
-  environment: Record<string, string>;
+  /** Settings of the network: a unit starts with none of the shell's. In a file, since a proxy may have a password. */
+  environmentFile: string;
   /** systemd 254 or later: it can wait longer each time. Earlier ones try five times a second. */
   canBackOff: boolean;
 }
@@ -27,8 +27,7 @@ export function systemdIsInit(): boolean {
 }
 
 /** `LimitNOFILE` is a number: HAProxy sizes its tables by it, and "infinity" costs it gigabytes. */
-export function unitText({ instance, role, command, environment, canBackOff }: UnitOptions): string {
-  const settings = Object.entries(environment).map(([name, value]) => `Environment=${quote(`${name}=${value}`)}\n`);
+export function unitText({ instance, role, command, environmentFile, canBackOff }: UnitOptions): string {
   return `[Unit]
 Description=Sampan ${role} (instance ${instance})
 After=network-online.target
@@ -37,9 +36,10 @@ StartLimitIntervalSec=0
 
 [Service]
 ExecStart=${command.map((word) => quote(word).replaceAll('$', '$$$$')).join(' ')}
-${settings.join('')}Restart=always
+EnvironmentFile=-${environmentFile.replaceAll('%', '%%')}
+Restart=always
 RestartSec=200ms
-${canBackOff ? 'RestartSteps=5\nRestartMaxDelaySec=5s\n' : ''}KillMode=process
+${canBackOff ? 'RestartSteps=5\nRestartMaxDelaySec=5s\n' : ''}KillMode=${role === 'agent' ? 'process' : 'mixed'}
 TimeoutStopSec=20s
 Delegate=yes
 TasksMax=infinity
@@ -64,6 +64,14 @@ export function networkSettings(environment: NodeJS.ProcessEnv): Record<string, 
   return Object.fromEntries(names.flatMap((name) => (environment[name] ? [[name, environment[name]]] : [])));
 }
 
+/** systemd.exec(5), EnvironmentFile. */
+export function environmentText(settings: Record<string, string>): string {
+  const quoted = (value: string): string => `"${value.replaceAll(/[\\"`$]/g, '\\$&').replaceAll('\n', '')}"`;
+  return Object.entries(settings)
+    .map(([name, value]) => `${name}=${quoted(value)}\n`)
+    .join('');
+}
+
 /** Writes, enables and starts the units. What runs already goes on, also where its unit's text has changed. */
 export function startUnits(units: UnitOptions[]): void {
   let changed = false;
@@ -71,7 +79,7 @@ export function startUnits(units: UnitOptions[]): void {
     const path = join(directory, unitName(unit.instance, unit.role));
     const text = unitText(unit);
     if (existsSync(path) && readFileSync(path, 'utf8') === text) continue;
-    writeFileSync(path, text, { mode: 0o600 }); // a proxy's address may carry its password
+    writeFileSync(path, text);
     changed = true;
   }
   if (changed) systemctl('daemon-reload');

@@ -136,6 +136,8 @@ export interface PullOptions {
   credentials?: { username: string; password: string };
   /** PEM bundle that signs the registry's certificate, besides the system's. */
   ca?: string;
+  /** Which of an index's images, as OCI names it (`arm64`); default this machine's. */
+  architecture?: string;
   onProgress?: (progress: PullProgress) => void;
   signal?: AbortSignal;
 }

@@ -50,6 +50,8 @@ export class TestPlatform {
       SAMPAN_REGISTRY: '0',
       SAMPAN_HOME: join(this.directory, 'home'),
       NODE_TEST_CONTEXT: undefined,
+      // As the launcher does.
+      NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? '/var/cache/sampan/compile',
     };
   }
 

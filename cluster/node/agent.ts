@@ -19,7 +19,7 @@
  * Disk: `resources.limits["ephemeral-storage"]` is the size of the writable layer; 1Gi where absent.
  *
  * Where it differs from a kubelet, on purpose:
- *   - Until a startup or readiness probe has succeeded once it is asked every 20 to 250 ms rather than every
+ *   - Until a startup or readiness probe has succeeded once it is asked every 10 to 250 ms rather than every
  *     `periodSeconds`, so that a pod is Ready as soon as it listens (`probes.ts`).
  *   - A container that ends badly makes a Warning event, `Exited` or `OOMKilling`, that says how it ended.
  *   - A pod that is being deleted is not Ready from that moment on.

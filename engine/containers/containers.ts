@@ -116,13 +116,13 @@ export class Containers {
     const image = images.get(spec.image);
     if (image === undefined) throw new EngineError('not-found', `no image "${spec.image}" here: pull it first`);
     const { stopSignal } = validateSpec(spec, image);
+    const id = spec.id ?? randomBytes(32).toString('hex');
+    if (!/^[0-9a-f]{64}$/.test(id) || this.#entries.has(id))
+      throw new EngineError('invalid', `id: ${JSON.stringify(id)} is not 64 hexadecimal digits of its own`);
     const key = `${spec.sandbox} ${spec.name}`;
     if (this.#names.has(key))
       throw new EngineError('conflict', `there is a container "${spec.name}" in sandbox ${spec.sandbox}`);
     this.#names.add(key);
-    const id = spec.id ?? randomBytes(32).toString('hex');
-    if (!/^[0-9a-f]{64}$/.test(id) || this.#entries.has(id))
-      throw new EngineError('invalid', `id: ${JSON.stringify(id)} is not 64 hexadecimal digits of its own`);
     const paths = containerPaths(layout, id);
     const logPath = spec.log?.path ?? paths.log;
     try {

@@ -8,7 +8,9 @@ import { DockerError } from './errors.ts';
 import { containerName } from './container-view.ts';
 
 /** An engine; where its images can also tell their history, it is told. */
-export type DockerEngine = Engine & { images: Engine['images'] & Partial<Pick<NodeImages, 'document' | 'layerSizes'>> };
+export type DockerEngine = Engine & {
+  images: Engine['images'] & Partial<Pick<NodeImages, 'document' | 'layerSizes' | 'push' | 'adopt' | 'content'>>;
+};
 
 export interface Call {
   engine: DockerEngine;
@@ -68,7 +70,8 @@ export function findImage(call: Call, text: string): Image {
 export function hubName(text: string): string {
   const first = text.split('/')[0] ?? '';
   const hasHost = text.includes('/') && (first === 'localhost' || /[.:]/.test(first));
-  return hasHost ? text : `docker.io/${text}`;
+  if (hasHost) return text;
+  return text.includes('/') ? `docker.io/${text}` : `docker.io/library/${text}`;
 }
 
 /** How Docker's clients write it: without the host and the `library/` of Docker Hub. */

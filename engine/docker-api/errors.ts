@@ -1,4 +1,5 @@
 /** An error in Docker's shape: a status and `{"message": …}`. */
+import { TarError } from '#lib/tar/tar.ts';
 import { EngineError, type EngineErrorCode } from '../engine.ts';
 
 export class DockerError extends Error {
@@ -23,6 +24,7 @@ const STATUS: Readonly<Record<EngineErrorCode, number>> = {
 /** The one place where the engine's errors become Docker's. */
 export function toDockerError(error: unknown): DockerError {
   if (error instanceof DockerError) return error;
+  if (error instanceof TarError) return new DockerError(400, error.message, { cause: error });
   if (error instanceof EngineError) return new DockerError(STATUS[error.code], error.message, { cause: error });
   return new DockerError(500, error instanceof Error ? error.message : String(error), { cause: error });
 }

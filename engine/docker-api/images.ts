@@ -1,6 +1,6 @@
 /** `/images/json`, `/images/{name}/json` and `/images/{name}/history`. */
 import type { Image } from '../engine.ts';
-import { answerJson, type Call, findImage, flag } from './call.ts';
+import { answerJson, type Call, familiarName, findImage, flag } from './call.ts';
 import { time } from './container-view.ts';
 import { DockerError } from './errors.ts';
 import { anyOf, hasLabels, parseFilters } from './filters.ts';
@@ -17,7 +17,9 @@ export async function listImages(call: Call): Promise<void> {
       (image) =>
         hasLabels(filters, image.config.labels ?? {}) &&
         anyOf(filters, 'dangling', (value) => ['1', 'true'].includes(value) === (tags(image).length === 0)) &&
-        anyOf(filters, 'reference', (value) => image.references.some((name) => fitsReference(name, value))) &&
+        anyOf(filters, 'reference', (value) =>
+          image.references.some((name) => fitsReference(familiarName(name), value)),
+        ) &&
         anyOf(filters, 'before', (value) => image.createdAt < findImage(call, value).createdAt) &&
         anyOf(filters, 'since', (value) => image.createdAt > findImage(call, value).createdAt) &&
         anyOf(filters, 'until', (value) => image.createdAt < moment(value)),
@@ -102,12 +104,12 @@ export async function imageHistory(call: Call): Promise<void> {
 }
 
 function tags(image: Image): string[] {
-  return image.references.filter((reference) => !reference.includes('@'));
+  return image.references.filter((reference) => !reference.includes('@')).map(familiarName);
 }
 
 /** Every repository that the image has a name in, with its digest. */
 function digests(image: Image): string[] {
-  return [...new Set(image.references.map((reference) => `${repositoryOf(reference)}@${image.digest}`))];
+  return [...new Set(image.references.map((reference) => `${familiarName(repositoryOf(reference))}@${image.digest}`))];
 }
 
 function repositoryOf(reference: string): string {

@@ -90,8 +90,9 @@ after(async () => {
 async function call(
   method: string,
   path: string,
+  sent?: string,
 ): Promise<{ status: number; headers: NodeJS.Dict<string | string[]>; body: Buffer }> {
-  const outgoing = request({ socketPath, method, path }).end();
+  const outgoing = request({ socketPath, method, path }).end(sent);
   const [response] = await once(outgoing, 'response');
   return { status: response.statusCode, headers: response.headers, body: await buffer(response) };
 }
@@ -118,13 +119,41 @@ test('versions are negotiated', async () => {
 });
 
 test('errors are answered as the golden file says', async () => {
-  const requests: [string, string][] = [
+  const requests: [string, string, string?][] = [
     ['GET', '/v1.23/version'],
     ['GET', '/v1.46/version'],
     ['GET', '/v2.0/version'],
     ['GET', '/nothing'],
     ['POST', '/version'],
+    ['GET', '/swarm'],
     ['POST', '/v1.45/containers/create'],
+    ['POST', '/containers/create', '{'],
+    ['POST', '/containers/create', '[]'],
+    ['POST', '/containers/create', '{"Image":1}'],
+    ['POST', '/containers/create', '{"Image":"none"}'],
+    ['POST', '/containers/create?name=a/b', '{"Image":"none"}'],
+    ['POST', '/containers/create', '{"Image":"x","Env":"A=1"}'],
+    ['POST', '/containers/create', '{"Image":"x","HostConfig":{"Memory":1024}}'],
+    ['POST', '/containers/create', '{"Image":"x","HostConfig":{"Privileged":true}}'],
+    ['POST', '/containers/create', '{"Image":"x","HostConfig":{"NetworkMode":"host"}}'],
+    ['POST', '/containers/create', '{"Image":"x","HostConfig":{"RestartPolicy":{"Name":"often"}}}'],
+    ['POST', '/containers/create', '{"Image":"x","HostConfig":{"PortBindings":{"0/tcp":[]}}}'],
+    ['POST', '/containers/create', '{"Image":"x","HostConfig":{"PortBindings":{"80/tcp":[{"HostPort":"99999"}]}}}'],
+    ['POST', '/containers/create', '{"Image":"x","HostConfig":{"Binds":["/a:/../b"]}}'],
+    ['POST', '/containers/create', '{"Image":"x","HostConfig":{"Tmpfs":{"/t":"size=much"}}}'],
+    ['POST', '/containers/create', '{"Image":"x","HostConfig":{"Dns":["dns"]}}'],
+    ['POST', '/containers/none/start'],
+    ['POST', '/containers/talker/wait?condition=never'],
+    ['POST', '/containers/talker/stop?t=x'],
+    ['POST', '/containers/talker/kill'],
+    ['DELETE', '/containers/talker'],
+    ['POST', '/containers/talker/exec', '{"Cmd":["true"]}'],
+    ['POST', '/exec/none/start', '{}'],
+    ['POST', '/volumes/create', '{"Name":"../x"}'],
+    ['DELETE', '/volumes/none'],
+    ['POST', '/images/none/tag?repo=x'],
+    ['POST', '/images/none/push'],
+    ['GET', '/events?since=never'],
     ['DELETE', '/v1.45/images/a/b:c'],
     ['GET', '/containers/none/json'],
     ['GET', '/containers/%ff/json'],
@@ -142,9 +171,10 @@ test('errors are answered as the golden file says', async () => {
     ['GET', '/images/json?filters={"until":["then"]}'],
   ];
   const lines: string[] = [];
-  for (const [method, path] of requests) {
-    const { status, body } = await call(method, encodeURI(path).replace('%25ff', '%ff'));
-    lines.push(`${method} ${path} -> ${status} ${body.toString().trim()}`);
+  for (const [method, path, sent] of requests) {
+    const { status, body } = await call(method, encodeURI(path).replace('%25ff', '%ff'), sent);
+    const told = body.toString().trim().replaceAll(talker.id, 'ID').replaceAll(talker.id.slice(0, 12), 'SHORT');
+    lines.push(`${method} ${path}${sent === undefined ? '' : ` ${sent}`} -> ${status} ${told}`);
   }
   matchesGolden(join(import.meta.dirname, 'testdata/errors.golden'), `${lines.join('\n')}\n`);
 });
@@ -260,7 +290,7 @@ test('docker ps, inspect and logs', withDocker, async () => {
   const logs = await cli('logs', 'talker');
   assert.deepEqual([logs.stdout, logs.stderr], ['one\nthree\n', 'two\n']);
   assert.equal((await cli('inspect', '--format', '{{.State.ExitCode}}', 'talker')).stdout, '3\n');
-  await assert.rejects(cli('run', 'x'), /not supported by this engine/);
+  await assert.rejects(cli('pause', 'talker'), /not supported by this engine/);
 });
 
 test('docker logs --follow shows what comes, and ends with its client', withDocker, async (context) => {

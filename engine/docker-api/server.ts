@@ -108,7 +108,7 @@ async function handle(options: DockerApiOptions, call: Call): Promise<void> {
   if (found === undefined) throw new DockerError(404, 'page not found');
   const { route, parameters } = found;
   if (route.handle === undefined) {
-    throw new DockerError(501, `${method} ${route.path} is not supported by this engine; deploy with cf or kubectl`);
+    throw new DockerError(501, `${method} ${route.path} is not supported by this engine`);
   }
   call.path = Object.fromEntries(Object.entries(parameters).map(([name, value]) => [name, decoded(value)]));
   call.query = new URLSearchParams(rawQuery);

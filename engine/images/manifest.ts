@@ -95,7 +95,7 @@ export function parseManifest(bytes: Uint8Array, contentType?: string): Manifest
 }
 
 /** The index's manifest for this machine. @throws EngineError `invalid` naming the platforms that it has */
-export function choosePlatform(manifests: readonly Descriptor[], architecture = process.arch): Descriptor {
+export function choosePlatform(manifests: readonly Descriptor[], architecture: string = process.arch): Descriptor {
   const wanted = architecture === 'x64' ? 'amd64' : architecture;
   const fitting = manifests.filter(({ platform }) => platform?.os === 'linux' && platform.architecture === wanted);
   const plain = fitting.find(

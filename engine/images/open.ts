@@ -11,6 +11,7 @@ import { openContentStore } from './content.ts';
 import { Layers } from './layers.ts';
 import { type ImageDocument, type Manifest, parseImageConfig, parseManifest } from './manifest.ts';
 import { type PullSource, Puller } from './pull.ts';
+import { pushImage } from './push.ts';
 import { canonicalReference, parseReference } from './reference.ts';
 import { accessKey, RegistryClient } from './registry-client.ts';
 import { DANGLING_SCOPE, findManifest, IMAGES_SCOPE } from './scopes.ts';
@@ -50,6 +51,13 @@ export interface NodeImages extends Images {
   document(image: Image): Promise<ImageDocument>;
   /** Unpacked bytes of every layer, bottom first. */
   layerSizes(image: Image): number[];
+  /**
+   * Makes an image of a manifest whose blobs are in the content store: unpacks it and gives it the names; without one it
+   * stays until it is removed or collected.
+   */
+  adopt(digest: string, references: readonly string[]): Promise<Image>;
+  /** Sends the image that has the name to the registry that the name begins with; what is there already is not sent. */
+  push(reference: string, options?: PullOptions): Promise<{ digest: string; sizeBytes: number }>;
   /** Removes content that no name, container or pull under way needs. For a slow period, never for a hot path. */
   collect(options?: { graceMilliseconds?: number }): Promise<{ blobs: number; bytes: number }>;
   close(): Promise<void>;
@@ -115,11 +123,42 @@ class LocalImages implements NodeImages {
       : this.#remoteSource(reference.host, reference.repository, options);
     const digest = await this.#puller.pull(source, reference.digest ?? reference.tag ?? 'latest', {
       signal,
+      ...(options.architecture === undefined ? {} : { architecture: options.architecture }),
       ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
     });
     const image = await this.#name(canonical, digest);
     this.#emit('image-pulled', canonical);
     return image;
+  }
+
+  async adopt(digest: string, references: readonly string[]): Promise<Image> {
+    const names = references.map((text) => canonicalReference(parseReference(text)));
+    await this.#puller.unpack(digest);
+    if (names.length === 0 && !this.#images.has(digest)) await this.content.setName(DANGLING_SCOPE, digest, digest);
+    for (const name of names) {
+      await this.#name(name, digest);
+      this.#emit('image-tagged', name);
+    }
+    return await this.#remember(digest);
+  }
+
+  async push(text: string, options: PullOptions = {}): Promise<{ digest: string; sizeBytes: number }> {
+    const reference = parseReference(text);
+    const { host, repository, tag = 'latest' } = reference;
+    const image = this.#images.get(this.content.getName(IMAGES_SCOPE, canonicalReference(reference)) ?? '');
+    if (image === undefined) throw new EngineError('not-found', `image ${JSON.stringify(text)} is not on this node`);
+    if (host === undefined)
+      throw new EngineError(
+        'invalid',
+        `image ${JSON.stringify(text)} names no registry; tag it host/${text} and push that`,
+      );
+    const signal =
+      options.signal === undefined ? this.#closing.signal : AbortSignal.any([options.signal, this.#closing.signal]);
+    const push = { content: this.content, repository, tag, digest: image.digest, signal };
+    return await pushImage(this.#client(host, options), {
+      ...push,
+      ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
+    });
   }
 
   get(text: string): Image | undefined {
@@ -218,6 +257,14 @@ class LocalImages implements NodeImages {
   }
 
   #remoteSource(host: string, repository: string, options: PullOptions): PullSource {
+    const client = this.#client(host, options);
+    return {
+      manifest: (reference, signal) => client.manifest(repository, reference, signal),
+      blob: (blob, blobOptions) => client.blob(repository, blob, this.content, blobOptions),
+    };
+  }
+
+  #client(host: string, options: PullOptions): RegistryClient {
     const configured = this.#options.registries?.[host] ?? {};
     const { username, password } = configured;
     const credentials =
@@ -231,10 +278,7 @@ class LocalImages implements NodeImages {
     // The one that was longest not asked for goes; a pull that still has it ends with it, its idle connections time out.
     const [oldest] = this.#clients.keys();
     if (this.#clients.size > MOST_CLIENTS && oldest !== undefined) this.#clients.delete(oldest);
-    return {
-      manifest: (reference, signal) => client.manifest(repository, reference, signal),
-      blob: (blob, blobOptions) => client.blob(repository, blob, this.content, blobOptions),
-    };
+    return client;
   }
 
   async #localSource(host: string, repository: string, options: PullOptions): Promise<PullSource> {

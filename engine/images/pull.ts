@@ -24,6 +24,7 @@ export interface PullSource {
 
 interface PullWork {
   signal: AbortSignal;
+  architecture?: string;
   onProgress?: (progress: PullProgress) => void;
 }
 
@@ -72,7 +73,7 @@ export class Puller {
   }
 
   async #pull(source: PullSource, reference: string, work: PullWork, pinned: Set<string>): Promise<string> {
-    const { digest, manifest } = await this.#manifest(source, reference, work.signal);
+    const { digest, manifest } = await this.#manifest(source, reference, work);
     pinned.add(digest);
     const { config, layers } = manifest;
     for (const part of [config, ...layers]) pinned.add(part.digest);
@@ -102,7 +103,7 @@ export class Puller {
   async #manifest(
     source: PullSource,
     reference: string,
-    signal: AbortSignal,
+    { signal, architecture }: PullWork,
   ): Promise<{ digest: string; manifest: Extract<Manifest, { kind: 'manifest' }> }> {
     let next = reference;
     for (let depth = 0; depth < 3; depth += 1) {
@@ -112,7 +113,7 @@ export class Puller {
         await this.#content.write(bytes, { digest });
         return { digest, manifest };
       }
-      next = choosePlatform(manifest.manifests).digest;
+      next = choosePlatform(manifest.manifests, architecture).digest;
     }
     throw new EngineError('invalid', `${reference} is an index of indexes of indexes; no image was found`);
   }

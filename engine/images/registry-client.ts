@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { Agent, request as httpsRequest } from 'node:https';
+import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { getCACertificates } from 'node:tls';
 import { digestOf, parseDigest } from '#lib/digest.ts';
@@ -122,6 +123,32 @@ export class RegistryClient {
     }
   }
 
+  /** One request of a push; the answer is the caller's to read. `body` is called again where credentials are wanted. */
+  async send(
+    repository: string,
+    request: {
+      method: string;
+      path: string;
+      headers?: Record<string, string>;
+      body?: () => Promise<Readable> | Buffer;
+    },
+    signal?: AbortSignal,
+  ): Promise<IncomingMessage> {
+    const scope = `repository:${repository}:pull,push`;
+    const url = new URL(request.path, this.#origin);
+    if (url.host !== this.#origin.host)
+      throw new EngineError(
+        'unavailable',
+        `${this.#access.host} sends an upload to ${url.host}, which is not followed`,
+      );
+    for (let attempt = 0; ; attempt += 1) {
+      const response = await this.#request(url, { ...request.headers, ...this.#authorized(scope) }, signal, request);
+      if (response.statusCode !== 401 || attempt > 0) return response;
+      response.resume();
+      await this.#authenticate(response.headers['www-authenticate'] ?? '', scope, signal);
+    }
+  }
+
   async #get(
     repository: string,
     path: string,
@@ -215,15 +242,27 @@ export class RegistryClient {
     this.#authorization.set(scope, `Bearer ${value}`);
   }
 
-  async #request(url: URL, headers: Record<string, string>, signal?: AbortSignal): Promise<IncomingMessage> {
+  async #request(
+    url: URL,
+    headers: Record<string, string>,
+    signal?: AbortSignal,
+    { method = 'GET', body }: { method?: string; body?: () => Promise<Readable> | Buffer } = {},
+  ): Promise<IncomingMessage> {
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-    const outgoing = httpsRequest(url, { agent: this.#agent, headers: { 'user-agent': 'sampan', ...headers }, signal });
+    const outgoing = httpsRequest(url, {
+      method,
+      agent: this.#agent,
+      headers: { 'user-agent': 'sampan', ...headers },
+      signal,
+    });
     outgoing.setTimeout(IDLE_MILLISECONDS, () =>
       outgoing.destroy(new Error(`no answer in ${IDLE_MILLISECONDS / 1000} s`)),
     );
     outgoing.on('response', resolve);
     outgoing.on('error', reject);
-    outgoing.end();
+    const content = await body?.();
+    if (content === undefined || content instanceof Uint8Array) outgoing.end(content);
+    else content.on('error', (error) => outgoing.destroy(error)).pipe(outgoing);
     return await promise;
   }
 

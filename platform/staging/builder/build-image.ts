@@ -27,9 +27,11 @@ export interface BuildImageOptions {
 export async function writeBuildImage(options: BuildImageOptions): Promise<string> {
   const { registry, repository, builder, previous, source, signal } = options;
   const shipped = [builder.stack, ...builder.seeds.map(({ layer }) => layer), builder.lifecycle];
-  await Promise.all(shipped.map((layer) => registry.shareLayer(repository, layer, BUILDER_REPOSITORY, signal)));
   const cached = previous.layers.filter(({ cache }) => cache).map(({ layer }) => layer);
-  const restored = await pushLayer(registry, repository, writeTar(restoredEntries(builder, previous)), { signal });
+  const [restored] = await Promise.all([
+    pushLayer(registry, repository, writeTar(restoredEntries(builder, previous)), { signal }),
+    ...shipped.map((layer) => registry.shareLayer(repository, layer, BUILDER_REPOSITORY, signal)),
+  ]);
   return await writeImage(registry, repository, options.tag, {
     architecture: builder.architecture,
     layers: [...shipped, ...cached, restored, source],

@@ -48,10 +48,12 @@ export async function runBuild(
   const repository = appRepository(app);
   const tag = `build-${build.metadata.name}`;
   const builder = await context.builder();
-  const source = await sourceLayer(context, build, repository);
-  const previous = await readPrevious(registry, repository, builder.stack.digest);
-  // A platform that was killed may have left one.
-  await deletePod(client, pod);
+  const [source, previous] = await Promise.all([
+    sourceLayer(context, build, repository),
+    readPrevious(registry, repository, builder.stack.digest),
+    // A platform that was killed may have left one.
+    deletePod(client, pod),
+  ]);
   await untilPod(context.pods, pod, (now) => (now === undefined ? true : undefined), outer);
   // Aborting it ends streams and exec sessions that an error left open.
   const work = new AbortController();
@@ -76,14 +78,15 @@ export async function runBuild(
       signal,
     });
     const droplet = dropletGuid(build);
-    await registry.putManifest(repository, `droplet-${droplet}`, exported.manifest);
-    await writePrevious(registry, repository, exported.next);
+    await Promise.all([
+      registry.putManifest(repository, `droplet-${droplet}`, exported.manifest),
+      writePrevious(registry, repository, exported.next),
+    ]);
     await createDroplet(context, build, droplet, exported);
     return droplet;
   } finally {
     work.abort();
-    await deletePod(client, pod);
-    await registry.deleteManifest(repository, tag);
+    await Promise.all([deletePod(client, pod), registry.deleteManifest(repository, tag)]);
   }
 }
 

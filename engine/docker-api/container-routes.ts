@@ -1,0 +1,58 @@
+import { attachContainer } from './attach.ts';
+import { inspectContainer, listContainers } from './containers.ts';
+import { createExec, inspectExec, resizeExec, startExec } from './execs.ts';
+import {
+  createContainer,
+  killContainer,
+  pruneContainers,
+  removeContainer,
+  resizeContainer,
+  restartContainer,
+  startContainer,
+  stopContainer,
+  waitContainer,
+} from './lifecycle.ts';
+import { containerLogs } from './logs.ts';
+import type { Route } from './route.ts';
+
+const container = '/containers/{id}';
+
+export const CONTAINER_ROUTES: readonly Route[] = [
+  {
+    method: 'GET',
+    path: '/containers/json',
+    summary: 'Containers, those of pods too; filters, all, limit, size',
+    handle: listContainers,
+  },
+  { method: 'GET', path: `${container}/json`, summary: 'All that is known of one container', handle: inspectContainer },
+  {
+    method: 'GET',
+    path: `${container}/logs`,
+    summary: 'Its output: follow, since, until, tail, timestamps',
+    handle: containerLogs,
+  },
+  {
+    method: 'POST',
+    path: '/containers/create',
+    summary: 'Makes a container with a sandbox of its own; what would open the host is refused',
+    handle: createContainer,
+  },
+  { method: 'POST', path: `${container}/start`, summary: 'Starts it, also once more', handle: startContainer },
+  { method: 'POST', path: `${container}/stop`, summary: 'Its stop signal, then SIGKILL', handle: stopContainer },
+  { method: 'POST', path: `${container}/restart`, summary: 'Stop and start', handle: restartContainer },
+  { method: 'POST', path: `${container}/kill`, summary: 'Sends a signal', handle: killContainer },
+  { method: 'POST', path: `${container}/wait`, summary: 'Answers when it ended', handle: waitContainer },
+  { method: 'POST', path: `${container}/resize`, summary: 'Resizes its terminal', handle: resizeContainer },
+  {
+    method: 'POST',
+    path: `${container}/attach`,
+    summary: 'Its input and output, upgraded to a raw stream; logs, detach keys',
+    handle: attachContainer,
+  },
+  { method: 'DELETE', path: container, summary: 'Removes it; one of a pod is refused', handle: removeContainer },
+  { method: 'POST', path: '/containers/prune', summary: 'Removes those that ended', handle: pruneContainers },
+  { method: 'POST', path: `${container}/exec`, summary: 'Announces a command', handle: createExec },
+  { method: 'POST', path: '/exec/{id}/start', summary: 'Runs it, with or without a terminal', handle: startExec },
+  { method: 'POST', path: '/exec/{id}/resize', summary: 'Resizes its terminal', handle: resizeExec },
+  { method: 'GET', path: '/exec/{id}/json', summary: 'What it is, and its exit status', handle: inspectExec },
+];

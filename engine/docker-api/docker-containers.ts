@@ -1,0 +1,352 @@
+/**
+ * The containers that were made through the Docker API: each with a sandbox of its own, which no client sees. Restart
+ * policies, `--rm` and published ports are kept here, by the engine's events.
+ *
+ * Crash-only: what a container was asked to be is a label of it; whether somebody stopped it is a small file. After a
+ * restart of the engine a sandbox that has no container is removed, and policies are applied to what has ended meanwhile.
+ */
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Container, EngineError, type Mount, type PublishedPort } from '../engine.ts';
+import type { DockerEngine } from './call.ts';
+import type { CreateRequest } from './create-request.ts';
+import { DockerError } from './errors.ts';
+import { Happenings } from './happenings.ts';
+import { randomName } from './names.ts';
+import { Restarts } from './restarts.ts';
+import { SANDBOX_LABEL, SETTINGS_LABEL, type Settings, settingsOf } from './settings.ts';
+import { Volumes } from './volumes.ts';
+
+const CONTAINER_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,253}$/;
+const DEFAULT_STOP_SECONDS = 10;
+
+export interface RemoveOptions {
+  force?: boolean;
+  volumes?: boolean;
+}
+
+export class DockerContainers {
+  readonly happenings = new Happenings();
+  readonly volumes: Volumes;
+  readonly #engine: DockerEngine;
+  readonly #onError: (error: unknown) => void;
+  readonly #restarts: Restarts;
+  readonly #stoppedDirectory: string;
+  readonly #closing = new AbortController();
+  readonly #names = new Map<string, string>();
+  readonly #work = new Map<string, Promise<unknown>>();
+  #following: Promise<void> = Promise.resolve();
+
+  constructor(engine: DockerEngine, onError: (error: unknown) => void) {
+    this.#engine = engine;
+    this.#onError = onError;
+    const directory = join(engine.info().dataDirectory, 'engine', 'docker');
+    this.#stoppedDirectory = join(directory, 'stopped');
+    mkdirSync(this.#stoppedDirectory, { recursive: true, mode: 0o700 });
+    this.volumes = new Volumes(join(engine.info().dataDirectory, 'engine', 'volumes'));
+    this.#restarts = new Restarts((id) => this.#startAgain(id));
+  }
+
+  /** Call once: takes over what an earlier engine left. */
+  async open(): Promise<void> {
+    const events = this.#engine.events({ signal: this.#closing.signal });
+    const own = new Set(this.own().map(({ sandbox }) => sandbox));
+    for (const sandbox of this.#engine.sandboxes()) {
+      if (sandbox.labels[SANDBOX_LABEL] !== undefined && !own.has(sandbox.id))
+        await this.#engine.removeSandbox(sandbox.id);
+    }
+    const ids = new Set(this.own().map(({ id }) => id));
+    for (const id of readdirSync(this.#stoppedDirectory)) if (!ids.has(id)) rmSync(join(this.#stoppedDirectory, id));
+    await this.volumes.open(new Set(this.own().flatMap((one) => volumeNames(one))));
+    this.#following = this.#follow(events);
+    for (const container of this.own()) if (container.state === 'exited') await this.#ended(container, true);
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    this.#restarts.close();
+    await this.#following;
+  }
+
+  own(): Container[] {
+    return this.#engine.containers().filter((container) => settingsOf(container) !== undefined);
+  }
+
+  isRestarting(id: string): boolean {
+    return this.#restarts.isWaiting(id);
+  }
+
+  restartCount(id: string): number {
+    return this.#restarts.count(id);
+  }
+
+  /** Whose name it is; the empty string while the container is being made. */
+  nameTaken(name: string): string | undefined {
+    return this.#names.get(name) ?? this.own().find((container) => container.name === name)?.id;
+  }
+
+  async create(request: (id: string) => CreateRequest, wantedName: string): Promise<Container> {
+    const name = wantedName || randomName((one) => this.nameTaken(one) !== undefined);
+    if (!CONTAINER_NAME.test(name)) {
+      throw new DockerError(400, `Invalid container name (${name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`);
+    }
+    const holder = this.nameTaken(name);
+    if (holder !== undefined) {
+      throw new DockerError(
+        409,
+        `Conflict. The container name "/${name}" is already in use by container "${holder}". You have to remove (or rename) that container to be able to reuse that name.`,
+      );
+    }
+    const id = randomBytes(32).toString('hex');
+    const wish = request(id);
+    this.#names.set(name, id);
+    try {
+      return await this.#create(id, name, wish);
+    } finally {
+      this.#names.delete(name);
+    }
+  }
+
+  async #create(id: string, name: string, wish: CreateRequest): Promise<Container> {
+    const { settings } = wish;
+    const anonymous: string[] = [];
+    let sandbox: string | undefined;
+    try {
+      const mounts: Mount[] = [];
+      for (const mount of wish.mounts) {
+        if (mount.kind === 'tmpfs') mounts.push(mount);
+        else if (mount.kind === 'bind') {
+          const source = await this.volumes.checkBind(mount.source, this.#engine.info().allowedBinds);
+          mounts.push({ ...mount, source });
+        } else {
+          const volume = await this.volumes.create({ name: mount.name, labels: {}, anonymous: mount.name === '' });
+          if (mount.name === '') anonymous.push(volume.name);
+          settings.volumes.push({ ...mount, name: volume.name, anonymous: mount.name === '' });
+          mounts.push({ kind: 'bind', source: volume.directory, target: mount.target, readOnly: mount.readOnly });
+        }
+      }
+      const made = await this.#engine.createSandbox({
+        name: `docker/${name}`,
+        hostname: settings.hostname,
+        labels: { [SANDBOX_LABEL]: id },
+        hostAliases: wish.hostAliases,
+        dns: {
+          ...(settings.dns.length > 0 ? { servers: settings.dns } : {}),
+          ...(settings.dnsSearch.length > 0 ? { searches: settings.dnsSearch } : {}),
+          ...(settings.dnsOptions.length > 0 ? { options: settings.dnsOptions } : {}),
+        },
+      });
+      sandbox = made.id;
+      return await this.#engine.createContainer({
+        ...wish.spec,
+        id,
+        sandbox,
+        name,
+        image: wish.image,
+        mounts,
+        labels: { ...wish.labels, [SETTINGS_LABEL]: JSON.stringify(settings) },
+        // What is attached reads the log: it must not be cut off while it reads.
+        log: { maxBytes: 64 * 1024 * 1024, maxFiles: 4 },
+      });
+    } catch (error) {
+      if (sandbox !== undefined) await this.#engine.removeSandbox(sandbox);
+      for (const volume of anonymous) await this.volumes.remove(volume);
+      throw error;
+    }
+  }
+
+  /** Nothing where it runs already. */
+  async start(container: Container): Promise<boolean> {
+    const settings = this.#requireOwn(container, 'start');
+    if (container.state === 'running') return false;
+    this.#restarts.forget(container.id);
+    this.#markStopped(container.id, false);
+    try {
+      await this.#exclusive(container.id, () => this.#launch(container, settings));
+    } catch (error) {
+      if (settings.autoRemove) await this.remove(container, { force: true, volumes: true });
+      throw error;
+    }
+    return true;
+  }
+
+  async stop(container: Container, seconds?: number): Promise<void> {
+    this.#restarts.cancel(container.id);
+    if (settingsOf(container) !== undefined) this.#markStopped(container.id, true);
+    if (container.state !== 'running') return;
+    await this.#engine.stopContainer(container.id, { graceSeconds: this.#graceSeconds(container, seconds) });
+    this.happenings.about(container, 'stop');
+  }
+
+  async restart(container: Container, seconds?: number): Promise<void> {
+    const settings = this.#requireOwn(container, 'restart');
+    this.#restarts.forget(container.id);
+    this.#markStopped(container.id, true);
+    await this.#engine.stopContainer(container.id, { graceSeconds: this.#graceSeconds(container, seconds) });
+    this.#markStopped(container.id, false);
+    const now = this.#engine.container(container.id);
+    // With `--rm` its end took it away.
+    if (now === undefined) throw new DockerError(404, `No such container: ${container.id}`);
+    await this.#exclusive(now.id, () => this.#launch(now, settings));
+    this.happenings.about(now, 'restart');
+  }
+
+  async kill(container: Container, signal: string): Promise<void> {
+    const ends = ['9', 'KILL', 'SIGKILL', '15', 'TERM', 'SIGTERM', container.spec.stopSignal].includes(signal);
+    if (ends && settingsOf(container) !== undefined) this.#markStopped(container.id, true);
+    if (container.state !== 'running') {
+      throw new DockerError(409, `cannot kill container: ${container.id}: container ${container.id} is not running`);
+    }
+    await this.#engine.killContainer(container.id, signal);
+    this.happenings.about(container, 'kill', { signal });
+  }
+
+  async remove(container: Container, { force = false, volumes = false }: RemoveOptions): Promise<void> {
+    const settings = this.#requireOwn(container, 'remove');
+    if (container.state === 'running' && !force) {
+      throw new DockerError(
+        409,
+        `cannot remove container "/${container.name}": container is running: stop the container before removing or force remove`,
+      );
+    }
+    this.#restarts.forget(container.id);
+    this.#markStopped(container.id, true);
+    await this.#engine.removeContainer(container.id, { force: true, logs: true });
+    await this.#engine.removeSandbox(container.sandbox);
+    this.#markStopped(container.id, false);
+    if (!volumes) return;
+    for (const { name, anonymous } of settings.volumes) if (anonymous) await this.volumes.remove(name);
+  }
+
+  /** Containers that have the volume. */
+  usersOf(volume: string): string[] {
+    return this.own()
+      .filter((container) => volumeNames(container).includes(volume))
+      .map(({ id }) => id);
+  }
+
+  #graceSeconds({ labels, ...container }: Container, seconds: number | undefined): number {
+    const wanted = seconds ?? settingsOf({ labels, ...container })?.stopSeconds ?? DEFAULT_STOP_SECONDS;
+    // Docker's -1: for ever.
+    return wanted < 0 ? 1_000_000 : wanted;
+  }
+
+  #requireOwn(container: Container, verb: string): Settings {
+    const settings = settingsOf(container);
+    if (settings !== undefined) return settings;
+    throw new DockerError(
+      409,
+      `cannot ${verb} container ${container.id.slice(0, 12)}: it belongs to a pod, and the platform keeps it as the pod says; change or delete the pod with kubectl, or the app with sampan`,
+    );
+  }
+
+  async #launch(container: Container, settings: Settings): Promise<void> {
+    const wanted = this.#portsOf(container, settings);
+    try {
+      if (wanted.length > 0) await this.#engine.publishPorts(container.sandbox, wanted);
+      await this.#engine.startContainer(container.id, { again: true });
+    } catch (error) {
+      if (wanted.length > 0) await this.#engine.publishPorts(container.sandbox, []).catch(this.#onError);
+      if (error instanceof EngineError && error.code === 'conflict' && error.message.startsWith('Bind for '))
+        throw new DockerError(
+          500,
+          `driver failed programming external connectivity on endpoint ${container.name}: ${error.message}`,
+          { cause: error },
+        );
+      throw error;
+    }
+  }
+
+  #portsOf(container: Container, { bindings, publishAll, exposed }: Settings): PublishedPort[] {
+    if (!publishAll) return bindings;
+    const image = this.#engine.images.get(container.imageDigest)?.config.exposedPorts ?? [];
+    const all = [...new Set([...exposed, ...image.map((port) => (port.includes('/') ? port : `${port}/tcp`))])];
+    const rest = all
+      .map((text) => text.split('/'))
+      .map(
+        ([port, protocol]): PublishedPort => ({
+          port: Number(port),
+          protocol: protocol === 'udp' ? 'udp' : 'tcp',
+          hostPort: 0,
+        }),
+      )
+      .filter(
+        ({ port, protocol }) => port > 0 && !bindings.some((one) => one.port === port && one.protocol === protocol),
+      );
+    return [...bindings, ...rest];
+  }
+
+  async #follow(events: ReturnType<DockerEngine['events']>): Promise<void> {
+    for await (const event of events) {
+      const container = this.#engine.container(event.id);
+      this.happenings.tell(event, container);
+      if (event.type === 'container-exited' && container !== undefined)
+        void this.#ended(container, false).catch(this.#onError);
+    }
+  }
+
+  /** @param earlier  whether it ended while no engine looked */
+  async #ended(container: Container, earlier: boolean): Promise<void> {
+    const settings = settingsOf(container);
+    if (settings === undefined) return;
+    await this.#exclusive(container.id, async () => {
+      // It may run again by now.
+      const now = this.#engine.container(container.id);
+      if (now?.state === 'exited') await this.#settle(now, settings, earlier);
+    });
+  }
+
+  async #settle(container: Container, settings: Settings, earlier: boolean): Promise<void> {
+    if (settings.autoRemove) return await this.remove(container, { volumes: true });
+    if ((this.#engine.sandbox(container.sandbox)?.published ?? []).length > 0)
+      await this.#engine.publishPorts(container.sandbox, []);
+    const stopped = existsSync(join(this.#stoppedDirectory, container.id));
+    const { name, maximum } = settings.restart;
+    const code = container.exit?.code ?? 0;
+    // A restart of the engine starts also what was stopped by hand, where the policy is `always`.
+    const wanted =
+      name === 'always'
+        ? earlier || !stopped
+        : !stopped &&
+          (name === 'unless-stopped' ||
+            (name === 'on-failure' && code !== 0 && (maximum === 0 || this.#restarts.count(container.id) < maximum)));
+    // The first start failed: whoever asked for it was told.
+    if (!wanted || (container.startedAt === undefined && !earlier)) return;
+    this.#restarts.schedule(container.id, (container.exit?.at ?? 0) - (container.startedAt ?? 0));
+  }
+
+  async #startAgain(id: string): Promise<void> {
+    const container = this.#engine.container(id);
+    const settings = container === undefined ? undefined : settingsOf(container);
+    if (container?.state !== 'exited' || settings === undefined) return;
+    await this.#exclusive(id, () => this.#launch(container, settings)).catch((error: unknown) => {
+      this.#onError(error);
+      this.#restarts.schedule(id, 0);
+    });
+  }
+
+  /** Starting, and what an end asks for, one after the other. */
+  async #exclusive(id: string, work: () => Promise<void>): Promise<void> {
+    const before = this.#work.get(id) ?? Promise.resolve();
+    const result = before.then(work, work);
+    const settled = result.catch(() => {});
+    this.#work.set(id, settled);
+    try {
+      await result;
+    } finally {
+      if (this.#work.get(id) === settled) this.#work.delete(id);
+    }
+  }
+
+  /** Written before it is stopped, so that a crash between the two does not bring it back. */
+  #markStopped(id: string, stopped: boolean): void {
+    const file = join(this.#stoppedDirectory, id);
+    if (stopped) writeFileSync(file, '');
+    else rmSync(file, { force: true });
+  }
+}
+
+function volumeNames(container: Container): string[] {
+  return settingsOf(container)?.volumes.map(({ name }) => name) ?? [];
+}

@@ -1,0 +1,33 @@
+import { loadImages, saveImages } from './image-archive.ts';
+import { createImage, pruneImages, pushImage, removeImage, tagImage } from './image-transfer.ts';
+import { imageHistory, inspectImage, listImages } from './images.ts';
+import type { Route } from './route.ts';
+
+export const IMAGE_ROUTES: readonly Route[] = [
+  { method: 'GET', path: '/images/json', summary: 'Images of this node; filters', handle: listImages },
+  {
+    method: 'POST',
+    path: '/images/create',
+    summary: 'Pulls, with progress, credentials and platform; or imports a file system',
+    handle: createImage,
+  },
+  { method: 'POST', path: '/images/load', summary: 'Takes images from a Docker or OCI archive', handle: loadImages },
+  { method: 'POST', path: '/images/prune', summary: 'Removes images without a name; dangling', handle: pruneImages },
+  { method: 'GET', path: '/images/get', summary: 'Several images as one archive', handle: saveImages },
+  { method: 'GET', path: '/images/{name}/get', summary: 'An image as a Docker and OCI archive', handle: saveImages },
+  { method: 'GET', path: '/images/{name}/json', summary: 'All that is known of one image', handle: inspectImage },
+  { method: 'GET', path: '/images/{name}/history', summary: 'The steps that made it', handle: imageHistory },
+  {
+    method: 'POST',
+    path: '/images/{name}/push',
+    summary: 'Sends it to its registry, with progress',
+    handle: pushImage,
+  },
+  { method: 'POST', path: '/images/{name}/tag', summary: 'Gives it one more name', handle: tagImage },
+  {
+    method: 'DELETE',
+    path: '/images/{name}',
+    summary: 'Takes a name away, and the image with the last',
+    handle: removeImage,
+  },
+];

@@ -1,0 +1,64 @@
+/**
+ * Connections that go on without HTTP (Engine API, "Stream format"): after `Upgrade: tcp` the connection itself, else the
+ * bodies of request and answer. Without a terminal the output comes in frames: stream, three zero bytes, length, bytes.
+ */
+import { once } from 'node:events';
+import type { Readable, Writable } from 'node:stream';
+import type { Call } from './call.ts';
+
+export interface Stream {
+  input: Readable;
+  output: Writable;
+  /** Aborted when the client has gone. */
+  gone: AbortSignal;
+  /** Nothing more is sent. */
+  end(): void;
+}
+
+export const RAW_STREAM = 'application/vnd.docker.raw-stream';
+export const FRAMED_STREAM = 'application/vnd.docker.multiplexed-stream';
+
+export function openStream(call: Call, tty: boolean): Stream {
+  const type = tty || call.minor < 42 ? RAW_STREAM : FRAMED_STREAM;
+  const gone = new AbortController();
+  const { socket, request, response } = call;
+  if (socket === undefined) {
+    response.writeHead(200, { 'content-type': type });
+    response.flushHeaders();
+    response.on('close', () => gone.abort());
+    return { input: request, output: response, gone: gone.signal, end: () => response.end() };
+  }
+  call.isStreaming = true;
+  request.resume();
+  socket.on('close', () => gone.abort());
+  socket.on('error', () => gone.abort());
+  socket.write(`HTTP/1.1 101 UPGRADED\r\nContent-Type: ${type}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n`);
+  return { input: socket, output: socket, gone: gone.signal, end: () => socket.end() };
+}
+
+export function framed(stream: 'stdout' | 'stderr', bytes: Buffer): Buffer {
+  const header = Buffer.alloc(8);
+  header[0] = stream === 'stdout' ? 1 : 2;
+  header.writeUInt32BE(bytes.length, 4);
+  return Buffer.concat([header, bytes]);
+}
+
+/** Waits while the client is slower than the container. */
+export async function send({ output, gone }: Stream, bytes: Buffer): Promise<void> {
+  if (gone.aborted || output.write(bytes)) return;
+  await once(output, 'drain', { signal: gone });
+}
+
+/** Resolves when it takes more, or never will. */
+export async function drained(writable: Writable): Promise<void> {
+  if (writable.destroyed) return;
+  const waiting = new AbortController();
+  const { signal } = waiting;
+  try {
+    await Promise.race([once(writable, 'drain', { signal }), once(writable, 'close', { signal })]);
+  } catch {
+    // Its error is told by whoever reads on.
+  } finally {
+    waiting.abort();
+  }
+}

@@ -1,0 +1,104 @@
+/** `/volumes`. */
+import { Fields, readBody } from './body.ts';
+import { answerEmpty, answerJson, type Call, flag } from './call.ts';
+import { time } from './container-view.ts';
+import { DockerError } from './errors.ts';
+import { anyOf, hasLabels, parseFilters, pattern } from './filters.ts';
+import type { Route } from './route.ts';
+import type { Volume } from './volumes.ts';
+
+const view = ({ name, directory, labels, createdAt }: Volume): Record<string, unknown> => ({
+  Name: name,
+  Driver: 'local',
+  Mountpoint: directory,
+  CreatedAt: time(createdAt),
+  Labels: labels,
+  Scope: 'local',
+  Options: null,
+});
+
+export async function listVolumes(call: Call): Promise<void> {
+  const filters = parseFilters(call.query.get('filters'), ['name', 'label', 'dangling', 'driver']);
+  const { volumes } = call.docker;
+  const fitting = volumes
+    .list()
+    .filter(
+      ({ name, labels }) =>
+        hasLabels(filters, labels) &&
+        anyOf(filters, 'name', (value) => pattern(value).test(name)) &&
+        anyOf(filters, 'driver', (value) => value === 'local') &&
+        anyOf(
+          filters,
+          'dangling',
+          (value) => ['1', 'true'].includes(value) === (call.docker.usersOf(name).length === 0),
+        ),
+    );
+  answerJson(call, { Volumes: fitting.map(view), Warnings: null });
+}
+
+export async function createVolume(call: Call): Promise<void> {
+  const fields = new Fields(await readBody(call));
+  const driver = fields.text('Driver') || 'local';
+  if (driver !== 'local')
+    throw new DockerError(404, `error looking up volume plugin ${driver}: plugin "${driver}" not found`);
+  const [option] = Object.keys(fields.stringMap('DriverOpts'));
+  if (option !== undefined) throw fields.refuse('DriverOpts', `invalid option: ${JSON.stringify(option)}`);
+  const volume = await call.docker.volumes.create({
+    name: fields.text('Name'),
+    labels: fields.stringMap('Labels'),
+    anonymous: false,
+  });
+  call.docker.happenings.add('volume', 'create', volume.name, { driver: 'local' });
+  answerJson(call, view(volume), 201);
+}
+
+export async function inspectVolume(call: Call): Promise<void> {
+  answerJson(call, view(findVolume(call)));
+}
+
+export async function removeVolume(call: Call): Promise<void> {
+  const name = call.path['name'] ?? '';
+  if (flag(call, 'force') && call.docker.volumes.get(name) === undefined) return answerEmpty(call);
+  await remove(call, findVolume(call).name);
+  answerEmpty(call);
+}
+
+/** Those without a name of their own, unless `all` is asked for. */
+export async function pruneVolumes(call: Call): Promise<void> {
+  const filters = parseFilters(call.query.get('filters'), ['label', 'all']);
+  const all = (filters.get('all') ?? []).some((value) => ['1', 'true'].includes(value));
+  const removed: string[] = [];
+  for (const { name, labels, anonymous } of call.docker.volumes.list()) {
+    if (!(all || anonymous) || !hasLabels(filters, labels) || call.docker.usersOf(name).length > 0) continue;
+    await remove(call, name);
+    removed.push(name);
+  }
+  answerJson(call, { VolumesDeleted: removed, SpaceReclaimed: 0 });
+}
+
+async function remove(call: Call, name: string): Promise<void> {
+  const users = call.docker.usersOf(name);
+  if (users.length > 0) throw new DockerError(409, `remove ${name}: volume is in use - [${users.join(', ')}]`);
+  await call.docker.volumes.remove(name);
+  call.docker.happenings.add('volume', 'destroy', name, { driver: 'local' });
+}
+
+function findVolume(call: Call): Volume {
+  const name = call.path['name'] ?? '';
+  const volume = call.docker.volumes.get(name);
+  if (volume === undefined) throw new DockerError(404, `get ${name}: no such volume`);
+  return volume;
+}
+
+export const VOLUME_ROUTES: readonly Route[] = [
+  { method: 'GET', path: '/volumes', summary: 'Named volumes; filters', handle: listVolumes },
+  {
+    method: 'POST',
+    path: '/volumes/create',
+    summary: 'Makes one, or answers the one that is there',
+    handle: createVolume,
+  },
+  { method: 'POST', path: '/volumes/prune', summary: 'Removes those without a name; all', handle: pruneVolumes },
+  { method: 'GET', path: '/volumes/{name}', summary: 'One volume', handle: inspectVolume },
+  { method: 'DELETE', path: '/volumes/{name}', summary: 'Removes one that no container has', handle: removeVolume },
+];

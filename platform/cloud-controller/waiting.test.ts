@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { ClientObject, Informer } from '#cluster/client/client.ts';
+import { waitSeconds, whenSettled } from './waiting.ts';
+
+/** An informer whose changes the test makes: what is asked of it here is `onChange` alone. */
+function changes(): { informer: Informer<ClientObject>; change: () => void; listeners: Set<() => void> } {
+  const listeners = new Set<() => void>();
+  const informer = {
+    onChange(listener: () => void) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  } as unknown as Informer<ClientObject>;
+  return { informer, listeners, change: () => [...listeners].forEach((listener) => listener()) };
+}
+
+test('wait is read from Prefer, among other preferences, and bounded', () => {
+  assert.equal(waitSeconds('wait=10'), 10);
+  assert.equal(waitSeconds('respond-async, wait=5'), 5);
+  assert.equal(waitSeconds(['respond-async', 'wait=7']), 7);
+  assert.equal(waitSeconds('wait=9999'), 30);
+  for (const none of [undefined, '', 'wait=', 'wait=x', 'await=5', 'wait=-3']) assert.equal(waitSeconds(none), 0);
+});
+
+test('an answer is held until it is settled', async () => {
+  const { informer, change, listeners } = changes();
+  let state = 'STAGING';
+  let answered = false;
+  const request = { headers: { prefer: 'wait=30' }, signal: new AbortController().signal };
+  const waiting = whenSettled(request, informer, () => state !== 'STAGING').then(() => (answered = true));
+  change();
+  await new Promise(setImmediate);
+  assert.equal(answered, false);
+  state = 'STAGED';
+  change();
+  await waiting;
+  assert.equal(listeners.size, 0);
+});
+
+test('without the header, when it is settled, and when the client went away nothing is held', async () => {
+  const { informer, listeners } = changes();
+  const signal = new AbortController().signal;
+  await whenSettled({ headers: {}, signal }, informer, () => false);
+  await whenSettled({ headers: { prefer: 'wait=30' }, signal }, informer, () => true);
+  const gone = new AbortController();
+  const held = whenSettled({ headers: { prefer: 'wait=30' }, signal: gone.signal }, informer, () => false);
+  gone.abort();
+  await held;
+  assert.equal(listeners.size, 0);
+});

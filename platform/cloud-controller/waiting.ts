@@ -1,0 +1,38 @@
+/**
+ * `Prefer: wait=SECONDS` (RFC 7240, section 4.3): an answer is held back until what was asked for is settled, so that a
+ * client that waits asks once and hears at once. Without the header nothing is held; `cf` never sends it.
+ */
+import type { ClientObject, Informer } from '#cluster/client/client.ts';
+import type { ApiRequest } from './api.ts';
+
+const LONGEST_SECONDS = 30;
+
+/** Resolves when `settled`, when the client's time is over, or when it went away. `settled` is asked after each change. */
+export async function whenSettled<T extends ClientObject>(
+  request: Pick<ApiRequest, 'headers' | 'signal'>,
+  informer: Informer<T>,
+  settled: () => boolean,
+): Promise<void> {
+  const seconds = waitSeconds(request.headers['prefer']);
+  if (seconds === 0 || request.signal.aborted || settled()) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const stop = informer.onChange(() => {
+    if (settled()) resolve();
+  });
+  const timer = setTimeout(resolve, seconds * 1000);
+  const gone = (): void => resolve();
+  request.signal.addEventListener('abort', gone, { once: true });
+  try {
+    await promise;
+  } finally {
+    stop();
+    clearTimeout(timer);
+    request.signal.removeEventListener('abort', gone);
+  }
+}
+
+export function waitSeconds(header: string | string[] | undefined): number {
+  const text = Array.isArray(header) ? header.join(',') : (header ?? '');
+  const seconds = /(?:^|[,;\s])wait=(\d{1,4})(?=$|[,;\s])/i.exec(text)?.[1];
+  return Math.min(LONGEST_SECONDS, Number(seconds ?? 0));
+}
