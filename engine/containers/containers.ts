@@ -362,9 +362,11 @@ export class Containers {
     pidOf(containerPaths(layout, id).conmonPid)
       .then(async (pid) => {
         if (pid === undefined) return;
-        // Without it nobody would learn how the container ended.
-        await writeFile(`/proc/${pid}/oom_score_adj`, '-999');
         await cgroups.adoptHelper(pid);
+        // Without it nobody would learn how the container ended. A host that keeps CAP_SYS_RESOURCE from us refuses this.
+        await writeFile(`/proc/${pid}/oom_score_adj`, '-999').catch((error: unknown) => {
+          if (!hasCode(error, 'EACCES', 'EPERM')) throw error;
+        });
       })
       .catch((error: unknown) =>
         hasCode(error, 'ENOENT', 'ESRCH')
