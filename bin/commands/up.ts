@@ -31,7 +31,7 @@ async function setUp(flags: InstanceFlags, progress: Progress): Promise<Instance
   });
   await progress.step('starting the platform', async () => {
     startRoles(instance);
-    await waitReady(instance, { milliseconds: 120_000 });
+    await waitReady(instance, { milliseconds: 300_000 });
   });
   return instance;
 }

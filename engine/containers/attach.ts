@@ -2,13 +2,14 @@
  * The standard input of a container. conmon holds the other end (a pipe, or the terminal's master); we write to a descriptor of our own
  * for the same thing, so that an engine that was restarted finds it as it was.
  */
-import { closeSync, constants, openSync, readFileSync, readdirSync, readlinkSync, writeSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { Socket } from 'node:net';
 import { EngineError, type TerminalSize } from '../engine.ts';
 import { hasCode, syscall } from '../sys/libc.ts';
 import { ProcessHandle } from '../sys/pidfd.ts';
+import { resizeTerminal } from '../sys/terminal.ts';
 import { TerminalInput } from './terminal-input.ts';
 
 export interface InputRequest {
@@ -39,19 +40,24 @@ export function openInput(request: InputRequest): Writable {
   }
 }
 
-/** conmon's control message for a size (ctrl.c): `1 rows columns`. */
-export function resizeConsole(control: string, { columns, rows }: TerminalSize): void {
-  const clamp = (value: number): number => Math.max(1, Math.min(65_535, Math.trunc(value) || 1));
+/** Takes effect at once, and not when conmon gets to it: who writes next finds the new size. */
+export function resizeConsole(monitor: number, size: TerminalSize): void {
+  const handle = ProcessHandle.open(monitor);
+  if (handle === undefined) return;
   try {
-    const descriptor = openSync(control, constants.O_WRONLY | constants.O_NONBLOCK);
+    const number = findMaster(monitor);
+    if (number === undefined) return;
+    const master = handle.duplicate(number);
     try {
-      writeSync(descriptor, `1 ${clamp(rows)} ${clamp(columns)}\n`);
+      resizeTerminal(master, size);
     } finally {
-      closeSync(descriptor);
+      closeSync(master);
     }
   } catch (error) {
     // The container has just ended.
-    if (!hasCode(error, 'ENXIO', 'ENOENT')) throw error;
+    if (!hasCode(error, 'ENOENT', 'ESRCH', 'EBADF', 'EIO')) throw error;
+  } finally {
+    handle.close();
   }
 }
 

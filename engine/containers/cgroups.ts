@@ -116,23 +116,16 @@ export class Cgroups {
     const controller = this.version === 'v2' ? '' : 'pids';
     const found: number[] = [];
     const visit = async (directory: string): Promise<void> => {
-      const text = await readFile(join(directory, 'cgroup.procs'), 'utf8').catch(orEmpty);
-      found.push(...text.split('\n').filter(Boolean).map(Number));
+      found.push(...(await pidsIn(directory)));
       for (const child of await subdirectories(directory)) await visit(join(directory, child));
     };
     await visit(this.#directory(controller, path));
-    return found.filter((pid) => pid > 0);
+    return found;
   }
 
   /** Kills everything in it. */
   async kill(path: string): Promise<void> {
-    for (const pid of await this.processes(path)) {
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch (error) {
-        if (!hasCode(error, 'ESRCH')) throw error;
-      }
-    }
+    killAll(await this.processes(path));
   }
 
   /** Removes it with all below, after killing what is in it. Idempotent. */
@@ -141,9 +134,9 @@ export class Cgroups {
   }
 
   async #removeDirectory(directory: string, path: string): Promise<void> {
-    for (const child of await subdirectories(directory)) await this.#removeDirectory(join(directory, child), path);
-    // A killed process leaves its cgroup a moment after it was reaped, and v1 tells nobody when.
+    // A killed process leaves its cgroup a moment after it was reaped, and v1 tells nobody when. Each hierarchy has processes of its own.
     for (let attempt = 0; ; attempt += 1) {
+      for (const child of await subdirectories(directory)) await this.#removeDirectory(join(directory, child), path);
       try {
         await rmdir(directory);
         return;
@@ -151,6 +144,7 @@ export class Cgroups {
         if (hasCode(error, 'ENOENT')) return;
         if (!hasCode(error, 'EBUSY') || attempt >= 100) throw error;
         await this.kill(path);
+        killAll(await pidsIn(directory));
         await delay(Math.min(5 * (attempt + 1), 100));
       }
     }
@@ -198,6 +192,25 @@ export class Cgroups {
       ...(limitBytes < noLimit ? { memoryLimitBytes: limitBytes } : {}),
       pids: Number(pids),
     };
+  }
+}
+
+/** Processes of other namespaces are 0 there: they are not ours to see. */
+async function pidsIn(directory: string): Promise<number[]> {
+  const text = await readFile(join(directory, 'cgroup.procs'), 'utf8').catch(orEmpty);
+  return text
+    .split('\n')
+    .map(Number)
+    .filter((pid) => pid > 0);
+}
+
+function killAll(pids: number[]): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch (error) {
+      if (!hasCode(error, 'ESRCH')) throw error;
+    }
   }
 }
 

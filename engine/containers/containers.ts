@@ -298,11 +298,12 @@ export class Containers {
     return openInput({ monitor, container: record.pid, tty: record.spec.tty === true, bundle: paths.bundle });
   }
 
-  resize(id: string, size: TerminalSize): void {
+  async resize(id: string, size: TerminalSize): Promise<void> {
     const { record } = this.#entry(id);
     if (record.state !== 'running') throw new EngineError('conflict', `container ${id} does not run`);
     if (record.spec.tty !== true) throw new EngineError('conflict', `container ${id} has no terminal`);
-    resizeConsole(containerPaths(this.#options.layout, id).control, size);
+    const monitor = await pidOf(containerPaths(this.#options.layout, id).conmonPid);
+    if (monitor !== undefined) resizeConsole(monitor, size);
   }
 
   /** Resolves when nothing more is written to its log. */

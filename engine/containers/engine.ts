@@ -110,7 +110,7 @@ export class LocalEngine implements Engine {
   }
 
   async resizeContainer(id: string, size: TerminalSize): Promise<void> {
-    this.#rooms.containers.resize(id, size);
+    await this.#rooms.containers.resize(id, size);
   }
 
   async stopContainer(id: string, options: { graceSeconds?: number; signal?: AbortSignal } = {}): Promise<void> {

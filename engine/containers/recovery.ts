@@ -10,7 +10,7 @@ import { chmod, mkdir, readFile, readdir, rm, stat, writeFile } from 'node:fs/pr
 import { dirname } from 'node:path';
 import { type ContainerExit, EngineError } from '../engine.ts';
 import { hasCode } from '../sys/libc.ts';
-import { unmountBelow } from '../sys/mounts.ts';
+import { MountFlag, bindMount, mount, mounts, unmountBelow } from '../sys/mounts.ts';
 import { processStartTime } from '../sys/pidfd.ts';
 import type { Cgroups } from './cgroups.ts';
 import { removeBundle } from './container-files.ts';
@@ -19,10 +19,21 @@ import { pidOf } from './conmon.ts';
 import { type Layout, containerPaths } from './layout.ts';
 import { readRecord, writeRecord } from './records.ts';
 
+/**
+ * Debian mounts /run noexec. Whatever is bound from there into a user namespace keeps that, and the runtime, which does not
+ * know of it, is refused with EPERM. A mount of our own on the run directory, from before anything is bound out of it, is free.
+ */
+function allowPrograms(run: string): void {
+  if (mounts().some(({ target }) => target === run || target.startsWith(`${run}/`))) return;
+  bindMount(run, run);
+  mount('none', run, '', MountFlag.remount | MountFlag.bind | MountFlag.noSuid | MountFlag.noDev, null);
+}
+
 /** Makes the directories, and clears the run directory where it is of an earlier boot (it need not be on tmpfs). */
 export async function prepareDirectories(layout: Layout, instance: string): Promise<void> {
   const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   await mkdir(layout.run, { recursive: true, mode: 0o711 });
+  allowPrograms(layout.run);
   await makePassable(layout.run);
   const known = existsSync(layout.bootFile) ? readFileSync(layout.bootFile, 'utf8').trim() : undefined;
   if (known !== undefined && known !== boot) {

@@ -14,8 +14,9 @@ import { ANSWER_TIMEOUT, CommandSocket, connectUnix } from './socket.ts';
 
 const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const SEARCH_PATH = `${process.env['PATH'] ?? ''}:${SYSTEM_PATH}`;
-/** Long enough for a large configuration on a slow machine. */
+/** Long enough for a large configuration; a proxy that is there and still reads it has longer, on a slow machine. */
 const START_TIMEOUT = 10_000;
+const SLOW_START_TIMEOUT = 60_000;
 const run = promisify(execFile);
 
 export interface Started {
@@ -83,16 +84,27 @@ export async function waitForStamp(files: Files, stamp: string, ended: Promise<s
   void ended.then((output) => {
     failure = output;
   });
-  const deadline = Date.now() + START_TIMEOUT;
+  const begun = Date.now();
   for (;;) {
     if (failure !== undefined) throw await startFailure(files, failure);
     if (await answers(files, stamp)) return;
-    if (Date.now() > deadline) {
+    const waited = Date.now() - begun;
+    if (waited > SLOW_START_TIMEOUT || (waited > START_TIMEOUT && !(await masterListens(files)))) {
       const output = await readFile(files.output, 'utf8').catch(() => '');
-      throw await startFailure(files, `no answer within ${START_TIMEOUT / 1000} s. ${output}`.trim());
+      throw await startFailure(files, `no answer within ${Math.round(waited / 1000)} s. ${output}`.trim());
     }
     await delay(8);
   }
+}
+
+async function masterListens(files: Files): Promise<boolean> {
+  return await connectUnix(files.masterSocket).then(
+    (socket) => {
+      socket.destroy();
+      return true;
+    },
+    () => false,
+  );
 }
 
 /** The worker answers a moment before the master does. */

@@ -281,6 +281,16 @@ export class RegistryClient {
   async #call(call: Call): Promise<IncomingMessage> {
     call.signal?.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+    let sourceError: unknown;
+    // A stack that is being built takes minutes to its first byte: the registry is not kept waiting for it.
+    const body =
+      call.body === undefined || call.body instanceof Uint8Array
+        ? call.body
+        : await begun(
+            watch(call.body, (error) => {
+              sourceError = error;
+            }),
+          );
     const what = `${call.method} https://${this.host}${call.path}`;
     const fail = (cause: unknown) => {
       if (call.signal?.aborted) reject(call.signal.reason);
@@ -302,14 +312,10 @@ export class RegistryClient {
     );
     request.on('error', fail);
     request.on('timeout', () => request.destroy(new Error(`no byte for ${SILENCE / 1000} s`)));
-    let sourceError: unknown;
-    if (call.body === undefined) request.end();
-    else if (call.body instanceof Uint8Array) request.end(call.body);
+    if (body === undefined) request.end();
+    else if (body instanceof Uint8Array) request.end(body);
     else {
-      const watched = watch(call.body, (error) => {
-        sourceError = error;
-      });
-      pipeline(Readable.from(watched, { objectMode: false, highWaterMark: 1024 * 1024 }), request).catch(
+      pipeline(Readable.from(body, { objectMode: false, highWaterMark: 1024 * 1024 }), request).catch(
         (error: unknown) => {
           // A source that fails (hostile layer, broken exec) is the reason that the caller must see.
           if (sourceError === undefined) fail(error);
@@ -354,4 +360,17 @@ async function collect(stream: Readable, most: number, what: string): Promise<Bu
 
 function message(error: unknown): string {
   return error instanceof Error ? error.message || error.name : String(error);
+}
+
+/** The same chunks, once there is the first one. */
+async function begun(source: AsyncIterable<Uint8Array>): Promise<AsyncIterable<Uint8Array>> {
+  const chunks = source[Symbol.asyncIterator]();
+  let next = await chunks.next();
+  return (async function* () {
+    try {
+      for (; next.done !== true; next = await chunks.next()) yield next.value;
+    } finally {
+      await chunks.return?.();
+    }
+  })();
 }
