@@ -4,7 +4,7 @@ import { stripVTControlCharacters } from 'node:util';
 import type { Client, Informer } from '#cluster/client/client.ts';
 import { ApiError } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
-import type { Pod } from '#cluster/kinds/types/core.ts';
+import type { ContainerStateTerminated, Pod } from '#cluster/kinds/types/core.ts';
 import { pods } from '../../resources/kubernetes.ts';
 import { type Build, type Droplet, droplets, labels, packages, processes } from '../../resources/types.ts';
 import { appRepository, readPackage } from '../bits/package-image.ts';
@@ -123,7 +123,7 @@ async function buildInPod(
     const outcome = await followBuild({ client, pod, onLine, signal: limited });
     if (outcome.finished) return outcome.said;
     const end = await untilPod(context.pods, pod, (now) => (now === undefined ? gone() : terminated(now)), limited);
-    throw failure(build, end.exitCode, end.reason, last);
+    throw failure(build, end, last);
   } catch (error) {
     signal.throwIfAborted();
     if (!deadline.aborted) throw error;
@@ -160,7 +160,10 @@ function gone(): never {
   throw new StagingError('internal', "somebody deleted the build's pod");
 }
 
-function failure(build: Stored<Build>, code: number, reason: string | undefined, last: string[]): StagingError {
+export function failure(build: Stored<Build>, end: ContainerStateTerminated, last: string[]): StagingError {
+  const { exitCode: code, reason, message } = end;
+  if (reason === 'StartError')
+    return new StagingError('internal', `the build's container cannot start: ${message ?? ''}`);
   // Its words are part of the output already.
   const words = tail(last);
   if (reason === 'OOMKilled' || code === exitCodes.outOfMemory || code === 137) {
