@@ -102,6 +102,7 @@ function refuseRisks(host: Fields): void {
   const network = host.text('NetworkMode');
   if (!['', 'default', 'bridge'].includes(network))
     throw host.refuse('NetworkMode', `${JSON.stringify(network)} is not supported; use bridge`);
+  if (host.flag('Init')) throw host.refuse('Init', 'there is no init process yet: start one that the image has');
   if (host.objects('Devices').length > 0) throw host.refuse('Devices', 'devices of the host are not given');
   if (host.objects('DeviceRequests').length > 0) throw host.refuse('DeviceRequests', 'devices are not given');
   if (Object.keys(host.stringMap('Sysctls')).length > 0) throw host.refuse('Sysctls', 'they are not supported');
