@@ -276,9 +276,11 @@ describe('the main job', { concurrency: 1 }, () => {
   test('a killed process is restarted in its pod at once: same address, the reason in the events', async () => {
     const before = (await view('talk')).processes[0]?.instances[0];
     const started = (JSON.parse((await platform.ask(platform.host('talk'))).body) as { started: number }).started;
-    const ids = (await platform.docker('ps', '-q', '--filter', 'name=_talk-')).stdout.trim().split('\n');
-    assert.equal(ids.length, 1);
-    const pid = Number((await platform.docker('inspect', '--format', '{{.State.Pid}}', ids[0] ?? '')).stdout);
+    const id = await until('the instances that were scaled away have ended', async () => {
+      const ids = (await platform.docker('ps', '-q', '--filter', 'name=_talk-')).stdout.trim().split('\n');
+      return ids.length === 1 && ids[0];
+    });
+    const pid = Number((await platform.docker('inspect', '--format', '{{.State.Pid}}', id)).stdout);
     process.kill(pid, 'SIGKILL');
     await until(
       'serving again',
