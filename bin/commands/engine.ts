@@ -2,17 +2,13 @@
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { startDockerApi } from '#engine/docker-api/server.ts';
-import { openEngine } from '#engine/open.ts';
-import { startRegistry } from '#engine/registry/server.ts';
-import { ensureCertificates, readPair } from '../certificates.ts';
-import { engineOptions, registryHost } from '../engine-options.ts';
+import { ensureCertificates } from '../certificates.ts';
+import { registryHost } from '../engine-options.ts';
 import { HostError } from '../host-error.ts';
 import { type Instance, type InstanceFlags, lockInstance, prepareInstance } from '../instance.ts';
-import { registryRights } from '../registry-rights.ts';
+import { startNodeEngine } from '../node-engine.ts';
 import { ensureSecrets } from '../secrets.ts';
 import { isReady } from '../supervise.ts';
-import { version } from '../version.ts';
 
 export interface EngineFlags {
   /** Directories of the host that containers may mount: whoever may use the socket may then change what lies there. */
@@ -29,26 +25,15 @@ export async function engine(flags: InstanceFlags, options: EngineFlags): Promis
     );
   }
   const instance = await prepared(flags);
-  const rights = registryRights(instance);
-  const opened = await openEngine({ ...engineOptions(instance), allowedBinds: options.allowBind ?? [] });
-  opened.images.serveLocally(registryHost(instance), rights);
-  const pair = readPair(instance, 'registry');
-  const socketPath = join(instance.runDirectory, 'docker.sock');
-  const onError = (error: unknown): void => void process.stderr.write(`engine: ${String(error)}\n`);
-  const registry = await startRegistry({
-    content: opened.content,
-    listen: { host: '0.0.0.0', port: instance.ports.registry },
-    tls: { cert: pair.certificate, key: pair.key },
-    authorize: rights,
-    onError,
+  const node = await startNodeEngine(instance, {
+    allowedBinds: options.allowBind ?? [],
+    onError: (what, error) => void process.stderr.write(`engine: ${what}: ${String(error)}\n`),
   });
-  const docker = await startDockerApi({ engine: opened, socketPath, version, onError });
   process.stdout.write(
-    `Engine ready. Registry: https://${registryHost(instance)}\n  export DOCKER_HOST=unix://${socketPath}\n`,
+    `Engine ready. Registry: https://${registryHost(instance)}\n  export DOCKER_HOST=unix://${node.socketPath}\n`,
   );
   await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
-  await Promise.all([docker.close(), registry.close()]);
-  await opened.close();
+  await node.close();
   process.exit(0);
 }
 

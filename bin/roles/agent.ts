@@ -4,38 +4,20 @@ import { join } from 'node:path';
 import { createClient } from '#cluster/client/create.ts';
 import { httpsTransport } from '#cluster/client/https.ts';
 import { startAgent } from '#cluster/node/start.ts';
-import { startDockerApi } from '#engine/docker-api/server.ts';
 import type { NodeImages } from '#engine/images/open.ts';
-import { openEngine } from '#engine/open.ts';
-import { startRegistry } from '#engine/registry/server.ts';
 import { readCa, readPair } from '../certificates.ts';
-import { engineOptions, registryHost } from '../engine-options.ts';
-import { registryRights } from '../registry-rights.ts';
-import { version } from '../version.ts';
+import { startNodeEngine } from '../node-engine.ts';
 import type { RoleContext, RunningRole } from './role.ts';
 import { waitForRole } from './wait-for-role.ts';
 
 export async function startAgentRole({ instance, signal, log }: RoleContext): Promise<RunningRole> {
   const ca = readCa(instance);
-  const engine = await openEngine({ ...engineOptions(instance), log });
-  const rights = registryRights(instance);
-  engine.images.serveLocally(registryHost(instance), rights);
-  const [registry, docker] = await Promise.all([
-    startRegistry({
-      content: engine.content,
-      listen: { host: '0.0.0.0', port: instance.ports.registry },
-      tls: tlsOf(readPair(instance, 'registry')),
-      authorize: rights,
-      onError: (error) => log('error', 'a registry request failed', { error: String(error) }),
-    }),
-    startDockerApi({
-      engine,
-      socketPath: join(instance.runDirectory, 'docker.sock'),
-      version,
-      onError: (error) => log('error', 'a Docker API request failed', { error: String(error) }),
-    }),
-    waitForRole(instance, 'server', signal),
-  ]);
+  const node = await startNodeEngine(instance, {
+    log,
+    onError: (what, error) => log('error', what, { error: String(error) }),
+  });
+  const { engine } = node;
+  await waitForRole(instance, 'server', signal);
   const pair = readPair(instance, 'agent');
   const client = createClient(
     httpsTransport({
@@ -61,8 +43,7 @@ export async function startAgentRole({ instance, signal, log }: RoleContext): Pr
     async close() {
       clearInterval(collector);
       await agent.close();
-      await Promise.all([registry.close(), docker.close()]);
-      await engine.close();
+      await node.close();
     },
   };
 }
@@ -75,10 +56,6 @@ function collectEvery(images: NodeImages, log: RoleContext['log']): NodeJS.Timeo
       (error: unknown) => log('warn', 'unused content could not be collected', { error: String(error) }),
     );
   return setInterval(collect, 3_600_000).unref();
-}
-
-function tlsOf(pair: { certificate: string; key: string }): { cert: string; key: string } {
-  return { cert: pair.certificate, key: pair.key };
 }
 
 /** The first address that is not the loopback's; the loopback's on a machine that has no other. */

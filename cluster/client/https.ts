@@ -10,7 +10,8 @@ import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import type { WebSocket } from 'ws';
 import { errorFromAnswer } from './api-errors.ts';
 import { readAll } from './json-lines.ts';
-import type { Transport, TransportRequest, TransportResponse, TransportSocket } from './transport.ts';
+import { transportSocket } from './transport-socket.ts';
+import type { Transport, TransportRequest, TransportResponse } from './transport.ts';
 
 export interface HttpsTransportOptions {
   /** `https://host:port`, or `http://…` for a local proxy. A path is put before every request's. */
@@ -35,71 +36,6 @@ function flatten(message: IncomingMessage): Record<string, string> {
     if (value !== undefined) headers[name] = Array.isArray(value) ? value.join(', ') : value;
   }
   return headers;
-}
-
-/** Messages as they come; the peer is told to wait while 64 are not read. */
-function messagesOf(socket: WebSocket): AsyncIterable<Buffer> {
-  const queue: Buffer[] = [];
-  let ended = false;
-  let failure: Error | undefined;
-  let wake: (() => void) | undefined;
-  socket.on('message', (data: Buffer) => {
-    queue.push(data);
-    if (queue.length >= 64) socket.pause();
-    wake?.();
-  });
-  socket.on('error', (error) => {
-    failure = error;
-    wake?.();
-  });
-  socket.on('close', () => {
-    ended = true;
-    wake?.();
-  });
-  return (async function* () {
-    for (;;) {
-      const message = queue.shift();
-      if (message) {
-        if (queue.length === 0 && socket.isPaused) socket.resume();
-        yield message;
-      } else if (failure) {
-        throw failure;
-      } else if (ended) {
-        return;
-      } else {
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-        wake = undefined;
-      }
-    }
-  })();
-}
-
-function wrapSocket(socket: WebSocket): TransportSocket {
-  const waiting = new Set<{ limit: number; resolve: () => void }>();
-  const check = (): void => {
-    for (const waiter of waiting) {
-      if (socket.readyState === socket.OPEN && socket.bufferedAmount > waiter.limit) continue;
-      waiting.delete(waiter);
-      waiter.resolve();
-    }
-  };
-  socket.on('close', check);
-  return {
-    protocol: socket.protocol,
-    send: (message) => socket.send(message, check),
-    get bufferedBytes() {
-      return socket.bufferedAmount;
-    },
-    drained: (limit) =>
-      new Promise((resolve) => {
-        waiting.add({ limit, resolve });
-        check();
-      }),
-    messages: messagesOf(socket),
-    close: () => socket.close(),
-  };
 }
 
 export function httpsTransport(options: HttpsTransportOptions): Transport {
@@ -172,7 +108,7 @@ export function httpsTransport(options: HttpsTransportOptions): Transport {
         sockets.delete(socket);
       });
       // Messages may follow the handshake at once: listen before it is done.
-      const wrapped = wrapSocket(socket);
+      const wrapped = transportSocket(socket);
       await new Promise<void>((resolve, reject) => {
         socket.on('open', resolve);
         socket.on('error', reject);
@@ -182,13 +118,7 @@ export function httpsTransport(options: HttpsTransportOptions): Transport {
             .finally(() => socket.terminate());
         });
       });
-      return {
-        ...wrapped,
-        protocol: socket.protocol,
-        get bufferedBytes() {
-          return wrapped.bufferedBytes;
-        },
-      };
+      return wrapped;
     },
     close() {
       agent.destroy();

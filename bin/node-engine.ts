@@ -1,0 +1,48 @@
+import { join } from 'node:path';
+import { startDockerApi } from '#engine/docker-api/server.ts';
+import { type OpenedEngine, openEngine } from '#engine/open.ts';
+import type { EngineOptions } from '#engine/options.ts';
+import { startRegistry } from '#engine/registry/server.ts';
+import { readPair } from './certificates.ts';
+import { engineOptions, registryHost } from './engine-options.ts';
+import type { Instance } from './instance.ts';
+import { registryRights } from './registry-rights.ts';
+import { version } from './version.ts';
+
+export interface NodeEngine {
+  engine: OpenedEngine;
+  socketPath: string;
+  /** Ends the doors, then the engine; containers go on. */
+  close(): Promise<void>;
+}
+
+/** The engine plank of an instance with its two doors, the registry and the Docker API: in the agent, or by itself. */
+export async function startNodeEngine(
+  instance: Instance,
+  options: Pick<EngineOptions, 'allowedBinds' | 'log'> & { onError: (what: string, error: unknown) => void },
+): Promise<NodeEngine> {
+  const { onError, ...own } = options;
+  const engine = await openEngine({ ...engineOptions(instance), ...own });
+  const authorize = registryRights(instance);
+  engine.images.serveLocally(registryHost(instance), authorize);
+  const pair = readPair(instance, 'registry');
+  const socketPath = join(instance.runDirectory, 'docker.sock');
+  const [registry, docker] = await Promise.all([
+    startRegistry({
+      content: engine.content,
+      listen: { host: '0.0.0.0', port: instance.ports.registry },
+      tls: { cert: pair.certificate, key: pair.key },
+      authorize,
+      onError: (error) => onError('a registry request failed', error),
+    }),
+    startDockerApi({ engine, socketPath, version, onError: (error) => onError('a Docker API request failed', error) }),
+  ]);
+  return {
+    engine,
+    socketPath,
+    async close() {
+      await Promise.all([registry.close(), docker.close()]);
+      await engine.close();
+    },
+  };
+}
