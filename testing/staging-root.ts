@@ -28,6 +28,8 @@ export class ChrootContainer implements Disposable {
     if (base === undefined) return;
     const options = `lowerdir=${base.root},upperdir=${this.#directory}/upper,workdir=${this.#directory}/work`;
     execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', options, this.root]);
+    mkdirSync(join(this.root, 'proc'), { recursive: true });
+    execFileSync('mount', ['-t', 'proc', '-o', 'nosuid,nodev,noexec', 'proc', join(this.root, 'proc')]);
   }
 
   async unpack(registry: RegistryClient, repository: string, layers: readonly Layer[]): Promise<void> {
@@ -102,7 +104,7 @@ export class ChrootContainer implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    if (this.#mounted) execFileSync('umount', [this.root]);
+    if (this.#mounted) execFileSync('umount', [join(this.root, 'proc'), this.root]);
     rmSync(this.#directory, { recursive: true, force: true });
   }
 }

@@ -205,6 +205,48 @@ test('dependencies are a layer of their own and are used again', async () => {
   assert.equal(third.exported.digest, first.exported.digest);
 });
 
+const managers: { name: string; lockfile: string; as: string; says: RegExp; files?: Record<string, string> }[] = [
+  { name: 'yarn', lockfile: 'yarn-classic.lock', as: 'yarn.lock', says: /Dependencies \(yarn 1\./ },
+  {
+    name: 'yarn-berry',
+    lockfile: 'yarn-berry.lock',
+    as: 'yarn.lock',
+    says: /Dependencies \(yarn 4\./,
+    files: { '.yarnrc.yml': 'nodeLinker: node-modules\n' },
+  },
+  { name: 'pnpm', lockfile: 'pnpm-lock.yaml', as: 'pnpm-lock.yaml', says: /Dependencies \(pnpm 10\./ },
+];
+for (const { name, lockfile, as, says, files } of managers) {
+  test(`${name}: what its lockfile names, the build script with development dependencies, and a cached second build`, async () => {
+    const app = (words: string) => ({
+      'package.json': JSON.stringify({
+        name: 'managed',
+        version: '1.0.0',
+        scripts: { start: 'node server.js', build: 'node build.js' },
+        dependencies: { ms: '2.1.3' },
+        devDependencies: { 'escape-html': '1.0.3' },
+      }),
+      [as]: readFileSync(join(import.meta.dirname, 'testdata', 'lockfiles', lockfile), 'utf8'),
+      'build.js': `require('fs').writeFileSync('built.txt', require('escape-html')('<${words}>'));`,
+      'server.js': `let left = 'gone'; try { require.resolve('escape-html'); left = 'there'; } catch {}
+require('http').createServer((_, r) => r.end([require('fs').readFileSync('built.txt', 'utf8'), require('ms')(60000), left].join(' '))).listen(process.env.PORT);`,
+      ...files,
+    });
+    const first = await stage(name, app('one'));
+    assert.match(first.output, says);
+    assert.equal((await ask(name)).body, '&lt;one&gt; 1m gone');
+    const second = await stage(name, app('two'));
+    assert.match(second.output, /unchanged/);
+    assert.equal((await ask(name)).body, '&lt;two&gt; 1m gone');
+    const stale = { ...app('one'), 'package.json': app('one')['package.json'].replace('2.1.3', '2.1.2') };
+    await assert.rejects(stage(name, stale), (error: Error & { status?: number }) => {
+      assert.equal(error.status, 51, error.message);
+      assert.match(error.message, /the command above failed/);
+      return true;
+    });
+  });
+}
+
 test('a static site is served by nginx', async () => {
   const site = { 'index.html': '<h1>static</h1>', Staticfile: 'pushstate: enabled\n', 'a.css': 'a{}'.repeat(1000) };
   const { exported, stored } = await stage('static', site);
