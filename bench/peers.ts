@@ -1,6 +1,6 @@
 /** Peers from Debian packages, run with directories of their own and only while they are measured. */
 import { execFileSync, spawn } from 'node:child_process';
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,28 +27,54 @@ const bridgeAddress = '10.251.251.1';
 /** A dockerd on a bridge of its own. Stopped, it leaves its bridge and rules: those are removed too. */
 export async function startDockerd(): Promise<Dockerd> {
   installPeer('dockerd', 'docker.io');
-  const directory = mkdtempSync(join(tmpdir(), 'bench-dockerd-'));
-  const socket = join(directory, 'docker.sock');
-  const words = join(directory, 'log');
-  const log = openSync(words, 'a');
-  const child = spawn(
+  return await startDaemon(
     'dockerd',
-    [
-      '-H',
-      `unix://${socket}`,
-      '--data-root',
-      join(directory, 'data'),
-      '--exec-root',
-      join(directory, 'exec'),
-      '--pidfile',
-      join(directory, 'pid'),
-      '--bip',
-      `${bridgeAddress}/24`,
-      '--log-level',
-      'error',
+    (directory) => [
+      ['-H', `unix://${join(directory, 'docker.sock')}`, '--pidfile', join(directory, 'pid')],
+      ['--data-root', join(directory, 'data'), '--exec-root', join(directory, 'exec')],
+      ['--bip', `${bridgeAddress}/24`, '--log-level', 'error'],
     ],
-    { stdio: ['ignore', log, log] },
+    () => removeDockerNetwork(bridgeAddress, bridgeAddress.replace(/\d+$/, '0/24')),
   );
+}
+
+/** podman's service with a Docker API, on directories of its own; its containers are runc's and conmon's, as ours are. */
+export async function startPodman(): Promise<Dockerd> {
+  installPeer('podman', 'podman');
+  installPeer('dnsmasq', 'dnsmasq-base');
+  const bridge = 'cni-podman0';
+  const wasThere = existsSync(`/sys/class/net/${bridge}`);
+  return await startDaemon(
+    'podman',
+    (directory) => {
+      // Its own default is more than a host may give.
+      writeFileSync(
+        join(directory, 'containers.conf'),
+        '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n',
+      );
+      return [
+        ['--root', join(directory, 'data'), '--runroot', join(directory, 'run'), '--network-config-dir', directory],
+        ['--runtime', 'runc', '--cgroup-manager', 'cgroupfs', '--storage-driver', 'overlay', '--log-level', 'error'],
+        ['system', 'service', '-t', '0', `unix://${join(directory, 'docker.sock')}`],
+      ];
+    },
+    () => {
+      if (!wasThere) execFileSync('ip', ['link', 'delete', bridge], { stdio: 'ignore' });
+    },
+  );
+}
+
+async function startDaemon(
+  program: string,
+  words: (directory: string) => string[][],
+  cleanUp: () => void,
+): Promise<Dockerd> {
+  const directory = mkdtempSync(join(tmpdir(), `bench-${program}-`));
+  const socket = join(directory, 'docker.sock');
+  const said = join(directory, 'log');
+  const log = openSync(said, 'a');
+  const env = { ...process.env, CONTAINERS_CONF: join(directory, 'containers.conf') };
+  const child = spawn(program, words(directory).flat(), { stdio: ['ignore', log, log], env });
   closeSync(log);
   const call = <T>(method: string, path: string, body?: unknown): Promise<T> =>
     dockerCall<T>(socket, method, path, body);
@@ -65,14 +91,14 @@ export async function startDockerd(): Promise<Dockerd> {
           const ended = new Promise((done) => child.once('close', done));
           child.kill('SIGTERM');
           await ended;
-          removeDockerNetwork(bridgeAddress, bridgeAddress.replace(/\d+$/, '0/24'));
+          cleanUp();
           unmountBelow(directory);
           rmSync(directory, { recursive: true, force: true });
         },
       };
     } catch (error) {
       if (round > 300 || child.exitCode !== null)
-        throw new Error(`dockerd did not start: ${readFileSync(words, 'utf8').slice(-1000)}`, { cause: error });
+        throw new Error(`${program} did not start: ${readFileSync(said, 'utf8').slice(-1000)}`, { cause: error });
       await delay(100);
     }
   }

@@ -2,7 +2,8 @@
  * The two commands on a fresh machine: a minimal Debian with systemd and nothing but cgroup v2, booted under qemu from
  * Debian's own kernel. Emulated, so each step takes minutes where a machine takes seconds: no time is judged here.
  *
- *   npm run test:long -- fresh-machine      SAMPAN_TEST_IMAGE=DIR keeps the disk image there for the next run
+ *   npm run test:long -- fresh-machine      SAMPAN_TEST_IMAGE=DIR keeps the disk image there for the next run;
+ *                                           SAMPAN_TEST_SUITE=trixie takes Debian 13
  */
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -51,7 +52,7 @@ describe('a fresh machine', { concurrency: 1, timeout: 5_400_000, skip: whyNot()
   before(async () => {
     progress('making a minimal Debian');
     const image = await makeImage(process.env.SAMPAN_TEST_IMAGE ?? join(directory, 'image'), {
-      suite: 'bookworm',
+      suite: process.env.SAMPAN_TEST_SUITE === 'trixie' ? 'trixie' : 'bookworm',
       caBundle: process.env.NODE_EXTRA_CA_CERTS,
     });
     const source = await makeSourceDisk(join(import.meta.dirname, '..'), join(directory, 'source.tar'));

@@ -16,7 +16,7 @@ import { addBusyboxImage } from '#testing/busybox-image.ts';
 const chaos = fileURLToPath(new URL('../../testing/engine-chaos.ts', import.meta.url));
 
 test('an engine that is killed at any moment leaves nothing that the next one does not know', {
-  timeout: 120_000,
+  timeout: 300_000,
 }, async () => {
   const options = engineOptionsForTest();
   const { log: _log, ...plain } = options;
