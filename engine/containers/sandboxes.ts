@@ -222,7 +222,7 @@ export class Sandboxes {
       writeRecord(layout.addressesFile, { cursor: this.#addresses.cursor });
       makeSearchable(paths.run, first);
       const idRange = { first, length: IdRanges.length };
-      await makeNamespaces(paths, idRange);
+      makeNamespaces(paths, idRange);
       await network.attach({ sandbox: id, namespacePath: paths.networkNamespace, ip });
       return {
         id,
