@@ -8,6 +8,7 @@ import { validateMetadata, validateMetadataUpdate } from '../kinds/metadata.ts';
 import { definitions, OBJECT_META, type Schema, schemaOf } from '../kinds/schema.ts';
 import { prune } from '../kinds/structural.ts';
 import { badRequest, invalidObject } from './errors.ts';
+import type { User } from './exchange.ts';
 import { apiVersionOf } from './registry.ts';
 
 export interface WriteOptions {
@@ -15,6 +16,8 @@ export interface WriteOptions {
   fieldValidation: 'Ignore' | 'Warn' | 'Strict';
   fieldManager: string;
   warn: (text: string) => void;
+  /** Who asked; the server itself where it is absent. */
+  user?: User;
 }
 
 export function readWriteOptions(query: URLSearchParams, userAgent: string, warnings: string[]): WriteOptions {

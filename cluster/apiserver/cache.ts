@@ -4,7 +4,7 @@
  * All writes of the cluster pass through this server and wait until the cache shows them, so a read of the cache sees every
  * acknowledged write. Changes come from one watch of the store, in revision order, none left out.
  */
-import type { ApiObject, KindDefinition } from '../kinds/kind.ts';
+import type { ApiObject, KindDefinition, StoredForm } from '../kinds/kind.ts';
 import { type Store, StoreError, type StoreEvent } from '../store/store.ts';
 import { parseObject, servedBytes } from './object-bytes.ts';
 import { SortedKeys } from './sorted-keys.ts';
@@ -204,7 +204,8 @@ export function prefixOf(key: string): string {
   return key.slice(0, key.indexOf('/', group + 1) + 1);
 }
 
-export function kindPrefix(kind: { group: string; resource: string }): string {
+export function kindPrefix(kind: { group: string; resource: string; stored?: StoredForm }): string {
+  if (kind.stored !== undefined) return kindPrefix(kind.stored.as);
   return `${ROOT}${kind.group === '' ? 'core' : kind.group}/${kind.resource}/`;
 }
 

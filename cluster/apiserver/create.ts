@@ -16,10 +16,13 @@ import { servedBytes, storedBytes } from './object-bytes.ts';
 import { apiVersionOf } from './registry.ts';
 import { respondObject } from './respond.ts';
 import type { ResourceRequest } from './route.ts';
+import { storageKind, toStoredForm } from './stored-form.ts';
 
 const GENERATED_ALPHABET = 'bcdfghjklmnpqrstvwxz2456789';
 const GENERATED_BASE_LIMIT = 58;
 const GENERATE_ATTEMPTS = 8;
+/** Who writes what nobody asked for. */
+const SERVER = { name: 'system:apiserver', groups: ['system:masters'] };
 
 export async function create(
   core: Core,
@@ -28,11 +31,12 @@ export async function create(
   request: ResourceRequest,
 ): Promise<void> {
   const options = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
-  const object = decode(kind, await readJson(exchange), options);
+  options.user = exchange.user;
+  const object = toStoredForm(kind, decode(kind, await readJson(exchange), options));
   delete object.metadata.managedFields;
   const { name = '' } = object.metadata;
   if (!nodeMayCreate(exchange.user, kind.resource, name)) throw refuse(exchange.user, { ...request, name });
-  const bytes = await createObject(core, kind, request.namespace, object, options);
+  const bytes = await createObject(core, storageKind(core, kind), request.namespace, object, options);
   respondObject(core, exchange, kind, bytes, 201);
 }
 
@@ -91,7 +95,7 @@ async function createOnce(
   if (kind.generation) metadata.generation = 1;
   else delete metadata.generation;
   kind.defaults?.(object);
-  kind.prepareForCreate?.(object);
+  kind.prepareForCreate?.(object, options.user ?? SERVER);
   validate(kind, object);
   const key = objectKey(kind, namespace, name);
   if (core.cache.resource(kindPrefix(kind)).objects.has(key)) throw alreadyExists(kind, name);

@@ -12,6 +12,7 @@ import { servedBytes, storedBytes } from './object-bytes.ts';
 import { respondObject } from './respond.ts';
 import type { ResourceRequest } from './route.ts';
 import { readSelection } from './selection.ts';
+import { storageKind } from './stored-form.ts';
 import { removable } from './update.ts';
 
 const ATTEMPTS = 8;
@@ -38,8 +39,17 @@ export async function remove(
   const writeOptions = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
   const { options, dryRun } = await readDeleteOptions(exchange);
   writeOptions.dryRun ||= dryRun;
-  const deleted = await deleteObject(core, kind, request, options, writeOptions);
+  const stored = storageKind(core, kind);
+  if (kind.orphansByDefault === true && options.propagationPolicy === undefined) {
+    options.propagationPolicy = 'Orphan';
+    writeOptions.warn(
+      `child pods are preserved by default when ${kind.resource} are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning`,
+    );
+  }
+  const deleted = await deleteObject(core, stored, request, options, writeOptions);
   if (!deleted.gone) return respondObject(core, exchange, kind, deleted.bytes);
+  if (kind.returnsDeleted === true)
+    return respondObject(core, exchange, kind, Buffer.from(JSON.stringify(deleted.object)));
   const { name = '', uid = '' } = deleted.object.metadata;
   sendJson(
     exchange,
@@ -58,12 +68,13 @@ export async function removeCollection(
   const { options, dryRun } = await readDeleteOptions(exchange);
   writeOptions.dryRun ||= dryRun;
   const selection = readSelection(kind, request.namespace, '', exchange.query);
+  const stored = storageKind(core, kind);
   const matched: CachedObject[] = [];
   for (const object of core.cache.resource(kindPrefix(kind)).list(request.namespace))
     if (selection.matches(object)) matched.push(object);
   await Promise.all(
     matched.map((object) =>
-      deleteObject(core, kind, object, options, writeOptions).catch((error: unknown) => {
+      deleteObject(core, stored, object, options, writeOptions).catch((error: unknown) => {
         if (!(error instanceof StatusError && error.reason === 'NotFound')) throw error;
       }),
     ),

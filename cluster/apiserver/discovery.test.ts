@@ -19,8 +19,18 @@ describe('API server: discovery', () => {
       'apps',
       'authentication.k8s.io',
       'authorization.k8s.io',
+      'autoscaling',
+      'batch',
+      'certificates.k8s.io',
       'coordination.k8s.io',
       'discovery.k8s.io',
+      'events.k8s.io',
+      'networking.k8s.io',
+      'node.k8s.io',
+      'policy',
+      'rbac.authorization.k8s.io',
+      'scheduling.k8s.io',
+      'storage.k8s.io',
     ]);
     const core = await fixture.call('GET', '/api/v1');
     const resources = (core.json['resources'] as { name: string; verbs: string[] }[]).map(({ name }) => name);

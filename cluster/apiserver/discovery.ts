@@ -118,7 +118,7 @@ function mainEntry(kind: KindDefinition): Entry {
     singular: kind.singular,
     namespaced: kind.namespaced,
     kind: kind.kind,
-    verbs: VERBS,
+    verbs: [...(kind.verbs ?? VERBS)],
     ...(kind.shortNames.length === 0 ? {} : { shortNames: kind.shortNames }),
     ...(kind.categories.length === 0 ? {} : { categories: kind.categories }),
   };
@@ -135,6 +135,7 @@ function partEntries(kind: KindDefinition): Entry[] {
   });
   const entries: Entry[] = [];
   if (kind.subresources.status) entries.push(part('status'));
+  if (kind.subresources.approval === true) entries.push(part('approval'));
   if (kind.subresources.scale !== undefined)
     entries.push(part('scale', { kind: 'Scale', group: 'autoscaling', version: 'v1' }));
   if (kind.group !== '') return entries;
@@ -144,6 +145,7 @@ function partEntries(kind: KindDefinition): Entry[] {
     entries.push(
       part('attach', { kind: 'PodAttachOptions', verbs: ['create', 'get'] }),
       part('binding', { kind: 'Binding', verbs: ['create'] }),
+      part('ephemeralcontainers'),
       part('eviction', { kind: 'Eviction', group: 'policy', version: 'v1', verbs: ['create'] }),
       part('exec', { kind: 'PodExecOptions', verbs: ['create', 'get'] }),
       part('log', { verbs: ['get'] }),

@@ -88,6 +88,8 @@ async function handleResource(handler: Handler, exchange: Exchange, request: Res
   if (request.group === '' && request.resource === 'bindings') return bind(core, exchange, request);
   const kind = core.registry.find(request.group, request.version, request.resource);
   if (kind === undefined) throw noSuchPath();
+  if (kind.deprecation !== undefined) exchange.warnings.push(kind.deprecation);
+  if (kind.verbs?.includes(request.verb) === false) throw methodNotAllowed();
   if (!kind.namespaced && request.namespace !== '') throw noSuchPath();
   if (kind.namespaced && request.namespace === '' && request.name !== '') throw noSuchPath();
   if (request.subresource !== '') return handleSubresource(core, exchange, kind, request);
@@ -137,10 +139,15 @@ async function handleSubresource(
   if (path === 'pods/portforward')
     throw new StatusError(501, 'NotImplemented', 'port-forward is not served; reach the pod by its IP or its Service');
   if (subresource === 'scale') return scale(core, exchange, kind, request);
-  const part = subresource === 'status' ? kind.subresources.status : path === 'namespaces/finalize';
-  if (!part) throw noSuchPath();
+  const parts: Record<string, boolean> = {
+    status: kind.subresources.status,
+    approval: kind.subresources.approval === true,
+    finalize: path === 'namespaces/finalize',
+    ephemeralcontainers: path === 'pods/ephemeralcontainers',
+  };
+  if (!Object.hasOwn(parts, subresource) || parts[subresource] !== true) throw noSuchPath();
   if (verb === 'get') return get(core, exchange, kind, request);
   if (verb === 'update') return update(core, exchange, kind, request);
-  if (verb === 'patch' && subresource === 'status') return patch(core, exchange, kind, request);
+  if (verb === 'patch' && subresource !== 'finalize') return patch(core, exchange, kind, request);
   throw methodNotAllowed();
 }

@@ -6,10 +6,10 @@ import type { Core } from './core.ts';
 import { badRequest, expired, StatusError } from './errors.ts';
 import { type Exchange, send, sendJson } from './exchange.ts';
 import { negotiate } from './negotiate.ts';
-import { underVersion } from './object-bytes.ts';
 import { apiVersionOf } from './registry.ts';
 import type { ResourceRequest } from './route.ts';
 import { readSelection, type Selection } from './selection.ts';
+import { shownBytes } from './stored-form.ts';
 import { partialMetadata, table, tableRow } from './views.ts';
 
 const PAGE = 500;
@@ -48,12 +48,12 @@ export async function list(
 
 export function listBytes(core: Core, kind: KindDefinition, objects: CachedObject[], metadata: object): Buffer {
   const apiVersion = apiVersionOf(kind);
-  const stored = core.registry.storageVersion(kind) === kind.version;
+  const stored = kind.stored === undefined && core.registry.storageVersion(kind) === kind.version;
   const head = JSON.stringify({ kind: kind.listKind, apiVersion, metadata }).slice(0, -1);
   const parts: Buffer[] = [Buffer.from(`${head},"items":[`)];
   for (const [index, { bytes }] of objects.entries()) {
     if (index > 0) parts.push(COMMA);
-    parts.push(stored ? bytes : underVersion(bytes, apiVersion));
+    parts.push(stored ? bytes : shownBytes(kind, bytes));
   }
   parts.push(END);
   return Buffer.concat(parts);

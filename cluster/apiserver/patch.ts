@@ -12,7 +12,9 @@ import { mergePatch } from './merge-patch.ts';
 import { respondObject } from './respond.ts';
 import { isTrue, type ResourceRequest } from './route.ts';
 import { strategicMerge } from './strategic-merge.ts';
-import { changeObject, checkIdentity, type Part } from './update.ts';
+import { storageKind, toShownForm, toStoredForm } from './stored-form.ts';
+import { changeObject, checkIdentity } from './update.ts';
+import type { Part } from './written-part.ts';
 
 const JSON_PATCH_LIMIT = 10_000;
 
@@ -27,12 +29,13 @@ export async function patch(
   const options = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
   const type = contentType(exchange);
   if (type === 'application/apply-patch+yaml') return apply(core, exchange, kind, request, options);
+  options.user = exchange.user;
   const patcher = await readPatch(exchange, kind);
-  const bytes = await changeObject(core, kind, request, options, {
+  const bytes = await changeObject(core, storageKind(core, kind), request, options, {
     part: request.subresource as Part,
     change: async (current) => {
       const managed = current.metadata.managedFields;
-      const patched = decode(kind, await patcher(current), options);
+      const patched = toStoredForm(kind, decode(kind, await patcher(toShownForm(kind, current)), options));
       checkIdentity(patched, request.namespace, request.name);
       if (patched.metadata.managedFields === undefined && managed !== undefined)
         patched.metadata.managedFields = managed;
@@ -131,7 +134,8 @@ async function apply(
   const sent = objectIn(await parseYaml(await exchange.body()));
   if (sent['apiVersion'] === undefined || sent['kind'] === undefined)
     throw badRequest('an applied configuration must have apiVersion and kind');
-  const applied = decode(kind, sent, options);
+  const applied = toStoredForm(kind, decode(kind, sent, options));
+  const stored = storageKind(core, kind);
   checkIdentity(applied, request.namespace, request.name);
   if (applied.metadata.managedFields !== undefined) throw badRequest('metadata.managedFields must be nil');
   const part = request.subresource as Part;
@@ -147,17 +151,19 @@ async function apply(
     time: core.now(),
   };
   const key = objectKey(kind, request.namespace, request.name);
+  options.user = exchange.user;
   if (!core.cache.resource(kindPrefix(kind)).objects.has(key)) {
     if (part !== '') throw notFound(kind, request.name);
     if (uid) throw notFound(kind, request.name);
-    const object = applyTo(kind, undefined, applied, applyOptions);
-    return respondObject(core, exchange, kind, await createObject(core, kind, request.namespace, object, options), 201);
+    const object = applyTo(stored, undefined, applied, applyOptions);
+    const created = await createObject(core, stored, request.namespace, object, options);
+    return respondObject(core, exchange, kind, created, 201);
   }
-  const bytes = await changeObject(core, kind, request, options, {
+  const bytes = await changeObject(core, stored, request, options, {
     part,
     tracked: true,
     change: (current) => {
-      const merged = applyTo(kind, current, structuredClone(applied), applyOptions);
+      const merged = applyTo(stored, current, structuredClone(applied), applyOptions);
       delete merged.metadata.resourceVersion;
       if (resourceVersion) merged.metadata.resourceVersion = resourceVersion;
       return merged;

@@ -63,6 +63,7 @@ export class Registry {
 
   private add(kind: KindDefinition): void {
     this.kinds.set(`${kind.group}/${kind.version}/${kind.resource}`, kind);
+    if (kind.stored !== undefined) return;
     const custom = kind as Partial<CustomKind>;
     const prefix = kindPrefix(kind);
     if (custom.storage !== false || !this.byPrefix.has(prefix)) this.byPrefix.set(prefix, kind);

@@ -29,9 +29,12 @@ export function readSelection(
   try {
     const labels: Requirement[] = parseLabelSelector(query.get('labelSelector') ?? '');
     const fields = parseFieldSelector(query.get('fieldSelector') ?? '');
-    for (const { path } of fields) {
+    for (const field of fields) {
+      const { path } = field;
       if (path === 'metadata.name' || path === 'metadata.namespace') continue;
-      if (!Object.hasOwn(kind.selectableFields, path)) throw badRequest(`field label not supported: ${path}`);
+      const known = kind.stored?.fields ?? kind.selectableFields;
+      if (!Object.hasOwn(known, path)) throw badRequest(`field label not supported: ${path}`);
+      if (kind.stored !== undefined) field.path = kind.stored.fields?.[path] ?? path;
     }
     if (name !== '') fields.push({ path: 'metadata.name', equals: true, value: name });
     return {

@@ -1,25 +1,26 @@
 /** update, and the loop that every change of an object goes through. */
 import { isDeepStrictEqual } from 'node:util';
+import { validateEphemeralContainers } from '../kinds/ephemeral-containers.ts';
 import type { ApiObject, KindDefinition } from '../kinds/kind.ts';
+import { validateMetadata } from '../kinds/metadata.ts';
 import { services } from '../kinds/resources.ts';
-import type { Service } from '../kinds/types/core.ts';
+import type { Pod, Service } from '../kinds/types/core.ts';
 import { StoreError } from '../store/store.ts';
 import { decode, readWriteOptions, validate, type WriteOptions } from './admit.ts';
 import { kindPrefix, objectKey, objectOf } from './cache.ts';
 import type { Core } from './core.ts';
-import { storedApiVersion } from './create.ts';
-import { badRequest, conflict, notFound, StatusError } from './errors.ts';
+import { createObject, storedApiVersion } from './create.ts';
+import { badRequest, conflict, invalidObject, notFound, StatusError } from './errors.ts';
 import { type Exchange, header, readJson } from './exchange.ts';
 import { trackUpdate } from './managed-fields.ts';
 import { servedBytes, storedBytes } from './object-bytes.ts';
 import { apiVersionOf } from './registry.ts';
 import { respondObject } from './respond.ts';
 import type { ResourceRequest } from './route.ts';
+import { storageKind, toStoredForm } from './stored-form.ts';
+import { type Part, writtenPart } from './written-part.ts';
 
 const ATTEMPTS = 8;
-
-/** Which part of an object a write may change. */
-export type Part = '' | 'status' | 'finalize';
 
 export async function update(
   core: Core,
@@ -28,13 +29,45 @@ export async function update(
   request: ResourceRequest,
 ): Promise<void> {
   const options = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
-  const sent = decode(kind, await readJson(exchange), options);
+  options.user = exchange.user;
+  const sent = toStoredForm(kind, decode(kind, await readJson(exchange), options));
   checkIdentity(sent, request.namespace, request.name);
-  const bytes = await changeObject(core, kind, request, options, {
-    part: request.subresource as Part,
+  const stored = storageKind(core, kind);
+  const part = request.subresource as Part;
+  if (kind.createOnUpdate === true && part === '' && !exists(core, stored, request)) {
+    const created = await createInstead(core, stored, request, sent, options);
+    if (created !== undefined) return respondObject(core, exchange, kind, created, 201);
+  }
+  const bytes = await changeObject(core, stored, request, options, {
+    part,
+    wholesale: true,
     change: () => structuredClone(sent),
   });
   respondObject(core, exchange, kind, bytes);
+}
+
+function exists(core: Core, kind: KindDefinition, { namespace, name }: ResourceRequest): boolean {
+  return core.cache.resource(kindPrefix(kind)).objects.has(objectKey(kind, namespace, name));
+}
+
+/** Undefined when somebody else was faster. What names a revision or an identity means an object that is gone. */
+async function createInstead(
+  core: Core,
+  kind: KindDefinition,
+  { namespace, name }: ResourceRequest,
+  sent: ApiObject,
+  options: WriteOptions,
+): Promise<Buffer | undefined> {
+  const { resourceVersion, uid } = sent.metadata;
+  if (resourceVersion || uid) throw notFound(kind, name);
+  const object = structuredClone(sent);
+  object.metadata.name = name;
+  try {
+    return await createObject(core, kind, namespace, object, options);
+  } catch (error) {
+    if (error instanceof StatusError && error.reason === 'AlreadyExists') return undefined;
+    throw error;
+  }
 }
 
 export function checkIdentity(sent: ApiObject, namespace: string, name: string): void {
@@ -55,6 +88,8 @@ export interface ChangeOptions {
   tracked?: boolean;
   /** Written as it is: the change is the server's own and may touch what no client may. */
   unchecked?: boolean;
+  /** The whole object was sent, so nobody knows what it was made from but by its resourceVersion. */
+  wholesale?: boolean;
 }
 
 /** Returns the served bytes. Tries again when others write at the same time, unless the client named a revision. */
@@ -75,7 +110,7 @@ async function changeLocked(
   key: string,
   name: string,
   options: WriteOptions,
-  { part, change, tracked, unchecked }: ChangeOptions,
+  { part, change, tracked, unchecked, wholesale }: ChangeOptions,
 ): Promise<Buffer> {
   const resource = core.cache.resource(kindPrefix(kind));
   for (let attempt = 1; ; attempt++) {
@@ -94,9 +129,17 @@ async function changeLocked(
         `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${old.metadata.uid}`,
       );
     if (resourceVersion && resourceVersion !== old.metadata.resourceVersion) throw conflict(kind, name);
-    const now = unchecked === true ? wanted : merge(kind, wanted, old, part);
-    if (part === 'status') validateStatus(kind, now);
-    else if (unchecked !== true) validate(kind, now, old);
+    if (kind.needsRevision === true && part === '' && wholesale === true && !resourceVersion)
+      throw invalidObject(kind, name, [
+        {
+          reason: 'FieldValueInvalid',
+          field: 'metadata.resourceVersion',
+          message: 'Invalid value: 0x0: must be specified for an update',
+        },
+      ]);
+    const byNode = options.user?.groups.includes('system:nodes') === true;
+    const now = unchecked === true ? wanted : writtenPart(kind, wanted, old, { part, byNode });
+    if (unchecked !== true) validatePart(kind, now, old, part);
     const assigned =
       kind.resource === services.resource && kind.group === '' && part === ''
         ? core.addresses.assign(now as Service, key)
@@ -135,62 +178,14 @@ async function changeLocked(
   }
 }
 
-/** What is written of what was sent: only the part that this write may change, and never what the server holds. */
-function merge(kind: KindDefinition, wanted: ApiObject, old: ApiObject, part: Part): ApiObject {
-  if (part === 'status') {
-    const now = { ...structuredClone(old) };
-    if (wanted['status'] === undefined) delete now['status'];
-    else now['status'] = wanted['status'];
-    if (wanted.metadata.managedFields !== undefined) now.metadata.managedFields = wanted.metadata.managedFields;
-    return now;
-  }
-  if (part === 'finalize') {
-    const now = structuredClone(old);
-    now['spec'] = wanted['spec'] ?? {};
-    return now;
-  }
-  const now = wanted;
-  const { metadata } = now;
-  metadata.name ||= old.metadata.name ?? '';
-  if (kind.namespaced && old.metadata.namespace !== undefined) metadata.namespace ||= old.metadata.namespace;
-  if (!kind.namespaced) delete metadata.namespace;
-  keep(metadata, old.metadata, [
-    'uid',
-    'creationTimestamp',
-    'deletionTimestamp',
-    'deletionGracePeriodSeconds',
-    'generation',
-    'generateName',
-  ]);
-  delete metadata.selfLink;
-  if (metadata.managedFields === undefined && old.metadata.managedFields !== undefined)
-    metadata.managedFields = old.metadata.managedFields;
-  if (kind.subresources.status) {
-    if (old['status'] === undefined) delete now['status'];
-    else now['status'] = structuredClone(old['status']);
-  }
-  kind.defaults?.(now);
-  kind.prepareForUpdate?.(now, structuredClone(old));
-  if (kind.generation && !isDeepStrictEqual(desired(now), desired(old)))
-    metadata.generation = (old.metadata.generation ?? 0) + 1;
-  return now;
-}
-
-function keep<T extends object>(now: T, old: T, fields: (keyof T)[]): void {
-  for (const field of fields) {
-    if (old[field] === undefined) delete now[field];
-    else now[field] = old[field];
-  }
-}
-
-function desired(object: ApiObject): object {
-  const { metadata: _metadata, status: _status, ...rest } = object;
-  return rest;
-}
-
-function validateStatus(kind: KindDefinition, object: ApiObject): void {
-  // Built-in statuses were checked by decoding; custom ones have a schema of their own.
-  if (kind.schema !== undefined) validate(kind, object);
+/** Of a subresource: built-in ones were checked by decoding, custom ones have a schema of their own. */
+function validatePart(kind: KindDefinition, now: ApiObject, old: ApiObject, part: Part): void {
+  if (kind.schema !== undefined || part === '') return validate(kind, now, old);
+  const errors = validateMetadata(kind, now.metadata);
+  if (part === 'ephemeralcontainers') errors.push(...validateEphemeralContainers(now as Pod, old as Pod));
+  if (part === 'finalize') errors.push(...(kind.validate?.(now) ?? []));
+  errors.push(...(kind.validateStatus?.(now, old, part) ?? []));
+  if (errors.length > 0) throw invalidObject(kind, now.metadata.name ?? '', errors);
 }
 
 /** Being deleted, and nothing holds it any more. */

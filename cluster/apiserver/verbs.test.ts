@@ -238,13 +238,13 @@ describe('API server: verbs', () => {
       headers: { 'content-type': 'application/merge-patch+json' },
     });
     assert.equal((status.json['status'] as { phase: string }).phase, 'Running');
-    assert.equal(status.json.metadata.labels, undefined);
+    assert.deepEqual(status.json.metadata.labels, { a: 'b' });
     const main = await fixture.call('PATCH', `${PODS}/parts`, {
-      body: { metadata: { labels: { a: 'b' } }, status: { phase: 'Failed' } },
+      body: { metadata: { labels: { a: 'c' } }, status: { phase: 'Failed' } },
       headers: { 'content-type': 'application/merge-patch+json' },
     });
     assert.equal((main.json['status'] as { phase: string }).phase, 'Running');
-    assert.deepEqual(main.json.metadata.labels, { a: 'b' });
+    assert.deepEqual(main.json.metadata.labels, { a: 'c' });
   });
 
   test('generation counts what is desired, scale changes it', async () => {

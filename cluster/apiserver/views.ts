@@ -1,5 +1,6 @@
 /** Objects as Table rows and as bare metadata. */
 import type { ApiObject, KindDefinition } from '../kinds/kind.ts';
+import { toShownForm } from './stored-form.ts';
 
 export interface TableOptions {
   apiVersion: string;
@@ -11,12 +12,14 @@ interface Row {
   object?: unknown;
 }
 
+/** Columns are read from an object as it is kept. */
 export function tableRow(kind: KindDefinition, object: ApiObject, options: TableOptions, now: number): Row {
   const cells = kind.columns.map((column) => column.value(object, now));
   if (options.includeObject === 'None') return { cells };
   return {
     cells,
-    object: options.includeObject === 'Object' ? object : partialMetadata(object, options.apiVersion),
+    object:
+      options.includeObject === 'Object' ? toShownForm(kind, object) : partialMetadata(object, options.apiVersion),
   };
 }
 

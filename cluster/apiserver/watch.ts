@@ -7,10 +7,10 @@ import { badRequest, expired, StatusError } from './errors.ts';
 import type { Exchange } from './exchange.ts';
 import { readIncludeObject, readRevision } from './list.ts';
 import { negotiate, type View } from './negotiate.ts';
-import { underVersion } from './object-bytes.ts';
 import { apiVersionOf } from './registry.ts';
 import { isTrue, type ResourceRequest } from './route.ts';
 import { readSelection, type Selection } from './selection.ts';
+import { shownBytes } from './stored-form.ts';
 import { partialMetadata, table, tableRow } from './views.ts';
 import { WatchStream } from './watch-stream.ts';
 
@@ -150,8 +150,8 @@ class Renderer {
     this.kind = kind;
     this.view = view;
     this.includeObject = readIncludeObject(query);
-    this.stored = core.registry.storageVersion(kind) === kind.version;
-    this.identity = `${kind.version} ${view.as} ${view.as === 'object' ? '' : view.apiVersion} ${this.includeObject}`;
+    this.stored = kind.stored === undefined && core.registry.storageVersion(kind) === kind.version;
+    this.identity = `${apiVersionOf(kind)} ${view.as} ${view.as === 'object' ? '' : view.apiVersion} ${this.includeObject}`;
   }
 
   change(type: EventType, change: Change): Buffer {
@@ -168,7 +168,7 @@ class Renderer {
 
   object(type: EventType, object: CachedObject): Buffer {
     if (this.view.as === 'object') {
-      const bytes = this.stored ? object.bytes : underVersion(object.bytes, apiVersionOf(this.kind));
+      const bytes = this.stored ? object.bytes : shownBytes(this.kind, object.bytes);
       return Buffer.concat([HEADS[type], bytes, TAIL]);
     }
     const parsed = objectOf(object);

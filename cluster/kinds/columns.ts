@@ -35,6 +35,12 @@ export function column<T = ApiObject>(
   };
 }
 
+/** `a=b,c=d`, keys in order; `<none>` when there are none. */
+export function formatMap(map: Record<string, string> | undefined): string {
+  const entries = Object.entries(map ?? {}).map(([key, value]) => `${key}=${value}`);
+  return entries.length === 0 ? '<none>' : entries.sort().join(',');
+}
+
 /** `<unknown>` without a time, else as `5m10s`. */
 export function age(time: string | undefined, now: number): string {
   return time === undefined ? '<unknown>' : duration((now - Date.parse(time)) / 1000);

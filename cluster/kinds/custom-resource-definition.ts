@@ -14,6 +14,7 @@ export const CUSTOM_RESOURCE_CLEANUP = 'customresourcecleanup.apiextensions.k8s.
 
 export const customResourceDefinitionKind = defineKind(customResourceDefinitions, {
   schemaName: 'io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition',
+  needsRevision: true,
   shortNames: ['crd', 'crds'],
   categories: ['api-extensions'],
   subresources: { status: true },

@@ -48,6 +48,7 @@ export function customKinds(definition: CustomResourceDefinition): CustomKind[] 
         ),
         nameRule: 'dns-subdomain' as const,
         generation: true,
+        needsRevision: true,
         defaults: (object: ApiObject) => fillDefaults(object, schema),
         prepareForCreate: (object: ApiObject) => {
           if (version.subresources?.status !== undefined) delete object['status'];

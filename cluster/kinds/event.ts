@@ -6,6 +6,7 @@ import type { Event } from './types/core.ts';
 
 export const eventKind = defineKind(events, {
   schemaName: 'io.k8s.api.core.v1.Event',
+  createOnUpdate: true,
   shortNames: ['ev'],
   columns: [
     column<Event>('Last Seen', 'string', lastSeen, { description: 'Time since it was last observed.' }),

@@ -55,7 +55,26 @@ export interface KindDefinition extends ResourceRef {
   schemaName?: string;
   schema?: Record<string, unknown>;
   /** `status`: a write to the main resource ignores changes of `.status`, a write to `/status` changes only that. */
-  subresources: { status: boolean; scale?: ScalePaths };
+  subresources: {
+    status: boolean;
+    scale?: ScalePaths;
+    /** Also written by `/approval`, which may say what `/status` may not. */
+    approval?: boolean;
+  };
+  /** A PUT of what is not there creates it. */
+  createOnUpdate?: boolean;
+  /** A PUT must name the resourceVersion that it was made from. */
+  needsRevision?: boolean;
+  /** Without a propagation policy, a delete leaves what it owns. */
+  orphansByDefault?: boolean;
+  /** A delete is answered with what was deleted, not with a Status. */
+  returnsDeleted?: boolean;
+  /** What may be done with it; all verbs where it is absent. */
+  verbs?: readonly string[];
+  /** Shown as a warning to whoever asks for it. */
+  deprecation?: string;
+  /** Objects of another kind's store under another form: `events.k8s.io` Events are core ones. */
+  stored?: StoredForm;
   columns: PrinterColumn[];
   /** Paths that a field selector may name besides `metadata.name` and `metadata.namespace`, e.g. `spec.nodeName`. */
   selectableFields: Record<string, (object: ApiObject) => string>;
@@ -66,12 +85,24 @@ export interface KindDefinition extends ResourceRef {
   /** Fills defaults in place: on create, on update, and on read of older objects. */
   defaults?: (object: ApiObject) => void;
   /** On create, before validation: clears what a client may not set. */
-  prepareForCreate?: (object: ApiObject) => void;
+  prepareForCreate?: (object: ApiObject, user: { name: string; groups: string[] }) => void;
   prepareForUpdate?: (object: ApiObject, old: ApiObject) => void;
   validate?: (object: ApiObject) => FieldError[];
   validateUpdate?: (object: ApiObject, old: ApiObject) => FieldError[];
+  /** Of a write to `status` or `approval`, which is `part`. */
+  validateStatus?: (object: ApiObject, old: ApiObject, part: string) => FieldError[];
   /** Default when a delete names no grace period (seconds). A kind without one is removed at once. */
   gracePeriod?: (object: ApiObject) => number;
+}
+
+/** How a kind's objects are kept as objects of another kind, which has the same name and namespace. */
+export interface StoredForm {
+  as: ResourceRef;
+  /** To the stored form, apiVersion left to the caller. Must keep what it does not know. */
+  write: (object: ApiObject) => ApiObject;
+  read: (stored: ApiObject) => ApiObject;
+  /** The stored kind's selectable field for each of this kind's. */
+  fields?: Readonly<Record<string, string>>;
 }
 
 export interface ScalePaths {

@@ -7,6 +7,8 @@ import type { Lease } from './types/coordination.ts';
 
 export const leaseKind = defineKind(leases, {
   schemaName: 'io.k8s.api.coordination.v1.Lease',
+  needsRevision: true,
+  createOnUpdate: true,
   columns: [nameColumn, column<Lease>('Holder', 'string', (lease) => lease.spec?.holderIdentity ?? ''), ageColumn],
   defaults: (object) => {
     (object as Lease).spec ??= {};

@@ -5,6 +5,7 @@ import type { Namespace } from './types/core.ts';
 
 export const namespaceKind = defineKind(namespaces, {
   schemaName: 'io.k8s.api.core.v1.Namespace',
+  returnsDeleted: true,
   shortNames: ['ns'],
   nameRule: 'dns-label',
   subresources: { status: true },

@@ -10,6 +10,7 @@ import type { Pod, PodSpec } from './types/core.ts';
 
 export const podKind = defineKind(pods, {
   schemaName: 'io.k8s.api.core.v1.Pod',
+  returnsDeleted: true,
   shortNames: ['po'],
   categories: ['all'],
   subresources: { status: true },

@@ -1,11 +1,39 @@
 /** Typed references to the built-in resources: what a client names a kind by. */
 import type { ResourceRef, TypedResource } from './kind.ts';
 import type { CustomResourceDefinition } from './types/apiextensions.ts';
-import type { Deployment, ReplicaSet } from './types/apps.ts';
+import type { ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet } from './types/apps.ts';
+import type { HorizontalPodAutoscaler as HorizontalPodAutoscalerV1 } from './types/autoscaling.ts';
+import type { HorizontalPodAutoscaler } from './types/autoscaling-v2.ts';
+import type { CronJob, Job } from './types/batch.ts';
+import type { CertificateSigningRequest } from './types/certificates.ts';
 import type { Lease } from './types/coordination.ts';
-import type { ConfigMap, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount } from './types/core.ts';
+import type {
+  ComponentStatus,
+  ConfigMap,
+  Endpoints,
+  Event,
+  LimitRange,
+  Namespace,
+  Node,
+  PersistentVolume,
+  PersistentVolumeClaim,
+  Pod,
+  PodTemplate,
+  ReplicationController,
+  ResourceQuota,
+  Secret,
+  Service,
+  ServiceAccount,
+} from './types/core.ts';
 import type { EndpointSlice } from './types/discovery.ts';
+import type { EventsEvent } from './types/events.ts';
 import type { ObjectMeta } from './types/meta.ts';
+import type { Ingress, IngressClass, NetworkPolicy } from './types/networking.ts';
+import type { RuntimeClass } from './types/node.ts';
+import type { PodDisruptionBudget } from './types/policy.ts';
+import type { ClusterRole, ClusterRoleBinding, Role, RoleBinding } from './types/rbac.ts';
+import type { PriorityClass } from './types/scheduling.ts';
+import type { StorageClass } from './types/storage.ts';
 
 function resource<T extends { metadata: ObjectMeta }>(
   apiVersion: string,
@@ -42,3 +70,81 @@ export const customResourceDefinitions = resource<CustomResourceDefinition>(
   'customresourcedefinitions',
   false,
 );
+export const replicationControllers = resource<ReplicationController>(
+  'v1',
+  'ReplicationController',
+  'replicationcontrollers',
+  true,
+);
+export const podTemplates = resource<PodTemplate>('v1', 'PodTemplate', 'podtemplates', true);
+export const endpoints = resource<Endpoints>('v1', 'Endpoints', 'endpoints', true);
+export const limitRanges = resource<LimitRange>('v1', 'LimitRange', 'limitranges', true);
+export const resourceQuotas = resource<ResourceQuota>('v1', 'ResourceQuota', 'resourcequotas', true);
+export const persistentVolumes = resource<PersistentVolume>('v1', 'PersistentVolume', 'persistentvolumes', false);
+export const persistentVolumeClaims = resource<PersistentVolumeClaim>(
+  'v1',
+  'PersistentVolumeClaim',
+  'persistentvolumeclaims',
+  true,
+);
+export const componentStatuses = resource<ComponentStatus>('v1', 'ComponentStatus', 'componentstatuses', false);
+export const statefulSets = resource<StatefulSet>('apps/v1', 'StatefulSet', 'statefulsets', true);
+export const daemonSets = resource<DaemonSet>('apps/v1', 'DaemonSet', 'daemonsets', true);
+export const controllerRevisions = resource<ControllerRevision>(
+  'apps/v1',
+  'ControllerRevision',
+  'controllerrevisions',
+  true,
+);
+export const jobs = resource<Job>('batch/v1', 'Job', 'jobs', true);
+export const cronJobs = resource<CronJob>('batch/v1', 'CronJob', 'cronjobs', true);
+export const podDisruptionBudgets = resource<PodDisruptionBudget>(
+  'policy/v1',
+  'PodDisruptionBudget',
+  'poddisruptionbudgets',
+  true,
+);
+export const priorityClasses = resource<PriorityClass>(
+  'scheduling.k8s.io/v1',
+  'PriorityClass',
+  'priorityclasses',
+  false,
+);
+export const storageClasses = resource<StorageClass>('storage.k8s.io/v1', 'StorageClass', 'storageclasses', false);
+export const networkPolicies = resource<NetworkPolicy>(
+  'networking.k8s.io/v1',
+  'NetworkPolicy',
+  'networkpolicies',
+  true,
+);
+export const ingresses = resource<Ingress>('networking.k8s.io/v1', 'Ingress', 'ingresses', true);
+export const ingressClasses = resource<IngressClass>('networking.k8s.io/v1', 'IngressClass', 'ingressclasses', false);
+export const horizontalPodAutoscalers = resource<HorizontalPodAutoscaler>(
+  'autoscaling/v2',
+  'HorizontalPodAutoscaler',
+  'horizontalpodautoscalers',
+  true,
+);
+export const horizontalPodAutoscalersV1 = resource<HorizontalPodAutoscalerV1>(
+  'autoscaling/v1',
+  'HorizontalPodAutoscaler',
+  'horizontalpodautoscalers',
+  true,
+);
+export const roles = resource<Role>('rbac.authorization.k8s.io/v1', 'Role', 'roles', true);
+export const roleBindings = resource<RoleBinding>('rbac.authorization.k8s.io/v1', 'RoleBinding', 'rolebindings', true);
+export const clusterRoles = resource<ClusterRole>('rbac.authorization.k8s.io/v1', 'ClusterRole', 'clusterroles', false);
+export const clusterRoleBindings = resource<ClusterRoleBinding>(
+  'rbac.authorization.k8s.io/v1',
+  'ClusterRoleBinding',
+  'clusterrolebindings',
+  false,
+);
+export const runtimeClasses = resource<RuntimeClass>('node.k8s.io/v1', 'RuntimeClass', 'runtimeclasses', false);
+export const certificateSigningRequests = resource<CertificateSigningRequest>(
+  'certificates.k8s.io/v1',
+  'CertificateSigningRequest',
+  'certificatesigningrequests',
+  false,
+);
+export const eventsEvents = resource<EventsEvent>('events.k8s.io/v1', 'Event', 'events', true);

@@ -1,5 +1,7 @@
 /** Label and field selectors in their string form, and label selectors as objects (Kubernetes "Labels and Selectors"). */
-import { labelValueProblem, qualifiedNameProblem } from './names.ts';
+import type { FieldError } from './field-error.ts';
+import { forbidden, invalid, required } from './field-errors.ts';
+import { labelValueProblem, qualifiedNameProblem, validateLabels } from './names.ts';
 import type { LabelSelector } from './types/meta.ts';
 
 export interface Requirement {
@@ -121,6 +123,28 @@ export function labelSelectorRequirements(selector: LabelSelector): Requirement[
       values: expression.values ?? [],
     });
   return requirements;
+}
+
+/** What is wrong with the object form. */
+export function labelSelectorProblems(selector: LabelSelector, at: string): FieldError[] {
+  const errors = validateLabels(selector.matchLabels, `${at}.matchLabels`);
+  for (const [index, { key, operator, values }] of (selector.matchExpressions ?? []).entries()) {
+    const field = `${at}.matchExpressions[${index}]`;
+    const problem = qualifiedNameProblem(key);
+    if (operator === 'In' || operator === 'NotIn') {
+      if ((values ?? []).length === 0)
+        errors.push(required(`${field}.values`, "must be specified when `operator` is 'In' or 'NotIn'"));
+    } else if (operator === 'Exists' || operator === 'DoesNotExist') {
+      if ((values ?? []).length > 0)
+        errors.push(forbidden(`${field}.values`, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"));
+    } else errors.push(invalid(`${field}.operator`, operator, 'not a valid selector operator'));
+    if (problem !== undefined) errors.push(invalid(`${field}.key`, key, problem));
+    for (const [at, value] of (values ?? []).entries()) {
+      const wrong = labelValueProblem(value);
+      if (wrong !== undefined) errors.push(invalid(`${field}.values[${at}]`, value, wrong));
+    }
+  }
+  return errors;
 }
 
 export function matchesLabelSelector(selector: LabelSelector, labels: Record<string, string> | undefined): boolean {

@@ -5,6 +5,7 @@ import type { ServiceAccount } from './types/core.ts';
 
 export const serviceAccountKind = defineKind(serviceAccounts, {
   schemaName: 'io.k8s.api.core.v1.ServiceAccount',
+  returnsDeleted: true,
   shortNames: ['sa'],
   columns: [
     nameColumn,

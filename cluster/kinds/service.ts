@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { ageColumn, column, nameColumn } from './columns.ts';
+import { ageColumn, column, formatMap, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
 import type { FieldError } from './field-error.ts';
 import { duplicate, invalid, notSupported, required } from './field-errors.ts';
@@ -12,6 +12,8 @@ const PROTOCOLS = ['SCTP', 'TCP', 'UDP'];
 
 export const serviceKind = defineKind(services, {
   schemaName: 'io.k8s.api.core.v1.Service',
+  returnsDeleted: true,
+  createOnUpdate: true,
   shortNames: ['svc'],
   categories: ['all'],
   nameRule: 'dns-label',
@@ -23,7 +25,7 @@ export const serviceKind = defineKind(services, {
     column<Service>('External-IP', 'string', externalText),
     column<Service>('Port(s)', 'string', portsText),
     ageColumn,
-    column<Service>('Selector', 'string', (service) => mapText(service.spec?.selector), { wide: true }),
+    column<Service>('Selector', 'string', (service) => formatMap(service.spec?.selector), { wide: true }),
   ],
   selectableFields: {
     'spec.clusterIP': (object) => (object as Service).spec?.clusterIP ?? '',
@@ -142,14 +144,4 @@ function portsText(service: Service): string {
   const ports = service.spec?.ports ?? [];
   if (ports.length === 0) return '<none>';
   return ports.map(({ port, nodePort, protocol }) => `${port}${nodePort ? `:${nodePort}` : ''}/${protocol}`).join(',');
-}
-
-function mapText(map: Record<string, string> | undefined): string {
-  const entries = Object.entries(map ?? {});
-  return entries.length === 0
-    ? '<none>'
-    : entries
-        .map(([key, value]) => `${key}=${value}`)
-        .sort()
-        .join(',');
 }

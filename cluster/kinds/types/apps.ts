@@ -1,6 +1,6 @@
 // The apps API types of Kubernetes 1.30: one interface for each schema, field for field.
-import type { PodTemplateSpec } from './core.ts';
-import type { IntOrString, LabelSelector, ListMeta, ObjectMeta, Time } from './meta.ts';
+import type { PersistentVolumeClaim, PodTemplateSpec } from './core.ts';
+import type { IntOrString, LabelSelector, ListMeta, ObjectMeta, RawExtension, Time } from './meta.ts';
 
 export interface Deployment {
   apiVersion?: string;
@@ -95,4 +95,142 @@ export interface ReplicaSetStatus {
 export interface RollingUpdateDeployment {
   maxSurge?: IntOrString;
   maxUnavailable?: IntOrString;
+}
+
+export interface ControllerRevision {
+  apiVersion?: string;
+  data?: RawExtension;
+  kind?: string;
+  metadata: ObjectMeta;
+  revision: number;
+}
+
+export interface ControllerRevisionList {
+  apiVersion?: string;
+  items: ControllerRevision[];
+  kind?: string;
+  metadata: ListMeta;
+}
+
+export interface DaemonSet {
+  apiVersion?: string;
+  kind?: string;
+  metadata: ObjectMeta;
+  spec?: DaemonSetSpec;
+  status?: DaemonSetStatus;
+}
+
+export interface DaemonSetCondition {
+  lastTransitionTime?: Time;
+  message?: string;
+  reason?: string;
+  status: string;
+  type: string;
+}
+
+export interface DaemonSetList {
+  apiVersion?: string;
+  items: DaemonSet[];
+  kind?: string;
+  metadata: ListMeta;
+}
+
+export interface DaemonSetSpec {
+  minReadySeconds?: number;
+  revisionHistoryLimit?: number;
+  selector: LabelSelector;
+  template: PodTemplateSpec;
+  updateStrategy?: DaemonSetUpdateStrategy;
+}
+
+export interface DaemonSetStatus {
+  collisionCount?: number;
+  conditions?: DaemonSetCondition[];
+  currentNumberScheduled: number;
+  desiredNumberScheduled: number;
+  numberAvailable?: number;
+  numberMisscheduled: number;
+  numberReady: number;
+  numberUnavailable?: number;
+  observedGeneration?: number;
+  updatedNumberScheduled?: number;
+}
+
+export interface DaemonSetUpdateStrategy {
+  rollingUpdate?: RollingUpdateDaemonSet;
+  type?: string;
+}
+
+export interface RollingUpdateDaemonSet {
+  maxSurge?: IntOrString;
+  maxUnavailable?: IntOrString;
+}
+
+export interface RollingUpdateStatefulSetStrategy {
+  maxUnavailable?: IntOrString;
+  partition?: number;
+}
+
+export interface StatefulSet {
+  apiVersion?: string;
+  kind?: string;
+  metadata: ObjectMeta;
+  spec?: StatefulSetSpec;
+  status?: StatefulSetStatus;
+}
+
+export interface StatefulSetCondition {
+  lastTransitionTime?: Time;
+  message?: string;
+  reason?: string;
+  status: string;
+  type: string;
+}
+
+export interface StatefulSetList {
+  apiVersion?: string;
+  items: StatefulSet[];
+  kind?: string;
+  metadata: ListMeta;
+}
+
+export interface StatefulSetOrdinals {
+  start?: number;
+}
+
+export interface StatefulSetPersistentVolumeClaimRetentionPolicy {
+  whenDeleted?: string;
+  whenScaled?: string;
+}
+
+export interface StatefulSetSpec {
+  minReadySeconds?: number;
+  ordinals?: StatefulSetOrdinals;
+  persistentVolumeClaimRetentionPolicy?: StatefulSetPersistentVolumeClaimRetentionPolicy;
+  podManagementPolicy?: string;
+  replicas?: number;
+  revisionHistoryLimit?: number;
+  selector: LabelSelector;
+  serviceName: string;
+  template: PodTemplateSpec;
+  updateStrategy?: StatefulSetUpdateStrategy;
+  volumeClaimTemplates?: PersistentVolumeClaim[];
+}
+
+export interface StatefulSetStatus {
+  availableReplicas?: number;
+  collisionCount?: number;
+  conditions?: StatefulSetCondition[];
+  currentReplicas?: number;
+  currentRevision?: string;
+  observedGeneration?: number;
+  readyReplicas?: number;
+  replicas: number;
+  updateRevision?: string;
+  updatedReplicas?: number;
+}
+
+export interface StatefulSetUpdateStrategy {
+  rollingUpdate?: RollingUpdateStatefulSetStrategy;
+  type?: string;
 }

@@ -1,6 +1,6 @@
 // The events API types of Kubernetes 1.30: one interface for each schema, field for field.
 import type { EventSource, ObjectReference } from './core.ts';
-import type { MicroTime, ObjectMeta, Time } from './meta.ts';
+import type { ListMeta, MicroTime, ObjectMeta, Time } from './meta.ts';
 
 export interface EventsEvent {
   action?: string;
@@ -25,4 +25,11 @@ export interface EventsEvent {
 export interface EventSeries {
   count: number;
   lastObservedTime: MicroTime;
+}
+
+export interface EventsEventList {
+  apiVersion?: string;
+  items: EventsEvent[];
+  kind?: string;
+  metadata: ListMeta;
 }

@@ -1,4 +1,5 @@
 // The meta API types of Kubernetes 1.30: one interface for each schema, field for field.
+
 export type Quantity = string;
 
 export interface APIGroup {

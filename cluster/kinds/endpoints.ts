@@ -1,0 +1,50 @@
+import { isIP } from 'node:net';
+import { ageColumn, column, nameColumn } from './columns.ts';
+import { defineKind } from './define.ts';
+import { invalid, required } from './field-errors.ts';
+import { endpoints } from './resources.ts';
+import { check, dnsLabel, oneOf, port, type Rule, setDefaults } from './rules.ts';
+import type { Endpoints } from './types/core.ts';
+
+const SHOWN = 3;
+
+const address: Rule = (value, field) =>
+  isIP(String(value)) === 0
+    ? [invalid(field, value, 'must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)')]
+    : [];
+
+export const endpointsKind = defineKind(endpoints, {
+  schemaName: 'io.k8s.api.core.v1.Endpoints',
+  createOnUpdate: true,
+  shortNames: ['ep'],
+  singular: 'endpoints',
+  listKind: 'EndpointsList',
+  columns: [nameColumn, column<Endpoints>('Endpoints', 'string', addressesText), ageColumn],
+  defaults: (object) => setDefaults(object, { 'subsets[*].ports[*].protocol': 'TCP' }),
+  validate: (object) => [
+    ...((object as Endpoints).subsets ?? []).flatMap((subset, index) =>
+      (subset.addresses ?? []).length + (subset.notReadyAddresses ?? []).length === 0
+        ? [required(`subsets[${index}]`, 'must specify `addresses` or `notReadyAddresses`')]
+        : [],
+    ),
+    ...check(object, {
+      'subsets[*].addresses[*].ip': address,
+      'subsets[*].notReadyAddresses[*].ip': address,
+      'subsets[*].addresses[*].hostname': dnsLabel,
+      'subsets[*].ports[*].name': dnsLabel,
+      'subsets[*].ports[*].port': port,
+      'subsets[*].ports[*].protocol': oneOf('SCTP', 'TCP', 'UDP'),
+    }),
+  ],
+});
+
+function addressesText({ subsets = [] }: Endpoints): string {
+  if (subsets.length === 0) return '<none>';
+  const all = subsets.flatMap(({ addresses = [], ports = [] }) => {
+    const hosts = addresses.map(({ ip }) => ip);
+    if (ports.length === 0) return hosts;
+    return ports.flatMap((one) => hosts.map((host) => `${host.includes(':') ? `[${host}]` : host}:${one.port}`));
+  });
+  const shown = all.slice(0, SHOWN).join(',');
+  return all.length > SHOWN ? `${shown} + ${all.length - SHOWN} more...` : shown;
+}

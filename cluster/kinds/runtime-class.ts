@@ -1,0 +1,13 @@
+import { ageColumn, column, nameColumn } from './columns.ts';
+import { defineKind } from './define.ts';
+import { runtimeClasses } from './resources.ts';
+import { check, dnsLabel, immutable, present, quantities } from './rules.ts';
+
+export const runtimeClassKind = defineKind(runtimeClasses, {
+  schemaName: 'io.k8s.api.node.v1.RuntimeClass',
+  needsRevision: true,
+  createOnUpdate: true,
+  columns: [nameColumn, column('Handler', 'string', (object) => String(object['handler'] ?? '')), ageColumn],
+  validate: (object) => check(object, { handler: [present(), dnsLabel], 'overhead.podFixed': quantities }),
+  validateUpdate: immutable('handler'),
+});

@@ -1,0 +1,45 @@
+import { ageColumn, column, nameColumn } from './columns.ts';
+import { defineKind } from './define.ts';
+import { storageClasses } from './resources.ts';
+import { check, frozen, immutable, oneOf, present, qualifiedName, setDefaults } from './rules.ts';
+import type { StorageClass } from './types/storage.ts';
+
+const DEFAULT_CLASS = [
+  'storageclass.kubernetes.io/is-default-class',
+  'storageclass.beta.kubernetes.io/is-default-class',
+];
+
+export const storageClassKind = defineKind(storageClasses, {
+  schemaName: 'io.k8s.api.storage.v1.StorageClass',
+  returnsDeleted: true,
+  shortNames: ['sc'],
+  columns: [
+    {
+      ...nameColumn,
+      value: ({ metadata }) => {
+        const chosen = DEFAULT_CLASS.some((key) => metadata.annotations?.[key] === 'true');
+        return `${metadata.name ?? ''}${chosen ? ' (default)' : ''}`;
+      },
+    },
+    column<StorageClass>('Provisioner', 'string', (one) => one.provisioner),
+    column<StorageClass>('ReclaimPolicy', 'string', (one) => one.reclaimPolicy ?? 'Delete'),
+    column<StorageClass>('VolumeBindingMode', 'string', (one) => one.volumeBindingMode ?? 'Immediate'),
+    column<StorageClass>('AllowVolumeExpansion', 'string', (one) => one.allowVolumeExpansion ?? false),
+    ageColumn,
+  ],
+  defaults: (object) => setDefaults(object, { reclaimPolicy: 'Delete', volumeBindingMode: 'Immediate' }),
+  validate: (object) =>
+    check(object, {
+      provisioner: [present(), (value, field) => qualifiedName(String(value).toLowerCase(), field)],
+      reclaimPolicy: oneOf('Delete', 'Retain'),
+      volumeBindingMode: oneOf('Immediate', 'WaitForFirstConsumer'),
+    }),
+  validateUpdate: (object, old) => [
+    ...frozen({
+      parameters: 'updates to parameters are forbidden.',
+      provisioner: 'updates to provisioner are forbidden.',
+      reclaimPolicy: 'updates to reclaimPolicy are forbidden.',
+    })(object, old),
+    ...immutable('volumeBindingMode')(object, old),
+  ],
+});
