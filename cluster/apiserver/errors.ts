@@ -11,6 +11,8 @@ export class StatusError extends Error {
   readonly code: number;
   readonly reason: string;
   readonly details: StatusDetails | undefined;
+  /** For a list that expired between two pages: how to go on. */
+  continueToken: string | undefined;
   constructor(code: number, reason: string, message: string, details?: StatusDetails, options?: ErrorOptions) {
     super(message, options);
     this.name = 'StatusError';
@@ -23,7 +25,7 @@ export class StatusError extends Error {
     return {
       kind: 'Status',
       apiVersion: 'v1',
-      metadata: {},
+      metadata: this.continueToken === undefined ? {} : { continue: this.continueToken },
       status: 'Failure',
       message: this.message,
       reason: this.reason,

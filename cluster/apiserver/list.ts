@@ -5,6 +5,7 @@ import { type CachedObject, kindPrefix, objectOf, type ResourceCache } from './c
 import type { Core } from './core.ts';
 import { badRequest, expired, StatusError } from './errors.ts';
 import { type Exchange, send, sendJson } from './exchange.ts';
+import { type ListOptions, readListOptions } from './list-options.ts';
 import { negotiate } from './negotiate.ts';
 import { apiVersionOf } from './registry.ts';
 import type { ResourceRequest } from './route.ts';
@@ -29,7 +30,7 @@ export async function list(
 ): Promise<void> {
   const view = negotiate(exchange, true);
   const selection = readSelection(kind, request.namespace, '', exchange.query);
-  const page = await readPage(core, kind, selection, exchange.query);
+  const page = await readPage(core, kind, selection, readListOptions(exchange.query, false));
   const metadata = {
     resourceVersion: String(page.revision),
     ...(page.continueToken === undefined ? {} : { continue: page.continueToken }),
@@ -68,36 +69,22 @@ export function readIncludeObject(query: URLSearchParams): 'None' | 'Metadata' |
   throw badRequest(`unrecognized includeObject value: ${value}`);
 }
 
-/** A resourceVersion in a query: undefined when absent or 0. */
-export function readRevision(query: URLSearchParams): number | undefined {
-  const text = query.get('resourceVersion') ?? '';
-  if (text === '' || text === '0') return undefined;
-  if (!/^\d{1,15}$/.test(text)) throw badRequest(`Invalid value: "${text}": resourceVersion must be a number`);
-  return Number(text);
-}
-
-async function readPage(core: Core, kind: KindDefinition, selection: Selection, query: URLSearchParams): Promise<Page> {
-  const limit = readLimit(query);
-  const token = query.get('continue') ?? '';
-  const match = query.get('resourceVersionMatch');
+async function readPage(core: Core, kind: KindDefinition, selection: Selection, options: ListOptions): Promise<Page> {
+  const { limit, continueToken } = options;
   const resource = core.cache.resource(kindPrefix(kind));
-  let revision = readRevision(query);
-  if (match !== null && match !== 'Exact' && match !== 'NotOlderThan')
-    throw badRequest(`resourceVersionMatch: Unsupported value: "${match}": supported values: "Exact", "NotOlderThan"`);
-  if (match !== null && query.get('resourceVersion') === null)
-    throw badRequest(
-      'resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided',
-    );
+  let { revision } = options;
   let after = '';
-  if (token !== '') {
+  if (continueToken !== '') {
     if (revision !== undefined) throw badRequest('specifying resource version is not allowed when using continue');
-    ({ revision, after } = readToken(token, resource));
+    ({ revision, after } = readToken(continueToken, resource));
   } else if (revision !== undefined && revision > core.cache.revision) throw tooLarge(revision, core.cache.revision);
-  else if (match !== 'Exact') revision = undefined;
+  // A page of a certain revision is of exactly that one; a whole list may be newer.
+  else if (options.match === 'NotOlderThan' || (options.match === undefined && limit === Number.POSITIVE_INFINITY))
+    revision = undefined;
   if (revision === undefined || unchangedSince(resource, revision)) {
     return take(resource.list(selection.namespace, after), selection, limit, revision ?? core.cache.revision, resource);
   }
-  return takeOld(core, resource, selection, limit, revision, after);
+  return takeOld(core, resource, selection, { limit, revision, after });
 }
 
 function tooLarge(asked: number, current: number): StatusError {
@@ -105,14 +92,6 @@ function tooLarge(asked: number, current: number): StatusError {
     causes: [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }],
     retryAfterSeconds: 1,
   });
-}
-
-function readLimit(query: URLSearchParams): number {
-  const text = query.get('limit') ?? '0';
-  const limit = Number(text === '' ? '0' : text);
-  if (!Number.isInteger(limit) || limit < 0)
-    throw badRequest(`limit: Invalid value: "${text}": must be a whole number`);
-  return limit === 0 ? Number.POSITIVE_INFINITY : limit;
 }
 
 function unchangedSince(resource: ResourceCache, revision: number): boolean {
@@ -150,11 +129,10 @@ function finish(
 ): Page {
   const last = found.at(-1);
   if (remaining === 0 || last === undefined) return { objects: found, revision };
-  const token = JSON.stringify({ v: 'v1', rv: revision, start: last.key.slice(resource.prefix.length) });
   return {
     objects: found,
     revision,
-    continueToken: Buffer.from(token).toString('base64url'),
+    continueToken: makeToken(revision, last.key, resource),
     // With a selector the number is not known without looking at all of them.
     ...(selection.all ? { remaining } : {}),
   };
@@ -164,9 +142,7 @@ async function takeOld(
   core: Core,
   resource: ResourceCache,
   selection: Selection,
-  limit: number,
-  revision: number,
-  after: string,
+  { limit, revision, after }: { limit: number; revision: number; after: string },
 ): Promise<Page> {
   const prefix = selection.namespace === '' ? resource.prefix : `${resource.prefix}${selection.namespace}/`;
   const found: CachedObject[] = [];
@@ -188,20 +164,35 @@ async function takeOld(
       if (remaining === 0 || startAfter === '') return finish(found, 0, selection, revision, resource);
     }
   } catch (error) {
-    if (error instanceof StoreError && error.code === 'compacted')
-      throw expired(
-        'The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.',
-      );
+    if (error instanceof StoreError && error.code === 'compacted') throw tooOld(after, resource);
     if (error instanceof StoreError && error.code === 'future') throw tooLarge(revision, core.cache.revision);
     throw error;
   }
 }
 
-function readToken(token: string, resource: ResourceCache): { revision: number; after: string } {
+/** Pages can go on, no longer of one revision: the answer says with which token. */
+function tooOld(after: string, resource: ResourceCache): StatusError {
+  if (after === '') return expired('The resourceVersion for the provided list is too old.');
+  const error = expired(
+    'The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.',
+  );
+  error.continueToken = makeToken(ANY_REVISION, after, resource);
+  return error;
+}
+
+/** In a token: whatever is there now. */
+const ANY_REVISION = -1;
+
+function makeToken(revision: number, key: string, resource: ResourceCache): string {
+  const token = JSON.stringify({ v: 'meta.k8s.io/v1', rv: revision, start: key.slice(resource.prefix.length) });
+  return Buffer.from(token).toString('base64url');
+}
+
+function readToken(token: string, resource: ResourceCache): { revision: number | undefined; after: string } {
   try {
     const { v, rv, start } = JSON.parse(Buffer.from(token, 'base64url').toString()) as Record<string, unknown>;
-    if (v === 'v1' && typeof rv === 'number' && typeof start === 'string')
-      return { revision: rv, after: resource.prefix + start };
+    if (v === 'meta.k8s.io/v1' && Number.isSafeInteger(rv) && typeof start === 'string')
+      return { revision: rv === ANY_REVISION ? undefined : (rv as number), after: resource.prefix + start };
   } catch {
     // Falls through: a token that we did not make.
   }

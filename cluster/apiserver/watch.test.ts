@@ -71,7 +71,7 @@ describe('API server: watch', () => {
     assert.deepEqual(bookmark?.object.metadata.annotations, { 'k8s.io/initial-events-end': 'true' });
     await events.return(undefined);
     const refused = await fixture.call('GET', `${path}?watch=true&sendInitialEvents=true`);
-    assert.equal(refused.status, 400);
+    assert.equal(refused.status, 422);
   });
 
   test('with a selector, objects come and go as they begin and cease to match', async () => {
@@ -129,9 +129,10 @@ describe('API server: watch', () => {
     await create(path, 'b');
     await fixture.store.compact(await fixture.store.revision());
     await fixture.restart();
-    const { status, json } = await fixture.call('GET', `${path}?watch=1&resourceVersion=1`);
-    assert.deepEqual([status, json.reason], [410, 'Expired']);
-    assert.match(json.message, /too old resource version: 1/);
+    const [event] = await take(await fixture.watch(`${path}?watch=1&resourceVersion=1`), 1);
+    assert.equal(event?.type, 'ERROR');
+    assert.deepEqual([event?.object['code'], event?.object['reason']], [410, 'Expired']);
+    assert.match(String(event?.object['message']), /too old resource version: 1/);
   });
 
   test('tables name their columns once', async () => {

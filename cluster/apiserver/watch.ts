@@ -3,12 +3,13 @@ import type { KindDefinition } from '../kinds/kind.ts';
 import { StoreError } from '../store/store.ts';
 import { type CachedObject, type Change, kindPrefix, objectOf } from './cache.ts';
 import type { Core } from './core.ts';
-import { badRequest, expired, StatusError } from './errors.ts';
+import { expired, StatusError } from './errors.ts';
 import type { Exchange } from './exchange.ts';
-import { readIncludeObject, readRevision } from './list.ts';
+import { readIncludeObject } from './list.ts';
+import { readListOptions } from './list-options.ts';
 import { negotiate, type View } from './negotiate.ts';
 import { apiVersionOf } from './registry.ts';
-import { isTrue, type ResourceRequest } from './route.ts';
+import type { ResourceRequest } from './route.ts';
 import { readSelection, type Selection } from './selection.ts';
 import { shownBytes } from './stored-form.ts';
 import { partialMetadata, table, tableRow } from './views.ts';
@@ -30,11 +31,8 @@ export async function watch(
   const selection = readSelection(kind, request.namespace, request.name, query);
   const renderer = new Renderer(core, kind, negotiate(exchange, false), query);
   const resource = core.cache.resource(kindPrefix(kind));
-  const bookmarks = isTrue(query.get('allowWatchBookmarks') ?? 'false');
-  const sendInitial = readSendInitial(query, bookmarks);
-  const revision = readRevision(query);
-  const timeout = readTimeout(query);
-  if (revision !== undefined && revision > core.cache.revision && sendInitial)
+  const { bookmarks, sendInitial, revision, timeoutSeconds } = readListOptions(query, true);
+  if (revision !== undefined && revision > core.cache.revision && sendInitial === true)
     throw new StatusError(
       504,
       'Timeout',
@@ -53,11 +51,12 @@ export async function watch(
     stream.closed();
   };
   exchange.responder.onClose(stop);
-  if (revision === undefined || sendInitial) {
+  if (revision === undefined || sendInitial === true) {
     start(exchange);
-    for (const object of resource.list(selection.namespace))
-      if (selection.matches(object)) stream.pushInitial(renderer.object('ADDED', object));
-    if (sendInitial) stream.pushInitial(renderer.bookmark(core.cache.revision, true));
+    if (sendInitial !== false)
+      for (const object of resource.list(selection.namespace))
+        if (selection.matches(object)) stream.pushInitial(renderer.object('ADDED', object));
+    if (sendInitial === true && bookmarks) stream.pushInitial(renderer.bookmark(core.cache.revision, true));
     resource.listeners.add(listener);
   } else if (revision >= resource.historyStart) {
     start(exchange);
@@ -73,9 +72,12 @@ export async function watch(
       changes = await core.cache.olderChanges(resource, revision, core.cache.revision);
     } catch (error) {
       stop();
-      if (error instanceof StoreError && error.code === 'compacted')
-        throw expired(`too old resource version: ${revision} (${resource.historyStart})`);
-      throw error;
+      if (!(error instanceof StoreError && error.code === 'compacted')) throw error;
+      // Everything about the request was right: the watch begins, and what it has to say is that it cannot go on.
+      start(exchange);
+      const gone = expired(`too old resource version: ${revision} (${resource.historyStart})`);
+      exchange.responder.end(Buffer.from(`${JSON.stringify({ type: 'ERROR', object: gone.status() })}\n`));
+      return;
     }
     start(exchange);
     for (const change of changes) listenTo(change, selection, renderer, stream);
@@ -88,7 +90,12 @@ export async function watch(
     if (bookmarks) bookmark();
     stream.end();
   };
+  const timeout = timeoutSeconds === undefined ? spread() : Math.min(timeoutSeconds * 1000, 2 ** 31 - 1);
   timers.push(setTimeout(end, timeout).unref());
+}
+
+function spread(): number {
+  return DEFAULT_TIMEOUT + Math.random() * DEFAULT_TIMEOUT;
 }
 
 function start(exchange: Exchange): void {
@@ -107,31 +114,6 @@ function eventType(change: Change, selection: Selection): EventType | undefined 
   const now = change.type !== 'delete' && (selection.all || selection.matches(change.object));
   if (now) return before ? 'MODIFIED' : 'ADDED';
   return before ? 'DELETED' : undefined;
-}
-
-function readSendInitial(query: URLSearchParams, bookmarks: boolean): boolean {
-  const asked = isTrue(query.get('sendInitialEvents') ?? 'false');
-  const match = query.get('resourceVersionMatch');
-  if (asked && match !== 'NotOlderThan')
-    throw badRequest(
-      'resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan',
-    );
-  if (!query.has('sendInitialEvents') && match !== null)
-    throw badRequest(
-      'resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided',
-    );
-  if (asked && !bookmarks)
-    throw badRequest('allowWatchBookmarks: Forbidden: sendInitialEvents requires allowWatchBookmarks');
-  return asked;
-}
-
-function readTimeout(query: URLSearchParams): number {
-  const text = query.get('timeoutSeconds') ?? '';
-  if (text === '' || text === '0') return DEFAULT_TIMEOUT + Math.random() * DEFAULT_TIMEOUT;
-  const seconds = Number(text);
-  if (!Number.isInteger(seconds) || seconds < 0)
-    throw badRequest(`timeoutSeconds: Invalid value: "${text}": must be a whole number`);
-  return Math.min(seconds * 1000, 2 ** 31 - 1);
 }
 
 /** Frames of one watch. Those that other watches can use too are kept at the change. */
