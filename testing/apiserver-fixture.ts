@@ -6,7 +6,7 @@ import https from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { type ApiServer, startApiServer } from '#cluster/apiserver/server.ts';
+import { type ApiServer, type ApiServerOptions, startApiServer } from '#cluster/apiserver/server.ts';
 import type { ApiObject } from '#cluster/kinds/kind.ts';
 import { openSqliteStore } from '#cluster/store/sqlite/open.ts';
 import type { Store } from '#cluster/store/store.ts';
@@ -50,7 +50,7 @@ export interface ApiFixture {
   close(): Promise<void>;
 }
 
-export async function apiFixture(): Promise<ApiFixture> {
+export async function apiFixture(further: Partial<ApiServerOptions> = {}): Promise<ApiFixture> {
   const directory = await mkdtemp(join(tmpdir(), 'sampan-apiserver-'));
   const authority = await createAuthority({ commonName: 'test', days: 1 });
   const issue = (commonName: string, organizations: string[] = []) =>
@@ -72,6 +72,7 @@ export async function apiFixture(): Promise<ApiFixture> {
       agentClient: { ...admin, ca: authority.certificate },
       serviceCidr: '10.96.0.0/24',
       advertiseAddress: '127.0.0.1',
+      ...further,
       authenticateToken: async (token) => (token === 'good' ? { name: 'jane', groups: ['system:masters'] } : undefined),
     });
   let api = await start(0);

@@ -2,13 +2,14 @@
 import { customResourceDefinitions } from '../kinds/resources.ts';
 import { decodeObject, missingFields } from '../kinds/decode.ts';
 import type { FieldError } from '../kinds/field-error.ts';
-import { required } from '../kinds/field-errors.ts';
+import { forbidden, invalid, notSupported, required, tooLong } from '../kinds/field-errors.ts';
 import type { ApiObject, KindDefinition } from '../kinds/kind.ts';
 import { validateMetadata, validateMetadataUpdate } from '../kinds/metadata.ts';
 import { definitions, OBJECT_META, type Schema, schemaOf } from '../kinds/schema.ts';
 import { prune } from '../kinds/structural.ts';
 import { badRequest, invalidObject } from './errors.ts';
-import type { User } from './exchange.ts';
+import { type Exchange, header, type User } from './exchange.ts';
+import { APPLY_PATCH, mediaType } from './read-body.ts';
 import { apiVersionOf } from './registry.ts';
 
 export interface WriteOptions {
@@ -16,22 +17,47 @@ export interface WriteOptions {
   fieldValidation: 'Ignore' | 'Warn' | 'Strict';
   fieldManager: string;
   warn: (text: string) => void;
+  /** Said of the body when it was read; a strict client is refused for them. */
+  doubts?: string[];
   /** Who asked; the server itself where it is absent. */
   user?: User;
 }
 
-export function readWriteOptions(query: URLSearchParams, userAgent: string, warnings: string[]): WriteOptions {
+const VALIDATIONS = ['Ignore', 'Strict', 'Warn'];
+const MANAGER_LIMIT = 128;
+
+/** Throws 422 that names the options, as upstream's. */
+export function readWriteOptions(
+  exchange: Exchange,
+  kind: 'CreateOptions' | 'UpdateOptions' | 'PatchOptions' | 'DeleteOptions',
+): WriteOptions {
+  const { query, user, warnings } = exchange;
+  const errors: FieldError[] = [];
   const dryRun = query.getAll('dryRun').filter((value) => value !== '');
-  if (dryRun.some((value) => value !== 'All'))
-    throw badRequest(`dryRun: Unsupported value: "${dryRun[0]}": supported values: "All"`);
+  if (dryRun.some((value) => value !== 'All')) errors.push(notSupported('dryRun', dryRun, ['All']));
   const fieldValidation = query.get('fieldValidation') || 'Warn';
-  if (fieldValidation !== 'Ignore' && fieldValidation !== 'Warn' && fieldValidation !== 'Strict')
-    throw badRequest(
-      `fieldValidation: Unsupported value: "${fieldValidation}": supported values: "Ignore", "Strict", "Warn"`,
-    );
-  const fieldManager = query.get('fieldManager') || (userAgent.split('/')[0] ?? '') || 'unknown';
-  if (fieldManager.length > 128) throw badRequest('fieldManager: Too long: must have at most 128 bytes');
-  return { dryRun: dryRun.length > 0, fieldValidation, fieldManager, warn: (text) => warnings.push(text) };
+  if (!VALIDATIONS.includes(fieldValidation))
+    errors.push(notSupported('fieldValidation', fieldValidation, VALIDATIONS));
+  const named = query.get('fieldManager') ?? '';
+  if (named.length > MANAGER_LIMIT) errors.push(tooLong('fieldManager', MANAGER_LIMIT));
+  if (/\p{Cc}/u.test(named)) errors.push(invalid('fieldManager', named, 'should only contain printable characters'));
+  if (kind === 'PatchOptions') errors.push(...patchOptionErrors(exchange, named));
+  if (errors.length > 0) throw invalidObject({ group: 'meta.k8s.io', kind }, '', errors);
+  const agent = header(exchange, 'user-agent').split('/')[0] ?? '';
+  return {
+    dryRun: dryRun.length > 0,
+    fieldValidation: fieldValidation as WriteOptions['fieldValidation'],
+    fieldManager: named || agent.slice(0, MANAGER_LIMIT) || 'unknown',
+    warn: (text) => warnings.push(text),
+    doubts: [],
+    user,
+  };
+}
+
+function patchOptionErrors(exchange: Exchange, manager: string): FieldError[] {
+  if (mediaType(exchange) === APPLY_PATCH)
+    return manager === '' ? [required('fieldManager', 'is required for apply patch')] : [];
+  return exchange.query.has('force') ? [forbidden('force', 'may not be specified for non-apply patch')] : [];
 }
 
 /** In place. Throws 400 for a wrong kind, a wrong type of a built-in field, or under `Strict` for unknown fields. */
@@ -56,8 +82,8 @@ export function decode(kind: KindDefinition, sent: Record<string, unknown>, opti
     if (found.wrongTypes.length > 0) throw badRequest(`${subject}: metadata.${found.wrongTypes.join('; metadata.')}`);
     unknown = [...found.unknown.map((field) => `metadata.${field}`), ...prune(object, kind.schema as Schema)];
   }
-  if (unknown.length > 0) {
-    const texts = unknown.slice(0, 32).map((field) => `unknown field "${field}"`);
+  const texts = [...(options.doubts ?? []), ...unknown.map((field) => `unknown field "${field}"`)].slice(0, 32);
+  if (texts.length > 0) {
     if (options.fieldValidation === 'Strict') {
       const strict = `strict decoding error: ${texts.join(', ')}`;
       throw badRequest(kind.schema === undefined ? `${subject}: ${strict}` : strict);

@@ -17,8 +17,12 @@ import {
   setOfPaths,
   union,
   valueAt,
+  withHolders,
 } from './field-set.ts';
-import { managedSet, newEntry, setOf } from './managed-fields.ts';
+import { managedSet, newEntry, ordered, setOf } from './managed-fields.ts';
+
+const KUBECTL = 'kubectl';
+const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
 
 export interface ApplyOptions {
   manager: string;
@@ -44,7 +48,7 @@ export function applyTo(
         'before-first-apply',
         'Update',
         '',
-        managedSet(kind, live) as Record<string, unknown>,
+        managedSet(kind, live, true) as Record<string, unknown>,
         options.time,
       ),
     ];
@@ -54,11 +58,11 @@ export function applyTo(
     (entry.subresource ?? '') === options.subresource;
   const others = entries.filter((entry) => !isMine(entry));
   const mine = entries.find(isMine);
-  if (live !== undefined) resolveConflicts(live, applied, wanted, others, schema, options);
   const merged = mergeValue(live ?? {}, applied, schema) as ApiObject;
+  if (live !== undefined) resolveConflicts({ live, merged, wanted, others, kind }, options);
   if (mine !== undefined) {
     const theirs = others.reduce<FieldSet>((all, entry) => union(all, setOf(entry)), {});
-    const dropped = difference(difference(setOf(mine), wanted), theirs);
+    const dropped = difference(difference(withHolders(setOf(mine)), withHolders(wanted)), withHolders(theirs));
     removeFields(merged, dropped, schema);
   }
   const own = newEntry(
@@ -71,40 +75,63 @@ export function applyTo(
   );
   if (mine !== undefined && isDeepStrictEqual(mine.fieldsV1, own.fieldsV1) && mine.time !== undefined)
     own.time = mine.time;
-  merged.metadata.managedFields = [...others.filter((entry) => !isEmpty(setOf(entry))), own];
+  if (options.manager === KUBECTL && live?.metadata.annotations?.[LAST_APPLIED] !== undefined)
+    merged.metadata.annotations = { ...merged.metadata.annotations, [LAST_APPLIED]: `${JSON.stringify(applied)}\n` };
+  merged.metadata.managedFields = ordered([...others.filter((entry) => !isEmpty(setOf(entry))), own]);
   return merged;
 }
 
-function resolveConflicts(
-  live: ApiObject,
-  applied: ApiObject,
-  wanted: FieldSet,
-  others: ManagedFieldsEntry[],
-  schema: Schema | undefined,
-  { force }: ApplyOptions,
-): void {
-  const causes: StatusCause[] = [];
-  for (const entry of others) {
+interface Merge {
+  live: ApiObject;
+  merged: ApiObject;
+  wanted: FieldSet;
+  others: ManagedFieldsEntry[];
+  kind: KindDefinition;
+}
+
+/** What another manager holds and this configuration would change. Takes it away from him, or throws. */
+function resolveConflicts({ live, merged, wanted, others, kind }: Merge, options: ApplyOptions): void {
+  const schema = schemaOf(kind);
+  const conflicts = others.flatMap((entry) => {
     const paths: string[][] = [];
     eachMember(intersection(wanted, setOf(entry)), (path) => {
+      // An item's own fields tell.
       if (path.at(-1)?.startsWith('k:') === true) return;
-      if (!isDeepStrictEqual(valueAt(live, path, schema), valueAt(applied, path, schema))) paths.push(path);
+      if (!isDeepStrictEqual(valueAt(live, path, schema), valueAt(merged, path, schema))) paths.push(path);
     });
-    if (paths.length === 0) continue;
-    if (force) entry.fieldsV1 = difference(setOf(entry), setOfPaths(paths)) as Record<string, unknown>;
-    else
-      causes.push(
-        ...paths.map((path) => ({
-          reason: 'FieldManagerConflict',
-          message: `conflict with "${entry.manager}"${entry.subresource ? ` with subresource "${entry.subresource}"` : ''} using ${entry.apiVersion}`,
-          field: formatPath(path),
-        })),
-      );
+    return paths.length === 0 ? [] : [{ entry, paths }];
+  });
+  if (conflicts.length === 0) return;
+  const all = conflicts.flatMap(({ paths }) => paths);
+  if (!options.force && !wasAppliedByClient(kind, live, all, options.manager)) throw conflictError(conflicts);
+  for (const { entry, paths } of conflicts)
+    entry.fieldsV1 = difference(setOf(entry), setOfPaths(paths)) as Record<string, unknown>;
+}
+
+/** kubectl that goes from applying itself to server-side apply takes over what it applied before. */
+function wasAppliedByClient(kind: KindDefinition, live: ApiObject, paths: string[][], manager: string): boolean {
+  if (manager !== KUBECTL) return false;
+  try {
+    const last = JSON.parse(live.metadata.annotations?.[LAST_APPLIED] ?? '') as ApiObject;
+    const applied = managedSet(kind, { ...last, metadata: { ...last.metadata } });
+    return isEmpty(difference(setOfPaths(paths), applied));
+  } catch {
+    // No such annotation, or not one of kubectl's.
+    return false;
   }
-  if (causes.length === 0) return;
+}
+
+function conflictError(conflicts: { entry: ManagedFieldsEntry; paths: string[][] }[]): StatusError {
+  const causes: StatusCause[] = conflicts.flatMap(({ entry, paths }) =>
+    paths.map((path) => ({
+      reason: 'FieldManagerConflict',
+      message: `conflict with "${entry.manager}"${entry.subresource ? ` with subresource "${entry.subresource}"` : ''} using ${entry.apiVersion}`,
+      field: formatPath(path),
+    })),
+  );
   const plural = causes.length === 1 ? 'conflict' : 'conflicts';
   const texts = causes.map(({ message, field }) => `${message}: ${field}`).join('\n');
-  throw new StatusError(409, 'Conflict', `Apply failed with ${causes.length} ${plural}: ${texts}`, { causes });
+  return new StatusError(409, 'Conflict', `Apply failed with ${causes.length} ${plural}: ${texts}`, { causes });
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -140,6 +140,11 @@ export class Cache {
     return found;
   }
 
+  /** Does it still follow the store? */
+  get alive(): boolean {
+    return this.failure === undefined;
+  }
+
   /** Resolves when the cache shows `revision`. */
   reached(revision: number): Promise<void> {
     if (this.failure !== undefined) return Promise.reject(this.failure);

@@ -20,4 +20,6 @@ export interface Core {
   metrics: Metrics;
   log: Log;
   now: () => number;
+  /** The server is about to stop: it is no longer ready. */
+  closing: boolean;
 }

@@ -9,7 +9,9 @@ import { refuse } from './authorize.ts';
 import { kindPrefix, objectKey } from './cache.ts';
 import type { Core } from './core.ts';
 import { alreadyExists, badRequest, methodNotAllowed, StatusError } from './errors.ts';
-import { type Exchange, header, readJson } from './exchange.ts';
+import { type Exchange, header } from './exchange.ts';
+import { readObject } from './read-body.ts';
+import { trackCreation } from './managed-fields.ts';
 import { checkNamespace } from './namespaces.ts';
 import { nodeMayCreate } from './node-rights.ts';
 import { servedBytes, storedBytes } from './object-bytes.ts';
@@ -17,6 +19,7 @@ import { apiVersionOf } from './registry.ts';
 import { respondObject } from './respond.ts';
 import type { ResourceRequest } from './route.ts';
 import { storageKind, toStoredForm } from './stored-form.ts';
+import { timestamp } from './timestamp.ts';
 
 const GENERATED_ALPHABET = 'bcdfghjklmnpqrstvwxz2456789';
 const GENERATED_BASE_LIMIT = 58;
@@ -30,9 +33,11 @@ export async function create(
   kind: KindDefinition,
   request: ResourceRequest,
 ): Promise<void> {
-  const options = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
-  options.user = exchange.user;
-  const object = toStoredForm(kind, decode(kind, await readJson(exchange), options));
+  const options = readWriteOptions(exchange, 'CreateOptions');
+  const object = toStoredForm(
+    kind,
+    decode(kind, await readObject(exchange, (doubt) => options.doubts?.push(doubt)), options),
+  );
   delete object.metadata.managedFields;
   const { name = '' } = object.metadata;
   if (!nodeMayCreate(exchange.user, kind.resource, name)) throw refuse(exchange.user, { ...request, name });
@@ -105,6 +110,7 @@ async function createOnce(
       : undefined;
   try {
     if (assigned !== undefined && assigned.errors.length > 0) validate(kind, object, undefined, assigned.errors);
+    trackCreation(kind, object, options.fieldManager, core.now());
     object.apiVersion = storedApiVersion(core, kind);
     const value = storedBytes(object);
     if (options.dryRun) return value;
@@ -121,11 +127,6 @@ async function createOnce(
 
 export function storedApiVersion(core: Core, kind: KindDefinition): string {
   return apiVersionOf({ group: kind.group, version: core.registry.storageVersion(kind) });
-}
-
-/** Seconds, as all of Kubernetes' times but a few. */
-export function timestamp(milliseconds: number): string {
-  return `${new Date(milliseconds).toISOString().slice(0, 19)}Z`;
 }
 
 function generateName(base: string): string {

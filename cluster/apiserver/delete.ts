@@ -1,12 +1,16 @@
 /** delete and deletecollection: at once, after a grace period, or when the last finalizer is gone. */
 import type { ApiObject, KindDefinition } from '../kinds/kind.ts';
+import type { FieldError } from '../kinds/field-error.ts';
+import { invalid, notSupported } from '../kinds/field-errors.ts';
 import { StoreError } from '../store/store.ts';
 import { readWriteOptions, type WriteOptions } from './admit.ts';
 import { type CachedObject, kindPrefix, objectKey, objectOf } from './cache.ts';
 import type { Core } from './core.ts';
-import { storedApiVersion, timestamp } from './create.ts';
-import { badRequest, conflict, notFound, StatusError } from './errors.ts';
-import { type Exchange, header, readOptional, send, sendJson, success } from './exchange.ts';
+import { storedApiVersion } from './create.ts';
+import { timestamp } from './timestamp.ts';
+import { badRequest, conflict, invalidObject, notFound, StatusError } from './errors.ts';
+import { type Exchange, header, send, sendJson, success } from './exchange.ts';
+import { readOptional } from './read-body.ts';
 import { listBytes } from './list.ts';
 import { servedBytes, storedBytes } from './object-bytes.ts';
 import { respondObject } from './respond.ts';
@@ -36,7 +40,7 @@ export async function remove(
   kind: KindDefinition,
   request: ResourceRequest,
 ): Promise<void> {
-  const writeOptions = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
+  const writeOptions = readWriteOptions(exchange, 'DeleteOptions');
   const { options, dryRun } = await readDeleteOptions(exchange);
   writeOptions.dryRun ||= dryRun;
   const stored = storageKind(core, kind);
@@ -64,7 +68,7 @@ export async function removeCollection(
   kind: KindDefinition,
   request: ResourceRequest,
 ): Promise<void> {
-  const writeOptions = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
+  const writeOptions = readWriteOptions(exchange, 'DeleteOptions');
   const { options, dryRun } = await readDeleteOptions(exchange);
   writeOptions.dryRun ||= dryRun;
   const selection = readSelection(kind, request.namespace, '', exchange.query);
@@ -183,26 +187,34 @@ function marked(core: Core, kind: KindDefinition, old: ApiObject, options: Delet
   return now;
 }
 
+const POLICIES = ['Foreground', 'Background', 'Orphan'];
+
 async function readDeleteOptions(exchange: Exchange): Promise<{ options: DeleteOptions; dryRun: boolean }> {
   const { query } = exchange;
   const sent = await readOptional(exchange);
   const options: DeleteOptions = {};
+  const errors: FieldError[] = [];
   const grace = sent['gracePeriodSeconds'] ?? query.get('gracePeriodSeconds') ?? undefined;
   if (grace !== undefined) {
     options.gracePeriodSeconds = Number(grace);
-    if (!Number.isInteger(options.gracePeriodSeconds) || options.gracePeriodSeconds < 0)
+    if (!Number.isInteger(options.gracePeriodSeconds))
       throw badRequest(`gracePeriodSeconds: Invalid value: "${String(grace)}": must be a whole number`);
+    // A negative one means at once, as upstream takes it.
+    if (options.gracePeriodSeconds < 0) options.gracePeriodSeconds = 1;
   }
   const orphan = sent['orphanDependents'] ?? query.get('orphanDependents') ?? undefined;
   const policy = sent['propagationPolicy'] ?? query.get('propagationPolicy') ?? undefined;
-  if (policy !== undefined && policy !== 'Foreground' && policy !== 'Background' && policy !== 'Orphan')
-    throw badRequest(
-      `DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "${String(policy)}": supported values: "Foreground", "Background", "Orphan"`,
-    );
-  if (policy !== undefined) options.propagationPolicy = policy;
+  if (orphan !== undefined && policy !== undefined)
+    errors.push(invalid('propagationPolicy', policy, 'orphanDependents and deletionPropagation cannot be both set'));
+  else if (policy !== undefined && !POLICIES.includes(String(policy)))
+    errors.push(notSupported('propagationPolicy', policy, POLICIES));
+  const dryRun = Array.isArray(sent['dryRun']) ? sent['dryRun'] : [];
+  if (dryRun.some((value) => value !== 'All')) errors.push(notSupported('dryRun', dryRun, ['All']));
+  if (errors.length > 0) throw invalidObject({ group: 'meta.k8s.io', kind: 'DeleteOptions' }, '', errors);
+  if (policy !== undefined) options.propagationPolicy = String(policy);
   else if (orphan !== undefined) options.propagationPolicy = String(orphan) === 'true' ? 'Orphan' : 'Background';
   const preconditions = sent['preconditions'];
   if (typeof preconditions === 'object' && preconditions !== null)
     options.preconditions = preconditions as NonNullable<DeleteOptions['preconditions']>;
-  return { options, dryRun: Array.isArray(sent['dryRun']) && sent['dryRun'].includes('All') };
+  return { options, dryRun: dryRun.length > 0 };
 }

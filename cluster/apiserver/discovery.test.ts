@@ -84,6 +84,47 @@ describe('API server: discovery', () => {
     assert.equal((await fixture.call('GET', '/openapi/v2', { headers: { accept: 'text/html' } })).status, 406);
   });
 
+  test('OpenAPI documents are kept by their hash', async () => {
+    const { json } = await fixture.call('GET', '/openapi/v3');
+    const { serverRelativeURL: url } = (json['paths'] as Record<string, { serverRelativeURL: string }>)[
+      'apis/batch/v1'
+    ] ?? {
+      serverRelativeURL: '',
+    };
+    assert.match(url, /^\/openapi\/v3\/apis\/batch\/v1\?hash=[0-9A-F]{128}$/);
+    const first = await fixture.call('GET', url);
+    assert.match(String(first.headers['cache-control']), /immutable/);
+    assert.ok((first.json['components'] as { schemas: object }).schemas);
+    const etag = String(first.headers.etag);
+    assert.equal((await fixture.call('GET', url, { headers: { 'if-none-match': etag } })).status, 304);
+    const other = await fixture.call('GET', '/openapi/v3/apis/batch/v1?hash=OLD');
+    assert.deepEqual([other.status, other.headers.location], [301, url]);
+    const second = await fixture.call('GET', '/openapi/v2');
+    const again = await fixture.call('GET', '/openapi/v2', {
+      headers: { 'if-none-match': String(second.headers.etag) },
+    });
+    assert.equal(again.status, 304);
+  });
+
+  test('health as a whole, by check, and in words', async () => {
+    const get = async (path: string) => {
+      const { status, text } = await fixture.call('GET', path, { as: null });
+      return [status, text];
+    };
+    for (const path of ['/healthz', '/livez', '/readyz', '/readyz/ping', '/livez/etcd', '/readyz/informer-sync'])
+      assert.deepEqual(await get(path), [200, 'ok'], path);
+    assert.deepEqual(await get('/livez?verbose'), [200, '[+]ping ok\n[+]log ok\n[+]etcd ok\nlivez check passed\n']);
+    const [status, text] = await get('/readyz?verbose&exclude=etcd&exclude=none');
+    assert.equal(status, 200);
+    assert.match(String(text), /\[\+\]etcd excluded: ok\n\[\+\]informer-sync ok\n\[\+\]shutdown ok\n/);
+    assert.match(
+      String(text),
+      /warn: some health checks cannot be excluded: no matches for "none"\nreadyz check passed\n$/,
+    );
+    assert.equal((await get('/livez/nothing'))[0], 404);
+    assert.equal((await get('/livez/informer-sync'))[0], 404);
+  });
+
   test('metrics and version', async () => {
     const metrics = await fixture.call('GET', '/metrics');
     assert.match(metrics.text, /apiserver_request_total\{verb="GET",resource="",code="200"\} \d+/);

@@ -1,7 +1,8 @@
 /** One request and its response, whether they came over HTTPS or from inside the process. */
 import { gzip } from 'node:zlib';
 import type { Status } from '../kinds/types/meta.ts';
-import { badRequest, StatusError } from './errors.ts';
+import type { StatusError } from './errors.ts';
+import { isTrue } from './route.ts';
 
 export interface User {
   name: string;
@@ -36,6 +37,8 @@ export interface Exchange {
   responder: Responder;
   /** Shown to the client as `Warning` headers. */
   warnings: string[];
+  /** Further headers of the answer. */
+  answerHeaders?: Record<string, string>;
 }
 
 export function header(exchange: Exchange, name: string): string {
@@ -48,10 +51,15 @@ export function sendJson(exchange: Exchange, status: number, value: unknown): vo
 }
 
 export function send(exchange: Exchange, status: number, body: Buffer, contentType = 'application/json'): void {
+  if (contentType === 'application/json') {
+    if (wantsYaml(exchange)) return sendYaml(exchange, status, body);
+    if (isTrue(exchange.query.get('pretty') ?? 'false')) body = pretty(body);
+  }
   const headers: Record<string, string> = {
     'content-type': contentType,
     'cache-control': 'no-cache, private',
     ...warningHeaders(exchange),
+    ...exchange.answerHeaders,
   };
   if (body.length > GZIP_THRESHOLD && /\bgzip\b/.test(header(exchange, 'accept-encoding'))) {
     gzip(body, { level: 1 }, (error, compressed) => {
@@ -70,7 +78,26 @@ export function send(exchange: Exchange, status: number, body: Buffer, contentTy
 }
 
 export function sendError(exchange: Exchange, error: StatusError): void {
+  const retry = error.details?.retryAfterSeconds;
+  if (retry !== undefined) exchange.answerHeaders = { 'retry-after': String(retry) };
   sendJson(exchange, error.code, error.status());
+}
+
+/** Asked for first; JSON is never far. */
+export function wantsYaml(exchange: Exchange): boolean {
+  return /^\s*application\/yaml/.test(header(exchange, 'accept'));
+}
+
+function sendYaml(exchange: Exchange, status: number, body: Buffer): void {
+  // Loaded when somebody asks: no client of Kubernetes' own does.
+  import('yaml').then(
+    ({ stringify }) => send(exchange, status, Buffer.from(stringify(JSON.parse(body.toString()))), 'application/yaml'),
+    () => exchange.responder.destroy(),
+  );
+}
+
+function pretty(body: Buffer): Buffer {
+  return Buffer.from(`${JSON.stringify(JSON.parse(body.toString()), null, 2)}\n`);
 }
 
 export function success(details?: Status['details']): Status {
@@ -91,67 +118,4 @@ function warningHeaders(exchange: Exchange): Record<string, string> {
     return `299 - "${safe.replace(/[\\"]/g, '\\$&')}"`;
   });
   return { warning: values.join(', ') };
-}
-
-/** The body as a JSON object. Throws 400 that says where it is malformed. */
-export async function readJson(exchange: Exchange): Promise<Record<string, unknown>> {
-  const body = await exchange.body();
-  const type = header(exchange, 'content-type').split(';')[0]?.trim() ?? '';
-  if (type === PROTOBUF) return parseProtobuf(body);
-  if (type.includes('protobuf') || type.includes('cbor')) throw unknownFormat(type);
-  return objectIn(type.includes('yaml') ? await parseYaml(body) : parseJson(body));
-}
-
-const PROTOBUF = 'application/vnd.kubernetes.protobuf';
-
-function unknownFormat(type: string): StatusError {
-  return new StatusError(
-    415,
-    'UnsupportedMediaType',
-    `the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, ${PROTOBUF}; got ${type}`,
-  );
-}
-
-async function parseProtobuf(body: Buffer): Promise<Record<string, unknown>> {
-  const { decodeProtobuf, ProtobufError } = await import('../kinds/protobuf.ts');
-  try {
-    return decodeProtobuf(body);
-  } catch (cause) {
-    if (cause instanceof ProtobufError) throw badRequest(`the request body cannot be read: ${cause.message}`);
-    throw cause;
-  }
-}
-
-/** The body in whatever encoding it is in, or nothing when there is none. */
-export async function readOptional(exchange: Exchange): Promise<Record<string, unknown>> {
-  const body = await exchange.body();
-  if (body.length === 0) return {};
-  return header(exchange, 'content-type').startsWith(PROTOBUF) ? parseProtobuf(body) : objectIn(await parseYaml(body));
-}
-
-export function parseJson(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString());
-  } catch (cause) {
-    throw badRequest(`the request body is not valid JSON: ${(cause as Error).message}`);
-  }
-}
-
-/** YAML, of which JSON is a part: tried first, since it is much faster. */
-export async function parseYaml(body: Buffer): Promise<unknown> {
-  try {
-    return JSON.parse(body.toString());
-  } catch {
-    const { parse } = await import('yaml');
-    try {
-      return parse(body.toString(), { maxAliasCount: 50 });
-    } catch (cause) {
-      throw badRequest(`the request body is not valid YAML: ${(cause as Error).message}`);
-    }
-  }
-}
-
-export function objectIn(value: unknown): Record<string, unknown> {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  throw badRequest('the request body must be an object');
 }

@@ -2,7 +2,7 @@
  * Sets of field paths as `metadata.managedFields` writes them (FieldsV1): `f:` a field, `k:` an item of a list by its keys,
  * `v:` an item of a set, `.` the thing itself. An empty object is a member without further ones below it.
  */
-import { fieldSchema, resolveSchema, type Schema } from '../kinds/schema.ts';
+import { fieldSchema, isLeftOut, resolveSchema, type Schema } from '../kinds/schema.ts';
 
 export interface FieldSet {
   [element: string]: FieldSet;
@@ -29,20 +29,28 @@ export function itemElement(item: unknown, schema: Schema): string {
   return `k:${JSON.stringify(Object.fromEntries(entries))}`;
 }
 
-/** Every leaf that `value` has. */
-export function fieldsOf(value: unknown, schema: Schema | undefined): FieldSet {
+/**
+ * Every leaf that `value` has.
+ *
+ * @param whole  maps, lists and structures that would not be there without their content are members too, as in what an
+ *               update brings in
+ */
+export function fieldsOf(value: unknown, schema: Schema | undefined, whole = false): FieldSet {
   const set: FieldSet = {};
   if (Array.isArray(value)) {
     if (listKind(schema) === 'atomic' || schema === undefined) return set;
     for (const item of value) {
-      const inner = fieldsOf(item, schema.items === undefined ? undefined : resolveSchema(schema.items));
-      set[itemElement(item, schema)] = typeof item === 'object' && item !== null ? { [SELF]: {}, ...inner } : {};
+      const inner = fieldsOf(item, schema.items === undefined ? undefined : resolveSchema(schema.items), whole);
+      set[itemElement(item, schema)] = hasChildren(inner) ? { [SELF]: {}, ...inner } : {};
     }
     return set;
   }
   if (typeof value !== 'object' || value === null || isAtomicMap(schema)) return set;
-  for (const [key, inner] of Object.entries(value)) {
-    if (inner !== undefined) set[`f:${key}`] = fieldsOf(inner, fieldSchema(schema, key));
+  for (const [key, field] of Object.entries(value)) {
+    if (field === undefined) continue;
+    const inner = fieldsOf(field, fieldSchema(schema, key), whole);
+    if (whole && hasChildren(inner) && schema !== undefined && isLeftOut(schema, key)) inner[SELF] = {};
+    set[`f:${key}`] = inner;
   }
   return set;
 }
@@ -69,6 +77,16 @@ export function union(a: FieldSet, b: FieldSet): FieldSet {
 
 function hasChildren(set: FieldSet): boolean {
   return Object.keys(set).some((element) => element !== SELF);
+}
+
+/** The same with whatever holds a member a member too: who owns a part of a thing wants the thing to be there. */
+export function withHolders(set: FieldSet): FieldSet {
+  const result: FieldSet = {};
+  for (const [element, inner] of Object.entries(set)) {
+    if (element === SELF) continue;
+    result[element] = hasChildren(inner) ? { ...withHolders(inner), [SELF]: {} } : {};
+  }
+  return result;
 }
 
 /** What is in `a` and not in `b`. */
@@ -106,12 +124,12 @@ export function isEmpty(set: FieldSet): boolean {
   return Object.keys(set).length === 0;
 }
 
-/** Calls back for each member. */
-export function eachMember(set: FieldSet, visit: (path: string[]) => void, path: string[] = []): void {
+/** Calls back for each member; one that holds others is no leaf. */
+export function eachMember(set: FieldSet, visit: (path: string[], leaf: boolean) => void, path: string[] = []): void {
   for (const [element, inner] of Object.entries(set)) {
     if (element === SELF) continue;
     const here = [...path, element];
-    if (isMember(inner)) visit(here);
+    if (isMember(inner)) visit(here, !hasChildren(inner));
     eachMember(inner, visit, here);
   }
 }

@@ -8,6 +8,7 @@ import { remove, removeCollection } from './delete.ts';
 import { discovery } from './discovery.ts';
 import { methodNotAllowed, noSuchPath, notFound, StatusError } from './errors.ts';
 import { ANONYMOUS, type Exchange, send, sendError, sendJson } from './exchange.ts';
+import { health, isHealthPath } from './health.ts';
 import { list } from './list.ts';
 import { openApi } from './openapi.ts';
 import { patch } from './patch.ts';
@@ -57,8 +58,7 @@ async function handlePath(handler: Handler, exchange: Exchange): Promise<void> {
   const { path, user, method } = exchange;
   if (!mayVisit(user, path)) throw refusePath(user, method, path);
   if (method !== 'GET' && method !== 'HEAD') throw methodNotAllowed();
-  if (/^\/(healthz|livez|readyz)(\/|$)/.test(path))
-    return send(exchange, 200, Buffer.from('ok'), 'text/plain; charset=utf-8');
+  if (isHealthPath(path)) return health(core, exchange);
   if (path === '/version') return sendJson(exchange, 200, handler.version);
   if (path === '/metrics') {
     const objects = new Map(

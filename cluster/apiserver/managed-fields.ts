@@ -1,14 +1,12 @@
 /**
- * Who manages which field (API concepts, "Server-side apply").
- *
- * Updates are tracked from the first apply on: an object that nobody ever applied carries no managed fields, and its
- * first apply finds all of them owned by `before-first-apply`, as upstream does for objects from before it tracked.
+ * Who manages which field (API concepts, "Server-side apply"). Everything is tracked from its creation on; an object whose
+ * managed fields were taken away stays untracked until it is applied again.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { ApiObject, KindDefinition } from '../kinds/kind.ts';
 import { schemaOf } from '../kinds/schema.ts';
 import type { ManagedFieldsEntry } from '../kinds/types/meta.ts';
-import { timestamp } from './create.ts';
+import { timestamp } from './timestamp.ts';
 import { difference, eachMember, type FieldSet, fieldsOf, isEmpty, setOfPaths, union, valueAt } from './field-set.ts';
 import { apiVersionOf } from './registry.ts';
 
@@ -27,11 +25,14 @@ const UNMANAGED = [
   'generateName',
 ];
 
-export function managedSet(kind: KindDefinition, object: ApiObject): FieldSet {
+/** @param whole  as an update owns them (`fieldsOf`) */
+export function managedSet(kind: KindDefinition, object: ApiObject, whole = false): FieldSet {
   const { apiVersion: _version, kind: _kind, metadata, ...rest } = object;
   const managed = Object.fromEntries(Object.entries(metadata).filter(([key]) => !UNMANAGED.includes(key)));
-  const set = fieldsOf({ ...rest, metadata: managed }, schemaOf(kind));
+  const set = fieldsOf({ ...rest, metadata: managed }, schemaOf(kind), whole);
   if (Object.keys(managed).length === 0) delete set['f:metadata'];
+  // These are always there.
+  else if (set['f:metadata'] !== undefined) delete set['f:metadata']['.'];
   return set;
 }
 
@@ -39,14 +40,20 @@ export function setOf(entry: ManagedFieldsEntry): FieldSet {
   return (entry.fieldsV1 ?? {}) as FieldSet;
 }
 
+/** Of a new object, all is its creator's; unless it was applied, and that said whose it is. */
+export function trackCreation(kind: KindDefinition, object: ApiObject, manager: string, time: number): void {
+  if (object.metadata.managedFields !== undefined) return;
+  const fields = managedSet(kind, object, true) as Record<string, unknown>;
+  if (!isEmpty(fields as FieldSet))
+    object.metadata.managedFields = [newEntry(kind, manager, 'Update', '', fields, time)];
+}
+
 /** After an update of an object with managed fields: what changed is the updater's now. */
 export function trackUpdate(
   kind: KindDefinition,
   now: ApiObject,
   old: ApiObject,
-  manager: string,
-  subresource: string,
-  time: number,
+  { fieldManager: manager, subresource, time }: { fieldManager: string; subresource: string; time: number },
 ): void {
   const entries = now.metadata.managedFields ?? [];
   // `[{}]` is how a client asks to forget them.
@@ -54,8 +61,8 @@ export function trackUpdate(
     delete now.metadata.managedFields;
     return;
   }
-  const before = managedSet(kind, old);
-  const after = managedSet(kind, now);
+  const before = managedSet(kind, old, true);
+  const after = managedSet(kind, now, true);
   const removed = difference(before, after);
   const changed = changedMembers(kind, now, old, after);
   if (isEmpty(removed) && isEmpty(changed)) return;
@@ -72,7 +79,29 @@ export function trackUpdate(
     if (own !== undefined) Object.assign(own, { fieldsV1, time: timestamp(time) });
     else kept.push(newEntry(kind, manager, 'Update', subresource, fieldsV1, time));
   }
-  now.metadata.managedFields = kept.filter((entry) => !isEmpty(setOf(entry)));
+  now.metadata.managedFields = ordered(capped(kept.filter((entry) => !isEmpty(setOf(entry)))));
+}
+
+/** Managers of single updates beyond these become one. */
+const UPDATERS_LIMIT = 10;
+const ANCIENT = 'ancient-changes';
+
+function capped(entries: ManagedFieldsEntry[]): ManagedFieldsEntry[] {
+  const updaters = entries
+    .filter(({ operation, subresource }) => operation === 'Update' && subresource === undefined)
+    .sort((a, b) => ((a.time ?? '') < (b.time ?? '') ? -1 : 1));
+  const old = updaters.slice(0, Math.max(0, updaters.length - UPDATERS_LIMIT + 1));
+  if (updaters.length <= UPDATERS_LIMIT) return entries;
+  const fieldsV1 = old.reduce<FieldSet>((all, entry) => union(all, setOf(entry)), {}) as Record<string, unknown>;
+  const newest = old.at(-1) as ManagedFieldsEntry;
+  return [...entries.filter((entry) => !old.includes(entry)), { ...newest, manager: ANCIENT, fieldsV1 }];
+}
+
+/** Applied ones first, then by time and name. */
+export function ordered(entries: ManagedFieldsEntry[]): ManagedFieldsEntry[] {
+  const key = ({ operation, time, manager, subresource }: ManagedFieldsEntry) =>
+    [operation, time ?? '', manager, subresource ?? ''].join(' ');
+  return entries.sort((a, b) => (key(a) < key(b) ? -1 : 1));
 }
 
 export function newEntry(
@@ -97,11 +126,10 @@ export function newEntry(
 function changedMembers(kind: KindDefinition, now: ApiObject, old: ApiObject, after: FieldSet): FieldSet {
   const schema = schemaOf(kind);
   const paths: string[][] = [];
-  eachMember(after, (path) => {
+  eachMember(after, (path, leaf) => {
     const [value, before] = [valueAt(now, path, schema), valueAt(old, path, schema)];
-    // An item of a list that was there before: its own fields tell what changed.
-    const item = path.at(-1)?.startsWith('k:') === true;
-    if (before === undefined || (!item && !isDeepStrictEqual(value, before))) paths.push(path);
+    // What holds others and was there before: those tell what changed.
+    if (before === undefined || (leaf && !isDeepStrictEqual(value, before))) paths.push(path);
   });
   return setOfPaths(paths);
 }

@@ -5,6 +5,8 @@ import { type Exchange, header } from './exchange.ts';
 export type View = { as: 'object' } | { as: 'table'; apiVersion: string } | { as: 'metadata'; apiVersion: string };
 
 const OBJECT: View = { as: 'object' };
+/** YAML is made from JSON at the very end. */
+const TYPES = ['application/json', 'application/yaml', 'application/*', '*/*'];
 
 /** @param list  a collection (`PartialObjectMetadataList`, and `PartialObjectMetadata` for watches) */
 export function negotiate(exchange: Exchange, list: boolean): View {
@@ -15,7 +17,7 @@ export function negotiate(exchange: Exchange, list: boolean): View {
       .trim()
       .split(';')
       .map((part) => part.trim());
-    if (type !== 'application/json' && type !== '*/*' && type !== 'application/*') continue;
+    if (!TYPES.includes(type)) continue;
     const parameter = (name: string) => parameters.find((one) => one.startsWith(`${name}=`))?.slice(name.length + 1);
     const as = parameter('as');
     if (as === undefined) return OBJECT;

@@ -15,33 +15,73 @@ const META = 'io.k8s.apimachinery.pkg.apis.meta.v1.';
 const PROTOBUF = /application\/com\.github\.proto-openapi\.spec\.v2[@.]v1\.0\+protobuf/;
 const WRITE_PARAMETERS = ['dryRun', 'fieldManager', 'fieldValidation'];
 
+/** Made once for each set of kinds that is served; several hundred kilobytes each. */
+interface Documents {
+  generation: number;
+  made: Map<string, { body: Buffer; hash: string }>;
+}
+
+const documents = new WeakMap<Core, Documents>();
+const V2 = 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf';
+
 export function openApi(core: Core, exchange: Exchange, path: string): void {
   const kinds = groupByVersion(core);
   if (path === '/openapi/v2') {
     const accept = header(exchange, 'accept');
-    const document = document2(core.registry.all());
     if (accept === '' || /application\/json|\*\/\*|application\/\*/.test(accept))
-      return send(exchange, 200, Buffer.from(JSON.stringify(document)));
+      return answer(core, exchange, 'v2', () => Buffer.from(JSON.stringify(document2(core.registry.all()))));
     if (!PROTOBUF.test(accept))
       throw new StatusError(406, 'NotAcceptable', 'only the following media types are accepted: application/json');
     // The name that clients ask by has an @, which no content type may have.
-    return send(exchange, 200, encodeDocument(document), 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf');
+    return answer(core, exchange, 'v2 protobuf', () => encodeDocument(document2(core.registry.all())), V2);
   }
   if (path === '/openapi/v3') {
     const paths: Record<string, object> = {};
     for (const [apiVersion, members] of kinds) {
       const key = apiVersion.includes('/') ? `apis/${apiVersion}` : `api/${apiVersion}`;
-      const hash = createHash('sha256')
-        .update(JSON.stringify(members.map((kind) => [kind.resource, kind.schema])))
-        .digest('hex');
-      paths[key] = { serverRelativeURL: `/openapi/v3/${key}?hash=${hash.toUpperCase()}` };
+      const { hash } = document(core, apiVersion, () => Buffer.from(document3(members)));
+      paths[key] = { serverRelativeURL: `/openapi/v3/${key}?hash=${hash}` };
     }
     return sendJson(exchange, 200, { paths });
   }
   const match = /^\/openapi\/v3\/(?:api\/(v\d+)|apis\/([^/]+\/[^/]+))$/.exec(path);
-  const members = kinds.get(match?.[1] ?? match?.[2] ?? '');
+  const key = match?.[1] ?? match?.[2] ?? '';
+  const members = kinds.get(key);
   if (members === undefined) throw noSuchPath();
-  send(exchange, 200, Buffer.from(document3(members)));
+  answer(core, exchange, key, () => Buffer.from(document3(members)));
+}
+
+function document(core: Core, key: string, make: () => Buffer): { body: Buffer; hash: string } {
+  let all = documents.get(core);
+  if (all?.generation !== core.registry.generation) {
+    all = { generation: core.registry.generation, made: new Map() };
+    documents.set(core, all);
+  }
+  let found = all.made.get(key);
+  if (found === undefined) {
+    const body = make();
+    found = { body, hash: createHash('sha512').update(body).digest('hex').toUpperCase() };
+    all.made.set(key, found);
+  }
+  return found;
+}
+
+/** With an etag, and kept by the client for good when it asked for this very hash. */
+function answer(core: Core, exchange: Exchange, key: string, make: () => Buffer, type?: string): void {
+  const { body, hash } = document(core, key, make);
+  const etag = `"${hash}"`;
+  const asked = exchange.query.get('hash');
+  if (asked !== null && asked !== hash) {
+    exchange.responder.head(301, { location: `${exchange.path}?hash=${hash}`, 'content-length': '0' });
+    return exchange.responder.end();
+  }
+  const caching = asked === null ? 'no-cache, private' : 'public, immutable, max-age=31536000';
+  exchange.answerHeaders = { etag, vary: 'Accept', 'cache-control': caching };
+  if (header(exchange, 'if-none-match').includes(etag)) {
+    exchange.responder.head(304, exchange.answerHeaders);
+    return exchange.responder.end();
+  }
+  send(exchange, 200, body, type);
 }
 
 function groupByVersion(core: Core): Map<string, KindDefinition[]> {

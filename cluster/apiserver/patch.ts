@@ -7,7 +7,8 @@ import { kindPrefix, objectKey } from './cache.ts';
 import type { Core } from './core.ts';
 import { createObject } from './create.ts';
 import { badRequest, notFound, StatusError } from './errors.ts';
-import { type Exchange, header, objectIn, parseJson, parseYaml } from './exchange.ts';
+import { type Exchange, header } from './exchange.ts';
+import { APPLY_PATCH, mediaType, objectIn, type OnDoubt, parseJson, parseYaml, unknownFormat } from './read-body.ts';
 import { mergePatch } from './merge-patch.ts';
 import { respondObject } from './respond.ts';
 import { isTrue, type ResourceRequest } from './route.ts';
@@ -17,6 +18,11 @@ import { changeObject, checkIdentity } from './update.ts';
 import type { Part } from './written-part.ts';
 
 const JSON_PATCH_LIMIT = 10_000;
+const PATCHES = [
+  'application/json-patch+json',
+  'application/merge-patch+json',
+  'application/strategic-merge-patch+json',
+];
 
 export type Patcher = (current: ApiObject) => Promise<Record<string, unknown>>;
 
@@ -26,11 +32,9 @@ export async function patch(
   kind: KindDefinition,
   request: ResourceRequest,
 ): Promise<void> {
-  const options = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
-  const type = contentType(exchange);
-  if (type === 'application/apply-patch+yaml') return apply(core, exchange, kind, request, options);
-  options.user = exchange.user;
-  const patcher = await readPatch(exchange, kind);
+  const options = readWriteOptions(exchange, 'PatchOptions');
+  if (mediaType(exchange) === APPLY_PATCH) return apply(core, exchange, kind, request, options);
+  const patcher = await readPatch(exchange, kind, (doubt) => options.doubts?.push(doubt));
   const bytes = await changeObject(core, storageKind(core, kind), request, options, {
     part: request.subresource as Part,
     change: async (current) => {
@@ -46,9 +50,15 @@ export async function patch(
 }
 
 /** The patch of the body, as a function. A resourceVersion in it must be the current one; without, none is compared. */
-export async function readPatch(exchange: Exchange, kind: KindDefinition | undefined): Promise<Patcher> {
-  const body = parseJson(await exchange.body());
-  switch (contentType(exchange)) {
+export async function readPatch(
+  exchange: Exchange,
+  kind: KindDefinition | undefined,
+  doubt?: OnDoubt,
+): Promise<Patcher> {
+  const type = mediaType(exchange);
+  if (!PATCHES.includes(type)) throw unknownFormat([...PATCHES, APPLY_PATCH]);
+  const body = parseJson(await exchange.body(), doubt);
+  switch (type) {
     case 'application/json-patch+json': {
       const operations = body;
       if (!Array.isArray(operations)) throw badRequest('a JSON patch must be an array of operations');
@@ -66,25 +76,15 @@ export async function readPatch(exchange: Exchange, kind: KindDefinition | undef
     }
     case 'application/strategic-merge-patch+json': {
       if (kind?.schema !== undefined)
-        throw unsupported('application/strategic-merge-patch+json is not supported for custom resources');
+        throw unknownFormat(['application/json-patch+json', 'application/merge-patch+json', APPLY_PATCH]);
       const change = objectIn(body);
       const schema = kind === undefined ? undefined : schemaOf(kind);
       return async (current) =>
         (strategicMerge(withoutRevision(current, change), change, schema) ?? {}) as Record<string, unknown>;
     }
     default:
-      throw unsupported(
-        `the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml`,
-      );
+      throw unknownFormat([...PATCHES, APPLY_PATCH]);
   }
-}
-
-function contentType(exchange: Exchange): string {
-  return (header(exchange, 'content-type').split(';')[0] ?? '').trim();
-}
-
-function unsupported(message: string): StatusError {
-  return new StatusError(415, 'UnsupportedMediaType', message);
 }
 
 /** So that a revision is only compared when the patch brings one. */
@@ -126,12 +126,8 @@ async function apply(
   request: ResourceRequest,
   options: WriteOptions,
 ): Promise<void> {
-  const manager = exchange.query.get('fieldManager');
-  if (manager === null || manager === '')
-    throw badRequest(
-      'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch',
-    );
-  const sent = objectIn(await parseYaml(await exchange.body()));
+  const manager = exchange.query.get('fieldManager') ?? '';
+  const sent = objectIn(await parseYaml(await exchange.body(), (doubt) => options.doubts?.push(doubt)));
   if (sent['apiVersion'] === undefined || sent['kind'] === undefined)
     throw badRequest('an applied configuration must have apiVersion and kind');
   const applied = toStoredForm(kind, decode(kind, sent, options));
@@ -151,7 +147,6 @@ async function apply(
     time: core.now(),
   };
   const key = objectKey(kind, request.namespace, request.name);
-  options.user = exchange.user;
   if (!core.cache.resource(kindPrefix(kind)).objects.has(key)) {
     if (part !== '') throw notFound(kind, request.name);
     if (uid) throw notFound(kind, request.name);

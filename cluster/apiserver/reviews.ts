@@ -2,7 +2,8 @@
 import { mayAccess, mayVisit, groupsOf } from './authorize.ts';
 import type { Core } from './core.ts';
 import { methodNotAllowed } from './errors.ts';
-import { type Exchange, readJson, sendJson, type User } from './exchange.ts';
+import { type Exchange, sendJson, type User } from './exchange.ts';
+import { readObject } from './read-body.ts';
 import type { ResourceRequest, Verb } from './route.ts';
 
 export type AuthenticateToken = (token: string) => Promise<User | undefined>;
@@ -31,7 +32,7 @@ export async function review(
   const answer = answers[path];
   if (answer === undefined) return false;
   if (request.verb !== 'create') throw methodNotAllowed();
-  const body = await readJson(exchange);
+  const body = await readObject(exchange);
   const spec = (body['spec'] ?? {}) as Record<string, unknown>;
   sendJson(exchange, 201, {
     kind: body['kind'],

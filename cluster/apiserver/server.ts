@@ -19,6 +19,7 @@ import { AgentDialer, type AgentIdentity } from './agent-dialer.ts';
 import { authenticate } from './authenticate.ts';
 import { createApiService, createSystemNamespaces } from './bootstrap.ts';
 import { Cache, kindPrefix } from './cache.ts';
+import { answerClientError } from './client-error.ts';
 import type { Core, Log } from './core.ts';
 import { followDefinitions } from './custom-resources.ts';
 import { ANONYMOUS, sendError, type User } from './exchange.ts';
@@ -52,6 +53,8 @@ export interface ApiServerOptions {
   /** Called when the store's watch broke: what the server shows is no longer true, and it has to be restarted. */
   onFailure?: (error: Error) => void;
   now?: () => number;
+  /** For a request to arrive in, in milliseconds; default 60 seconds. */
+  requestTimeout?: number;
 }
 
 export interface ApiServer {
@@ -73,6 +76,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     authenticateToken: options.authenticateToken,
     version: versionInfo(options.version ?? { major: '1', minor: '30' }),
   };
+  const requestTimeout = options.requestTimeout ?? 60_000;
   const server = createServer({
     cert: options.tls.certificate,
     key: options.tls.key,
@@ -81,8 +85,9 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     rejectUnauthorized: false,
     minVersion: 'TLSv1.2',
     keepAliveTimeout: KEEP_ALIVE,
-    requestTimeout: 60_000,
-    headersTimeout: 30_000,
+    requestTimeout,
+    headersTimeout: Math.min(30_000, requestTimeout),
+    connectionsCheckingInterval: Math.min(10_000, requestTimeout),
     noDelay: true,
     // Selectors come in the URL.
     maxHeaderSize: 64 * 1024,
@@ -99,6 +104,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     socket.once('close', () => upgraded.delete(socket));
     void upgrade(handler, request, socket, head);
   });
+  server.on('clientError', answerClientError);
   // A client that breaks off its handshake is no failure of ours.
   server.on('tlsClientError', (_error, socket) => socket.destroy());
   server.listen(options.port, options.host);
@@ -116,6 +122,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     url: `https://${urlHost(options.host)}:${port}`,
     transport: (user) => inProcessTransport(handler, user, ended.signal),
     async close() {
+      core.closing = true;
       ended.abort();
       const closed = once(server, 'close');
       server.close();
@@ -146,6 +153,7 @@ async function startCore(options: ApiServerOptions): Promise<Core> {
     metrics: new Metrics(),
     log,
     now: options.now ?? Date.now,
+    closing: false,
   };
   followDefinitions(core);
   await createSystemNamespaces(core);

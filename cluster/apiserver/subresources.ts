@@ -7,10 +7,11 @@ import type { Pod } from '../kinds/types/core.ts';
 import { readWriteOptions } from './admit.ts';
 import { kindPrefix, objectKey, objectOf } from './cache.ts';
 import type { Core } from './core.ts';
-import { timestamp } from './create.ts';
+import { timestamp } from './timestamp.ts';
 import { type DeleteOptions, deleteObject } from './delete.ts';
 import { badRequest, conflict, invalidObject, methodNotAllowed, noSuchPath, notFound } from './errors.ts';
-import { type Exchange, header, readJson, sendJson, success } from './exchange.ts';
+import { type Exchange, header, sendJson, success } from './exchange.ts';
+import { readObject } from './read-body.ts';
 import { readPatch } from './patch.ts';
 import type { ResourceRequest } from './route.ts';
 import { changeObject } from './update.ts';
@@ -27,11 +28,12 @@ export async function scale(
   if (cached === undefined) throw notFound(kind, request.name);
   if (request.verb === 'get') return sendJson(exchange, 200, scaleOf(kind, objectOf(cached)));
   if (request.verb !== 'update' && request.verb !== 'patch') throw methodNotAllowed();
-  const options = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
+  const options = readWriteOptions(exchange, request.verb === 'patch' ? 'PatchOptions' : 'UpdateOptions');
   const patcher = request.verb === 'patch' ? await readPatch(exchange, undefined) : undefined;
-  const sent = patcher === undefined ? ((await readJson(exchange)) as unknown as Scale) : undefined;
+  const sent = patcher === undefined ? ((await readObject(exchange)) as unknown as Scale) : undefined;
   const bytes = await changeObject(core, kind, request, options, {
     part: '',
+    trackedAs: 'scale',
     change: async (current) => {
       const wanted = sent ?? ((await patcher?.(scaleOf(kind, current) as unknown as ApiObject)) as unknown as Scale);
       const replicas = wanted.spec?.replicas ?? 0;
@@ -82,8 +84,8 @@ function setAt(object: ApiObject, path: string, value: unknown): void {
 /** `pods/binding`, and `bindings`, which name the pod in their body. */
 export async function bind(core: Core, exchange: Exchange, request: ResourceRequest): Promise<void> {
   if (request.verb !== 'create') throw methodNotAllowed();
-  const options = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
-  const body = await readJson(exchange);
+  const options = readWriteOptions(exchange, 'CreateOptions');
+  const body = await readObject(exchange);
   const metadata = (body['metadata'] ?? {}) as ApiObject['metadata'];
   const target = (body['target'] ?? {}) as { kind?: string; name?: string };
   const name = request.name || metadata.name || '';
@@ -123,8 +125,8 @@ function bound(pod: Pod, node: string, uid: string | undefined, now: number): Ap
 
 export async function evict(core: Core, exchange: Exchange, request: ResourceRequest): Promise<void> {
   if (request.verb !== 'create') throw methodNotAllowed();
-  const options = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
-  const body = await readJson(exchange);
+  const options = readWriteOptions(exchange, 'CreateOptions');
+  const body = await readObject(exchange);
   await deleteObject(core, podKind(core), request, (body['deleteOptions'] ?? {}) as DeleteOptions, options);
   sendJson(exchange, 201, { ...success(), code: 201 });
 }

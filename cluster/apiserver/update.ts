@@ -11,7 +11,8 @@ import { kindPrefix, objectKey, objectOf } from './cache.ts';
 import type { Core } from './core.ts';
 import { createObject, storedApiVersion } from './create.ts';
 import { badRequest, conflict, invalidObject, notFound, StatusError } from './errors.ts';
-import { type Exchange, header, readJson } from './exchange.ts';
+import { type Exchange, header } from './exchange.ts';
+import { readObject } from './read-body.ts';
 import { trackUpdate } from './managed-fields.ts';
 import { servedBytes, storedBytes } from './object-bytes.ts';
 import { apiVersionOf } from './registry.ts';
@@ -28,9 +29,11 @@ export async function update(
   kind: KindDefinition,
   request: ResourceRequest,
 ): Promise<void> {
-  const options = readWriteOptions(exchange.query, header(exchange, 'user-agent'), exchange.warnings);
-  options.user = exchange.user;
-  const sent = toStoredForm(kind, decode(kind, await readJson(exchange), options));
+  const options = readWriteOptions(exchange, 'UpdateOptions');
+  const sent = toStoredForm(
+    kind,
+    decode(kind, await readObject(exchange, (doubt) => options.doubts?.push(doubt)), options),
+  );
   checkIdentity(sent, request.namespace, request.name);
   const stored = storageKind(core, kind);
   const part = request.subresource as Part;
@@ -88,6 +91,8 @@ export interface ChangeOptions {
   tracked?: boolean;
   /** Written as it is: the change is the server's own and may touch what no client may. */
   unchecked?: boolean;
+  /** The subresource by which managed fields say that it was written, where it is no part of the object. */
+  trackedAs?: string;
   /** The whole object was sent, so nobody knows what it was made from but by its resourceVersion. */
   wholesale?: boolean;
 }
@@ -110,7 +115,7 @@ async function changeLocked(
   key: string,
   name: string,
   options: WriteOptions,
-  { part, change, tracked, unchecked, wholesale }: ChangeOptions,
+  { part, change, tracked, trackedAs, unchecked, wholesale }: ChangeOptions,
 ): Promise<Buffer> {
   const resource = core.cache.resource(kindPrefix(kind));
   for (let attempt = 1; ; attempt++) {
@@ -146,7 +151,8 @@ async function changeLocked(
         : undefined;
     try {
       if (assigned !== undefined && assigned.errors.length > 0) validate(kind, now, old, assigned.errors);
-      if (tracked !== true) trackUpdate(kind, now, old, options.fieldManager, part, core.now());
+      if (tracked !== true)
+        trackUpdate(kind, now, old, { ...options, subresource: trackedAs ?? part, time: core.now() });
       if (removable(now)) {
         if (options.dryRun) return servedBytes(storedBytes(now), cached.revision);
         const entry = await core.store.delete(key, cached.revision);

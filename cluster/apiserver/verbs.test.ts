@@ -58,7 +58,8 @@ describe('API server: verbs', () => {
     assert.equal(created.status, 201);
     assert.equal((await fixture.call('GET', `${MAPS}/dry`)).status, 404);
     const wrong = await fixture.call('POST', `${MAPS}?dryRun=Some`, { body: { metadata: { name: 'dry' } } });
-    assert.equal(wrong.status, 400);
+    assert.equal(wrong.status, 422);
+    assert.match(wrong.json.message, /^CreateOptions\.meta\.k8s\.io "" is invalid: dryRun: Unsupported value/);
   });
 
   test('lists come in pages that show one revision', async () => {

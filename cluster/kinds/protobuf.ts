@@ -6,14 +6,15 @@
  * The encoding writes empty values where JSON leaves a field out; `values` are those fields, in `pointers` empty means set.
  */
 import { readFileSync } from 'node:fs';
-import { definitions, INT_OR_STRING, QUANTITY, refName, resolveSchema, type Schema } from './schema.ts';
-
-interface MessageFields {
-  values?: Record<string, number>;
-  pointers?: Record<string, number>;
-  /** Messages whose fields are the parent's own in JSON. */
-  inline?: Record<string, number>;
-}
+import {
+  definitions,
+  INT_OR_STRING,
+  type MessageFields,
+  QUANTITY,
+  refName,
+  resolveSchema,
+  type Schema,
+} from './schema.ts';
 
 interface Field {
   name: string;

@@ -45,6 +45,14 @@ export interface Schema {
   'x-kubernetes-group-version-kind'?: { group: string; version: string; kind: string }[];
 }
 
+/** Numbers of a message's fields in protobuf (`protobuf-fields.json`). */
+export interface MessageFields {
+  values?: Record<string, number>;
+  pointers?: Record<string, number>;
+  /** Messages whose fields are the parent's own in JSON. */
+  inline?: Record<string, number>;
+}
+
 const REF = '#/definitions/';
 export const QUANTITY = 'io.k8s.apimachinery.pkg.api.resource.Quantity';
 export const INT_OR_STRING = 'io.k8s.apimachinery.pkg.util.intstr.IntOrString';
@@ -62,6 +70,31 @@ export function definitions(): Record<string, Schema> {
     }
   }
   return loaded;
+}
+
+let optional: Map<Schema, Set<string>> | undefined;
+
+/**
+ * Of a built-in object: is the field left out where it is empty, rather than there with an empty value? Then it is said
+ * of who brings it in that he owns the field itself, not only what is in it.
+ */
+export function isLeftOut(schema: Schema, field: string): boolean {
+  if (optional === undefined) {
+    optional = new Map();
+    const file = new URL('./protobuf-fields.json', import.meta.url);
+    const messages = JSON.parse(readFileSync(file, 'utf8')) as Record<string, MessageFields>;
+    const pointersOf = (name: string): string[] => [
+      ...Object.keys(messages[name]?.pointers ?? {}),
+      ...Object.keys(messages[name]?.inline ?? {}).flatMap(pointersOf),
+    ];
+    for (const [name, definition] of Object.entries(definitions())) {
+      if (messages[name] === undefined) continue;
+      const always = new Set(definition.required);
+      optional.set(definition, new Set(pointersOf(name).filter((one) => !always.has(one))));
+    }
+  }
+  // Custom resources leave out whatever they do not have.
+  return optional.get(schema)?.has(field) ?? true;
 }
 
 /** The schema itself, where it only names another. */

@@ -1,0 +1,100 @@
+/** Request bodies: JSON, YAML or protobuf, with what strict clients want to know about them. */
+import { badRequest, StatusError } from './errors.ts';
+import { type Exchange, header } from './exchange.ts';
+import { countKeys, duplicateKeys, keysOf } from './json-check.ts';
+
+export const APPLY_PATCH = 'application/apply-patch+yaml';
+const PROTOBUF = 'application/vnd.kubernetes.protobuf';
+
+/** Told of each thing that a strict reading refuses: `duplicate field "spec.replicas"`. */
+export type OnDoubt = (text: string) => void;
+
+const unheard: OnDoubt = () => undefined;
+
+/** The body as an object. Throws 400 that says where it is malformed, 415 for an encoding that is not known. */
+export async function readObject(exchange: Exchange, doubt: OnDoubt = unheard): Promise<Record<string, unknown>> {
+  const body = await exchange.body();
+  switch (mediaType(exchange)) {
+    case '':
+    case 'application/json':
+      return objectIn(parseJson(body, doubt));
+    case 'application/yaml':
+      return objectIn(await parseYaml(body, doubt));
+    case PROTOBUF:
+      return parseProtobuf(body);
+    default:
+      throw unknownFormat(['application/json', 'application/yaml', PROTOBUF]);
+  }
+}
+
+/** The body in whatever encoding it is in, or nothing when there is none. */
+export async function readOptional(exchange: Exchange): Promise<Record<string, unknown>> {
+  const body = await exchange.body();
+  if (body.length === 0) return {};
+  return mediaType(exchange) === PROTOBUF ? parseProtobuf(body) : objectIn(await parseYaml(body));
+}
+
+export function mediaType(exchange: Exchange): string {
+  return (header(exchange, 'content-type').split(';')[0] ?? '').trim();
+}
+
+export function unknownFormat(accepted: string[]): StatusError {
+  return new StatusError(
+    415,
+    'UnsupportedMediaType',
+    `the body of the request was in an unknown format - accepted media types include: ${accepted.join(', ')}`,
+  );
+}
+
+async function parseProtobuf(body: Buffer): Promise<Record<string, unknown>> {
+  const { decodeProtobuf, ProtobufError } = await import('../kinds/protobuf.ts');
+  try {
+    return decodeProtobuf(body);
+  } catch (cause) {
+    if (cause instanceof ProtobufError) throw badRequest(`the request body cannot be read: ${cause.message}`);
+    throw cause;
+  }
+}
+
+export function parseJson(body: Buffer, doubt: OnDoubt = unheard): unknown {
+  const keys = countKeys(body);
+  const text = body.toString();
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw badRequest(`the request body is not valid JSON: ${(cause as Error).message}`);
+  }
+  if (keys !== keysOf(value)) for (const path of duplicateKeys(text)) doubt(`duplicate field ${JSON.stringify(path)}`);
+  return value;
+}
+
+/** YAML, of which JSON is a part: tried first, since it is much faster. */
+export async function parseYaml(body: Buffer, doubt: OnDoubt = unheard): Promise<unknown> {
+  const text = body.toString();
+  if (/^\s*[{[]/.test(text)) {
+    try {
+      return parseJson(body, doubt);
+    } catch {
+      // Falls through: flow style that is no JSON, or an error that YAML words better.
+    }
+  }
+  const { LineCounter, parseDocument } = await import('yaml');
+  try {
+    const lines = new LineCounter();
+    const document = parseDocument(text, { uniqueKeys: true, lineCounter: lines, prettyErrors: false });
+    for (const error of document.errors) {
+      if (error.code !== 'DUPLICATE_KEY') throw error;
+      const key = /^[^\s:]+/.exec(text.slice(error.pos[0]))?.[0] ?? '';
+      doubt(`line ${lines.linePos(error.pos[0]).line}: key ${JSON.stringify(key)} already set in map`);
+    }
+    return document.toJS({ maxAliasCount: 50 }) as unknown;
+  } catch (cause) {
+    throw badRequest(`the request body is not valid YAML: ${(cause as Error).message}`);
+  }
+}
+
+export function objectIn(value: unknown): Record<string, unknown> {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  throw badRequest('the request body must be an object');
+}
