@@ -9,7 +9,7 @@ import { refuse } from './authorize.ts';
 import { kindPrefix, objectKey } from './cache.ts';
 import type { Core } from './core.ts';
 import { alreadyExists, badRequest, methodNotAllowed, StatusError } from './errors.ts';
-import { type Exchange, header } from './exchange.ts';
+import type { Exchange } from './exchange.ts';
 import { readObject } from './read-body.ts';
 import { trackCreation } from './managed-fields.ts';
 import { checkNamespace } from './namespaces.ts';

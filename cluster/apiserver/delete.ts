@@ -9,7 +9,7 @@ import type { Core } from './core.ts';
 import { storedApiVersion } from './create.ts';
 import { timestamp } from './timestamp.ts';
 import { badRequest, conflict, invalidObject, notFound, StatusError } from './errors.ts';
-import { type Exchange, header, send, sendJson, success } from './exchange.ts';
+import { type Exchange, send, sendJson, success } from './exchange.ts';
 import { readOptional } from './read-body.ts';
 import { listBytes } from './list.ts';
 import { servedBytes, storedBytes } from './object-bytes.ts';

@@ -51,7 +51,7 @@ export function duplicateKeys(text: string): string[] {
   const visitObject = (path: string): void => {
     const seen = new Set<string>();
     for (;;) {
-      const [, key, mark] = next() ?? [, , '}'];
+      const [, key, mark] = next() ?? [undefined, undefined, '}'];
       if (key !== undefined) {
         const name = JSON.parse(key) as string;
         const field = path === '' ? name : `${path}.${name}`;

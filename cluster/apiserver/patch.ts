@@ -7,7 +7,7 @@ import { kindPrefix, objectKey } from './cache.ts';
 import type { Core } from './core.ts';
 import { createObject } from './create.ts';
 import { badRequest, notFound, StatusError } from './errors.ts';
-import { type Exchange, header } from './exchange.ts';
+import type { Exchange } from './exchange.ts';
 import { APPLY_PATCH, mediaType, objectIn, type OnDoubt, parseJson, parseYaml, unknownFormat } from './read-body.ts';
 import { mergePatch } from './merge-patch.ts';
 import { respondObject } from './respond.ts';

@@ -10,7 +10,7 @@ import type { Core } from './core.ts';
 import { timestamp } from './timestamp.ts';
 import { type DeleteOptions, deleteObject } from './delete.ts';
 import { badRequest, conflict, invalidObject, methodNotAllowed, noSuchPath, notFound } from './errors.ts';
-import { type Exchange, header, sendJson, success } from './exchange.ts';
+import { type Exchange, sendJson, success } from './exchange.ts';
 import { readObject } from './read-body.ts';
 import { readPatch } from './patch.ts';
 import type { ResourceRequest } from './route.ts';

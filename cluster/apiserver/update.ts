@@ -11,7 +11,7 @@ import { kindPrefix, objectKey, objectOf } from './cache.ts';
 import type { Core } from './core.ts';
 import { createObject, storedApiVersion } from './create.ts';
 import { badRequest, conflict, invalidObject, notFound, StatusError } from './errors.ts';
-import { type Exchange, header } from './exchange.ts';
+import type { Exchange } from './exchange.ts';
 import { readObject } from './read-body.ts';
 import { trackUpdate } from './managed-fields.ts';
 import { servedBytes, storedBytes } from './object-bytes.ts';

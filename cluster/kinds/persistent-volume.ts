@@ -81,10 +81,10 @@ export const persistentVolumeKind = defineKind(persistentVolumes, {
         'spec.storageClassName': dnsSubdomain,
         'spec.hostPath.path': present(),
         'spec.local.path': present(),
-        'spec.local': (value, field) =>
+        'spec.local': (value) =>
           value !== undefined && spec.nodeAffinity === undefined
             ? [required('spec.nodeAffinity', 'Local volume requires node affinity')]
-            : (void field, []),
+            : [],
       }),
     ];
   },
