@@ -1,6 +1,7 @@
 /** What a cluster has before anybody asks for it: its own namespaces, and the Service that leads to its API. */
 import type { ApiObject, ResourceRef } from '../kinds/kind.ts';
-import { endpointSlices, services } from '../kinds/resources.ts';
+import { SYSTEM_PRIORITIES } from '../kinds/priority-class.ts';
+import { endpointSlices, priorityClasses, services } from '../kinds/resources.ts';
 import { kindPrefix, objectKey } from './cache.ts';
 import type { Core } from './core.ts';
 import { createObject } from './create.ts';
@@ -25,6 +26,19 @@ export async function createSystemNamespaces(core: Core): Promise<void> {
       const object: ApiObject = { apiVersion: 'v1', kind: 'Namespace', metadata: { name } };
       return createObject(core, kind, '', object, OWN_WRITE);
     }),
+  );
+}
+
+/** The priorities above everybody's own, for what the cluster cannot do without. */
+export async function createSystemPriorities(core: Core): Promise<void> {
+  await Promise.all(
+    Object.entries(SYSTEM_PRIORITIES).map(([name, value]) =>
+      put(core, priorityClasses, {
+        metadata: { name },
+        value,
+        description: `Of system pods that ${name.includes('node') ? 'their node' : 'the cluster'} cannot do without.`,
+      }),
+    ),
   );
 }
 

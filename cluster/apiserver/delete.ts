@@ -190,8 +190,14 @@ function marked(core: Core, kind: KindDefinition, old: ApiObject, options: Delet
 const POLICIES = ['Foreground', 'Background', 'Orphan'];
 
 async function readDeleteOptions(exchange: Exchange): Promise<{ options: DeleteOptions; dryRun: boolean }> {
-  const { query } = exchange;
-  const sent = await readOptional(exchange);
+  return deleteOptions(await readOptional(exchange), exchange.query);
+}
+
+/** Of a body, and of a query where that says nothing. Throws 422. */
+export function deleteOptions(
+  sent: Record<string, unknown>,
+  query: URLSearchParams,
+): { options: DeleteOptions; dryRun: boolean } {
   const options: DeleteOptions = {};
   const errors: FieldError[] = [];
   const grace = sent['gracePeriodSeconds'] ?? query.get('gracePeriodSeconds') ?? undefined;

@@ -7,6 +7,7 @@ import { create } from './create.ts';
 import { remove, removeCollection } from './delete.ts';
 import { discovery } from './discovery.ts';
 import { methodNotAllowed, noSuchPath, notFound, StatusError } from './errors.ts';
+import { evict } from './eviction.ts';
 import { ANONYMOUS, type Exchange, send, sendError, sendJson } from './exchange.ts';
 import { health, isHealthPath } from './health.ts';
 import { list } from './list.ts';
@@ -16,7 +17,7 @@ import { nodeProxy, podLog } from './pod-streams.ts';
 import { respondObject } from './respond.ts';
 import { type AuthenticateToken, review } from './reviews.ts';
 import { parseResourcePath, type ResourceRequest } from './route.ts';
-import { bind, evict, scale } from './subresources.ts';
+import { bind, scale } from './subresources.ts';
 import { asStatusError, update } from './update.ts';
 import { watch } from './watch.ts';
 

@@ -17,7 +17,7 @@ import { services } from '../kinds/resources.ts';
 import type { Store } from '../store/store.ts';
 import { AgentDialer, type AgentIdentity } from './agent-dialer.ts';
 import { authenticate } from './authenticate.ts';
-import { createApiService, createSystemNamespaces } from './bootstrap.ts';
+import { createApiService, createSystemNamespaces, createSystemPriorities } from './bootstrap.ts';
 import { Cache, kindPrefix } from './cache.ts';
 import { answerClientError } from './client-error.ts';
 import type { Core, Log } from './core.ts';
@@ -157,6 +157,7 @@ async function startCore(options: ApiServerOptions): Promise<Core> {
   };
   followDefinitions(core);
   await createSystemNamespaces(core);
+  await createSystemPriorities(core);
   return core;
 }
 

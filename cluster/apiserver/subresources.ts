@@ -1,4 +1,4 @@
-/** The subresources that are more than a part of their object: scale, binding, eviction. */
+/** The subresources that are more than a part of their object: scale and binding. */
 import type { ApiObject, KindDefinition } from '../kinds/kind.ts';
 import { parseJsonPath } from '../kinds/json-path.ts';
 import { pods } from '../kinds/resources.ts';
@@ -8,7 +8,6 @@ import { readWriteOptions } from './admit.ts';
 import { kindPrefix, objectKey, objectOf } from './cache.ts';
 import type { Core } from './core.ts';
 import { timestamp } from './timestamp.ts';
-import { type DeleteOptions, deleteObject } from './delete.ts';
 import { badRequest, conflict, invalidObject, methodNotAllowed, noSuchPath, notFound } from './errors.ts';
 import { type Exchange, sendJson, success } from './exchange.ts';
 import { readObject } from './read-body.ts';
@@ -121,14 +120,6 @@ function bound(pod: Pod, node: string, uid: string | undefined, now: number): Ap
   pod.status = { ...pod.status, conditions };
   delete pod.metadata.resourceVersion;
   return pod as ApiObject;
-}
-
-export async function evict(core: Core, exchange: Exchange, request: ResourceRequest): Promise<void> {
-  if (request.verb !== 'create') throw methodNotAllowed();
-  const options = readWriteOptions(exchange, 'CreateOptions');
-  const body = await readObject(exchange);
-  await deleteObject(core, podKind(core), request, (body['deleteOptions'] ?? {}) as DeleteOptions, options);
-  sendJson(exchange, 201, { ...success(), code: 201 });
 }
 
 function podKind(core: Core): KindDefinition {

@@ -73,7 +73,6 @@ function frozenSpec(pod: Pod, old: Pod): unknown {
   delete spec.activeDeadlineSeconds;
   delete spec.tolerations;
   delete spec.schedulingGates;
-  delete spec.ephemeralContainers;
   if ((old.spec?.schedulingGates ?? []).length > 0) {
     delete spec.nodeSelector;
     delete spec.affinity;
