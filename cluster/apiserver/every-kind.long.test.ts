@@ -1,0 +1,66 @@
+/** Every kind by stock kubectl: created, shown, described, explained, deleted. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { after, before, describe, test } from 'node:test';
+import { type ApiFixture, apiFixture } from '#testing/apiserver-fixture.ts';
+import { kindSamples } from '#testing/kind-samples.ts';
+
+const available = spawnSync('kubectl', ['version', '--client']).status === 0;
+// kubectl parses the request that it describes, and the sample's is none; both groups of Events are one store.
+const SAMPLES = kindSamples().filter(({ title }) => title !== 'events.k8s.io/v1/events');
+const NOT_DESCRIBED = ['CertificateSigningRequest'];
+
+describe('API server: stock kubectl and every kind', { skip: available ? false : 'kubectl is not installed' }, () => {
+  let fixture: ApiFixture;
+  before(async () => {
+    fixture = await apiFixture();
+  });
+  after(() => fixture.close());
+
+  const ok = async (args: string[], input = ''): Promise<string> => {
+    const { code, out, err } = await fixture.kubectl(args, { input });
+    assert.equal(code, 0, `kubectl ${args.join(' ')}: ${err}`);
+    return out;
+  };
+  const list = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: SAMPLES.map(({ object }) => object) });
+  const full = ({ kind }: (typeof SAMPLES)[number]) =>
+    [kind.resource, kind.version, kind.group].filter(Boolean).join('.');
+
+  test('created with strict validation, applied, shown', async () => {
+    const created = await ok(['create', '--validate=strict', '-f', '-'], list);
+    assert.equal(created.trim().split('\n').length, SAMPLES.length);
+    for (const sample of SAMPLES) {
+      const name = sample.kind.group === '' ? sample.kind.resource : full(sample);
+      const lines = (await ok(['get', name, '-o', 'wide'])).trim().split('\n');
+      const heads = lines[0]?.trim().split(/ {2,}/) ?? [];
+      assert.deepEqual(
+        heads.map((head) => head.toLowerCase()),
+        sample.kind.columns.map((column) => column.name.toLowerCase()),
+        sample.title,
+      );
+      assert.ok(
+        lines.some((line) => line.includes(sample.name)),
+        sample.title,
+      );
+    }
+    const all = await ok(['get', 'all']);
+    for (const { kind } of SAMPLES.filter((one) => one.kind.categories.includes('all')))
+      assert.ok(all.includes(`${kind.kind.toLowerCase()}${kind.group === '' ? '' : `.${kind.group}`}/`), kind.kind);
+  });
+
+  test('described', async () => {
+    for (const sample of SAMPLES.filter(({ kind }) => !NOT_DESCRIBED.includes(kind.kind)))
+      assert.match(
+        await ok(['describe', sample.kind.group === '' ? sample.kind.resource : full(sample), sample.name]),
+        /Name:/,
+      );
+  });
+
+  test('explained, with all that is in it', async () => {
+    for (const { kind, apiVersion } of SAMPLES) {
+      const text = await ok(['explain', kind.resource, `--api-version=${apiVersion}`, '--recursive']);
+      assert.match(text, new RegExp(`^(GROUP: +${kind.group}\n)?KIND: +${kind.kind}\nVERSION: +${kind.version}\n`));
+      assert.match(text, /FIELDS:\n(?: {2}\S+\t<.*\n)+/);
+    }
+  });
+});
