@@ -41,7 +41,7 @@ export function fieldsOf(value: unknown, schema: Schema | undefined, whole = fal
     if (listKind(schema) === 'atomic' || schema === undefined) return set;
     for (const item of value) {
       const inner = fieldsOf(item, schema.items === undefined ? undefined : resolveSchema(schema.items), whole);
-      set[itemElement(item, schema)] = hasChildren(inner) ? { [SELF]: {}, ...inner } : {};
+      set[itemElement(item, schema)] = withSelf(inner);
     }
     return set;
   }
@@ -49,8 +49,7 @@ export function fieldsOf(value: unknown, schema: Schema | undefined, whole = fal
   for (const [key, field] of Object.entries(value)) {
     if (field === undefined) continue;
     const inner = fieldsOf(field, fieldSchema(schema, key), whole);
-    if (whole && hasChildren(inner) && schema !== undefined && isLeftOut(schema, key)) inner[SELF] = {};
-    set[`f:${key}`] = inner;
+    set[`f:${key}`] = whole && schema !== undefined && isLeftOut(schema, key) ? withSelf(inner) : inner;
   }
   return set;
 }
@@ -76,7 +75,14 @@ export function union(a: FieldSet, b: FieldSet): FieldSet {
 }
 
 function hasChildren(set: FieldSet): boolean {
-  return Object.keys(set).some((element) => element !== SELF);
+  for (const element in set) if (element !== SELF) return true;
+  return false;
+}
+
+/** In place: a member itself, not only what is in it. */
+export function withSelf(set: FieldSet): FieldSet {
+  if (hasChildren(set)) set[SELF] = {};
+  return set;
 }
 
 /** The same with whatever holds a member a member too: who owns a part of a thing wants the thing to be there. */
@@ -121,15 +127,16 @@ export function intersection(a: FieldSet, b: FieldSet): FieldSet {
 }
 
 export function isEmpty(set: FieldSet): boolean {
-  return Object.keys(set).length === 0;
+  for (const _ in set) return false;
+  return true;
 }
 
-/** Calls back for each member; one that holds others is no leaf. */
-export function eachMember(set: FieldSet, visit: (path: string[], leaf: boolean) => void, path: string[] = []): void {
+/** Calls back for each member. */
+export function eachMember(set: FieldSet, visit: (path: string[]) => void, path: string[] = []): void {
   for (const [element, inner] of Object.entries(set)) {
     if (element === SELF) continue;
     const here = [...path, element];
-    if (isMember(inner)) visit(here, !hasChildren(inner));
+    if (isMember(inner)) visit(here);
     eachMember(inner, visit, here);
   }
 }

@@ -2,16 +2,16 @@
  * Who manages which field (API concepts, "Server-side apply"). Everything is tracked from its creation on; an object whose
  * managed fields were taken away stays untracked until it is applied again.
  */
-import { isDeepStrictEqual } from 'node:util';
 import type { ApiObject, KindDefinition } from '../kinds/kind.ts';
 import { schemaOf } from '../kinds/schema.ts';
 import type { ManagedFieldsEntry } from '../kinds/types/meta.ts';
 import { timestamp } from './timestamp.ts';
-import { difference, eachMember, type FieldSet, fieldsOf, isEmpty, setOfPaths, union, valueAt } from './field-set.ts';
+import { fieldChanges } from './field-changes.ts';
+import { difference, type FieldSet, fieldsOf, isEmpty, union } from './field-set.ts';
 import { apiVersionOf } from './registry.ts';
 
 /** Of the server's own; nobody manages them. */
-const UNMANAGED = [
+const UNMANAGED = new Set([
   'name',
   'namespace',
   'uid',
@@ -23,17 +23,23 @@ const UNMANAGED = [
   'deletionGracePeriodSeconds',
   'selfLink',
   'generateName',
-];
+]);
 
 /** @param whole  as an update owns them (`fieldsOf`) */
 export function managedSet(kind: KindDefinition, object: ApiObject, whole = false): FieldSet {
-  const { apiVersion: _version, kind: _kind, metadata, ...rest } = object;
-  const managed = Object.fromEntries(Object.entries(metadata).filter(([key]) => !UNMANAGED.includes(key)));
-  const set = fieldsOf({ ...rest, metadata: managed }, schemaOf(kind), whole);
-  if (Object.keys(managed).length === 0) delete set['f:metadata'];
-  // These are always there.
-  else if (set['f:metadata'] !== undefined) delete set['f:metadata']['.'];
-  return set;
+  return fieldsOf(managedPart(object), schemaOf(kind), whole);
+}
+
+/** What of an object somebody manages. */
+function managedPart({ apiVersion: _version, kind: _kind, metadata, ...rest }: ApiObject): Record<string, unknown> {
+  const managed: Record<string, unknown> = {};
+  let any = false;
+  for (const [key, value] of Object.entries(metadata)) {
+    if (UNMANAGED.has(key)) continue;
+    managed[key] = value;
+    any = true;
+  }
+  return any ? { ...rest, metadata: managed } : rest;
 }
 
 export function setOf(entry: ManagedFieldsEntry): FieldSet {
@@ -61,10 +67,7 @@ export function trackUpdate(
     delete now.metadata.managedFields;
     return;
   }
-  const before = managedSet(kind, old, true);
-  const after = managedSet(kind, now, true);
-  const removed = difference(before, after);
-  const changed = changedMembers(kind, now, old, after);
+  const { changed, removed } = fieldChanges(managedPart(now), managedPart(old), schemaOf(kind));
   if (isEmpty(removed) && isEmpty(changed)) return;
   const gone = union(removed, changed);
   const mine = (entry: ManagedFieldsEntry) =>
@@ -121,15 +124,4 @@ export function newEntry(
     fieldsV1,
     ...(subresource === '' ? {} : { subresource }),
   };
-}
-
-function changedMembers(kind: KindDefinition, now: ApiObject, old: ApiObject, after: FieldSet): FieldSet {
-  const schema = schemaOf(kind);
-  const paths: string[][] = [];
-  eachMember(after, (path, leaf) => {
-    const [value, before] = [valueAt(now, path, schema), valueAt(old, path, schema)];
-    // What holds others and was there before: those tell what changed.
-    if (before === undefined || (leaf && !isDeepStrictEqual(value, before))) paths.push(path);
-  });
-  return setOfPaths(paths);
 }

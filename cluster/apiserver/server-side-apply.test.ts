@@ -196,7 +196,7 @@ describe('API server: who manages which field', () => {
     assert.deepEqual(second.json['data'], { a: '2' }, 'what it no longer applies is gone');
     const managers = second.json.metadata.managedFields?.map(({ manager, operation }) => `${manager} ${operation}`);
     // The annotation has a manager of its own, so that applying on the client still works.
-    assert.deepEqual(managers, ['kubectl Apply', 'kubectl-last-applied Apply']);
+    assert.deepEqual(managers?.sort(), ['kubectl Apply', 'kubectl-last-applied Apply']);
     assert.match(second.json.metadata.annotations?.[LAST_APPLIED] ?? '', /"a":"2"/);
     const third = await run({ c: '3' });
     assert.deepEqual(third.json['data'], { c: '3' }, 'and back');

@@ -4,6 +4,8 @@
  */
 import { INT_OR_STRING, QUANTITY, refName, resolveSchema, type Schema } from './schema.ts';
 
+const INT32_MAX = 2 ** 31 - 1;
+
 export interface DecodeResult {
   /** Paths of dropped fields, `spec.containers[0].imagee`. */
   unknown: string[];
@@ -70,7 +72,10 @@ function decodeValue(value: unknown, reference: Schema, path: string, result: De
         return wrong(value, path, 'a time as 2006-01-02T15:04:05Z', result);
       return value;
     case 'integer':
-      return Number.isSafeInteger(value) ? value : wrong(value, path, 'an integer', result);
+      if (!Number.isSafeInteger(value)) return wrong(value, path, 'an integer', result);
+      return schema.format === 'int32' && Math.abs(value as number) > INT32_MAX
+        ? wrong(value, path, 'an integer of 32 bits', result)
+        : value;
     case 'number':
       return typeof value === 'number' ? value : wrong(value, path, 'a number', result);
     case 'boolean':

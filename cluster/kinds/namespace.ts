@@ -7,6 +7,8 @@ export const namespaceKind = defineKind(namespaces, {
   schemaName: 'io.k8s.api.core.v1.Namespace',
   returnsDeleted: true,
   shortNames: ['ns'],
+  // One by one only: a namespace is not lost by a slip.
+  verbs: ['create', 'delete', 'get', 'list', 'patch', 'update', 'watch'],
   nameRule: 'dns-label',
   subresources: { status: true },
   columns: [

@@ -94,7 +94,7 @@ export function isLeftOut(schema: Schema, field: string): boolean {
     }
   }
   // Custom resources leave out whatever they do not have.
-  return optional.get(schema)?.has(field) ?? true;
+  return optional.get(schema)?.has(field) ?? field !== 'metadata';
 }
 
 /** The schema itself, where it only names another. */
