@@ -101,8 +101,8 @@ export function validate(kind: KindDefinition, object: ApiObject, old?: ApiObjec
     errors.push(...missingFields(object, schemaOf(kind) ?? {}).map((field) => required(field)));
   if (errors.length === 0) {
     errors.push(...validateMetadata(kind, object.metadata), ...(kind.validate?.(object) ?? []));
-    if (old !== undefined)
-      errors.push(...validateMetadataUpdate(object, old), ...(kind.validateUpdate?.(object, old) ?? []));
+    if (old === undefined) errors.push(...(kind.validateCreate?.(object) ?? []));
+    else errors.push(...validateMetadataUpdate(object, old), ...(kind.validateUpdate?.(object, old) ?? []));
   }
   errors.push(...further);
   if (errors.length > 0) throw invalidObject(kind, object.metadata.name ?? '', errors);

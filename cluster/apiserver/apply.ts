@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { ApiObject, KindDefinition } from '../kinds/kind.ts';
 import { fieldSchema, resolveSchema, type Schema, schemaOf } from '../kinds/schema.ts';
 import type { ManagedFieldsEntry, StatusCause } from '../kinds/types/meta.ts';
-import { StatusError } from './errors.ts';
+import { badRequest, StatusError } from './errors.ts';
 import {
   difference,
   eachMember,
@@ -39,6 +39,7 @@ export function applyTo(
   options: ApplyOptions,
 ): ApiObject {
   const schema = schemaOf(kind);
+  refuseDuplicates(applied, schema, '');
   const wanted = managedSet(kind, applied);
   let entries: ManagedFieldsEntry[] = structuredClone(live?.metadata.managedFields ?? []);
   if (live !== undefined && entries.length === 0)
@@ -79,6 +80,25 @@ export function applyTo(
     merged.metadata.annotations = { ...merged.metadata.annotations, [LAST_APPLIED]: `${JSON.stringify(applied)}\n` };
   merged.metadata.managedFields = ordered([...others.filter((entry) => !isEmpty(setOf(entry))), own]);
   return merged;
+}
+
+/** Two items under one name: nobody could say later which is whose. */
+function refuseDuplicates(value: unknown, schema: Schema | undefined, at: string): void {
+  if (Array.isArray(value) && schema !== undefined) {
+    const named = listKind(schema) !== 'atomic';
+    const items = schema.items === undefined ? undefined : resolveSchema(schema.items);
+    const seen = new Set<string>();
+    for (const item of value) {
+      const element = named ? itemElement(item, schema) : '';
+      if (named && seen.has(element))
+        throw badRequest(
+          `failed to create typed patch object: ${at}: duplicate entries for key ${formatPath([element])}`,
+        );
+      seen.add(element);
+      refuseDuplicates(item, items, named ? `${at}${formatPath([element])}` : at);
+    }
+  } else if (isObject(value))
+    for (const [key, inner] of Object.entries(value)) refuseDuplicates(inner, fieldSchema(schema, key), `${at}.${key}`);
 }
 
 interface Merge {

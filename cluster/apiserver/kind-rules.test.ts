@@ -163,6 +163,11 @@ const REFUSED: [string, object, RegExp][] = [
     { spec: { usages: ['all'] } },
     /spec\.usages\[0\]: Unsupported value: "all"/,
   ],
+  [
+    '/v1/pods',
+    { spec: { ephemeralContainers: [{ name: 'x', image: 'a' }] } },
+    /spec\.ephemeralContainers: Forbidden: cannot be set on create/,
+  ],
   ['/v1/podtemplates', { template: { spec: { containers: null } } }, /template\.spec\.containers: Required value/],
   [
     '/v1/replicationcontrollers',

@@ -147,6 +147,16 @@ describe('API server: who manages which field', () => {
     await apply(path, 'three', { apiVersion: 'v1', kind: 'Service', metadata: { name: 'listed' } });
   });
 
+  test('two items under one name are refused', async () => {
+    const ports = [
+      { port: 80, name: 'a' },
+      { port: 80, name: 'b' },
+    ];
+    const { status, json } = await apply(`${NAMESPACE}/services/twice`, 'one', service('twice', ports));
+    assert.equal(status, 400);
+    assert.match(json.message, /: \.spec\.ports: duplicate entries for key \[port=80,protocol="TCP"\]$/);
+  });
+
   test('a status is managed apart', async () => {
     const path = `${DEPLOYMENTS}/parted`;
     const template = { metadata: { labels: { app: 'y' } }, spec: { containers: [{ name: 'main', image: 'a:1' }] } };

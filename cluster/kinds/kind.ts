@@ -88,6 +88,8 @@ export interface KindDefinition extends ResourceRef {
   prepareForCreate?: (object: ApiObject, user: { name: string; groups: string[] }) => void;
   prepareForUpdate?: (object: ApiObject, old: ApiObject) => void;
   validate?: (object: ApiObject) => FieldError[];
+  /** Of what only a new object must be. */
+  validateCreate?: (object: ApiObject) => FieldError[];
   validateUpdate?: (object: ApiObject, old: ApiObject) => FieldError[];
   /** Of a write to `status` or `approval`, which is `part`. */
   validateStatus?: (object: ApiObject, old: ApiObject, part: string) => FieldError[];

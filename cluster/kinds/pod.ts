@@ -1,6 +1,6 @@
 import { ageColumn, column, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
-import { required } from './field-errors.ts';
+import { forbidden, required } from './field-errors.ts';
 import { admitPod, defaultPodSpec } from './pod-defaults.ts';
 import { summarizePod } from './pod-status.ts';
 import { validatePodSpec, validatePodUpdate } from './pod-validate.ts';
@@ -61,6 +61,10 @@ export const podKind = defineKind(pods, {
     const { spec } = object as Pod;
     return spec === undefined ? [required('spec.containers')] : validatePodSpec(spec, 'spec');
   },
+  validateCreate: (object) =>
+    ((object as Pod).spec?.ephemeralContainers ?? []).length === 0
+      ? []
+      : [forbidden('spec.ephemeralContainers', 'cannot be set on create')],
   validateUpdate: (object, old) => validatePodUpdate(object as Pod, old as Pod),
   gracePeriod: (object) => {
     const pod = object as Pod;
