@@ -104,6 +104,26 @@ describe('API server: custom resources', () => {
     );
   });
 
+  test('a definition takes no name of a built-in kind, also where that is kept under another', async () => {
+    const groups = { 'events.k8s.io': 'events', batch: 'jobs' };
+    for (const [group, plural] of Object.entries(groups)) {
+      const schema = { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } };
+      await fixture.call('POST', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', {
+        body: {
+          metadata: { name: `${plural}.${group}`, annotations: { 'api-approved.kubernetes.io': 'test' } },
+          spec: {
+            group,
+            scope: 'Namespaced',
+            names: { plural, kind: 'Taken' },
+            versions: [{ name: 'v1', served: true, storage: true, schema }],
+          },
+        },
+      });
+      const { json } = await fixture.call('GET', `/apis/${group}/v1/namespaces/default/${plural}`);
+      assert.equal(json.kind, plural === 'jobs' ? 'JobList' : 'EventList');
+    }
+  });
+
   test('a definition that cannot be is refused', async () => {
     const wrong = await fixture.call('POST', DEFINITIONS, { body: { ...definition, metadata: { name: 'wrong' } } });
     assert.equal(wrong.status, 422);

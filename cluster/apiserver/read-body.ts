@@ -35,7 +35,7 @@ export async function readOptional(exchange: Exchange): Promise<Record<string, u
 }
 
 export function mediaType(exchange: Exchange): string {
-  return (header(exchange, 'content-type').split(';')[0] ?? '').trim();
+  return (header(exchange, 'content-type').split(';')[0] ?? '').trim().toLowerCase();
 }
 
 export function unknownFormat(accepted: string[]): StatusError {

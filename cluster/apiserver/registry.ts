@@ -5,7 +5,8 @@ import type { KindDefinition } from '../kinds/kind.ts';
 import type { CustomResourceDefinition } from '../kinds/types/apiextensions.ts';
 import { kindPrefix } from './cache.ts';
 
-const BUILTIN = new Set(builtinKinds.map(kindPrefix));
+/** As they are named, which is not always where they are kept. */
+const BUILTIN = new Set(builtinKinds.map(({ group, resource }) => kindPrefix({ group, resource })));
 
 export class Registry {
   /** By `group/version/resource`. */
