@@ -171,9 +171,9 @@ export async function createNode(
   allocatable: Record<string, string> = {},
 ): Promise<void> {
   const resources = { cpu: '4', memory: '8Gi', pods: '110', 'ephemeral-storage': '10Gi', ...allocatable };
-  const node = await client.create(nodes, { metadata: { name } });
-  await client.updateStatus(nodes, {
-    ...node,
+  // At once: a node without room would be looked at, and found full, between two writes.
+  await client.create(nodes, {
+    metadata: { name },
     status: { capacity: resources, allocatable: resources, conditions: [{ type: 'Ready', status: 'True' }] },
   });
 }
