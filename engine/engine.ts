@@ -175,8 +175,20 @@ export interface ImageConfig {
   exposedPorts?: string[];
   stopSignal?: string;
   volumes?: string[];
+  healthcheck?: Healthcheck;
   /** diff ids, bottom first */
   layers: string[];
+}
+
+/** How a container is asked whether it is well (Docker's extension of the configuration). Times in milliseconds; absent: the default. */
+export interface Healthcheck {
+  /** `[]`: as the image says; `['NONE']`; `['CMD', program, …]`; `['CMD-SHELL', line]`. */
+  test: string[];
+  interval?: number;
+  timeout?: number;
+  startPeriod?: number;
+  startInterval?: number;
+  retries?: number;
 }
 
 // ---------------------------------------------------------------------------------------------------------- sandboxes
@@ -246,6 +258,8 @@ export interface ContainerSpec {
   /** `user`, `uid`, `user:group` or `uid:gid`; names are looked up in the image. Default: the image's user. */
   user?: string;
   supplementaryGroups?: number[];
+  /** The same by name, looked up in the image's /etc/group; numbers too. */
+  supplementaryGroupNames?: string[];
   labels?: Record<string, string>;
   limits?: Limits;
   mounts?: Mount[];
@@ -262,8 +276,17 @@ export interface ContainerSpec {
   sharedMemoryBytes?: number;
   /** As in setrlimit(2), by lowercase name without `RLIMIT_`: `nofile`, `core`. */
   resourceLimits?: { name: string; soft: number; hard: number }[];
-  /** Without a path it lies with the container. */
-  log?: { path?: string; maxBytes: number; maxFiles: number };
+  /** Without a path it lies with the container. `none`: on no disk, in memory only, enough for who is attached. */
+  log?: { path?: string; maxBytes: number; maxFiles: number; none?: boolean };
+  /** Process 1 is a small init that passes signals on and reaps; `unavailable` where this host has none. */
+  init?: boolean;
+  /** Of its own namespaces only: `net.…`, `fs.mqueue.…`, and those of System V IPC. */
+  sysctls?: Record<string, string>;
+  /** -1000 to 1000; nothing below the engine's own is given. */
+  oomScoreAdjust?: number;
+  /** NIS domain name. */
+  domainName?: string;
+  annotations?: Record<string, string>;
 }
 
 export interface Limits {
@@ -273,6 +296,15 @@ export interface Limits {
   /** Relative weight, as cpu.shares (2 to 262144). */
   cpuShares?: number;
   pids?: number;
+  /** Memory and swap together, -1 for any amount; default: what `memoryBytes` says, so no swap. */
+  memorySwapBytes?: number;
+  /** What it is squeezed to when the host lacks memory. */
+  memoryReservationBytes?: number;
+  /** Processors and memory nodes, as in cpuset(7): `0-1,3`. */
+  cpuset?: string;
+  memoryNodes?: string;
+  /** Share of disk time, 10 to 1000. */
+  blockWeight?: number;
   /** Size of the writable layer; writes beyond it get ENOSPC, the host's disk does not fill. */
   diskBytes?: number;
 }
@@ -280,7 +312,19 @@ export interface Limits {
 export type Mount =
   | { kind: 'bind'; source: string; target: string; readOnly?: boolean }
   /** Memory; counted against the container's memory. */
-  | { kind: 'tmpfs'; target: string; sizeBytes?: number; mode?: number }
+  | {
+      kind: 'tmpfs';
+      target: string;
+      sizeBytes?: number;
+      mode?: number;
+      uid?: number;
+      gid?: number;
+      inodes?: number;
+      readOnly?: boolean;
+      /** Default false. */
+      noExec?: boolean;
+      noAccessTime?: boolean;
+    }
   /** Files that the engine writes, owned by the container's root: `path` is relative to `target`. Updated by `updateFiles`. */
   | { kind: 'files'; target: string; files: { path: string; content: Uint8Array; mode?: number }[]; readOnly?: boolean }
   /** An empty directory shared by the containers of a sandbox under one name; goes with the sandbox. */
@@ -302,6 +346,8 @@ export interface Container {
   createdAt: number;
   startedAt?: number;
   exit?: ContainerExit;
+  /** While it runs: its processes are frozen (see `verbs.ts`). */
+  paused?: boolean;
   logPath: string;
   spec: ContainerSpec;
 }
@@ -397,6 +443,8 @@ export interface EngineEvent {
     | 'container-started'
     | 'container-exited'
     | 'container-oom'
+    | 'container-paused'
+    | 'container-unpaused'
     | 'container-removed'
     | 'image-pulled'
     | 'image-tagged'

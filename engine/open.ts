@@ -18,9 +18,10 @@ import type { ContentStore } from './images/store.ts';
 import { Network } from './network/open.ts';
 import type { EngineOptions } from './options.ts';
 import { processStartTime } from './sys/pidfd.ts';
+import type { ContainerVerbs } from './verbs.ts';
 
 /** The engine with what its neighbours in one process share. */
-export interface OpenedEngine extends Engine {
+export interface OpenedEngine extends Engine, ContainerVerbs {
   readonly images: NodeImages;
   readonly content: ContentStore;
   updateFiles: LocalEngine['updateFiles'];

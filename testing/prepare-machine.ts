@@ -1,6 +1,6 @@
 /**
  * Installs what Sampan itself needs and what the tests drive, where it is missing: clients, a static busybox for images
- * made by tests, iptables for a host that has its own rules, python3 to look at extended attributes. What is on the PATH already is used as it is. No daemon that comes along is started.
+ * made by tests, iptables for a host that has its own rules, python3 to look at extended attributes, the init of `docker run --init`. What is on the PATH already is used as it is. No daemon that comes along is started.
  */
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -15,6 +15,7 @@ const clients = [
   { command: 'iptables', package: 'iptables' },
   { command: 'python3', package: 'python3-minimal' },
   { command: 'curl', package: 'curl' },
+  { command: 'tini-static', package: 'tini' },
 ];
 
 function onPath(command: string): boolean {

@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { EngineError, type Limits } from '../engine.ts';
 import { hasCode } from '../sys/libc.ts';
+import { thaw } from './freezer.ts';
+import { writeLimits } from './limits.ts';
 
 export interface CgroupStats {
   cpuNanos: number;
@@ -47,7 +49,8 @@ export class Cgroups {
     return [...new Set(this.#roots.values())].map((root) => join(root, path));
   }
 
-  #directory(controller: string, path: string): string {
+  /** Where one controller's files of it are. */
+  directory(controller: string, path: string): string {
     const root = this.#roots.get(this.version === 'v2' ? '' : controller);
     if (root === undefined) {
       throw new EngineError(
@@ -63,21 +66,7 @@ export class Cgroups {
     const path = this.path(sandbox);
     for (const directory of this.#directories(path)) await mkdir(directory, { recursive: true });
     if (this.version === 'v2') await this.#enableControllers(path);
-    const write = async (controller: string, file: string, value: string): Promise<void> =>
-      await writeFile(join(this.#directory(controller, path), file), value);
-    const v2 = this.version === 'v2';
-    if (limits.memoryBytes !== undefined) {
-      await write('memory', v2 ? 'memory.max' : 'memory.limit_in_bytes', String(limits.memoryBytes));
-    }
-    if (limits.pids !== undefined) await write('pids', 'pids.max', String(limits.pids));
-    if (limits.cpuMillis !== undefined) {
-      const quota = Math.max(1000, limits.cpuMillis * 100);
-      if (v2) await write('cpu', 'cpu.max', `${quota} 100000`);
-      else {
-        await write('cpu', 'cpu.cfs_period_us', '100000');
-        await write('cpu', 'cpu.cfs_quota_us', String(quota));
-      }
-    }
+    await writeLimits(this, path, limits);
   }
 
   /** v2 hands controllers down one level at a time. */
@@ -119,13 +108,23 @@ export class Cgroups {
       found.push(...(await pidsIn(directory)));
       for (const child of await subdirectories(directory)) await visit(join(directory, child));
     };
-    await visit(this.#directory(controller, path));
+    await visit(this.directory(controller, path));
     return found;
   }
 
-  /** Kills everything in it. */
+  /** Kills everything in it; what is frozen there dies when it goes on. */
   async kill(path: string): Promise<void> {
     killAll(await this.processes(path));
+    await thaw(this, path);
+  }
+
+  /** Whether the kernel has a file of a controller for containers. */
+  has(controller: string, file: string): boolean {
+    const root = this.#roots.get(this.version === 'v2' ? '' : controller);
+    if (root === undefined) return false;
+    // The root itself lacks most files: look where this instance has its own.
+    const own = join(root, `sampan-${this.#instance}`);
+    return existsSync(join(existsSync(own) ? own : root, file));
   }
 
   /** Removes it with all below, after killing what is in it. Idempotent. */
@@ -167,13 +166,13 @@ export class Cgroups {
   /** How many processes the kernel killed in it for lack of memory. 0 where it is gone. */
   async oomKills(path: string): Promise<number> {
     const file = this.version === 'v2' ? 'memory.events' : 'memory.oom_control';
-    const text = await readFile(join(this.#directory('memory', path), file), 'utf8').catch(orEmpty);
+    const text = await readFile(join(this.directory('memory', path), file), 'utf8').catch(orEmpty);
     return Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0);
   }
 
   async stats(path: string): Promise<CgroupStats> {
     const read = async (controller: string, file: string): Promise<string> =>
-      (await readFile(join(this.#directory(controller, path), file), 'utf8')).trim();
+      (await readFile(join(this.directory(controller, path), file), 'utf8')).trim();
     const field = (text: string, name: string): number =>
       Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
     const v2 = this.version === 'v2';

@@ -1,9 +1,9 @@
 /** Makes and removes the files and mounts of one container. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { run } from '#lib/run.ts';
-import type { ContainerSpec, Image, Sandbox } from '../engine.ts';
+import { type ContainerSpec, EngineError, type Image, type Sandbox } from '../engine.ts';
 import { readInRoot } from '../sys/files.ts';
 import { mounts, unmountBelow } from '../sys/mounts.ts';
 import type { Cgroups } from './cgroups.ts';
@@ -13,7 +13,7 @@ import { prepareMounts } from './mounts.ts';
 import { type ContainerUser, ociConfig } from './oci.ts';
 import { makeRootfs } from './rootfs.ts';
 import { makeSearchable } from './sandboxes.ts';
-import { resolveUser } from './users.ts';
+import { groupNumber, resolveUser } from './users.ts';
 
 export interface BundleRequest {
   layout: Layout;
@@ -42,7 +42,11 @@ export async function makeBundle(request: BundleRequest): Promise<void> {
   const config = ociConfig({
     spec,
     image: image.config,
-    user: lookUpUser(paths, spec.user ?? image.config.user ?? '', spec.supplementaryGroups),
+    user: lookUpUser(paths, spec.user ?? image.config.user ?? '', [
+      ...(spec.supplementaryGroups ?? []),
+      ...lookUpGroups(paths, spec.supplementaryGroupNames ?? []),
+    ]),
+    ...(spec.init === true ? { init: findInit() } : {}),
     hostname: sandbox.hostname,
     rootfs: paths.rootfs,
     userNamespacePath: sandbox.userNamespacePath,
@@ -63,6 +67,21 @@ export async function makeBundle(request: BundleRequest): Promise<void> {
 export function lookUpUser(paths: ContainerPaths, user: string, supplementary?: readonly number[]): ContainerUser {
   const read = (path: string): string => readInRoot(paths.rootfs, path)?.toString('utf8') ?? '';
   return resolveUser(user, { passwd: read('etc/passwd'), group: read('etc/group') }, supplementary);
+}
+
+function lookUpGroups(paths: ContainerPaths, names: readonly string[]): number[] {
+  const text = readInRoot(paths.rootfs, 'etc/group')?.toString('utf8') ?? '';
+  return names.map((name) => groupNumber(name, text));
+}
+
+/** Debian's tini, which needs nothing of the container's own libraries. */
+function findInit(): string {
+  for (const path of ['/usr/bin/tini-static', '/usr/libexec/docker/docker-init', '/usr/bin/docker-init'])
+    if (existsSync(path)) return path;
+  throw new EngineError(
+    'unavailable',
+    'init: this host has no init program for containers: apt-get install tini, or start an init that the image has',
+  );
 }
 
 /** Idempotent. Nothing of the container runs any more. */

@@ -1,5 +1,6 @@
 /** What can be told of a container's spec before anything is made of it. */
-import { type ContainerSpec, EngineError, type Image } from '../engine.ts';
+import { readFileSync } from 'node:fs';
+import { type ContainerSpec, EngineError, type Image, type Limits } from '../engine.ts';
 import { signalNumber } from './signals.ts';
 
 export const defaultLog = { maxBytes: 10 * 1024 * 1024, maxFiles: 2 };
@@ -14,6 +15,7 @@ export function validateSpec(spec: ContainerSpec, image: Image): { stopSignal: s
     );
   }
   validateNumbers(spec);
+  validateRest(spec);
   const stopSignal = spec.stopSignal ?? (image.config.stopSignal || 'SIGTERM');
   signalNumber(stopSignal);
   return { stopSignal };
@@ -27,12 +29,44 @@ export function withoutContents(spec: ContainerSpec): ContainerSpec {
   return mounts === undefined ? spec : { ...spec, mounts };
 }
 
+/** Those of namespaces that every container has of its own. */
+const namespacedSysctl =
+  /^(net\.|fs\.mqueue\.)[\w./-]+$|^kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced)$/;
+
+function validateRest({ sysctls = {}, oomScoreAdjust, limits = {} }: ContainerSpec): void {
+  for (const [name, value] of Object.entries(sysctls)) {
+    if (!namespacedSysctl.test(name) || name.split('/').includes('..') || /[\0\n]/.test(value))
+      throw new EngineError('invalid', `sysctl '${name}' is not allowed: it is not of the container's own namespaces`);
+  }
+  if (oomScoreAdjust !== undefined && !(Number.isInteger(oomScoreAdjust) && Math.abs(oomScoreAdjust) <= 1000))
+    throw new EngineError('invalid', `Invalid value ${oomScoreAdjust}, range for oom score adj is [-1000, 1000]`);
+  const own = Number(readFileSync('/proc/self/oom_score_adj', 'utf8'));
+  if (oomScoreAdjust !== undefined && oomScoreAdjust < Math.min(own, 0))
+    throw new EngineError(
+      'invalid',
+      `oomScoreAdjust: ${oomScoreAdjust} would spare the container before the host: give at least ${Math.min(own, 0)}`,
+    );
+  for (const list of [limits.cpuset, limits.memoryNodes]) {
+    if (list !== undefined && !/^\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*$/.test(list))
+      throw new EngineError('invalid', `limits.cpuset: ${JSON.stringify(list)} is no list such as 0-1,3`);
+  }
+}
+
+/** @throws EngineError `invalid`, naming the field */
+export function validateLimits(limits: Limits): void {
+  validateNumbers({ sandbox: '', name: '', image: '', limits });
+  validateRest({ sandbox: '', name: '', image: '', limits });
+}
+
 function validateNumbers({ limits = {}, sharedMemoryBytes, log }: ContainerSpec): void {
   const checks: [string, number | undefined, number][] = [
     ['limits.memoryBytes', limits.memoryBytes, 6 * 1024 * 1024],
     ['limits.cpuMillis', limits.cpuMillis, 1],
     ['limits.cpuShares', limits.cpuShares, 2],
     ['limits.pids', limits.pids, 1],
+    ['limits.memorySwapBytes', limits.memorySwapBytes, -1],
+    ['limits.memoryReservationBytes', limits.memoryReservationBytes, 0],
+    ['limits.blockWeight', limits.blockWeight, 10],
     ['sharedMemoryBytes', sharedMemoryBytes, 0],
     ['log.maxBytes', log?.maxBytes, 1024],
     ['log.maxFiles', log?.maxFiles, 1],

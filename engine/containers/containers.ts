@@ -24,6 +24,7 @@ import { type ContainerRecord, publicContainer } from './container-records.ts';
 import { openOutputs, pidOf, releaseContainer, startConmon } from './conmon.ts';
 import type { Disks } from './disks.ts';
 import { openInput, resizeConsole } from './attach.ts';
+import { isFrozen, thaw } from './freezer.ts';
 import { type ContainerPaths, type Layout, containerPaths } from './layout.ts';
 import { LogRotation } from './log-rotation.ts';
 import { removeSegments } from './log-segments.ts';
@@ -79,6 +80,7 @@ export class Containers {
       if (record.state === 'running' && record.pid !== undefined) {
         entry.handle = ProcessHandle.open(record.pid, record.pidStartTime);
         this.#rotate(entry);
+        await this.#readPause(record);
       }
     }
     // Those that ended while nobody looked, and those that end from now on, in one way.
@@ -99,6 +101,11 @@ export class Containers {
   get(id: string): Container | undefined {
     const entry = this.#entries.get(id);
     return entry === undefined ? undefined : publicContainer(entry.record);
+  }
+
+  /** As it is kept; not to be changed. @throws EngineError `not-found` */
+  record(id: string): ContainerRecord {
+    return this.#entry(id).record;
   }
 
   async create(spec: ContainerSpec, signal?: AbortSignal): Promise<Container> {
@@ -124,7 +131,7 @@ export class Containers {
       throw new EngineError('conflict', `there is a container "${spec.name}" in sandbox ${spec.sandbox}`);
     this.#names.add(key);
     const paths = containerPaths(layout, id);
-    const logPath = spec.log?.path ?? paths.log;
+    const logPath = spec.log?.none === true ? paths.memoryLog : (spec.log?.path ?? paths.log);
     try {
       const layers = await images.layerDirectories(image);
       await makeBundle({ ...this.#options, id, spec, sandbox, image, layers, logPath, openFiles: this.#openFiles });
@@ -225,12 +232,14 @@ export class Containers {
     const graceSeconds = options.graceSeconds ?? 10;
     if (graceSeconds > 0) {
       entry.handle?.signal(signalNumber(entry.record.stopSignal));
+      await this.#goOn(entry);
       const grace = AbortSignal.timeout(Math.min(graceSeconds * 1000, 2 ** 31 - 1));
       const either = options.signal === undefined ? grace : AbortSignal.any([grace, options.signal]);
       if (await settledBefore(entry.exited.promise, either)) return;
       options.signal?.throwIfAborted();
     }
     entry.handle?.signal(9);
+    await this.#goOn(entry);
     await entry.exited.promise;
   }
 
@@ -240,6 +249,36 @@ export class Containers {
     if (entry.record.state !== 'running' || entry.handle?.signal(number) !== true) {
       throw new EngineError('conflict', `container ${id} does not run`);
     }
+    // As Docker does: what means to end it must reach it; any other signal waits until it goes on.
+    const ends = number === 9 || number === signalNumber(entry.record.stopSignal);
+    if (ends || entry.record.spec.stopSignal === undefined) await this.#goOn(entry);
+  }
+
+  /**
+   * Changes what is kept of a container, one thing at a time with the rest of its life.
+   * @param change  gives the new record; where it throws, the old one stays
+   */
+  async edit(
+    id: string,
+    change: (record: ContainerRecord, paths: ContainerPaths) => Promise<ContainerRecord>,
+  ): Promise<void> {
+    this.#assertOpen();
+    const entry = this.#entry(id);
+    await this.#exclusive(entry, async () => {
+      if (!this.#entries.has(id)) throw new EngineError('not-found', `no container ${id}`);
+      const { record } = entry;
+      const paths = containerPaths(this.#options.layout, id);
+      const changed = await change({ ...record }, paths);
+      const key = `${changed.sandbox} ${changed.name}`;
+      if (changed.name !== record.name) {
+        if (this.#names.has(key))
+          throw new EngineError('conflict', `there is a container "${changed.name}" in sandbox ${changed.sandbox}`);
+        this.#names.add(key);
+        this.#names.delete(`${record.sandbox} ${record.name}`);
+      }
+      writeRecord(paths.record, changed);
+      entry.record = changed;
+    });
   }
 
   async remove(id: string, options: { force?: boolean; logs?: boolean } = {}): Promise<void> {
@@ -281,6 +320,8 @@ export class Containers {
   ): Promise<{ base: OciProcess; user?: ReturnType<typeof lookUpUser> }> {
     const { record } = this.#entry(id);
     if (record.state !== 'running') throw new EngineError('conflict', `container ${id} does not run`);
+    if (record.paused === true)
+      throw new EngineError('conflict', `Container ${record.name} is paused, unpause the container before exec`);
     const paths = containerPaths(this.#options.layout, id);
     const config = JSON.parse(await readFile(join(paths.bundle, 'config.json'), 'utf8')) as { process: OciProcess };
     return { base: config.process, ...(user === undefined ? {} : { user: lookUpUser(paths, user) }) };
@@ -346,6 +387,26 @@ export class Containers {
     const result = entry.work.then(body, body);
     entry.work = result.catch(() => {});
     return await result;
+  }
+
+  /** A frozen container cannot obey. Not exclusive, as stopping is not. */
+  async #goOn({ record }: Entry): Promise<void> {
+    if (record.paused !== true) return;
+    const { cgroups, layout, emit } = this.#options;
+    await thaw(cgroups, cgroups.path(record.sandbox, record.id));
+    delete record.paused;
+    writeRecord(containerPaths(layout, record.id).record, record);
+    emit({ at: Date.now(), type: 'container-unpaused', id: record.id, sandbox: record.sandbox });
+  }
+
+  /** The kernel knows best: an engine that was killed may have frozen it and not said so. */
+  async #readPause(record: ContainerRecord): Promise<void> {
+    const { cgroups, layout } = this.#options;
+    const paused = await isFrozen(cgroups, cgroups.path(record.sandbox, record.id));
+    if (paused === (record.paused === true)) return;
+    if (paused) record.paused = true;
+    else delete record.paused;
+    writeRecord(containerPaths(layout, record.id).record, record);
   }
 
   #rotate(entry: Entry): void {
@@ -431,7 +492,7 @@ export class Containers {
     entry.handle = undefined;
     entry.rotation?.close();
     entry.rotation = undefined;
-    const { pid: _pid, pidStartTime: _start, ...rest } = record;
+    const { pid: _pid, pidStartTime: _start, paused: _paused, ...rest } = record;
     entry.record = { ...rest, state: 'exited', exit };
     writeRecord(paths.record, entry.record);
     await rm(join(layout.exits, record.id), { force: true });

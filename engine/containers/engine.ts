@@ -1,7 +1,7 @@
 /** The engine over its rooms: each call of the contract goes to the room that owns it. */
 import { readFile, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Writable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import {
   EngineError,
   type Container,
@@ -26,7 +26,18 @@ import type { NodeImages } from '../images/open.ts';
 import type { ContentStore } from '../images/store.ts';
 import { type Network, readTraffic } from '../network/open.ts';
 import { hasCode } from '../sys/libc.ts';
+import type {
+  ContainerChange,
+  ContainerProcess,
+  ContainerUsage,
+  ContainerVerbs,
+  LimitSupport,
+  PathStat,
+  WriteArchiveOptions,
+} from '../verbs.ts';
+import { readArchive, statPath, writeArchive } from './archive.ts';
 import type { Cgroups } from './cgroups.ts';
+import * as verbs from './container-verbs.ts';
 import type { Containers } from './containers.ts';
 import { diskUse } from './disk-use.ts';
 import type { EventHub } from './events.ts';
@@ -34,6 +45,7 @@ import { startExec } from './exec.ts';
 import { type Layout, containerPaths } from './layout.ts';
 import { readLog } from './log-reader.ts';
 import { writeFiles } from './mounts.ts';
+import type { ViewRequest } from './root-view.ts';
 import type { Sandboxes } from './sandboxes.ts';
 
 export interface EngineRooms {
@@ -50,7 +62,7 @@ export interface EngineRooms {
   release: () => Promise<void>;
 }
 
-export class LocalEngine implements Engine {
+export class LocalEngine implements Engine, ContainerVerbs {
   readonly #rooms: EngineRooms;
   readonly #closing = new AbortController();
 
@@ -190,6 +202,65 @@ export class LocalEngine implements Engine {
     if (sandboxes.get(id) === undefined) throw new EngineError('not-found', `no sandbox ${id}`);
     const traffic = await readTraffic(info.instance, id, async (path) => await readFile(path, 'utf8'));
     return { at: Date.now(), ...(traffic ?? { receivedBytes: 0, sentBytes: 0 }) };
+  }
+
+  async pauseContainer(id: string): Promise<void> {
+    await verbs.pause(this.#verbRooms(), id);
+  }
+
+  async unpauseContainer(id: string): Promise<void> {
+    await verbs.unpause(this.#verbRooms(), id);
+  }
+
+  async renameContainer(id: string, name: string): Promise<void> {
+    await verbs.rename(this.#verbRooms(), id, name);
+  }
+
+  async updateContainer(id: string, change: ContainerChange): Promise<void> {
+    await verbs.update(this.#verbRooms(), id, change);
+  }
+
+  async processes(id: string): Promise<ContainerProcess[]> {
+    return await verbs.processes(this.#verbRooms(), id);
+  }
+
+  async usage(id: string): Promise<ContainerUsage> {
+    return await verbs.usage(this.#verbRooms(), id);
+  }
+
+  limitSupport(): LimitSupport {
+    return verbs.limitSupport(this.#verbRooms());
+  }
+
+  async statPath(id: string, path: string): Promise<PathStat> {
+    return await statPath(this.#view(id), path);
+  }
+
+  async readArchive(id: string, path: string): Promise<{ stat: PathStat; archive: Readable }> {
+    return await readArchive(this.#view(id), path);
+  }
+
+  async writeArchive(
+    id: string,
+    path: string,
+    archive: AsyncIterable<Uint8Array>,
+    options: WriteArchiveOptions = {},
+  ): Promise<void> {
+    await writeArchive(this.#view(id), path, archive, options);
+  }
+
+  #verbRooms(): verbs.VerbRooms {
+    const { events, ...rooms } = this.#rooms;
+    return { ...rooms, emit: (event) => events.emit(event) };
+  }
+
+  #view(id: string): ViewRequest {
+    const { containers, sandboxes, layout } = this.#rooms;
+    const record = containers.record(id);
+    const sandbox = sandboxes.get(record.sandbox);
+    if (sandbox === undefined)
+      throw new EngineError('conflict', `container ${id} lost its sandbox when the machine was booted`);
+    return { layout, record, sandbox };
   }
 
   /** Replaces files of a `files` mount in place, one by one, each whole; those that are not named stay. */

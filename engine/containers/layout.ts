@@ -72,6 +72,8 @@ export interface ContainerPaths {
   work: string;
   disk: string;
   log: string;
+  /** Of a container that keeps no log: for who is attached. */
+  memoryLog: string;
   /** conmon writes here how it ended, besides `Layout.exits`: this one survives a reboot. */
   persist: string;
   run: string;
@@ -97,6 +99,7 @@ export function containerPaths(root: Layout, id: string): ContainerPaths {
     work: join(data, 'work'),
     disk: join(data, 'disk.img'),
     log: join(data, 'log', 'container.log'),
+    memoryLog: join(run, 'log', 'container.log'),
     persist: join(data, 'persist'),
     run,
     bundle: join(run, 'bundle'),

@@ -56,9 +56,19 @@ function bind(source: string, destination: string, readOnly: boolean): OciMount 
   return { destination, type: 'bind', source, options };
 }
 
-function tmpfsMount({ target, sizeBytes, mode }: Extract<Mount, { kind: 'tmpfs' }>): OciMount {
+function tmpfsMount(one: Extract<Mount, { kind: 'tmpfs' }>): OciMount {
+  const { target, sizeBytes, mode, uid, gid, inodes } = one;
   const options = ['nosuid', 'nodev', `mode=${(mode ?? 0o1777).toString(8)}`];
-  if (sizeBytes !== undefined) options.push(`size=${sizeBytes}`);
+  const numbers: [string, number | undefined][] = [
+    ['size', sizeBytes],
+    ['uid', uid],
+    ['gid', gid],
+    ['nr_inodes', inodes],
+  ];
+  for (const [name, value] of numbers) if (value !== undefined) options.push(`${name}=${value}`);
+  if (one.noExec === true) options.push('noexec');
+  if (one.noAccessTime === true) options.push('noatime');
+  if (one.readOnly === true) options.push('ro');
   return { destination: target, type: 'tmpfs', source: 'tmpfs', options };
 }
 

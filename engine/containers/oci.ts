@@ -4,6 +4,7 @@
  */
 import { EngineError, type ContainerSpec, type ImageConfig, type Limits } from '../engine.ts';
 import { resolveCapabilities } from './capabilities.ts';
+import { cpuPeriod, cpuQuota } from './limits.ts';
 import { seccompProfile } from './seccomp.ts';
 
 export interface OciMount {
@@ -42,6 +43,8 @@ export interface OciRequest {
   /** The highest number of open files that may be given: this process's own hard limit. */
   openFiles: number;
   arch: NodeJS.Architecture;
+  /** This host's init program, where the spec wants one. */
+  init?: string;
 }
 
 export interface OciProcess {
@@ -55,6 +58,7 @@ export interface OciProcess {
   capabilities: Record<'bounding' | 'effective' | 'permitted' | 'inheritable' | 'ambient', string[]>;
   rlimits: { type: string; hard: number; soft: number }[];
   noNewPrivileges: boolean;
+  oomScoreAdj?: number;
 }
 
 export interface OciConfig {
@@ -62,11 +66,15 @@ export interface OciConfig {
   process: OciProcess;
   root: { path: string; readonly: boolean };
   hostname: string;
+  domainname?: string;
+  annotations?: Record<string, string>;
   mounts: OciMount[];
   linux: Record<string, unknown>;
 }
 
 export const defaultPids = 1024;
+/** Where Docker has it too. */
+const initTarget = '/sbin/docker-init';
 const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 const maskedPaths = [
@@ -94,6 +102,8 @@ export function ociConfig(request: OciRequest): OciConfig {
     process: ociProcess(request, capabilities),
     root: { path: request.rootfs, readonly: spec.readOnlyRoot === true },
     hostname: request.hostname,
+    ...(spec.domainName === undefined ? {} : { domainname: spec.domainName }),
+    ...(spec.annotations === undefined ? {} : { annotations: spec.annotations }),
     mounts: ociMounts(request),
     linux: {
       namespaces: [
@@ -109,6 +119,7 @@ export function ociConfig(request: OciRequest): OciConfig {
       gidMappings: mapping,
       cgroupsPath: request.cgroupsPath,
       resources: ociResources(spec.limits ?? {}, request.swapAccounting),
+      ...(spec.sysctls === undefined ? {} : { sysctl: spec.sysctls }),
       seccomp: seccompProfile(capabilities, request.arch),
       maskedPaths,
       // With v1 the directory that holds the controllers' mounts is a tmpfs that the runtime leaves writable.
@@ -151,12 +162,13 @@ function ociProcess(request: OciRequest, capabilities: string[]): OciProcess {
   return {
     terminal: spec.tty === true,
     user: { uid: user.uid, gid: user.gid, additionalGids: user.groups },
-    args: commandLine(spec, image),
+    args: [...(request.init === undefined ? [] : [initTarget, '--']), ...commandLine(spec, image)],
     env: mergeEnvironment(defaults, image.env, spec.env),
     cwd: spec.workingDirectory ?? (image.workingDirectory || '/'),
     capabilities: processCapabilities(capabilities, user.uid),
     rlimits: resourceLimits(request),
     noNewPrivileges: spec.noNewPrivileges !== false,
+    ...(spec.oomScoreAdjust === undefined ? {} : { oomScoreAdj: spec.oomScoreAdjust }),
   };
 }
 
@@ -232,6 +244,13 @@ function ociMounts(request: OciRequest): OciMount[] {
     etc(request.etc.resolver, '/etc/resolv.conf'),
     etc(request.etc.hostname, '/etc/hostname'),
   ];
+  if (request.init !== undefined)
+    own.push({
+      destination: initTarget,
+      type: 'bind',
+      source: request.init,
+      options: ['bind', 'ro', 'nosuid', 'nodev'],
+    });
   // A mount of the spec replaces ours at the same place; parents come before what lies in them.
   const replaced = new Set(request.mounts.map(({ destination }) => destination));
   const wanted = [...request.mounts].sort((a, b) => depth(a.destination) - depth(b.destination));
@@ -242,21 +261,28 @@ function depth(path: string): number {
   return path.split('/').filter((part) => part !== '').length;
 }
 
-function ociResources(limits: Limits, swapAccounting: boolean): Record<string, unknown> {
-  const { memoryBytes, cpuMillis, cpuShares, pids = defaultPids } = limits;
+/** For a start; of a running container the same is written by `limits.ts`. */
+export function ociResources(limits: Limits, swapAccounting: boolean): Record<string, unknown> {
+  const { memoryBytes, memoryReservationBytes, cpuMillis, cpuShares, cpuset, memoryNodes, blockWeight } = limits;
+  const { pids = defaultPids, memorySwapBytes = memoryBytes } = limits;
   const resources: Record<string, unknown> = {
     devices: [{ allow: false, access: 'rwm' }],
     pids: { limit: pids },
   };
-  if (memoryBytes !== undefined) {
-    resources['memory'] = { limit: memoryBytes, ...(swapAccounting ? { swap: memoryBytes } : {}) };
-  }
-  if (cpuMillis !== undefined || cpuShares !== undefined) {
-    const period = 100_000;
-    resources['cpu'] = {
-      ...(cpuMillis === undefined ? {} : { period, quota: Math.max(1000, Math.round((cpuMillis * period) / 1000)) }),
-      ...(cpuShares === undefined ? {} : { shares: cpuShares }),
+  if (memoryBytes !== undefined || memoryReservationBytes !== undefined) {
+    resources['memory'] = {
+      ...(memoryBytes === undefined ? {} : { limit: memoryBytes }),
+      ...(memoryBytes === undefined || !swapAccounting ? {} : { swap: memorySwapBytes }),
+      ...(memoryReservationBytes === undefined ? {} : { reservation: memoryReservationBytes }),
     };
   }
+  const cpu = {
+    ...(cpuMillis === undefined ? {} : { period: cpuPeriod, quota: cpuQuota(cpuMillis) }),
+    ...(cpuShares === undefined ? {} : { shares: cpuShares }),
+    ...(cpuset === undefined ? {} : { cpus: cpuset }),
+    ...(memoryNodes === undefined ? {} : { mems: memoryNodes }),
+  };
+  if (Object.keys(cpu).length > 0) resources['cpu'] = cpu;
+  if (blockWeight !== undefined) resources['blockIO'] = { weight: blockWeight };
   return resources;
 }

@@ -11,6 +11,7 @@ import { ProcessHandle } from '../sys/pidfd.ts';
 import { Cgroups } from './cgroups.ts';
 import { type ContainerRecord, isContainerRecord } from './container-records.ts';
 import { type Layout, containerPaths, layout } from './layout.ts';
+import { thaw } from './freezer.ts';
 import { killNaming } from './recovery.ts';
 import { readRecord } from './records.ts';
 import { signalNumber } from './signals.ts';
@@ -52,10 +53,13 @@ export async function purge(options: EngineOptions, log: Log): Promise<void> {
 /** Stop signals first, and time to obey them. */
 export async function stopGracefully(options: EngineOptions, graceSeconds: number): Promise<void> {
   const where = layout(options);
+  const cgroups = new Cgroups(options.instance);
   const waiting = new Map<string, ProcessHandle>();
   for (const record of await runningRecords(where)) {
     const handle = record.pid === undefined ? undefined : ProcessHandle.open(record.pid, record.pidStartTime);
-    if (handle?.signal(signalNumber(record.stopSignal)) === true) waiting.set(record.id, handle);
+    if (handle?.signal(signalNumber(record.stopSignal)) !== true) continue;
+    waiting.set(record.id, handle);
+    if (record.paused === true) await thaw(cgroups, cgroups.path(record.sandbox, record.id));
   }
   try {
     await exitFiles(where.exits, new Set(waiting.keys()), AbortSignal.timeout(graceSeconds * 1000));

@@ -99,7 +99,7 @@ async function recoverContainer(layout: Layout, cgroups: Cgroups, record: Contai
   if (!existsSync(paths.run)) {
     if (record.state === 'exited') return record;
     const message = 'the machine was booted, or the platform taken down, since it ran';
-    const { pid: _pid, pidStartTime: _start, ...rest } = record;
+    const { pid: _pid, pidStartTime: _start, paused: _paused, ...rest } = record;
     const written = record.state === 'running' ? await readFile(`${paths.persist}/exit`, 'utf8').catch(() => '') : '';
     const exit: ContainerExit =
       written.trim() === ''

@@ -61,6 +61,11 @@ export function resolveUser(
   };
 }
 
+/** @param file  the image's /etc/group */
+export function groupNumber(name: string, file: string): number {
+  return groupId(name, parseGroup(file));
+}
+
 function groupId(text: string, groups: GroupEntry[]): number {
   const id = parseId(text) ?? groups.find(({ name }) => name === text)?.gid;
   if (id === undefined) throw new EngineError('invalid', `user: the image's /etc/group has no "${text}"`);

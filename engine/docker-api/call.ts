@@ -3,14 +3,16 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Container, Engine, Image } from '../engine.ts';
 import type { NodeImages } from '../images/open.ts';
+import type { ContainerVerbs } from '../verbs.ts';
 import type { DockerContainers } from './docker-containers.ts';
 import { DockerError } from './errors.ts';
 import { containerName } from './container-view.ts';
 
 /** An engine; where its images can also tell their history, it is told. */
-export type DockerEngine = Engine & {
-  images: Engine['images'] & Partial<Pick<NodeImages, 'document' | 'layerSizes' | 'push' | 'adopt' | 'content'>>;
-};
+export type DockerEngine = Engine &
+  ContainerVerbs & {
+    images: Engine['images'] & Partial<Pick<NodeImages, 'document' | 'layerSizes' | 'push' | 'adopt' | 'content'>>;
+  };
 
 export interface Call {
   engine: DockerEngine;

@@ -1,3 +1,4 @@
+import { getArchive, headArchive, putArchive } from './archive.ts';
 import { attachContainer } from './attach.ts';
 import { inspectContainer, listContainers } from './containers.ts';
 import { createExec, inspectExec, resizeExec, startExec } from './execs.ts';
@@ -14,6 +15,9 @@ import {
 } from './lifecycle.ts';
 import { containerLogs } from './logs.ts';
 import type { Route } from './route.ts';
+import { containerStats } from './stats.ts';
+import { containerTop } from './top.ts';
+import { pauseContainer, renameContainer, unpauseContainer, updateContainer } from './verbs.ts';
 
 const container = '/containers/{id}';
 
@@ -49,6 +53,25 @@ export const CONTAINER_ROUTES: readonly Route[] = [
     summary: 'Its input and output, upgraded to a raw stream; logs, detach keys',
     handle: attachContainer,
   },
+  { method: 'POST', path: `${container}/pause`, summary: 'Freezes its processes', handle: pauseContainer },
+  { method: 'POST', path: `${container}/unpause`, summary: 'Lets them go on', handle: unpauseContainer },
+  { method: 'POST', path: `${container}/rename`, summary: 'Gives it another name', handle: renameContainer },
+  {
+    method: 'POST',
+    path: `${container}/update`,
+    summary: 'Other limits or another restart policy, at once',
+    handle: updateContainer,
+  },
+  { method: 'GET', path: `${container}/top`, summary: 'Its processes, as ps shows them', handle: containerTop },
+  {
+    method: 'GET',
+    path: `${container}/stats`,
+    summary: 'What it uses, once or each second',
+    handle: containerStats,
+  },
+  { method: 'HEAD', path: `${container}/archive`, summary: 'What is at a path in it', handle: headArchive },
+  { method: 'GET', path: `${container}/archive`, summary: 'Files of it as an archive', handle: getArchive },
+  { method: 'PUT', path: `${container}/archive`, summary: 'Unpacks an archive in it', handle: putArchive },
   { method: 'DELETE', path: container, summary: 'Removes it; one of a pod is refused', handle: removeContainer },
   { method: 'POST', path: '/containers/prune', summary: 'Removes those that ended', handle: pruneContainers },
   { method: 'POST', path: `${container}/exec`, summary: 'Announces a command', handle: createExec },

@@ -28,17 +28,29 @@ export function commandLine(container: Container, image: Image | undefined): str
   return [...(image?.config.entrypoint ?? []), ...(args ?? image?.config.cmd ?? [])];
 }
 
-export function statusText(container: Container, isRestarting = false, now = Date.now()): string {
+export function statusText(
+  container: Container,
+  { isRestarting = false, health = 'none' }: { isRestarting?: boolean; health?: string },
+  now = Date.now(),
+): string {
   const { state, startedAt, exit } = container;
   if (isRestarting) return `Restarting (${exit?.code ?? 0}) ${humanDuration(now - (exit?.at ?? now))} ago`;
   if (state === 'created') return 'Created';
-  if (state === 'running') return `Up ${humanDuration(now - (startedAt ?? now))}`;
+  if (state === 'running') {
+    const remark = container.paused === true ? ' (Paused)' : healthRemark(health);
+    return `Up ${humanDuration(now - (startedAt ?? now))}${remark}`;
+  }
   return `Exited (${exit?.code ?? 0}) ${humanDuration(now - (exit?.at ?? now))} ago`;
+}
+
+function healthRemark(health: string): string {
+  return health === 'none' ? '' : health === 'starting' ? ' (health: starting)' : ` (${health})`;
 }
 
 /** In Docker's words; `restarting` while a restart policy waits. */
 export function stateName(container: Container, isRestarting: boolean): string {
   if (isRestarting) return 'restarting';
+  if (container.paused === true) return 'paused';
   // A start that failed leaves it as it was made.
   return container.state === 'exited' && container.startedAt === undefined ? 'created' : container.state;
 }
@@ -48,7 +60,7 @@ export function stateView(container: Container, isRestarting: boolean): Record<s
   return {
     Status: stateName(container, isRestarting),
     Running: state === 'running' || isRestarting,
-    Paused: false,
+    Paused: container.paused === true,
     Restarting: isRestarting,
     OOMKilled: exit?.oomKilled ?? false,
     Dead: false,

@@ -1,5 +1,5 @@
 /** `/containers/json` and `/containers/{id}/json`. */
-import type { Container, Image, PublishedPort } from '../engine.ts';
+import type { Container, Healthcheck, Image, Limits, PublishedPort } from '../engine.ts';
 import { answerJson, type Call, findContainer, flag, hubName } from './call.ts';
 import {
   commandLine,
@@ -14,6 +14,7 @@ import {
   time,
 } from './container-view.ts';
 import { DockerError } from './errors.ts';
+import { healthView } from './health.ts';
 import { type Settings, settingsOf, visibleLabels } from './settings.ts';
 import { anyOf, type Filters, hasLabels, parseFilters, pattern } from './filters.ts';
 
@@ -60,12 +61,12 @@ export async function inspectContainer(call: Call): Promise<void> {
     Created: time(container.createdAt),
     Path: program,
     Args: args,
-    State: stateView(container, isRestarting),
+    State: { ...stateView(container, isRestarting), Health: healthView(call.docker.health.of(container)) },
     Image: container.imageId,
     ResolvConfPath: '',
     HostnamePath: '',
     HostsPath: '',
-    LogPath: container.logPath,
+    LogPath: spec.log?.none === true ? '' : container.logPath,
     Name: `/${containerName(container)}`,
     RestartCount: call.docker.restartCount(container.id),
     Driver: 'overlay2',
@@ -81,7 +82,7 @@ export async function inspectContainer(call: Call): Promise<void> {
         (spec.mounts ?? []).flatMap((mount) =>
           mount.kind === 'bind' ? [`${mount.source}:${mount.target}${mount.readOnly ? ':ro' : ''}`] : [],
         ),
-      LogConfig: { Type: 'k8s-file', Config: {} },
+      LogConfig: { Type: settings?.log?.type ?? 'json-file', Config: settings?.log?.options ?? {} },
       NetworkMode: settings === undefined ? 'pod' : 'bridge',
       PortBindings: portMap([], settings?.bindings ?? []),
       PublishAllPorts: settings?.publishAll ?? false,
@@ -96,7 +97,7 @@ export async function inspectContainer(call: Call): Promise<void> {
       Ulimits: (spec.resourceLimits ?? []).map(({ name, soft, hard }) => ({ Name: name, Soft: soft, Hard: hard })),
       CapAdd: spec.capabilities?.add ?? null,
       CapDrop: spec.capabilities?.drop ?? null,
-      GroupAdd: spec.supplementaryGroups?.map(String) ?? null,
+      GroupAdd: [...(spec.supplementaryGroups ?? []).map(String), ...(spec.supplementaryGroupNames ?? [])],
       Privileged: false,
       ReadonlyRootfs: spec.readOnlyRoot ?? false,
       SecurityOpt: settings?.securityOpt ?? (spec.noNewPrivileges === false ? [] : ['no-new-privileges']),
@@ -105,12 +106,18 @@ export async function inspectContainer(call: Call): Promise<void> {
       NanoCpus: (limits.cpuMillis ?? 0) * 1_000_000,
       CpuShares: limits.cpuShares ?? 0,
       PidsLimit: limits.pids ?? null,
+      ...limitViews(limits),
+      Init: spec.init ?? null,
+      Sysctls: spec.sysctls ?? {},
+      OomScoreAdj: spec.oomScoreAdjust ?? 0,
+      VolumesFrom: settings?.volumesFrom ?? null,
+      Annotations: spec.annotations ?? null,
     },
     GraphDriver: { Name: 'overlay2', Data: null },
     Mounts: mountViews(container),
     Config: {
       Hostname: settings?.hostname ?? sandbox?.hostname ?? '',
-      Domainname: '',
+      Domainname: spec.domainName ?? '',
       User: spec.user ?? image?.config.user ?? '',
       AttachStdin: settings?.attach.stdin ?? false,
       AttachStdout: settings?.attach.stdout ?? true,
@@ -128,6 +135,7 @@ export async function inspectContainer(call: Call): Promise<void> {
       OnBuild: null,
       Labels: visibleLabels(container),
       StopSignal: spec.stopSignal ?? image?.config.stopSignal ?? 'SIGTERM',
+      Healthcheck: healthcheckView(settings?.health),
       ...(settings?.stopSeconds === undefined ? {} : { StopTimeout: settings.stopSeconds }),
     },
     NetworkSettings: {
@@ -149,6 +157,7 @@ async function summary(call: Call, container: Container): Promise<Record<string,
   const settings = settingsOf(container);
   const sandbox = call.engine.sandbox(container.sandbox);
   const isRestarting = call.docker.isRestarting(container.id);
+  const health = call.docker.health.of(container);
   return {
     Id: container.id,
     Names: [`/${containerName(container)}`],
@@ -159,11 +168,47 @@ async function summary(call: Call, container: Container): Promise<Record<string,
     Ports: portViews(exposedPorts(image, settings), sandbox?.published ?? []),
     Labels: visibleLabels(container),
     State: stateName(container, isRestarting),
-    Status: statusText(container, isRestarting),
+    Status: statusText(container, { isRestarting, health: health?.status ?? 'none' }),
     ...(flag(call, 'size') ? await sizesOf(call, container) : {}),
     HostConfig: { NetworkMode: settings === undefined ? 'pod' : 'bridge' },
     NetworkSettings: { Networks: networkView(sandbox, settings === undefined ? 'pod' : 'bridge') },
     Mounts: mountViews(container),
+  };
+}
+
+function limitViews(limits: Limits): Record<string, unknown> {
+  return {
+    MemorySwap: limits.memorySwapBytes ?? limits.memoryBytes ?? 0,
+    MemoryReservation: limits.memoryReservationBytes ?? 0,
+    MemorySwappiness: null,
+    CpusetCpus: limits.cpuset ?? '',
+    CpusetMems: limits.memoryNodes ?? '',
+    CpuPeriod: 0,
+    CpuQuota: 0,
+    BlkioWeight: limits.blockWeight ?? 0,
+    BlkioWeightDevice: [],
+    OomKillDisable: null,
+    IpcMode: 'private',
+    CgroupnsMode: 'private',
+    PidMode: '',
+    UTSMode: '',
+    UsernsMode: '',
+    Cgroup: '',
+    Links: null,
+    Devices: [],
+  };
+}
+
+function healthcheckView(check: Healthcheck | undefined): Record<string, unknown> | undefined {
+  if (check === undefined) return undefined;
+  const nanoseconds = (milliseconds = 0): number => Math.round(milliseconds * 1_000_000);
+  return {
+    Test: check.test,
+    Interval: nanoseconds(check.interval),
+    Timeout: nanoseconds(check.timeout),
+    StartPeriod: nanoseconds(check.startPeriod),
+    StartInterval: nanoseconds(check.startInterval),
+    Retries: check.retries ?? 0,
   };
 }
 
@@ -192,7 +237,7 @@ function isFitting(call: Call, container: Container, filters: Filters): boolean 
     anyOf(filters, 'expose', (value) => exposes(images.get(container.imageDigest), settingsOf(container), value)) &&
     anyOf(filters, 'network', (value) => value === (settingsOf(container) === undefined ? 'pod' : 'bridge')) &&
     anyOf(filters, 'is-task', (value) => ['0', 'false'].includes(value)) &&
-    anyOf(filters, 'health', (value) => value === 'none') &&
+    anyOf(filters, 'health', (value) => value === (call.docker.health.of(container)?.status ?? 'none')) &&
     anyOf(filters, 'before', (value) => container.createdAt < findContainer(call, value).createdAt) &&
     anyOf(filters, 'since', (value) => container.createdAt > findContainer(call, value).createdAt)
   );

@@ -1,7 +1,10 @@
 /** `POST /containers/create`: the body, checked and put into the engine's words. Pure. */
 import { isIP, isIPv4 } from 'node:net';
-import type { ContainerSpec, Limits } from '../engine.ts';
+import type { ContainerSpec, Healthcheck } from '../engine.ts';
+import type { LimitSupport } from '../verbs.ts';
 import { Fields, type Document } from './body.ts';
+import { readHealthcheck, readLogSettings, readOptions } from './create-options.ts';
+import { readLimits } from './limits-request.ts';
 import { type MountWish, readMounts } from './mount-request.ts';
 import { isReserved, type PortBinding, type RestartName, type Settings } from './settings.ts';
 
@@ -12,12 +15,21 @@ export interface CreateRequest {
   labels: Record<string, string>;
   mounts: MountWish[];
   hostAliases: { ip: string; names: string[] }[];
+  /** What was asked for and is not kept. */
+  warnings: string[];
 }
 
 const RESTARTS: readonly RestartName[] = ['no', 'always', 'on-failure', 'unless-stopped'];
 
-/** @param id  the container's: its beginning is the default host name */
-export function readCreateRequest(body: Document, id: string): CreateRequest {
+export interface CreateSurroundings {
+  /** The container's: its beginning is the default host name. */
+  id: string;
+  engine: { limitSupport(): LimitSupport };
+  /** What the image with this name says of its health, where it is there. */
+  healthOf: (image: string) => Healthcheck | undefined;
+}
+
+export function readCreateRequest(body: Document, { id, engine, healthOf }: CreateSurroundings): CreateRequest {
   const config = new Fields(body);
   const host = config.object('HostConfig');
   refuseRisks(host);
@@ -32,11 +44,17 @@ export function readCreateRequest(body: Document, id: string): CreateRequest {
   const stopSeconds = config.has('StopTimeout') ? config.integer('StopTimeout') : undefined;
   const tmpfs = host.stringMap('Tmpfs');
   const securityOpt = host.strings('SecurityOpt') ?? [];
+  const log = readLogSettings(host);
+  const { limits, warnings } = readLimits(host, engine);
+  const options = readOptions(config, host, log);
+  const health = readHealthcheck(config, healthOf(image));
+  const volumesFrom = host.strings('VolumesFrom') ?? [];
   const hostname = config.text('Hostname') || id.slice(0, 12);
   return {
     image,
     labels,
     mounts,
+    warnings,
     hostAliases: extraHosts(host),
     spec: {
       ...(entrypoint !== undefined && config.has('Entrypoint')
@@ -47,8 +65,8 @@ export function readCreateRequest(body: Document, id: string): CreateRequest {
       ...(config.text('WorkingDir') === '' ? {} : { workingDirectory: config.text('WorkingDir') }),
       env: environment(config),
       ...(config.text('User') === '' ? {} : { user: config.text('User') }),
-      supplementaryGroups: groups(host),
-      limits: limits(host),
+      ...options,
+      limits,
       readOnlyRoot: host.flag('ReadonlyRootfs'),
       capabilities: { add: capabilities(host, 'CapAdd'), drop: capabilities(host, 'CapDrop') },
       noNewPrivileges: noNewPrivileges(host, securityOpt),
@@ -86,6 +104,9 @@ export function readCreateRequest(body: Document, id: string): CreateRequest {
       extraHosts: host.strings('ExtraHosts') ?? [],
       tmpfs,
       securityOpt,
+      log,
+      ...(health === undefined ? {} : { health }),
+      ...(volumesFrom.length === 0 ? {} : { volumesFrom }),
     },
   };
 }
@@ -102,16 +123,9 @@ function refuseRisks(host: Fields): void {
   const network = host.text('NetworkMode');
   if (!['', 'default', 'bridge'].includes(network))
     throw host.refuse('NetworkMode', `${JSON.stringify(network)} is not supported; use bridge`);
-  if (host.flag('Init')) throw host.refuse('Init', 'there is no init process yet: start one that the image has');
   if (host.objects('Devices').length > 0) throw host.refuse('Devices', 'devices of the host are not given');
   if (host.objects('DeviceRequests').length > 0) throw host.refuse('DeviceRequests', 'devices are not given');
-  if (Object.keys(host.stringMap('Sysctls')).length > 0) throw host.refuse('Sysctls', 'they are not supported');
-  if ((host.strings('VolumesFrom') ?? []).length > 0)
-    throw host.refuse('VolumesFrom', 'it is not supported; use volumes');
   if ((host.strings('Links') ?? []).length > 0) throw host.refuse('Links', 'they are not supported; use addresses');
-  const log = host.object('LogConfig').text('Type');
-  if (!['', 'json-file', 'k8s-file', 'local'].includes(log))
-    throw host.refuse('LogConfig.Type', `${JSON.stringify(log)} is not supported; leave it out`);
 }
 
 function environment(config: Fields): string[] {
@@ -120,14 +134,6 @@ function environment(config: Fields): string[] {
     if (entry.startsWith('=')) throw config.refuse('Env', `${JSON.stringify(entry)} has no name`);
   // A name alone takes a variable away; what it would be here is what the image sets, so it is left as it is.
   return entries.filter((entry) => entry.includes('='));
-}
-
-function groups(host: Fields): number[] {
-  return (host.strings('GroupAdd') ?? []).map((group) => {
-    if (!/^\d{1,9}$/.test(group))
-      throw host.refuse('GroupAdd', `${JSON.stringify(group)} is no number: give group ids`);
-    return Number(group);
-  });
 }
 
 function capabilities(host: Fields, field: string): string[] {
@@ -145,28 +151,7 @@ function noNewPrivileges(host: Fields, options: string[]): boolean {
   return found;
 }
 
-function limits(host: Fields): Limits {
-  const found: Limits = {};
-  const memory = host.integer('Memory');
-  if (memory !== 0) {
-    if (memory < 6 * 1024 * 1024) throw host.refuse('Memory', 'Minimum memory limit allowed is 6MB');
-    found.memoryBytes = memory;
-  }
-  const nanos = host.integer('NanoCpus');
-  const quota = host.integer('CpuQuota');
-  if (nanos < 0) throw host.refuse('NanoCpus', `${nanos} is negative`);
-  if (nanos > 0) found.cpuMillis = Math.max(1, Math.round(nanos / 1_000_000));
-  else if (quota > 0)
-    found.cpuMillis = Math.max(1, Math.round((quota * 1000) / (host.integer('CpuPeriod') || 100_000)));
-  const shares = host.integer('CpuShares');
-  if (shares < 0) throw host.refuse('CpuShares', `${shares} is negative`);
-  if (shares > 0) found.cpuShares = Math.max(2, Math.min(262_144, shares));
-  const pids = host.integer('PidsLimit');
-  if (pids > 0) found.pids = pids;
-  return found;
-}
-
-function restartPolicy(host: Fields): Settings['restart'] {
+export function restartPolicy(host: Fields): Settings['restart'] {
   const policy = host.object('RestartPolicy');
   const name = policy.text('Name') || 'no';
   const maximum = policy.integer('MaximumRetryCount');

@@ -13,6 +13,7 @@ import type { DockerEngine } from './call.ts';
 import type { CreateRequest } from './create-request.ts';
 import { DockerError } from './errors.ts';
 import { Happenings } from './happenings.ts';
+import { HealthChecks } from './health.ts';
 import { randomName } from './names.ts';
 import { Restarts } from './restarts.ts';
 import { SANDBOX_LABEL, SETTINGS_LABEL, type Settings, settingsOf } from './settings.ts';
@@ -29,6 +30,7 @@ export interface RemoveOptions {
 export class DockerContainers {
   readonly happenings = new Happenings();
   readonly volumes: Volumes;
+  readonly health: HealthChecks;
   readonly #engine: DockerEngine;
   readonly #onError: (error: unknown) => void;
   readonly #restarts: Restarts;
@@ -45,6 +47,11 @@ export class DockerContainers {
     this.#stoppedDirectory = join(directory, 'stopped');
     mkdirSync(this.#stoppedDirectory, { recursive: true, mode: 0o700 });
     this.volumes = new Volumes(join(engine.info().dataDirectory, 'engine', 'volumes'));
+    this.health = new HealthChecks(engine, {
+      happenings: this.happenings,
+      directory: join(directory, 'health'),
+      onError,
+    });
     this.#restarts = new Restarts((id) => this.#startAgain(id));
   }
 
@@ -59,6 +66,7 @@ export class DockerContainers {
     const ids = new Set(this.own().map(({ id }) => id));
     for (const id of readdirSync(this.#stoppedDirectory)) if (!ids.has(id)) rmSync(join(this.#stoppedDirectory, id));
     await this.volumes.open(new Set(this.own().flatMap((one) => volumeNames(one))));
+    await this.health.open(this.own());
     this.#following = this.#follow(events);
     for (const container of this.own()) if (container.state === 'exited') await this.#ended(container, true);
   }
@@ -66,6 +74,7 @@ export class DockerContainers {
   async close(): Promise<void> {
     this.#closing.abort();
     this.#restarts.close();
+    await this.health.close();
     await this.#following;
   }
 
@@ -75,6 +84,11 @@ export class DockerContainers {
 
   isRestarting(id: string): boolean {
     return this.#restarts.isWaiting(id);
+  }
+
+  /** Where its policy is none any more. */
+  cancelRestart(id: string): void {
+    this.#restarts.cancel(id);
   }
 
   restartCount(id: string): number {
@@ -88,9 +102,13 @@ export class DockerContainers {
 
   async create(request: (id: string) => CreateRequest, wantedName: string): Promise<Container> {
     const name = wantedName || randomName((one) => this.nameTaken(one) !== undefined);
-    if (!CONTAINER_NAME.test(name)) {
-      throw new DockerError(400, `Invalid container name (${name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`);
-    }
+    checkName(name);
+    const id = randomBytes(32).toString('hex');
+    return await this.withName(name, id, async () => await this.#create(id, name, request(id)));
+  }
+
+  /** Holds a name for a container while `work` gives it. @throws DockerError 409 where another has it */
+  async withName<T>(name: string, id: string, work: () => Promise<T>): Promise<T> {
     const holder = this.nameTaken(name);
     if (holder !== undefined) {
       throw new DockerError(
@@ -98,11 +116,9 @@ export class DockerContainers {
         `Conflict. The container name "/${name}" is already in use by container "${holder}". You have to remove (or rename) that container to be able to reuse that name.`,
       );
     }
-    const id = randomBytes(32).toString('hex');
-    const wish = request(id);
     this.#names.set(name, id);
     try {
-      return await this.#create(id, name, wish);
+      return await work();
     } finally {
       this.#names.delete(name);
     }
@@ -127,7 +143,8 @@ export class DockerContainers {
         }
       }
       const made = await this.#engine.createSandbox({
-        name: `docker/${name}`,
+        // Not by its name, which may change.
+        name: `docker/${id}`,
         hostname: settings.hostname,
         labels: { [SANDBOX_LABEL]: id },
         hostAliases: wish.hostAliases,
@@ -146,8 +163,6 @@ export class DockerContainers {
         image: wish.image,
         mounts,
         labels: { ...wish.labels, [SETTINGS_LABEL]: JSON.stringify(settings) },
-        // What is attached reads the log: it must not be cut off while it reads.
-        log: { maxBytes: 64 * 1024 * 1024, maxFiles: 4 },
       });
     } catch (error) {
       if (sandbox !== undefined) await this.#engine.removeSandbox(sandbox);
@@ -158,7 +173,8 @@ export class DockerContainers {
 
   /** Nothing where it runs already. */
   async start(container: Container): Promise<boolean> {
-    const settings = this.#requireOwn(container, 'start');
+    const settings = this.requireOwn(container, 'start');
+    if (container.paused === true) throw new DockerError(409, 'cannot start a paused container, try unpause instead');
     if (container.state === 'running') return false;
     this.#restarts.forget(container.id);
     this.#markStopped(container.id, false);
@@ -180,7 +196,7 @@ export class DockerContainers {
   }
 
   async restart(container: Container, seconds?: number): Promise<void> {
-    const settings = this.#requireOwn(container, 'restart');
+    const settings = this.requireOwn(container, 'restart');
     this.#restarts.forget(container.id);
     this.#markStopped(container.id, true);
     await this.#engine.stopContainer(container.id, { graceSeconds: this.#graceSeconds(container, seconds) });
@@ -203,11 +219,13 @@ export class DockerContainers {
   }
 
   async remove(container: Container, { force = false, volumes = false }: RemoveOptions): Promise<void> {
-    const settings = this.#requireOwn(container, 'remove');
+    const settings = this.requireOwn(container, 'remove');
     if (container.state === 'running' && !force) {
       throw new DockerError(
         409,
-        `cannot remove container "/${container.name}": container is running: stop the container before removing or force remove`,
+        container.paused === true
+          ? `cannot remove container "/${container.name}": container is paused and must be unpaused first`
+          : `cannot remove container "/${container.name}": container is running: stop the container before removing or force remove`,
       );
     }
     this.#restarts.forget(container.id);
@@ -216,7 +234,8 @@ export class DockerContainers {
     await this.#engine.removeSandbox(container.sandbox);
     this.#markStopped(container.id, false);
     if (!volumes) return;
-    for (const { name, anonymous } of settings.volumes) if (anonymous) await this.volumes.remove(name);
+    for (const { name, anonymous } of settings.volumes)
+      if (anonymous && this.usersOf(name).length === 0) await this.volumes.remove(name);
   }
 
   /** Containers that have the volume. */
@@ -232,7 +251,8 @@ export class DockerContainers {
     return wanted < 0 ? 1_000_000 : wanted;
   }
 
-  #requireOwn(container: Container, verb: string): Settings {
+  /** What a pod keeps is not changed here. @throws DockerError 409 */
+  requireOwn(container: Container, verb: string): Settings {
     const settings = settingsOf(container);
     if (settings !== undefined) return settings;
     throw new DockerError(
@@ -281,6 +301,7 @@ export class DockerContainers {
     for await (const event of events) {
       const container = this.#engine.container(event.id);
       this.happenings.tell(event, container);
+      this.health.follow(event, container);
       if (event.type === 'container-exited' && container !== undefined)
         void this.#ended(container, false).catch(this.#onError);
     }
@@ -293,7 +314,7 @@ export class DockerContainers {
     await this.#exclusive(container.id, async () => {
       // It may run again by now.
       const now = this.#engine.container(container.id);
-      if (now?.state === 'exited') await this.#settle(now, settings, earlier);
+      if (now?.state === 'exited') await this.#settle(now, settingsOf(now) ?? settings, earlier);
     });
   }
 
@@ -345,6 +366,11 @@ export class DockerContainers {
     if (stopped) writeFileSync(file, '');
     else rmSync(file, { force: true });
   }
+}
+
+export function checkName(name: string): void {
+  if (!CONTAINER_NAME.test(name))
+    throw new DockerError(400, `Invalid container name (${name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`);
 }
 
 function volumeNames(container: Container): string[] {

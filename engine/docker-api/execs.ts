@@ -29,7 +29,12 @@ export async function createExec(call: Call): Promise<void> {
   const command = fields.words('Cmd') ?? [];
   if (command.length === 0) throw new DockerError(400, 'No exec command specified');
   if (fields.flag('Privileged')) throw fields.refuse('Privileged', 'privileged commands are not run');
-  if (container.state !== 'running') throw new DockerError(409, `container ${container.id} is not running`);
+  if (container.state !== 'running' && !call.docker.isRestarting(container.id))
+    throw new DockerError(409, `container ${container.id} is not running`);
+  if (container.paused === true)
+    throw new DockerError(409, `Container ${container.id} is paused, unpause the container before exec`);
+  if (call.docker.isRestarting(container.id))
+    throw new DockerError(409, `Container ${container.id} is restarting, wait until the container is running`);
   const text = (field: string): string | undefined => fields.text(field) || undefined;
   const user = text('User');
   const workingDirectory = text('WorkingDir');

@@ -24,6 +24,8 @@ const ACTIONS: Partial<Record<EngineEvent['type'], [Happening['Type'], string]>>
   'container-started': ['container', 'start'],
   'container-exited': ['container', 'die'],
   'container-oom': ['container', 'oom'],
+  'container-paused': ['container', 'pause'],
+  'container-unpaused': ['container', 'unpause'],
   'container-removed': ['container', 'destroy'],
   'image-pulled': ['image', 'pull'],
   'image-tagged': ['image', 'tag'],

@@ -1,22 +1,50 @@
 /** Create, start, stop, restart, kill, wait, resize, remove, prune: translated to `DockerContainers` and the engine. */
-import type { Container, ContainerExit, EngineEvent } from '../engine.ts';
+import type { Container, ContainerExit, EngineEvent, Healthcheck } from '../engine.ts';
 import { readBody } from './body.ts';
-import { answerEmpty, answerJson, type Call, findContainer, findImage, flag, integer } from './call.ts';
-import { readCreateRequest } from './create-request.ts';
+import { answerEmpty, answerJson, type Call, findContainer, findImage, flag, hubName, integer } from './call.ts';
+import { type CreateRequest, readCreateRequest } from './create-request.ts';
 import { DockerError } from './errors.ts';
 import { hasLabels, parseFilters } from './filters.ts';
+import { settingsOf } from './settings.ts';
 
 export async function createContainer(call: Call): Promise<void> {
   const body = await readBody(call);
   const platform = call.query.get('platform') ?? '';
+  let warnings: string[] = [];
   const container = await call.docker.create((id) => {
-    const request = readCreateRequest(body, id);
+    const { images } = call.engine;
+    const healthOf = (image: string): Healthcheck | undefined =>
+      (images.get(image) ?? images.get(hubName(image)))?.config.healthcheck;
+    const request = readCreateRequest(body, { id, engine: call.engine, healthOf });
+    ({ warnings } = request);
     const image = findImage(call, request.image);
     checkPlatform(platform, image.config);
+    addVolumesFrom(call, request);
     // The engine looks names up as they are; what the client wrote is what it shows.
     return call.engine.images.get(request.image) === undefined ? { ...request, image: image.digest } : request;
   }, call.query.get('name') ?? '');
-  answerJson(call, { Id: container.id, Warnings: [] }, 201);
+  answerJson(call, { Id: container.id, Warnings: warnings }, 201);
+}
+
+/** `container[:ro|rw]`: its volumes and bind mounts, where the new one has nothing of its own in their place. */
+function addVolumesFrom(call: Call, { mounts, settings }: CreateRequest): void {
+  for (const text of settings.volumesFrom ?? []) {
+    const [name = '', mode = 'rw'] = text.split(':', 2);
+    if (!['ro', 'rw', 'z', 'Z'].includes(mode)) throw new DockerError(400, `invalid mode for volumes-from: ${mode}`);
+    const from = findContainer(call, name);
+    const volumes = settingsOf(from)?.volumes ?? [];
+    for (const mount of from.spec.mounts ?? []) {
+      if (mount.kind !== 'bind' || mounts.some(({ target }) => target === mount.target)) continue;
+      const { target, source } = mount;
+      const readOnly = mode === 'ro' || mount.readOnly === true;
+      const volume = volumes.find((one) => one.target === target);
+      mounts.push(
+        volume === undefined
+          ? { kind: 'bind', source, target, readOnly }
+          : { kind: 'volume', name: volume.name, target, readOnly },
+      );
+    }
+  }
 }
 
 export function checkPlatform(platform: string, image: { os: string; architecture: string }): void {

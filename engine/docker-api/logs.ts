@@ -10,6 +10,8 @@ import { DockerError } from './errors.ts';
 export async function containerLogs(call: Call): Promise<void> {
   const container = findContainer(call, call.path['id'] ?? '');
   const tty = container.spec.tty === true;
+  if (container.spec.log?.none === true)
+    throw new DockerError(501, 'configured logging driver does not support reading');
   const options = logOptions(call);
   const timestamps = flag(call, 'timestamps');
   const { response } = call;

@@ -1,11 +1,13 @@
 /** The three ways to ask for mounts: `Binds`, `Mounts` and `Tmpfs`, and `Volumes` of the configuration. Pure. */
+import type { Mount } from '../engine.ts';
 import type { Fields } from './body.ts';
+import { DockerError } from './errors.ts';
 
 export type MountWish =
   | { kind: 'bind'; source: string; target: string; readOnly: boolean }
   /** An empty name: a volume of the container's own. */
   | { kind: 'volume'; name: string; target: string; readOnly: boolean }
-  | { kind: 'tmpfs'; target: string; sizeBytes?: number; mode?: number };
+  | Extract<Mount, { kind: 'tmpfs' }>;
 
 const BIND_OPTIONS = new Set([
   'ro',
@@ -19,7 +21,8 @@ const BIND_OPTIONS = new Set([
   'cached',
   'delegated',
 ]);
-const TMPFS_OPTIONS = new Set(['rw', 'noexec', 'exec', 'nosuid', 'nodev', 'noatime']);
+/** What every tmpfs is anyway. */
+const TMPFS_DEFAULTS = new Set(['defaults', 'rw', 'noexec', 'nosuid', 'nodev', 'async', 'rprivate', 'private']);
 const UNITS: Readonly<Record<string, number>> = { '': 1, b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
 
 export function readMounts(config: Fields, host: Fields): MountWish[] {
@@ -70,19 +73,35 @@ function readMount(mount: Fields): MountWish {
   const options = mount.object('TmpfsOptions');
   const sizeBytes = options.integer('SizeBytes');
   const mode = options.integer('Mode');
-  return { kind: 'tmpfs', target, ...(sizeBytes > 0 ? { sizeBytes } : {}), ...(mode > 0 ? { mode } : {}) };
+  return {
+    kind: 'tmpfs',
+    target,
+    noExec: true,
+    readOnly,
+    ...(sizeBytes > 0 ? { sizeBytes } : {}),
+    ...(mode > 0 ? { mode } : {}),
+  };
 }
 
+/** As Docker does, nothing in it is executed where that is not asked for. */
 function readTmpfs(host: Fields, target: string, options: string): MountWish {
-  const wish: MountWish = { kind: 'tmpfs', target };
+  const wish: Extract<MountWish, { kind: 'tmpfs' }> = { kind: 'tmpfs', target, noExec: true };
   for (const option of options.split(',').filter((word) => word !== '')) {
-    const [name, value = ''] = option.split('=', 2);
+    const [name = '', value = ''] = option.split('=', 2);
+    const number = /^\d{1,9}$/.test(value) ? Number(value) : undefined;
     const size = /^(\d{1,12})([bkmg]?)$/i.exec(value);
     if (name === 'size' && size !== null)
       wish.sizeBytes = Number(size[1]) * (UNITS[(size[2] ?? '').toLowerCase()] ?? 1);
     else if (name === 'mode' && /^[0-7]{3,4}$/.test(value)) wish.mode = Number.parseInt(value, 8);
-    else if (!TMPFS_OPTIONS.has(option))
-      throw host.refuse('Tmpfs', `invalid tmpfs option ${JSON.stringify(option)} for ${target}`);
+    else if (name === 'uid' && number !== undefined) wish.uid = number;
+    else if (name === 'gid' && number !== undefined) wish.gid = number;
+    else if (name === 'nr_inodes' && number !== undefined) wish.inodes = number;
+    else if (option === 'exec') wish.noExec = false;
+    else if (option === 'noatime') wish.noAccessTime = true;
+    else if (option === 'ro') wish.readOnly = true;
+    else if (option === 'suid' || option === 'dev')
+      throw host.refuse('Tmpfs', `${option} for ${target}: set-id programs and devices are not given`);
+    else if (!TMPFS_DEFAULTS.has(option)) throw new DockerError(400, `Invalid tmpfs option ${JSON.stringify(option)}`);
   }
   return wish;
 }

@@ -21,10 +21,7 @@ const SUPPORTED: readonly Route[] = [
 ];
 
 const UNSUPPORTED = `
-GET /containers/{id}/top, GET /containers/{id}/changes, GET /containers/{id}/export, GET /containers/{id}/stats,
-POST /containers/{id}/update, POST /containers/{id}/rename, POST /containers/{id}/pause,
-POST /containers/{id}/unpause, GET /containers/{id}/attach/ws, HEAD /containers/{id}/archive,
-GET /containers/{id}/archive, PUT /containers/{id}/archive, POST /build, POST /build/prune, GET /images/search,
+GET /containers/{id}/changes, GET /containers/{id}/export, GET /containers/{id}/attach/ws, POST /build, POST /build/prune, GET /images/search,
 POST /auth, POST /commit, GET /system/df, PUT /volumes/{name}, GET /networks, GET /networks/{id},
 DELETE /networks/{id}, POST /networks/create, POST /networks/{id}/connect, POST /networks/{id}/disconnect,
 POST /networks/prune, GET /plugins, GET /plugins/privileges, POST /plugins/pull, GET /plugins/{name}/json,

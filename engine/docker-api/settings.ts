@@ -2,7 +2,7 @@
  * What a client of the Docker API asked for a container and the engine has no word for. It lies in one label of the
  * container, written with it; no client sees that label or may set it.
  */
-import type { Container } from '../engine.ts';
+import type { Container, Healthcheck } from '../engine.ts';
 
 const LABEL_PREFIX = 'docker.sampan.dev/';
 export const SETTINGS_LABEL = `${LABEL_PREFIX}settings`;
@@ -18,6 +18,11 @@ export interface PortBinding {
   hostIp?: string;
   /** 0: a free one. */
   hostPort: number;
+}
+
+export interface LogSettings {
+  type: 'json-file' | 'local' | 'none';
+  options: Record<string, string>;
 }
 
 export interface Settings {
@@ -40,6 +45,11 @@ export interface Settings {
   extraHosts: string[];
   tmpfs: Record<string, string>;
   securityOpt: string[];
+  /** Absent in what older versions wrote. */
+  log?: LogSettings;
+  /** What holds, the image's part too. */
+  health?: Healthcheck;
+  volumesFrom?: string[];
 }
 
 /** Undefined for a container that was not made through the Docker API: a pod's. */

@@ -51,13 +51,14 @@ export async function info(call: Call): Promise<void> {
   const { engine } = call;
   const facts = engine.info();
   const containers = engine.containers();
-  const running = containers.filter(({ state }) => state === 'running').length;
+  const alive = containers.filter(({ state }) => state === 'running');
+  const running = alive.filter(({ paused }) => paused !== true).length;
   answerJson(call, {
     ID: facts.instance,
     Containers: containers.length,
     ContainersRunning: running,
-    ContainersPaused: 0,
-    ContainersStopped: containers.length - running,
+    ContainersPaused: containers.filter(({ paused }) => paused === true).length,
+    ContainersStopped: containers.length - alive.length,
     Images: engine.images.list().length,
     Driver: 'overlay2',
     DriverStatus: [
@@ -65,13 +66,13 @@ export async function info(call: Call): Promise<void> {
       ['Sandbox pool', `${facts.sandboxPool.ready} of ${facts.sandboxPool.target} ready`],
     ],
     SystemStatus: null,
-    Plugins: { Volume: [], Network: [], Authorization: null, Log: ['k8s-file'] },
+    Plugins: { Volume: [], Network: [], Authorization: null, Log: ['json-file', 'local', 'none'] },
     MemoryLimit: true,
-    SwapLimit: false,
+    SwapLimit: engine.limitSupport().swap,
     CpuCfsPeriod: true,
     CpuCfsQuota: true,
     CPUShares: true,
-    CPUSet: false,
+    CPUSet: engine.limitSupport().cpuset,
     PidsLimit: true,
     OomKillDisable: false,
     IPv4Forwarding: true,
@@ -82,7 +83,7 @@ export async function info(call: Call): Promise<void> {
     NGoroutines: 0,
     NEventsListener: 0,
     SystemTime: new Date().toISOString(),
-    LoggingDriver: 'k8s-file',
+    LoggingDriver: 'json-file',
     CgroupDriver: 'cgroupfs',
     CgroupVersion: facts.cgroups === 'v2' ? '2' : '1',
     KernelVersion: facts.kernel,

@@ -3,7 +3,7 @@
  * schema 2. What is read here came from outside; anything that does not fit is refused with `invalid`.
  */
 import { isDigest } from '#lib/digest.ts';
-import { EngineError, type ImageConfig } from '../engine.ts';
+import { EngineError, type Healthcheck, type ImageConfig } from '../engine.ts';
 
 export const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 export const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';
@@ -146,6 +146,8 @@ export function parseImageConfig(bytes: Uint8Array): ImageDocument {
   if (run['Labels']) config.labels = strings(run['Labels'], 'config.Labels');
   if (run['ExposedPorts']) config.exposedPorts = Object.keys(object(run['ExposedPorts'], 'config.ExposedPorts'));
   if (run['Volumes']) config.volumes = Object.keys(object(run['Volumes'], 'config.Volumes'));
+  const healthcheck = parseHealthcheck(run['Healthcheck']);
+  if (healthcheck) config.healthcheck = healthcheck;
   const created = Date.parse(text(document['created'], 'created') ?? '');
   const history = Array.isArray(document['history']) ? document['history'] : [];
   return {
@@ -161,6 +163,30 @@ export function parseImageConfig(bytes: Uint8Array): ImageDocument {
       };
     }),
   };
+}
+
+/** Docker's, in nanoseconds. An image with one that makes no sense is run without. */
+function parseHealthcheck(value: unknown): Healthcheck | undefined {
+  if (value === undefined || value === null) return undefined;
+  const check = object(value, 'config.Healthcheck');
+  const found: Healthcheck = { test: stringList(check['Test'], 'config.Healthcheck.Test') ?? [] };
+  const number = (name: string): number | undefined => {
+    const given = check[name];
+    return typeof given === 'number' && Number.isFinite(given) && given > 0 ? given : undefined;
+  };
+  const times = {
+    interval: 'Interval',
+    timeout: 'Timeout',
+    startPeriod: 'StartPeriod',
+    startInterval: 'StartInterval',
+  };
+  for (const [field, name] of Object.entries(times)) {
+    const nanoseconds = number(name);
+    if (nanoseconds !== undefined) found[field as keyof typeof times] = nanoseconds / 1_000_000;
+  }
+  const retries = number('Retries');
+  if (retries !== undefined) found.retries = retries;
+  return found.test.length === 0 ? undefined : found;
 }
 
 function descriptors(value: unknown, path: string, most: number): Descriptor[] {

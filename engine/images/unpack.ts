@@ -118,9 +118,9 @@ function checkSize(bytes: number, request: UnpackRequest, limits: UnpackLimits, 
 }
 
 /** Tells the compression by the first bytes, whatever a media type claims (RFC 1952, RFC 8878). */
-async function decompressed(
+export async function decompressed(
   source: Readable,
-  tap: (plain: AsyncIterable<Buffer>) => AsyncGenerator<Buffer>,
+  tap: (plain: AsyncIterable<Buffer>) => AsyncIterable<Buffer> = (plain) => plain,
 ): Promise<AsyncIterable<Buffer>> {
   const iterator = source[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   const first = await iterator.next();

@@ -48,6 +48,10 @@ const numbers = {
     unshare: 272,
     close: 3,
     wait4: 61,
+    prctl: 157,
+    setfsuid: 122,
+    setfsgid: 123,
+    mknodat: 259,
     openat2: 437,
   },
   arm64: {
@@ -65,6 +69,10 @@ const numbers = {
     unshare: 97,
     close: 57,
     wait4: 260,
+    prctl: 167,
+    setfsuid: 151,
+    setfsgid: 152,
+    mknodat: 33,
     openat2: 437,
   },
 } as const;

@@ -11,6 +11,7 @@ const AT_RECURSIVE = 0x8000;
 const OPEN_TREE_CLONE = 1;
 const OPEN_TREE_CLOEXEC = 0o2000000;
 const MOVE_MOUNT_F_EMPTY_PATH = 0x4;
+const MOVE_MOUNT_T_EMPTY_PATH = 0x40;
 const MNT_DETACH = 2;
 
 export const MountFlag = {
@@ -89,6 +90,11 @@ export function cloneTree(source: string, options: TreeOptions): number {
 /** Attaches a tree from `cloneTree` at `target`. The descriptor stays open and then refers to the attached mount. */
 export function attachTree(tree: number, target: string): void {
   syscall('move_mount', tree, '', AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
+}
+
+/** The same on what a descriptor (O_PATH) refers to: no name is looked up, so nobody can put another thing in its place. */
+export function attachTreeAt(tree: number, target: number): void {
+  syscall('move_mount', tree, '', target, '', MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
 
 /** Binds with attributes (id mapping, read-only) in one step. */
