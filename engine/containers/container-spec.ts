@@ -33,7 +33,12 @@ export function withoutContents(spec: ContainerSpec): ContainerSpec {
 const namespacedSysctl =
   /^(net\.|fs\.mqueue\.)[\w./-]+$|^kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced)$/;
 
-function validateRest({ sysctls = {}, oomScoreAdjust, limits = {} }: ContainerSpec): void {
+function validateRest({ sysctls = {}, oomScoreAdjust, domainName, limits = {} }: ContainerSpec): void {
+  if (domainName !== undefined && !/^[a-zA-Z0-9._-]{1,64}$/.test(domainName))
+    throw new EngineError(
+      'invalid',
+      `domainName: ${JSON.stringify(domainName)} is not a name of at most 64 characters`,
+    );
   for (const [name, value] of Object.entries(sysctls)) {
     if (!namespacedSysctl.test(name) || name.split('/').includes('..') || /[\0\n]/.test(value))
       throw new EngineError('invalid', `sysctl '${name}' is not allowed: it is not of the container's own namespaces`);

@@ -17,6 +17,7 @@ import {
 import type { EngineOptions } from '../options.ts';
 import { hasCode } from '../sys/libc.ts';
 import { ProcessHandle, processStartTime } from '../sys/pidfd.ts';
+import { setDomainName } from '../sys/uts.ts';
 import type { Cgroups } from './cgroups.ts';
 import { lookUpUser, makeBundle, removeBundle } from './container-files.ts';
 import { defaultLog, validateSpec, withoutContents } from './container-spec.ts';
@@ -188,6 +189,7 @@ export class Containers {
         const startTime = processStartTime(pid);
         entry.handle = ProcessHandle.open(pid, startTime);
         if (!tty) openOutputs(pid);
+        if (record.spec.domainName !== undefined) setDomainName(pid, record.spec.domainName);
         await releaseContainer(paths);
         record.pid = pid;
         if (startTime !== undefined) record.pidStartTime = startTime;

@@ -66,7 +66,6 @@ export interface OciConfig {
   process: OciProcess;
   root: { path: string; readonly: boolean };
   hostname: string;
-  domainname?: string;
   annotations?: Record<string, string>;
   mounts: OciMount[];
   linux: Record<string, unknown>;
@@ -102,7 +101,6 @@ export function ociConfig(request: OciRequest): OciConfig {
     process: ociProcess(request, capabilities),
     root: { path: request.rootfs, readonly: spec.readOnlyRoot === true },
     hostname: request.hostname,
-    ...(spec.domainName === undefined ? {} : { domainname: spec.domainName }),
     ...(spec.annotations === undefined ? {} : { annotations: spec.annotations }),
     mounts: ociMounts(request),
     linux: {

@@ -1,18 +1,18 @@
 /**
  * A container's files as one tree, behind one descriptor. A running container's is the root of its first process, with everything
  * that is mounted there. Of one that does not run it is put together: a copy of the root's mount, and on it what the spec
- * mounts; that tree is detached at once, so that it lives as long as the descriptor and no longer, also when we are killed.
+ * mounts; a detached copy of that tree is what is handed on: it lives as long as the descriptor and no longer, also when we are killed.
  */
 import { closeSync, constants, existsSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { EngineError, type Sandbox } from '../engine.ts';
 import { OpenFlag, openInRoot } from '../sys/files.ts';
 import { hasCode } from '../sys/libc.ts';
-import { attachTree, attachTreeAt, cloneTree, mounts, unmount } from '../sys/mounts.ts';
+import { attachTree, attachTreeAt, cloneTree, makeReadOnly, mounts, unmount } from '../sys/mounts.ts';
 import { processStartTime } from '../sys/pidfd.ts';
 import type { ContainerRecord } from './container-records.ts';
 import { type Layout, containerPaths, sandboxPaths } from './layout.ts';
-import { ensureDirectory } from './tree-write.ts';
+import { ensureDirectory, ensureFile } from './tree-write.ts';
 
 const { O_RDONLY, O_DIRECTORY } = constants;
 
@@ -53,12 +53,14 @@ function assembleTree({ layout, record, sandbox }: ViewRequest): number {
     throw new EngineError('conflict', `container ${record.id} lost its files' mounts when the machine was booted`);
   const place = join(paths.run, 'view');
   mkdirSync(place, { recursive: true, mode: 0o700 });
-  const tree = cloneTree(paths.rootfs, { readOnly: record.spec.readOnlyRoot === true });
+  const tree = cloneTree(paths.rootfs, {});
   try {
     attachTree(tree, place);
     try {
       for (const piece of pieces(layout, record, sandbox)) attachPiece(tree, piece, sandbox.idRange.first);
-      return openSync(place, O_RDONLY | O_DIRECTORY);
+      if (record.spec.readOnlyRoot === true) makeReadOnly(tree);
+      // Unmounting takes what is mounted in it apart; a copy of the whole belongs to its descriptor alone.
+      return cloneTree(place, { recursive: true });
     } finally {
       unmount(place);
     }
@@ -95,9 +97,9 @@ function attachPiece(root: number, { source, target, readOnly, isFile }: Piece, 
     at = openInRoot(root, path, OpenFlag.path);
   } catch (error) {
     if (!hasCode(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) throw error;
-    if (isFile) return;
+    // As the runtime does at the start.
     try {
-      at = ensureDirectory(root, path, owner);
+      at = isFile ? ensureFile(root, path, owner) : ensureDirectory(root, path, owner);
     } catch (failure) {
       if (hasCode(failure, 'EROFS', 'ENOTDIR', 'ELOOP', 'EEXIST')) return;
       throw failure;

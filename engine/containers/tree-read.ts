@@ -37,12 +37,12 @@ export async function isKernelFile(descriptor: number): Promise<boolean> {
 }
 
 export async function* readTree(request: TreeRequest): AsyncGenerator<Buffer> {
-  const writer = new TreeWriter(request.idRange);
+  const writer = new TreeReader(request.idRange);
   yield* writer.entry(request.parent, request.entry, request.name, 0);
   yield TAR_END;
 }
 
-class TreeWriter {
+class TreeReader {
   readonly #range: { first: number; length: number };
   readonly #seen = new Map<string, string>();
 

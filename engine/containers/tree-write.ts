@@ -51,7 +51,7 @@ export interface TreeWriteRequest {
 
 /** @throws TarError on a hostile or malformed archive; what was written until then stays */
 export async function writeTree(request: TreeWriteRequest, archive: AsyncIterable<Uint8Array>): Promise<void> {
-  const writer = new TreeReader(request);
+  const writer = new TreeWriter(request);
   try {
     for await (const entry of readTar(bounded(request, archive), { encoding: 'latin1', maxEntries: mostEntries })) {
       request.signal?.throwIfAborted();
@@ -101,7 +101,21 @@ export function ensureDirectory(root: number, path: string, owner: number, depth
   return openInRoot(root, path, OpenFlag.path | O_DIRECTORY);
 }
 
-class TreeReader {
+/** The same for an empty file. */
+export function ensureFile(root: number, path: string, owner: number): number {
+  const slash = path.lastIndexOf('/');
+  const parent = ensureDirectory(root, path.slice(0, slash), owner);
+  try {
+    const target = pathBelow(parent, path.slice(slash + 1));
+    const flags = O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW;
+    closeSync(asFileOwner(owner, owner, () => openSync(target, flags, 0o644)));
+  } finally {
+    closeSync(parent);
+  }
+  return openInRoot(root, path, OpenFlag.path | O_NOFOLLOW);
+}
+
+class TreeWriter {
   readonly #request: TreeWriteRequest;
   /** Entries of one directory come together. */
   #parent: { path: string; descriptor: number } | undefined;

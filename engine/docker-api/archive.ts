@@ -20,14 +20,18 @@ const TYPE_BITS: Readonly<Record<PathStat['type'], number>> = {
 
 export async function headArchive(call: Call): Promise<void> {
   const { id } = findContainer(call, call.path['id'] ?? '');
-  const stat = await call.engine.statPath(id, pathOf(call));
+  const stat = await call.engine.statPath(id, pathOf(call)).catch((error: unknown) => {
+    throw named(call, id, error);
+  });
   call.response.setHeader('x-docker-container-path-stat', statHeader(stat));
   answerEmpty(call, 200);
 }
 
 export async function getArchive(call: Call): Promise<void> {
   const { id } = findContainer(call, call.path['id'] ?? '');
-  const { stat, archive } = await call.engine.readArchive(id, pathOf(call));
+  const { stat, archive } = await call.engine.readArchive(id, pathOf(call)).catch((error: unknown) => {
+    throw named(call, id, error);
+  });
   call.response.writeHead(200, {
     'content-type': 'application/x-tar',
     'x-docker-container-path-stat': statHeader(stat),
@@ -52,9 +56,15 @@ export async function putArchive(call: Call): Promise<void> {
     body.resume();
     if (error instanceof EngineError && error.message.includes('marked read-only'))
       throw new DockerError(403, error.message, { cause: error });
-    throw error;
+    throw named(call, id, error);
   }
   answerEmpty(call, 200);
+}
+
+/** As Docker does, it is called what the client called it. */
+function named(call: Call, id: string, error: unknown): unknown {
+  if (!(error instanceof EngineError)) return error;
+  return new EngineError(error.code, error.message.replaceAll(id, call.path['id'] ?? id), { cause: error });
 }
 
 function pathOf(call: Call): string {

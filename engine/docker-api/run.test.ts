@@ -195,7 +195,6 @@ describe('the docker client runs containers', { ...withDocker, timeout: 100_000 
   test('what would open the host is refused', async () => {
     const refusals: [string[], RegExp][] = [
       [['--privileged'], /Privileged: privileged containers are not run/],
-      [['--init'], /Init: there is no init process yet/],
       [['--network', 'host'], /NetworkMode: "host" is not supported/],
       [['--pid', 'host'], /PidMode/],
       [['-v', '/etc:/etc'], /bind mount of \/etc refused: it is not below/],

@@ -52,6 +52,7 @@ const numbers = {
     setfsuid: 122,
     setfsgid: 123,
     mknodat: 259,
+    setdomainname: 171,
     openat2: 437,
   },
   arm64: {
@@ -73,6 +74,7 @@ const numbers = {
     setfsuid: 151,
     setfsgid: 152,
     mknodat: 33,
+    setdomainname: 162,
     openat2: 437,
   },
 } as const;

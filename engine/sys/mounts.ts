@@ -97,6 +97,13 @@ export function attachTreeAt(tree: number, target: number): void {
   syscall('move_mount', tree, '', target, '', MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
 
+/** From now on nothing is written through this mount; those on it are as they were. */
+export function makeReadOnly(tree: number): void {
+  const attributes = Buffer.alloc(32);
+  attributes.writeBigUInt64LE(Attribute.readOnly, 0);
+  syscall('mount_setattr', tree, '', AT_EMPTY_PATH, attributes, attributes.length);
+}
+
 /** Binds with attributes (id mapping, read-only) in one step. */
 export function bindTree(source: string, target: string, options: TreeOptions): void {
   const tree = cloneTree(source, options);
