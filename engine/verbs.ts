@@ -27,6 +27,8 @@ export interface ContainerVerbs {
   processes(id: string): Promise<ContainerProcess[]>;
   /** Of a running container, in the kernel's words. Costs some small reads, and does not look at its disk. */
   usage(id: string): Promise<ContainerUsage>;
+  /** Bytes of its writable layer, whether it runs or not. Walks the layer where that has no size of its own. */
+  diskUse(id: string): Promise<number>;
   /** Which limits this kernel can keep. */
   limitSupport(): LimitSupport;
 

@@ -178,16 +178,14 @@ export class LocalEngine implements Engine, ContainerVerbs {
   }
 
   async stats(id: string): Promise<ContainerStats> {
-    const { containers, cgroups, layout } = this.#rooms;
+    const { containers, cgroups } = this.#rooms;
     const container = containers.get(id);
     if (container === undefined) throw new EngineError('not-found', `no container ${id}`);
     if (container.state !== 'running') throw new EngineError('conflict', `container ${id} does not run`);
-    const paths = containerPaths(layout, id);
-    const limited = container.spec.limits?.diskBytes !== undefined;
     try {
       const [cgroup, diskBytes] = await Promise.all([
         cgroups.stats(cgroups.path(container.sandbox, id)),
-        limited ? usedOf(paths.diskMount) : diskUse(paths.upper),
+        this.diskUse(id),
       ]);
       return { at: Date.now(), ...cgroup, diskBytes };
     } catch (error) {
@@ -226,6 +224,13 @@ export class LocalEngine implements Engine, ContainerVerbs {
 
   async usage(id: string): Promise<ContainerUsage> {
     return await verbs.usage(this.#verbRooms(), id);
+  }
+
+  async diskUse(id: string): Promise<number> {
+    const { containers, layout } = this.#rooms;
+    const { spec } = containers.record(id);
+    const paths = containerPaths(layout, id);
+    return await (spec.limits?.diskBytes === undefined ? diskUse(paths.upper) : usedOf(paths.diskMount));
   }
 
   limitSupport(): LimitSupport {

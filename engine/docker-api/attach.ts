@@ -6,7 +6,7 @@ import type { Container, EngineEvent } from '../engine.ts';
 import { type Call, findContainer, flag } from './call.ts';
 import { DetachKeys, parseKeys } from './detach-keys.ts';
 import { settingsOf } from './settings.ts';
-import { drained, framed, openStream, send, type Stream } from './stream.ts';
+import { drained, framed, openStream, openWebSocket, send, type Stream } from './stream.ts';
 
 interface Wishes {
   stdin: boolean;
@@ -18,6 +18,21 @@ interface Wishes {
 }
 
 export async function attachContainer(call: Call): Promise<void> {
+  await attach(call, { open: (tty) => openStream(call, tty), isFramed: true });
+}
+
+/** Over a WebSocket both streams come as they are, one after the other in binary messages. */
+export async function attachWebSocket(call: Call): Promise<void> {
+  await attach(call, { open: () => openWebSocket(call), isFramed: false });
+}
+
+interface Way {
+  open(tty: boolean): Stream;
+  /** Without a terminal. */
+  isFramed: boolean;
+}
+
+async function attach(call: Call, way: Way): Promise<void> {
   const container = findContainer(call, call.path['id'] ?? '');
   const wishes: Wishes = {
     stdin: flag(call, 'stdin'),
@@ -33,7 +48,7 @@ export async function attachContainer(call: Call): Promise<void> {
   try {
     const output = outputOf(call, container, wishes, life, ending.signal);
     await output.ready;
-    stream = openStream(call, container.spec.tty === true);
+    stream = way.open(container.spec.tty === true);
     const { gone } = stream;
     gone.addEventListener('abort', () => ending.abort(), { once: true });
     if (gone.aborted) ending.abort();
@@ -41,7 +56,7 @@ export async function attachContainer(call: Call): Promise<void> {
     if (wishes.stdin && wishes.stream && container.spec.stdin === true) {
       void takeInput(call, container, stream, life, keys, ending).catch(() => ending.abort());
     } else stream.input.resume();
-    await output.send(stream);
+    await output.send(stream, way.isFramed);
   } catch (error) {
     if (!ending.signal.aborted) throw error;
   } finally {
@@ -73,7 +88,7 @@ async function nextStart(events: AsyncIterable<EngineEvent>, id: string): Promis
 interface Output {
   /** Nothing that is said from now on is missed. */
   ready: Promise<unknown>;
-  send(stream: Stream): Promise<void>;
+  send(stream: Stream, isFramed: boolean): Promise<void>;
 }
 
 function outputOf(call: Call, container: Container, wishes: Wishes, life: Life, signal: AbortSignal): Output {
@@ -106,10 +121,10 @@ function outputOf(call: Call, container: Container, wishes: Wishes, life: Life, 
   );
   return {
     ready: caughtUp.promise,
-    async send(stream) {
+    async send(stream, isFramed) {
       for (let next = await first; next.done !== true; next = await source.next()) {
         const { stream: name, line } = next.value;
-        await send(stream, tty ? line : framed(name, line));
+        await send(stream, tty || !isFramed ? line : framed(name, line));
       }
     },
   };

@@ -11,7 +11,8 @@ import { containerName } from './container-view.ts';
 /** An engine; where its images can also tell their history, it is told. */
 export type DockerEngine = Engine &
   ContainerVerbs & {
-    images: Engine['images'] & Partial<Pick<NodeImages, 'document' | 'layerSizes' | 'push' | 'adopt' | 'content'>>;
+    images: Engine['images'] &
+      Partial<Pick<NodeImages, 'document' | 'layerSizes' | 'push' | 'adopt' | 'content' | 'login' | 'remoteManifest'>>;
   };
 
 export interface Call {

@@ -1,5 +1,5 @@
 import { getArchive, headArchive, putArchive } from './archive.ts';
-import { attachContainer } from './attach.ts';
+import { attachContainer, attachWebSocket } from './attach.ts';
 import { inspectContainer, listContainers } from './containers.ts';
 import { createExec, inspectExec, resizeExec, startExec } from './execs.ts';
 import {
@@ -52,6 +52,12 @@ export const CONTAINER_ROUTES: readonly Route[] = [
     path: `${container}/attach`,
     summary: 'Its input and output, upgraded to a raw stream; logs, detach keys',
     handle: attachContainer,
+  },
+  {
+    method: 'GET',
+    path: `${container}/attach/ws`,
+    summary: 'The same over a WebSocket, both streams in one',
+    handle: attachWebSocket,
   },
   { method: 'POST', path: `${container}/pause`, summary: 'Freezes its processes', handle: pauseContainer },
   { method: 'POST', path: `${container}/unpause`, summary: 'Lets them go on', handle: unpauseContainer },

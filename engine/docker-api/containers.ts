@@ -39,7 +39,7 @@ export async function listContainers(call: Call): Promise<void> {
     .filter((container) => (everyState || container.state === 'running') && isFitting(call, container, filters))
     .sort((left, right) => right.createdAt - left.createdAt || (left.id < right.id ? -1 : 1));
   const shown = limit > 0 ? fitting.slice(0, limit) : fitting;
-  answerJson(call, await Promise.all(shown.map((container) => summary(call, container))));
+  answerJson(call, await Promise.all(shown.map((container) => containerSummary(call, container, flag(call, 'size')))));
 }
 
 export async function inspectContainer(call: Call): Promise<void> {
@@ -152,7 +152,11 @@ export async function inspectContainer(call: Call): Promise<void> {
   });
 }
 
-async function summary(call: Call, container: Container): Promise<Record<string, unknown>> {
+export async function containerSummary(
+  call: Call,
+  container: Container,
+  withSize: boolean,
+): Promise<Record<string, unknown>> {
   const image = call.engine.images.get(container.imageDigest);
   const settings = settingsOf(container);
   const sandbox = call.engine.sandbox(container.sandbox);
@@ -169,7 +173,7 @@ async function summary(call: Call, container: Container): Promise<Record<string,
     Labels: visibleLabels(container),
     State: stateName(container, isRestarting),
     Status: statusText(container, { isRestarting, health: health?.status ?? 'none' }),
-    ...(flag(call, 'size') ? await sizesOf(call, container) : {}),
+    ...(withSize ? await sizesOf(call, container) : {}),
     HostConfig: { NetworkMode: settings === undefined ? 'pod' : 'bridge' },
     NetworkSettings: { Networks: networkView(sandbox, settings === undefined ? 'pod' : 'bridge') },
     Mounts: mountViews(container),
@@ -213,7 +217,7 @@ function healthcheckView(check: Healthcheck | undefined): Record<string, unknown
 }
 
 async function sizesOf(call: Call, container: Container): Promise<{ SizeRw: number; SizeRootFs: number }> {
-  const { diskBytes } = await call.engine.stats(container.id);
+  const diskBytes = await call.engine.diskUse(container.id);
   return { SizeRw: diskBytes, SizeRootFs: diskBytes + (call.engine.images.get(container.imageDigest)?.sizeBytes ?? 0) };
 }
 

@@ -115,7 +115,7 @@ async function remove(call: Call, image: Image, name: string): Promise<Record<st
 }
 
 /** Credentials from `X-Registry-Auth`; what is under way ends with its client. */
-function transferOptions(call: Call): PullOptions {
+export function transferOptions(call: Call): PullOptions {
   const gone = new AbortController();
   call.response.on('close', () => gone.abort(new DockerError(499, 'the client has gone')));
   const header = call.request.headers['x-registry-auth'];

@@ -27,19 +27,30 @@ export async function listImages(call: Call): Promise<void> {
     .sort((left, right) => right.createdAt - left.createdAt || (left.id < right.id ? -1 : 1));
   answerJson(
     call,
-    images.map((image) => ({
-      Id: image.id,
-      ParentId: '',
-      RepoTags: tags(image),
-      RepoDigests: digests(image),
-      Created: Math.floor(image.createdAt / 1000),
-      Size: image.sizeBytes,
-      ...(call.minor < 44 ? { VirtualSize: image.sizeBytes } : {}),
-      SharedSize: flag(call, 'shared-size') ? 0 : -1,
-      Labels: image.config.labels ?? null,
-      Containers: used.get(image.id) ?? 0,
-    })),
+    images.map((image) =>
+      imageSummary(call, image, { shared: flag(call, 'shared-size') ? 0 : -1, containers: used.get(image.id) ?? 0 }),
+    ),
   );
+}
+
+/** @param sizes  -1 for what was not looked at */
+export function imageSummary(
+  call: Call,
+  image: Image,
+  { shared, containers }: { shared: number; containers: number },
+): Record<string, unknown> {
+  return {
+    Id: image.id,
+    ParentId: '',
+    RepoTags: tags(image),
+    RepoDigests: digests(image),
+    Created: Math.floor(image.createdAt / 1000),
+    Size: image.sizeBytes,
+    ...(call.minor < 44 ? { VirtualSize: image.sizeBytes } : {}),
+    SharedSize: shared,
+    Labels: image.config.labels ?? null,
+    Containers: containers,
+  };
 }
 
 export async function inspectImage(call: Call): Promise<void> {

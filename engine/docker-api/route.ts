@@ -7,4 +7,10 @@ export interface Route {
   /** What it does, for the reference page. */
   summary?: string;
   handle?: (call: Call) => Promise<void>;
+  /** Default: `supported` with a handler, `absent` without. */
+  state?: 'supported' | 'partial' | 'absent';
+  /** What is missing of it, or why it is not there. */
+  note?: string;
+  /** The test file that shows it with a real client, or that shows how it is refused. */
+  test?: string;
 }

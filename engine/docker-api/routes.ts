@@ -2,9 +2,12 @@
  * Every endpoint of Docker's Engine API 1.45, with what answers it here. Those without a handler are answered 501; a path
  * that is not in the table at all is 404.
  */
+import { ABSENT_ROUTES } from './absent-routes.ts';
 import { CONTAINER_ROUTES } from './container-routes.ts';
+import { systemDiskUsage } from './disk-usage.ts';
 import { events } from './events.ts';
 import { IMAGE_ROUTES } from './image-routes.ts';
+import { REGISTRY_ROUTES } from './registry-routes.ts';
 import type { Route } from './route.ts';
 import { info, ping, version } from './system.ts';
 import { VOLUME_ROUTES } from './volume-routes.ts';
@@ -18,21 +21,20 @@ const SUPPORTED: readonly Route[] = [
   ...CONTAINER_ROUTES,
   ...IMAGE_ROUTES,
   ...VOLUME_ROUTES,
+  {
+    method: 'GET',
+    path: '/system/df',
+    summary: 'What lies on the disk: images, containers, volumes',
+    handle: systemDiskUsage,
+  },
+  ...REGISTRY_ROUTES,
+  ...ABSENT_ROUTES,
 ];
 
 const UNSUPPORTED = `
-GET /containers/{id}/changes, GET /containers/{id}/export, GET /containers/{id}/attach/ws, POST /build, POST /build/prune, GET /images/search,
-POST /auth, POST /commit, GET /system/df, PUT /volumes/{name}, GET /networks, GET /networks/{id},
-DELETE /networks/{id}, POST /networks/create, POST /networks/{id}/connect, POST /networks/{id}/disconnect,
-POST /networks/prune, GET /plugins, GET /plugins/privileges, POST /plugins/pull, GET /plugins/{name}/json,
-DELETE /plugins/{name}, POST /plugins/{name}/enable, POST /plugins/{name}/disable, POST /plugins/{name}/upgrade,
-POST /plugins/create, POST /plugins/{name}/push, POST /plugins/{name}/set, GET /nodes, GET /nodes/{id},
-DELETE /nodes/{id}, POST /nodes/{id}/update, GET /swarm, POST /swarm/init, POST /swarm/join, POST /swarm/leave,
-POST /swarm/update, GET /swarm/unlockkey, POST /swarm/unlock, GET /services, POST /services/create,
-GET /services/{id}, DELETE /services/{id}, POST /services/{id}/update, GET /services/{id}/logs, GET /tasks,
-GET /tasks/{id}, GET /tasks/{id}/logs, GET /secrets, POST /secrets/create, GET /secrets/{id}, DELETE /secrets/{id},
-POST /secrets/{id}/update, GET /configs, POST /configs/create, GET /configs/{id}, DELETE /configs/{id},
-POST /configs/{id}/update, GET /distribution/{name}/json, POST /session`;
+GET /containers/{id}/changes, GET /containers/{id}/export, POST /build, POST /build/prune,
+POST /commit, GET /networks, GET /networks/{id}, DELETE /networks/{id}, POST /networks/create, POST /networks/{id}/connect,
+POST /networks/{id}/disconnect, POST /networks/prune, POST /session`;
 
 export const ROUTES: readonly Route[] = [
   ...SUPPORTED,

@@ -3,8 +3,10 @@
  * bodies of request and answer. Without a terminal the output comes in frames: stream, three zero bytes, length, bytes.
  */
 import { once } from 'node:events';
-import type { Readable, Writable } from 'node:stream';
+import type { Duplex, Readable, Writable } from 'node:stream';
+import { createWebSocketStream, WebSocketServer } from 'ws';
 import type { Call } from './call.ts';
+import { DockerError } from './errors.ts';
 
 export interface Stream {
   input: Readable;
@@ -34,6 +36,27 @@ export function openStream(call: Call, tty: boolean): Stream {
   socket.on('error', () => gone.abort());
   socket.write(`HTTP/1.1 101 UPGRADED\r\nContent-Type: ${type}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n`);
   return { input: socket, output: socket, gone: gone.signal, end: () => socket.end() };
+}
+
+const sockets = new WebSocketServer({ noServer: true, maxPayload: 1024 * 1024 });
+
+/** @throws DockerError 400 where the client asks for no WebSocket */
+export function openWebSocket(call: Call): Stream {
+  const { socket, request } = call;
+  if (socket === undefined || request.headers.upgrade?.toLowerCase() !== 'websocket')
+    throw new DockerError(400, 'this endpoint speaks WebSocket: ask for the upgrade');
+  call.isStreaming = true;
+  const gone = new AbortController();
+  socket.on('close', () => gone.abort());
+  // It answers a handshake that is wrong by itself, and calls nobody.
+  let stream: Duplex | undefined;
+  sockets.handleUpgrade(request, socket, Buffer.alloc(0), (webSocket) => {
+    stream = createWebSocketStream(webSocket);
+  });
+  if (stream === undefined) throw new DockerError(400, 'the WebSocket handshake is wrong');
+  const duplex = stream;
+  duplex.on('error', () => gone.abort()).on('close', () => gone.abort());
+  return { input: duplex, output: duplex, gone: gone.signal, end: () => duplex.end() };
 }
 
 export function framed(stream: 'stdout' | 'stderr', bytes: Buffer): Buffer {

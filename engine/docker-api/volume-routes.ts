@@ -7,7 +7,7 @@ import { anyOf, hasLabels, parseFilters, pattern } from './filters.ts';
 import type { Route } from './route.ts';
 import type { Volume } from './volumes.ts';
 
-const view = ({ name, directory, labels, createdAt }: Volume): Record<string, unknown> => ({
+export const volumeView = ({ name, directory, labels, createdAt }: Volume): Record<string, unknown> => ({
   Name: name,
   Driver: 'local',
   Mountpoint: directory,
@@ -33,7 +33,7 @@ export async function listVolumes(call: Call): Promise<void> {
           (value) => ['1', 'true'].includes(value) === (call.docker.usersOf(name).length === 0),
         ),
     );
-  answerJson(call, { Volumes: fitting.map(view), Warnings: null });
+  answerJson(call, { Volumes: fitting.map(volumeView), Warnings: null });
 }
 
 export async function createVolume(call: Call): Promise<void> {
@@ -49,11 +49,11 @@ export async function createVolume(call: Call): Promise<void> {
     anonymous: false,
   });
   call.docker.happenings.add('volume', 'create', volume.name, { driver: 'local' });
-  answerJson(call, view(volume), 201);
+  answerJson(call, volumeView(volume), 201);
 }
 
 export async function inspectVolume(call: Call): Promise<void> {
-  answerJson(call, view(findVolume(call)));
+  answerJson(call, volumeView(findVolume(call)));
 }
 
 export async function removeVolume(call: Call): Promise<void> {

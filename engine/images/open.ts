@@ -58,6 +58,13 @@ export interface NodeImages extends Images {
   adopt(digest: string, references: readonly string[]): Promise<Image>;
   /** Sends the image that has the name to the registry that the name begins with; what is there already is not sent. */
   push(reference: string, options?: PullOptions): Promise<{ digest: string; sizeBytes: number }>;
+  /** Asks a registry (`host[:port]`) whether it takes the credentials. @throws EngineError `unauthorized` */
+  login(host: string, options: PullOptions): Promise<void>;
+  /** The manifest or index that a registry has under the name, and nothing else of it. */
+  remoteManifest(
+    reference: string,
+    options?: PullOptions,
+  ): Promise<{ bytes: Buffer; digest: string; mediaType?: string }>;
   /** Removes content that no name, container or pull under way needs. For a slow period, never for a hot path. */
   collect(options?: { graceMilliseconds?: number }): Promise<{ blobs: number; bytes: number }>;
   close(): Promise<void>;
@@ -129,6 +136,22 @@ class LocalImages implements NodeImages {
     const image = await this.#name(canonical, digest);
     this.#emit('image-pulled', canonical);
     return image;
+  }
+
+  async login(host: string, options: PullOptions): Promise<void> {
+    await this.#client(host, options).login(options.signal);
+  }
+
+  async remoteManifest(
+    text: string,
+    options: PullOptions = {},
+  ): Promise<{ bytes: Buffer; digest: string; mediaType?: string }> {
+    const { host, repository, digest, tag = 'latest' } = parseReference(text);
+    if (host === undefined) throw new EngineError('invalid', `image ${JSON.stringify(text)} names no registry`);
+    const source = this.#local.has(host)
+      ? await this.#localSource(host, repository, options)
+      : this.#remoteSource(host, repository, options);
+    return await source.manifest(digest ?? tag, options.signal);
   }
 
   async adopt(digest: string, references: readonly string[]): Promise<Image> {

@@ -49,6 +49,29 @@ export class RegistryClient {
     this.#agent.destroy();
   }
 
+  /** Asks whether the registry takes the credentials, by its base endpoint. @throws EngineError `unauthorized` */
+  async login(signal?: AbortSignal): Promise<void> {
+    const url = new URL('/v2/', this.#origin);
+    const scope = '';
+    await this.#retrying(signal, async () => {
+      let response = await this.#request(url, {}, signal);
+      if (response.statusCode === 401) {
+        response.resume();
+        await this.#authenticate(response.headers['www-authenticate'] ?? '', scope, signal);
+        response = await this.#request(url, this.#authorized(scope), signal);
+      }
+      response.resume();
+      const status = response.statusCode ?? 0;
+      if (status === 200) return;
+      if (status === 401 || status === 403)
+        throw new EngineError(
+          'unauthorized',
+          `login attempt to ${url.href} failed with status: ${status} Unauthorized`,
+        );
+      throw new EngineError('unavailable', `login attempt to ${url.href} failed with status: ${status}`);
+    });
+  }
+
   /** The bytes are checked against the reference where that is a digest, else against the registry's own header. */
   async manifest(
     repository: string,
@@ -226,13 +249,13 @@ export class RegistryClient {
     }
     const service = parameters.get('service');
     if (service !== undefined) url.searchParams.set('service', service);
-    url.searchParams.set('scope', scope);
+    if (scope !== '') url.searchParams.set('scope', scope);
     const response = await this.#request(url, basic === undefined ? {} : { authorization: basic }, signal);
     const body = await readSmall(response, 1024 * 1024);
     if (response.statusCode !== 200) {
       throw new EngineError(
         'unauthorized',
-        `${url.host} answers ${response.statusCode} to the request for a token for ${scope}; check user name and password`,
+        `${url.host} answers ${response.statusCode} to the request for a token${scope === '' ? '' : ` for ${scope}`}; check user name and password`,
       );
     }
     const { token, access_token: accessToken } = parseToken(body);
