@@ -76,7 +76,7 @@ export const defaultPids = 1024;
 const initTarget = '/sbin/docker-init';
 const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-const maskedPaths = [
+export const maskedPaths = [
   '/proc/acpi',
   '/proc/asound',
   '/proc/interrupts',
@@ -90,7 +90,7 @@ const maskedPaths = [
   '/sys/devices/virtual/powercap',
   '/sys/firmware',
 ];
-const readonlyPaths = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
+export const readonlyPaths = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
 
 export function ociConfig(request: OciRequest): OciConfig {
   const { spec, idRange } = request;

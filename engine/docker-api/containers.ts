@@ -1,5 +1,5 @@
 /** `/containers/json` and `/containers/{id}/json`. */
-import type { Container, Healthcheck, Image, Limits, PublishedPort } from '../engine.ts';
+import type { Container, Image, PublishedPort } from '../engine.ts';
 import { answerJson, type Call, findContainer, flag, hubName } from './call.ts';
 import {
   commandLine,
@@ -14,15 +14,18 @@ import {
   time,
 } from './container-view.ts';
 import { DockerError } from './errors.ts';
+import { runningExecs } from './execs.ts';
 import { healthView } from './health.ts';
+import { healthcheckView, restOfHostConfig } from './host-config-view.ts';
 import { type Settings, settingsOf, visibleLabels } from './settings.ts';
 import { anyOf, type Filters, hasLabels, parseFilters, pattern } from './filters.ts';
 
-const FILTERS = 'ancestor before exited expose health id is-task label name network publish since status volume'.split(
-  ' ',
-);
+const FILTERS =
+  'ancestor before exited expose health id is-task isolation label name network publish since status volume'.split(' ');
 /** Docker knows more states than the engine has; asking for one of those finds nothing. */
 const STATES = ['created', 'restarting', 'running', 'removing', 'paused', 'exited', 'dead'];
+
+const HEALTH = ['starting', 'healthy', 'unhealthy', 'none'];
 
 export async function listContainers(call: Call): Promise<void> {
   const filters = parseFilters(call.query.get('filters'), FILTERS);
@@ -30,6 +33,12 @@ export async function listContainers(call: Call): Promise<void> {
     if (!STATES.includes(state))
       throw new DockerError(400, `invalid filter 'status=${state}'; known are ${STATES.join(', ')}`);
   }
+  for (const health of filters.get('health') ?? []) {
+    if (!HEALTH.includes(health))
+      throw new DockerError(400, `invalid filter 'health=${health}'; known are ${HEALTH.join(', ')}`);
+  }
+  for (const code of filters.get('exited') ?? [])
+    if (!/^-?\d{1,9}$/.test(code)) throw new DockerError(400, `invalid filter 'exited=${code}': it is no number`);
   const limit = Number(call.query.get('limit') ?? 0);
   if (!Number.isInteger(limit))
     throw new DockerError(400, `limit ${JSON.stringify(call.query.get('limit'))} is no number`);
@@ -74,7 +83,7 @@ export async function inspectContainer(call: Call): Promise<void> {
     MountLabel: '',
     ProcessLabel: '',
     AppArmorProfile: '',
-    ExecIDs: null,
+    ExecIDs: runningExecs(container.id),
     ...sizes,
     HostConfig: {
       Binds:
@@ -106,7 +115,7 @@ export async function inspectContainer(call: Call): Promise<void> {
       NanoCpus: (limits.cpuMillis ?? 0) * 1_000_000,
       CpuShares: limits.cpuShares ?? 0,
       PidsLimit: limits.pids ?? null,
-      ...limitViews(limits),
+      ...restOfHostConfig(limits),
       Init: spec.init ?? null,
       Sysctls: spec.sysctls ?? {},
       OomScoreAdj: spec.oomScoreAdjust ?? 0,
@@ -129,7 +138,7 @@ export async function inspectContainer(call: Call): Promise<void> {
       Env: [...environment.values()],
       Cmd: settings?.cmd ?? spec.args ?? (spec.command === undefined ? (image?.config.cmd ?? null) : null),
       Image: container.image,
-      Volumes: null,
+      Volumes: volumeTargets(image, settings),
       WorkingDir: spec.workingDirectory ?? image?.config.workingDirectory ?? '',
       Entrypoint: settings?.entrypoint ?? spec.command ?? image?.config.entrypoint ?? null,
       OnBuild: null,
@@ -180,45 +189,15 @@ export async function containerSummary(
   };
 }
 
-function limitViews(limits: Limits): Record<string, unknown> {
-  return {
-    MemorySwap: limits.memorySwapBytes ?? limits.memoryBytes ?? 0,
-    MemoryReservation: limits.memoryReservationBytes ?? 0,
-    MemorySwappiness: null,
-    CpusetCpus: limits.cpuset ?? '',
-    CpusetMems: limits.memoryNodes ?? '',
-    CpuPeriod: 0,
-    CpuQuota: 0,
-    BlkioWeight: limits.blockWeight ?? 0,
-    BlkioWeightDevice: [],
-    OomKillDisable: null,
-    IpcMode: 'private',
-    CgroupnsMode: 'private',
-    PidMode: '',
-    UTSMode: '',
-    UsernsMode: '',
-    Cgroup: '',
-    Links: null,
-    Devices: [],
-  };
-}
-
-function healthcheckView(check: Healthcheck | undefined): Record<string, unknown> | undefined {
-  if (check === undefined) return undefined;
-  const nanoseconds = (milliseconds = 0): number => Math.round(milliseconds * 1_000_000);
-  return {
-    Test: check.test,
-    Interval: nanoseconds(check.interval),
-    Timeout: nanoseconds(check.timeout),
-    StartPeriod: nanoseconds(check.startPeriod),
-    StartInterval: nanoseconds(check.startInterval),
-    Retries: check.retries ?? 0,
-  };
-}
-
 async function sizesOf(call: Call, container: Container): Promise<{ SizeRw: number; SizeRootFs: number }> {
   const diskBytes = await call.engine.diskUse(container.id);
   return { SizeRw: diskBytes, SizeRootFs: diskBytes + (call.engine.images.get(container.imageDigest)?.sizeBytes ?? 0) };
+}
+
+function volumeTargets(image: Image | undefined, settings: Settings | undefined): Record<string, object> | null {
+  const own = (settings?.volumes ?? []).filter(({ anonymous }) => anonymous).map(({ target }) => target);
+  const all = [...new Set([...(image?.config.volumes ?? []), ...own])];
+  return all.length === 0 ? null : Object.fromEntries(all.map((target) => [target, {}]));
 }
 
 function exposedPorts(image: Image | undefined, settings: Settings | undefined): string[] {

@@ -59,6 +59,37 @@ export function readOptions(config: Fields, host: Fields, log: LogSettings): Opt
   };
 }
 
+/** What would be ignored without a word. @param runtime  the engine's own */
+export function refuseUnknown(host: Fields, runtime: string): void {
+  const wanted = host.text('Runtime');
+  if (wanted !== '' && wanted !== runtime) throw new DockerError(400, `unknown or invalid runtime name: ${wanted}`);
+  if (!['', 'default'].includes(host.text('Isolation')))
+    throw new DockerError(400, `Invalid isolation: "${host.text('Isolation')}" - linux only supports 'default'`);
+  if (host.integer('CpuRealtimePeriod') !== 0 || host.integer('CpuRealtimeRuntime') !== 0)
+    throw new DockerError(400, 'Your kernel does not support CPU real-time scheduler for containers of this engine');
+  const driver = host.text('VolumeDriver');
+  if (!['', 'local'].includes(driver))
+    throw new DockerError(404, `error looking up volume plugin ${driver}: plugin "${driver}" not found`);
+  if (host.text('CgroupParent') !== '')
+    throw host.refuse('CgroupParent', 'every container has its place in the cgroup of the engine');
+}
+
+/** `--storage-opt size=10G`: of the writable layer. */
+export function readStorageSize(host: Fields): number | undefined {
+  const options = host.stringMap('StorageOpt');
+  for (const name of Object.keys(options))
+    if (name.toLowerCase() !== 'size') throw new DockerError(400, `Unknown option ${name}`);
+  const text = Object.values(options)[0];
+  return text === undefined ? undefined : sizeOf(text);
+}
+
+function sizeOf(text: string): number {
+  const match = /^(\d{1,12})([kmgt]?)i?b?$/i.exec(text);
+  const unit = { '': 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3, t: 1024 ** 4 }[(match?.[2] ?? '').toLowerCase()] ?? 1;
+  if (match === null || Number(match[1]) === 0) throw new DockerError(400, `invalid size: '${text}'`);
+  return Number(match[1]) * unit;
+}
+
 /** `k8s-file` is what older versions of this engine called it. */
 export function readLogSettings(host: Fields): LogSettings {
   const config = host.object('LogConfig');
@@ -84,10 +115,7 @@ function logLimits({ options }: LogSettings): { maxBytes: number; maxFiles: numb
   const size = options['max-size'];
   const files = options['max-file'];
   if (size !== undefined && size !== '-1') {
-    const match = /^(\d{1,12})([kmg]?)b?$/i.exec(size);
-    const unit = { '': 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 }[(match?.[2] ?? '').toLowerCase()] ?? 1;
-    if (match === null || Number(match[1]) === 0) throw new DockerError(400, `invalid size: '${size}'`);
-    limits.maxBytes = Math.max(LEAST_LOG, Number(match[1]) * unit);
+    limits.maxBytes = Math.max(LEAST_LOG, sizeOf(size));
     limits.maxFiles = 1;
   }
   if (files !== undefined) {

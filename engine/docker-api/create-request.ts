@@ -1,9 +1,9 @@
 /** `POST /containers/create`: the body, checked and put into the engine's words. Pure. */
 import { isIP, isIPv4 } from 'node:net';
-import type { ContainerSpec, Healthcheck } from '../engine.ts';
+import type { ContainerSpec, EngineInfo, Healthcheck } from '../engine.ts';
 import type { LimitSupport } from '../verbs.ts';
 import { Fields, type Document } from './body.ts';
-import { readHealthcheck, readLogSettings, readOptions } from './create-options.ts';
+import { readHealthcheck, readLogSettings, readOptions, readStorageSize, refuseUnknown } from './create-options.ts';
 import { readLimits } from './limits-request.ts';
 import { type MountWish, readMounts } from './mount-request.ts';
 import { isReserved, type PortBinding, type RestartName, type Settings } from './settings.ts';
@@ -24,7 +24,7 @@ const RESTARTS: readonly RestartName[] = ['no', 'always', 'on-failure', 'unless-
 export interface CreateSurroundings {
   /** The container's: its beginning is the default host name. */
   id: string;
-  engine: { limitSupport(): LimitSupport };
+  engine: { limitSupport(): LimitSupport; info(): Pick<EngineInfo, 'runtime'> };
   /** What the image with this name says of its health, where it is there. */
   healthOf: (image: string) => Healthcheck | undefined;
 }
@@ -44,8 +44,11 @@ export function readCreateRequest(body: Document, { id, engine, healthOf }: Crea
   const stopSeconds = config.has('StopTimeout') ? config.integer('StopTimeout') : undefined;
   const tmpfs = host.stringMap('Tmpfs');
   const securityOpt = host.strings('SecurityOpt') ?? [];
+  refuseUnknown(host, engine.info().runtime.name);
   const log = readLogSettings(host);
   const { limits, warnings } = readLimits(host, engine);
+  const diskBytes = readStorageSize(host);
+  if (diskBytes !== undefined) limits.diskBytes = diskBytes;
   const options = readOptions(config, host, log);
   const health = readHealthcheck(config, healthOf(image));
   const volumesFrom = host.strings('VolumesFrom') ?? [];
@@ -124,6 +127,8 @@ function refuseRisks(host: Fields): void {
   if (!['', 'default', 'bridge'].includes(network))
     throw host.refuse('NetworkMode', `${JSON.stringify(network)} is not supported; use bridge`);
   if (host.objects('Devices').length > 0) throw host.refuse('Devices', 'devices of the host are not given');
+  if ((host.strings('DeviceCgroupRules') ?? []).length > 0)
+    throw host.refuse('DeviceCgroupRules', 'devices of the host are not given');
   if (host.objects('DeviceRequests').length > 0) throw host.refuse('DeviceRequests', 'devices are not given');
   if ((host.strings('Links') ?? []).length > 0) throw host.refuse('Links', 'they are not supported; use addresses');
 }

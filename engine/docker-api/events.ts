@@ -6,7 +6,24 @@ import { anyOf, type Filters, hasLabels, parseFilters } from './filters.ts';
 import type { Happening } from './happenings.ts';
 import { momentBefore } from './lifecycle.ts';
 
-const FILTERS = ['container', 'event', 'image', 'label', 'type', 'volume', 'daemon', 'network', 'scope'];
+const FILTERS = [
+  'container',
+  'event',
+  'image',
+  'label',
+  'type',
+  'volume',
+  'daemon',
+  'network',
+  'scope',
+  'plugin',
+  'service',
+  'node',
+  'secret',
+  'config',
+];
+/** Of what is not there nothing happens. */
+const NEVER = ['daemon', 'network', 'plugin', 'service', 'node', 'secret', 'config'];
 
 export async function events(call: Call): Promise<void> {
   const filters = parseFilters(call.query.get('filters'), FILTERS);
@@ -64,8 +81,7 @@ function isFitting(filters: Filters, { Type, Action, Actor }: Happening): boolea
     anyOf(filters, 'image', (value) => [Attributes['image'], ID, Attributes['name']].includes(value)) &&
     anyOf(filters, 'volume', (value) => Type === 'volume' && ID === value) &&
     anyOf(filters, 'scope', (value) => value === 'local') &&
-    anyOf(filters, 'daemon', () => false) &&
-    anyOf(filters, 'network', () => false) &&
+    NEVER.every((name) => anyOf(filters, name, () => false)) &&
     hasLabels(filters, Attributes)
   );
 }

@@ -148,6 +148,12 @@ export async function inspectExec(call: Call): Promise<void> {
   });
 }
 
+/** As Docker shows them: null where there are none. */
+export function runningExecs(container: string): string[] | null {
+  const found = [...execs.values()].filter((exec) => exec.container === container && exec.session !== undefined);
+  return found.length === 0 ? null : found.map(({ id }) => id);
+}
+
 function findExec(call: Call): Exec {
   const id = call.path['id'] ?? '';
   const exec = execs.get(id);

@@ -3,9 +3,10 @@
  * zero bytes, the length as 32 bits, and that many bytes (Engine API, "Stream format").
  */
 import { once } from 'node:events';
-import type { LogOptions, LogRecord } from '../engine.ts';
+import type { Container, LogOptions, LogRecord } from '../engine.ts';
 import { type Call, findContainer, flag } from './call.ts';
 import { DockerError } from './errors.ts';
+import { settingsOf, visibleLabels } from './settings.ts';
 
 export async function containerLogs(call: Call): Promise<void> {
   const container = findContainer(call, call.path['id'] ?? '');
@@ -14,6 +15,7 @@ export async function containerLogs(call: Call): Promise<void> {
     throw new DockerError(501, 'configured logging driver does not support reading');
   const options = logOptions(call);
   const timestamps = flag(call, 'timestamps');
+  const details = flag(call, 'details') ? Buffer.from(`${logDetails(container)} `) : undefined;
   const { response } = call;
   const gone = new AbortController();
   response.on('close', () => gone.abort());
@@ -24,7 +26,11 @@ export async function containerLogs(call: Call): Promise<void> {
   response.flushHeaders();
   try {
     for await (const record of call.engine.logs(container.id, { ...options, signal: gone.signal })) {
-      const line = timestamps ? Buffer.concat([Buffer.from(`${utc(record.time)} `), record.line]) : record.line;
+      const line = Buffer.concat([
+        ...(timestamps ? [Buffer.from(`${utc(record.time)} `)] : []),
+        ...(details === undefined ? [] : [details]),
+        record.line,
+      ]);
       if (!response.write(tty ? Buffer.concat([line, NEWLINE]) : frame(record.stream, line))) {
         await once(response, 'drain', { signal: gone.signal });
       }
@@ -33,6 +39,27 @@ export async function containerLogs(call: Call): Promise<void> {
     if (!gone.signal.aborted) throw error;
   }
   response.end();
+}
+
+/** The labels and variables that `--log-opt labels=… env=…` name, as `key=value,…`. */
+function logDetails(container: Container): string {
+  const { options = {} } = settingsOf(container)?.log ?? {};
+  const labels = visibleLabels(container);
+  const variables = Object.fromEntries(
+    (container.spec.env ?? []).map((entry) => [
+      entry.slice(0, entry.indexOf('=')),
+      entry.slice(entry.indexOf('=') + 1),
+    ]),
+  );
+  const pick = (names: string | undefined, values: Record<string, string>): [string, string][] =>
+    (names ?? '').split(',').flatMap((name): [string, string][] => {
+      const value = Object.hasOwn(values, name) ? values[name] : undefined;
+      return value === undefined ? [] : [[name, value]];
+    });
+  return [...pick(options['labels'], labels), ...pick(options['env'], variables)]
+    .sort(([left], [right]) => (left < right ? -1 : 1))
+    .map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`)
+    .join(',');
 }
 
 const NEWLINE = Buffer.from('\n');

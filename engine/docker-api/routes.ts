@@ -13,11 +13,41 @@ import { info, ping, version } from './system.ts';
 import { VOLUME_ROUTES } from './volume-routes.ts';
 
 const SUPPORTED: readonly Route[] = [
-  { method: 'GET', path: '/_ping', summary: 'Whether the engine answers, and its API version', handle: ping },
-  { method: 'HEAD', path: '/_ping', summary: 'The same, headers only', handle: ping },
-  { method: 'GET', path: '/version', summary: 'Versions of the engine and of its parts', handle: version },
-  { method: 'GET', path: '/info', summary: 'What the engine is and runs on', handle: info },
-  { method: 'GET', path: '/events', summary: 'What happens; since, until, filters', handle: events },
+  {
+    method: 'GET',
+    path: '/_ping',
+    summary: 'Whether the engine answers, and its API version',
+    handle: ping,
+    test: 'engine/docker-api/server.test.ts',
+  },
+  {
+    method: 'HEAD',
+    path: '/_ping',
+    summary: 'The same, headers only',
+    handle: ping,
+    test: 'engine/docker-api/server.test.ts',
+  },
+  {
+    method: 'GET',
+    path: '/version',
+    summary: 'Versions of the engine and of its parts',
+    handle: version,
+    test: 'engine/docker-api/server.test.ts',
+  },
+  {
+    method: 'GET',
+    path: '/info',
+    summary: 'What the engine is and runs on',
+    handle: info,
+    test: 'engine/docker-api/server.test.ts',
+  },
+  {
+    method: 'GET',
+    path: '/events',
+    summary: 'What happens; since, until, filters',
+    handle: events,
+    test: 'engine/docker-api/audit.test.ts',
+  },
   ...CONTAINER_ROUTES,
   ...IMAGE_ROUTES,
   ...VOLUME_ROUTES,
@@ -26,21 +56,23 @@ const SUPPORTED: readonly Route[] = [
     path: '/system/df',
     summary: 'What lies on the disk: images, containers, volumes',
     handle: systemDiskUsage,
+    test: 'engine/docker-api/system.test.ts',
   },
   ...REGISTRY_ROUTES,
   ...ABSENT_ROUTES,
 ];
 
+const LATER = 'not there yet: it answers 501';
 const UNSUPPORTED = `
-GET /containers/{id}/changes, GET /containers/{id}/export, POST /build, POST /build/prune,
-POST /commit, GET /networks, GET /networks/{id}, DELETE /networks/{id}, POST /networks/create, POST /networks/{id}/connect,
+GET /containers/{id}/changes, GET /containers/{id}/export, POST /build, POST /build/prune, POST /commit, GET /networks,
+GET /networks/{id}, DELETE /networks/{id}, POST /networks/create, POST /networks/{id}/connect,
 POST /networks/{id}/disconnect, POST /networks/prune, POST /session`;
 
 export const ROUTES: readonly Route[] = [
   ...SUPPORTED,
   ...UNSUPPORTED.split(',').map((line): Route => {
     const [method = '', path = ''] = line.trim().split(' ');
-    return { method, path };
+    return { method, path, note: LATER };
   }),
 ];
 

@@ -88,6 +88,30 @@ describe('the engine as a whole', { ...withDocker, timeout: 100_000 }, () => {
     await docker.ok('rm', '-f', 'talk');
   });
 
+  test('terminals of containers and of commands take a size', async () => {
+    const script = 'read line; stty size';
+    await docker.ok('run', '-dit', '--name', 'screen', image, 'sh', '-c', script);
+    const body = JSON.stringify({ Tty: true, AttachStdin: true, AttachStdout: true, Cmd: ['sh', '-c', script] });
+    const { Id } = JSON.parse((await post('/containers/screen/exec', body)).body) as { Id: string };
+    const outgoing = request({ socketPath: docker.socketPath, path: `/v1.45/exec/${Id}/start`, method: 'POST' });
+    outgoing.setHeader('connection', 'Upgrade').setHeader('upgrade', 'tcp').end('{"Tty":true}');
+    const [, exec] = await once(outgoing, 'upgrade');
+    assert.match((await get('/containers/screen/json')).body, new RegExp(`"ExecIDs":\\["${Id}"\\]`));
+    assert.equal((await post(`/exec/${Id}/resize?h=31&w=101`)).status, 200);
+    exec.write('go\n');
+    assert.match(await text(exec), /31 101/);
+    const inspected = JSON.parse((await get(`/exec/${Id}/json`)).body) as { Running: boolean; ExitCode: number };
+    assert.deepEqual([inspected.Running, inspected.ExitCode], [false, 0]);
+    assert.equal((await post('/containers/screen/resize?h=17&w=91')).status, 200);
+    const socket = new WebSocket(
+      `ws+unix://${docker.socketPath}:/containers/screen/attach/ws?stream=1&stdin=1&stdout=1`,
+    );
+    socket.once('open', () => socket.send('go\n'));
+    await once(socket, 'close');
+    assert.match(await docker.ok('logs', 'screen'), /17 91/);
+    await docker.ok('rm', '-f', 'screen');
+  });
+
   test('swarm and plugins answer as dockerd does outside of a swarm', async () => {
     const manager =
       /This node is not a swarm manager\. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again\./;
@@ -132,7 +156,15 @@ describe('the engine as a whole', { ...withDocker, timeout: 100_000 }, () => {
 });
 
 async function get(path: string): Promise<{ status: number; body: string }> {
-  const outgoing = request({ socketPath: docker.socketPath, path: `/v1.45${path}` }).end();
+  return await ask('GET', path);
+}
+
+async function post(path: string, body?: string): Promise<{ status: number; body: string }> {
+  return await ask('POST', path, body);
+}
+
+async function ask(method: string, path: string, body?: string): Promise<{ status: number; body: string }> {
+  const outgoing = request({ socketPath: docker.socketPath, method, path: `/v1.45${path}` }).end(body);
   const [response] = await once(outgoing, 'response');
   return { status: response.statusCode, body: await text(response) };
 }

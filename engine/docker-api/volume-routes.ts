@@ -91,14 +91,39 @@ function findVolume(call: Call): Volume {
 }
 
 export const VOLUME_ROUTES: readonly Route[] = [
-  { method: 'GET', path: '/volumes', summary: 'Named volumes; filters', handle: listVolumes },
+  {
+    method: 'GET',
+    path: '/volumes',
+    summary: 'Named volumes; filters',
+    handle: listVolumes,
+    test: 'engine/docker-api/run.test.ts',
+  },
   {
     method: 'POST',
     path: '/volumes/create',
     summary: 'Makes one, or answers the one that is there',
     handle: createVolume,
+    test: 'engine/docker-api/run.test.ts',
   },
-  { method: 'POST', path: '/volumes/prune', summary: 'Removes those without a name; all', handle: pruneVolumes },
-  { method: 'GET', path: '/volumes/{name}', summary: 'One volume', handle: inspectVolume },
-  { method: 'DELETE', path: '/volumes/{name}', summary: 'Removes one that no container has', handle: removeVolume },
+  {
+    method: 'POST',
+    path: '/volumes/prune',
+    summary: 'Removes those without a name; all',
+    handle: pruneVolumes,
+    test: 'engine/docker-api/audit.test.ts',
+  },
+  {
+    method: 'GET',
+    path: '/volumes/{name}',
+    summary: 'One volume',
+    handle: inspectVolume,
+    test: 'engine/docker-api/run.test.ts',
+  },
+  {
+    method: 'DELETE',
+    path: '/volumes/{name}',
+    summary: 'Removes one that no container has',
+    handle: removeVolume,
+    test: 'engine/docker-api/run.test.ts',
+  },
 ];
