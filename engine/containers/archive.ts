@@ -65,7 +65,7 @@ export async function readArchive(request: ViewRequest, text: string): Promise<{
       from = { parent: openInRoot(root, wanted.directory, OpenFlag.path | O_DIRECTORY), entry: wanted.base };
       descriptors.push(from.parent);
     }
-    const name = wanted.base === '' ? '/' : /\/\.$/.test(text) ? '.' : wanted.base;
+    const name = wanted.base === '' ? '/' : text.endsWith('/.') ? '.' : wanted.base;
     const archive = Readable.from(readTree({ ...from, name, idRange }), { objectMode: false });
     archive.once('close', () => closeAll(descriptors));
     return { stat, archive };

@@ -1,7 +1,7 @@
 /** `/containers/{id}/exec` and `/exec/{id}/…`: a command is announced, then started; what it was stays to be asked for. */
 import { randomBytes } from 'node:crypto';
 import { EngineError, type ExecSession, type ExecSpec } from '../engine.ts';
-import { Fields, readBody } from './body.ts';
+import { type Document, Fields, readBody } from './body.ts';
 import { answerEmpty, answerJson, type Call } from './call.ts';
 import { DetachKeys, parseKeys } from './detach-keys.ts';
 import { DockerError } from './errors.ts';
@@ -25,27 +25,34 @@ const execs = new Map<string, Exec>();
 
 export async function createExec(call: Call): Promise<void> {
   const container = ownContainer(call);
-  const fields = new Fields(await readBody(call));
-  const command = fields.words('Cmd') ?? [];
-  if (command.length === 0) throw new DockerError(400, 'No exec command specified');
-  if (fields.flag('Privileged')) throw fields.refuse('Privileged', 'privileged commands are not run');
+  const request = readExecRequest(await readBody(call));
   if (container.state !== 'running' && !call.docker.isRestarting(container.id))
     throw new DockerError(409, `container ${container.id} is not running`);
   if (container.paused === true)
     throw new DockerError(409, `Container ${container.id} is paused, unpause the container before exec`);
   if (call.docker.isRestarting(container.id))
     throw new DockerError(409, `Container ${container.id} is restarting, wait until the container is running`);
-  const text = (field: string): string | undefined => fields.text(field) || undefined;
-  const user = text('User');
-  const workingDirectory = text('WorkingDir');
-  const exec: Exec = {
-    id: randomBytes(32).toString('hex'),
-    container: container.id,
+  const exec: Exec = { ...request, id: randomBytes(32).toString('hex'), container: container.id, started: false };
+  execs.set(exec.id, exec);
+  if (execs.size > MOST_KEPT) forgetOne();
+  call.docker.happenings.about(container, `exec_create: ${exec.spec.command.join(' ')}`, { execID: exec.id });
+  answerJson(call, { Id: exec.id }, 201);
+}
+
+/** @throws DockerError 400 */
+export function readExecRequest(body: Document): Pick<Exec, 'spec' | 'attach' | 'detachKeys'> {
+  const fields = new Fields(body);
+  const command = fields.words('Cmd') ?? [];
+  if (command.length === 0) throw new DockerError(400, 'No exec command specified');
+  if (fields.flag('Privileged')) throw fields.refuse('Privileged', 'privileged commands are not run');
+  const user = fields.text('User');
+  const workingDirectory = fields.text('WorkingDir');
+  return {
     spec: {
       command,
       env: fields.strings('Env') ?? [],
-      ...(user === undefined ? {} : { user }),
-      ...(workingDirectory === undefined ? {} : { workingDirectory }),
+      ...(user === '' ? {} : { user }),
+      ...(workingDirectory === '' ? {} : { workingDirectory }),
       tty: fields.flag('Tty'),
       stdin: fields.flag('AttachStdin'),
     },
@@ -55,12 +62,7 @@ export async function createExec(call: Call): Promise<void> {
       stderr: fields.flag('AttachStderr'),
     },
     detachKeys: parseKeys(fields.text('DetachKeys')),
-    started: false,
   };
-  execs.set(exec.id, exec);
-  if (execs.size > MOST_KEPT) forgetOne();
-  call.docker.happenings.about(container, `exec_create: ${command.join(' ')}`, { execID: exec.id });
-  answerJson(call, { Id: exec.id }, 201);
 }
 
 export async function startExec(call: Call): Promise<void> {
