@@ -17,6 +17,7 @@
  *   - Ids of sandboxes and containers are chosen by the engine: 64 lowercase hexadecimal digits.
  *   - Errors are `EngineError`s with a stable code.
  *   - Sizes are bytes, times are milliseconds since the epoch unless a name says otherwise.
+ *   - What only Docker's verbs ask (pause, rename, update, usage, files by path) is in `verbs.ts`: the node agent lives without.
  *   - Every long operation takes an `AbortSignal`; after an abort it rejects with the signal's reason and leaves nothing.
  */
 import type { Readable, Writable } from 'node:stream';

@@ -68,8 +68,10 @@ function entries(): TarInput[][] {
 }
 
 /** @returns a reference for `createContainer`; two layers, user root, command `sh` */
-export async function addBusyboxImage(images: NodeImages): Promise<string> {
-  const repository = 'busybox';
+export async function addBusyboxImage(
+  images: NodeImages,
+  { repository = 'busybox', config: extra = {} }: { repository?: string; config?: Record<string, unknown> } = {},
+): Promise<string> {
   const { content } = images;
   const put = async (bytes: Uint8Array): Promise<{ digest: string; size: number }> => {
     const { digest, sizeBytes } = await content.write(bytes, {});
@@ -89,7 +91,7 @@ export async function addBusyboxImage(images: NodeImages): Promise<string> {
         created: '2024-01-02T03:04:05Z',
         architecture: process.arch === 'x64' ? 'amd64' : process.arch,
         os: 'linux',
-        config: { Cmd: ['sh'], Env: ['PATH=/bin', 'FROM_IMAGE=yes'] },
+        config: { Cmd: ['sh'], Env: ['PATH=/bin', 'FROM_IMAGE=yes'], ...extra },
         rootfs: { type: 'layers', diff_ids: diffIds },
       }),
     ),

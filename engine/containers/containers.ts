@@ -392,10 +392,13 @@ export class Containers {
   }
 
   /** A frozen container cannot obey. Not exclusive, as stopping is not. */
-  async #goOn({ record }: Entry): Promise<void> {
+  async #goOn(entry: Entry): Promise<void> {
+    const { record } = entry;
     if (record.paused !== true) return;
     const { cgroups, layout, emit } = this.#options;
     await thaw(cgroups, cgroups.path(record.sandbox, record.id));
+    // It may have ended by now, and its record be another.
+    if (entry.record !== record) return;
     delete record.paused;
     writeRecord(containerPaths(layout, record.id).record, record);
     emit({ at: Date.now(), type: 'container-unpaused', id: record.id, sandbox: record.sandbox });

@@ -59,7 +59,8 @@ export async function stopGracefully(options: EngineOptions, graceSeconds: numbe
     const handle = record.pid === undefined ? undefined : ProcessHandle.open(record.pid, record.pidStartTime);
     if (handle?.signal(signalNumber(record.stopSignal)) !== true) continue;
     waiting.set(record.id, handle);
-    if (record.paused === true) await thaw(cgroups, cgroups.path(record.sandbox, record.id));
+    // Also what an engine froze that was killed before it could say so.
+    await thaw(cgroups, cgroups.path(record.sandbox, record.id));
   }
   try {
     await exitFiles(where.exits, new Set(waiting.keys()), AbortSignal.timeout(graceSeconds * 1000));

@@ -10,7 +10,11 @@ const noLimit = 2 ** 60;
 /** USER_HZ, which is 100 on every architecture that we run on. */
 const nanosOfTick = 10_000_000;
 
-export async function readUsage(cgroups: Cgroups, path: string, pid: number): Promise<ContainerUsage> {
+export async function readUsage(
+  cgroups: Pick<Cgroups, 'version' | 'directory'>,
+  path: string,
+  pid: number,
+): Promise<ContainerUsage> {
   const read = async (controller: string, file: string): Promise<string> =>
     await optional(join(cgroups.directory(controller, path), file));
   const v2 = cgroups.version === 'v2';

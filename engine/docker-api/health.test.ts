@@ -1,6 +1,7 @@
 /** Health checks: the real client over the real engine. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { addBusyboxImage } from '#testing/busybox-image.ts';
 import { parseImageConfig } from '../images/manifest.ts';
 import { type DockerHost, openDockerHost, withDocker } from '#testing/docker-host.ts';
 
@@ -78,6 +79,39 @@ describe('health checks', { ...withDocker, timeout: 100_000 }, () => {
     await docker.ok('start', 'patient');
     assert.match((await healthOf('patient')).Status, /starting|healthy/);
     await docker.ok('rm', '-f', 'patient');
+  });
+
+  test('a check that is frozen in the middle holds nobody up', async () => {
+    const flags = ['--health-cmd', 'touch /tmp/asked; sleep 777', '--health-interval', '50ms'];
+    await docker.ok('run', '-d', '--name', 'frozen', ...flags, image, 'sleep', '1000');
+    for (const deadline = Date.now() + 10_000; ; ) {
+      if ((await docker.docker(['exec', 'frozen', 'test', '-e', '/tmp/asked'])).code === 0) break;
+      assert.ok(Date.now() < deadline);
+    }
+    await docker.ok('pause', 'frozen');
+    await docker.reopen();
+    assert.deepEqual((await healthOf('frozen')).Log, []);
+    await docker.ok('unpause', 'frozen');
+    await docker.ok('rm', '-f', 'frozen');
+  });
+
+  test('the image’s own check, a part of it changed, and none of it', async () => {
+    const Healthcheck = { Test: ['CMD', 'test', '-e', '/tmp'], Interval: 100_000_000, Retries: 7 };
+    const checked = await addBusyboxImage(docker.host.engine.images, {
+      repository: 'checked',
+      config: { Healthcheck },
+    });
+    const shown = JSON.parse(await docker.ok('inspect', '-f', '{{json .Config.Healthcheck}}', checked)) as object;
+    assert.deepEqual(shown, Healthcheck);
+    await docker.ok('run', '-d', '--name', 'own', checked, 'sleep', '1000');
+    await until('own', ({ Status }) => Status === 'healthy');
+    await docker.ok('run', '-d', '--name', 'mixed', '--health-interval', '1h', checked, 'sleep', '1000');
+    const mixed = JSON.parse(await docker.ok('inspect', '-f', '{{json .Config.Healthcheck}}', 'mixed')) as object;
+    assert.deepEqual(mixed, { ...Healthcheck, Interval: 3_600_000_000_000 });
+    await docker.ok('run', '-d', '--name', 'unasked', '--no-healthcheck', checked, 'sleep', '1000');
+    assert.equal((await docker.ok('inspect', '-f', '{{json .State.Health}}', 'unasked')).trim(), 'null');
+    assert.equal((await docker.ok('ps', '-q', '--filter', 'health=none')).trim().split('\n').length, 1);
+    await docker.ok('rm', '-f', 'own', 'mixed', 'unasked');
   });
 
   test('a check that takes too long, one that cannot be executed, and a start period', async () => {

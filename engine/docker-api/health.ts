@@ -5,6 +5,7 @@
  */
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { settledBefore } from '#lib/settled-before.ts';
 import { readRecord, writeRecord } from '../containers/records.ts';
 import { type Container, EngineError, type EngineEvent, type Healthcheck } from '../engine.ts';
 import type { DockerEngine } from './call.ts';
@@ -161,25 +162,33 @@ export class HealthChecks {
     const [kind, ...rest] = check.test;
     const command = kind === 'CMD-SHELL' ? ['/bin/sh', '-c', rest.join(' ')] : rest;
     const limit = AbortSignal.timeout(Math.min(timeout, 2 ** 31 - 1));
+    const signal = AbortSignal.any([limit, ending.signal]);
+    const running = this.#run(id, command, signal);
+    running.catch(() => {});
     try {
-      const session = await this.#engine.exec(id, { command }, { signal: AbortSignal.any([limit, ending.signal]) });
-      const chunks: Buffer[] = [];
-      let length = 0;
-      const read = (chunk: Buffer): void => {
-        if (length < LONGEST_OUTPUT) chunks.push(chunk.subarray(0, LONGEST_OUTPUT - length));
-        length += chunk.length;
-      };
-      session.stdout.on('data', read);
-      session.stderr?.on('data', read);
-      const { code } = await session.exited;
-      if (limit.aborted) return { code: -1, output: `Health check exceeded timeout (${timeout / 1000}s)` };
-      return { code, output: Buffer.concat(chunks).toString() };
+      // Not waited for beyond that: what was frozen meanwhile dies only when it goes on.
+      if (await settledBefore(running, signal)) return await running;
     } catch (error) {
-      if (ending.signal.aborted) return undefined;
-      if (limit.aborted) return { code: -1, output: `Health check exceeded timeout (${timeout / 1000}s)` };
       if (error instanceof EngineError && error.code === 'conflict') return undefined;
-      return { code: -1, output: error instanceof Error ? error.message : String(error) };
+      if (!signal.aborted) return { code: -1, output: error instanceof Error ? error.message : String(error) };
     }
+    if (ending.signal.aborted || this.#engine.container(id)?.paused === true) return undefined;
+    return { code: -1, output: `Health check exceeded timeout (${timeout / 1000}s)` };
+  }
+
+  async #run(id: string, command: string[], signal: AbortSignal): Promise<{ code: number; output: string }> {
+    const session = await this.#engine.exec(id, { command }, { signal });
+    const chunks: Buffer[] = [];
+    let length = 0;
+    const read = (chunk: Buffer): void => {
+      if (length < LONGEST_OUTPUT) chunks.push(chunk.subarray(0, LONGEST_OUTPUT - length));
+      length += chunk.length;
+    };
+    session.stdout.on('data', read);
+    session.stderr?.on('data', read);
+    const { code } = await session.exited;
+    signal.throwIfAborted();
+    return { code, output: Buffer.concat(chunks).toString() };
   }
 }
 

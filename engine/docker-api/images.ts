@@ -4,6 +4,7 @@ import { answerJson, type Call, familiarName, findImage, flag } from './call.ts'
 import { time } from './container-view.ts';
 import { DockerError } from './errors.ts';
 import { anyOf, hasLabels, parseFilters } from './filters.ts';
+import { healthcheckView } from './host-config-view.ts';
 
 const FILTERS = ['before', 'dangling', 'label', 'reference', 'since', 'until'];
 
@@ -75,6 +76,7 @@ export async function inspectImage(call: Call): Promise<void> {
       WorkingDir: config.workingDirectory ?? '',
       Labels: config.labels ?? null,
       StopSignal: config.stopSignal ?? '',
+      Healthcheck: healthcheckView(config.healthcheck),
     },
     Architecture: config.architecture,
     Os: config.os,

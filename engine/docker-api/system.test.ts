@@ -112,6 +112,28 @@ describe('the engine as a whole', { ...withDocker, timeout: 100_000 }, () => {
     await docker.ok('rm', '-f', 'screen');
   });
 
+  test('detach keys take a client away from a command, which goes on', async () => {
+    await docker.ok('run', '-d', '--name', 'left', image, 'sleep', '1000');
+    const command = ['sh', '-c', 'echo here; read line; echo "$line" > /tmp/late'];
+    const asked = { Tty: true, AttachStdin: true, AttachStdout: true, DetachKeys: 'ctrl-a,x', Cmd: command };
+    const { Id } = JSON.parse((await post('/containers/left/exec', JSON.stringify(asked))).body) as { Id: string };
+    const outgoing = request({ socketPath: docker.socketPath, path: `/v1.45/exec/${Id}/start`, method: 'POST' });
+    outgoing.setHeader('connection', 'Upgrade').setHeader('upgrade', 'tcp').end('{"Tty":true}');
+    const [, stream, head] = await once(outgoing, 'upgrade');
+    stream.unshift(head);
+    for await (const chunk of stream) {
+      if (!String(chunk).includes('here')) continue;
+      stream.write('kept\x01');
+      stream.write('x');
+    }
+    assert.match((await get(`/exec/${Id}/json`)).body, /"Running":true/);
+    assert.match(
+      (await post('/containers/left/exec', '{"Cmd":["x"],"DetachKeys":"ctrl-"}')).body,
+      /invalid detach keys/,
+    );
+    await docker.ok('rm', '-f', 'left');
+  });
+
   test('swarm and plugins answer as dockerd does outside of a swarm', async () => {
     const manager =
       /This node is not a swarm manager\. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again\./;

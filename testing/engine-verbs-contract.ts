@@ -1,0 +1,168 @@
+/** The second half of the engine's contract (`engine/verbs.ts`) as tests: pause, rename, update, usage, files. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { Cgroups } from '#engine/containers/cgroups.ts';
+import { freeze } from '#engine/containers/freezer.ts';
+import type { Container, ContainerSpec, Engine } from '#engine/engine.ts';
+import type { EngineOptions } from '#engine/options.ts';
+import type { ContainerVerbs } from '#engine/verbs.ts';
+import { readTar } from '#lib/tar/read.ts';
+import { type TarInput, writeTar } from '#lib/tar/write.ts';
+
+export interface VerbsUnderTest {
+  readonly engine: Engine & ContainerVerbs;
+  readonly options: EngineOptions;
+  readonly image: string;
+  reopen(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+export function engineVerbsContract(name: string, open: () => Promise<VerbsUnderTest>): void {
+  describe(`${name} keeps the engine's contract for verbs`, { timeout: 120_000 }, () => {
+    let under: VerbsUnderTest;
+    let count = 0;
+    before(async () => {
+      under = await open();
+    });
+    after(async () => {
+      await under[Symbol.asyncDispose]();
+    });
+
+    const create = async (spec: Partial<ContainerSpec>): Promise<Container> => {
+      count += 1;
+      const { id } = await under.engine.createSandbox({ name: `verbs/${count}`, hostname: 'host-a' });
+      return await under.engine.createContainer({ name: 'main', image: under.image, ...spec, sandbox: id });
+    };
+    const start = async (spec: Partial<ContainerSpec> = { command: ['sleep', '1000'] }): Promise<Container> => {
+      const container = await create(spec);
+      await under.engine.startContainer(container.id);
+      return container;
+    };
+    const isPaused = (id: string): boolean => under.engine.container(id)?.paused === true;
+
+    it('pauses, stays paused, and lets go on; what ends it lets it go on too', async () => {
+      const { id, sandbox } = await start();
+      const { engine } = under;
+      const told: string[] = [];
+      const listening = new AbortController();
+      const events = engine.events({ signal: listening.signal });
+      await assert.rejects(engine.unpauseContainer(id), { code: 'conflict' });
+      await engine.pauseContainer(id);
+      assert.ok(isPaused(id));
+      assert.equal(engine.container(id)?.state, 'running');
+      await assert.rejects(engine.pauseContainer(id), { code: 'conflict' });
+      await assert.rejects(engine.exec(id, { command: ['true'] }), { code: 'conflict' });
+      await engine.unpauseContainer(id);
+      assert.ok(!isPaused(id));
+      assert.equal((await (await engine.exec(id, { command: ['true'] })).exited).code, 0);
+      listening.abort();
+      for await (const { type } of events) told.push(type);
+      assert.deepEqual(told, ['container-paused', 'container-unpaused']);
+      await engine.pauseContainer(id);
+      await under.reopen();
+      assert.ok(isPaused(id));
+      await under.engine.stopContainer(id, { graceSeconds: 0 });
+      assert.deepEqual([under.engine.container(id)?.state, isPaused(id)], ['exited', false]);
+      await assert.rejects(under.engine.pauseContainer(id), { code: 'conflict' });
+      await under.engine.removeSandbox(sandbox);
+    });
+
+    it('finds out what an engine froze that was killed before it could say so', async () => {
+      const { id, sandbox } = await start();
+      const cgroups = new Cgroups(under.options.instance);
+      await freeze(cgroups, cgroups.path(sandbox, id));
+      await under.reopen();
+      assert.ok(isPaused(id));
+      await under.engine.removeSandbox(sandbox);
+    });
+
+    it('renames, each name once in a sandbox', async () => {
+      const first = await create({});
+      const { engine } = under;
+      const second = await engine.createContainer({ sandbox: first.sandbox, name: 'other', image: under.image });
+      await assert.rejects(engine.renameContainer(first.id, 'other'), { code: 'conflict' });
+      await engine.renameContainer(first.id, 'renamed');
+      await engine.renameContainer(second.id, 'main');
+      await assert.rejects(engine.renameContainer('none', 'x'), { code: 'not-found' });
+      await under.reopen();
+      assert.deepEqual(
+        [under.engine.container(first.id)?.name, under.engine.container(second.id)?.name],
+        ['renamed', 'main'],
+      );
+      await under.engine.removeSandbox(first.sandbox);
+    });
+
+    it('changes limits at once and for the next start, or not at all', async () => {
+      const { id, sandbox } = await start({ command: ['sleep', '1000'], limits: { memoryBytes: 32 * 1024 * 1024 } });
+      const { engine } = under;
+      await engine.updateContainer(id, { limits: { memoryBytes: 48 * 1024 * 1024, pids: 33, cpuMillis: 200 } });
+      const held = async (): Promise<unknown> => {
+        const { memory, processes } = await under.engine.usage(id);
+        return [memory.limitBytes, processes.limit];
+      };
+      assert.deepEqual(await held(), [48 * 1024 * 1024, 33]);
+      await assert.rejects(engine.updateContainer(id, { limits: { memoryBytes: 1 } }), { code: 'invalid' });
+      assert.equal(engine.container(id)?.spec.limits?.memoryBytes, 48 * 1024 * 1024);
+      await engine.stopContainer(id, { graceSeconds: 0 });
+      await engine.updateContainer(id, { limits: { pids: 44 }, labels: { a: 'b' } });
+      await under.reopen();
+      await under.engine.startContainer(id, { again: true });
+      assert.deepEqual(await held(), [48 * 1024 * 1024, 44]);
+      assert.deepEqual(under.engine.container(id)?.labels, { a: 'b' });
+      await under.engine.removeSandbox(sandbox);
+    });
+
+    it('tells processes and usage, as the container counts', async () => {
+      const { id, sandbox } = await start({ command: ['sh', '-c', 'while :; do :; done'], user: '1000' });
+      const { engine } = under;
+      const [process] = await engine.processes(id);
+      assert.deepEqual([process?.uid, process?.name], [1000, 'sh']);
+      const before = await engine.usage(id);
+      while ((await engine.usage(id)).cpu.totalNanos === before.cpu.totalNanos);
+      const { cpu, memory, networks } = await engine.usage(id);
+      assert.ok(cpu.hostNanos > cpu.totalNanos && cpu.onlineCpus > 0 && memory.bytes > 0);
+      assert.deepEqual(Object.keys(networks), ['eth0']);
+      await engine.stopContainer(id, { graceSeconds: 0 });
+      await assert.rejects(engine.usage(id), { code: 'conflict' });
+      await assert.rejects(engine.processes(id), { code: 'conflict' });
+      assert.ok((await engine.diskUse(id)) >= 0);
+      await engine.removeSandbox(sandbox);
+    });
+
+    it('reads and writes files, running or not, inside the root', async () => {
+      const { id, sandbox } = await create({ command: ['sleep', '1000'] });
+      const { engine } = under;
+      const entry: TarInput = {
+        name: 'f',
+        type: 'file',
+        mode: 0o640,
+        uid: 5,
+        gid: 6,
+        mtimeSeconds: 9,
+        sizeBytes: 2,
+        data: Buffer.from('hi'),
+      };
+      for (const state of ['created', 'running']) {
+        if (state === 'running') await engine.startContainer(id);
+        await engine.writeArchive(id, '/tmp', writeTar([entry]), { keepKinds: true });
+        const { stat, archive } = await engine.readArchive(id, '/tmp/f');
+        assert.deepEqual([stat.name, stat.type, stat.mode, stat.sizeBytes], ['f', 'file', 0o640, 2]);
+        for await (const { uid, gid, mtimeSeconds, data } of readTar(archive))
+          assert.deepEqual(
+            [uid, gid, mtimeSeconds, Buffer.concat(await Array.fromAsync(data())).toString()],
+            [5, 6, 9, 'hi'],
+          );
+        await assert.rejects(engine.statPath(id, '/none'), { code: 'not-found' });
+        await assert.rejects(engine.writeArchive(id, '/none', writeTar([entry])), { code: 'not-found' });
+        await assert.rejects(engine.writeArchive(id, '/tmp', writeTar([{ ...entry, name: '../f' }])), {
+          code: 'invalid',
+        });
+        await assert.rejects(engine.writeArchive(id, '/tmp/f', writeTar([entry])), { code: 'invalid' });
+      }
+      const aborted = new AbortController();
+      aborted.abort(new Error('enough'));
+      await assert.rejects(engine.writeArchive(id, '/tmp', writeTar([entry]), { signal: aborted.signal }), /enough/);
+      await engine.removeSandbox(sandbox);
+    });
+  });
+}
