@@ -8,6 +8,7 @@ import { readInRoot } from '../sys/files.ts';
 import { mounts, unmountBelow } from '../sys/mounts.ts';
 import type { Cgroups } from './cgroups.ts';
 import type { Disks } from './disks.ts';
+import { hostFacts } from './host-facts.ts';
 import { type ContainerPaths, type Layout, containerPaths, sandboxPaths } from './layout.ts';
 import { prepareMounts } from './mounts.ts';
 import { type ContainerUser, ociConfig } from './oci.ts';
@@ -57,6 +58,8 @@ export async function makeBundle(request: BundleRequest): Promise<void> {
     swapAccounting: cgroups.swapAccounting,
     mounts: await prepareMounts({ layout, paths, sandbox, spec, disks }),
     etc: { hosts: etc.hosts, resolver: etc.resolver, hostname: etc.hostname },
+    hostMaskedPaths: hostFacts().maskedPaths,
+    oomScoreAdjustment: hostFacts().oomScoreAdjustment,
     openFiles: request.openFiles,
     arch: process.arch,
   });

@@ -40,6 +40,10 @@ export interface OciRequest {
   mounts: OciMount[];
   /** Files of the sandbox: /etc/hosts and the like. */
   etc: { hosts: string; resolver: string; hostname: string };
+  /** What this machine has besides that tells of other tenants; masked. */
+  hostMaskedPaths: readonly string[];
+  /** The engine's own; a container's is never below it, nor below 0. */
+  oomScoreAdjustment: number;
   /** The highest number of open files that may be given: this process's own hard limit. */
   openFiles: number;
   arch: NodeJS.Architecture;
@@ -58,7 +62,7 @@ export interface OciProcess {
   capabilities: Record<'bounding' | 'effective' | 'permitted' | 'inheritable' | 'ambient', string[]>;
   rlimits: { type: string; hard: number; soft: number }[];
   noNewPrivileges: boolean;
-  oomScoreAdj?: number;
+  oomScoreAdj: number;
 }
 
 export interface OciConfig {
@@ -119,7 +123,7 @@ export function ociConfig(request: OciRequest): OciConfig {
       resources: ociResources(spec.limits ?? {}, request.swapAccounting),
       ...(spec.sysctls === undefined ? {} : { sysctl: spec.sysctls }),
       seccomp: seccompProfile(capabilities, request.arch),
-      maskedPaths,
+      maskedPaths: [...maskedPaths, ...request.hostMaskedPaths],
       // With v1 the directory that holds the controllers' mounts is a tmpfs that the runtime leaves writable.
       readonlyPaths: request.cgroupVersion === 'v1' ? [...readonlyPaths, '/sys/fs/cgroup'] : readonlyPaths,
     },
@@ -166,7 +170,8 @@ function ociProcess(request: OciRequest, capabilities: string[]): OciProcess {
     capabilities: processCapabilities(capabilities, user.uid),
     rlimits: resourceLimits(request),
     noNewPrivileges: spec.noNewPrivileges !== false,
-    ...(spec.oomScoreAdjust === undefined ? {} : { oomScoreAdj: spec.oomScoreAdjust }),
+    // Not what the engine was given: a service manager protects it, and a container is killed before it.
+    oomScoreAdj: spec.oomScoreAdjust ?? Math.max(0, request.oomScoreAdjustment),
   };
 }
 

@@ -1,16 +1,23 @@
 /** The seccomp profile of a container, from the data in `seccomp.json`, in the form of the OCI runtime specification. */
 import profile from './seccomp.json' with { type: 'json' };
 
+export interface SeccompArgument {
+  index: number;
+  value: number;
+  valueTwo?: number;
+  op: string;
+}
+
 export interface SeccompRule {
   names: string[];
   action: string;
   errnoRet?: number;
-  args?: { index: number; value: number; valueTwo?: number; op: string }[];
+  args?: SeccompArgument[];
 }
 
 export interface Seccomp {
   defaultAction: string;
-  defaultErrnoRet: number;
+  defaultErrnoRet?: number;
   architectures: string[];
   syscalls: SeccompRule[];
 }
@@ -21,6 +28,8 @@ const errno = { EPERM: 1, ENOSYS: 38 } as const;
 export function seccompProfile(capabilities: readonly string[], arch: NodeJS.Architecture): Seccomp {
   const allow = 'SCMP_ACT_ALLOW';
   const syscalls: SeccompRule[] = [{ names: profile.allow.split(' '), action: allow }];
+  const own = arch === 'arm64' ? profile.architecture.arm64 : profile.architecture.x64;
+  syscalls.push({ names: own.split(' '), action: allow });
   for (const [capability, names] of Object.entries(profile.capability)) {
     if (capabilities.includes(capability)) syscalls.push({ names: names.split(' '), action: allow });
   }
