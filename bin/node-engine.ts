@@ -19,7 +19,9 @@ export interface NodeEngine {
 /** The engine plank of an instance with its two doors, the registry and the Docker API: in the agent, or by itself. */
 export async function startNodeEngine(
   instance: Instance,
-  options: Pick<EngineOptions, 'allowedBinds' | 'log'> & { onError: (what: string, error: unknown) => void },
+  options: Pick<EngineOptions, 'allowedBinds' | 'allowedDevices' | 'allowedRisks' | 'log'> & {
+    onError: (what: string, error: unknown) => void;
+  },
 ): Promise<NodeEngine> {
   const { onError, ...own } = options;
   const engine = await openEngine({ ...engineOptions(instance), ...own });

@@ -1,5 +1,6 @@
 /** Every command and its flags. The work of each is in `commands/`, loaded when it is asked for. */
 import { Command } from 'commander';
+import type { EngineFlags } from './commands/engine.ts';
 import type { InstanceFlags } from './instance.ts';
 
 interface GlobalOptions extends InstanceFlags {
@@ -34,9 +35,11 @@ export async function createProgram(words: string[]): Promise<Command> {
     .command('engine')
     .description('run the engine alone, with registry and Docker API, until interrupted')
     .option('--allow-bind <directory...>', 'let containers mount what lies below these directories of this machine')
-    .action(async (options: { allowBind?: string[] }) =>
-      (await import('./commands/engine.ts')).engine(flags(), options),
-    );
+    .option('--allow-device <path...>', 'let containers have these devices of this machine (directories: all in them)')
+    .option('--allow-unconfined', 'let containers leave the system-call filter and the masks of /proc and /sys')
+    .option('--allow-host-namespaces', "let containers have this machine's users, network, processes and IPC")
+    .option('--allow-privileged', 'let containers be root on this machine; includes the three above')
+    .action(async (options: EngineFlags) => (await import('./commands/engine.ts')).engine(flags(), options));
   program
     .command('status')
     .description('show what runs and where it answers')

@@ -27,6 +27,7 @@ export type EngineErrorCode =
   | 'conflict' // wrong state, or a name in use
   | 'invalid' // the request can never work; the message names the field
   | 'unauthorized' // a registry refused the credentials
+  | 'forbidden' // it would open this host, and the engine was not opened with the risk; the message names it
   | 'unavailable' // a registry or the runtime did not answer; may work later
   | 'exhausted' // no address, id range, disk or memory left
   | 'internal'; // a defect of ours, or a runtime's error we do not know
@@ -112,7 +113,19 @@ export interface EngineInfo {
   sandboxPool: { ready: number; target: number };
   /** Host directories that bind mounts of the Docker API may be in. */
   allowedBinds: string[];
+  allowedRisks: Risk[];
+  /** Devices of the host, or directories of them, that containers may be given. */
+  allowedDevices: string[];
 }
+
+/**
+ * What opens this host to a container; `forbidden` unless the engine was opened with it. Each includes those before it.
+ *   unconfined       system calls beyond the default profile; /proc and /sys with nothing masked or read-only
+ *   host-namespaces  no user namespace of its own (root in it is root here, with the capabilities that it was given), and
+ *                    the host's network, processes, IPC or host name
+ *   privileged       every capability and every device of the host: root here, in a root file system of its own
+ */
+export type Risk = 'unconfined' | 'host-namespaces' | 'privileged';
 
 // ------------------------------------------------------------------------------------------------------------- images
 
@@ -209,6 +222,10 @@ export interface SandboxSpec {
   egress?: 'cluster' | 'internet';
   /** Limits on the sandbox's cgroup, above those of its containers. */
   limits?: Limits;
+  /** Default `own`. `host`: ids are the host's; risk `host-namespaces`. */
+  userNamespace?: 'own' | 'host';
+  /** Default `own`. `host` goes with the host's user namespace only: no address of its own, no ports to publish. */
+  network?: 'own' | 'host';
 }
 
 export interface Sandbox {
@@ -216,13 +233,17 @@ export interface Sandbox {
   name: string;
   hostname: string;
   labels: Record<string, string>;
+  /** Empty with the host's network. */
   ip: string;
   createdAt: number;
   egress: 'cluster' | 'internet';
   /** First host id and length of the range that its user namespace maps from 0. */
   idRange: { first: number; length: number };
   networkNamespacePath: string;
-  userNamespacePath: string;
+  /** Absent where it has the host's. */
+  userNamespacePath?: string;
+  /** Present where it has the host's network. */
+  network?: 'host';
   published?: PublishedPort[];
 }
 
@@ -269,6 +290,16 @@ export interface ContainerSpec {
   capabilities?: { add?: string[]; drop?: string[] };
   /** Default true. */
   noNewPrivileges?: boolean;
+  /** Instead of the default profile; what it lets through beyond that is risk `unconfined`. */
+  seccomp?: 'unconfined' | SeccompProfile;
+  /** `unconfined`: nothing below /proc and /sys is masked or read-only; that risk. */
+  systemPaths?: 'unconfined';
+  /** In a sandbox with the host's user namespace only; that risk. */
+  privileged?: boolean;
+  /** Shared with the host, risk `host-namespaces`. `pid` and `ipc` in a sandbox with the host's user namespace only: the kernel refuses their mounts elsewhere. */
+  hostNamespaces?: HostNamespace[];
+  /** Nodes of the host; each must be in `EngineInfo.allowedDevices`. */
+  devices?: DeviceMapping[];
   tty?: boolean;
   /** Keeps standard input open for `attach`. */
   stdin?: boolean;
@@ -288,6 +319,37 @@ export interface ContainerSpec {
   /** NIS domain name. */
   domainName?: string;
   annotations?: Record<string, string>;
+}
+
+export type HostNamespace = 'pid' | 'ipc' | 'uts' | 'cgroup';
+
+/** Rules of the OCI runtime specification (config-linux.md, seccomp), resolved for this machine and the capabilities. */
+export interface SeccompProfile {
+  defaultAction: string;
+  defaultErrnoRet?: number;
+  architectures: string[];
+  syscalls: SeccompRule[];
+}
+
+export interface SeccompRule {
+  names: string[];
+  action: string;
+  errnoRet?: number;
+  args?: SeccompArgument[];
+}
+
+export interface SeccompArgument {
+  index: number;
+  value: number;
+  valueTwo?: number;
+  op: string;
+}
+
+export interface DeviceMapping {
+  hostPath: string;
+  path: string;
+  /** Of `r`, `w` and `m`, as cgroups have it. */
+  access: string;
 }
 
 export interface Limits {

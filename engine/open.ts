@@ -71,6 +71,7 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
         idRange: options.idRange,
         poolTarget: options.sandboxPool ?? 4,
         log,
+        risks: options,
       }),
     ]);
     await network.ensure();
@@ -86,6 +87,7 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
       runtime,
       conmon,
       log,
+      risks: options,
       emit: (event) => events.emit(event),
     });
     await containers.adopt(records);
@@ -109,6 +111,8 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
         memoryBytes: totalmem(),
         idMapping: 'mount',
         allowedBinds: options.allowedBinds ?? [],
+        allowedRisks: options.allowedRisks ?? [],
+        allowedDevices: options.allowedDevices ?? [],
       },
       release,
     });

@@ -1,3 +1,5 @@
+import type { Risk } from './engine.ts';
+
 /** What an engine is opened with. Everything that it makes lies below the two directories or carries `instance`. */
 export interface EngineOptions {
   instance: string;
@@ -18,6 +20,10 @@ export interface EngineOptions {
    * Names a risk: containers made through the Docker API may mount what lies below these directories of the host. Default none.
    */
   allowedBinds?: string[];
+  /** Names risks that containers may be; see `Risk`. Default none. */
+  allowedRisks?: Risk[];
+  /** Names a risk: containers may be given these devices of the host, and those in these directories. Default none. */
+  allowedDevices?: string[];
   /** Called for what an operator should read. Default: a JSON line on standard error. */
   log?: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 }

@@ -58,6 +58,8 @@ export class EngineDouble implements Engine {
       idMapping: 'mount',
       sandboxPool: { ready: 0, target: 0 },
       allowedBinds: [],
+      allowedRisks: [],
+      allowedDevices: [],
     };
   }
 

@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Risk } from '#engine/engine.ts';
 import { ensureCertificates } from '../certificates.ts';
 import { registryHost } from '../engine-options.ts';
 import { HostError } from '../host-error.ts';
@@ -10,23 +11,25 @@ import { startNodeEngine } from '../node-engine.ts';
 import { ensureSecrets } from '../secrets.ts';
 import { isReady } from '../supervise.ts';
 
+/** Each names a risk that whoever may use the socket may then take; see `Risk` in `engine/engine.ts`. */
 export interface EngineFlags {
-  /** Directories of the host that containers may mount: whoever may use the socket may then change what lies there. */
+  /** Directories of the host that containers may mount and change. */
   allowBind?: string[];
+  /** Devices of the host, or directories of them. */
+  allowDevice?: string[];
+  allowUnconfined?: boolean;
+  allowHostNamespaces?: boolean;
+  allowPrivileged?: boolean;
 }
 
 export async function engine(flags: InstanceFlags, options: EngineFlags): Promise<void> {
-  for (const directory of options.allowBind ?? []) {
-    if (directory.startsWith('/') && existsSync(directory)) continue;
-    throw new HostError(
-      'invalid-flag',
-      `Cannot use ${JSON.stringify(directory)} as --allow-bind: it is not an absolute path of a directory that is there.`,
-      'Give an absolute path, for example --allow-bind /srv/data.',
-    );
-  }
+  requirePaths('--allow-bind', options.allowBind, '/srv/data');
+  requirePaths('--allow-device', options.allowDevice, '/dev/fuse');
   const instance = await prepared(flags);
   const node = await startNodeEngine(instance, {
     allowedBinds: options.allowBind ?? [],
+    allowedDevices: options.allowDevice ?? [],
+    allowedRisks: risks(options),
     onError: (what, error) => void process.stderr.write(`engine: ${what}: ${String(error)}\n`),
   });
   process.stdout.write(
@@ -35,6 +38,26 @@ export async function engine(flags: InstanceFlags, options: EngineFlags): Promis
   await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
   await node.close();
   process.exit(0);
+}
+
+function requirePaths(flag: string, paths: readonly string[] = [], example: string): void {
+  for (const path of paths) {
+    if (path.startsWith('/') && existsSync(path)) continue;
+    throw new HostError(
+      'invalid-flag',
+      `Cannot use ${JSON.stringify(path)} as ${flag}: it is not an absolute path of something that is there.`,
+      `Give an absolute path, for example ${flag} ${example}.`,
+    );
+  }
+}
+
+function risks({ allowUnconfined, allowHostNamespaces, allowPrivileged }: EngineFlags): Risk[] {
+  const flags: [Risk, boolean | undefined][] = [
+    ['unconfined', allowUnconfined],
+    ['host-namespaces', allowHostNamespaces],
+    ['privileged', allowPrivileged],
+  ];
+  return flags.filter(([, given]) => given === true).map(([risk]) => risk);
 }
 
 async function prepared(flags: InstanceFlags): Promise<Instance> {

@@ -7,6 +7,7 @@ import { type ContainerSpec, EngineError, type Image, type Sandbox } from '../en
 import { readInRoot } from '../sys/files.ts';
 import { mounts, unmountBelow } from '../sys/mounts.ts';
 import type { Cgroups } from './cgroups.ts';
+import { giveDevices } from './devices.ts';
 import type { Disks } from './disks.ts';
 import { hostFacts } from './host-facts.ts';
 import { type ContainerPaths, type Layout, containerPaths, sandboxPaths } from './layout.ts';
@@ -50,14 +51,16 @@ export async function makeBundle(request: BundleRequest): Promise<void> {
     ...(spec.init === true ? { init: findInit() } : {}),
     hostname: sandbox.hostname,
     rootfs: paths.rootfs,
-    userNamespacePath: sandbox.userNamespacePath,
-    networkNamespacePath: sandbox.networkNamespacePath,
+    ...(sandbox.userNamespacePath === undefined ? {} : { userNamespacePath: sandbox.userNamespacePath }),
+    ...(sandbox.network === 'host' ? {} : { networkNamespacePath: sandbox.networkNamespacePath }),
     idRange: sandbox.idRange,
     cgroupsPath: cgroups.path(sandbox.id, id),
     cgroupVersion: cgroups.version,
     swapAccounting: cgroups.swapAccounting,
     mounts: await prepareMounts({ layout, paths, sandbox, spec, disks }),
     etc: { hosts: etc.hosts, resolver: etc.resolver, hostname: etc.hostname },
+    engineCapabilities: hostFacts().capabilities,
+    devices: giveDevices({ paths, sandbox, spec }),
     hostMaskedPaths: hostFacts().maskedPaths,
     oomScoreAdjustment: hostFacts().oomScoreAdjustment,
     openFiles: request.openFiles,

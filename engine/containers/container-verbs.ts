@@ -79,7 +79,9 @@ function rewriteResources({ bundle }: ContainerPaths, limits: Limits, swapAccoun
   const file = join(bundle, 'config.json');
   try {
     const config = JSON.parse(readFileSync(file, 'utf8')) as OciConfig;
-    writeRecord(file, { ...config, linux: { ...config.linux, resources: ociResources(limits, swapAccounting) } });
+    const { devices } = config.linux['resources'] as { devices: unknown };
+    const resources = { ...ociResources(limits, swapAccounting), devices };
+    writeRecord(file, { ...config, linux: { ...config.linux, resources } });
   } catch (error) {
     if (!hasCode(error, 'ENOENT')) throw error;
   }

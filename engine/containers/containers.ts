@@ -31,6 +31,7 @@ import { LogRotation } from './log-rotation.ts';
 import { removeSegments } from './log-segments.ts';
 import type { OciProcess } from './oci.ts';
 import { killStarting } from './recovery.ts';
+import { type AllowedRisks, refuseContainerRisks } from './risks.ts';
 import { writeRecord } from './records.ts';
 import type { Sandboxes } from './sandboxes.ts';
 import { signalNumber } from './signals.ts';
@@ -44,6 +45,7 @@ export interface ContainersOptions {
   runtime: string;
   conmon: string;
   log: NonNullable<EngineOptions['log']>;
+  risks: AllowedRisks;
   emit: (event: EngineEvent) => void;
 }
 
@@ -124,6 +126,7 @@ export class Containers {
     const image = images.get(spec.image);
     if (image === undefined) throw new EngineError('not-found', `no image "${spec.image}" here: pull it first`);
     const { stopSignal } = validateSpec(spec, image);
+    refuseContainerRisks(spec, sandbox.userNamespacePath !== undefined, this.#options.risks);
     const id = spec.id ?? randomBytes(32).toString('hex');
     if (!/^[0-9a-f]{64}$/.test(id) || this.#entries.has(id))
       throw new EngineError('invalid', `id: ${JSON.stringify(id)} is not 64 hexadecimal digits of its own`);

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { allCapabilities, defaultCapabilities } from './capabilities.ts';
 import { type OciConfig, ociConfig } from './oci.ts';
-import type { Seccomp, SeccompRule } from './seccomp.ts';
+import type { SeccompProfile, SeccompRule } from '../engine.ts';
 import { weakerThan } from './seccomp-strength.ts';
 import { ociRequest } from './testdata/oci-request.ts';
 
@@ -55,7 +55,7 @@ const ours = (add: string[] = [], arch: NodeJS.Architecture = 'x64'): OciConfig 
   });
 
 /** Docker's rules for a container with these capabilities. */
-function dockerSeccomp(arch: 'x64' | 'arm64', capabilities: readonly string[]): Seccomp {
+function dockerSeccomp(arch: 'x64' | 'arm64', capabilities: readonly string[]): SeccompProfile {
   const facts = docker.newest.seccomp[arch];
   const allow = (names: string, args?: SeccompRule['args']): SeccompRule => ({
     names: names.split(' '),
@@ -79,7 +79,7 @@ function dockerSeccomp(arch: 'x64' | 'arm64', capabilities: readonly string[]): 
   };
 }
 
-const seccompOf = (config: OciConfig): Seccomp => config.linux['seccomp'] as Seccomp;
+const seccompOf = (config: OciConfig): SeccompProfile => config.linux['seccomp'] as SeccompProfile;
 
 for (const arch of ['x64', 'arm64'] as const) {
   test(`no system call is let through that Docker stops, with any one capability, on ${arch}`, () => {
@@ -93,7 +93,10 @@ for (const arch of ['x64', 'arm64'] as const) {
 
 test('the comparison sees what is weaker', () => {
   const reference = dockerSeccomp('x64', defaultCapabilities);
-  const plus = (...rules: SeccompRule[]): Seccomp => ({ ...reference, syscalls: [...reference.syscalls, ...rules] });
+  const plus = (...rules: SeccompRule[]): SeccompProfile => ({
+    ...reference,
+    syscalls: [...reference.syscalls, ...rules],
+  });
   const action = 'SCMP_ACT_ALLOW';
   const rule = (names: string[], op?: string, value = 0, valueTwo = 0): SeccompRule => ({
     names,
@@ -101,7 +104,7 @@ test('the comparison sees what is weaker', () => {
     ...(op === undefined ? {} : { args: [{ index: 0, value, valueTwo, op }] }),
   });
   assert.deepEqual(weakerThan(reference, reference), []);
-  const weaker: [Seccomp, RegExp][] = [
+  const weaker: [SeccompProfile, RegExp][] = [
     [plus(rule(['mount'])), /^mount$/],
     [plus(rule(['socket'])), /^socket with argument 0 = 38$/],
     [plus(rule(['socket'], 'SCMP_CMP_GE', 38)), /^socket/],

@@ -82,6 +82,7 @@ export interface ContainerPaths {
   lower: string;
   diskMount: string;
   mounts: string;
+  devices: string;
   pid: string;
   conmonPid: string;
   starting: string;
@@ -107,6 +108,7 @@ export function containerPaths(root: Layout, id: string): ContainerPaths {
     lower: join(run, 'lower'),
     diskMount: join(run, 'disk'),
     mounts: join(run, 'mounts'),
+    devices: join(run, 'devices'),
     pid: join(run, 'pid'),
     conmonPid: join(run, 'conmon.pid'),
     starting: join(run, 'starting'),

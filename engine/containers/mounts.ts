@@ -135,7 +135,7 @@ async function bindHostPath(place: string, one: Extract<Mount, { kind: 'bind' }>
   else await writeFile(place, '');
   try {
     bindTree(source, place, {
-      userNamespacePath: sandbox.userNamespacePath,
+      ...(sandbox.userNamespacePath === undefined ? {} : { userNamespacePath: sandbox.userNamespacePath }),
       readOnly: one.readOnly === true,
       noSuid: true,
       noDev: true,

@@ -16,15 +16,19 @@ export interface NamespaceFiles {
 const CLONE_NEWUSER = 0x10000000;
 const CLONE_NEWNET = 0x40000000;
 
-export function makeNamespaces(files: NamespaceFiles, range: { first: number; length: number }): void {
-  for (const file of [files.userNamespace, files.networkNamespace]) writeFileSync(file, '');
-  const map = `0 ${range.first} ${range.length}\n`;
+/** @param range  ids of the user namespace; without one the host's is kept, and only a network namespace made */
+export function makeNamespaces(files: NamespaceFiles, range: { first: number; length: number } | undefined): void {
+  if (range !== undefined) writeFileSync(files.userNamespace, '');
+  writeFileSync(files.networkNamespace, '');
   try {
-    inNewProcess(CLONE_NEWUSER | CLONE_NEWNET, (pid) => {
+    inNewProcess((range === undefined ? 0 : CLONE_NEWUSER) | CLONE_NEWNET, (pid) => {
       const proc = `/proc/${pid}`;
-      writeFileSync(`${proc}/uid_map`, map);
-      writeFileSync(`${proc}/gid_map`, map);
-      bindMount(`${proc}/ns/user`, files.userNamespace);
+      if (range !== undefined) {
+        const map = `0 ${range.first} ${range.length}\n`;
+        writeFileSync(`${proc}/uid_map`, map);
+        writeFileSync(`${proc}/gid_map`, map);
+        bindMount(`${proc}/ns/user`, files.userNamespace);
+      }
       bindMount(`${proc}/ns/net`, files.networkNamespace);
     });
   } catch (error) {

@@ -2,9 +2,17 @@
  * The OCI runtime configuration of a container. Pure: everything that had to be looked up is in the request.
  * Source: opencontainers/runtime-spec 1.0.2, config.md and config-linux.md.
  */
-import { EngineError, type ContainerSpec, type ImageConfig, type Limits } from '../engine.ts';
+import {
+  EngineError,
+  type ContainerSpec,
+  type HostNamespace,
+  type ImageConfig,
+  type Limits,
+  type SeccompProfile,
+} from '../engine.ts';
 import { resolveCapabilities } from './capabilities.ts';
 import { cpuPeriod, cpuQuota } from './limits.ts';
+import type { GivenDevices } from './devices.ts';
 import { seccompProfile } from './seccomp.ts';
 
 export interface OciMount {
@@ -28,8 +36,9 @@ export interface OciRequest {
   user: ContainerUser;
   hostname: string;
   rootfs: string;
-  userNamespacePath: string;
-  networkNamespacePath: string;
+  /** Absent where it has the host's. */
+  userNamespacePath?: string;
+  networkNamespacePath?: string;
   idRange: { first: number; length: number };
   /** Absolute, as the cgroupfs manager wants it. */
   cgroupsPath: string;
@@ -40,6 +49,9 @@ export interface OciRequest {
   mounts: OciMount[];
   /** Files of the sandbox: /etc/hosts and the like. */
   etc: { hosts: string; resolver: string; hostname: string };
+  /** What the engine may do itself: the most that is had in its own user namespace. */
+  engineCapabilities: readonly string[];
+  devices: GivenDevices;
   /** What this machine has besides that tells of other tenants; masked. */
   hostMaskedPaths: readonly string[];
   /** The engine's own; a container's is never below it, nor below 0. */
@@ -69,7 +81,8 @@ export interface OciConfig {
   ociVersion: string;
   process: OciProcess;
   root: { path: string; readonly: boolean };
-  hostname: string;
+  /** Absent where it has the host's. */
+  hostname?: string;
   annotations?: Record<string, string>;
   mounts: OciMount[];
   linux: Record<string, unknown>;
@@ -97,36 +110,61 @@ export const maskedPaths = [
 export const readonlyPaths = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
 
 export function ociConfig(request: OciRequest): OciConfig {
-  const { spec, idRange } = request;
-  const capabilities = resolveCapabilities(spec.capabilities);
+  const { spec, idRange, devices } = request;
+  const capabilities = capabilitiesOf(request);
   const mapping = [{ containerID: 0, hostID: idRange.first, size: idRange.length }];
+  const namespaces = namespacesOf(request);
+  const ownName = namespaces.some(({ type }) => type === 'uts');
+  const seccomp = seccompOf(request, capabilities);
   return {
     ociVersion: '1.0.2',
     process: ociProcess(request, capabilities),
     root: { path: request.rootfs, readonly: spec.readOnlyRoot === true },
-    hostname: request.hostname,
+    ...(ownName ? { hostname: request.hostname } : {}),
     ...(spec.annotations === undefined ? {} : { annotations: spec.annotations }),
     mounts: ociMounts(request),
     linux: {
-      namespaces: [
-        { type: 'user', path: request.userNamespacePath },
-        { type: 'network', path: request.networkNamespacePath },
-        { type: 'pid' },
-        { type: 'ipc' },
-        { type: 'uts' },
-        { type: 'mount' },
-        { type: 'cgroup' },
-      ],
-      uidMappings: mapping,
-      gidMappings: mapping,
+      namespaces,
+      ...(request.userNamespacePath === undefined ? {} : { uidMappings: mapping, gidMappings: mapping }),
       cgroupsPath: request.cgroupsPath,
-      resources: ociResources(spec.limits ?? {}, request.swapAccounting),
+      ...(devices.nodes.length === 0 ? {} : { devices: devices.nodes }),
+      resources: { ...ociResources(spec.limits ?? {}, request.swapAccounting), ...deviceRules(devices) },
       ...(spec.sysctls === undefined ? {} : { sysctl: spec.sysctls }),
-      seccomp: seccompProfile(capabilities, request.arch),
-      maskedPaths: [...maskedPaths, ...request.hostMaskedPaths],
-      // With v1 the directory that holds the controllers' mounts is a tmpfs that the runtime leaves writable.
-      readonlyPaths: request.cgroupVersion === 'v1' ? [...readonlyPaths, '/sys/fs/cgroup'] : readonlyPaths,
+      ...(seccomp === undefined ? {} : { seccomp }),
+      ...systemPaths(request),
     },
+  };
+}
+
+function capabilitiesOf({ spec, userNamespacePath, engineCapabilities }: OciRequest): string[] {
+  const wanted = resolveCapabilities(spec.privileged === true ? { add: ['ALL'] } : spec.capabilities);
+  return userNamespacePath === undefined ? wanted.filter((name) => engineCapabilities.includes(name)) : wanted;
+}
+
+function namespacesOf(request: OciRequest): { type: string; path?: string }[] {
+  const { spec, userNamespacePath, networkNamespacePath, cgroupVersion } = request;
+  const shared = new Set<string>(spec.hostNamespaces ?? []);
+  // As Docker: with v1 a privileged container sees the whole tree of cgroups.
+  if (spec.privileged === true && cgroupVersion === 'v1') shared.add('cgroup');
+  const own: (HostNamespace | 'mount')[] = ['pid', 'ipc', 'uts', 'mount', 'cgroup'];
+  return [
+    ...(userNamespacePath === undefined ? [] : [{ type: 'user', path: userNamespacePath }]),
+    ...(networkNamespacePath === undefined ? [] : [{ type: 'network', path: networkNamespacePath }]),
+    ...own.filter((type) => !shared.has(type)).map((type) => ({ type })),
+  ];
+}
+
+function seccompOf({ spec, arch }: OciRequest, capabilities: string[]): SeccompProfile | undefined {
+  if (spec.seccomp === 'unconfined' || (spec.privileged === true && spec.seccomp === undefined)) return undefined;
+  return spec.seccomp ?? seccompProfile(capabilities, arch);
+}
+
+function systemPaths({ spec, hostMaskedPaths, cgroupVersion }: OciRequest): Record<string, string[]> {
+  if (spec.privileged === true || spec.systemPaths === 'unconfined') return {};
+  return {
+    maskedPaths: [...maskedPaths, ...hostMaskedPaths],
+    // With v1 the directory that holds the controllers' mounts is a tmpfs that the runtime leaves writable.
+    readonlyPaths: cgroupVersion === 'v1' ? [...readonlyPaths, '/sys/fs/cgroup'] : readonlyPaths,
   };
 }
 
@@ -215,6 +253,7 @@ function ociMounts(request: OciRequest): OciMount[] {
     source,
     options: ['bind', 'ro', 'nosuid', 'nodev', 'noexec'],
   });
+  const access = request.spec.privileged === true ? 'rw' : 'ro';
   const own = [
     { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
     {
@@ -236,12 +275,12 @@ function ociMounts(request: OciRequest): OciMount[] {
       source: 'shm',
       options: ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${request.spec.sharedMemoryBytes ?? 65_536 * 1024}`],
     },
-    { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
+    { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', access] },
     {
       destination: '/sys/fs/cgroup',
       type: 'cgroup',
       source: 'cgroup',
-      options: ['nosuid', 'noexec', 'nodev', 'relatime', 'ro'],
+      options: ['nosuid', 'noexec', 'nodev', 'relatime', access],
     },
     etc(request.etc.hosts, '/etc/hosts'),
     etc(request.etc.resolver, '/etc/resolv.conf'),
@@ -254,14 +293,26 @@ function ociMounts(request: OciRequest): OciMount[] {
       source: request.init,
       options: ['bind', 'ro', 'nosuid', 'nodev'],
     });
+  // A new mqueue shows the namespace's own; shared memory is a directory of the host's.
+  const shared = request.spec.hostNamespaces?.includes('ipc') === true ? [hostDirectory('/dev/shm')] : [];
+  const given = [...shared, ...request.devices.mounts, ...request.mounts];
   // A mount of the spec replaces ours at the same place; parents come before what lies in them.
-  const replaced = new Set(request.mounts.map(({ destination }) => destination));
-  const wanted = [...request.mounts].sort((a, b) => depth(a.destination) - depth(b.destination));
+  const replaced = new Set(given.map(({ destination }) => destination));
+  const wanted = given.sort((a, b) => depth(a.destination) - depth(b.destination));
   return [...own.filter(({ destination }) => !replaced.has(destination)), ...wanted];
+}
+
+function hostDirectory(path: string): OciMount {
+  return { destination: path, type: 'bind', source: path, options: ['rbind', 'rprivate', 'nosuid', 'noexec', 'nodev'] };
 }
 
 function depth(path: string): number {
   return path.split('/').filter((part) => part !== '').length;
+}
+
+/** What is given, after what denies all. */
+function deviceRules({ rules }: GivenDevices): { devices: GivenDevices['rules'] } {
+  return { devices: [{ allow: false, access: 'rwm' }, ...rules] };
 }
 
 /** For a start; of a running container the same is written by `limits.ts`. */

@@ -69,9 +69,9 @@ function mountOverlay(request: {
   }
 }
 
-function mapLayer(directory: string, userNamespacePath: string): number {
+function mapLayer(directory: string, userNamespacePath: string | undefined): number {
   try {
-    return cloneTree(directory, { userNamespacePath });
+    return cloneTree(directory, userNamespacePath === undefined ? {} : { userNamespacePath });
   } catch (error) {
     if (!(error instanceof SystemError) || !hasCode(error, 'EINVAL', 'ENOSYS', 'EPERM')) throw error;
     throw new EngineError(

@@ -13,10 +13,11 @@ import type { EngineOptions } from '../options.ts';
 import { mounts, unmountBelow } from '../sys/mounts.ts';
 import type { Cgroups } from './cgroups.ts';
 import { IdRanges } from './id-ranges.ts';
-import { type Layout, sandboxPaths } from './layout.ts';
+import { type Layout, type SandboxPaths, sandboxPaths } from './layout.ts';
 import { makeNamespaces } from './namespaces.ts';
 import { choosePorts, publishedRules } from './published-ports.ts';
 import { readRecord, writeRecord } from './records.ts';
+import { type AllowedRisks, refuseSandboxRisks } from './risks.ts';
 
 type Log = NonNullable<EngineOptions['log']>;
 
@@ -35,6 +36,7 @@ export interface SandboxesOptions {
   idRange: { first: number; length: number };
   poolTarget: number;
   log: Log;
+  risks?: AllowedRisks;
 }
 
 export class Sandboxes {
@@ -51,10 +53,11 @@ export class Sandboxes {
 
   private constructor(options: SandboxesOptions, records: SandboxRecord[], cursor: number) {
     this.#options = options;
-    this.#addresses = new AddressPool(parseCidr(options.podCidr), { cursor, used: records.map(({ ip }) => ip) });
+    const used = records.map(({ ip }) => ip).filter((ip) => ip !== '');
+    this.#addresses = new AddressPool(parseCidr(options.podCidr), { cursor, used });
     this.#ranges = new IdRanges(
       options.idRange,
-      records.map(({ idRange }) => idRange.first),
+      records.map(({ idRange }) => idRange.first).filter((first) => first > 0),
     );
     for (const { pooled, ...sandbox } of records) {
       if (pooled) this.#ready.push(sandbox);
@@ -75,8 +78,7 @@ export class Sandboxes {
     for (const id of await readdir(layout.sandboxesRun)) {
       const paths = sandboxPaths(layout, id);
       const record = await readRecord(paths.record, isSandboxRecord);
-      if (record !== undefined && bound.has(paths.userNamespace) && bound.has(paths.networkNamespace))
-        records.push(record);
+      if (record !== undefined && isWhole(record, paths, bound)) records.push(record);
       else await removeFiles(layout, id);
     }
     const kept = new Set(records.map(({ id }) => id));
@@ -110,12 +112,14 @@ export class Sandboxes {
   async create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
     signal?.throwIfAborted();
     validateSpec(spec);
+    refuseSandboxRisks(spec, this.#options.risks ?? {});
     if (this.#names.has(spec.name))
       throw new EngineError('conflict', `there is a sandbox with the name "${spec.name}"`);
     this.#names.add(spec.name);
     let made: Sandbox | undefined;
     try {
-      made = this.#ready.shift() ?? (await this.#make());
+      made = spec.userNamespace === 'host' ? undefined : this.#ready.shift();
+      made ??= await this.#make(spec);
       signal?.throwIfAborted();
       const sandbox: Sandbox = {
         ...made,
@@ -211,19 +215,23 @@ export class Sandboxes {
     }
   }
 
-  async #make(): Promise<Sandbox> {
+  async #make(spec: Pick<SandboxSpec, 'userNamespace' | 'network'> = {}): Promise<Sandbox> {
     const { layout, network } = this.#options;
     const id = randomBytes(32).toString('hex');
     const paths = sandboxPaths(layout, id);
-    const ip = this.#addresses.take();
+    const ownIds = spec.userNamespace !== 'host';
+    const ownNetwork = spec.network !== 'host';
+    const ip = ownNetwork ? this.#addresses.take() : '';
     let first: number | undefined;
     try {
-      first = this.#ranges.take();
-      writeRecord(layout.addressesFile, { cursor: this.#addresses.cursor });
+      first = ownIds ? this.#ranges.take() : 0;
+      if (ownNetwork) writeRecord(layout.addressesFile, { cursor: this.#addresses.cursor });
       makeSearchable(paths.run, first);
-      const idRange = { first, length: IdRanges.length };
-      makeNamespaces(paths, idRange);
-      await network.attach({ sandbox: id, namespacePath: paths.networkNamespace, ip });
+      const idRange = { first, length: ownIds ? IdRanges.length : 2 ** 32 - 1 };
+      if (ownNetwork) {
+        makeNamespaces(paths, ownIds ? idRange : undefined);
+        await network.attach({ sandbox: id, namespacePath: paths.networkNamespace, ip });
+      }
       return {
         id,
         name: '',
@@ -233,14 +241,14 @@ export class Sandboxes {
         createdAt: Date.now(),
         egress: 'cluster',
         idRange,
-        networkNamespacePath: paths.networkNamespace,
-        userNamespacePath: paths.userNamespace,
+        networkNamespacePath: ownNetwork ? paths.networkNamespace : '/proc/self/ns/net',
+        ...(ownNetwork ? {} : { network: 'host' as const }),
+        ...(ownIds ? { userNamespacePath: paths.userNamespace } : {}),
       };
     } catch (error) {
       await network.detach(id);
       await removeFiles(layout, id);
-      this.#addresses.free(ip);
-      if (first !== undefined) this.#ranges.free(first);
+      this.#free(ip, first);
       throw error;
     }
   }
@@ -251,8 +259,12 @@ export class Sandboxes {
     await network.setEgress(sandbox.ip, 'cluster');
     await cgroups.remove(cgroups.path(sandbox.id));
     await removeFiles(layout, sandbox.id);
-    this.#addresses.free(sandbox.ip);
-    this.#ranges.free(sandbox.idRange.first);
+    this.#free(sandbox.ip, sandbox.idRange.first);
+  }
+
+  #free(ip: string, firstId: number | undefined): void {
+    if (ip !== '') this.#addresses.free(ip);
+    if (firstId !== undefined && firstId > 0) this.#ranges.free(firstId);
   }
 
   #record(sandbox: Sandbox, pooled: boolean): void {
@@ -280,7 +292,7 @@ export class Sandboxes {
     const hosts = [
       '127.0.0.1\tlocalhost',
       '::1\tlocalhost ip6-localhost ip6-loopback',
-      `${sandbox.ip}\t${sandbox.hostname}`,
+      `${sandbox.ip || '127.0.1.1'}\t${sandbox.hostname}`,
       ...(spec.hostAliases ?? []).map(({ ip, names }) => `${ip}\t${names.join(' ')}`),
     ];
     const contents: [string, string][] = [
@@ -290,6 +302,14 @@ export class Sandboxes {
     ];
     for (const [path, text] of contents) writeFileSync(path, text, { mode: 0o644 });
   }
+}
+
+/** Whether what it is made of is still there. */
+function isWhole({ userNamespacePath, network }: Sandbox, paths: SandboxPaths, bound: ReadonlySet<string>): boolean {
+  return (
+    (userNamespacePath === undefined || bound.has(paths.userNamespace)) &&
+    (network === 'host' || bound.has(paths.networkNamespace))
+  );
 }
 
 /** A directory that the container's root, who is nobody here, may pass through, and nobody else. */

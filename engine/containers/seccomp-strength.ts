@@ -5,7 +5,7 @@
  * Exact for reference profiles whose conditions each look at one argument, as ours and Docker's do: every value at which
  * a condition of either side can change its mind is tried.
  */
-import type { Seccomp, SeccompArgument, SeccompRule } from './seccomp.ts';
+import type { SeccompProfile, SeccompArgument, SeccompRule } from '../engine.ts';
 
 const top = 2n ** 64n - 1n;
 /** A tracer or a listener decides, or nobody does: as good as allowed. */
@@ -18,7 +18,7 @@ const denying = new Set([
 ]);
 
 /** What `profile` lets through and `reference` does not, each as one line; empty where it is as strong or stronger. */
-export function weakerThan(profile: Seccomp, reference: Seccomp): string[] {
+export function weakerThan(profile: SeccompProfile, reference: SeccompProfile): string[] {
   if (!denying.has(profile.defaultAction)) return [`what no rule names: ${profile.defaultAction}`];
   const found: string[] = profile.architectures
     .filter((name) => !reference.architectures.includes(name))
@@ -34,7 +34,7 @@ export function weakerThan(profile: Seccomp, reference: Seccomp): string[] {
   return found;
 }
 
-function rulesByName({ syscalls }: Seccomp): Map<string, SeccompRule[]> {
+function rulesByName({ syscalls }: SeccompProfile): Map<string, SeccompRule[]> {
   const found = new Map<string, SeccompRule[]>();
   for (const rule of syscalls) for (const name of rule.names) found.set(name, [...(found.get(name) ?? []), rule]);
   return found;

@@ -1,31 +1,11 @@
 /** The seccomp profile of a container, from the data in `seccomp.json`, in the form of the OCI runtime specification. */
+import type { SeccompProfile, SeccompRule } from '../engine.ts';
 import profile from './seccomp.json' with { type: 'json' };
-
-export interface SeccompArgument {
-  index: number;
-  value: number;
-  valueTwo?: number;
-  op: string;
-}
-
-export interface SeccompRule {
-  names: string[];
-  action: string;
-  errnoRet?: number;
-  args?: SeccompArgument[];
-}
-
-export interface Seccomp {
-  defaultAction: string;
-  defaultErrnoRet?: number;
-  architectures: string[];
-  syscalls: SeccompRule[];
-}
 
 const errno = { EPERM: 1, ENOSYS: 38 } as const;
 
 /** @param capabilities  the bounding set, without `CAP_` */
-export function seccompProfile(capabilities: readonly string[], arch: NodeJS.Architecture): Seccomp {
+export function seccompProfile(capabilities: readonly string[], arch: NodeJS.Architecture): SeccompProfile {
   const allow = 'SCMP_ACT_ALLOW';
   const syscalls: SeccompRule[] = [{ names: profile.allow.split(' '), action: allow }];
   const own = arch === 'arm64' ? profile.architecture.arm64 : profile.architecture.x64;

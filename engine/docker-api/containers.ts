@@ -17,6 +17,7 @@ import { DockerError } from './errors.ts';
 import { runningExecs } from './execs.ts';
 import { healthView } from './health.ts';
 import { healthcheckView, restOfHostConfig } from './host-config-view.ts';
+import { networkMode, riskView } from './risk-view.ts';
 import { type Settings, settingsOf, visibleLabels } from './settings.ts';
 import { anyOf, type Filters, hasLabels, parseFilters, pattern } from './filters.ts';
 
@@ -92,7 +93,7 @@ export async function inspectContainer(call: Call): Promise<void> {
           mount.kind === 'bind' ? [`${mount.source}:${mount.target}${mount.readOnly ? ':ro' : ''}`] : [],
         ),
       LogConfig: { Type: settings?.log?.type ?? 'json-file', Config: settings?.log?.options ?? {} },
-      NetworkMode: settings === undefined ? 'pod' : 'bridge',
+      NetworkMode: networkMode(container, sandbox),
       PortBindings: portMap([], settings?.bindings ?? []),
       PublishAllPorts: settings?.publishAll ?? false,
       RestartPolicy: { Name: settings?.restart.name ?? 'no', MaximumRetryCount: settings?.restart.maximum ?? 0 },
@@ -107,7 +108,6 @@ export async function inspectContainer(call: Call): Promise<void> {
       CapAdd: spec.capabilities?.add ?? null,
       CapDrop: spec.capabilities?.drop ?? null,
       GroupAdd: [...(spec.supplementaryGroups ?? []).map(String), ...(spec.supplementaryGroupNames ?? [])],
-      Privileged: false,
       ReadonlyRootfs: spec.readOnlyRoot ?? false,
       SecurityOpt: settings?.securityOpt ?? (spec.noNewPrivileges === false ? [] : ['no-new-privileges']),
       Runtime: call.engine.info().runtime.name,
@@ -116,6 +116,7 @@ export async function inspectContainer(call: Call): Promise<void> {
       CpuShares: limits.cpuShares ?? 0,
       PidsLimit: limits.pids ?? null,
       ...restOfHostConfig(limits),
+      ...riskView(container, sandbox),
       Init: spec.init ?? null,
       Sysctls: spec.sysctls ?? {},
       OomScoreAdj: spec.oomScoreAdjust ?? 0,
@@ -156,7 +157,7 @@ export async function inspectContainer(call: Call): Promise<void> {
       IPPrefixLen: 32,
       Gateway: '',
       MacAddress: '',
-      Networks: networkView(sandbox, settings === undefined ? 'pod' : 'bridge'),
+      Networks: networkView(sandbox, networkMode(container, sandbox)),
     },
   });
 }
@@ -183,8 +184,8 @@ export async function containerSummary(
     State: stateName(container, isRestarting),
     Status: statusText(container, { isRestarting, health: health?.status ?? 'none' }),
     ...(withSize ? await sizesOf(call, container) : {}),
-    HostConfig: { NetworkMode: settings === undefined ? 'pod' : 'bridge' },
-    NetworkSettings: { Networks: networkView(sandbox, settings === undefined ? 'pod' : 'bridge') },
+    HostConfig: { NetworkMode: networkMode(container, sandbox) },
+    NetworkSettings: { Networks: networkView(sandbox, networkMode(container, sandbox)) },
     Mounts: mountViews(container),
   };
 }

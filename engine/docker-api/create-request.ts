@@ -1,11 +1,13 @@
 /** `POST /containers/create`: the body, checked and put into the engine's words. Pure. */
 import { isIP, isIPv4 } from 'node:net';
+import { hostname as hostName, release } from 'node:os';
 import type { ContainerSpec, EngineInfo, Healthcheck } from '../engine.ts';
 import type { LimitSupport } from '../verbs.ts';
 import { Fields, type Document } from './body.ts';
 import { readHealthcheck, readLogSettings, readOptions, readStorageSize, refuseUnknown } from './create-options.ts';
 import { readLimits } from './limits-request.ts';
 import { type MountWish, readMounts } from './mount-request.ts';
+import { readRisks, type RiskRequest } from './risk-request.ts';
 import { isReserved, type PortBinding, type RestartName, type Settings } from './settings.ts';
 
 export interface CreateRequest {
@@ -17,6 +19,7 @@ export interface CreateRequest {
   hostAliases: { ip: string; names: string[] }[];
   /** What was asked for and is not kept. */
   warnings: string[];
+  sandbox: RiskRequest['sandbox'];
 }
 
 const RESTARTS: readonly RestartName[] = ['no', 'always', 'on-failure', 'unless-stopped'];
@@ -32,7 +35,8 @@ export interface CreateSurroundings {
 export function readCreateRequest(body: Document, { id, engine, healthOf }: CreateSurroundings): CreateRequest {
   const config = new Fields(body);
   const host = config.object('HostConfig');
-  refuseRisks(host);
+  refuseUnsupported(host);
+  const risks = readRisks(config, host, { arch: process.arch, kernel: release() });
   const image = config.text('Image');
   if (image === '') throw config.refuse('Image', 'it is empty: name the image to run');
   const labels = config.stringMap('Labels');
@@ -52,13 +56,15 @@ export function readCreateRequest(body: Document, { id, engine, healthOf }: Crea
   const options = readOptions(config, host, log);
   const health = readHealthcheck(config, healthOf(image));
   const volumesFrom = host.strings('VolumesFrom') ?? [];
-  const hostname = config.text('Hostname') || id.slice(0, 12);
+  const named = risks.sandbox.network === 'host' || risks.spec.hostNamespaces?.includes('uts') === true;
+  const hostname = config.text('Hostname') || (named ? hostName() : id.slice(0, 12));
   return {
     image,
     labels,
     mounts,
     warnings,
     hostAliases: extraHosts(host),
+    sandbox: risks.sandbox,
     spec: {
       ...(entrypoint !== undefined && config.has('Entrypoint')
         ? { command: entrypoint, args: cmd ?? [] }
@@ -72,7 +78,7 @@ export function readCreateRequest(body: Document, { id, engine, healthOf }: Crea
       limits,
       readOnlyRoot: host.flag('ReadonlyRootfs'),
       capabilities: { add: capabilities(host, 'CapAdd'), drop: capabilities(host, 'CapDrop') },
-      noNewPrivileges: noNewPrivileges(host, securityOpt),
+      ...risks.spec,
       tty: config.flag('Tty'),
       stdin: config.flag('OpenStdin'),
       ...(config.text('StopSignal') === '' ? {} : { stopSignal: config.text('StopSignal') }),
@@ -114,21 +120,12 @@ export function readCreateRequest(body: Document, { id, engine, healthOf }: Crea
   };
 }
 
-/** What would open the host to the container. */
-function refuseRisks(host: Fields): void {
-  if (host.flag('Privileged'))
-    throw host.refuse('Privileged', 'privileged containers are not run: name what it needs with --cap-add');
-  for (const field of ['IpcMode', 'PidMode', 'UTSMode', 'UsernsMode', 'CgroupnsMode']) {
-    const mode = host.text(field);
-    if (!['', 'private', 'shareable', 'default'].includes(mode))
-      throw host.refuse(field, `${JSON.stringify(mode)} is not supported: every container has namespaces of its own`);
-  }
+function refuseUnsupported(host: Fields): void {
   const network = host.text('NetworkMode');
-  if (!['', 'default', 'bridge'].includes(network))
+  if (!['', 'default', 'bridge', 'host'].includes(network))
     throw host.refuse('NetworkMode', `${JSON.stringify(network)} is not supported; use bridge`);
-  if (host.objects('Devices').length > 0) throw host.refuse('Devices', 'devices of the host are not given');
   if ((host.strings('DeviceCgroupRules') ?? []).length > 0)
-    throw host.refuse('DeviceCgroupRules', 'devices of the host are not given');
+    throw host.refuse('DeviceCgroupRules', 'they are not supported; name the devices');
   if (host.objects('DeviceRequests').length > 0) throw host.refuse('DeviceRequests', 'devices are not given');
   if ((host.strings('Links') ?? []).length > 0) throw host.refuse('Links', 'they are not supported; use addresses');
 }
@@ -143,17 +140,6 @@ function environment(config: Fields): string[] {
 
 function capabilities(host: Fields, field: string): string[] {
   return (host.words(field) ?? []).map((name) => name.toUpperCase().replace(/^CAP_/, ''));
-}
-
-function noNewPrivileges(host: Fields, options: string[]): boolean {
-  let found = false;
-  for (const option of options) {
-    const [name = '', value = ''] = option.split(/[=:]/, 2);
-    if (name === 'no-new-privileges' && ['', 'true', 'false'].includes(value)) found = value !== 'false';
-    else if (!(name === 'label' || (name === 'seccomp' && value === 'builtin')))
-      throw host.refuse('SecurityOpt', `${JSON.stringify(option)} is not supported; known is no-new-privileges`);
-  }
-  return found;
 }
 
 export function restartPolicy(host: Fields): Settings['restart'] {

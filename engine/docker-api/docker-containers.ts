@@ -9,6 +9,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Container, EngineError, type Mount, type PublishedPort } from '../engine.ts';
+import { refuseContainerRisks } from '../containers/risks.ts';
 import type { DockerEngine } from './call.ts';
 import type { CreateRequest } from './create-request.ts';
 import { DockerError } from './errors.ts';
@@ -126,6 +127,8 @@ export class DockerContainers {
 
   async #create(id: string, name: string, wish: CreateRequest): Promise<Container> {
     const { settings } = wish;
+    // Before anything is made, so that the refusal names what was asked for.
+    refuseContainerRisks(wish.spec, wish.sandbox.userNamespace !== 'host', this.#engine.info());
     const anonymous: string[] = [];
     let sandbox: string | undefined;
     try {
@@ -148,6 +151,7 @@ export class DockerContainers {
         hostname: settings.hostname,
         labels: { [SANDBOX_LABEL]: id },
         hostAliases: wish.hostAliases,
+        ...wish.sandbox,
         dns: {
           ...(settings.dns.length > 0 ? { servers: settings.dns } : {}),
           ...(settings.dnsSearch.length > 0 ? { searches: settings.dnsSearch } : {}),
@@ -262,7 +266,9 @@ export class DockerContainers {
   }
 
   async #launch(container: Container, settings: Settings): Promise<void> {
-    const wanted = this.#portsOf(container, settings);
+    const hostNetwork = this.#engine.sandbox(container.sandbox)?.network === 'host';
+    // With the host's network they are the host's already.
+    const wanted = hostNetwork ? [] : this.#portsOf(container, settings);
     try {
       if (wanted.length > 0) await this.#engine.publishPorts(container.sandbox, wanted);
       await this.#engine.startContainer(container.id, { again: true });

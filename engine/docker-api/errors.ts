@@ -16,6 +16,7 @@ const STATUS: Readonly<Record<EngineErrorCode, number>> = {
   conflict: 409,
   invalid: 400,
   unauthorized: 403,
+  forbidden: 403,
   unavailable: 503,
   exhausted: 507,
   internal: 500,

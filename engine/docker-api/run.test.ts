@@ -194,12 +194,12 @@ describe('the docker client runs containers', { ...withDocker, timeout: 100_000 
 
   test('what would open the host is refused', async () => {
     const refusals: [string[], RegExp][] = [
-      [['--privileged'], /Privileged: privileged containers are not run/],
-      [['--network', 'host'], /NetworkMode: "host" is not supported/],
-      [['--pid', 'host'], /PidMode/],
+      [['--privileged'], /privileged: .* --allow-privileged/],
+      [['--network', 'host'], /network: .* --allow-host-namespaces/],
+      [['--pid', 'host'], /hostNamespaces: the host's pid/],
       [['-v', '/etc:/etc'], /bind mount of \/etc refused: it is not below/],
-      [['--security-opt', 'seccomp=unconfined'], /SecurityOpt/],
-      [['--device', '/dev/null'], /Devices/],
+      [['--security-opt', 'seccomp=unconfined'], /seccomp: .* --allow-unconfined/],
+      [['--device', '/dev/null'], /--allow-device \/dev\/null/],
       [['--label', 'docker.sampan.dev/settings=x'], /the engine's own/],
     ];
     for (const [flags, message] of refusals) {

@@ -2,6 +2,7 @@
 import { hostname } from 'node:os';
 import { readFile } from 'node:fs/promises';
 import { answerJson, type Call } from './call.ts';
+import { riskWarnings } from './risk-view.ts';
 
 export const NEWEST_MINOR = 45;
 export const OLDEST_MINOR = 24;
@@ -121,7 +122,7 @@ export async function info(call: Call): Promise<void> {
     RuncCommit: { ID: facts.runtime.version, Expected: facts.runtime.version },
     InitCommit: { ID: '', Expected: '' },
     SecurityOptions: ['name=seccomp,profile=builtin', 'name=userns'],
-    Warnings: null,
+    Warnings: riskWarnings(facts),
   });
 }
 

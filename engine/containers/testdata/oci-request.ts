@@ -39,6 +39,8 @@ export const ociRequest: OciRequest = {
     { destination: '/dev/shm', type: 'tmpfs', source: 'tmpfs', options: ['size=1048576'] },
   ],
   etc: { hosts: '/run/s/hosts', resolver: '/run/s/resolv.conf', hostname: '/run/s/hostname' },
+  engineCapabilities: ['CHOWN', 'KILL', 'SYS_ADMIN'],
+  devices: { nodes: [], mounts: [], rules: [] },
   hostMaskedPaths: ['/sys/devices/system/cpu/cpu0/thermal_throttle'],
   oomScoreAdjustment: -900,
   openFiles: 20_000,
