@@ -67,11 +67,15 @@ function entries(): TarInput[][] {
   return [base, app];
 }
 
-/** @returns a reference for `createContainer`; two layers, user root, command `sh` */
+/**
+ * @param options  `entries`: a layer on top; `config`: more of the image's configuration
+ * @returns a reference for `createContainer`; two layers, user root, command `sh`
+ */
 export async function addBusyboxImage(
   images: NodeImages,
-  { repository = 'busybox', config: extra = {} }: { repository?: string; config?: Record<string, unknown> } = {},
+  options: { repository?: string; config?: Record<string, unknown>; entries?: TarInput[] } = {},
 ): Promise<string> {
+  const { repository = 'busybox', config: extra = {}, entries: more } = options;
   const { content } = images;
   const put = async (bytes: Uint8Array): Promise<{ digest: string; size: number }> => {
     const { digest, sizeBytes } = await content.write(bytes, {});
@@ -80,7 +84,7 @@ export async function addBusyboxImage(
   };
   const layers = [];
   const diffIds = [];
-  for (const inputs of entries()) {
+  for (const inputs of [...entries(), ...(more === undefined ? [] : [more])]) {
     const bytes = Buffer.concat(await Array.fromAsync(writeTar(inputs)));
     diffIds.push(digestOf(bytes));
     layers.push({ mediaType: 'application/vnd.oci.image.layer.v1.tar', ...(await put(bytes)) });

@@ -6,7 +6,7 @@ import { chmodSync, chownSync, closeSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { EngineError, type Sandbox } from '../engine.ts';
 import { SystemError, hasCode } from '../sys/libc.ts';
-import { attachTree, cloneTree, mount, unmount } from '../sys/mounts.ts';
+import { MountFlag, attachTree, cloneTree, mount, unmount } from '../sys/mounts.ts';
 import type { Disks } from './disks.ts';
 import type { ContainerPaths } from './layout.ts';
 
@@ -62,7 +62,9 @@ function mountOverlay(request: {
     if (Buffer.byteLength(options) > 4095) {
       throw new EngineError('invalid', `the image has ${layers.length} layers, which is too many for one overlay`);
     }
-    mount('overlay', paths.rootfs, 'overlay', 0, options);
+    // Devices are in /dev, a file system of its own. Those that an image brought are opened by nobody but the host's root.
+    const flags = sandbox.userNamespacePath === undefined ? 0 : MountFlag.noDev;
+    mount('overlay', paths.rootfs, 'overlay', flags, options);
   } finally {
     while (attached > 0 && unmount(paths.lower)) attached -= 1;
     for (const tree of trees) closeSync(tree);
