@@ -31,7 +31,7 @@ export async function createProgram(words: string[]): Promise<Command> {
     .description('stop the platform and every app; what they keep stays')
     .option('--purge', 'remove everything of this instance from the machine')
     .action(async (options: { purge?: boolean }) => (await import('./commands/down.ts')).down(flags(), options));
-  program
+  const engine = program
     .command('engine')
     .description('run the engine alone, with registry and Docker API, until interrupted')
     .option('--allow-bind <directory...>', 'let containers mount what lies below these directories of this machine')
@@ -40,6 +40,16 @@ export async function createProgram(words: string[]): Promise<Command> {
     .option('--allow-host-namespaces', "let containers have this machine's users, network, processes and IPC")
     .option('--allow-privileged', 'let containers be root on this machine; includes the three above')
     .action(async (options: EngineFlags) => (await import('./commands/engine.ts')).engine(flags(), options));
+  engine
+    .command('fsck')
+    .description(
+      'check what the engine keeps: blobs, names, layers, records; exit status as fsck(8): 0, 1 mended, 4 left',
+    )
+    .option('--repair', 'mend what can be mended; no engine may run')
+    .option('--json', 'machine-readable')
+    .action(async (options: { repair?: boolean; json?: boolean }) =>
+      (await import('./commands/fsck.ts')).engineFsck(flags(), options),
+    );
   program
     .command('status')
     .description('show what runs and where it answers')

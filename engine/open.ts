@@ -1,5 +1,5 @@
 /** Opens the engine of one instance: images, network, sandboxes and containers, each taking over what an earlier engine left. */
-import { accessSync, constants, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { availableParallelism, release as kernelRelease, totalmem } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { run } from '#lib/run.ts';
@@ -15,9 +15,9 @@ import { Sandboxes } from './containers/sandboxes.ts';
 import { type Engine, EngineError } from './engine.ts';
 import { type NodeImages, openImages } from './images/open.ts';
 import type { ContentStore } from './images/store.ts';
+import { engineLock } from './lock.ts';
 import { Network } from './network/open.ts';
 import type { EngineOptions } from './options.ts';
-import { processStartTime } from './sys/pidfd.ts';
 import type { ContainerVerbs } from './verbs.ts';
 
 /** The engine with what its neighbours in one process share. */
@@ -50,7 +50,7 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
   const network = new Network({ instance: options.instance, ...options.network, log });
   const cgroups = new Cgroups(options.instance);
   await prepareDirectories(layout, options.instance);
-  const release = takeLock(join(layout.run, 'engine.pid'));
+  const release = await engineLock(options);
   try {
     const events = new EventHub();
     let containers: Containers | undefined;
@@ -165,21 +165,6 @@ function findProgram(name: string): string {
     'unavailable',
     `"${name}" is not on the PATH: install it (Debian: apt-get install runc conmon)`,
   );
-}
-
-/** A file that names this process; one of a process that is gone does not count. */
-function takeLock(file: string): () => Promise<void> {
-  const own = `${process.pid} ${processStartTime(process.pid) ?? ''}`;
-  if (existsSync(file)) {
-    const [pid, startTime] = readFileSync(file, 'utf8').trim().split(' ');
-    if (startTime !== undefined && startTime !== '' && processStartTime(Number(pid)) === startTime) {
-      throw new EngineError('conflict', `another engine (process ${pid}) has ${file}: stop it first`);
-    }
-  }
-  writeFileSync(file, own);
-  return async () => {
-    if (existsSync(file) && readFileSync(file, 'utf8') === own) rmSync(file);
-  };
 }
 
 function logToStandardError(level: string, message: string, fields: Record<string, unknown> = {}): void {

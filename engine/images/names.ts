@@ -8,6 +8,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ASIDE_PREFIX, syncDirectory, writeFileAtomic } from '#lib/atomic-file.ts';
 import { isDigest } from '#lib/digest.ts';
+import { EngineError } from '../engine.ts';
 
 interface NameRecord {
   scope: string;
@@ -72,8 +73,9 @@ export class NameStore {
       rmSync(path, { force: true });
       return;
     }
-    const record: unknown = JSON.parse(readFileSync(path, 'utf8'));
-    if (!isNameRecord(record)) throw new Error(`content store: ${path} is no name record; remove it`);
+    const record = parseNameRecord(readFileSync(path, 'utf8'));
+    if (record === undefined)
+      throw new EngineError('internal', `content store: ${path} is no name record; run sampan engine fsck --repair`);
     this.#remember(record);
   }
 
@@ -96,6 +98,17 @@ function fileName(text: string): string {
     .replace(/[*'()!~]/g, '_');
   const exact = decodeURIComponent(safe) === text && safe.length <= 200 && safe !== '';
   return exact ? safe : `%%${createHash('sha256').update(text).digest('hex')}`;
+}
+
+/** Undefined where the text is no whole record. */
+export function parseNameRecord(text: string): NameRecord | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isNameRecord(value) ? value : undefined;
+  } catch {
+    // Cut short.
+    return undefined;
+  }
 }
 
 function isNameRecord(value: unknown): value is NameRecord {

@@ -1,0 +1,31 @@
+/** One engine, or one repair, at a time for each run directory. */
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { layout } from './containers/layout.ts';
+import { EngineError } from './engine.ts';
+import type { EngineOptions } from './options.ts';
+import { processStartTime } from './sys/pidfd.ts';
+
+/** @returns what lets it go. @throws EngineError `conflict` */
+export async function engineLock(
+  options: Pick<EngineOptions, 'dataDirectory' | 'runDirectory'>,
+): Promise<() => Promise<void>> {
+  const { run } = layout(options);
+  mkdirSync(run, { recursive: true, mode: 0o711 });
+  return takeLock(join(run, 'engine.pid'));
+}
+
+/** A file that names this process; one of a process that is gone does not count. */
+function takeLock(file: string): () => Promise<void> {
+  const own = `${process.pid} ${processStartTime(process.pid) ?? ''}`;
+  if (existsSync(file)) {
+    const [pid, startTime] = readFileSync(file, 'utf8').trim().split(' ');
+    if (startTime !== undefined && startTime !== '' && processStartTime(Number(pid)) === startTime) {
+      throw new EngineError('conflict', `another engine (process ${pid}) has ${file}: stop it first`);
+    }
+  }
+  writeFileSync(file, own);
+  return async () => {
+    if (existsSync(file) && readFileSync(file, 'utf8') === own) rmSync(file);
+  };
+}
