@@ -13,6 +13,7 @@ export function engineOptions(instance: Instance): EngineOptions {
     network: instance.network,
     idRange: instance.idRange,
     registries: registries(instance),
+    ...(process.env.SAMPAN_RUNTIME ? { runtime: process.env.SAMPAN_RUNTIME } : {}),
   };
 }
 

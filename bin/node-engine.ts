@@ -19,7 +19,10 @@ export interface NodeEngine {
 /** The engine plank of an instance with its two doors, the registry and the Docker API: in the agent, or by itself. */
 export async function startNodeEngine(
   instance: Instance,
-  options: Pick<EngineOptions, 'allowedBinds' | 'allowedDevices' | 'allowedRisks' | 'log'> & {
+  options: Pick<
+    EngineOptions,
+    'allowedBinds' | 'allowedDevices' | 'allowedRisks' | 'diskWatermarks' | 'log' | 'runtime'
+  > & {
     onError: (what: string, error: unknown) => void;
   },
 ): Promise<NodeEngine> {

@@ -39,6 +39,9 @@ export async function createProgram(words: string[]): Promise<Command> {
     .option('--allow-unconfined', 'let containers leave the system-call filter and the masks of /proc and /sys')
     .option('--allow-host-namespaces', "let containers have this machine's users, network, processes and IPC")
     .option('--allow-privileged', 'let containers be root on this machine; includes the three above')
+    .option('--runtime <name>', 'the OCI runtime, by name or path (SAMPAN_RUNTIME; default runc)')
+    .option('--disk-high <percent>', 'remove unused images when the disk is so full (default 85)')
+    .option('--disk-low <percent>', 'until it is so full (default 80)')
     .action(async (options: EngineFlags) => (await import('./commands/engine.ts')).engine(flags(), options));
   engine
     .command('fsck')

@@ -104,7 +104,7 @@ export interface EngineInfo {
   dataDirectory: string;
   kernel: string;
   cgroups: 'v1' | 'v2';
-  runtime: { name: string; version: string };
+  runtime: { name: string; path: string; version: string };
   conmonVersion: string;
   cpus: number;
   memoryBytes: number;

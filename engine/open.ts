@@ -12,9 +12,10 @@ import { layout as layoutOf } from './containers/layout.ts';
 import { purge, stopGracefully, takeDown } from './containers/purge.ts';
 import { prepareDirectories, recoverContainers } from './containers/recovery.ts';
 import { Sandboxes } from './containers/sandboxes.ts';
-import { type Engine, EngineError } from './engine.ts';
+import { type Engine, EngineError, type EngineInfo } from './engine.ts';
 import { type NodeImages, openImages } from './images/open.ts';
 import type { ContentStore } from './images/store.ts';
+import { Watermarks } from './images/watermarks.ts';
 import { engineLock } from './lock.ts';
 import { Network } from './network/open.ts';
 import type { EngineOptions } from './options.ts';
@@ -92,7 +93,16 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
     });
     await containers.adopt(records);
     sandboxes.fillPool();
+    const own = containers;
+    const watermarks = new Watermarks({
+      ...options.diskWatermarks,
+      images,
+      inUse: () => own.list().map(({ imageDigest }) => imageDigest),
+      log,
+    });
+    void wakeByEvents(watermarks, events);
     return new LocalEngine({
+      watermarks,
       images,
       network,
       cgroups,
@@ -140,15 +150,29 @@ export async function purgeEngine(options: EngineOptions): Promise<void> {
 async function readVersions(
   runtime: string,
   monitor: string,
-): Promise<{ runtime: { name: string; version: string }; conmonVersion: string }> {
-  const [first, conmon] = await Promise.all([run(runtime, ['--version']), run(monitor, ['--version'])]);
+): Promise<{ runtime: EngineInfo['runtime']; conmonVersion: string }> {
+  const [first, conmon] = await Promise.all([
+    run(runtime, ['--version']).catch((cause: unknown) => {
+      throw new EngineError('unavailable', `runtime: ${runtime} is no OCI runtime: it does not tell its version`, {
+        cause,
+      });
+    }),
+    run(monitor, ['--version']),
+  ]);
   return {
     runtime: {
+      path: runtime,
       name: runtime.split('/').at(-1) ?? runtime,
       version: /version (\S+)/.exec(first.stdout)?.[1] ?? 'unknown',
     },
     conmonVersion: /version (\S+)/.exec(conmon.stdout)?.[1] ?? 'unknown',
   };
+}
+
+/** Ends when the hub is closed. */
+async function wakeByEvents(watermarks: Watermarks, events: EventHub): Promise<void> {
+  watermarks.wake();
+  for await (const _event of events.subscribe()) watermarks.wake();
 }
 
 /** An absolute path: conmon and the runtime do not look programs up as a shell does. */

@@ -24,6 +24,17 @@ export interface EngineOptions {
   allowedRisks?: Risk[];
   /** Names a risk: containers may be given these devices of the host, and those in these directories. Default none. */
   allowedDevices?: string[];
+  /** When images that nobody uses are removed; see `images/watermarks.ts`. */
+  diskWatermarks?: DiskWatermarks;
   /** Called for what an operator should read. Default: a JSON line on standard error. */
   log?: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
+}
+
+export interface DiskWatermarks {
+  /** Of the file system of the data directory. Above it images go; default 85. */
+  highPercent?: number;
+  /** Until it is reached; default 80. */
+  lowPercent?: number;
+  /** What was used or written within it stays; default an hour. */
+  graceMilliseconds?: number;
 }

@@ -51,7 +51,7 @@ export class EngineDouble implements Engine {
       dataDirectory: '/nowhere',
       kernel: '6.1.0',
       cgroups: 'v2',
-      runtime: { name: 'double', version: '1' },
+      runtime: { path: '/usr/bin/runc', name: 'double', version: '1' },
       conmonVersion: '1',
       cpus: 2,
       memoryBytes: 4 * 2 ** 30,

@@ -20,6 +20,11 @@ export interface EngineFlags {
   allowUnconfined?: boolean;
   allowHostNamespaces?: boolean;
   allowPrivileged?: boolean;
+  /** OCI runtime: a name on the PATH or an absolute path. */
+  runtime?: string;
+  /** Watermarks of the disk, in percent. */
+  diskHigh?: string;
+  diskLow?: string;
 }
 
 export async function engine(flags: InstanceFlags, options: EngineFlags): Promise<void> {
@@ -30,6 +35,11 @@ export async function engine(flags: InstanceFlags, options: EngineFlags): Promis
     allowedBinds: options.allowBind ?? [],
     allowedDevices: options.allowDevice ?? [],
     allowedRisks: risks(options),
+    ...(options.runtime === undefined ? {} : { runtime: options.runtime }),
+    diskWatermarks: {
+      ...(options.diskHigh === undefined ? {} : { highPercent: Number(options.diskHigh) }),
+      ...(options.diskLow === undefined ? {} : { lowPercent: Number(options.diskLow) }),
+    },
     onError: (what, error) => void process.stderr.write(`engine: ${what}: ${String(error)}\n`),
   });
   process.stdout.write(

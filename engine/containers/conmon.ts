@@ -28,11 +28,17 @@ export interface ConmonRequest {
   stdin: boolean;
 }
 
+export interface Monitor {
+  /** Resolves when it is gone: true by itself, false after `forget`. */
+  gone: Promise<boolean>;
+  forget(): void;
+}
+
 /**
  * Resolves with the container's process id when the runtime has created it; it waits at its exec fifo then.
  * Rejects with the runtime's own message.
  */
-export async function startConmon(request: ConmonRequest): Promise<number> {
+export async function startConmon(request: ConmonRequest): Promise<{ pid: number; monitor: Monitor }> {
   const { id, layout, paths } = request;
   const options: [string, string][] = [
     ['--api-version', '1'],
@@ -78,12 +84,26 @@ export async function startConmon(request: ConmonRequest): Promise<number> {
     const line = (await report).split('\n')[0] ?? '';
     const { pid, message } = parseReport(line);
     if (pid === undefined) throw runtimeError(message ?? Buffer.concat(stderr).toString());
-    return pid;
-  } finally {
+    return { pid, monitor: monitorOf(sync) };
+  } catch (error) {
     sync.destroy();
+    throw error;
+  } finally {
     child.stderr?.destroy();
     child.unref();
   }
+}
+
+/** conmon holds its end of the pipe for as long as it lives. */
+function monitorOf(sync: Readable): Monitor {
+  sync.removeAllListeners();
+  const gone = new Promise<boolean>((resolve) => {
+    sync.once('end', () => resolve(true)).once('error', () => resolve(true));
+    sync.once('close', () => resolve(false));
+  });
+  sync.resume();
+  if (sync instanceof Socket) sync.unref();
+  return { gone, forget: () => void sync.destroy() };
 }
 
 function parseReport(line: string): { pid?: number; message?: string } {
@@ -108,6 +128,7 @@ function runtimeError(text: string): EngineError {
   const isCommand =
     /executable file not found|exec: .*(no such file|permission denied|not a directory|is a directory)|exec format error/i;
   if (isCommand.test(text)) return new EngineError('invalid', `the command cannot be executed: ${message}`);
+  if (/no space left on device|disk quota exceeded/i.test(text)) return new EngineError('exhausted', message);
   if (/chdir to cwd|mkdir .* not a directory/i.test(text)) {
     return new EngineError('invalid', `workingDirectory cannot be used: ${message}`);
   }

@@ -14,6 +14,7 @@ import {
   type Images,
   type TerminalSize,
 } from '../engine.ts';
+import { namedWhenFull } from '../disk-full.ts';
 import type { EngineOptions } from '../options.ts';
 import { hasCode } from '../sys/libc.ts';
 import { ProcessHandle, processStartTime } from '../sys/pidfd.ts';
@@ -22,7 +23,7 @@ import type { Cgroups } from './cgroups.ts';
 import { lookUpUser, makeBundle, removeBundle } from './container-files.ts';
 import { defaultLog, validateSpec, withoutContents } from './container-spec.ts';
 import { type ContainerRecord, publicContainer } from './container-records.ts';
-import { openOutputs, pidOf, releaseContainer, startConmon } from './conmon.ts';
+import { type Monitor, openOutputs, pidOf, releaseContainer, startConmon } from './conmon.ts';
 import type { Disks } from './disks.ts';
 import { openInput, resizeConsole } from './attach.ts';
 import { isFrozen, thaw } from './freezer.ts';
@@ -53,6 +54,8 @@ interface Entry {
   record: ContainerRecord;
   handle: ProcessHandle | undefined;
   rotation: LogRotation | undefined;
+  /** Of a start by this engine. */
+  monitor?: Monitor;
   exited: PromiseWithResolvers<ContainerExit>;
   /** The tail of what is done to it: one thing at a time. */
   work: Promise<unknown>;
@@ -161,7 +164,7 @@ export class Containers {
     } catch (error) {
       await removeBundle(layout, id);
       this.#names.delete(key);
-      throw error;
+      throw namedWhenFull(error);
     }
   }
 
@@ -178,7 +181,7 @@ export class Containers {
       writeFileSync(paths.starting, '');
       try {
         const { tty = false, stdin = false } = record.spec;
-        const pid = await startConmon({
+        const { pid, monitor } = await startConmon({
           id,
           name: record.name,
           layout,
@@ -189,6 +192,8 @@ export class Containers {
           tty,
           stdin,
         });
+        entry.monitor = monitor;
+        void monitor.gone.then((itself) => (itself ? this.#unwatched(entry) : undefined));
         const startTime = processStartTime(pid);
         entry.handle = ProcessHandle.open(pid, startTime);
         if (!tty) openOutputs(pid);
@@ -206,7 +211,7 @@ export class Containers {
         const message = error instanceof Error ? error.message : String(error);
         const code = error instanceof EngineError && error.code === 'invalid' ? 127 : 128;
         await this.#finish(entry, { code, oomKilled: false, at: Date.now(), message });
-        throw error;
+        throw namedWhenFull(error);
       }
       this.#rotate(entry);
       this.#adoptMonitor(record.id);
@@ -363,7 +368,8 @@ export class Containers {
     await Promise.allSettled(this.#creating);
     this.#exits?.close();
     await Promise.all([...this.#entries.values()].map(({ work }) => work));
-    for (const { rotation, handle } of this.#entries.values()) {
+    for (const { rotation, handle, monitor } of this.#entries.values()) {
+      monitor?.forget();
       rotation?.close();
       handle?.close();
     }
@@ -478,12 +484,24 @@ export class Containers {
     return { code, ...(signal > 0 ? { signal } : {}), oomKilled, at: Date.now() };
   }
 
+  /** conmon is gone: it has written down the end, or it was killed, or the disk was full. */
+  async #unwatched(entry: Entry): Promise<void> {
+    this.#exitFile(entry.record.id);
+    await entry.work.catch(() => {});
+    const { pid, pidStartTime } = entry.record;
+    if (this.#closed || entry.record.state !== 'running' || pid === undefined) return;
+    if (processStartTime(pid) !== pidStartTime) this.#lost(entry);
+  }
+
   /** Its process is gone and nobody wrote down how: conmon was killed too. */
   #lost(entry: Entry): void {
     void this.#exclusive(entry, async () => {
       if (entry.record.state !== 'running') return;
-      const message = 'its monitor was killed, so its exit status is unknown';
-      await this.#finish(entry, { code: 255, oomKilled: false, at: Date.now(), message });
+      // A kernel that is new enough tells of a signal even now.
+      const signal = entry.handle?.terminatingSignal() ?? 0;
+      const message = 'its monitor was killed, or could not write, so its exit status is unknown';
+      const exit = signal > 0 ? { code: 128 + signal, signal } : { code: 255, message };
+      await this.#finish(entry, { ...exit, oomKilled: false, at: Date.now() });
     }).catch((error: unknown) =>
       this.#options.log('error', 'cannot record the end of a container', {
         container: entry.record.id,
@@ -500,10 +518,19 @@ export class Containers {
     entry.handle = undefined;
     entry.rotation?.close();
     entry.rotation = undefined;
+    entry.monitor?.forget();
+    delete entry.monitor;
     const { pid: _pid, pidStartTime: _start, paused: _paused, ...rest } = record;
     entry.record = { ...rest, state: 'exited', exit };
-    writeRecord(paths.record, entry.record);
-    await rm(join(layout.exits, record.id), { force: true });
+    try {
+      writeRecord(paths.record, entry.record);
+      await rm(join(layout.exits, record.id), { force: true });
+    } catch (error) {
+      // A full disk must not keep those waiting who asked for the end. For the next engine it lies in memory, as if conmon had written it.
+      if (!hasCode(error, 'ENOSPC', 'EDQUOT')) throw error;
+      writeFileSync(join(layout.exits, record.id), String(exit.code));
+      log('error', 'the end of a container is not on disk: it is full', { container: record.id });
+    }
     if (exit.oomKilled) emit({ at: exit.at, type: 'container-oom', id: record.id, sandbox: record.sandbox });
     emit({ at: exit.at, type: 'container-exited', id: record.id, sandbox: record.sandbox, exit });
     entry.exited.resolve(exit);

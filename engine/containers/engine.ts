@@ -24,6 +24,7 @@ import {
 } from '../engine.ts';
 import type { NodeImages } from '../images/open.ts';
 import type { ContentStore } from '../images/store.ts';
+import type { Watermarks } from '../images/watermarks.ts';
 import { type Network, readTraffic } from '../network/open.ts';
 import { hasCode } from '../sys/libc.ts';
 import type {
@@ -55,6 +56,7 @@ export interface EngineRooms {
   sandboxes: Sandboxes;
   containers: Containers;
   events: EventHub;
+  watermarks: Watermarks;
   layout: Layout;
   runtime: string;
   info: Omit<EngineInfo, 'sandboxPool'>;
@@ -293,8 +295,9 @@ export class LocalEngine implements Engine, ContainerVerbs {
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
-    const { sandboxes, containers, network, events, images, release } = this.#rooms;
+    const { sandboxes, containers, network, events, images, watermarks, release } = this.#rooms;
     events.close();
+    await watermarks.close();
     await containers.close();
     await sandboxes.close();
     network.close();

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { EngineError, type PublishedPort, type Sandbox, type SandboxSpec } from '../engine.ts';
+import { namedWhenFull } from '../disk-full.ts';
 import { AddressPool, parseCidr } from '../network/addresses.ts';
 import type { Network } from '../network/open.ts';
 import { hostResolver, renderResolver } from '../network/resolver.ts';
@@ -138,7 +139,7 @@ export class Sandboxes {
     } catch (error) {
       this.#names.delete(spec.name);
       if (made !== undefined) await this.#unmake(made);
-      throw error;
+      throw namedWhenFull(error);
     } finally {
       this.#fillSoon();
     }

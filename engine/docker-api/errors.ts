@@ -1,5 +1,6 @@
 /** An error in Docker's shape: a status and `{"message": …}`. */
 import { TarError } from '#lib/tar/tar.ts';
+import { namedWhenFull } from '../disk-full.ts';
 import { EngineError, type EngineErrorCode } from '../engine.ts';
 
 export class DockerError extends Error {
@@ -23,7 +24,8 @@ const STATUS: Readonly<Record<EngineErrorCode, number>> = {
 };
 
 /** The one place where the engine's errors become Docker's. */
-export function toDockerError(error: unknown): DockerError {
+export function toDockerError(thrown: unknown): DockerError {
+  const error = namedWhenFull(thrown);
   if (error instanceof DockerError) return error;
   if (error instanceof TarError) return new DockerError(400, error.message, { cause: error });
   if (error instanceof EngineError) return new DockerError(STATUS[error.code], error.message, { cause: error });

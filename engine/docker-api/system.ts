@@ -105,7 +105,7 @@ export async function info(call: Call): Promise<void> {
     Labels: [],
     ExperimentalBuild: false,
     ServerVersion: call.version,
-    Runtimes: { [facts.runtime.name]: { path: facts.runtime.name } },
+    Runtimes: { [facts.runtime.name]: { path: facts.runtime.path } },
     DefaultRuntime: facts.runtime.name,
     Swarm: {
       NodeID: '',

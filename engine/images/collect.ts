@@ -2,7 +2,7 @@
  * The mark of mark and sweep: what names and pinned digests reach through indexes, manifests and configs.
  */
 import { parseDigest } from '#lib/digest.ts';
-import { keepsContent } from './scopes.ts';
+import { DANGLING_SCOPE, IMAGES_SCOPE, keepsContent } from './scopes.ts';
 import type { ContentStore } from './store.ts';
 
 export interface Reached {
@@ -17,23 +17,31 @@ const LARGEST_DOCUMENT = 4 * 1024 * 1024;
 
 export async function collect(content: ContentStore, pinned: Iterable<string>): Promise<Reached> {
   const reached: Reached = { blobs: new Set(), layers: new Set(), links: [] };
-  const pending = [...pinned];
+  const images = [...pinned];
+  const pending: string[] = [];
   for (const scope of content.scopes()) {
     for (const { name, digest } of content.names(scope)) {
-      if (keepsContent(scope)) pending.push(digest);
+      if (scope === IMAGES_SCOPE || scope === DANGLING_SCOPE) images.push(digest);
+      else if (keepsContent(scope)) pending.push(digest);
       else reached.links.push({ scope, name });
     }
   }
+  await follow(content, images, reached, true);
+  await follow(content, pending, reached, false);
+  return reached;
+}
+
+/** @param unpacked  only what the engine runs needs its layers unpacked; what the registry holds is unpacked when it is pulled */
+async function follow(content: ContentStore, pending: string[], reached: Reached, unpacked: boolean): Promise<void> {
   for (let digest = pending.pop(); digest !== undefined; digest = pending.pop()) {
     if (reached.blobs.has(digest)) continue;
     reached.blobs.add(digest);
     const document = await readDocument(content, digest);
     if (document === undefined) continue;
-    for (const diffId of diffIds(document)) reached.layers.add(diffId);
+    if (unpacked) for (const diffId of diffIds(document)) reached.layers.add(diffId);
     for (const child of descriptors(document, ['layers', 'blobs'])) reached.blobs.add(child);
     pending.push(...descriptors(document, ['manifests', 'config']));
   }
-  return reached;
 }
 
 type Document = Record<string, unknown>;

@@ -4,8 +4,10 @@
  * An image is a name in the scope `:images` for a manifest whose config and layers are here and unpacked; the name is
  * written last, so what has a name is whole. Everything else is read back from the content when the node opens it.
  */
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { EngineError, type EngineEvent, type Image, type Images, type PullOptions } from '../engine.ts';
+import { namedWhenFull } from '../disk-full.ts';
 import type { EngineOptions } from '../options.ts';
 import { openContentStore } from './content.ts';
 import { Layers } from './layers.ts';
@@ -49,6 +51,8 @@ export interface NodeImages extends Images {
   serveLocally(host: string, authorize?: LocalAuthorize): void;
   /** The image's configuration as it was made, with its history. */
   document(image: Image): Promise<ImageDocument>;
+  /** When it was pulled, named, pushed or made a container of, whichever was last. */
+  lastUsedAt(image: Image): number;
   /** Unpacked bytes of every layer, bottom first. */
   layerSizes(image: Image): number[];
   /**
@@ -112,6 +116,14 @@ class LocalImages implements NodeImages {
   }
 
   async pull(text: string, options: PullOptions = {}): Promise<Image> {
+    try {
+      return await this.#pull(text, options);
+    } catch (error) {
+      throw namedWhenFull(error);
+    }
+  }
+
+  async #pull(text: string, options: PullOptions): Promise<Image> {
     const reference = parseReference(text);
     const canonical = canonicalReference(reference);
     if (reference.host === undefined) {
@@ -177,6 +189,7 @@ class LocalImages implements NodeImages {
       );
     const signal =
       options.signal === undefined ? this.#closing.signal : AbortSignal.any([options.signal, this.#closing.signal]);
+    this.content.touch(image.digest);
     const push = { content: this.content, repository, tag, digest: image.digest, signal };
     return await pushImage(this.#client(host, options), {
       ...push,
@@ -236,6 +249,7 @@ class LocalImages implements NodeImages {
   }
 
   async layerDirectories(image: Image): Promise<string[]> {
+    this.content.touch(image.digest);
     const ids = image.config.layers;
     const missing = ids.filter((id) => this.#layers.directory(id) === undefined);
     if (missing.length > 0) await this.#puller.unpack(image.digest);
@@ -251,6 +265,12 @@ class LocalImages implements NodeImages {
 
   async document(image: Image): Promise<ImageDocument> {
     return parseImageConfig(await this.content.readAll(image.id));
+  }
+
+  lastUsedAt(image: Image): number {
+    const path = this.content.path(image.digest);
+    // The age of a blob begins anew with each use: see `touch`.
+    return (path === undefined ? undefined : statSync(path, { throwIfNoEntry: false })?.mtimeMs) ?? 0;
   }
 
   layerSizes(image: Image): number[] {
@@ -333,6 +353,7 @@ class LocalImages implements NodeImages {
     if (before !== undefined && before.digest !== digest && before.references.length === 1) {
       await this.content.setName(DANGLING_SCOPE, before.digest, before.digest);
     }
+    this.content.touch(digest);
     await this.content.setName(IMAGES_SCOPE, canonical, digest);
     await this.content.setName(DANGLING_SCOPE, digest, undefined);
     if (before !== undefined) this.#refresh(before);
