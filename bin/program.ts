@@ -46,7 +46,7 @@ export async function createProgram(words: string[]): Promise<Command> {
   engine
     .command('fsck')
     .description(
-      'check what the engine keeps: blobs, names, layers, records; exit status as fsck(8): 0, 1 mended, 4 left',
+      'check what the engine keeps: blobs, names, layers, records; exit status as fsck(8): 0, 1 mended, 4 left, 8 not done',
     )
     .option('--repair', 'mend what can be mended; no engine may run')
     .option('--json', 'machine-readable')

@@ -166,7 +166,7 @@ export function fuzzDockerRequests(count: number, seed: number): { accepted: num
 
 const engine = {
   limitSupport: () => ({ swap: true, cpuset: true, blockWeight: true }),
-  info: () => ({ runtime: { name: 'runc', version: '1' } }),
+  info: () => ({ runtime: { name: 'runc', path: '/usr/bin/runc', version: '1' } }),
 };
 
 /** As `readBody` gives them: an object, or nothing is read. */

@@ -1,6 +1,6 @@
 /** `sampan engine fsck`: checks what the engine keeps, and mends it. */
 import { fsck } from '#engine/fsck/check.ts';
-import { type FsckReport, fsckExitStatus } from '#engine/fsck/fsck.ts';
+import { type FsckOptions, type FsckReport, fsckExitStatus } from '#engine/fsck/fsck.ts';
 import { engineOptions } from '../engine-options.ts';
 import { HostError } from '../host-error.ts';
 import { type InstanceFlags, instanceDirectories, readInstance } from '../instance.ts';
@@ -19,14 +19,26 @@ export async function engineFsck(flags: InstanceFlags, options: { repair?: boole
   }
   const interrupted = new AbortController();
   process.once('SIGINT', () => interrupted.abort(new Error('interrupted; the next check goes on where this one was')));
-  const report = await fsck({
+  const report = await checked({
     engine: engineOptions(instance),
     repair: options.repair === true,
     signal: interrupted.signal,
     ...(process.stderr.isTTY && options.json !== true ? { onProgress: showProgress } : {}),
   });
+  if (report === undefined) return;
   process.stdout.write(options.json === true ? `${JSON.stringify(report, null, 2)}\n` : text(report));
   process.exitCode = fsckExitStatus(report);
+}
+
+/** As fsck(8): 8 where the check itself could not be done, which 1 would say otherwise of. */
+async function checked(options: FsckOptions): Promise<FsckReport | undefined> {
+  try {
+    return await fsck(options);
+  } catch (error) {
+    process.stderr.write(`sampan: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 8;
+    return undefined;
+  }
 }
 
 function showProgress({ bytes, totalBytes }: { bytes: number; totalBytes: number }): void {

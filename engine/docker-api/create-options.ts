@@ -60,9 +60,10 @@ export function readOptions(config: Fields, host: Fields, log: LogSettings): Opt
 }
 
 /** What would be ignored without a word. @param runtime  the engine's own */
-export function refuseUnknown(host: Fields, runtime: string): void {
+export function refuseUnknown(host: Fields, runtime: { name: string; path: string }): void {
   const wanted = host.text('Runtime');
-  if (wanted !== '' && wanted !== runtime) throw new DockerError(400, `unknown or invalid runtime name: ${wanted}`);
+  if (!['', runtime.name, runtime.path].includes(wanted))
+    throw new DockerError(400, `unknown or invalid runtime name: ${wanted}`);
   if (!['', 'default'].includes(host.text('Isolation')))
     throw new DockerError(400, `Invalid isolation: "${host.text('Isolation')}" - linux only supports 'default'`);
   if (host.integer('CpuRealtimePeriod') !== 0 || host.integer('CpuRealtimeRuntime') !== 0)

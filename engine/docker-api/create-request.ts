@@ -48,7 +48,7 @@ export function readCreateRequest(body: Document, { id, engine, healthOf }: Crea
   const stopSeconds = config.has('StopTimeout') ? config.integer('StopTimeout') : undefined;
   const tmpfs = host.stringMap('Tmpfs');
   const securityOpt = host.strings('SecurityOpt') ?? [];
-  refuseUnknown(host, engine.info().runtime.name);
+  refuseUnknown(host, engine.info().runtime);
   const log = readLogSettings(host);
   const { limits, warnings } = readLimits(host, engine);
   const diskBytes = readStorageSize(host);

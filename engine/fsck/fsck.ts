@@ -53,7 +53,7 @@ export interface FsckOptions {
   signal?: AbortSignal;
 }
 
-/** As fsck(8): 0 all was well, 1 everything found was mended, 4 something is left. */
+/** As fsck(8): 0 all was well, 1 everything found was mended, 4 something is left (and 8, the command's own, where the check could not be done). */
 export function fsckExitStatus({ problems }: FsckReport): 0 | 1 | 4 {
   if (problems.some(({ mended }) => mended === undefined)) return 4;
   return problems.length > 0 ? 1 : 0;
