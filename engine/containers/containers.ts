@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { type FSWatcher, existsSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Writable } from 'node:stream';
 import { settledBefore } from '#lib/settled-before.ts';
 import {
@@ -193,7 +194,7 @@ export class Containers {
           stdin,
         });
         entry.monitor = monitor;
-        void monitor.gone.then((itself) => (itself ? this.#unwatched(entry) : undefined));
+        void monitor.gone.then((itself) => (itself ? this.#unwatched(entry, monitor) : undefined));
         const startTime = processStartTime(pid);
         entry.handle = ProcessHandle.open(pid, startTime);
         if (!tty) openOutputs(pid);
@@ -485,12 +486,16 @@ export class Containers {
   }
 
   /** conmon is gone: it has written down the end, or it was killed, or the disk was full. */
-  async #unwatched(entry: Entry): Promise<void> {
+  async #unwatched(entry: Entry, monitor: Monitor): Promise<void> {
     this.#exitFile(entry.record.id);
     await entry.work.catch(() => {});
     const { pid, pidStartTime } = entry.record;
-    if (this.#closed || entry.record.state !== 'running' || pid === undefined) return;
-    if (processStartTime(pid) !== pidStartTime) this.#lost(entry);
+    // Another monitor: it runs again by now.
+    const runs = (): boolean => !this.#closed && entry.monitor === monitor && entry.record.state === 'running';
+    // Nothing tells of the end of a process that is not our child: the one state in which it is asked for.
+    while (runs() && pid !== undefined && processStartTime(pid) === pidStartTime)
+      await delay(1000, undefined, { ref: false });
+    if (runs()) this.#lost(entry);
   }
 
   /** Its process is gone and nobody wrote down how: conmon was killed too. */

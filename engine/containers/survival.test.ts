@@ -147,3 +147,18 @@ test('twenty containers start at once', { timeout: 60_000 }, async () => {
   await Promise.all(ids.map((id) => engine.removeSandbox(id)));
   assert.deepEqual(engine.containers(), []);
 });
+
+test('the end of a container whose monitor was killed is learned while the engine runs', {
+  timeout: 60_000,
+}, async () => {
+  await using host = await openEngineHost({ sandboxPool: 0 });
+  const { engine, image } = host;
+  const sandbox = await engine.createSandbox({ name: 's', hostname: 's' });
+  const container = await engine.createContainer({ sandbox: sandbox.id, name: 'c', image, command: ['sleep', '1000'] });
+  await engine.startContainer(container.id);
+  const pidFile = `${host.options.runDirectory}/engine/containers/${container.id}/conmon.pid`;
+  process.kill(Number(readFileSync(pidFile, 'utf8')), 'SIGKILL');
+  await engine.killContainer(container.id, 'SIGKILL');
+  const exit = await engine.waitContainer(container.id);
+  assert.ok(exit.signal === 9 || exit.message?.includes('monitor'), JSON.stringify(exit));
+});
