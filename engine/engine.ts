@@ -92,6 +92,19 @@ export interface Engine {
   stats(id: string): Promise<ContainerStats>;
   sandboxStats(id: string): Promise<SandboxStats>;
 
+  // What a container wrote (see below); of one that runs it is what is there at the moment that each file is read.
+
+  /** What its writable layer changed against its image, sorted by path. Running or not. */
+  changes(id: string): Promise<FileChange[]>;
+  /**
+   * Writes the writable layer to the content store, once and streaming, as an OCI layer: whiteouts, the image's own ids, hard links,
+   * extended attributes, holes; the same files make the same bytes. Undefined where nothing was changed.
+   * `invalid` where a file has a name that layers reserve (`.wh.…`).
+   */
+  writeLayer(id: string, options?: { signal?: AbortSignal }): Promise<WrittenLayer | undefined>;
+  /** The whole root file system, without what is mounted in it, as a tar archive. */
+  exportContainer(id: string, options?: { signal?: AbortSignal }): AsyncIterable<Uint8Array>;
+
   /** Every change from now on, in order. A consumer that falls 10,000 events behind is cut off with `unavailable`. */
   events(options?: { signal?: AbortSignal }): AsyncIterable<EngineEvent>;
 
@@ -300,6 +313,8 @@ export interface ContainerSpec {
   hostNamespaces?: HostNamespace[];
   /** Nodes of the host; each must be in `EngineInfo.allowedDevices`. */
   devices?: DeviceMapping[];
+  /** `none`: a network namespace of its own, with a loopback and nothing else. Default: the sandbox's. */
+  network?: 'sandbox' | 'none';
   tty?: boolean;
   /** Keeps standard input open for `attach`. */
   stdin?: boolean;
@@ -434,6 +449,21 @@ export interface ContainerStats {
   memoryLimitBytes?: number;
   pids: number;
   diskBytes: number;
+}
+
+// ------------------------------------------------------------------------------------------- what a container wrote
+
+export interface FileChange {
+  /** Absolute. */
+  path: string;
+  /** A directory is `modified` too where something in it was changed. */
+  kind: 'modified' | 'added' | 'deleted';
+}
+
+/** A layer in the content store, stored as it is: its digest is its diff id as well. */
+export interface WrittenLayer {
+  digest: string;
+  sizeBytes: number;
 }
 
 // ---------------------------------------------------------------------------------------------------------------- exec

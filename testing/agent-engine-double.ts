@@ -201,6 +201,18 @@ export class EngineDouble implements Engine {
     yield* options.tail === undefined ? wanted : wanted.slice(wanted.length - options.tail);
   }
 
+  async changes(): ReturnType<Engine['changes']> {
+    return [];
+  }
+
+  async writeLayer(): ReturnType<Engine['writeLayer']> {
+    return undefined;
+  }
+
+  exportContainer(): ReturnType<Engine['exportContainer']> {
+    throw new EngineError('internal', 'not part of the double');
+  }
+
   async stats(): ReturnType<Engine['stats']> {
     return { at: Date.now(), cpuNanos: 0, memoryBytes: 0, pids: 1, diskBytes: 0 };
   }

@@ -13,6 +13,7 @@ import {
   type EngineInfo,
   type ExecSession,
   type ExecSpec,
+  type FileChange,
   type LogOptions,
   type LogRecord,
   type Mount,
@@ -21,6 +22,7 @@ import {
   type SandboxSpec,
   type SandboxStats,
   type TerminalSize,
+  type WrittenLayer,
 } from '../engine.ts';
 import type { NodeImages } from '../images/open.ts';
 import type { ContentStore } from '../images/store.ts';
@@ -48,6 +50,7 @@ import { readLog } from './log-reader.ts';
 import { writeFiles } from './mounts.ts';
 import type { ViewRequest } from './root-view.ts';
 import type { Sandboxes } from './sandboxes.ts';
+import { changesOf, exportWritten, type WrittenRequest, writeWritten } from './written.ts';
 
 export interface EngineRooms {
   images: NodeImages;
@@ -268,6 +271,25 @@ export class LocalEngine implements Engine, ContainerVerbs {
     if (sandbox === undefined)
       throw new EngineError('conflict', `container ${id} lost its sandbox when the machine was booted`);
     return { layout, record, sandbox };
+  }
+
+  async changes(id: string): Promise<FileChange[]> {
+    return await changesOf(this.#written(id));
+  }
+
+  async writeLayer(id: string, options: { signal?: AbortSignal } = {}): Promise<WrittenLayer | undefined> {
+    return await writeWritten(this.#written(id), this.content, options.signal);
+  }
+
+  exportContainer(id: string, options: { signal?: AbortSignal } = {}): AsyncIterable<Uint8Array> {
+    return exportWritten(this.#written(id), options.signal);
+  }
+
+  #written(id: string): WrittenRequest {
+    const { containers, sandboxes, images, layout } = this.#rooms;
+    const container = containers.get(id);
+    if (container === undefined) throw new EngineError('not-found', `no container ${id}`);
+    return { container, sandbox: sandboxes.get(container.sandbox), images, layout };
   }
 
   /** Replaces files of a `files` mount in place, one by one, each whole; those that are not named stay. */

@@ -149,7 +149,12 @@ function namespacesOf(request: OciRequest): { type: string; path?: string }[] {
   const own: (HostNamespace | 'mount')[] = ['pid', 'ipc', 'uts', 'mount', 'cgroup'];
   return [
     ...(userNamespacePath === undefined ? [] : [{ type: 'user', path: userNamespacePath }]),
-    ...(networkNamespacePath === undefined ? [] : [{ type: 'network', path: networkNamespacePath }]),
+    // Without a path the runtime makes one, with a loopback.
+    ...(spec.network === 'none'
+      ? [{ type: 'network' }]
+      : networkNamespacePath === undefined
+        ? []
+        : [{ type: 'network', path: networkNamespacePath }]),
     ...own.filter((type) => !shared.has(type)).map((type) => ({ type })),
   ];
 }

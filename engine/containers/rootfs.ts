@@ -58,7 +58,9 @@ function mountOverlay(request: {
       attached += 1;
     }
     const lower = trees.map((tree) => `/proc/self/fd/${tree}`).join(':');
-    const options = `lowerdir=${lower},upperdir=${upper},workdir=${work}`;
+    // A renamed directory of the image is copied (EXDEV, as with Docker), and a change of mode alone copies the file: whatever the
+    // kernel's defaults, the writable layer alone says what was changed, and becomes a layer of an image as it is.
+    const options = `lowerdir=${lower},upperdir=${upper},workdir=${work},redirect_dir=off,metacopy=off`;
     if (Buffer.byteLength(options) > 4095) {
       throw new EngineError('invalid', `the image has ${layers.length} layers, which is too many for one overlay`);
     }

@@ -2,7 +2,10 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { hasCode, syscall } from './libc.ts';
 
+const RESOLVE_NO_XDEV = 0x01;
 const RESOLVE_NO_MAGICLINKS = 0x02;
+const RESOLVE_NO_SYMLINKS = 0x04;
+const RESOLVE_BENEATH = 0x08;
 const RESOLVE_IN_ROOT = 0x10;
 
 /** What Node has no name for (open(2)). */
@@ -14,10 +17,30 @@ export const OpenFlag = { path: 0o10000000, closeOnExec: 0o2000000 } as const;
  * @param path  bytes as `latin1`, as file names have no encoding
  */
 export function openInRoot(root: number, path: string, flags: number): number {
+  return openResolved(root, path, { flags, resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS });
+}
+
+/**
+ * Opens a directory below another one, through no link and into no other file system, whatever is done to the tree meanwhile.
+ * @param path  bytes as `latin1`; empty for the directory itself
+ * @returns a descriptor, the caller's to close; undefined where there is no such directory
+ */
+export function openDirectoryBeneath(root: number, path: string): number | undefined {
+  const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+  const resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+  try {
+    return openResolved(root, path, { flags, resolve });
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'EXDEV')) return undefined;
+    throw error;
+  }
+}
+
+function openResolved(root: number, path: string, { flags, resolve }: { flags: number; resolve: number }): number {
   // struct open_how: flags, mode, resolve.
   const how = Buffer.alloc(24);
   how.writeBigUInt64LE(BigInt(flags | OpenFlag.closeOnExec), 0);
-  how.writeBigUInt64LE(BigInt(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS), 16);
+  how.writeBigUInt64LE(BigInt(resolve), 16);
   const bytes = Buffer.from(`${path === '' ? '.' : path}\0`, 'latin1');
   for (let attempt = 0; ; attempt += 1) {
     try {

@@ -54,6 +54,8 @@ const numbers = {
     mknodat: 259,
     setdomainname: 171,
     openat2: 437,
+    getxattr: 191,
+    listxattr: 194,
   },
   arm64: {
     mount: 40,
@@ -76,6 +78,8 @@ const numbers = {
     mknodat: 33,
     setdomainname: 162,
     openat2: 437,
+    getxattr: 8,
+    listxattr: 11,
   },
 } as const;
 
