@@ -87,7 +87,9 @@ async function* readEntries(bytes: ByteReader, options: ReadOptions): AsyncGener
         }
       },
     };
-    await bytes.skip(left + paddingAfter(header.sizeBytes));
+    await bytes.skip(left);
+    // Docker's client closes its pipe before the last entry is padded (`docker build -f -`): nothing is lost by that.
+    if ((await bytes.take(paddingAfter(header.sizeBytes), 'or end')) === undefined) break;
   }
 }
 
@@ -278,14 +280,14 @@ class ByteReader {
     this.#iterator = source[Symbol.asyncIterator]();
   }
 
-  /** Exactly so many bytes; undefined when `optional` and the source ended before the first of them. */
-  async take(length: number, optional = false): Promise<Buffer | undefined> {
+  /** Exactly so many bytes; undefined when `optional` and the source ended before the first of them, or anywhere with `or end`. */
+  async take(length: number, optional: boolean | 'or end' = false): Promise<Buffer | undefined> {
     if (this.#chunk.length >= length) return this.#cut(length);
     const parts: Buffer[] = [];
     let missing = length;
     while (missing > 0) {
       if (this.#chunk.length === 0 && !(await this.#fill())) {
-        if (optional && missing === length) return undefined;
+        if (optional === 'or end' || (optional && missing === length)) return undefined;
         throw new TarError('the archive is truncated');
       }
       const part = this.#cut(Math.min(missing, this.#chunk.length));

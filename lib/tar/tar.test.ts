@@ -204,3 +204,13 @@ test('names are made safe or refused', () => {
     assert.throws(() => safeName(name), TarError);
   }
 });
+
+test('an archive that ends where the padding of its last entry begins is whole; one that ends earlier is not', async () => {
+  const whole = await archive([{ name: 'a', sizeBytes: 3, data: Buffer.from('abc') }]);
+  for (const length of [512 + 3, 512 + 100, 1024])
+    assert.deepEqual(
+      (await read(whole.subarray(0, length))).map(({ content }) => content),
+      ['abc'],
+    );
+  await assert.rejects(read(whole.subarray(0, 512 + 2)), /truncated/);
+});
