@@ -16,7 +16,7 @@ import { type PullSource, Puller } from './pull.ts';
 import { pushImage } from './push.ts';
 import { canonicalReference, parseReference } from './reference.ts';
 import { accessKey, RegistryClient } from './registry-client.ts';
-import { DANGLING_SCOPE, findManifest, IMAGES_SCOPE } from './scopes.ts';
+import { BUILD_CACHE_SCOPE, DANGLING_SCOPE, findManifest, IMAGES_SCOPE } from './scopes.ts';
 import type { ContentStore } from './store.ts';
 import type { UnpackLimits } from './unpack.ts';
 
@@ -60,6 +60,11 @@ export interface NodeImages extends Images {
    * stays until it is removed or collected.
    */
   adopt(digest: string, references: readonly string[]): Promise<Image>;
+  /**
+   * The same for a step of a build: the image can be found by its id and made containers of, and is in no list. The caller keeps it
+   * from collection, by a name in the scope `:build-cache`.
+   */
+  stage(digest: string): Promise<Image>;
   /** Sends the image that has the name to the registry that the name begins with; what is there already is not sent. */
   push(reference: string, options?: PullOptions): Promise<{ digest: string; sizeBytes: number }>;
   /** Asks a registry (`host[:port]`) whether it takes the credentials. @throws EngineError `unauthorized` */
@@ -100,7 +105,7 @@ class LocalImages implements NodeImages {
   }
 
   async load(): Promise<void> {
-    const names = [...this.content.names(IMAGES_SCOPE), ...this.content.names(DANGLING_SCOPE)];
+    const names = [IMAGES_SCOPE, DANGLING_SCOPE, BUILD_CACHE_SCOPE].flatMap((scope) => this.content.names(scope));
     await Promise.all(
       [...new Set(names.map(({ digest }) => digest))].map(async (digest) => {
         try {
@@ -169,11 +174,18 @@ class LocalImages implements NodeImages {
   async adopt(digest: string, references: readonly string[]): Promise<Image> {
     const names = references.map((text) => canonicalReference(parseReference(text)));
     await this.#puller.unpack(digest);
-    if (names.length === 0 && !this.#images.has(digest)) await this.content.setName(DANGLING_SCOPE, digest, digest);
+    if (names.length === 0 && (this.#images.get(digest)?.references.length ?? 0) === 0)
+      await this.content.setName(DANGLING_SCOPE, digest, digest);
     for (const name of names) {
       await this.#name(name, digest);
       this.#emit('image-tagged', name);
     }
+    return await this.#remember(digest);
+  }
+
+  async stage(digest: string): Promise<Image> {
+    this.content.touch(digest);
+    await this.#puller.unpack(digest);
     return await this.#remember(digest);
   }
 
@@ -212,7 +224,8 @@ class LocalImages implements NodeImages {
   }
 
   list(): Image[] {
-    return [...this.#images.values()];
+    const dangling = new Set(this.content.names(DANGLING_SCOPE).map(({ digest }) => digest));
+    return [...this.#images.values()].filter(({ digest, references }) => references.length > 0 || dangling.has(digest));
   }
 
   async tag(source: string, text: string): Promise<void> {
@@ -282,10 +295,11 @@ class LocalImages implements NodeImages {
   }
 
   async collect(options: { graceMilliseconds?: number } = {}): Promise<{ blobs: number; bytes: number }> {
-    for (const image of this.list()) {
+    const steps = new Set(this.content.names(BUILD_CACHE_SCOPE).map(({ digest }) => digest));
+    for (const image of [...this.#images.values()]) {
       if (image.references.length > 0 || this.#isUsed(image)) continue;
       await this.content.setName(DANGLING_SCOPE, image.digest, undefined);
-      this.#images.delete(image.digest);
+      if (!steps.has(image.digest)) this.#images.delete(image.digest);
     }
     return await this.content.collect({
       ...options,
@@ -388,7 +402,7 @@ class LocalImages implements NodeImages {
     if (exact !== undefined) return exact;
     const hex = text.startsWith('sha256:') ? text.slice('sha256:'.length) : text;
     if (!/^[0-9a-f]{12,64}$/.test(hex)) return undefined;
-    const fitting = this.list().filter(
+    const fitting = [...this.#images.values()].filter(
       ({ id, digest }) => id.startsWith(`sha256:${hex}`) || digest.startsWith(`sha256:${hex}`),
     );
     // Two manifests of one config are one image to whoever asks by id.

@@ -9,12 +9,14 @@
  *   :referrers/<repository>   `<subject>@<manifest>` → manifest: manifests that point at another one
  *   :images                   an image's reference → manifest digest of the node's platform
  *   :dangling                 manifest digest → itself: images whose last name moved to another image
+ *   :build-cache              what a build's step was made from → manifest digest of what it made
  */
 import { isDigest } from '#lib/digest.ts';
 import type { ContentStore } from './store.ts';
 
 export const IMAGES_SCOPE = ':images';
 export const DANGLING_SCOPE = ':dangling';
+export const BUILD_CACHE_SCOPE = ':build-cache';
 
 export function manifestsScope(repository: string): string {
   return `:manifests/${repository}`;

@@ -1,6 +1,6 @@
 /**
- * Keeps the disk between two watermarks, as the kubelet does: above the high one, images that no container has go, the
- * one that was longest not used first, until the low one is reached.
+ * Keeps the disk between two watermarks, as the kubelet does: above the high one, steps of earlier builds go, and then
+ * images that no container has, the one that was longest not used first, until the low one is reached.
  *
  * Never goes: an image that a container has, running or not; one that was used (pulled, tagged, pushed, run, built)
  * within the grace period; what is in the registry's repositories; content that is younger than the grace period, so
@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { EngineError, type Image } from '../engine.ts';
 import type { DiskWatermarks, EngineOptions } from '../options.ts';
 import type { NodeImages } from './open.ts';
+import { BUILD_CACHE_SCOPE } from './scopes.ts';
 import { imageUsage } from './usage.ts';
 
 export const defaultWatermarks: Required<DiskWatermarks> = {
@@ -93,6 +94,10 @@ export class Watermarks {
       return;
     }
     await images.collect({ graceMilliseconds });
+    if ((await this.#space()).percent > lowPercent) {
+      await this.#forgetSteps();
+      await images.collect({ graceMilliseconds });
+    }
     const removed: string[] = [];
     for (let space = await this.#space(); space.percent > lowPercent && !this.#closed; space = await this.#space()) {
       const batch = this.#oldest(space.used - (space.total * lowPercent) / 100);
@@ -106,6 +111,17 @@ export class Watermarks {
     else if (!this.#told || removed.length > 0) {
       this.#told = true;
       log('warn', 'the disk is above its high watermark, and no image can be removed: free some space', fields);
+    }
+  }
+
+  /** What builds remember goes before any image: it is made again. */
+  async #forgetSteps(): Promise<void> {
+    const { images, graceMilliseconds } = this.#options;
+    const before = Date.now() - graceMilliseconds;
+    for (const { name, digest } of images.content.names(BUILD_CACHE_SCOPE)) {
+      const image = images.get(digest);
+      if (image === undefined || images.lastUsedAt(image) < before)
+        await images.content.setName(BUILD_CACHE_SCOPE, name, undefined);
     }
   }
 
