@@ -16,6 +16,9 @@ const clients = [
   { command: 'python3', package: 'python3-minimal' },
   { command: 'curl', package: 'curl' },
   { command: 'tini-static', package: 'tini' },
+  { command: 'bzip2', package: 'bzip2' },
+  { command: 'xz', package: 'xz-utils' },
+  { command: 'zstd', package: 'zstd' },
 ];
 
 function onPath(command: string): boolean {

@@ -12,7 +12,12 @@ import { containerName } from './container-view.ts';
 export type DockerEngine = Engine &
   ContainerVerbs & {
     images: Engine['images'] &
-      Partial<Pick<NodeImages, 'document' | 'layerSizes' | 'push' | 'adopt' | 'content' | 'login' | 'remoteManifest'>>;
+      Partial<
+        Pick<
+          NodeImages,
+          'document' | 'layerSizes' | 'push' | 'adopt' | 'stage' | 'content' | 'login' | 'remoteManifest'
+        >
+      >;
   };
 
 export interface Call {
@@ -28,6 +33,8 @@ export interface Call {
   /** The path's parameters by name, decoded. */
   path: Record<string, string>;
   query: URLSearchParams;
+  /** A build may take so long. */
+  buildTimeoutMilliseconds: number;
   /** Where the client asked to go on without HTTP: the connection. */
   socket?: Duplex;
   /** It went on so: nothing can be answered any more. */

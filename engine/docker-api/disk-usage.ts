@@ -1,5 +1,6 @@
 /** `/system/df`: what lies on the disk, looked at when it is asked for. */
 import { diskUse } from '../containers/disk-use.ts';
+import { buildCacheUsage } from './build-cache.ts';
 import { answerJson, type Call } from './call.ts';
 import { containerSummary } from './containers.ts';
 import { DockerError } from './errors.ts';
@@ -22,7 +23,7 @@ export async function systemDiskUsage(call: Call): Promise<void> {
       ? await Promise.all(call.engine.containers().map((one) => containerSummary(call, one, true)))
       : null,
     Volumes: has('volume') ? await volumeUsage(call) : null,
-    BuildCache: has('build-cache') ? [] : null,
+    BuildCache: has('build-cache') ? buildCacheUsage(call) : null,
     BuilderSize: 0,
   });
 }

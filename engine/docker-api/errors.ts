@@ -1,5 +1,6 @@
 /** An error in Docker's shape: a status and `{"message": …}`. */
 import { TarError } from '#lib/tar/tar.ts';
+import { BuildError } from '../build/dockerfile/instruction.ts';
 import { namedWhenFull } from '../disk-full.ts';
 import { EngineError, type EngineErrorCode } from '../engine.ts';
 
@@ -27,7 +28,8 @@ const STATUS: Readonly<Record<EngineErrorCode, number>> = {
 export function toDockerError(thrown: unknown): DockerError {
   const error = namedWhenFull(thrown);
   if (error instanceof DockerError) return error;
-  if (error instanceof TarError) return new DockerError(400, error.message, { cause: error });
+  if (error instanceof TarError || error instanceof BuildError)
+    return new DockerError(400, error.message, { cause: error });
   if (error instanceof EngineError) return new DockerError(STATUS[error.code], error.message, { cause: error });
   return new DockerError(500, error instanceof Error ? error.message : String(error), { cause: error });
 }

@@ -135,7 +135,10 @@ export function transferOptions(call: Call): PullOptions {
 const REPORT_MILLISECONDS = 100;
 
 /** Not every chunk is told: ten lines a second for each layer are enough. */
-function reporter(progress: Progress, words: Record<PullProgress['state'], string>): (step: PullProgress) => void {
+export function reporter(
+  progress: Progress,
+  words: Record<PullProgress['state'], string>,
+): (step: PullProgress) => void {
   const told = new Map<string, number>();
   return ({ digest, state, current, total }) => {
     const now = Date.now();

@@ -1,5 +1,6 @@
 /** `/images/json`, `/images/{name}/json` and `/images/{name}/history`. */
 import type { Image } from '../engine.ts';
+import type { RunConfig } from '../images/assemble.ts';
 import { answerJson, type Call, familiarName, findImage, flag } from './call.ts';
 import { time } from './container-view.ts';
 import { DockerError } from './errors.ts';
@@ -57,15 +58,16 @@ export function imageSummary(
 export async function inspectImage(call: Call): Promise<void> {
   const image = findImage(call, call.path['name'] ?? '');
   const { config } = image;
+  const made = await madeWith(call, image);
   answerJson(call, {
     Id: image.id,
     RepoTags: tags(image),
     RepoDigests: digests(image),
     Parent: '',
-    Comment: '',
+    Comment: made.comment,
     Created: time(image.createdAt),
     DockerVersion: '',
-    Author: '',
+    Author: made.author,
     Config: {
       User: config.user ?? '',
       ExposedPorts: Object.fromEntries((config.exposedPorts ?? []).map((port) => [port, {}])),
@@ -77,6 +79,7 @@ export async function inspectImage(call: Call): Promise<void> {
       Labels: config.labels ?? null,
       StopSignal: config.stopSignal ?? '',
       Healthcheck: healthcheckView(config.healthcheck),
+      ...made.more,
     },
     Architecture: config.architecture,
     Os: config.os,
@@ -86,6 +89,29 @@ export async function inspectImage(call: Call): Promise<void> {
     RootFS: { Type: 'layers', Layers: config.layers },
     Metadata: { LastTagTime: '0001-01-01T00:00:00Z' },
   });
+}
+
+/** What the engine has no word for: it is shown as it was written. */
+async function madeWith(
+  call: Call,
+  image: Image,
+): Promise<{ author: string; comment: string; more: Record<string, unknown> }> {
+  const { content } = call.engine.images;
+  if (content === undefined) return { author: '', comment: '', more: { OnBuild: null } };
+  const document = JSON.parse((await content.readAll(image.id)).toString('utf8')) as {
+    author?: string;
+    config?: RunConfig | null;
+    history?: { comment?: string }[];
+  };
+  const { OnBuild, Shell } = document.config ?? {};
+  return {
+    author: document.author ?? '',
+    comment: document.history?.at(-1)?.comment ?? '',
+    more: {
+      OnBuild: OnBuild ?? null,
+      ...(Shell === undefined ? {} : { Shell }),
+    },
+  };
 }
 
 /** Newest step first. Steps that made no layer have no size; only the newest has an id and tags. */

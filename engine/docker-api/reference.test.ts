@@ -13,7 +13,10 @@ test('every endpoint of the schema is in the table, once, and no other', () => {
     endpoints: string[];
   };
   const plain = (text: string): string => text.replaceAll(/\{\w+\}/g, '{}');
-  const ours = ROUTES.map(({ method, path }) => plain(`${method} ${path}`)).sort();
+  // BuildKit's is in no schema: without it a client of BuildKit would be told of a page that is not found.
+  const ours = ROUTES.filter(({ path }) => path !== '/grpc')
+    .map(({ method, path }) => plain(`${method} ${path}`))
+    .sort();
   assert.equal(endpoints.length, 107);
   assert.deepEqual(ours, endpoints.map(plain).sort());
 });

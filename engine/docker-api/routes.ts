@@ -3,6 +3,7 @@
  * that is not in the table at all is 404.
  */
 import { ABSENT_ROUTES } from './absent-routes.ts';
+import { BUILD_ROUTES } from './build-routes.ts';
 import { CONTAINER_ROUTES } from './container-routes.ts';
 import { systemDiskUsage } from './disk-usage.ts';
 import { events } from './events.ts';
@@ -50,6 +51,7 @@ const SUPPORTED: readonly Route[] = [
   },
   ...CONTAINER_ROUTES,
   ...IMAGE_ROUTES,
+  ...BUILD_ROUTES,
   ...VOLUME_ROUTES,
   {
     method: 'GET',
@@ -64,9 +66,8 @@ const SUPPORTED: readonly Route[] = [
 
 const LATER = 'not there yet: it answers 501';
 const UNSUPPORTED = `
-GET /containers/{id}/changes, GET /containers/{id}/export, POST /build, POST /build/prune, POST /commit, GET /networks,
-GET /networks/{id}, DELETE /networks/{id}, POST /networks/create, POST /networks/{id}/connect,
-POST /networks/{id}/disconnect, POST /networks/prune, POST /session`;
+GET /networks, GET /networks/{id}, DELETE /networks/{id}, POST /networks/create, POST /networks/{id}/connect,
+POST /networks/{id}/disconnect, POST /networks/prune`;
 
 export const ROUTES: readonly Route[] = [
   ...SUPPORTED,

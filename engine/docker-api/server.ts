@@ -8,8 +8,10 @@ import { createServer, type IncomingMessage, ServerResponse } from 'node:http';
 import { createConnection, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import type { Duplex } from 'node:stream';
+import { DEFAULT_TIMEOUT_MILLISECONDS } from '../build/build.ts';
 import { EngineError } from '../engine.ts';
 import type { Call, DockerEngine } from './call.ts';
+import { removeUnfinishedSteps } from './build-containers.ts';
 import { DockerContainers } from './docker-containers.ts';
 import { DockerError, toDockerError } from './errors.ts';
 import { findRoute } from './routes.ts';
@@ -20,6 +22,8 @@ export interface DockerApiOptions {
   socketPath: string;
   /** Sampan's own. */
   version: string;
+  /** A build that takes longer is stopped. Default two hours. */
+  buildTimeoutMilliseconds?: number;
   onError?: (error: unknown) => void;
 }
 
@@ -37,6 +41,7 @@ export async function startDockerApi(options: DockerApiOptions): Promise<{ close
   // Followed logs last as long as they last.
   const docker = new DockerContainers(options.engine, (error) => options.onError?.(error));
   await docker.open();
+  await removeUnfinishedSteps(options.engine, docker);
   const server = createServer({ requestTimeout: 0 });
   server.on('request', (request, response) => {
     void answer(options, docker, request, response);
@@ -84,6 +89,7 @@ async function answer(
     response,
     path: {},
     query: new URLSearchParams(),
+    buildTimeoutMilliseconds: options.buildTimeoutMilliseconds ?? DEFAULT_TIMEOUT_MILLISECONDS,
     ...(socket === undefined ? {} : { socket }),
   };
   try {
