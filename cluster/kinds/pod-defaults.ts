@@ -17,9 +17,10 @@ export function defaultPodSpec(spec: PodSpec): void {
 }
 
 /** What admission adds to pods, but not to templates. */
-export function admitPod(spec: PodSpec): void {
-  spec.serviceAccountName ??= 'default';
-  spec.serviceAccount = spec.serviceAccountName;
+export function admitPod(spec: PodSpec, annotations: Record<string, string> = {}): void {
+  // The mirror of a node's static pod gets nothing from the API.
+  if (annotations['kubernetes.io/config.mirror'] === undefined) spec.serviceAccountName ??= 'default';
+  if (spec.serviceAccountName !== undefined) spec.serviceAccount = spec.serviceAccountName;
   spec.enableServiceLinks ??= true;
   spec.priority ??= 0;
   spec.preemptionPolicy ??= 'PreemptLowerPriority';

@@ -45,7 +45,7 @@ export const podKind = defineKind(pods, {
   prepareForCreate: (object) => {
     const pod = object as Pod;
     if (pod.spec === undefined) return;
-    admitPod(pod.spec);
+    admitPod(pod.spec, pod.metadata.annotations);
     pod.status = { phase: 'Pending', qosClass: qosClass(pod.spec) };
     if ((pod.spec.schedulingGates ?? []).length > 0)
       pod.status.conditions = [
