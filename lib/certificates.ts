@@ -87,6 +87,17 @@ export async function issueCertificate(authority: KeyPair, request: CertificateR
   return { certificate: certificate.toString('pem'), key: await exportKey(keys.privateKey) };
 }
 
+/** Whom a PKCS #10 request (PEM) asks a certificate for. Throws `CertificateError` when it cannot be read. */
+export async function readRequestSubject(pem: string): Promise<{ commonName: string; organizations: string[] }> {
+  const x509 = await load();
+  try {
+    const { subjectName } = new x509.Pkcs10CertificateRequest(pem);
+    return { commonName: subjectName.getField('CN')[0] ?? '', organizations: subjectName.getField('O') };
+  } catch (cause) {
+    throw new CertificateError('Cannot read the certificate request: expected PKCS #10 in PEM', { cause });
+  }
+}
+
 async function load(): Promise<typeof import('@peculiar/x509')> {
   await import('reflect-metadata');
   return import('@peculiar/x509');

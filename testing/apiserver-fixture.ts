@@ -1,5 +1,6 @@
 /** An API server over a real store and real TLS, spoken to without any client of ours: raw HTTPS, and stock kubectl. */
 import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import https from 'node:https';
@@ -32,6 +33,11 @@ export interface WatchedEvent {
   object: ApiObject & { [field: string]: unknown };
 }
 
+export interface FixtureOptions extends Partial<ApiServerOptions> {
+  /** Put between the server and its disk. */
+  wrapStore?: (disk: Store) => Store;
+}
+
 export interface ApiFixture {
   api: ApiServer;
   store: Store;
@@ -43,14 +49,14 @@ export interface ApiFixture {
   watch(path: string, options?: CallOptions): Promise<AsyncGenerator<WatchedEvent>>;
   kubectl(
     args: string[],
-    options?: { input?: string; binary?: string },
+    options?: { input?: string; binary?: string; as?: KeyPair | { token: string } },
   ): Promise<{ code: number; out: string; err: string }>;
   /** Stops the server and starts another one over the same store. */
   restart(): Promise<void>;
   close(): Promise<void>;
 }
 
-export async function apiFixture(further: Partial<ApiServerOptions> = {}): Promise<ApiFixture> {
+export async function apiFixture({ wrapStore, ...further }: FixtureOptions = {}): Promise<ApiFixture> {
   const directory = await mkdtemp(join(tmpdir(), 'sampan-apiserver-'));
   const authority = await createAuthority({ commonName: 'test', days: 1 });
   const issue = (commonName: string, organizations: string[] = []) =>
@@ -62,7 +68,8 @@ export async function apiFixture(further: Partial<ApiServerOptions> = {}): Promi
       days: 1,
     });
   const [server, admin] = await Promise.all([issue('kubernetes'), issue('admin', ['system:masters'])]);
-  const store = await openSqliteStore({ path: join(directory, 'store.db') });
+  const disk = await openSqliteStore({ path: join(directory, 'store.db') });
+  const store = wrapStore?.(disk) ?? disk;
   const start = (port: number) =>
     startApiServer({
       store,
@@ -130,8 +137,14 @@ export async function apiFixture(further: Partial<ApiServerOptions> = {}): Promi
       }
       return eventsOf(message);
     },
-    kubectl: (args, { input = '', binary = 'kubectl' } = {}) =>
-      run(binary, args, input, { ...process.env, KUBECONFIG: kubeconfig, KUBECACHEDIR: join(directory, 'cache') }),
+    async kubectl(args, { input = '', binary = 'kubectl', as } = {}) {
+      let config = kubeconfig;
+      if (as !== undefined) {
+        config = `${kubeconfig}-${randomUUID()}`;
+        await writeFile(config, kubeconfigText(port, authority.certificate, as));
+      }
+      return run(binary, args, input, { ...process.env, KUBECONFIG: config, KUBECACHEDIR: join(directory, 'cache') });
+    },
     async restart() {
       await api.close();
       agent.destroy();
@@ -165,8 +178,10 @@ export async function take(events: AsyncGenerator<WatchedEvent>, count: number):
   return taken;
 }
 
-function kubeconfigText(port: number, ca: string, { certificate, key }: KeyPair): string {
+function kubeconfigText(port: number, ca: string, as: KeyPair | { token: string }): string {
   const encode = (text: string) => Buffer.from(text).toString('base64');
+  const user =
+    'token' in as ? as : { 'client-certificate-data': encode(as.certificate), 'client-key-data': encode(as.key) };
   return JSON.stringify({
     apiVersion: 'v1',
     kind: 'Config',
@@ -174,7 +189,7 @@ function kubeconfigText(port: number, ca: string, { certificate, key }: KeyPair)
     clusters: [
       { name: 'test', cluster: { server: `https://127.0.0.1:${port}`, 'certificate-authority-data': encode(ca) } },
     ],
-    users: [{ name: 'test', user: { 'client-certificate-data': encode(certificate), 'client-key-data': encode(key) } }],
+    users: [{ name: 'test', user }],
     contexts: [{ name: 'test', context: { cluster: 'test', user: 'test' } }],
   });
 }

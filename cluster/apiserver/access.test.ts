@@ -133,6 +133,14 @@ describe('API server: who may do what', () => {
     assert.equal(await statusOf('POST', '/api/v1/nodes', { metadata: { name: 'n9' } }), 403);
     assert.equal(await statusOf('PATCH', '/api/v1/nodes/n1/status', { status: {} }, MERGE), 403);
     assert.equal(await statusOf('DELETE', `${LEASES}/n1`), 403);
+    const masters = { 'impersonate-user': 'admin', 'impersonate-group': 'system:masters' };
+    assert.equal(await statusOf('POST', '/api/v1/nodes', { metadata: { name: 'n9' } }, masters), 403);
+    const binding = {
+      metadata: { name: 'up' },
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'cluster-admin' },
+      subjects: [{ kind: 'Group', name: 'system:sampan:platform' }],
+    };
+    assert.equal(await statusOf('POST', '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings', binding), 403);
     assert.equal(
       await statusOf('POST', '/apis/coordination.k8s.io/v1/namespaces/default/leases', {
         metadata: { name: 'leader' },

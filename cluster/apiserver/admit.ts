@@ -21,6 +21,8 @@ export interface WriteOptions {
   doubts?: string[];
   /** Who asked; the server itself where it is absent. */
   user?: User;
+  /** Noted in the audit log. */
+  annotate?: (key: string, value: string) => void;
 }
 
 const VALIDATIONS = ['Ignore', 'Strict', 'Warn'];
@@ -51,6 +53,7 @@ export function readWriteOptions(
     warn: (text) => warnings.push(text),
     doubts: [],
     user,
+    annotate: (key, value) => (exchange.annotations ??= new Map()).set(key, value),
   };
 }
 

@@ -1,20 +1,26 @@
-/** Decides by the rules whether a user may do what it asks for. */
+/** Decides whether a user may do what it asks for: what one of the authorizers allows is allowed. */
 import type { Core } from './core.ts';
 import { forbidden, StatusError } from './errors.ts';
 import type { User } from './exchange.ts';
 import { nodeMay } from './node-rights.ts';
 import type { ResourceRequest } from './route.ts';
-import { RIGHTS, type Rule } from './rules.ts';
+import { PRIVILEGED_GROUP, RIGHTS, type Rule } from './rules.ts';
 
-export type Access = Pick<ResourceRequest, 'group' | 'resource' | 'subresource' | 'namespace' | 'name' | 'verb'>;
+/** The verb is one of the API's or any that a Role may name: `bind`, `escalate`, `impersonate`, `approve`. */
+export type Access = Pick<ResourceRequest, 'group' | 'resource' | 'subresource' | 'namespace' | 'name'> & {
+  verb: string;
+};
 
-export function mayAccess(core: Core, user: User, access: Access, query: URLSearchParams): boolean {
+const NO_QUERY = new URLSearchParams();
+
+export function mayAccess(core: Core, user: User, access: Access, query: URLSearchParams = NO_QUERY): boolean {
   const resource = access.subresource === '' ? access.resource : `${access.resource}/${access.subresource}`;
-  for (const group of groupsOf(user)) {
-    if (RIGHTS[group]?.rules.some((rule) => allows(rule, access, resource))) return true;
+  for (const group of user.groups) {
+    if (group === PRIVILEGED_GROUP) return true;
+    if (RIGHTS[group]?.rules.some((rule) => allows(rule, access, resource)) === true) return true;
     if (group === 'system:nodes' && nodeMay(core, user, access, query)) return true;
   }
-  return false;
+  return core.roles.allows(user, access);
 }
 
 function allows(rule: Rule, access: Access, resource: string): boolean {
@@ -23,31 +29,41 @@ function allows(rule: Rule, access: Access, resource: string): boolean {
   return rule.except?.({ verb: access.verb, resource, namespace: access.namespace }) !== true;
 }
 
-export function mayVisit(user: User, path: string): boolean {
-  return groupsOf(user).some((group) =>
-    RIGHTS[group]?.paths.some((pattern) =>
-      pattern.endsWith('*')
-        ? path.startsWith(pattern.slice(0, -1))
-        : path === pattern || path.startsWith(`${pattern}/`),
-    ),
-  );
+/** A path that is no resource's; the verb is the method in lower case. */
+export function mayVisit(core: Core, user: User, verb: string, path: string): boolean {
+  if (user.groups.some((group) => group === PRIVILEGED_GROUP || RIGHTS[group]?.paths.includes(path) === true))
+    return true;
+  return core.roles.allowsPath(user, verb, path);
 }
 
-/** Everybody that is known is in `system:authenticated`. */
-export function groupsOf(user: User): string[] {
-  if (user.groups.includes('system:unauthenticated')) return user.groups;
-  return [...user.groups, 'system:authenticated'];
+export function refuse(core: Core, user: User, access: Access): StatusError {
+  return forbidden(access, access.name, whyNot(core, user, access));
 }
 
-export function refuse(user: User, access: Access): StatusError {
-  const { verb, group, namespace, name, subresource } = access;
+/** An update or an applied configuration that makes a new object takes the right to create it, too. */
+export function requireCreate(
+  core: Core,
+  user: User | undefined,
+  { group, resource }: { group: string; resource: string },
+  { namespace, name }: { namespace: string; name: string },
+): void {
+  const access = { verb: 'create', group, resource, subresource: '', namespace, name };
+  if (user !== undefined && !mayAccess(core, user, access)) throw refuse(core, user, access);
+}
+
+/** The part that follows `is forbidden: `. */
+export function whyNot(core: Core, user: User, access: Access): string {
+  const { verb, group, namespace, subresource } = access;
   const resource = subresource === '' ? access.resource : `${access.resource}/${subresource}`;
   const scope = namespace === '' ? 'at the cluster scope' : `in the namespace "${namespace}"`;
-  return forbidden(
-    access,
-    name,
-    `User "${user.name}" cannot ${verb} resource "${resource}" in API group "${group}" ${scope}`,
-  );
+  return `User "${user.name}" cannot ${verb} resource "${resource}" in API group "${group}" ${scope}${missingRoles(core, user, namespace)}`;
+}
+
+/** Why a user that was given something has nothing: its roles are not there. */
+export function missingRoles(core: Core, user: User, namespace: string, prefix = ': '): string {
+  const missing = core.roles.missingRoles(user, namespace);
+  if (missing.length === 0) return '';
+  return `${prefix}RBAC: ${missing.length === 1 ? missing[0] : `[${missing.join(', ')}]`}`;
 }
 
 export function refusePath(user: User, method: string, path: string): StatusError {

@@ -9,7 +9,8 @@ import { SYSTEM_NAMESPACES } from './namespaces.ts';
 import { apiVersionOf } from './registry.ts';
 import { changeObject } from './update.ts';
 
-const OWN_WRITE = {
+/** The server's own: nobody's rights are asked for. */
+export const OWN_WRITE = {
   dryRun: false,
   fieldValidation: 'Ignore' as const,
   fieldManager: 'apiserver',

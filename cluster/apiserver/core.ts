@@ -1,9 +1,12 @@
 /** What every verb works on. */
 import type { Store } from '../store/store.ts';
+import type { Admission } from './admission/plugin.ts';
 import type { AgentDialer } from './agent-dialer.ts';
 import type { Cache } from './cache.ts';
 import type { KeyedLock } from './keyed-lock.ts';
 import type { Metrics } from './metrics.ts';
+import type { NodeGraph } from './node-graph.ts';
+import type { RoleIndex } from './rbac/role-index.ts';
 import type { Registry } from './registry.ts';
 import type { ServiceAddresses } from './service-addresses.ts';
 
@@ -16,6 +19,11 @@ export interface Core {
   addresses: ServiceAddresses;
   /** Held while an object is changed, by its key. */
   locks: KeyedLock;
+  /** Who has which roles. */
+  roles: RoleIndex;
+  /** Which node needs which objects. */
+  nodes: NodeGraph;
+  admission: Admission;
   agents: AgentDialer;
   metrics: Metrics;
   log: Log;

@@ -4,8 +4,8 @@ import type { ApiObject, KindDefinition } from '../kinds/kind.ts';
 import { services } from '../kinds/resources.ts';
 import type { Service } from '../kinds/types/core.ts';
 import { StoreError } from '../store/store.ts';
+import type { AdmissionRequest } from './admission/plugin.ts';
 import { decode, readWriteOptions, validate, type WriteOptions } from './admit.ts';
-import { refuse } from './authorize.ts';
 import { kindPrefix, objectKey } from './cache.ts';
 import type { Core } from './core.ts';
 import { alreadyExists, badRequest, methodNotAllowed, StatusError } from './errors.ts';
@@ -13,7 +13,6 @@ import type { Exchange } from './exchange.ts';
 import { readObject } from './read-body.ts';
 import { trackCreation } from './managed-fields.ts';
 import { checkNamespace } from './namespaces.ts';
-import { nodeMayCreate } from './node-rights.ts';
 import { servedBytes, storedBytes } from './object-bytes.ts';
 import { apiVersionOf } from './registry.ts';
 import { respondObject } from './respond.ts';
@@ -39,8 +38,6 @@ export async function create(
     decode(kind, await readObject(exchange, (doubt) => options.doubts?.push(doubt)), options),
   );
   delete object.metadata.managedFields;
-  const { name = '' } = object.metadata;
-  if (!nodeMayCreate(exchange.user, kind.resource, name)) throw refuse(exchange.user, { ...request, name });
   const bytes = await createObject(core, storageKind(core, kind), request.namespace, object, options);
   respondObject(core, exchange, kind, bytes, 201);
 }
@@ -100,6 +97,8 @@ async function createOnce(
   if (kind.generation) metadata.generation = 1;
   else delete metadata.generation;
   kind.defaults?.(object);
+  const admission = admissionOf(kind, { namespace, name, operation: 'CREATE', subresource: '' }, options, object);
+  await core.admission.mutate(admission);
   kind.prepareForCreate?.(object, options.user ?? SERVER);
   validate(kind, object);
   const key = objectKey(kind, namespace, name);
@@ -108,8 +107,10 @@ async function createOnce(
     kind.resource === services.resource && kind.group === ''
       ? core.addresses.assign(object as Service, key)
       : undefined;
+  let settle: (() => void) | undefined;
   try {
     if (assigned !== undefined && assigned.errors.length > 0) validate(kind, object, undefined, assigned.errors);
+    settle = await core.admission.validate(admission);
     trackCreation(kind, object, options.fieldManager, core.now());
     object.apiVersion = storedApiVersion(core, kind);
     const value = storedBytes(object);
@@ -121,8 +122,21 @@ async function createOnce(
     if (error instanceof StoreError && error.code === 'exists') throw alreadyExists(kind, name);
     throw error;
   } finally {
+    settle?.();
     assigned?.release();
   }
+}
+
+/** A request to admission, from what a write knows. */
+export function admissionOf(
+  kind: KindDefinition,
+  where: Pick<AdmissionRequest, 'namespace' | 'name' | 'operation' | 'subresource'>,
+  { user, dryRun, warn, annotate }: Pick<WriteOptions, 'dryRun'> & Partial<WriteOptions>,
+  object: ApiObject,
+  old?: ApiObject,
+): AdmissionRequest {
+  const nothing = () => undefined;
+  return { ...where, kind, user, dryRun, warn: warn ?? nothing, annotate: annotate ?? nothing, object, old };
 }
 
 export function storedApiVersion(core: Core, kind: KindDefinition): string {

@@ -6,7 +6,7 @@ import { StoreError } from '../store/store.ts';
 import { readWriteOptions, type WriteOptions } from './admit.ts';
 import { type CachedObject, kindPrefix, objectKey, objectOf } from './cache.ts';
 import type { Core } from './core.ts';
-import { storedApiVersion } from './create.ts';
+import { admissionOf, storedApiVersion } from './create.ts';
 import { timestamp } from './timestamp.ts';
 import { badRequest, conflict, invalidObject, notFound, StatusError } from './errors.ts';
 import { type Exchange, send, sendJson, success } from './exchange.ts';
@@ -28,6 +28,9 @@ export interface DeleteOptions {
   propagationPolicy?: string;
   preconditions?: { uid?: string; resourceVersion?: string };
 }
+
+/** Who deletes, and whether it is meant. */
+export type DeleteContext = Pick<WriteOptions, 'dryRun'> & Partial<WriteOptions>;
 
 export type Deleted =
   | { gone: true; object: ApiObject }
@@ -91,20 +94,21 @@ export function deleteObject(
   kind: KindDefinition,
   where: { namespace: string; name: string },
   options: DeleteOptions,
-  { dryRun }: Pick<WriteOptions, 'dryRun'>,
+  context: DeleteContext,
 ): Promise<Deleted> {
   const key = objectKey(kind, where.namespace, where.name);
-  return core.locks.run(key, () => deleteLocked(core, kind, key, where.name, options, dryRun));
+  return core.locks.run(key, () => deleteLocked(core, kind, key, where, options, context));
 }
 
 async function deleteLocked(
   core: Core,
   kind: KindDefinition,
   key: string,
-  name: string,
+  { namespace, name }: { namespace: string; name: string },
   options: DeleteOptions,
-  dryRun: boolean,
+  context: DeleteContext,
 ): Promise<Deleted> {
+  const { dryRun } = context;
   const resource = core.cache.resource(kindPrefix(kind));
   for (let attempt = 1; ; attempt++) {
     const cached = resource.objects.get(key);
@@ -112,6 +116,9 @@ async function deleteLocked(
     const old = objectOf(cached);
     checkPreconditions(kind, old, options.preconditions);
     const now = marked(core, kind, old, options);
+    const settle = await core.admission.validate(
+      admissionOf(kind, { namespace, name, operation: 'DELETE', subresource: '' }, context, old, old),
+    );
     try {
       if (removable(now)) {
         if (!dryRun) {
@@ -134,6 +141,8 @@ async function deleteLocked(
       if (error.code !== 'conflict') throw error;
       if (attempt === ATTEMPTS) throw conflict(kind, name);
       if (error.entry !== undefined) await core.cache.reached(error.entry.revision);
+    } finally {
+      settle();
     }
   }
 }

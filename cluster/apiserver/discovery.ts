@@ -25,25 +25,18 @@ interface Entry {
 /** Without objects of their own: they are only asked. */
 const REVIEWS: Record<string, Entry[]> = {
   'authorization.k8s.io/v1': [
-    {
-      name: 'selfsubjectaccessreviews',
-      singular: 'selfsubjectaccessreview',
-      namespaced: false,
-      kind: 'SelfSubjectAccessReview',
-      verbs: ['create'],
-    },
+    reviewEntry('LocalSubjectAccessReview', true),
+    reviewEntry('SelfSubjectAccessReview'),
+    reviewEntry('SelfSubjectRulesReview'),
+    reviewEntry('SubjectAccessReview'),
   ],
-  'authentication.k8s.io/v1': [
-    { name: 'tokenreviews', singular: 'tokenreview', namespaced: false, kind: 'TokenReview', verbs: ['create'] },
-    {
-      name: 'selfsubjectreviews',
-      singular: 'selfsubjectreview',
-      namespaced: false,
-      kind: 'SelfSubjectReview',
-      verbs: ['create'],
-    },
-  ],
+  'authentication.k8s.io/v1': [reviewEntry('SelfSubjectReview'), reviewEntry('TokenReview')],
 };
+
+function reviewEntry(kind: string, namespaced = false): Entry {
+  const singular = kind.toLowerCase();
+  return { name: `${singular}s`, singular, namespaced, kind, verbs: ['create'] };
+}
 
 export function discovery(core: Core, exchange: Exchange, path: string): void {
   const groups = groupVersions(core);

@@ -6,13 +6,27 @@ import { isTrue } from './route.ts';
 
 export interface User {
   name: string;
+  /** Everybody that is known is in `system:authenticated`: see `authenticated`. */
   groups: string[];
+  uid?: string;
+  /** What the authenticator knows besides, as `authentication.kubernetes.io/pod-name`. */
+  extra?: Record<string, string[]>;
+}
+
+export function authenticated(user: User): User {
+  const { groups } = user;
+  if (groups.includes('system:authenticated') || groups.includes('system:unauthenticated')) return user;
+  return { ...user, groups: [...groups, 'system:authenticated'] };
 }
 
 export const ANONYMOUS: User = { name: 'system:anonymous', groups: ['system:unauthenticated'] };
 export const BODY_LIMIT = 3 * 1024 * 1024;
 /** Lists above this many bytes are compressed when the client can read it. */
 const GZIP_THRESHOLD = 128 * 1024;
+
+/** All warnings together; where they are longer each is cut. */
+const WARNINGS_LIMIT = 4096;
+const WARNING_LIMIT = 256;
 
 /** Where a response goes. `write` tells whether more may follow at once; else `onDrain` is called when it may. */
 export interface Responder {
@@ -39,6 +53,12 @@ export interface Exchange {
   warnings: string[];
   /** Further headers of the answer. */
   answerHeaders?: Record<string, string>;
+  /** Where it came from; undefined inside the process. */
+  sourceAddress?: string | undefined;
+  /** Who acts as `user`. */
+  impersonator?: User | undefined;
+  /** What admission notes for the audit log. */
+  annotations?: Map<string, string>;
 }
 
 export function header(exchange: Exchange, name: string): string {
@@ -113,8 +133,10 @@ export function success(details?: Status['details']): Status {
 function warningHeaders(exchange: Exchange): Record<string, string> {
   if (exchange.warnings.length === 0) return {};
   // RFC 7234 section 5.5; what a header cannot carry is left out.
-  const values = exchange.warnings.slice(0, 16).map((text) => {
-    const safe = text.replace(/[^\x20-\x7e]/g, '').slice(0, 512);
+  const total = exchange.warnings.reduce((sum, { length }) => sum + length, 0);
+  const each = total > WARNINGS_LIMIT ? WARNING_LIMIT : total;
+  const values = exchange.warnings.slice(0, WARNINGS_LIMIT / WARNING_LIMIT).map((text) => {
+    const safe = text.replace(/[^\x20-\x7e]/g, '').slice(0, each);
     return `299 - "${safe.replace(/[\\"]/g, '\\$&')}"`;
   });
   return { warning: values.join(', ') };

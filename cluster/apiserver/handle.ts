@@ -1,5 +1,8 @@
 /** Every request's way: may the user do this, which kind is it, which verb; and every error's way to a Status. */
 import type { KindDefinition } from '../kinds/kind.ts';
+import { type Audit, observe } from './audit/observe.ts';
+import type { ServiceAccountOptions } from './authenticators/service-account.ts';
+import type { AuthenticateToken } from './authenticators/token.ts';
 import { mayAccess, mayVisit, refuse, refusePath } from './authorize.ts';
 import { kindPrefix, objectKey } from './cache.ts';
 import type { Core } from './core.ts';
@@ -8,28 +11,33 @@ import { remove, removeCollection } from './delete.ts';
 import { discovery } from './discovery.ts';
 import { methodNotAllowed, noSuchPath, notFound, StatusError } from './errors.ts';
 import { evict } from './eviction.ts';
-import { ANONYMOUS, type Exchange, send, sendError, sendJson } from './exchange.ts';
+import { ANONYMOUS, type Exchange, send, sendError, sendJson, type User } from './exchange.ts';
 import { health, isHealthPath } from './health.ts';
+import { issuerDiscovery } from './issuer-discovery.ts';
 import { list } from './list.ts';
 import { openApi } from './openapi.ts';
 import { patch } from './patch.ts';
 import { nodeProxy, podLog } from './pod-streams.ts';
 import { respondObject } from './respond.ts';
-import { type AuthenticateToken, review } from './reviews.ts';
+import { review } from './reviews.ts';
 import { parseResourcePath, type ResourceRequest } from './route.ts';
 import { bind, scale } from './subresources.ts';
+import { requestToken } from './token-request.ts';
 import { asStatusError, update } from './update.ts';
 import { watch } from './watch.ts';
 
 export interface Handler {
   core: Core;
-  authenticateToken: AuthenticateToken | undefined;
+  authenticateToken: AuthenticateToken;
+  serviceAccounts: ServiceAccountOptions | undefined;
+  audit: Audit | undefined;
   version: object;
 }
 
 /** Answers; never rejects. */
-export async function handle(handler: Handler, exchange: Exchange): Promise<void> {
+export async function handle(handler: Handler, asked: Exchange): Promise<void> {
   const { core } = handler;
+  const exchange = handler.audit === undefined ? asked : observe(handler.audit, asked);
   const started = performance.now();
   let [verb, resource, code] = [exchange.method.toLowerCase(), '', 200];
   try {
@@ -57,7 +65,9 @@ function describe(error: unknown): string {
 async function handlePath(handler: Handler, exchange: Exchange): Promise<void> {
   const { core } = handler;
   const { path, user, method } = exchange;
-  if (!mayVisit(user, path)) throw refusePath(user, method, path);
+  checkKnown(user, path);
+  if (!mayVisit(core, user, method === 'HEAD' ? 'get' : method.toLowerCase(), path))
+    throw refusePath(user, method, path);
   if (method !== 'GET' && method !== 'HEAD') throw methodNotAllowed();
   if (isHealthPath(path)) return health(core, exchange);
   if (path === '/version') return sendJson(exchange, 200, handler.version);
@@ -65,7 +75,7 @@ async function handlePath(handler: Handler, exchange: Exchange): Promise<void> {
     const objects = new Map(
       core.registry.all().map((kind) => [kind.resource, core.cache.resource(kindPrefix(kind)).objects.size]),
     );
-    const text = core.metrics.text({ revision: core.cache.revision, objects });
+    const text = core.metrics.text({ revision: core.cache.revision, objects, audit: handler.audit?.log });
     return send(exchange, 200, Buffer.from(text), 'text/plain; version=0.0.4');
   }
   if (path === '/')
@@ -74,17 +84,24 @@ async function handlePath(handler: Handler, exchange: Exchange): Promise<void> {
     });
   if (path.startsWith('/openapi/')) return openApi(core, exchange, path);
   if (/^\/apis?(\/|$)/.test(path)) return discovery(core, exchange, path);
+  if (issuerDiscovery(exchange, handler.serviceAccounts)) return;
   throw noSuchPath();
+}
+
+/** Whoever is not known sees health and version, and finds the keys of the issuer where a role says so. */
+function checkKnown(user: User, path: string): void {
+  if (user !== ANONYMOUS || /^\/(healthz|livez|readyz|version|openid|\.well-known)(\/|$)/.test(path)) return;
+  throw new StatusError(401, 'Unauthorized', 'Unauthorized');
 }
 
 async function handleResource(handler: Handler, exchange: Exchange, request: ResourceRequest): Promise<void> {
   const { core } = handler;
   const { user } = exchange;
   if (request.resource === '') throw noSuchPath();
-  if (!mayAccess(core, user, request, exchange.query)) {
-    if (user === ANONYMOUS) throw new StatusError(401, 'Unauthorized', 'Unauthorized');
-    throw refuse(user, request);
-  }
+  checkKnown(user, exchange.path);
+  const allowed = mayAccess(core, user, request, exchange.query);
+  exchange.annotations?.set('authorization.k8s.io/decision', allowed ? 'allow' : 'forbid');
+  if (!allowed) throw refuse(core, user, request);
   if (await review(core, exchange, request, handler.authenticateToken)) return;
   if (request.group === '' && request.resource === 'bindings') return bind(core, exchange, request);
   const kind = core.registry.find(request.group, request.version, request.resource);
@@ -93,7 +110,7 @@ async function handleResource(handler: Handler, exchange: Exchange, request: Res
   if (kind.verbs?.includes(request.verb) === false) throw methodNotAllowed();
   if (!kind.namespaced && request.namespace !== '') throw noSuchPath();
   if (kind.namespaced && request.namespace === '' && request.name !== '') throw noSuchPath();
-  if (request.subresource !== '') return handleSubresource(core, exchange, kind, request);
+  if (request.subresource !== '') return handleSubresource(handler, exchange, kind, request);
   switch (request.verb) {
     case 'get':
       return get(core, exchange, kind, request);
@@ -124,14 +141,17 @@ function get(core: Core, exchange: Exchange, kind: KindDefinition, { namespace, 
 }
 
 async function handleSubresource(
-  core: Core,
+  handler: Handler,
   exchange: Exchange,
   kind: KindDefinition,
   request: ResourceRequest,
 ): Promise<void> {
+  const { core, serviceAccounts } = handler;
   const { subresource, verb } = request;
   const path = kind.group === '' ? `${kind.resource}/${subresource}` : '';
   if (path === 'pods/binding') return bind(core, exchange, request);
+  if (path === 'serviceaccounts/token' && serviceAccounts !== undefined)
+    return requestToken(core, exchange, request, serviceAccounts);
   if (path === 'pods/eviction') return evict(core, exchange, request);
   if (path === 'pods/log' && verb === 'get') return podLog(core, exchange, request);
   if (path === 'nodes/proxy' && verb === 'get') return nodeProxy(core, exchange, request);

@@ -3,7 +3,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { StatusError } from './errors.ts';
 import { BODY_LIMIT, type Exchange, type Responder, type User } from './exchange.ts';
 
-export function httpExchange(request: IncomingMessage, response: ServerResponse, user: User): Exchange {
+export function httpExchange(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { user, impersonator }: { user: User; impersonator?: User | undefined },
+): Exchange {
   const { path, query } = splitTarget(request.url ?? '/');
   let body: Promise<Buffer> | undefined;
   return {
@@ -12,6 +16,8 @@ export function httpExchange(request: IncomingMessage, response: ServerResponse,
     query,
     headers: request.headers,
     user,
+    impersonator,
+    sourceAddress: request.socket.remoteAddress,
     body: () => (body ??= readBody(request)),
     responder: httpResponder(response),
     warnings: [],

@@ -29,7 +29,11 @@ export class Metrics {
       if (seconds <= bound) histogram.buckets[index] = (histogram.buckets[index] ?? 0) + 1;
   }
 
-  text(gauges: { revision: number; objects: Map<string, number> }): string {
+  text(gauges: {
+    revision: number;
+    objects: Map<string, number>;
+    audit?: { written: number; dropped: number } | undefined;
+  }): string {
     const lines = ['# TYPE apiserver_request_total counter'];
     for (const [labels, count] of this.requests) lines.push(`apiserver_request_total{${labels}} ${count}`);
     lines.push('# TYPE apiserver_request_duration_seconds histogram');
@@ -51,6 +55,13 @@ export class Metrics {
     lines.push('# TYPE apiserver_storage_objects gauge');
     for (const [resource, count] of gauges.objects)
       lines.push(`apiserver_storage_objects{resource="${resource}"} ${count}`);
+    if (gauges.audit !== undefined)
+      lines.push(
+        '# TYPE apiserver_audit_event_total counter',
+        `apiserver_audit_event_total ${gauges.audit.written}`,
+        '# TYPE apiserver_audit_error_total counter',
+        `apiserver_audit_error_total{plugin="log"} ${gauges.audit.dropped}`,
+      );
     lines.push('# TYPE sampan_store_revision gauge', `sampan_store_revision ${gauges.revision}`);
     return `${lines.join('\n')}\n`;
   }

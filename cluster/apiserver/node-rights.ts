@@ -1,10 +1,10 @@
 /**
- * What a node may do: its own Node and Lease, the pods bound to it, and the ConfigMaps, Secrets and ServiceAccounts that
- * those pods name. It may neither see nor change another node's.
+ * What a node may do: its own Node and Lease, the pods bound to it, and what those pods name. It may neither see nor change
+ * another node's (Kubernetes "Using Node Authorization"). What its writes may contain is `admission/node-restriction.ts`'s.
  */
-import { configMaps, pods, secrets } from '../kinds/resources.ts';
+import { pods } from '../kinds/resources.ts';
 import { parseFieldSelector } from '../kinds/selector.ts';
-import type { Pod } from '../kinds/types/core.ts';
+import type { PersistentVolume } from '../kinds/types/core.ts';
 import type { Access } from './authorize.ts';
 import { kindPrefix, objectOf } from './cache.ts';
 import type { Core } from './core.ts';
@@ -12,35 +12,49 @@ import type { User } from './exchange.ts';
 
 const NODE_USER = 'system:node:';
 
+/** The node that a user is, if it is one. */
+export function nodeOf(user: User): string | undefined {
+  return user.groups.includes('system:nodes') && user.name.startsWith(NODE_USER)
+    ? user.name.slice(NODE_USER.length)
+    : undefined;
+}
+
 export function nodeMay(core: Core, user: User, access: Access, query: URLSearchParams): boolean {
-  if (!user.name.startsWith(NODE_USER)) return false;
-  const node = user.name.slice(NODE_USER.length);
+  const node = nodeOf(user);
+  if (node === undefined) return false;
   const { group, resource, subresource, verb, name, namespace } = access;
-  if (group === '' && resource === 'nodes') {
-    if (verb === 'create') return subresource === '';
-    return name === node && ['update', 'patch'].includes(verb) && (subresource === '' || subresource === 'status');
-  }
   if (group === 'coordination.k8s.io' && resource === 'leases') {
     if (namespace !== 'kube-node-lease') return false;
-    // A create names its object in its body only; the name is compared by `nodeMayCreate`.
+    // A create names its object in its body only; the name is compared by admission.
     if (verb === 'create') return true;
     return name === node && ['get', 'update', 'patch', 'delete', 'watch'].includes(verb);
   }
   if (group !== '') return false;
-  if (resource === 'pods') return podsMay(core, node, access, query);
-  if ((resource === 'configmaps' || resource === 'secrets') && subresource === '') {
-    const wanted = name !== '' ? name : equalTo(query, 'metadata.name');
-    if (!['get', 'list', 'watch'].includes(verb) || wanted === undefined || namespace === '') return false;
-    return podsOf(core, node, namespace).some((pod) => names(pod, resource, wanted));
+  switch (resource) {
+    case 'nodes':
+      if (verb === 'create') return subresource === '';
+      return name === node && ['update', 'patch'].includes(verb) && (subresource === '' || subresource === 'status');
+    case 'pods':
+      return podsMay(core, node, access, query);
+    case 'configmaps':
+    case 'secrets': {
+      const wanted = name !== '' ? name : equalTo(query, 'metadata.name');
+      if (subresource !== '' || wanted === undefined || !['get', 'list', 'watch'].includes(verb)) return false;
+      return core.nodes.needsObject(node, resource, namespace, wanted);
+    }
+    case 'serviceaccounts':
+      if (!(subresource === '' && verb === 'get') && !(subresource === 'token' && verb === 'create')) return false;
+      return core.nodes.needsObject(node, resource, namespace, name);
+    case 'persistentvolumeclaims':
+      if (!(subresource === '' ? ['get'] : ['get', 'update', 'patch']).includes(verb)) return false;
+      return (
+        (subresource === '' || subresource === 'status') && core.nodes.needsObject(node, resource, namespace, name)
+      );
+    case 'persistentvolumes':
+      return subresource === '' && verb === 'get' && needsVolume(core, node, name);
+    default:
+      return false;
   }
-  return false;
-}
-
-/** A node's create names only itself. */
-export function nodeMayCreate(user: User, resource: string, name: string): boolean {
-  if (!user.groups.includes('system:nodes') || user.groups.includes('system:masters')) return true;
-  if (resource !== 'nodes' && resource !== 'leases') return true;
-  return name === user.name.slice(NODE_USER.length);
 }
 
 function podsMay(
@@ -49,12 +63,28 @@ function podsMay(
   { verb, name, namespace, subresource }: Access,
   query: URLSearchParams,
 ): boolean {
+  if (verb === 'create')
+    return subresource === '' || (subresource === 'eviction' && isMine(core, node, namespace, name) === true);
   if (name === '') return (verb === 'list' || verb === 'watch') && equalTo(query, 'spec.nodeName') === node;
-  const bound = core.cache.resource(kindPrefix(pods)).objects.get(`${kindPrefix(pods)}${namespace}/${name}`);
-  const mine = bound?.fields['spec.nodeName'] === node;
-  if (!mine) return verb === 'get' && bound === undefined;
+  const mine = isMine(core, node, namespace, name);
+  if (mine !== true) return verb === 'get' && subresource === '' && mine === undefined;
   if (subresource === 'status') return ['get', 'update', 'patch'].includes(verb);
   return subresource === '' && ['get', 'watch', 'delete'].includes(verb);
+}
+
+/** Is the pod bound to this node? Undefined when there is no such pod. */
+export function isMine(core: Core, node: string, namespace: string, name: string): boolean | undefined {
+  const prefix = kindPrefix(pods);
+  const pod = core.cache.resource(prefix).objects.get(`${prefix}${namespace}/${name}`);
+  return pod === undefined ? undefined : pod.fields['spec.nodeName'] === node;
+}
+
+function needsVolume(core: Core, node: string, name: string): boolean {
+  const prefix = kindPrefix({ group: '', resource: 'persistentvolumes' });
+  const volume = core.cache.resource(prefix).objects.get(prefix + name);
+  if (volume === undefined) return false;
+  const claim = (objectOf(volume) as PersistentVolume).spec?.claimRef;
+  return core.nodes.needsObject(node, 'persistentvolumeclaims', claim?.namespace ?? '', claim?.name ?? '');
 }
 
 function equalTo(query: URLSearchParams, path: string): string | undefined {
@@ -64,30 +94,4 @@ function equalTo(query: URLSearchParams, path: string): string | undefined {
     // A malformed selector selects nothing; the verb itself will say what is wrong with it.
     return undefined;
   }
-}
-
-function podsOf(core: Core, node: string, namespace: string): Pod[] {
-  const found: Pod[] = [];
-  for (const object of core.cache.resource(kindPrefix(pods)).list(namespace))
-    if (object.fields['spec.nodeName'] === node) found.push(objectOf(object) as Pod);
-  return found;
-}
-
-/** Does the pod refer to the object, in volumes, environment or pull secrets? */
-function names(pod: Pod, resource: string, name: string): boolean {
-  const spec = pod.spec;
-  if (spec === undefined) return false;
-  const config = resource === configMaps.resource;
-  for (const volume of spec.volumes ?? []) {
-    if ((config ? volume.configMap?.name : volume.secret?.secretName) === name) return true;
-    for (const source of volume.projected?.sources ?? [])
-      if ((config ? source.configMap?.name : source.secret?.name) === name) return true;
-  }
-  for (const container of [...spec.containers, ...(spec.initContainers ?? []), ...(spec.ephemeralContainers ?? [])]) {
-    for (const from of container.envFrom ?? [])
-      if ((config ? from.configMapRef?.name : from.secretRef?.name) === name) return true;
-    for (const { valueFrom } of container.env ?? [])
-      if ((config ? valueFrom?.configMapKeyRef?.name : valueFrom?.secretKeyRef?.name) === name) return true;
-  }
-  return resource === secrets.resource && (spec.imagePullSecrets ?? []).some((one) => one.name === name);
 }

@@ -3,6 +3,7 @@ import type { ApiObject, KindDefinition } from '../kinds/kind.ts';
 import { schemaOf } from '../kinds/schema.ts';
 import { decode, readWriteOptions, type WriteOptions } from './admit.ts';
 import { applyTo } from './apply.ts';
+import { requireCreate } from './authorize.ts';
 import { kindPrefix, objectKey } from './cache.ts';
 import type { Core } from './core.ts';
 import { createObject } from './create.ts';
@@ -150,6 +151,7 @@ async function apply(
   if (!core.cache.resource(kindPrefix(kind)).objects.has(key)) {
     if (part !== '') throw notFound(kind, request.name);
     if (uid) throw notFound(kind, request.name);
+    requireCreate(core, options.user, kind, request);
     const object = applyTo(stored, undefined, applied, applyOptions);
     const created = await createObject(core, stored, request.namespace, object, options);
     return respondObject(core, exchange, kind, created, 201);

@@ -1,4 +1,6 @@
 /** Request bodies: JSON, YAML or protobuf, with what strict clients want to know about them. */
+import { decodeObject } from '../kinds/decode.ts';
+import { definitions } from '../kinds/schema.ts';
 import { badRequest, StatusError } from './errors.ts';
 import { type Exchange, header } from './exchange.ts';
 import { countKeys, duplicateKeys, keysOf } from './json-check.ts';
@@ -25,6 +27,14 @@ export async function readObject(exchange: Exchange, doubt: OnDoubt = unheard): 
     default:
       throw unknownFormat(['application/json', 'application/yaml', PROTOBUF]);
   }
+}
+
+/** The body of a request that makes no object: as its schema says, so that a null is an absent field. */
+export async function readDecoded(exchange: Exchange, schemaName: string): Promise<Record<string, unknown>> {
+  const body = await readObject(exchange);
+  const { wrongTypes } = decodeObject(body, definitions()[schemaName] ?? {});
+  if (wrongTypes.length > 0) throw badRequest(wrongTypes.join('; '));
+  return body;
 }
 
 /** The body in whatever encoding it is in, or nothing when there is none. */

@@ -1,6 +1,7 @@
 /**
- * Who may do what, as data. The rights of a node beyond these reads are in `node-rights.ts`: they depend on which node.
- * Everything that no rule allows is refused.
+ * Rights that no Role can express, as data: of the group `system:nodes` (beyond these reads `node-rights.ts` decides: it
+ * depends on which node), and of the platform, which has everything with exceptions. All others have what their Roles
+ * give them (`rbac/`).
  */
 export interface Rule {
   verbs: readonly string[];
@@ -14,34 +15,21 @@ export interface Rule {
 
 export interface GroupRights {
   rules: readonly Rule[];
-  /** Paths that are no resource's; a trailing `*` is any rest. */
+  /** Paths that are no resource's. */
   paths: readonly string[];
 }
 
 const READ = ['get', 'list', 'watch'];
+const BEYOND = ['impersonate', 'escalate', 'bind', 'approve', 'sign'];
+
+/** Of this group everything is allowed, whatever the Roles say: nobody can lock the administrator out. */
+export const PRIVILEGED_GROUP = 'system:masters';
 
 export const RIGHTS: Readonly<Record<string, GroupRights>> = {
-  'system:masters': { rules: [{ verbs: ['*'], groups: ['*'], resources: ['*'] }], paths: ['/*'] },
-  'system:authenticated': {
-    rules: [
-      { verbs: ['create'], groups: ['authorization.k8s.io'], resources: ['selfsubjectaccessreviews'] },
-      { verbs: ['create'], groups: ['authentication.k8s.io'], resources: ['selfsubjectreviews'] },
-    ],
-    paths: [
-      '/api',
-      '/api/*',
-      '/apis',
-      '/apis/*',
-      '/openapi',
-      '/openapi/*',
-      '/version',
-      '/healthz',
-      '/livez',
-      '/readyz',
-    ],
-  },
-  'system:unauthenticated': { rules: [], paths: ['/version', '/healthz', '/livez', '/readyz'] },
-  /** What is true about nodes only the nodes themselves and the cluster's own controllers say. */
+  /**
+   * What is true about nodes only the nodes themselves and the cluster's own controllers say; and nobody gets around that by
+   * becoming somebody else, or by giving away what it does not have.
+   */
   'system:sampan:platform': {
     rules: [
       {
@@ -49,21 +37,30 @@ export const RIGHTS: Readonly<Record<string, GroupRights>> = {
         groups: ['*'],
         resources: ['*'],
         except: ({ verb, resource, namespace }) =>
-          !READ.includes(verb) &&
-          (resource === 'nodes' ||
-            resource === 'nodes/status' ||
-            (resource === 'leases' && namespace === 'kube-node-lease')),
+          BEYOND.includes(verb) ||
+          (!READ.includes(verb) &&
+            (resource === 'nodes' ||
+              resource === 'nodes/status' ||
+              (resource === 'leases' && namespace === 'kube-node-lease'))),
       },
     ],
     paths: ['/metrics'],
   },
-  /** For service routing and name resolution on the node. */
+  /** For service routing and name resolution on the node, and to check who calls its agent. */
   'system:nodes': {
     rules: [
       { verbs: READ, groups: [''], resources: ['services', 'namespaces', 'nodes'] },
+      { verbs: ['get'], groups: [''], resources: ['endpoints'] },
       { verbs: READ, groups: ['discovery.k8s.io'], resources: ['endpointslices'] },
+      { verbs: READ, groups: ['node.k8s.io'], resources: ['runtimeclasses'] },
       { verbs: ['create', 'patch', 'update'], groups: ['', 'events.k8s.io'], resources: ['events'] },
       { verbs: ['create'], groups: ['authentication.k8s.io'], resources: ['tokenreviews'] },
+      {
+        verbs: ['create'],
+        groups: ['authorization.k8s.io'],
+        resources: ['subjectaccessreviews', 'localsubjectaccessreviews'],
+      },
+      { verbs: ['create', ...READ], groups: ['certificates.k8s.io'], resources: ['certificatesigningrequests'] },
     ],
     paths: [],
   },

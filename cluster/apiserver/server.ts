@@ -15,25 +15,35 @@ import type { Duplex } from 'node:stream';
 import type { Transport } from '../client/transport.ts';
 import { services } from '../kinds/resources.ts';
 import type { Store } from '../store/store.ts';
+import { Admission } from './admission/plugin.ts';
+import { type AdmissionOptions, admissionPlugins } from './admission/plugins.ts';
 import { AgentDialer, type AgentIdentity } from './agent-dialer.ts';
+import type { Audit } from './audit/observe.ts';
 import { authenticate } from './authenticate.ts';
+import { bootstrapTokens } from './authenticators/bootstrap-token.ts';
+import { type OidcOptions, oidcTokens } from './authenticators/oidc.ts';
+import { type ServiceAccountOptions, serviceAccountTokens } from './authenticators/service-account.ts';
+import { type AuthenticateToken, firstOf } from './authenticators/token.ts';
 import { createApiService, createSystemNamespaces, createSystemPriorities } from './bootstrap.ts';
 import { Cache, kindPrefix } from './cache.ts';
 import { answerClientError } from './client-error.ts';
 import type { Core, Log } from './core.ts';
 import { followDefinitions } from './custom-resources.ts';
-import { ANONYMOUS, sendError, type User } from './exchange.ts';
+import { ANONYMOUS, authenticated, sendError, type User } from './exchange.ts';
 import { type Handler, handle } from './handle.ts';
 import { httpExchange } from './http-exchange.ts';
 import { inProcessTransport } from './in-process.ts';
 import { KeyedLock } from './keyed-lock.ts';
 import { Metrics } from './metrics.ts';
+import { NodeGraph } from './node-graph.ts';
+import { ensureDefaultRoles } from './rbac/ensure-defaults.ts';
+import { RoleIndex } from './rbac/role-index.ts';
 import { Registry } from './registry.ts';
 import { ServiceAddresses } from './service-addresses.ts';
 import { asStatusError } from './update.ts';
 import { upgrade } from './upgrade.ts';
 
-export interface ApiServerOptions {
+export interface ApiServerOptions extends AdmissionOptions {
   store: Store;
   /** To listen on. */
   host: string;
@@ -47,6 +57,12 @@ export interface ApiServerOptions {
   serviceCidr?: string;
   /** Where pods reach this server (IPv4): makes the Service `kubernetes` in `default` lead there. */
   advertiseAddress?: string;
+  /** Issues and reads service account tokens, and gives pods their accounts. Without it there are none. */
+  serviceAccounts?: ServiceAccountOptions;
+  oidc?: readonly OidcOptions[];
+  /** Notes who did what. The log is the caller's to close, after the server. */
+  audit?: Audit;
+  /** Reads what the others do not know. */
   authenticateToken?: (token: string) => Promise<User | undefined>;
   version?: { major: string; minor: string };
   log?: Log;
@@ -73,7 +89,9 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const core = await startCore(options);
   const handler: Handler = {
     core,
-    authenticateToken: options.authenticateToken,
+    authenticateToken: authenticatorOf(core, options),
+    serviceAccounts: options.serviceAccounts,
+    audit: options.audit,
     version: versionInfo(options.version ?? { major: '1', minor: '30' }),
   };
   const requestTimeout = options.requestTimeout ?? 60_000;
@@ -94,9 +112,9 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     shouldUpgradeCallback: (request) => /websocket|spdy/i.test(request.headers.upgrade ?? ''),
   });
   server.on('request', (request, response) => {
-    authenticate(request, handler.authenticateToken)
-      .then((user) => handle(handler, httpExchange(request, response, user)))
-      .catch((error: unknown) => sendError(httpExchange(request, response, ANONYMOUS), asStatusError(error)));
+    authenticate(request, handler)
+      .then((identity) => handle(handler, httpExchange(request, response, identity)))
+      .catch((error: unknown) => sendError(httpExchange(request, response, { user: ANONYMOUS }), asStatusError(error)));
   });
   const upgraded = new Set<Duplex>();
   server.on('upgrade', (request, socket, head) => {
@@ -120,7 +138,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   return {
     port,
     url: `https://${urlHost(options.host)}:${port}`,
-    transport: (user) => inProcessTransport(handler, user, ended.signal),
+    transport: (user) => inProcessTransport(handler, authenticated(user), ended.signal),
     async close() {
       core.closing = true;
       ended.abort();
@@ -149,16 +167,34 @@ async function startCore(options: ApiServerOptions): Promise<Core> {
     registry,
     addresses: new ServiceAddresses(cache.resource(kindPrefix(services)), options.serviceCidr),
     locks: new KeyedLock(),
+    roles: new RoleIndex(cache),
+    nodes: new NodeGraph(cache),
+    admission: new Admission([]),
     agents: new AgentDialer(cache, options.agentClient),
     metrics: new Metrics(),
     log,
     now: options.now ?? Date.now,
     closing: false,
   };
+  core.admission = new Admission(admissionPlugins(core, options));
   followDefinitions(core);
-  await createSystemNamespaces(core);
-  await createSystemPriorities(core);
+  await Promise.all([createSystemNamespaces(core), createSystemPriorities(core), ensureDefaultRoles(core)]);
   return core;
+}
+
+function authenticatorOf(
+  core: Core,
+  { serviceAccounts, oidc, authenticateToken }: ApiServerOptions,
+): AuthenticateToken {
+  return firstOf([
+    ...(serviceAccounts === undefined ? [] : [serviceAccountTokens(core, serviceAccounts)]),
+    bootstrapTokens(core),
+    ...(oidc ?? []).map((one) => oidcTokens(one, core.now)),
+    async (token) => {
+      const user = await authenticateToken?.(token);
+      return user === undefined ? undefined : { user };
+    },
+  ]);
 }
 
 function versionInfo({ major, minor }: { major: string; minor: string }): object {

@@ -7,9 +7,10 @@ import { services } from '../kinds/resources.ts';
 import type { Pod, Service } from '../kinds/types/core.ts';
 import { StoreError } from '../store/store.ts';
 import { decode, readWriteOptions, validate, type WriteOptions } from './admit.ts';
+import { requireCreate } from './authorize.ts';
 import { kindPrefix, objectKey, objectOf } from './cache.ts';
 import type { Core } from './core.ts';
-import { createObject, storedApiVersion } from './create.ts';
+import { admissionOf, createObject, storedApiVersion } from './create.ts';
 import { badRequest, conflict, invalidObject, notFound, StatusError } from './errors.ts';
 import type { Exchange } from './exchange.ts';
 import { readObject } from './read-body.ts';
@@ -63,6 +64,7 @@ async function createInstead(
 ): Promise<Buffer | undefined> {
   const { resourceVersion, uid } = sent.metadata;
   if (resourceVersion || uid) throw notFound(kind, name);
+  requireCreate(core, options.user, kind, { namespace, name });
   const object = structuredClone(sent);
   object.metadata.name = name;
   try {
@@ -144,13 +146,25 @@ async function changeLocked(
       ]);
     const byNode = options.user?.groups.includes('system:nodes') === true;
     const now = unchecked === true ? wanted : writtenPart(kind, wanted, old, { part, byNode });
-    if (unchecked !== true) validatePart(kind, now, old, part);
+    const admission = admissionOf(
+      kind,
+      { namespace: old.metadata.namespace ?? '', name, operation: 'UPDATE', subresource: part },
+      options,
+      now,
+      old,
+    );
+    if (unchecked !== true) {
+      await core.admission.mutate(admission);
+      validatePart(kind, now, old, part);
+    }
     const assigned =
       kind.resource === services.resource && kind.group === '' && part === ''
         ? core.addresses.assign(now as Service, key)
         : undefined;
+    let settle: (() => void) | undefined;
     try {
       if (assigned !== undefined && assigned.errors.length > 0) validate(kind, now, old, assigned.errors);
+      if (unchecked !== true) settle = await core.admission.validate(admission);
       if (tracked !== true)
         trackUpdate(kind, now, old, { ...options, subresource: trackedAs ?? part, time: core.now() });
       if (removable(now)) {
@@ -179,6 +193,7 @@ async function changeLocked(
       if (resourceVersion || attempt === ATTEMPTS) throw conflict(kind, name);
       if (error.entry !== undefined) await core.cache.reached(error.entry.revision);
     } finally {
+      settle?.();
       assigned?.release();
     }
   }

@@ -2,7 +2,8 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { connect } from 'node:tls';
-import { authenticate } from './authenticate.ts';
+import { observe } from './audit/observe.ts';
+import { authenticate, type Identity, PROTOCOL_TOKEN } from './authenticate.ts';
 import { mayAccess, refuse } from './authorize.ts';
 import type { StatusError } from './errors.ts';
 import { noSuchPath } from './errors.ts';
@@ -21,19 +22,55 @@ export function resolveStream(handler: Handler, user: User, method: string, url:
     throw noSuchPath();
   // Reading a pod is not the right to run a command in it: a GET that upgrades counts as a create.
   const access = { ...request, verb: 'create' as const };
-  if (!mayAccess(handler.core, user, access, query)) throw refuse(user, access);
+  if (!mayAccess(handler.core, user, access, query)) throw refuse(handler.core, user, access);
   return streamTarget(handler.core, request, query);
 }
 
 export async function upgrade(handler: Handler, request: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
   client.on('error', () => client.destroy());
   try {
-    const user = await authenticate(request, handler.authenticateToken);
-    const target = resolveStream(handler, user, request.method ?? 'GET', request.url ?? '/');
-    await pipe(handler, target, request, client, head);
+    const identity = await authenticate(request, handler);
+    const note = noteStream(handler, request, identity);
+    try {
+      const target = resolveStream(handler, identity.user, request.method ?? 'GET', request.url ?? '/');
+      await pipe(handler, target, request, client, head);
+      note(101);
+    } catch (error) {
+      note(asStatusError(error).code);
+      throw error;
+    }
   } catch (error) {
     refuseUpgrade(client, asStatusError(error));
   }
+}
+
+/** In the audit log a stream is one event, when it began or was refused. */
+function noteStream(handler: Handler, request: IncomingMessage, identity: Identity): (code: number) => void {
+  if (handler.audit === undefined) return () => undefined;
+  const nothing = () => undefined;
+  const responder = {
+    head: nothing,
+    write: () => true,
+    end: nothing,
+    destroy: nothing,
+    onDrain: nothing,
+    onClose: nothing,
+    started: false,
+  };
+  const exchange = observe(handler.audit, {
+    method: request.method ?? 'GET',
+    ...splitTarget(request.url ?? '/'),
+    headers: request.headers,
+    ...identity,
+    sourceAddress: request.socket.remoteAddress,
+    body: () => Promise.resolve(Buffer.alloc(0)),
+    responder,
+    warnings: [],
+  });
+  return (code) => {
+    exchange.responder.head(code, {});
+    exchange.responder.end();
+  };
 }
 
 function pipe(
@@ -70,9 +107,18 @@ function requestHead(request: IncomingMessage, host: string, path: string): stri
   for (let index = 0; index < request.rawHeaders.length; index += 2) {
     const name = request.rawHeaders[index] ?? '';
     if (/^(host|authorization|impersonate-.*|cookie)$/i.test(name)) continue;
-    lines.push(`${name}: ${request.rawHeaders[index + 1] ?? ''}`);
+    lines.push(`${name}: ${withoutToken(name, request.rawHeaders[index + 1] ?? '')}`);
   }
   return `${lines.join('\r\n')}\r\n\r\n`;
+}
+
+/** A browser shows its token as a protocol: the agent need not see it. */
+function withoutToken(header: string, value: string): string {
+  if (!/^sec-websocket-protocol$/i.test(header)) return value;
+  return value
+    .split(',')
+    .filter((one) => !one.trim().startsWith(PROTOCOL_TOKEN))
+    .join(',');
 }
 
 function refuseUpgrade(client: Duplex, error: StatusError): void {

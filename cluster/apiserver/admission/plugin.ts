@@ -1,0 +1,82 @@
+/**
+ * Admission: what happens to an object between its decoding and the store (Kubernetes "Admission Controllers").
+ *
+ * A plugin may change the object (`mutate`), then, when every plugin has and the kind's own validation passed, refuse it
+ * (`validate`). The order of the list in `plugins.ts` is the order in which they are asked. A plugin looks at the watch cache
+ * and writes nothing, so a dry run needs no care; one that counts gives back how to end its reservation.
+ *
+ * A refusal is a thrown `StatusError`, nearly always `forbidden(request.kind, request.name, …)`.
+ */
+import type { ApiObject, KindDefinition } from '../../kinds/kind.ts';
+import type { User } from '../exchange.ts';
+
+export type Operation = 'CREATE' | 'UPDATE' | 'DELETE';
+
+export interface AdmissionRequest {
+  operation: Operation;
+  kind: KindDefinition;
+  /** Empty for the object itself; `status`, `finalize`, `binding`, … */
+  subresource: string;
+  namespace: string;
+  /** Empty while a create has only `generateName`. */
+  name: string;
+  /** Undefined: the server itself, whose writes need nobody's leave. */
+  user: User | undefined;
+  /** As it would be written; for a delete, as it is. */
+  object: ApiObject;
+  /** As it is; undefined for a create. */
+  old: ApiObject | undefined;
+  dryRun: boolean;
+  /** Shown to the client. */
+  warn: (text: string) => void;
+  /** Noted in the audit log. */
+  annotate: (key: string, value: string) => void;
+}
+
+/** Called once, after the write is shown by the cache, or has failed. */
+export type Settle = () => void;
+
+export interface AdmissionPlugin {
+  name: string;
+  mutate?(request: AdmissionRequest): void | Promise<void>;
+  validate?(request: AdmissionRequest): void | Settle | Promise<void | Settle>;
+}
+
+export class Admission {
+  private readonly plugins: readonly AdmissionPlugin[];
+
+  constructor(plugins: readonly AdmissionPlugin[]) {
+    this.plugins = plugins;
+  }
+
+  async mutate(request: AdmissionRequest): Promise<void> {
+    for (const plugin of this.plugins) {
+      const pending = plugin.mutate?.(request);
+      if (pending !== undefined) await pending;
+    }
+  }
+
+  async validate(request: AdmissionRequest): Promise<Settle> {
+    const settles: Settle[] = [];
+    const settle = () => {
+      for (const one of settles.splice(0)) one();
+    };
+    try {
+      for (const plugin of this.plugins) {
+        const answer = plugin.validate?.(request);
+        const found = answer instanceof Promise ? await answer : answer;
+        if (found !== undefined) settles.push(found);
+      }
+    } catch (error) {
+      settle();
+      throw error;
+    }
+    return settle;
+  }
+}
+
+export function isKind(request: AdmissionRequest, ref: { group: string; resource: string }, subresource = ''): boolean {
+  return (
+    request.kind.resource === ref.resource && request.kind.group === ref.group && request.subresource === subresource
+  );
+}
