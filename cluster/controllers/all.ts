@@ -1,4 +1,5 @@
 /** Every controller of the server, for the composition root. */
+import { createClusterRoleAggregation } from './cluster-role-aggregation.ts';
 import type { Controller } from './controller.ts';
 import { createDeploymentController } from './deployment.ts';
 import { createEndpointSliceController } from './endpoint-slice.ts';
@@ -8,15 +9,26 @@ import { createNamespaceController } from './namespace.ts';
 import { createNodeLifecycleController } from './node-lifecycle.ts';
 import { createPodCollector } from './pod-collector.ts';
 import { createReplicaSetController } from './replica-set.ts';
+import { createResourceQuotaController } from './resource-quota.ts';
+import { createRootCaPublisher } from './root-ca.ts';
 import { createServiceAccountController } from './service-account.ts';
+import { createServiceAccountTokens, type TokenSigner } from './service-account-token.ts';
 
-export function allControllers(): Controller[] {
+export interface ControllerOptions {
+  /** Where the server gives out service account tokens: what signs those that a Secret holds, and the authority to trust. */
+  tokens?: TokenSigner;
+}
+
+export function allControllers({ tokens }: ControllerOptions = {}): Controller[] {
   return [
     createReplicaSetController(),
     createDeploymentController(),
     createEndpointSliceController(),
     createNamespaceController(),
     createServiceAccountController(),
+    ...(tokens === undefined ? [] : [createServiceAccountTokens(tokens), createRootCaPublisher(tokens.ca)]),
+    createClusterRoleAggregation(),
+    createResourceQuotaController(),
     createGarbageCollector(),
     createNodeLifecycleController(),
     createPodCollector(),
