@@ -91,6 +91,8 @@ export interface Engine {
   logs(id: string, options: LogOptions): AsyncIterable<LogRecord>;
   stats(id: string): Promise<ContainerStats>;
   sandboxStats(id: string): Promise<SandboxStats>;
+  /** Replaces files of a container's mount of the kind `files` while it runs; each is the old or the new one for who reads it. `not-found` where it has none at `target`. */
+  updateFiles(id: string, target: string, files: Extract<Mount, { kind: 'files' }>['files']): Promise<void>;
 
   // What a container wrote (see below); of one that runs it is what is there at the moment that each file is read.
 

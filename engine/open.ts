@@ -25,7 +25,6 @@ import type { ContainerVerbs } from './verbs.ts';
 export interface OpenedEngine extends Engine, ContainerVerbs {
   readonly images: NodeImages;
   readonly content: ContentStore;
-  updateFiles: LocalEngine['updateFiles'];
   stopAll: LocalEngine['stopAll'];
 }
 

@@ -2,11 +2,15 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { openServiceAccountKeys } from '#cluster/apiserver/authenticators/service-account-keys.ts';
 import { startApiServer } from '#cluster/apiserver/server.ts';
 import type { Client } from '#cluster/client/client.ts';
 import { createClient } from '#cluster/client/create.ts';
 import type { HttpsTransportOptions } from '#cluster/client/https.ts';
 import { createInformer } from '#cluster/client/informer.ts';
+import { createRootCaPublisher } from '#cluster/controllers/root-ca.ts';
+import { startControllers } from '#cluster/controllers/run.ts';
+import { createServiceAccountController } from '#cluster/controllers/service-account.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { pods } from '#cluster/kinds/resources.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
@@ -36,31 +40,49 @@ export interface AgentApiFixture {
   close(): Promise<void>;
 }
 
-/** `octet` keeps addresses, ids and names of fixtures that run at the same time apart. */
-export async function agentApiFixture(octet: number): Promise<AgentApiFixture> {
+/**
+ * `octet` keeps addresses, ids and names of fixtures that run at the same time apart. `inCluster`: pods get tokens of their
+ * accounts, and reach the API server.
+ */
+export async function agentApiFixture(octet: number, options: { inCluster?: boolean } = {}): Promise<AgentApiFixture> {
   const directory = await mkdtemp(join(tmpdir(), 'sampan-agent-'));
   const runDirectory = `/run/sampan-agent-test-${octet}-${process.pid}`;
   const nodeName = `node-${octet}`;
+  const gateway = `10.97.${octet}.1`;
   const authority = await createAuthority({ commonName: 'sampan test', days: 1 });
   const ca = authority.certificate;
   const issue = (commonName: string, organizations: string[]): Promise<KeyPair> =>
     issueCertificate(authority, {
       commonName,
       organizations,
-      ips: ['127.0.0.1'],
+      ips: ['127.0.0.1', gateway],
       usages: ['server', 'client'],
       days: 1,
     });
   const store = await openSqliteStore({ path: join(directory, 'store.db') });
+  const keys = options.inCluster === true ? await openServiceAccountKeys(join(directory, 'keys')) : undefined;
   const api = await startApiServer({
     store,
-    host: '127.0.0.1',
+    host: options.inCluster === true ? '0.0.0.0' : '127.0.0.1',
     port: 0,
+    ...(keys === undefined
+      ? {}
+      : { advertiseAddress: gateway, serviceAccounts: { issuer: 'https://kubernetes.default.svc', keys } }),
     tls: { ...(await issue('kube-apiserver', [])), clientCa: ca },
     agentClient: { ...(await issue('system:apiserver', [])), ca },
     serviceCidr: '10.96.0.0/16',
   });
   const client = createClient(api.transport({ name: 'admin', groups: ['system:masters'] }));
+  const stop = new AbortController();
+  const controllers =
+    keys === undefined
+      ? undefined
+      : await startControllers([createServiceAccountController(), createRootCaPublisher(ca)], {
+          client,
+          log: () => undefined,
+          signal: stop.signal,
+          now: Date.now,
+        });
   const pair = await issue(`system:node:${nodeName}`, ['system:nodes']);
   const kubeconfig = join(directory, 'kubeconfig');
   const admin = await issue('admin', ['system:masters']);
@@ -105,6 +127,8 @@ export async function agentApiFixture(octet: number): Promise<AgentApiFixture> {
     },
     async close() {
       informer.close();
+      stop.abort();
+      await controllers?.close();
       await api.close();
       await store.close();
       await rm(directory, { recursive: true, force: true });

@@ -156,6 +156,10 @@ export class EngineDouble implements Engine {
     this.containerMap.delete(id);
   }
 
+  async updateFiles(id: string, target: string): Promise<void> {
+    this.calls.push(`updateFiles ${id} ${target}`);
+  }
+
   containers(): Container[] {
     return [...this.containerMap.values()];
   }

@@ -6,6 +6,7 @@ import type { Client } from '#cluster/client/client.ts';
 import { createClient } from '#cluster/client/create.ts';
 import { httpsTransport } from '#cluster/client/https.ts';
 import type { Agent } from '#cluster/node/agent.ts';
+import type { NodePolicy } from '#cluster/node/security.ts';
 import { startAgent } from '#cluster/node/start.ts';
 import { type OpenedEngine, openEngine, purgeEngine } from '#engine/open.ts';
 import { type AgentApiFixture, agentApiFixture } from './agent-api-fixture.ts';
@@ -29,8 +30,11 @@ export interface AgentFixture {
   close(): Promise<void>;
 }
 
-export async function agentFixture(octet: number): Promise<AgentFixture> {
-  const api = await agentApiFixture(octet);
+export async function agentFixture(
+  octet: number,
+  options: { inCluster?: boolean; policy?: NodePolicy; renewTokensAfter?: number } = {},
+): Promise<AgentFixture> {
+  const api = await agentApiFixture(octet, options);
   const transport = httpsTransport(api.transport);
   let agent: Agent;
   const start = async (engine: OpenedEngine): Promise<void> => {
@@ -41,6 +45,8 @@ export async function agentFixture(octet: number): Promise<AgentFixture> {
       address: '127.0.0.1',
       port: 0,
       leaseInterval: 200,
+      ...(options.policy === undefined ? {} : { policy: options.policy }),
+      ...(options.renewTokensAfter === undefined ? {} : { renewTokensAfter: options.renewTokensAfter }),
       log: (level, message, fields) => {
         if (level === 'error') console.error(message, fields);
       },

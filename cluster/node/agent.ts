@@ -27,7 +27,8 @@
  *   - Probes and hooks with a `host`, host namespaces, privileged containers, hostPath and hostPort are refused: the pod
  *     is Failed with the reason `PodRefused`.
  *   - There is no termination message file (it would be host disk without a limit); `FallbackToLogsOnError` works.
- *   - Files of ConfigMap and Secret volumes are those of the container's start.
+ *   - Files of ConfigMap and Secret volumes are those of the container's start; service account tokens, and what is beside
+ *     them in one volume, are renewed (`token-refresh.ts`).
  *
  * Its HTTPS endpoint is the kubelet's, for the API server alone (client certificate of the instance's CA, common name
  * `system:apiserver`):
@@ -53,6 +54,8 @@ export interface AgentOptions {
   dataDirectory: string;
   /** Lease renewal, milliseconds; default 10,000 (a node is gone after 40,000). */
   leaseInterval?: number;
+  /** Milliseconds after which service account tokens are renewed; default: four fifths of their life. */
+  renewTokensAfter?: number;
   /** Grace for `terminationGracePeriodSeconds` absent: 30 s. */
   log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 }

@@ -51,6 +51,7 @@ async function specOf(
       configMap: async (name) => configMaps[name],
       secret: async (name) => secrets[name],
       serviceAccountToken: async () => 'a-token',
+      apiServer: async () => undefined,
     },
     policy: strictPolicy,
     writeFile: async (name) => {

@@ -10,6 +10,7 @@ import { createEventRecorder } from './events.ts';
 import { PodWorkers } from './pods.ts';
 import { Registration } from './registration.ts';
 import { type NodePolicy, strictPolicy } from './security.ts';
+import { TokenRefresher } from './token-refresh.ts';
 
 /** Resolves when the endpoint listens; pods are taken up as soon as the API answers (`ready`). */
 export async function startAgent(options: AgentOptions & { policy?: NodePolicy }): Promise<Agent> {
@@ -38,13 +39,15 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
     leaseInterval: options.leaseInterval ?? 10_000,
     log,
   });
-  const ready = Promise.all([registration.start(), workers.start()]).then(() => undefined);
+  const tokens = new TokenRefresher(context, informer, options.renewTokensAfter);
+  const ready = Promise.all([registration.start(), workers.start()]).then(() => tokens.start());
   // Who does not wait for `ready` must not die of a close before it.
   ready.catch(() => undefined);
   return {
     port: endpoint.port,
     ready,
     async close() {
+      tokens.close();
       await Promise.all([registration.close(), workers.close(), endpoint.close()]);
       informer.close();
       await recorder.close();
