@@ -25,6 +25,11 @@ export interface KeyPairFiles {
 
 const leafDays = 365;
 
+/** The host's own address in the pods' network: where pods reach what listens on the host. */
+export function podGateway({ network }: Instance): string {
+  return firstAddress(network.podCidr);
+}
+
 export function caFile(instance: Instance): string {
   return join(instance.dataDirectory, 'pki', 'ca.crt');
 }
@@ -57,7 +62,15 @@ export async function ensureCertificates(instance: Instance): Promise<void> {
 }
 
 function requests(instance: Instance): [CertificateName, CertificateRequest][] {
-  const ips = [...new Set(['127.0.0.1', '::1', ...hostAddresses(), firstAddress(instance.network.serviceCidr)])];
+  const ips = [
+    ...new Set([
+      '127.0.0.1',
+      '::1',
+      ...hostAddresses(),
+      firstAddress(instance.network.serviceCidr),
+      podGateway(instance),
+    ]),
+  ];
   const server = { usages: ['server' as const], days: leafDays };
   const client = { usages: ['client' as const], days: leafDays };
   const local = ['localhost', instance.nodeName];
@@ -73,6 +86,7 @@ function requests(instance: Instance): [CertificateName, CertificateRequest][] {
           'kubernetes',
           'kubernetes.default',
           'kubernetes.default.svc',
+          'kubernetes.default.svc.cluster.local',
           `kubernetes.${instance.domain}`,
         ],
       },

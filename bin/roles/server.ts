@@ -1,20 +1,45 @@
 /** The cluster's server: the store, the Kubernetes API, the controllers and the scheduler. */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { openAuditLog } from '#cluster/apiserver/audit/log.ts';
+import { BUILTIN_POLICY, readAuditPolicy } from '#cluster/apiserver/audit/policy.ts';
+import { openServiceAccountKeys } from '#cluster/apiserver/authenticators/service-account-keys.ts';
 import { startApiServer } from '#cluster/apiserver/server.ts';
 import { createClient } from '#cluster/client/create.ts';
 import { allControllers } from '#cluster/controllers/all.ts';
 import { startControllers } from '#cluster/controllers/run.ts';
 import { startScheduler } from '#cluster/scheduler/start.ts';
+import { encryptedStore, reencrypt } from '#cluster/store/encrypted.ts';
+import { openEncryptionKeys } from '#cluster/store/encryption-keys.ts';
 import { openSqliteStore } from '#cluster/store/sqlite/open.ts';
-import { readCa, readPair } from '../certificates.ts';
+import { podGateway, readCa, readPair } from '../certificates.ts';
 import type { RoleContext, RunningRole } from './role.ts';
+
+/** What rests encrypted. */
+const ENCRYPTED_PREFIXES = ['/registry/core/secrets/'];
+
+/** Never changes: tokens carry it. */
+const SERVICE_ACCOUNT_ISSUER = 'https://kubernetes.default.svc.cluster.local';
 
 export async function startServer({ instance, signal, log }: RoleContext): Promise<RunningRole> {
   const directory = join(instance.dataDirectory, 'cluster');
   mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const store = await openSqliteStore({ path: join(directory, 'store.db'), log });
+  const disk = await openSqliteStore({ path: join(directory, 'store.db'), log });
+  const encryption = {
+    keys: await openEncryptionKeys(join(directory, 'encryption-keys.json')),
+    prefixes: ENCRYPTED_PREFIXES,
+  };
+  const rewritten = await reencrypt(disk, encryption);
+  if (rewritten > 0) log('info', 'values were encrypted with the newest key', { values: rewritten });
+  const store = encryptedStore(disk, encryption);
+  // Of the administrator's own making, where there is one.
+  const policyPath = join(directory, 'audit-policy.yaml');
+  const audit = {
+    policy: existsSync(policyPath) ? await readAuditPolicy(policyPath) : BUILTIN_POLICY,
+    log: await openAuditLog({ path: join(directory, 'audit.log'), log }),
+  };
   const ca = readCa(instance);
+  const keys = await openServiceAccountKeys(join(directory, 'service-account-keys'));
   const api = await startApiServer({
     store,
     host: '0.0.0.0',
@@ -22,6 +47,10 @@ export async function startServer({ instance, signal, log }: RoleContext): Promi
     tls: { ...readPair(instance, 'kubernetes'), clientCa: ca },
     agentClient: { ...readPair(instance, 'apiserver-client'), ca },
     serviceCidr: instance.network.serviceCidr,
+    advertiseAddress: podGateway(instance),
+    serviceAccounts: { issuer: SERVICE_ACCOUNT_ISSUER, keys },
+    taintNewNodes: true,
+    audit,
     // Without its store a server can only lie: it ends, and is started anew.
     onFailure: (error) => {
       log('error', 'the store failed', { error: String(error) });
@@ -31,13 +60,19 @@ export async function startServer({ instance, signal, log }: RoleContext): Promi
   });
   // One client for all that runs here: one copy of what they watch.
   const client = createClient(api.transport({ name: 'system:kube-controller-manager', groups: ['system:masters'] }));
-  const controllers = await startControllers(allControllers(), { client, signal, log, now: Date.now });
+  const controllers = await startControllers(allControllers({ tokens: { sign: keys.sign, ca } }), {
+    client,
+    signal,
+    log,
+    now: Date.now,
+  });
   const scheduler = await startScheduler({ client, signal, log });
   return {
     async close() {
       await scheduler.close();
       await controllers.close();
       await api.close();
+      await audit.log.close();
       await store.close();
     },
   };
