@@ -23,6 +23,10 @@ export function isDigest(text: string): boolean {
   return parseDigest(text) !== undefined;
 }
 
+export function isDigestAlgorithm(name: string): boolean {
+  return Object.hasOwn(LENGTHS, name);
+}
+
 /** Digest of bytes that are at hand. */
 export function digestOf(content: string | Uint8Array, algorithm = 'sha256'): string {
   return formatDigest(createHash(algorithm).update(content), algorithm);

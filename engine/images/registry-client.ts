@@ -10,6 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { getCACertificates } from 'node:tls';
 import { digestOf, parseDigest } from '#lib/digest.ts';
 import { EngineError } from '../engine.ts';
+import { parseChallenges } from './challenge.ts';
 import { LARGEST_MANIFEST, MANIFEST_TYPES } from './manifest.ts';
 import type { ContentStore } from './store.ts';
 
@@ -227,7 +228,9 @@ export class RegistryClient {
     const { credentials } = this.#access;
     const basic =
       credentials && `Basic ${Buffer.from(`${credentials.username}:${credentials.password}`).toString('base64')}`;
-    if (/^basic\b/i.test(challenge)) {
+    const challenges = parseChallenges(challenge);
+    const bearer = challenges.find(({ scheme }) => scheme === 'bearer');
+    if (bearer === undefined && challenges.some(({ scheme }) => scheme === 'basic')) {
       if (basic === undefined)
         throw new EngineError(
           'unauthorized',
@@ -236,12 +239,10 @@ export class RegistryClient {
       this.#authorization.set(scope, basic);
       return;
     }
-    const parameters = new Map(
-      [...challenge.matchAll(/([a-z]+)="([^"]*)"/gi)].map(([, key, value]) => [key?.toLowerCase(), value]),
-    );
+    const parameters = bearer?.parameters ?? new Map<string, string>();
     const realm = parameters.get('realm');
     const url = realm !== undefined && URL.canParse(realm) ? new URL(realm) : undefined;
-    if (!/^bearer\b/i.test(challenge) || url?.protocol !== 'https:') {
+    if (url?.protocol !== 'https:') {
       throw new EngineError(
         'unauthorized',
         `${this.#access.host} asks for an authentication that is not supported: ${challenge.slice(0, 200)}`,
@@ -249,7 +250,7 @@ export class RegistryClient {
     }
     const service = parameters.get('service');
     if (service !== undefined) url.searchParams.set('service', service);
-    if (scope !== '') url.searchParams.set('scope', scope);
+    for (const one of scope.split(' ').filter((word) => word !== '')) url.searchParams.append('scope', one);
     const response = await this.#request(url, basic === undefined ? {} : { authorization: basic }, signal);
     const body = await readSmall(response, 1024 * 1024);
     if (response.statusCode !== 200) {

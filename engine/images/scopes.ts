@@ -40,6 +40,11 @@ export function repositoryOfManifests(scope: string): string | undefined {
   return scope.startsWith(':manifests/') ? scope.slice(':manifests/'.length) : undefined;
 }
 
+/** The repository whose blobs the scope lists. */
+export function repositoryOfLinks(scope: string): string | undefined {
+  return scope.startsWith(':links/') ? scope.slice(':links/'.length) : undefined;
+}
+
 /**
  * The digest of the repository's manifest by tag or digest. What a tag leads to belongs to the repository also where a
  * crash came between the names of one push.

@@ -72,15 +72,17 @@ function unknownBlob(repository: string, digest: string): RegistryError {
   return new RegistryError('BLOB_UNKNOWN', 'blob unknown to this repository', { detail: { name: repository, digest } });
 }
 
-/** One range of bytes (RFC 9110, 14.1.2). Several, or what is no range of bytes, means the whole, as the RFC allows. */
-function parseRange(header: string | undefined, size: number): { start: number; end: number } | undefined {
+/**
+ * One range of bytes (RFC 9110, 14.1.2). Several, or what is no range of bytes, means the whole, as the RFC allows; one
+ * that ends before it begins is refused.
+ */
+export function parseRange(header: string | undefined, size: number): { start: number; end: number } | undefined {
   const match = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header ?? '');
   const [, first = '', last = ''] = match ?? [];
   if (match === null || (first === '' && last === '')) return undefined;
   const start = first === '' ? Math.max(size - Number(last), 0) : Number(first);
   const end = first === '' || last === '' ? size - 1 : Math.min(Number(last), size - 1);
-  if (first !== '' && last !== '' && Number(last) < start) return undefined;
-  if (start > end) {
+  if (start > end || (first === '' && Number(last) === 0)) {
     throw new RegistryError('SIZE_INVALID', `the range is not in the blob's ${size} bytes`, {
       status: 416,
       headers: { 'content-range': `bytes */${size}` },

@@ -27,11 +27,11 @@ export class RegistryError extends Error {
   readonly code: RegistryErrorCode;
   readonly status: number;
   readonly detail: unknown;
-  readonly headers: Record<string, string>;
+  readonly headers: Record<string, string | string[]>;
   constructor(
     code: RegistryErrorCode,
     message: string,
-    options: { detail?: unknown; status?: number; headers?: Record<string, string>; cause?: unknown } = {},
+    options: { detail?: unknown; status?: number; headers?: Record<string, string | string[]>; cause?: unknown } = {},
   ) {
     super(message, { cause: options.cause });
     this.name = 'RegistryError';

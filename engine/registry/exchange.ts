@@ -1,6 +1,7 @@
 /** One request on its way through the registry, and the ways to answer it. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ContentStore } from '../images/store.ts';
+import type { Caller } from './caller.ts';
 import { RegistryError } from './errors.ts';
 
 export type RegistryAction = 'pull' | 'push' | 'delete' | 'catalog';
@@ -21,8 +22,7 @@ export interface Exchange {
   repository: string;
   /** The path's last part: a tag, a digest or an upload's id. */
   reference: string;
-  /** Whether the request's credentials also allow this. */
-  allows(action: RegistryAction, repository: string): Promise<boolean>;
+  caller: Caller;
   pushed(repository: string, reference: string, digest: string): void;
 }
 
@@ -43,7 +43,7 @@ export async function readBody(exchange: Exchange, most: number): Promise<Buffer
   for await (const chunk of bodyOf(exchange)) {
     bytes += chunk.length;
     if (bytes > most) {
-      throw new RegistryError('MANIFEST_INVALID', `the manifest has more than ${most} bytes`, { status: 413 });
+      throw new RegistryError('SIZE_INVALID', `the manifest has more than ${most} bytes`, { status: 413 });
     }
     chunks.push(chunk);
   }

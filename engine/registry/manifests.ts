@@ -3,19 +3,29 @@
  */
 import { digestOf, isDigest, parseDigest } from '#lib/digest.ts';
 import { EngineError } from '../engine.ts';
-import { type Descriptor, LARGEST_MANIFEST, type Manifest, OCI_INDEX, parseManifest } from '../images/manifest.ts';
+import {
+  type Descriptor,
+  LARGEST_MANIFEST,
+  type Manifest,
+  MANIFEST_TYPES,
+  OCI_INDEX,
+  parseManifest,
+} from '../images/manifest.ts';
 import { isTag } from '../images/reference.ts';
 import { findManifest, manifestsScope, referrersScope, repositoryOfManifests } from '../images/scopes.ts';
 import { blobLink, requireDigest } from './blobs.ts';
 import { RegistryError } from './errors.ts';
 import { answer, answerBytes, type Exchange, page, readBody } from './exchange.ts';
 
+const MOST_TAGS = 100;
+/** What clients send that do not say what they send. */
+const VAGUE_TYPES = ['application/json', 'application/octet-stream', 'application/x-www-form-urlencoded'];
+
 export async function getManifest(exchange: Exchange): Promise<void> {
-  const { content, request, response } = exchange;
-  const digest = resolve(exchange);
-  const bytes = await content.readAll(digest);
+  const { request, response } = exchange;
+  const { digest, bytes, mediaType } = await acceptable(exchange, resolve(exchange));
   const headers = {
-    'content-type': parseManifest(bytes).mediaType,
+    'content-type': mediaType,
     'docker-content-digest': digest,
     etag: `"${digest}"`,
   };
@@ -34,7 +44,9 @@ export async function putManifest(exchange: Exchange): Promise<void> {
       detail: { reference },
     });
   }
+  const tags = tagsToSet(exchange, named);
   const bytes = await readBody(exchange, LARGEST_MANIFEST);
+  requireManifestType(request.headers['content-type']);
   const manifest = parse(bytes, request.headers['content-type']);
   const digest = digestOf(bytes, parseDigest(reference)?.algorithm ?? 'sha256');
   if (named && digest !== reference) {
@@ -48,20 +60,88 @@ export async function putManifest(exchange: Exchange): Promise<void> {
   const names = [content.setName(manifestsScope(repository), digest, digest)];
   if (subject !== undefined)
     names.push(content.setName(referrersScope(repository), `${subject.digest}@${digest}`, digest));
-  if (!named) names.push(content.setName(repository, reference, digest));
+  for (const tag of tags) {
+    // What loses its last tag is not forgotten at once: who has just read the tag may still fetch what it meant.
+    content.touch(content.getName(repository, tag) ?? '');
+    names.push(content.setName(repository, tag, digest));
+  }
   await Promise.all(names);
-  exchange.pushed(repository, reference, digest);
+  for (const pushed of named ? [reference, ...tags] : tags) exchange.pushed(repository, pushed, digest);
   answer(exchange, 201, {
     location: `/v2/${repository}/manifests/${digest}`,
     'docker-content-digest': digest,
     ...(subject === undefined ? {} : { 'oci-subject': subject.digest }),
+    ...(named && tags.length > 0 ? { 'oci-tag': tags.join(', ') } : {}),
   });
+}
+
+/** The tag of the path; of a push by digest those of the query (distribution-spec, end-7b). */
+function tagsToSet({ reference, query }: Exchange, named: boolean): string[] {
+  if (!named) return [reference];
+  const tags = [...new Set(query.getAll('tag'))];
+  if (tags.length > MOST_TAGS)
+    throw new RegistryError('UNSUPPORTED', `more than ${MOST_TAGS} tags in one request`, { status: 414 });
+  const wrong = tags.find((tag) => !isTag(tag));
+  if (wrong !== undefined)
+    throw new RegistryError('MANIFEST_INVALID', 'the tag is not well-formed', { detail: { tag: wrong } });
+  return tags;
+}
+
+/** Types that say nothing are left to the document itself. */
+function requireManifestType(header: string | undefined): void {
+  const type = header?.split(';')[0]?.trim().toLowerCase() ?? '';
+  if (type === '' || VAGUE_TYPES.includes(type) || MANIFEST_TYPES.includes(type)) return;
+  throw new RegistryError('MANIFEST_INVALID', `${JSON.stringify(type)} is no media type of a manifest`, {
+    status: 415,
+    detail: { supported: MANIFEST_TYPES },
+  });
+}
+
+/**
+ * The manifest in a form that the client takes. Who asks for a tag and knows no indexes is given the image for
+ * linux/amd64 in it, as Docker's registry does; what cannot be given so is not there for this client.
+ */
+async function acceptable(
+  exchange: Exchange,
+  digest: string,
+): Promise<{ digest: string; bytes: Buffer; mediaType: string }> {
+  const { content, repository, reference, request } = exchange;
+  content.touch(digest);
+  const bytes = await content.readAll(digest);
+  const manifest = parseManifest(bytes);
+  const { mediaType } = manifest;
+  const accept = request.headers.accept;
+  if (accepts(accept, mediaType)) return { digest, bytes, mediaType };
+  if (manifest.kind === 'index' && !isDigest(reference)) {
+    const plain = manifest.manifests.find(
+      ({ platform }) => platform?.os === 'linux' && platform.architecture === 'amd64',
+    );
+    if (plain !== undefined && accepts(accept, plain.mediaType) && content.path(plain.digest) !== undefined)
+      return await acceptable(exchange, plain.digest);
+  }
+  throw new RegistryError(
+    'MANIFEST_UNKNOWN',
+    `the manifest is there as ${mediaType}, which the client does not accept`,
+    {
+      detail: { name: repository, reference, accept },
+    },
+  );
+}
+
+/** RFC 9110, 12.5.1, without weights. A list that names no type of a manifest is not about manifests. */
+function accepts(header: string | undefined, mediaType: string): boolean {
+  const types = (header ?? '').split(',').map((type) => type.split(';')[0]?.trim().toLowerCase() ?? '');
+  if (types.some((type) => type === mediaType || type === '*/*' || type === 'application/*')) return true;
+  return !types.some(
+    (type) => MANIFEST_TYPES.includes(type) || type.startsWith('application/vnd.docker.distribution.'),
+  );
 }
 
 export async function deleteManifest(exchange: Exchange): Promise<void> {
   const { content, repository, reference } = exchange;
   const digest = resolve(exchange);
   if (!isDigest(reference)) {
+    content.touch(digest);
     await content.setName(repository, reference, undefined);
     answer(exchange, 202);
     return;
@@ -149,6 +229,7 @@ async function requireContent(exchange: Exchange, manifest: Manifest): Promise<v
   const { content, repository } = exchange;
   const isIndex = manifest.kind === 'index';
   for (const part of isIndex ? manifest.manifests : [manifest.config, ...manifest.layers]) {
+    if (isElsewhere(part)) continue;
     const here = isIndex
       ? content.getName(manifestsScope(repository), part.digest) !== undefined
       : blobLink(exchange, repository, part.digest);
@@ -172,4 +253,11 @@ async function requireContent(exchange: Exchange, manifest: Manifest): Promise<v
       );
     }
   }
+}
+
+/** Layers that may not be passed on: they are fetched from where their descriptor says (image-spec layer.md). */
+function isElsewhere({ mediaType }: Descriptor): boolean {
+  return /^application\/vnd\.oci\.image\.layer\.nondistributable\.|^application\/vnd\.docker\.image\.rootfs\.foreign\./.test(
+    mediaType,
+  );
 }

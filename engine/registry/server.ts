@@ -1,6 +1,7 @@
 /**
- * The node's registry: OCI distribution-spec 1.1 over HTTPS, on the engine's content store. Every request carries its
- * credentials (HTTP basic); what they allow is the caller's `authorize` to say, for each request anew.
+ * The node's registry: OCI distribution-spec 1.1 over HTTPS, on the engine's content store. A request carries a user's
+ * name and password (HTTP basic), or a token that the registry gave for them, or nothing. What they allow is for
+ * `authorize` alone to say: for each request anew, or when the token is made.
  */
 import { createServer } from 'node:https';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -10,8 +11,11 @@ import { isRepository } from '../images/reference.ts';
 import type { ContentStore } from '../images/store.ts';
 import { RegistryError } from './errors.ts';
 import { deleteBlob, getBlob } from './blobs.ts';
+import { callerOf, type Doorkeeper, TOKEN_PATH, unauthorized } from './caller.ts';
 import { type Exchange, type RegistryAction, type RegistryRequest } from './exchange.ts';
 import { deleteManifest, getManifest, listReferrers, listRepositories, listTags, putManifest } from './manifests.ts';
+import { answerToken } from './token-endpoint.ts';
+import { tokenKey } from './tokens.ts';
 import { deleteUpload, getUpload, patchUpload, putUpload, startUpload } from './uploads.ts';
 
 export interface RegistryOptions {
@@ -20,7 +24,10 @@ export interface RegistryOptions {
   listen: { host: string; port: number };
   /** PEM. */
   tls: { cert: string; key: string };
-  /** Without a repository: whether the credentials are somebody's at all. */
+  /**
+   * Without a repository: whether the credentials are somebody's at all; with no user name either: whether anybody may
+   * come in. With a repository and no user name: what anybody may do there.
+   */
   authorize: (request: RegistryRequest) => boolean | Promise<boolean>;
   /** After a manifest was stored; `reference` is the tag or the digest that it was pushed under. */
   onPush?: (repository: string, reference: string, digest: string) => void;
@@ -46,8 +53,9 @@ export async function startRegistry(options: RegistryOptions): Promise<Registry>
   });
   // Large uploads take their time; a client that sends nothing for two minutes is gone.
   server.timeout = 120_000;
+  const keeper: Doorkeeper = { authorize: options.authorize, tokenKey: tokenKey(options.tls.key), service: SERVICE };
   server.on('request', (request, response) => {
-    handle(options, request, response).catch((error: unknown) => fail(options, request, response, error));
+    handle(options, keeper, request, response).catch((error: unknown) => fail(options, request, response, error));
   });
   server.listen(options.listen.port, options.listen.host);
   await once(server, 'listening');
@@ -72,6 +80,8 @@ interface Route {
   handle: (exchange: Exchange) => Promise<void>;
 }
 
+const SERVICE = 'registry';
+
 /** How much of a body that was refused is still taken from the wire. */
 const LARGEST_WASTE = 64 * 1024 * 1024;
 
@@ -94,15 +104,22 @@ const ROUTES: readonly Route[] = [
   { methods: ['DELETE'], path: /^\/v2\/(.+)\/blobs\/([^/]+)$/, action: 'delete', handle: deleteBlob },
 ];
 
-async function handle(options: RegistryOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function handle(
+  options: RegistryOptions,
+  keeper: Doorkeeper,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   response.setHeader('docker-distribution-api-version', 'registry/2.0');
   const [rawPath = '', rawQuery = ''] = (request.url ?? '').split('?', 2);
   const path = decodePath(rawPath);
-  const credentials = parseBasic(request.headers.authorization);
   const method = request.method ?? '';
+  const query = new URLSearchParams(rawQuery);
+  if (path === TOKEN_PATH && ['GET', 'POST'].includes(method)) return answerToken(keeper, request, response, query);
 
+  const caller = callerOf(keeper, request);
   if (path === '/v2/' || path === '/v2') {
-    if (!(await options.authorize({ ...credentials, action: 'pull' }))) throw unauthorized();
+    if (!(await caller.isKnown())) throw unauthorized(keeper, request);
     response
       .writeHead(200, { 'content-type': 'application/json', 'content-length': 2 })
       .end(method === 'HEAD' ? undefined : '{}');
@@ -111,7 +128,7 @@ async function handle(options: RegistryOptions, request: IncomingMessage, respon
   const fitting = ROUTES.filter((route) => route.path.test(path));
   const route = fitting.find((candidate) => candidate.methods.includes(method));
   if (route === undefined) {
-    if (!(await options.authorize({ ...credentials, action: 'pull' }))) throw unauthorized();
+    if (!(await caller.isKnown())) throw unauthorized(keeper, request);
     if (fitting.length === 0) throw new RegistryError('NAME_UNKNOWN', 'no such endpoint', { detail: { path } });
     throw new RegistryError('UNSUPPORTED', `${method} is not supported here`, {
       headers: { allow: [...new Set(fitting.flatMap(({ methods }) => methods))].join(', ') },
@@ -121,24 +138,15 @@ async function handle(options: RegistryOptions, request: IncomingMessage, respon
   if (repository !== '' && !isRepository(repository)) {
     throw new RegistryError('NAME_INVALID', 'invalid repository name', { detail: { name: repository } });
   }
-  const allows = async (action: RegistryAction, of: string) =>
-    await options.authorize({ ...credentials, ...(of === '' ? {} : { repository: of }), action });
-  if (!(await allows(route.action, repository))) {
-    // Nobody we know is asked for a password; somebody we know has no right.
-    if (credentials.username === undefined || !(await options.authorize({ ...credentials, action: 'pull' })))
-      throw unauthorized();
-    throw new RegistryError('DENIED', 'requested access to the resource is denied', {
-      detail: { name: repository, action: route.action },
-    });
-  }
+  if (!(await caller.allows(route.action, repository))) throw await caller.refusal(route.action, repository);
   await route.handle({
     content: options.content,
     request,
     response,
-    query: new URLSearchParams(rawQuery),
+    query,
     repository,
     reference,
-    allows,
+    caller,
     pushed: (...push) => options.onPush?.(...push),
   });
 }
@@ -167,21 +175,6 @@ function fail(options: RegistryOptions, request: IncomingMessage, response: Serv
     ...refusal.headers,
   });
   response.end(request.method === 'HEAD' ? undefined : body);
-}
-
-function unauthorized(): RegistryError {
-  return new RegistryError('UNAUTHORIZED', 'authentication required', {
-    headers: { 'www-authenticate': 'Basic realm="registry"' },
-  });
-}
-
-/** RFC 7617. */
-function parseBasic(header: string | undefined): { username?: string; password?: string } {
-  const encoded = /^basic ([A-Za-z0-9+/=_-]+)$/i.exec(header ?? '')?.[1];
-  if (encoded === undefined) return {};
-  const text = Buffer.from(encoded, 'base64').toString('utf8');
-  const colon = text.indexOf(':');
-  return colon < 0 ? {} : { username: text.slice(0, colon), password: text.slice(colon + 1) };
 }
 
 function decodePath(path: string): string {

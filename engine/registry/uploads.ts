@@ -3,9 +3,10 @@
  * (distribution-spec 1.1, "Pushing blobs"). An upload's id is a secret of whoever opened it, so it is bound to nothing
  * else; the right to push is checked on the repository of every request.
  */
+import { isDigestAlgorithm } from '#lib/digest.ts';
 import { EngineError } from '../engine.ts';
 import { isRepository } from '../images/reference.ts';
-import { linksScope } from '../images/scopes.ts';
+import { linksScope, repositoryOfLinks } from '../images/scopes.ts';
 import { blobLink, requireDigest } from './blobs.ts';
 import { RegistryError } from './errors.ts';
 import { answer, bodyOf, type Exchange } from './exchange.ts';
@@ -13,8 +14,11 @@ import { answer, bodyOf, type Exchange } from './exchange.ts';
 export async function startUpload(exchange: Exchange): Promise<void> {
   const { content, query } = exchange;
   const mount = query.get('mount');
-  if (mount !== null && (await tryMount(exchange, mount, query.get('from') ?? ''))) return;
+  if (mount !== null && (await tryMount(exchange, mount, query.get('from')))) return;
   const digest = query.get('digest');
+  const algorithm = query.get('digest-algorithm');
+  if (algorithm !== null && !isDigestAlgorithm(algorithm))
+    throw new RegistryError('DIGEST_INVALID', `digest-algorithm ${JSON.stringify(algorithm)} is not sha256 or sha512`);
   if (digest !== null) requireDigest(digest);
   const id = await content.startUpload();
   if (digest === null) {
@@ -54,15 +58,29 @@ export async function deleteUpload(exchange: Exchange): Promise<void> {
   answer(exchange, 204);
 }
 
-/** Links a blob of another repository; where that is not possible the client is given an upload instead. */
-async function tryMount(exchange: Exchange, digest: string, from: string): Promise<boolean> {
+/**
+ * Links a blob of another repository: of the one that is named, or, without a name, of any that the client may read.
+ * Where that is not possible the client is given an upload instead.
+ */
+async function tryMount(exchange: Exchange, digest: string, from: string | null): Promise<boolean> {
   const { content, repository } = exchange;
   requireDigest(digest);
-  if (!isRepository(from) || !blobLink(exchange, from, digest)) return false;
-  if (!(await exchange.allows('pull', from)) || !content.touch(digest)) return false;
+  if (!(await mayRead(exchange, digest, from)) || !content.touch(digest)) return false;
   await content.setName(linksScope(repository), digest, digest);
   answer(exchange, 201, blobHeaders(exchange, digest));
   return true;
+}
+
+async function mayRead(exchange: Exchange, digest: string, from: string | null): Promise<boolean> {
+  const { caller, repository } = exchange;
+  if (from !== null && !isRepository(from)) return false;
+  // Docker's clients ask for a token for both repositories when they are told to.
+  if (from !== null && !caller.knows('pull', from)) throw await caller.refusal('push', repository, [from]);
+  const sources = from === null ? exchange.content.scopes().flatMap((scope) => repositoryOfLinks(scope) ?? []) : [from];
+  for (const source of sources) {
+    if (blobLink(exchange, source, digest) && (await caller.allows('pull', source))) return true;
+  }
+  return false;
 }
 
 async function append(exchange: Exchange, id: string): Promise<number> {
