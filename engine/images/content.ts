@@ -24,7 +24,8 @@ import { digestOf, parseDigest } from '#lib/digest.ts';
 import { EngineError } from '../engine.ts';
 import { collect } from './collect.ts';
 import { NameStore } from './names.ts';
-import type { BlobInfo, ContentStore } from './store.ts';
+import { forgetUntagged } from './retention.ts';
+import type { BlobInfo, CollectOptions, ContentStore } from './store.ts';
 import { ignoreMissing, Uploads } from './uploads.ts';
 
 const SMALL_BYTES = 4 * 1024 * 1024;
@@ -108,7 +109,7 @@ class FileContentStore implements ContentStore {
         return { digest, sizeBytes: source.byteLength };
       }
     }
-    const id = await this.#uploads.start();
+    const id = await this.#uploads.start('private');
     try {
       const size = await this.#uploads.append(id, 0, limited(source, expected.sizeBytes));
       if (expected.sizeBytes !== undefined && size !== expected.sizeBytes) {
@@ -142,8 +143,8 @@ class FileContentStore implements ContentStore {
     }
   }
 
-  startUpload(): Promise<string> {
-    return this.#uploads.start();
+  startUpload(owner?: 'private' | 'client'): Promise<string> {
+    return this.#uploads.start(owner);
   }
 
   appendUpload(id: string, offset: number, source: AsyncIterable<Uint8Array>): Promise<number> {
@@ -196,11 +197,14 @@ class FileContentStore implements ContentStore {
     return this.#names.scopes();
   }
 
-  async collect(
-    options: { graceMilliseconds?: number; pinned?: Iterable<string> } = {},
-  ): Promise<{ blobs: number; bytes: number }> {
+  async collect(options: CollectOptions = {}): Promise<{ blobs: number; bytes: number }> {
     this.#uploads.expire();
-    const reached = await collect(this, options.pinned ?? []);
+    const pinned = [...(options.pinned ?? [])];
+    await forgetUntagged(this, {
+      before: Date.now() - (options.untaggedGraceMilliseconds ?? 7 * 24 * 60 * 60 * 1000),
+      pinned,
+    });
+    const reached = await collect(this, pinned);
     const before = Date.now() - (options.graceMilliseconds ?? 60 * 60 * 1000);
     let blobs = 0;
     let bytes = 0;

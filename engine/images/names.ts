@@ -43,18 +43,20 @@ export class NameStore {
     return [...this.#scopes.keys()].sort();
   }
 
+  /** What is taken away is not seen from now on; what is given is seen when it is durable. */
   async set(scope: string, name: string, digest: string | undefined): Promise<void> {
+    const had = this.get(scope, name);
+    if (digest === undefined) this.#forget(scope, name);
     const directory = join(this.#directory, fileName(scope));
     const path = join(directory, fileName(name));
     const before = this.#writing.get(path) ?? Promise.resolve();
     const write = before.then(async () => {
-      if (this.get(scope, name) === digest) return;
       if (digest === undefined) {
-        await rm(path, { force: true });
-        await syncDirectory(directory);
+        await this.#remove(path, directory, had === undefined ? undefined : { scope, name, digest: had });
         this.#forget(scope, name);
         return;
       }
+      if (this.get(scope, name) === digest) return;
       if ((await mkdir(directory, { recursive: true })) !== undefined) await syncDirectory(this.#directory);
       await writeFileAtomic(path, JSON.stringify({ scope, name, digest } satisfies NameRecord));
       this.#remember({ scope, name, digest });
@@ -65,6 +67,16 @@ export class NameStore {
       await write;
     } finally {
       if (this.#writing.get(path) === settled) this.#writing.delete(path);
+    }
+  }
+
+  async #remove(path: string, directory: string, record: NameRecord | undefined): Promise<void> {
+    try {
+      await rm(path, { force: true });
+      if (record !== undefined) await syncDirectory(directory);
+    } catch (error) {
+      if (record !== undefined) this.#remember(record);
+      throw error;
     }
   }
 

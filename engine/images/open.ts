@@ -17,7 +17,7 @@ import { pushImage } from './push.ts';
 import { canonicalReference, parseReference } from './reference.ts';
 import { accessKey, RegistryClient } from './registry-client.ts';
 import { BUILD_CACHE_SCOPE, DANGLING_SCOPE, findManifest, IMAGES_SCOPE } from './scopes.ts';
-import type { ContentStore } from './store.ts';
+import type { CollectOptions, ContentStore } from './store.ts';
 import type { UnpackLimits } from './unpack.ts';
 
 /** Decides whether credentials open a repository of the node's own registry; the registry's own rule. */
@@ -75,7 +75,7 @@ export interface NodeImages extends Images {
     options?: PullOptions,
   ): Promise<{ bytes: Buffer; digest: string; mediaType?: string }>;
   /** Removes content that no name, container or pull under way needs. For a slow period, never for a hot path. */
-  collect(options?: { graceMilliseconds?: number }): Promise<{ blobs: number; bytes: number }>;
+  collect(options?: Omit<CollectOptions, 'pinned'>): Promise<{ blobs: number; bytes: number }>;
   close(): Promise<void>;
 }
 
@@ -294,7 +294,7 @@ class LocalImages implements NodeImages {
     this.#local.set(host, authorize);
   }
 
-  async collect(options: { graceMilliseconds?: number } = {}): Promise<{ blobs: number; bytes: number }> {
+  async collect(options: Omit<CollectOptions, 'pinned'> = {}): Promise<{ blobs: number; bytes: number }> {
     const steps = new Set(this.content.names(BUILD_CACHE_SCOPE).map(({ digest }) => digest));
     for (const image of [...this.#images.values()]) {
       if (image.references.length > 0 || this.#isUsed(image)) continue;

@@ -110,7 +110,7 @@ export class RegistryClient {
     options: { signal?: AbortSignal; onProgress?: (current: number) => void },
   ): Promise<void> {
     const { signal, onProgress } = options;
-    const upload = await content.startUpload();
+    const upload = await content.startUpload('private');
     let size = 0;
     try {
       await this.#retrying(signal, async () => {

@@ -4,6 +4,7 @@
  * Layout under `<data>/engine/content` (all on one file system):
  *   blobs/<algorithm>/<hex>      a blob, mode 0444, complete and verified: its presence is the acknowledgement
  *   uploads/<id>                 bytes of an upload that is under way; survives a crash, collected when a day old
+ *   uploads/private-<id>         the same of a download; removed at open
  *   layers/<hex of the diff id>/ an unpacked layer (`fs/`), present only when whole: unpacked aside, synced, renamed
  *   names/                       which reference means which manifest (one small file for each name, replaced by rename)
  *
@@ -15,6 +16,14 @@ import type { Readable } from 'node:stream';
 export interface BlobInfo {
   digest: string;
   sizeBytes: number;
+}
+
+export interface CollectOptions {
+  /** Of blobs and layers; default 1 h. */
+  graceMilliseconds?: number;
+  /** Of manifests in the registry that have no tag; default one week. */
+  untaggedGraceMilliseconds?: number;
+  pinned?: Iterable<string>;
 }
 
 export interface ContentStore {
@@ -40,8 +49,8 @@ export interface ContentStore {
   touch(digest: string): boolean;
   blobs(): AsyncIterable<BlobInfo>;
 
-  /** Uploads that can be resumed, for the registry. */
-  startUpload(): Promise<string>;
+  /** Uploads that can be resumed: by a client, also after a restart; or, `private`, only by this process. */
+  startUpload(owner?: 'private' | 'client'): Promise<string>;
   /** Appends at `offset`, which must be the current size (`conflict` otherwise). Returns the new size. */
   appendUpload(id: string, offset: number, source: AsyncIterable<Uint8Array>): Promise<number>;
   uploadSize(id: string): Promise<number | undefined>;
@@ -60,10 +69,8 @@ export interface ContentStore {
 
   /**
    * Mark and sweep: removes blobs and unpacked layers that no name and no `pinned` digest reaches through manifests,
-   * and that are older than the grace period (default 1 h), so that a push under way never loses what it just sent.
+   * and that are older than the grace period, so that a push under way never loses what it just sent. Before that, the
+   * registry's manifests that no tag, image or pin reaches are forgotten (`retention.ts`), and stale uploads removed.
    */
-  collect(options?: {
-    graceMilliseconds?: number;
-    pinned?: Iterable<string>;
-  }): Promise<{ blobs: number; bytes: number }>;
+  collect(options?: CollectOptions): Promise<{ blobs: number; bytes: number }>;
 }

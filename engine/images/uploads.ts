@@ -1,6 +1,9 @@
 /**
  * Uploads that can be resumed. The bytes are in a file named by the upload's id; the running hash is in memory and is
  * made again from the file after a restart. An id is 128 random bits: who knows it may write to the upload.
+ *
+ * An upload whose id nobody outside this process knows (`private`) cannot be resumed by anybody: what a killed process
+ * left of those goes when the next one starts, the others when nothing came for a day.
  */
 import { createHash, type Hash, randomBytes } from 'node:crypto';
 import { createReadStream, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
@@ -8,6 +11,7 @@ import { type FileHandle, open, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EngineError } from '../engine.ts';
 
+const PRIVATE_PREFIX = 'private-';
 const EXPIRY_MILLISECONDS = 24 * 60 * 60 * 1000;
 /** Written to the file in pieces of this size. */
 const WRITE_BYTES = 1024 * 1024;
@@ -28,11 +32,14 @@ export class Uploads {
   constructor(directory: string) {
     this.#directory = directory;
     mkdirSync(directory, { recursive: true });
+    for (const file of readdirSync(directory)) {
+      if (file.startsWith(PRIVATE_PREFIX)) rmSync(join(directory, file), { force: true });
+    }
     this.expire();
   }
 
-  async start(): Promise<string> {
-    const id = randomBytes(16).toString('hex');
+  async start(owner: 'private' | 'client' = 'client'): Promise<string> {
+    const id = `${owner === 'private' ? PRIVATE_PREFIX : ''}${randomBytes(16).toString('hex')}`;
     const handle = await open(this.path(id), 'wx', 0o600);
     await handle.close();
     this.#open.set(id, { size: 0, hash: createHash('sha256'), busy: false });
@@ -139,8 +146,8 @@ export class Uploads {
   }
 }
 
-export function isUploadId(id: string): boolean {
-  return /^[0-9a-f]{32}$/.test(id);
+function isUploadId(id: string): boolean {
+  return /^(private-)?[0-9a-f]{32}$/.test(id);
 }
 
 async function writeAll(handle: FileHandle, upload: Upload, source: AsyncIterable<Uint8Array>): Promise<void> {

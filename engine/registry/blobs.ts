@@ -16,7 +16,10 @@ export function blobLink(exchange: Exchange, repository: string, digest: string)
 export async function getBlob(exchange: Exchange): Promise<void> {
   const { content, request, response, repository, reference: digest } = exchange;
   requireDigest(digest);
-  const info = blobLink(exchange, repository, digest) ? await content.stat(digest) : undefined;
+  // Who is told that a blob is here does not send it: it must stay until the manifest comes. Looked at first and touched
+  // then, it could be collected between the two.
+  const isHere = blobLink(exchange, repository, digest) && content.touch(digest);
+  const info = isHere ? await content.stat(digest) : undefined;
   if (info === undefined) throw unknownBlob(repository, digest);
   const headers: Record<string, string | number> = {
     'content-type': 'application/octet-stream',
@@ -26,8 +29,6 @@ export async function getBlob(exchange: Exchange): Promise<void> {
     'cache-control': 'max-age=31536000',
   };
   if (request.method === 'HEAD') {
-    // Who is told that a blob is here does not send it: it must stay until the manifest comes.
-    content.touch(digest);
     answer(exchange, 200, { ...headers, 'content-length': info.sizeBytes });
     return;
   }

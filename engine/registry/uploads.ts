@@ -20,7 +20,7 @@ export async function startUpload(exchange: Exchange): Promise<void> {
   if (algorithm !== null && !isDigestAlgorithm(algorithm))
     throw new RegistryError('DIGEST_INVALID', `digest-algorithm ${JSON.stringify(algorithm)} is not sha256 or sha512`);
   if (digest !== null) requireDigest(digest);
-  const id = await content.startUpload();
+  const id = await content.startUpload(digest === null ? 'client' : 'private');
   if (digest === null) {
     answer(exchange, 202, sessionHeaders(exchange, id, 0));
     return;
