@@ -155,8 +155,11 @@ export interface Images {
   get(reference: string): Image | undefined;
   list(): Image[];
   tag(source: string, reference: string): Promise<void>;
-  /** Drops the name; content that nothing refers to is collected. `conflict` where a container uses it and it is the last name. */
-  remove(reference: string): Promise<void>;
+  /**
+   * Drops the name; content that nothing refers to is collected. `conflict` where a container uses it and it is the last
+   * name; with `force` it then stays without a name until the container has gone.
+   */
+  remove(reference: string, options?: { force?: boolean }): Promise<void>;
   /** Absolute paths of the unpacked layers, topmost first as overlayfs wants its lower directories. Unshifted ids. */
   layerDirectories(image: Image): Promise<string[]>;
 }
@@ -167,13 +170,17 @@ export interface PullOptions {
   ca?: string;
   /** Which of an index's images, as OCI names it (`arm64`); default this machine's. */
   architecture?: string;
+  /** As OCI names it (`v7`); default the one that runs everywhere. */
+  variant?: string;
   onProgress?: (progress: PullProgress) => void;
   signal?: AbortSignal;
 }
 
 export interface PullProgress {
   digest: string;
-  state: 'exists' | 'downloading' | 'unpacking' | 'done';
+  /** Of a push, `downloading` is on its way up, and `mounted` taken over from another repository (`from`). */
+  state: 'waiting' | 'exists' | 'downloading' | 'downloaded' | 'unpacking' | 'done' | 'mounted';
+  from?: string;
   current: number;
   total: number;
 }

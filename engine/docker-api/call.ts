@@ -15,7 +15,7 @@ export type DockerEngine = Engine &
       Partial<
         Pick<
           NodeImages,
-          'document' | 'layerSizes' | 'push' | 'adopt' | 'stage' | 'content' | 'login' | 'remoteManifest'
+          'document' | 'layerSizes' | 'push' | 'adopt' | 'stage' | 'content' | 'login' | 'remoteManifest' | 'tags'
         >
       >;
   };

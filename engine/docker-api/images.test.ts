@@ -122,7 +122,7 @@ describe('the docker client moves images', { ...withDocker, timeout: 100_000 }, 
   test('what is used is not removed; prune takes what has no name', async () => {
     await docker.ok('create', '--name', 'user', 'made:1');
     const refused = await docker.docker(['rmi', 'made:1']);
-    assert.match(refused.stderr, /is used by a container/);
+    assert.match(refused.stderr, /is using its referenced image/);
     await docker.ok('rm', 'user');
     const id = (await docker.ok('inspect', '-f', '{{.Id}}', 'made:1')).trim();
     await docker.ok('tag', image, 'made:1');

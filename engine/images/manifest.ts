@@ -95,9 +95,17 @@ export function parseManifest(bytes: Uint8Array, contentType?: string): Manifest
 }
 
 /** The index's manifest for this machine. @throws EngineError `invalid` naming the platforms that it has */
-export function choosePlatform(manifests: readonly Descriptor[], architecture: string = process.arch): Descriptor {
+export function choosePlatform(
+  manifests: readonly Descriptor[],
+  architecture: string = process.arch,
+  variant?: string,
+): Descriptor {
   const wanted = architecture === 'x64' ? 'amd64' : architecture;
   const fitting = manifests.filter(({ platform }) => platform?.os === 'linux' && platform.architecture === wanted);
+  if (variant !== undefined && variant !== '') {
+    const exact = fitting.find(({ platform }) => platform?.variant === variant);
+    if (exact !== undefined) return exact;
+  }
   const plain = fitting.find(
     ({ platform }) => platform?.variant === undefined || platform.variant === 'v8' || platform.variant === 'v1',
   );

@@ -67,6 +67,8 @@ export interface NodeImages extends Images {
   stage(digest: string): Promise<Image>;
   /** Sends the image that has the name to the registry that the name begins with; what is there already is not sent. */
   push(reference: string, options?: PullOptions): Promise<{ digest: string; sizeBytes: number }>;
+  /** Every tag of the repository at its registry. */
+  tags(reference: string, options?: PullOptions): Promise<string[]>;
   /** Asks a registry (`host[:port]`) whether it takes the credentials. @throws EngineError `unauthorized` */
   login(host: string, options: PullOptions): Promise<void>;
   /** The manifest or index that a registry has under the name, and nothing else of it. */
@@ -148,6 +150,7 @@ class LocalImages implements NodeImages {
     const digest = await this.#puller.pull(source, reference.digest ?? reference.tag ?? 'latest', {
       signal,
       ...(options.architecture === undefined ? {} : { architecture: options.architecture }),
+      ...(options.variant === undefined ? {} : { variant: options.variant }),
       ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
     });
     const image = await this.#name(canonical, digest);
@@ -202,11 +205,23 @@ class LocalImages implements NodeImages {
     const signal =
       options.signal === undefined ? this.#closing.signal : AbortSignal.any([options.signal, this.#closing.signal]);
     this.content.touch(image.digest);
-    const push = { content: this.content, repository, tag, digest: image.digest, signal };
+    const sources = await this.#mountSources(host, repository, image);
+    const push = { content: this.content, repository, tag, digest: image.digest, sources, signal };
     return await pushImage(this.#client(host, options), {
       ...push,
       ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
     });
+  }
+
+  async tags(text: string, options: PullOptions = {}): Promise<string[]> {
+    const { host, repository } = parseReference(text);
+    if (host === undefined)
+      throw new EngineError('invalid', `image ${JSON.stringify(text)} names no registry; write host/${text}`);
+    if (!this.#local.has(host)) return await this.#client(host, options).tags(repository, options.signal);
+    await this.#localSource(host, repository, options);
+    const tags = this.content.names(repository).map(({ name }) => name);
+    if (tags.length === 0) throw new EngineError('not-found', `${host} has no repository ${repository}`);
+    return tags;
   }
 
   get(text: string): Image | undefined {
@@ -242,22 +257,24 @@ class LocalImages implements NodeImages {
     this.#emit('image-tagged', canonicalReference(reference));
   }
 
-  async remove(text: string): Promise<void> {
+  async remove(text: string, { force = false }: { force?: boolean } = {}): Promise<void> {
     const image = this.get(text);
     if (image === undefined) return;
     const byContent = this.#byDigest(text) === image;
     const canonical = byContent ? undefined : canonicalReference(parseReference(text));
     const names = canonical !== undefined && image.references.includes(canonical) ? [canonical] : [...image.references];
-    if (names.length === image.references.length && this.#isUsed(image)) {
+    const stays = names.length === image.references.length && this.#isUsed(image);
+    if (stays && !force) {
       throw new EngineError(
         'conflict',
         `image ${text} is used by a container and has no other name; remove the container first`,
       );
     }
+    if (stays) await this.content.setName(DANGLING_SCOPE, image.digest, image.digest);
     for (const name of names) await this.content.setName(IMAGES_SCOPE, name, undefined);
-    await this.content.setName(DANGLING_SCOPE, image.digest, undefined);
+    if (!stays) await this.content.setName(DANGLING_SCOPE, image.digest, undefined);
     this.#refresh(image);
-    if (image.references.length === 0) this.#images.delete(image.digest);
+    if (image.references.length === 0 && !stays) this.#images.delete(image.digest);
     for (const name of names) this.#emit('image-removed', name);
   }
 
@@ -311,6 +328,24 @@ class LocalImages implements NodeImages {
     this.#closing.abort(new EngineError('unavailable', 'the engine is being closed'));
     for (const client of this.#clients.values()) client.close();
     await this.#puller.idle();
+  }
+
+  /** Repositories of the registry that have layers of the image, as far as the names of this node tell. */
+  async #mountSources(host: string, repository: string, image: Image): Promise<Map<string, string[]>> {
+    const sources = new Map<string, string[]>();
+    const wanted = new Set(image.config.layers);
+    for (const other of this.#images.values()) {
+      if (!other.config.layers.some((layer) => wanted.has(layer))) continue;
+      const manifest = parseManifest(await this.content.readAll(other.digest));
+      if (manifest.kind !== 'manifest') continue;
+      for (const reference of other.references) {
+        const known = parseReference(reference);
+        if (known.host !== host || known.repository === repository) continue;
+        for (const { digest } of manifest.layers)
+          sources.set(digest, [...(sources.get(digest) ?? []), known.repository]);
+      }
+    }
+    return sources;
   }
 
   #remoteSource(host: string, repository: string, options: PullOptions): PullSource {

@@ -25,6 +25,7 @@ export interface PullSource {
 interface PullWork {
   signal: AbortSignal;
   architecture?: string;
+  variant?: string;
   onProgress?: (progress: PullProgress) => void;
 }
 
@@ -79,7 +80,7 @@ export class Puller {
     for (const part of [config, ...layers]) pinned.add(part.digest);
     if (config.size > LARGEST_MANIFEST)
       throw new EngineError('invalid', `the image's config has ${config.size} bytes: at most ${LARGEST_MANIFEST}`);
-    await this.#blob(source, config, work);
+    await this.#blob(source, config, { signal: work.signal });
     const document = parseImageConfig(await this.#content.readAll(config.digest));
     const diffIds = document.config.layers;
     if (diffIds.length !== layers.length) {
@@ -90,6 +91,8 @@ export class Puller {
     }
     if (document.config.os !== 'linux')
       throw new EngineError('invalid', `the image is for ${document.config.os}; only linux runs here`);
+    for (const { digest: waiting, size } of layers)
+      work.onProgress?.({ digest: waiting, state: 'waiting', current: 0, total: size });
     await inParallel(layers, async (layer, index) => {
       const diffId = diffIds[index] ?? '';
       await this.#blob(source, layer, work);
@@ -103,7 +106,7 @@ export class Puller {
   async #manifest(
     source: PullSource,
     reference: string,
-    { signal, architecture }: PullWork,
+    { signal, architecture, variant }: PullWork,
   ): Promise<{ digest: string; manifest: Extract<Manifest, { kind: 'manifest' }> }> {
     let next = reference;
     for (let depth = 0; depth < 3; depth += 1) {
@@ -113,7 +116,7 @@ export class Puller {
         await this.#content.write(bytes, { digest });
         return { digest, manifest };
       }
-      next = choosePlatform(manifest.manifests, architecture).digest;
+      next = choosePlatform(manifest.manifests, architecture, variant).digest;
     }
     throw new EngineError('invalid', `${reference} is an index of indexes of indexes; no image was found`);
   }
@@ -130,11 +133,12 @@ export class Puller {
       report('downloading', 0);
       await source.blob(blob, { signal: shared, onProgress: (current) => report('downloading', current) });
     });
+    report('downloaded', blob.size);
   }
 }
 
 /** In order of the list, a few at once. The first failure stops what has not begun, and is thrown when all have ended. */
-async function inParallel<Item>(
+export async function inParallel<Item>(
   items: readonly Item[],
   work: (item: Item, index: number) => Promise<void>,
 ): Promise<void> {

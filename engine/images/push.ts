@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { EngineError, type PullProgress } from '../engine.ts';
 import { type Descriptor, parseManifest } from './manifest.ts';
+import { inParallel } from './pull.ts';
 import type { RegistryClient } from './registry-client.ts';
 import type { ContentStore } from './store.ts';
 
@@ -12,6 +13,8 @@ export interface PushRequest {
   tag: string;
   /** The manifest's. */
   digest: string;
+  /** By layer, other repositories of the same registry that probably have it. */
+  sources?: ReadonlyMap<string, readonly string[]>;
   signal: AbortSignal;
   onProgress?: (progress: PullProgress) => void;
 }
@@ -24,7 +27,7 @@ export async function pushImage(
   const bytes = await content.readAll(digest);
   const manifest = parseManifest(bytes);
   if (manifest.kind !== 'manifest') throw new EngineError('invalid', `${digest} is an index, not an image`);
-  for (const layer of manifest.layers) await pushBlob(client, request, layer);
+  await inParallel(manifest.layers, async (layer) => await pushBlob(client, request, layer));
   await pushBlob(client, request, manifest.config);
   const response = await client.send(
     repository,
@@ -48,13 +51,13 @@ async function pushBlob(client: RegistryClient, request: PushRequest, blob: Desc
   found.resume();
   if (found.statusCode === 200) return onProgress?.({ digest, state: 'exists', current: size, total: size });
   if (found.statusCode !== 404) await expect(found, [404], what);
-  const started = await client.send(
-    repository,
-    { method: 'POST', path: `/v2/${repository}/blobs/uploads/`, headers: { 'content-length': '0' } },
-    signal,
-  );
-  await expect(started, [202], what);
-  const location = started.headers.location;
+  const started = await start(client, request, digest);
+  if (started.response.statusCode === 201) {
+    started.response.resume();
+    return onProgress?.({ digest, state: 'mounted', current: size, total: size, from: started.from });
+  }
+  await expect(started.response, [202], what);
+  const location = started.response.headers.location;
   if (location === undefined) throw new EngineError('unavailable', `the registry gives no place for ${what}`);
   const path = `${location}${location.includes('?') ? '&' : '?'}digest=${encodeURIComponent(digest)}`;
   onProgress?.({ digest, state: 'downloading', current: 0, total: size });
@@ -70,6 +73,24 @@ async function pushBlob(client: RegistryClient, request: PushRequest, blob: Desc
   );
   await expect(response, [201], what);
   onProgress?.({ digest, state: 'done', current: size, total: size });
+}
+
+/** Asks for the blob of a repository that has it; a registry that does not know it there opens an upload instead. */
+async function start(
+  client: RegistryClient,
+  { repository, sources, signal }: PushRequest,
+  digest: string,
+): Promise<{ response: IncomingMessage; from: string }> {
+  const from = sources?.get(digest)?.[0] ?? '';
+  const path = `/v2/${repository}/blobs/uploads/`;
+  const post = { method: 'POST', headers: { 'content-length': '0' } };
+  if (from !== '') {
+    const query = new URLSearchParams({ mount: digest, from });
+    const response = await client.send(repository, { ...post, path: `${path}?${query}`, alsoPull: from }, signal);
+    if (response.statusCode === 201 || response.statusCode === 202) return { response, from };
+    response.resume();
+  }
+  return { response: await client.send(repository, { ...post, path }, signal), from };
 }
 
 async function expect(response: IncomingMessage, wanted: readonly number[], what: string): Promise<void> {

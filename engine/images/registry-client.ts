@@ -12,6 +12,7 @@ import { digestOf, parseDigest } from '#lib/digest.ts';
 import { EngineError } from '../engine.ts';
 import { parseChallenges } from './challenge.ts';
 import { LARGEST_MANIFEST, MANIFEST_TYPES } from './manifest.ts';
+import { isTag } from './reference.ts';
 import type { ContentStore } from './store.ts';
 
 export interface RegistryAccess {
@@ -23,6 +24,7 @@ export interface RegistryAccess {
 
 const IDLE_MILLISECONDS = 60_000;
 const ATTEMPTS = 4;
+const MOST_PAGES = 1000;
 
 export class RegistryClient {
   readonly #access: RegistryAccess;
@@ -147,6 +149,20 @@ export class RegistryClient {
     }
   }
 
+  async tags(repository: string, signal?: AbortSignal): Promise<string[]> {
+    const tags: string[] = [];
+    let path: string | undefined = 'tags/list?n=1000';
+    for (let pages = 0; path !== undefined && pages < MOST_PAGES; pages += 1) {
+      const asked: string = path;
+      const response = await this.#retrying(signal, () => this.#get(repository, asked, {}, signal));
+      const body = await readSmall(response, LARGEST_MANIFEST);
+      const { tags: some } = parseJson(body) as { tags?: unknown };
+      for (const tag of Array.isArray(some) ? some : []) if (typeof tag === 'string' && isTag(tag)) tags.push(tag);
+      path = nextPage(String(response.headers.link ?? ''), repository);
+    }
+    return tags;
+  }
+
   /** One request of a push; the answer is the caller's to read. `body` is called again where credentials are wanted. */
   async send(
     repository: string,
@@ -155,10 +171,14 @@ export class RegistryClient {
       path: string;
       headers?: Record<string, string>;
       body?: () => Promise<Readable> | Buffer;
+      /** Another repository that the request reads from. */
+      alsoPull?: string;
     },
     signal?: AbortSignal,
   ): Promise<IncomingMessage> {
-    const scope = `repository:${repository}:pull,push`;
+    const { alsoPull } = request;
+    const more = alsoPull === undefined ? '' : ` repository:${alsoPull}:pull`;
+    const scope = `repository:${repository}:pull,push${more}`;
     const url = new URL(request.path, this.#origin);
     if (url.host !== this.#origin.host)
       throw new EngineError(
@@ -259,7 +279,7 @@ export class RegistryClient {
         `${url.host} answers ${response.statusCode} to the request for a token${scope === '' ? '' : ` for ${scope}`}; check user name and password`,
       );
     }
-    const { token, access_token: accessToken } = parseToken(body);
+    const { token, access_token: accessToken } = parseJson(body);
     const value = token ?? accessToken;
     if (typeof value !== 'string' || !/^[\x21-\x7e]+$/.test(value))
       throw new EngineError('unauthorized', `${url.host} sent no token`);
@@ -338,13 +358,21 @@ async function readSmall(response: IncomingMessage, most: number): Promise<Buffe
   return Buffer.concat(chunks);
 }
 
-function parseToken(body: Buffer): { token?: unknown; access_token?: unknown } {
+function parseJson(body: Buffer): { token?: unknown; access_token?: unknown } {
   try {
     const value: unknown = JSON.parse(body.toString('utf8'));
     return typeof value === 'object' && value !== null ? value : {};
   } catch {
     return {};
   }
+}
+
+/** RFC 8288; only a further page of the same list is followed. */
+function nextPage(link: string, repository: string): string | undefined {
+  const target = /<([^<>]{1,2000})>\s*;\s*rel="?next"?/.exec(link)?.[1];
+  if (target === undefined || !URL.canParse(target, 'https://registry.invalid')) return undefined;
+  const { pathname, search } = new URL(target, 'https://registry.invalid');
+  return pathname === `/v2/${repository}/tags/list` ? `tags/list${search}` : undefined;
 }
 
 /** Tells clients with other access apart without keeping passwords as keys. */
