@@ -3,27 +3,26 @@
  * blobs, which are those of the content store, so digests stay what they are.
  */
 import { once } from 'node:events';
+import { posix } from 'node:path';
 import type { Readable } from 'node:stream';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
-import { digestOf } from '#lib/digest.ts';
 import { readTar } from '#lib/tar/read.ts';
 import { encodeHeader, TAR_END } from '#lib/tar/write.ts';
 import { paddingAfter } from '#lib/tar/tar.ts';
 import { EngineError, type Image } from '../engine.ts';
-import { DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, parseManifest } from '../images/manifest.ts';
+import { imagesOfArchive, putDocument, type Stored } from '../images/archive.ts';
+import { OCI_INDEX, OCI_MANIFEST, parseManifest } from '../images/manifest.ts';
 import type { NodeImages } from '../images/open.ts';
-import { type Call, familiarName, findImage, hubName } from './call.ts';
+import { type Call, familiarName, findImage, flag, hubName } from './call.ts';
+import { changedConfig } from './config-changes.ts';
 import { DockerError } from './errors.ts';
 import { Progress } from './progress.ts';
 
-const LARGEST_DOCUMENT = 4 * 1024 * 1024;
+const MOST_FILES = 10_000;
+/** Smaller files are no layers worth a line. */
+const LOUD_BYTES = 64 * 1024;
 const CONFIG_TYPE = 'application/vnd.oci.image.config.v1+json';
 const LAYER_TYPE = 'application/vnd.oci.image.layer.v1.tar';
-
-interface Stored {
-  digest: string;
-  size: number;
-}
 
 export async function saveImages(call: Call): Promise<void> {
   const names = call.path['name'] === undefined ? call.query.getAll('names') : [call.path['name']];
@@ -89,15 +88,33 @@ export async function loadImages(call: Call): Promise<void> {
   const images = nodeImages(call);
   const progress = new Progress(call);
   const files = new Map<string, Stored>();
+  const links = new Map<string, string>();
+  const quiet = flag(call, 'quiet');
   try {
     for await (const entry of readTar(await decompressed(call.request))) {
-      const name = entry.name.replace(/^\.\//, '');
+      const name = archivePath(entry.name);
+      // Docker before 25 writes a layer once, and links where another image has it too.
+      if (entry.type === 'symlink' || entry.type === 'hard-link') {
+        const from = entry.type === 'symlink' ? posix.dirname(name) : '';
+        links.set(name, archivePath(posix.join(from, entry.linkName ?? '')));
+      }
       if (entry.type !== 'file') continue;
+      if (files.size >= MOST_FILES) throw new EngineError('invalid', `the archive has more than ${MOST_FILES} files`);
       const { digest, sizeBytes } = await images.content.write(entry.data(), {});
       files.set(name, { digest, size: sizeBytes });
+      if (!quiet && sizeBytes > LOUD_BYTES)
+        progress.say({
+          status: 'Loading layer',
+          progressDetail: { current: sizeBytes, total: sizeBytes },
+          id: digest.slice(7, 19),
+        });
     }
-    for (const [digest, names] of await manifestsOf(images, files)) {
-      const image = await images.adopt(digest, names);
+    for (const [name, target] of links) {
+      const file = files.get(target);
+      if (file !== undefined && !files.has(name)) files.set(name, file);
+    }
+    for (const [digest, names] of await imagesOfArchive(images.content, files)) {
+      const image = await images.adopt(digest, names.map(hubName));
       for (const name of names) progress.say({ stream: `Loaded image: ${familiarName(name)}\n` });
       if (names.length === 0) progress.say({ stream: `Loaded image ID: ${image.id}\n` });
     }
@@ -105,6 +122,10 @@ export async function loadImages(call: Call): Promise<void> {
   } catch (error) {
     progress.end(error);
   }
+}
+
+function archivePath(name: string): string {
+  return posix.normalize(name).replace(/^(\.\/|\/)+/, '');
 }
 
 /** The body is the root file system. */
@@ -120,15 +141,15 @@ export async function importImage(call: Call): Promise<void> {
   const names = repository === '' ? [] : [hubName(tag === '' ? repository : `${repository}:${tag}`)];
   const layer = await images.content.write(await decompressed(call.request), {});
   const created = new Date().toISOString();
-  const config = await put(images, {
+  const config = await putDocument(images.content, {
     created,
     architecture: process.arch === 'x64' ? 'amd64' : process.arch,
     os: 'linux',
-    config: runConfig(call.query.getAll('changes')),
+    config: changedConfig({}, call.query.getAll('changes')),
     rootfs: { type: 'layers', diff_ids: [layer.digest] },
     history: [{ created, comment: call.query.get('message') || 'Imported from -' }],
   });
-  const manifest = await put(images, {
+  const manifest = await putDocument(images.content, {
     schemaVersion: 2,
     mediaType: OCI_MANIFEST,
     config: { mediaType: CONFIG_TYPE, ...config },
@@ -138,87 +159,6 @@ export async function importImage(call: Call): Promise<void> {
   const image = await images.adopt(manifest.digest, names);
   progress.say({ status: image.id });
   progress.end();
-}
-
-/** Of Dockerfile's instructions those that change the configuration alone. */
-function runConfig(changes: readonly string[]): Record<string, unknown> {
-  const config: Record<string, unknown> = {};
-  for (const change of changes) {
-    const [, instruction = '', rest = ''] = /^\s*(\w+)\s+(.*)$/.exec(change) ?? [];
-    const words = (): string[] => (rest.startsWith('[') ? (JSON.parse(rest) as string[]) : ['/bin/sh', '-c', rest]);
-    const key = instruction.toUpperCase();
-    if (key === 'CMD') config['Cmd'] = words();
-    else if (key === 'ENTRYPOINT') config['Entrypoint'] = words();
-    else if (key === 'ENV')
-      config['Env'] = [...((config['Env'] as string[]) ?? []), rest.includes('=') ? rest : rest.replace(/\s+/, '=')];
-    else if (key === 'WORKDIR') config['WorkingDir'] = rest;
-    else if (key === 'USER') config['User'] = rest;
-    else if (key === 'EXPOSE')
-      config['ExposedPorts'] = {
-        ...(config['ExposedPorts'] as object),
-        [rest.includes('/') ? rest : `${rest}/tcp`]: {},
-      };
-    else
-      throw new DockerError(
-        400,
-        `invalid parameter: changes: ${JSON.stringify(change)} is no instruction for an import`,
-      );
-  }
-  return config;
-}
-
-/** Manifest digests with the names that the archive gives them. */
-async function manifestsOf(images: NodeImages, files: ReadonlyMap<string, Stored>): Promise<Map<string, string[]>> {
-  const found = new Map<string, string[]>();
-  const index = await documentOf(images, files, 'index.json');
-  for (const { digest, annotations } of (
-    index as { manifests?: { digest: string; annotations?: Record<string, string> }[] }
-  )?.manifests ?? []) {
-    const name = annotations?.['io.containerd.image.name'];
-    found.set(digest, [...(found.get(digest) ?? []), ...(name === undefined ? [] : [name])]);
-  }
-  if (found.size > 0) return found;
-  const archive = await documentOf(images, files, 'manifest.json');
-  if (!Array.isArray(archive))
-    throw new EngineError('invalid', 'the archive has neither index.json nor manifest.json: it is no image');
-  for (const { Config, RepoTags, Layers } of archive as {
-    Config: string;
-    RepoTags?: string[] | null;
-    Layers: string[];
-  }[]) {
-    const part = (name: string): Stored => {
-      const stored = files.get(name);
-      if (stored === undefined)
-        throw new EngineError('invalid', `manifest.json names ${JSON.stringify(name)}, which is not in the archive`);
-      return stored;
-    };
-    const manifest = await put(images, {
-      schemaVersion: 2,
-      mediaType: DOCKER_MANIFEST,
-      config: { mediaType: 'application/vnd.docker.container.image.v1+json', ...part(Config) },
-      layers: Layers.map((layer) => ({ mediaType: 'application/vnd.docker.image.rootfs.diff.tar', ...part(layer) })),
-    });
-    found.set(manifest.digest, [...(found.get(manifest.digest) ?? []), ...(RepoTags ?? [])]);
-  }
-  return found;
-}
-
-async function documentOf(images: NodeImages, files: ReadonlyMap<string, Stored>, name: string): Promise<unknown> {
-  const stored = files.get(name);
-  if (stored === undefined) return undefined;
-  if (stored.size > LARGEST_DOCUMENT)
-    throw new EngineError('invalid', `${name} has more than ${LARGEST_DOCUMENT} bytes`);
-  try {
-    return JSON.parse((await images.content.readAll(stored.digest)).toString('utf8'));
-  } catch (cause) {
-    throw new EngineError('invalid', `${name} is no JSON`, { cause });
-  }
-}
-
-async function put(images: NodeImages, value: unknown): Promise<Stored> {
-  const bytes = Buffer.from(JSON.stringify(value));
-  const { digest, sizeBytes } = await images.content.write(bytes, { digest: digestOf(bytes) });
-  return { digest, size: sizeBytes };
 }
 
 /** By its first bytes: gzip, zstd, or as it is. */

@@ -1,5 +1,6 @@
 /** `/images/create` (pull and import), push, tag, remove, prune. Progress is a line of JSON for each step. */
 import { EngineError, type Image, type PullOptions, type PullProgress } from '../engine.ts';
+import type { NodeImages } from '../images/open.ts';
 import { parseReference, type Reference } from '../images/reference.ts';
 import { answerJson, answerEmpty, type Call, familiarName, findImage, flag, hubName } from './call.ts';
 import { DockerError } from './errors.ts';
@@ -119,31 +120,49 @@ export async function pushImage(call: Call): Promise<void> {
   const name = call.path['name'] ?? '';
   const { images } = call.engine;
   if (images.push === undefined) throw new DockerError(501, 'this engine does not push');
-  const tag = call.query.get('tag') || 'latest';
-  const reference = hubName(`${name}:${tag}`);
-  if (images.get(reference) === undefined)
-    throw new DockerError(404, `An image does not exist locally with the tag: ${name}`);
+  const repository = hubName(name);
+  const tag = call.query.get('tag') ?? '';
+  // Without a tag, every tag is meant: `docker push --all-tags`.
+  const all = images.list().flatMap(({ references }) => references.filter((one) => isTagOf(one, repository)));
+  const references = tag === '' ? all.sort() : [`${repository}:${tag}`];
+  if (references.length === 0 || references.some((one) => images.get(one) === undefined)) {
+    const where = tag === '' ? 'any tag in repository' : 'the tag';
+    throw new DockerError(404, `An image does not exist locally with ${where}: ${name}`);
+  }
   const progress = new Progress(call);
   try {
-    progress.say({ status: `The push refers to repository [${reference.slice(0, reference.lastIndexOf(':'))}]` });
-    const { digest, sizeBytes } = await images.push(reference, {
-      ...transferOptions(call),
-      onProgress: reporter(progress, {
-        waiting: 'Preparing',
-        downloading: 'Pushing',
-        downloaded: 'Pushing',
-        unpacking: 'Pushing',
-        done: 'Pushed',
-        exists: 'Layer already exists',
-        mounted: 'Mounted from',
-      }),
-    });
-    progress.say({ status: `${tag}: digest: ${digest} size: ${sizeBytes}` });
-    progress.say({ progressDetail: {}, aux: { Tag: tag, Digest: digest, Size: sizeBytes } });
+    progress.say({ status: `The push refers to repository [${repository}]` });
+    for (const reference of references) await pushOne(call, progress, { push: images.push.bind(images), reference });
     progress.end();
   } catch (error) {
     progress.end(error);
   }
+}
+
+function isTagOf(reference: string, repository: string): boolean {
+  return reference.startsWith(`${repository}:`) && !reference.slice(repository.length + 1).includes('/');
+}
+
+async function pushOne(
+  call: Call,
+  progress: Progress,
+  { push, reference }: { push: NodeImages['push']; reference: string },
+): Promise<void> {
+  const tag = reference.slice(reference.lastIndexOf(':') + 1);
+  const { digest, sizeBytes } = await push(reference, {
+    ...transferOptions(call),
+    onProgress: reporter(progress, {
+      waiting: 'Preparing',
+      downloading: 'Pushing',
+      downloaded: 'Pushing',
+      unpacking: 'Pushing',
+      done: 'Pushed',
+      exists: 'Layer already exists',
+      mounted: 'Mounted from',
+    }),
+  });
+  progress.say({ status: `${tag}: digest: ${digest} size: ${sizeBytes}` });
+  progress.say({ progressDetail: {}, aux: { Tag: tag, Digest: digest, Size: sizeBytes } });
 }
 
 export async function tagImage(call: Call): Promise<void> {

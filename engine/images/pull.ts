@@ -95,6 +95,10 @@ export class Puller {
       work.onProgress?.({ digest: waiting, state: 'waiting', current: 0, total: size });
     await inParallel(layers, async (layer, index) => {
       const diffId = diffIds[index] ?? '';
+      if (this.#content.touch(layer.digest) && this.#layers.directory(diffId) !== undefined) {
+        work.onProgress?.({ digest: layer.digest, state: 'exists', current: layer.size, total: layer.size });
+        return;
+      }
       await this.#blob(source, layer, work);
       work.onProgress?.({ digest: layer.digest, state: 'unpacking', current: layer.size, total: layer.size });
       await this.#layers.ensure(layer.digest, diffId, work.signal);
@@ -124,10 +128,7 @@ export class Puller {
   async #blob(source: PullSource, blob: Descriptor, { signal, onProgress }: PullWork): Promise<void> {
     const report = (state: PullProgress['state'], current: number) =>
       onProgress?.({ digest: blob.digest, state, current, total: blob.size });
-    if (this.#content.touch(blob.digest)) {
-      report('exists', blob.size);
-      return;
-    }
+    if (this.#content.touch(blob.digest)) return;
     await this.#flights.run(blob.digest, signal, async (shared) => {
       if (this.#content.touch(blob.digest)) return;
       report('downloading', 0);

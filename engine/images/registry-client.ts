@@ -160,7 +160,7 @@ export class RegistryClient {
       for (const tag of Array.isArray(some) ? some : []) if (typeof tag === 'string' && isTag(tag)) tags.push(tag);
       path = nextPage(String(response.headers.link ?? ''), repository);
     }
-    return tags;
+    return tags.sort();
   }
 
   /** One request of a push; the answer is the caller's to read. `body` is called again where credentials are wanted. */

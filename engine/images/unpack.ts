@@ -104,7 +104,33 @@ export async function unpackLayer(request: UnpackRequest): Promise<{ sizeBytes: 
   return { sizeBytes };
 }
 
-function checkSize(bytes: number, request: UnpackRequest, limits: UnpackLimits, room: number): void {
+/** What a configuration has to call the layer. @throws EngineError `invalid` on data that are damaged, or a bomb */
+export async function diffIdOf(source: Readable, sourceBytes: number): Promise<string> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  const request = { sourceBytes, diffId: '' };
+  try {
+    const plain = await decompressed(source, async function* (chunks) {
+      yield* chunks;
+    });
+    for await (const chunk of plain) {
+      bytes += chunk.byteLength;
+      checkSize(bytes, request, UNPACK_LIMITS, Number.POSITIVE_INFINITY);
+      hash.update(chunk);
+    }
+  } catch (error) {
+    source.destroy();
+    throw explain(error, undefined, request);
+  }
+  return `sha256:${hash.digest('hex')}`;
+}
+
+function checkSize(
+  bytes: number,
+  request: Pick<UnpackRequest, 'sourceBytes'>,
+  limits: UnpackLimits,
+  room: number,
+): void {
   if (bytes > room)
     throw new EngineError('exhausted', `the disk has no room for a layer of more than ${bytes} bytes; free some space`);
   if (bytes > limits.maxBytes)
@@ -178,7 +204,7 @@ function startTar(directory: string, signal: AbortSignal | undefined): { stdin: 
 
 class TarProcessError extends Error {}
 
-function explain(error: unknown, failure: unknown, request: UnpackRequest): unknown {
+function explain(error: unknown, failure: unknown, request: Pick<UnpackRequest, 'diffId' | 'signal'>): unknown {
   if (request.signal?.aborted === true) return request.signal.reason;
   if (error instanceof EngineError) return error;
   if (error instanceof TarError)
