@@ -19,6 +19,9 @@ export interface Stored {
   size: number;
 }
 
+/** What of the content store is needed. */
+export type ArchiveStore = Pick<ContentStore, 'path' | 'read' | 'readAll' | 'write'>;
+
 type Files = ReadonlyMap<string, Stored>;
 type Document = Readonly<Record<string, unknown>>;
 
@@ -28,7 +31,7 @@ const CONFIG = 'application/vnd.docker.container.image.v1+json';
 const LAYER = 'application/vnd.docker.image.rootfs.diff.tar';
 
 /** Manifest digests with the names that the archive gives them. */
-export async function imagesOfArchive(content: ContentStore, files: Files): Promise<Map<string, string[]>> {
+export async function imagesOfArchive(content: ArchiveStore, files: Files): Promise<Map<string, string[]>> {
   const index = await documentOf(content, files, 'index.json');
   if (index !== undefined) return await imagesOfLayout(content, files);
   const list = await documentOf(content, files, 'manifest.json');
@@ -38,7 +41,7 @@ export async function imagesOfArchive(content: ContentStore, files: Files): Prom
   throw invalid('the archive has neither index.json nor manifest.json: it is no image');
 }
 
-async function imagesOfLayout(content: ContentStore, files: Files): Promise<Map<string, string[]>> {
+async function imagesOfLayout(content: ArchiveStore, files: Files): Promise<Map<string, string[]>> {
   const found = new Map<string, string[]>();
   const stored = files.get('index.json');
   const index = parseManifest(await content.readAll(stored?.digest ?? ''));
@@ -52,7 +55,7 @@ async function imagesOfLayout(content: ContentStore, files: Files): Promise<Map<
 }
 
 /** The manifest itself, or this machine's of an index; of an index that is not all here, the one that is. */
-async function imageOf(content: ContentStore, descriptor: Descriptor, depth = 0): Promise<string> {
+async function imageOf(content: ArchiveStore, descriptor: Descriptor, depth = 0): Promise<string> {
   if (content.path(descriptor.digest) === undefined)
     throw invalid(`index.json names ${descriptor.digest}, which is not in the archive`);
   const manifest = parseManifest(await content.readAll(descriptor.digest), descriptor.mediaType);
@@ -70,7 +73,7 @@ function nameOf({ annotations }: Descriptor): string | undefined {
   return name !== undefined && !isTag(name) ? name : undefined;
 }
 
-async function imagesOfList(content: ContentStore, files: Files, list: unknown): Promise<Map<string, string[]>> {
+async function imagesOfList(content: ArchiveStore, files: Files, list: unknown): Promise<Map<string, string[]>> {
   if (!Array.isArray(list)) throw invalid('manifest.json is no list');
   const found = new Map<string, string[]>();
   for (const [at, entry] of (list as unknown[]).entries()) {
@@ -86,7 +89,7 @@ async function imagesOfList(content: ContentStore, files: Files, list: unknown):
 }
 
 async function imagesOfRepositories(
-  content: ContentStore,
+  content: ArchiveStore,
   files: Files,
   repositories: unknown,
 ): Promise<Map<string, string[]>> {
@@ -103,7 +106,7 @@ async function imagesOfRepositories(
 }
 
 /** The configuration of an image in the old form is that of its topmost layer, with the layers below told by `parent`. */
-async function imageOfChain(content: ContentStore, files: Files, top: string): Promise<string> {
+async function imageOfChain(content: ArchiveStore, files: Files, top: string): Promise<string> {
   const chain: { document: Document; layer: Stored }[] = [];
   let next: string | undefined = top;
   while (next !== undefined) {
@@ -129,7 +132,7 @@ async function imageOfChain(content: ContentStore, files: Files, top: string): P
   );
 }
 
-async function putManifest(content: ContentStore, config: Stored, layers: readonly Stored[]): Promise<string> {
+async function putManifest(content: ArchiveStore, config: Stored, layers: readonly Stored[]): Promise<string> {
   const { digest } = await putDocument(content, {
     schemaVersion: 2,
     mediaType: DOCKER_MANIFEST,
@@ -139,13 +142,13 @@ async function putManifest(content: ContentStore, config: Stored, layers: readon
   return digest;
 }
 
-export async function putDocument(content: ContentStore, value: unknown): Promise<Stored> {
+export async function putDocument(content: ArchiveStore, value: unknown): Promise<Stored> {
   const bytes = Buffer.from(JSON.stringify(value));
   const { digest, sizeBytes } = await content.write(bytes, { digest: digestOf(bytes) });
   return { digest, size: sizeBytes };
 }
 
-async function documentOf(content: ContentStore, files: Files, name: string): Promise<unknown> {
+async function documentOf(content: ArchiveStore, files: Files, name: string): Promise<unknown> {
   const stored = files.get(name);
   if (stored === undefined) return undefined;
   if (stored.size > LARGEST_DOCUMENT) throw invalid(`${name} has more than ${LARGEST_DOCUMENT} bytes`);

@@ -60,6 +60,7 @@ export class Puller {
     const manifest = parseManifest(await this.#content.readAll(manifestDigest));
     if (manifest.kind !== 'manifest') throw new EngineError('invalid', `${manifestDigest} is an index, not an image`);
     const { config } = parseImageConfig(await this.#content.readAll(manifest.config.digest));
+    requireSameCount(manifest.layers.length, config.layers.length);
     await inParallel(config.layers, async (diffId, index) => {
       await this.#layers.ensure(manifest.layers[index]?.digest ?? '', diffId);
     });
@@ -83,12 +84,7 @@ export class Puller {
     await this.#blob(source, config, { signal: work.signal });
     const document = parseImageConfig(await this.#content.readAll(config.digest));
     const diffIds = document.config.layers;
-    if (diffIds.length !== layers.length) {
-      throw new EngineError(
-        'invalid',
-        `the image's manifest has ${layers.length} layers, its config ${diffIds.length}`,
-      );
-    }
+    requireSameCount(layers.length, diffIds.length);
     if (document.config.os !== 'linux')
       throw new EngineError('invalid', `the image is for ${document.config.os}; only linux runs here`);
     for (const { digest: waiting, size } of layers)
@@ -136,6 +132,11 @@ export class Puller {
     });
     report('downloaded', blob.size);
   }
+}
+
+function requireSameCount(layers: number, diffIds: number): void {
+  if (layers === diffIds) return;
+  throw new EngineError('invalid', `the image's manifest has ${layers} layers, its config ${diffIds}`);
 }
 
 /** In order of the list, a few at once. The first failure stops what has not begun, and is thrown when all have ended. */

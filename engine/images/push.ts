@@ -1,10 +1,10 @@
 /** Sends an image to a registry (OCI distribution-spec 1.1, "Push"): layers and config that it lacks, then the manifest. */
 import type { IncomingMessage } from 'node:http';
-import { text } from 'node:stream/consumers';
+import { buffer } from 'node:stream/consumers';
 import { EngineError, type PullProgress } from '../engine.ts';
 import { type Descriptor, parseManifest } from './manifest.ts';
 import { inParallel } from './pull.ts';
-import type { RegistryClient } from './registry-client.ts';
+import { complaintOf, type RegistryClient } from './registry-client.ts';
 import type { ContentStore } from './store.ts';
 
 export interface PushRequest {
@@ -96,7 +96,7 @@ async function start(
 async function expect(response: IncomingMessage, wanted: readonly number[], what: string): Promise<void> {
   const status = response.statusCode ?? 0;
   if (wanted.includes(status)) return void response.resume();
-  const detail = (await text(response).catch(() => '')).slice(0, 300).trim();
+  const detail = complaintOf(await buffer(response).catch(() => Buffer.alloc(0)));
   const message = `the registry answers ${status} for ${what}${detail === '' ? '' : `: ${detail}`}`;
   if (status === 401 || status === 403)
     throw new EngineError('unauthorized', `${message}; check user name and password for this registry`);

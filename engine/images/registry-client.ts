@@ -227,11 +227,13 @@ export class RegistryClient {
     }
     const status = response.statusCode ?? 0;
     if (status === 200 || status === 206) return response;
-    const detail = (await readSmall(response, 16 * 1024).catch(() => Buffer.alloc(0)))
-      .toString('utf8')
-      .slice(0, 300)
-      .trim();
+    const detail = complaintOf(await readSmall(response, 16 * 1024).catch(() => Buffer.alloc(0)));
     const what = `${this.#access.host} answers ${status} for ${repository} ${path}${detail === '' ? '' : `: ${detail}`}`;
+    if (status === 416 && headers['range'] !== undefined)
+      throw new EngineError(
+        'invalid',
+        `${path} in ${repository} is shorter than its manifest says; push the image again`,
+      );
     if (status === 401 || status === 403)
       throw new EngineError('unauthorized', `${what}; check user name and password for this registry`);
     if (status === 404) throw new EngineError('not-found', what);
@@ -356,6 +358,14 @@ async function readSmall(response: IncomingMessage, most: number): Promise<Buffe
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
+}
+
+/** What the registry says in the specification's form, or the beginning of what it says. */
+export function complaintOf(body: Buffer): string {
+  const { errors } = parseJson(body) as { errors?: unknown };
+  const first: unknown = Array.isArray(errors) ? errors[0] : undefined;
+  const { message } = (typeof first === 'object' && first !== null ? first : {}) as { message?: unknown };
+  return (typeof message === 'string' ? message : body.toString('utf8')).slice(0, 300).trim();
 }
 
 function parseJson(body: Buffer): { token?: unknown; access_token?: unknown } {

@@ -58,8 +58,9 @@ export function readToken(key: Buffer, service: string, token: string, now = Dat
   const parts = token.split('.');
   const [header = '', payload = '', signed = ''] = parts;
   if (parts.length !== 3 || token.length > MOST_BYTES) return undefined;
-  const expected = signature(key, `${header}.${payload}`);
-  const actual = Buffer.from(signed, 'base64url');
+  // As text: what decodes to the same bytes is not the same token.
+  const expected = Buffer.from(signature(key, `${header}.${payload}`).toString('base64url'));
+  const actual = Buffer.from(signed);
   // Only what this function's counterpart wrote has the signature, so what is behind it needs no further suspicion.
   if (actual.length !== expected.length || !timingSafeEqual(actual, expected)) return undefined;
   const claims = JSON.parse(Buffer.from(payload, 'base64url').toString('utf8')) as {

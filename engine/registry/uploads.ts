@@ -86,11 +86,7 @@ async function mayRead(exchange: Exchange, digest: string, from: string | null):
 async function append(exchange: Exchange, id: string): Promise<number> {
   const { content, request } = exchange;
   const size = await sizeOf(exchange, id);
-  const header = request.headers['content-range'];
-  const range = header === undefined ? undefined : /^(?:bytes[ =])?(\d{1,15})-(\d{1,15})(?:\/[\d*]+)?$/.exec(header);
-  if (range === null)
-    throw new RegistryError('BLOB_UPLOAD_INVALID', `Content-Range ${JSON.stringify(header)} is not <start>-<end>`);
-  const start = range === undefined ? size : Number(range[1]);
+  const start = parseContentRange(request.headers['content-range']) ?? size;
   if (start !== size) throw outOfOrder(exchange, id, size);
   try {
     return await content.appendUpload(id, start, bodyOf(exchange));
@@ -98,6 +94,15 @@ async function append(exchange: Exchange, id: string): Promise<number> {
     if (error instanceof EngineError && error.code === 'conflict') throw outOfOrder(exchange, id, size);
     throw error;
   }
+}
+
+/** Where the chunk begins; clients write `<start>-<end>`, and some as RFC 9110 has it. */
+export function parseContentRange(header: string | undefined): number | undefined {
+  if (header === undefined) return undefined;
+  const [, start, end] = /^(?:bytes[ =])?(\d{1,15})-(\d{1,15})(?:\/[\d*]{1,20})?$/.exec(header) ?? [];
+  if (start === undefined || Number(end) < Number(start))
+    throw new RegistryError('BLOB_UPLOAD_INVALID', `Content-Range ${JSON.stringify(header)} is not <start>-<end>`);
+  return Number(start);
 }
 
 async function finish(exchange: Exchange, id: string, digest: string): Promise<void> {
