@@ -12,6 +12,7 @@ const benches: Record<string, () => Promise<{ run: () => Promise<Row[]> }>> = {
   idle: () => import('./idle.ts'),
   'image-push': () => import('./image-push.ts'),
   push: () => import('./push.ts'),
+  registry: () => import('./registry.ts'),
   router: () => import('./router.ts'),
   start: () => import('./start.ts'),
   'start-many': () => import('./start-many.ts'),

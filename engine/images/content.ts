@@ -105,7 +105,8 @@ class FileContentStore implements ContentStore {
       const algorithm = parseDigest(expected.digest ?? '')?.algorithm ?? 'sha256';
       const digest = digestOf(source, algorithm);
       const sized = expected.sizeBytes === undefined || expected.sizeBytes === source.byteLength;
-      if (sized && digest === (expected.digest ?? digest) && this.touch(digest)) {
+      if (sized && digest === (expected.digest ?? digest)) {
+        if (!this.touch(digest)) await this.#adopt(await this.#uploads.whole(source), digest);
         return { digest, sizeBytes: source.byteLength };
       }
     }
@@ -159,13 +160,7 @@ class FileContentStore implements ContentStore {
     const { algorithm, hex } = requireDigest(digest);
     try {
       const { path, sizeBytes } = await this.#uploads.seal(id, { algorithm, hex });
-      // Where the blob is here already (another writer was faster), that one stays and is young again.
-      if (!this.touch(digest)) {
-        const directory = join(this.directory, 'blobs', algorithm);
-        renameSync(path, join(directory, hex));
-        touchPath(join(directory, hex));
-        await syncDirectory(directory);
-      }
+      await this.#adopt(path, digest);
       await this.#uploads.forget(id);
       return { digest, sizeBytes };
     } catch (error) {
@@ -174,6 +169,19 @@ class FileContentStore implements ContentStore {
       await this.#uploads.forget(id);
       throw error;
     }
+  }
+
+  /** Where the blob is here already (another writer was faster), that one stays and is young again. */
+  async #adopt(path: string, digest: string): Promise<void> {
+    if (this.touch(digest)) {
+      await rm(path, { force: true });
+      return;
+    }
+    const { algorithm, hex } = requireDigest(digest);
+    const directory = join(this.directory, 'blobs', algorithm);
+    renameSync(path, join(directory, hex));
+    touchPath(join(directory, hex));
+    await syncDirectory(directory);
   }
 
   cancelUpload(id: string): Promise<void> {

@@ -23,6 +23,8 @@ interface Upload {
   /** sha256 of the first `size` bytes. */
   hash: Hash;
   busy: boolean;
+  /** A write failed half way: size and hash are to be read from the file again. */
+  isTorn?: boolean;
 }
 
 export class Uploads {
@@ -69,7 +71,26 @@ export class Uploads {
       return upload.size;
     } finally {
       upload.busy = false;
+      if (upload.isTorn === true) this.#open.delete(id);
     }
+  }
+
+  /** Bytes at hand, as an upload of this process that is ready to be moved away. */
+  async whole(bytes: Uint8Array): Promise<string> {
+    const path = this.path(`${PRIVATE_PREFIX}${randomBytes(16).toString('hex')}`);
+    try {
+      const handle = await open(path, 'wx', 0o444);
+      try {
+        await handle.writeFile(bytes);
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+    } catch (error) {
+      await rm(path, { force: true });
+      throw error;
+    }
+    return path;
   }
 
   /** Checks and syncs the bytes; the caller moves the file away and calls `forget`, also after a failure. */
@@ -150,6 +171,7 @@ function isUploadId(id: string): boolean {
   return /^(private-)?[0-9a-f]{32}$/.test(id);
 }
 
+/** Hashes on this thread while the pieces are written on another. */
 async function writeAll(handle: FileHandle, upload: Upload, source: AsyncIterable<Uint8Array>): Promise<void> {
   let pending: Uint8Array[] = [];
   let pendingBytes = 0;
@@ -161,13 +183,12 @@ async function writeAll(handle: FileHandle, upload: Upload, source: AsyncIterabl
     const bytes = pendingBytes;
     pending = [];
     pendingBytes = 0;
-    let offset = upload.size;
-    const whole = chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, bytes);
-    while (offset < upload.size + bytes) {
-      const { bytesWritten } = await handle.write(whole, offset - upload.size, undefined, offset);
-      offset += bytesWritten;
-    }
-    upload.hash.update(whole);
+    // Until it is written the hash is ahead of the file.
+    upload.isTorn = true;
+    const writing = writePieces(handle, chunks, upload.size);
+    for (const chunk of chunks) upload.hash.update(chunk);
+    await writing;
+    upload.isTorn = false;
     upload.size += bytes;
     unsynced += bytes;
     if (unsynced >= SYNC_BYTES) {
@@ -184,9 +205,17 @@ async function writeAll(handle: FileHandle, upload: Upload, source: AsyncIterabl
       if (pendingBytes >= WRITE_BYTES) await flush();
     }
   } finally {
-    await flush();
+    if (!upload.isTorn) await flush();
     await syncing;
   }
+}
+
+async function writePieces(handle: FileHandle, chunks: Uint8Array[], position: number): Promise<void> {
+  const total = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0);
+  let { bytesWritten: done } = await handle.writev(chunks, position);
+  if (done === total) return;
+  const whole = Buffer.concat(chunks, total);
+  while (done < total) done += (await handle.write(whole, done, undefined, position + done)).bytesWritten;
 }
 
 async function hashFile(path: string, algorithm: string, size: number): Promise<Hash> {
