@@ -18,7 +18,7 @@ export async function createContainer(call: Call): Promise<void> {
     const request = readCreateRequest(body, { id, engine: call.engine, healthOf });
     ({ warnings } = request);
     const image = findImage(call, request.image);
-    checkPlatform(platform, image.config);
+    checkPlatform(platform, request.image, image.config);
     addVolumesFrom(call, request);
     // The engine looks names up as they are; what the client wrote is what it shows.
     return call.engine.images.get(request.image) === undefined ? { ...request, image: image.digest } : request;
@@ -47,13 +47,13 @@ function addVolumesFrom(call: Call, { mounts, settings }: CreateRequest): void {
   }
 }
 
-export function checkPlatform(platform: string, image: { os: string; architecture: string }): void {
+function checkPlatform(platform: string, name: string, image: { os: string; architecture: string }): void {
   if (platform === '') return;
   const [os = '', architecture = image.architecture] = platform.split('/');
   if (os === image.os && architecture === image.architecture) return;
   throw new DockerError(
     404,
-    `image with reference was found but does not match the specified platform: wanted ${platform}, actual: ${image.os}/${image.architecture}`,
+    `image with reference ${name} was found but does not match the specified platform: wanted ${platform}, actual: ${image.os}/${image.architecture}`,
   );
 }
 

@@ -166,5 +166,10 @@ describe('images and registries', { ...withDocker, timeout: 200_000 }, () => {
     assert.match((await docker.docker(['pull', '--platform', 'a/b/c/d', name])).stderr, /invalid platform/);
     await docker.ok('pull', '--platform', 'linux/amd64', name);
     assert.equal(await docker.ok('inspect', '-f', '{{.Architecture}}', name), 'amd64\n');
+    const other = await docker.docker(['create', '--pull', 'never', '--platform', 'linux/arm64', name]);
+    assert.match(
+      other.stderr,
+      /image with reference .*\/team\/multi:latest was found but does not match the specified platform: wanted linux\/arm64, actual: linux\/amd64/,
+    );
   });
 });
