@@ -126,8 +126,7 @@ export async function pushImage(call: Call): Promise<void> {
   const all = images.list().flatMap(({ references }) => references.filter((one) => isTagOf(one, repository)));
   const references = tag === '' ? all.sort() : [`${repository}:${tag}`];
   if (references.length === 0 || references.some((one) => images.get(one) === undefined)) {
-    const where = tag === '' ? 'any tag in repository' : 'the tag';
-    throw new DockerError(404, `An image does not exist locally with ${where}: ${name}`);
+    throw new DockerError(404, `An image does not exist locally with the tag: ${name}`);
   }
   const progress = new Progress(call);
   try {
