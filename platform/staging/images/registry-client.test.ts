@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import { writeTar } from '#lib/tar/write.ts';
@@ -66,6 +67,21 @@ test('manifests and tags', async () => {
   assert.deepEqual(await client.tags('c/image'), []);
   assert.deepEqual(await client.tags('c/nothing'), []);
   assert.equal(await client.getManifest('c/image', 'v1'), undefined);
+});
+
+test("an image in Docker's form is read as well", async () => {
+  const { client } = registry;
+  const config = Buffer.from('{"os":"linux"}');
+  await client.streamBlob('a/docker', Readable.from([config]), () => digestOf(config));
+  const mediaType = 'application/vnd.docker.distribution.manifest.v2+json';
+  const part = {
+    mediaType: 'application/vnd.docker.container.image.v1+json',
+    digest: digestOf(config),
+    size: config.length,
+  };
+  const body = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, config: part, layers: [] }));
+  await client.putManifest('a/docker', '1', body, { mediaType });
+  assert.deepEqual((await client.getImage('a/docker', '1'))?.config, { os: 'linux' });
 });
 
 test('the same tar is the same layer', async () => {

@@ -167,7 +167,8 @@ export class RegistryClient {
     const answer = await this.#call({
       method: 'GET',
       path: `/v2/${repository}/manifests/${reference}`,
-      headers: { accept: mediaTypes.manifest },
+      // Images of users come in Docker's form too; for what is read here the two are the same.
+      headers: { accept: `${mediaTypes.manifest}, application/vnd.docker.distribution.manifest.v2+json` },
       expect: [200, 404],
       signal,
     });
