@@ -7,23 +7,23 @@ export const IMAGE_ROUTES: readonly Route[] = [
   {
     method: 'GET',
     path: '/images/json',
-    summary: 'Images of this node; filters',
+    summary: 'Images of this node; every filter',
     handle: listImages,
-    test: 'engine/docker-api/server.test.ts',
+    test: 'engine/docker-api/archives.test.ts',
   },
   {
     method: 'POST',
     path: '/images/create',
-    summary: 'Pulls, with progress, credentials and platform; or imports a file system',
+    summary: 'Pulls a tag, a digest or all tags, with progress, credentials and platform; or imports a file system',
     handle: createImage,
-    test: 'engine/docker-api/images.test.ts',
+    test: 'engine/docker-api/registries.test.ts',
   },
   {
     method: 'POST',
     path: '/images/load',
     summary: 'Takes images from a Docker or OCI archive',
     handle: loadImages,
-    test: 'engine/docker-api/images.test.ts',
+    test: 'engine/docker-api/archives.test.ts',
   },
   {
     method: 'POST',
@@ -37,14 +37,14 @@ export const IMAGE_ROUTES: readonly Route[] = [
     path: '/images/get',
     summary: 'Several images as one archive',
     handle: saveImages,
-    test: 'engine/docker-api/images.test.ts',
+    test: 'engine/docker-api/exact.test.ts',
   },
   {
     method: 'GET',
     path: '/images/{name}/get',
     summary: 'An image as a Docker and OCI archive',
     handle: saveImages,
-    test: 'engine/docker-api/images.test.ts',
+    test: 'engine/docker-api/exact.test.ts',
   },
   {
     method: 'GET',
@@ -63,9 +63,9 @@ export const IMAGE_ROUTES: readonly Route[] = [
   {
     method: 'POST',
     path: '/images/{name}/push',
-    summary: 'Sends it to its registry, with progress',
+    summary: 'Sends a tag or all of them to its registry, with progress',
     handle: pushImage,
-    test: 'engine/docker-api/images.test.ts',
+    test: 'engine/docker-api/registries.test.ts',
   },
   {
     method: 'POST',
@@ -79,6 +79,6 @@ export const IMAGE_ROUTES: readonly Route[] = [
     path: '/images/{name}',
     summary: 'Takes a name away, and the image with the last',
     handle: removeImage,
-    test: 'engine/docker-api/images.test.ts',
+    test: 'engine/docker-api/archives.test.ts',
   },
 ];
