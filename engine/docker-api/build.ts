@@ -13,7 +13,7 @@ import { contextDirectory, stepContainers } from './build-containers.ts';
 import { type BuildWish, readBuildRequest } from './build-request.ts';
 import { type Call, familiarName, hubName } from './call.ts';
 import { DockerError, toDockerError } from './errors.ts';
-import { reporter } from './image-transfer.ts';
+import { PULL_WORDS, reporter } from './image-transfer.ts';
 import { Progress } from './progress.ts';
 
 export async function build(call: Call): Promise<void> {
@@ -139,12 +139,7 @@ class Teller implements BuildOutput {
   pull(reference: string): ReturnType<BuildOutput['pull']> {
     if (this.#held !== undefined) return () => undefined;
     this.#progress.say({ status: `Pulling from ${familiarName(reference)}` });
-    return reporter(this.#progress, {
-      downloading: 'Downloading',
-      unpacking: 'Extracting',
-      done: 'Pull complete',
-      exists: 'Already exists',
-    });
+    return reporter(this.#progress, PULL_WORDS);
   }
 
   end(id: string): void {

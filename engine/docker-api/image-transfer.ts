@@ -32,6 +32,17 @@ export async function createImage(call: Call): Promise<void> {
   }
 }
 
+/** What docker shows of each layer of a pull. */
+export const PULL_WORDS: Record<PullProgress['state'], string> = {
+  waiting: 'Pulling fs layer',
+  downloading: 'Downloading',
+  downloaded: 'Download complete',
+  unpacking: 'Extracting',
+  done: 'Pull complete',
+  exists: 'Already exists',
+  mounted: '',
+};
+
 async function pullOne(
   call: Call,
   progress: Progress,
@@ -40,15 +51,7 @@ async function pullOne(
   const before = call.engine.images.get(name)?.digest;
   const repository = familiarName(name.replace(/@.*$/, '').replace(/:[^/]*$/, ''));
   let isBegun = false;
-  const report = reporter(progress, {
-    waiting: 'Pulling fs layer',
-    downloading: 'Downloading',
-    downloaded: 'Download complete',
-    unpacking: 'Extracting',
-    done: 'Pull complete',
-    exists: 'Already exists',
-    mounted: '',
-  });
+  const report = reporter(progress, PULL_WORDS);
   const image = await call.engine.images.pull(name, {
     ...options,
     onProgress: (step) => {
