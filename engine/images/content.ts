@@ -5,9 +5,11 @@
  * blob's age and its removal are synchronous, and so is the renewal of its age: within the one process that writes
  * the store, a collection can never take a blob that was touched.
  */
+import { once } from 'node:events';
 import {
   accessSync,
   chmodSync,
+  createReadStream,
   mkdirSync,
   readdirSync,
   renameSync,
@@ -16,12 +18,13 @@ import {
   unlinkSync,
   utimesSync,
 } from 'node:fs';
-import { open, opendir, readFile, rm, stat } from 'node:fs/promises';
+import { opendir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { ASIDE_PREFIX, syncDirectory } from '#lib/atomic-file.ts';
 import { digestOf, parseDigest } from '#lib/digest.ts';
 import { EngineError } from '../engine.ts';
+import { hasCode } from '../sys/libc.ts';
 import { collect } from './collect.ts';
 import { NameStore } from './names.ts';
 import { forgetUntagged } from './retention.ts';
@@ -76,9 +79,16 @@ class FileContentStore implements ContentStore {
 
   async read(digest: string, range?: { start: number; end?: number }): Promise<Readable> {
     const path = this.#blobPath(digest);
-    const handle = path === undefined ? undefined : await open(path, 'r').catch(ignoreMissing);
-    if (handle === undefined) throw missing(digest);
-    return handle.createReadStream({ ...range, highWaterMark: READ_BYTES });
+    if (path === undefined) throw missing(digest);
+    // Not by a FileHandle: a stream that nobody ends would then end the process, once it is collected.
+    const stream = createReadStream(path, { ...range, highWaterMark: READ_BYTES });
+    try {
+      await once(stream, 'open');
+      return stream;
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) throw missing(digest);
+      throw error;
+    }
   }
 
   async readAll(digest: string): Promise<Buffer> {

@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { ASIDE_PREFIX, syncDirectory } from '#lib/atomic-file.ts';
 import { coalesced } from '#lib/coalesced.ts';
@@ -60,9 +61,10 @@ export class Layers {
     const info = await this.#content.stat(blob);
     if (info === undefined)
       throw new EngineError('not-found', `layer ${blob} is not in the content store; pull the image again`);
+    let source: Readable | undefined;
     try {
       await mkdir(directory, { recursive: true, mode: 0o755 });
-      const source = await this.#content.read(blob);
+      source = await this.#content.read(blob);
       const { sizeBytes } = await unpackLayer({
         source,
         sourceBytes: info.sizeBytes,
@@ -80,6 +82,8 @@ export class Layers {
     } catch (error) {
       await rm(aside, { recursive: true, force: true });
       throw error;
+    } finally {
+      source?.destroy();
     }
   }
 

@@ -50,7 +50,13 @@ export async function getBlob(exchange: Exchange): Promise<void> {
     response.end();
     return;
   }
-  await pipeline(await content.read(digest, range), response);
+  const source = await content.read(digest, range);
+  try {
+    await pipeline(source, response);
+  } finally {
+    // Where the client had gone before the first byte, nothing was piped and nobody else closes the file.
+    source.destroy();
+  }
 }
 
 export async function deleteBlob(exchange: Exchange): Promise<void> {
