@@ -55,6 +55,12 @@ export interface Engine {
    * @returns what was published, with the host's ports
    */
   publishPorts(id: string, ports: PublishedPort[]): Promise<PublishedPort[]>;
+  /**
+   * Makes a `lost` sandbox again, which is what a boot of the machine leaves of a durable one: the same id, name, host name, files,
+   * id range and (where the engine still has it) address. Its containers can then be started `again`, on what they wrote before.
+   * Nothing where it is not lost.
+   */
+  recoverSandbox(id: string): Promise<Sandbox>;
   sandboxes(): Sandbox[];
   sandbox(id: string): Sandbox | undefined;
 
@@ -62,7 +68,8 @@ export interface Engine {
   createContainer(spec: ContainerSpec, options?: { signal?: AbortSignal }): Promise<Container>;
   /**
    * Resolves when the container's process was executed. `invalid` where the command cannot be executed (no such file, no permission).
-   * `conflict` where it is not `created`; with `again`, an `exited` one runs once more, on what it wrote before.
+   * `conflict` where it is not `created`; with `again`, an `exited` one runs once more, on what it wrote before. `conflict` too
+   * where its sandbox is lost or gone.
    */
   startContainer(id: string, options?: { again?: boolean }): Promise<void>;
   /** Sends the stop signal (the spec's, else the image's, else SIGTERM), waits `graceSeconds`, then SIGKILL. Resolves when it is down. */
@@ -244,6 +251,8 @@ export interface SandboxSpec {
   egress?: 'cluster' | 'internet';
   /** Limits on the sandbox's cgroup, above those of its containers. */
   limits?: Limits;
+  /** It and its containers are to outlive a boot of the machine: see `recoverSandbox`. Default: they go with it. */
+  durable?: boolean;
   /** Default `own`. `host`: ids are the host's; risk `host-namespaces`. */
   userNamespace?: 'own' | 'host';
   /** Default `own`. `host` goes with the host's user namespace only: no address of its own, no ports to publish. */
@@ -267,6 +276,8 @@ export interface Sandbox {
   /** Present where it has the host's network. */
   network?: 'host';
   published?: PublishedPort[];
+  /** The machine was booted, or the platform taken down, since it was made: it has neither namespaces nor link. */
+  lost?: true;
 }
 
 export interface PublishedPort {
@@ -397,7 +408,21 @@ export interface Limits {
 }
 
 export type Mount =
-  | { kind: 'bind'; source: string; target: string; readOnly?: boolean }
+  | {
+      kind: 'bind';
+      source: string;
+      target: string;
+      readOnly?: boolean;
+      /** With what is mounted below the source. */
+      recursive?: boolean;
+      /** `slave`, `rslave`: what is mounted below the source later is seen too. Nothing goes the other way. Default `rprivate`. */
+      propagation?: 'private' | 'rprivate' | 'slave' | 'rslave';
+      /**
+       * Where the source is an empty directory it is filled first with what the image has at the target, with owners, modes and
+       * extended attributes: whole or not at all.
+       */
+      seed?: boolean;
+    }
   /** Memory; counted against the container's memory. */
   | {
       kind: 'tmpfs';
@@ -442,6 +467,10 @@ export interface Container {
 export interface ContainerExit {
   /** 0 to 255; 128 + signal when a signal ended it. */
   code: number;
+  /**
+   * Which signal ended it. What the kernel says while the engine runs (6.15 and later); of an end that came while no engine ran only
+   * the code is known, and 129 to 159 are then taken for a signal, though `exit 137` says the same.
+   */
   signal?: number;
   oomKilled: boolean;
   at: number;

@@ -15,15 +15,22 @@ export async function engineLock(
   return takeLock(join(run, 'engine.pid'));
 }
 
+/** @throws EngineError `conflict` while an engine is open */
+export function refuseWhileOpen(options: Pick<EngineOptions, 'dataDirectory' | 'runDirectory'>): void {
+  refuseWhileHeld(join(layout(options).run, 'engine.pid'));
+}
+
+function refuseWhileHeld(file: string): void {
+  if (!existsSync(file)) return;
+  const [pid, startTime] = readFileSync(file, 'utf8').trim().split(' ');
+  if (startTime !== undefined && startTime !== '' && processStartTime(Number(pid)) === startTime)
+    throw new EngineError('conflict', `another engine (process ${pid}) has ${file}: stop it first`);
+}
+
 /** A file that names this process; one of a process that is gone does not count. */
 function takeLock(file: string): () => Promise<void> {
   const own = `${process.pid} ${processStartTime(process.pid) ?? ''}`;
-  if (existsSync(file)) {
-    const [pid, startTime] = readFileSync(file, 'utf8').trim().split(' ');
-    if (startTime !== undefined && startTime !== '' && processStartTime(Number(pid)) === startTime) {
-      throw new EngineError('conflict', `another engine (process ${pid}) has ${file}: stop it first`);
-    }
-  }
+  refuseWhileHeld(file);
   writeFileSync(file, own);
   return async () => {
     if (existsSync(file) && readFileSync(file, 'utf8') === own) rmSync(file);

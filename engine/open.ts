@@ -16,7 +16,7 @@ import { type Engine, EngineError, type EngineInfo } from './engine.ts';
 import { type NodeImages, openImages } from './images/open.ts';
 import type { ContentStore } from './images/store.ts';
 import { Watermarks } from './images/watermarks.ts';
-import { engineLock } from './lock.ts';
+import { engineLock, refuseWhileOpen } from './lock.ts';
 import { Network } from './network/open.ts';
 import type { EngineOptions } from './options.ts';
 import type { ContainerVerbs } from './verbs.ts';
@@ -134,15 +134,17 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
 
 /**
  * Stops every container of the instance by its stop signal, then takes down sandboxes, mounts, links and rules. Images and the records
- * of containers stay. No engine may be running. Idempotent.
+ * of containers stay. `conflict` while an engine is open. Idempotent.
  */
 export async function stopContainers(options: EngineOptions, stop: { graceSeconds?: number } = {}): Promise<void> {
+  refuseWhileOpen(options);
   await stopGracefully(options, stop.graceSeconds ?? 10);
   await takeDown(options, options.log ?? logToStandardError);
 }
 
-/** Removes everything of the instance from this machine. No engine may be running. Idempotent. */
+/** Removes everything of the instance from this machine. `conflict` while an engine is open. Idempotent. */
 export async function purgeEngine(options: EngineOptions): Promise<void> {
+  refuseWhileOpen(options);
   await purge(options, options.log ?? logToStandardError);
 }
 

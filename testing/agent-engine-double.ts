@@ -82,6 +82,16 @@ export class EngineDouble implements Engine {
     return sandbox;
   }
 
+  async recoverSandbox(id: string): Promise<Sandbox> {
+    const sandbox = this.sandboxMap.get(id);
+    if (sandbox === undefined) throw new EngineError('not-found', `no sandbox ${id}`);
+    return sandbox;
+  }
+
+  async writtenBytes(): Promise<number> {
+    return 0;
+  }
+
   async removeSandbox(id: string): Promise<void> {
     this.calls.push(`remove-sandbox ${this.sandboxMap.get(id)?.name.split('/')[1]}`);
     for (const container of this.containers()) if (container.sandbox === id) this.containerMap.delete(container.id);

@@ -68,14 +68,14 @@ function entries(): TarInput[][] {
 }
 
 /**
- * @param options  `entries`: a layer on top; `config`: more of the image's configuration
+ * @param options  `entries`: a layer on top, `layers`: several; `config`: more of the image's configuration
  * @returns a reference for `createContainer`; two layers, user root, command `sh`
  */
 export async function addBusyboxImage(
   images: NodeImages,
-  options: { repository?: string; config?: Record<string, unknown>; entries?: TarInput[] } = {},
+  options: { repository?: string; config?: Record<string, unknown>; entries?: TarInput[]; layers?: TarInput[][] } = {},
 ): Promise<string> {
-  const { repository = 'busybox', config: extra = {}, entries: more } = options;
+  const { repository = 'busybox', config: extra = {}, entries: more, layers: several = [] } = options;
   const { content } = images;
   const put = async (bytes: Uint8Array): Promise<{ digest: string; size: number }> => {
     const { digest, sizeBytes } = await content.write(bytes, {});
@@ -84,7 +84,7 @@ export async function addBusyboxImage(
   };
   const layers = [];
   const diffIds = [];
-  for (const inputs of [...entries(), ...(more === undefined ? [] : [more])]) {
+  for (const inputs of [...entries(), ...(more === undefined ? [] : [more]), ...several]) {
     const bytes = Buffer.concat(await Array.fromAsync(writeTar(inputs)));
     diffIds.push(digestOf(bytes));
     layers.push({ mediaType: 'application/vnd.oci.image.layer.v1.tar', ...(await put(bytes)) });

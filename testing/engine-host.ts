@@ -4,6 +4,8 @@ import { execFileSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
+import { layout } from '#engine/containers/layout.ts';
+import { exitFiles } from '#engine/containers/purge.ts';
 import { bridgeName, linkPrefix } from '#engine/network/names.ts';
 import { type OpenedEngine, openEngine, purgeEngine } from '#engine/open.ts';
 import type { EngineOptions } from '#engine/options.ts';
@@ -16,6 +18,8 @@ export interface EngineHost {
   readonly image: string;
   /** Closes the engine and opens it again over what is there. */
   reopen(): Promise<void>;
+  /** Resolves when the end of each of these containers was written down, while no engine is open. */
+  ended(ids: string[]): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -50,6 +54,11 @@ export async function openEngineHost(overrides: Partial<EngineOptions> = {}): Pr
     async reopen() {
       await engine.close();
       engine = await openEngine(options);
+    },
+    async ended(ids) {
+      const missing = new Set(ids);
+      await exitFiles(layout(options).exits, missing, AbortSignal.timeout(30_000));
+      assert.deepEqual([...missing], [], 'containers whose end nobody wrote down');
     },
     async [Symbol.asyncDispose]() {
       await engine.close();

@@ -156,10 +156,19 @@ export class Cgroups {
 
   /** Sandboxes that have a cgroup. */
   async sandboxes(): Promise<string[]> {
+    return (await this.#below(`/sampan-${this.#instance}`)).filter((name) => name !== 'monitors');
+  }
+
+  /** Containers of the sandbox that have a cgroup. */
+  async containers(sandbox: string): Promise<string[]> {
+    return await this.#below(this.path(sandbox));
+  }
+
+  /** Names of the cgroups right below one, in any hierarchy. */
+  async #below(path: string): Promise<string[]> {
     const names = new Set<string>();
-    for (const directory of this.#directories(`/sampan-${this.#instance}`)) {
-      for (const name of await subdirectories(directory)) if (name !== 'monitors') names.add(name);
-    }
+    for (const directory of this.#directories(path))
+      for (const name of await subdirectories(directory)) names.add(name);
     return [...names];
   }
 

@@ -14,7 +14,8 @@ import { type ContainerPaths, type Layout, containerPaths, sandboxPaths } from '
 import { prepareMounts } from './mounts.ts';
 import { type ContainerUser, ociConfig } from './oci.ts';
 import { makeRootfs } from './rootfs.ts';
-import { makeSearchable } from './sandboxes.ts';
+import { makeSearchable } from './sandbox-files.ts';
+import { seedMounts } from './seed.ts';
 import { groupNumber, resolveUser } from './users.ts';
 
 export interface BundleRequest {
@@ -28,6 +29,8 @@ export interface BundleRequest {
   layers: string[];
   logPath: string;
   openFiles: number;
+  /** It was made before, and a boot took what is not on disk. */
+  again?: boolean;
 }
 
 /** Everything that the runtime needs, below the container's two directories. */
@@ -36,10 +39,11 @@ export async function makeBundle(request: BundleRequest): Promise<void> {
   const paths = containerPaths(layout, id);
   mkdirSync(paths.data, { recursive: true, mode: 0o700 });
   makeSearchable(paths.run, sandbox.idRange.first);
-  for (const directory of [paths.bundle, paths.persist]) mkdirSync(directory, { mode: 0o700 });
+  for (const directory of [paths.bundle, paths.persist]) mkdirSync(directory, { recursive: true, mode: 0o700 });
   mkdirSync(dirname(request.logPath), { recursive: true, mode: 0o755 });
   const diskBytes = spec.limits?.diskBytes;
   await makeRootfs({ paths, sandbox, layers, disks, ...(diskBytes === undefined ? {} : { diskBytes }) });
+  if (request.again !== true) await seedMounts({ paths, spec, layers });
   const etc = sandboxPaths(layout, sandbox.id);
   const config = ociConfig({
     spec,
@@ -67,6 +71,32 @@ export async function makeBundle(request: BundleRequest): Promise<void> {
     arch: process.arch,
   });
   writeFileSync(`${paths.bundle}/config.json`, JSON.stringify(config), { mode: 0o600 });
+}
+
+/**
+ * The same once more, around what the container wrote: its run directory went with a boot. Leaves that as it was where it fails.
+ * @throws EngineError `conflict` where the engine was given files for it, which it keeps no copy of
+ */
+export async function remakeBundle(request: BundleRequest): Promise<void> {
+  const files = (request.spec.mounts ?? []).find(({ kind }) => kind === 'files');
+  if (files !== undefined)
+    throw new EngineError(
+      'conflict',
+      `container ${request.id} had files at ${files.target} that went with the last boot: remove it and make a new one`,
+    );
+  const { run } = containerPaths(request.layout, request.id);
+  const clear = async (): Promise<void> => {
+    unmountBelow(run);
+    await rm(run, { recursive: true, force: true });
+  };
+  // What a remaking that was killed left.
+  await clear();
+  try {
+    await makeBundle({ ...request, again: true });
+  } catch (error) {
+    await clear();
+    throw error;
+  }
 }
 
 /** Names come from the container's own files, which nobody trusts. */

@@ -21,11 +21,12 @@ import { hasCode } from '../sys/libc.ts';
 import { ProcessHandle, processStartTime } from '../sys/pidfd.ts';
 import { setDomainName } from '../sys/uts.ts';
 import type { Cgroups } from './cgroups.ts';
-import { lookUpUser, makeBundle, removeBundle } from './container-files.ts';
+import { lookUpUser, makeBundle, remakeBundle, removeBundle } from './container-files.ts';
 import { defaultLog, validateSpec, withoutContents } from './container-spec.ts';
 import { type ContainerRecord, publicContainer } from './container-records.ts';
 import { type Monitor, openOutputs, pidOf, releaseContainer, startConmon } from './conmon.ts';
 import type { Disks } from './disks.ts';
+import { readEnd } from './ends.ts';
 import { openInput, resizeConsole } from './attach.ts';
 import { isFrozen, thaw } from './freezer.ts';
 import { type ContainerPaths, type Layout, containerPaths } from './layout.ts';
@@ -178,6 +179,7 @@ export class Containers {
         throw new EngineError('conflict', `container ${id} is ${record.state}: only a created one can be started`);
       const { layout, cgroups, runtime, conmon } = this.#options;
       const paths = containerPaths(layout, id);
+      await this.#ensureBundle(record, paths);
       if (record.state === 'exited') await this.#prepareAgain(entry, paths);
       writeFileSync(paths.starting, '');
       try {
@@ -220,15 +222,41 @@ export class Containers {
     });
   }
 
-  /** Takes away what the last run left beside the files that it wrote. */
-  async #prepareAgain(entry: Entry, paths: ContainerPaths): Promise<void> {
-    const { layout, cgroups, sandboxes } = this.#options;
-    if (sandboxes.get(entry.record.sandbox) === undefined || !existsSync(paths.bundle)) {
+  /** A boot of the machine takes every mount and the bundle; where the sandbox is there (again), they are made anew. */
+  async #ensureBundle(record: ContainerRecord, paths: ContainerPaths): Promise<void> {
+    const { layout, images, sandboxes } = this.#options;
+    const sandbox = sandboxes.get(record.sandbox);
+    if (sandbox === undefined || sandbox.lost === true) {
       throw new EngineError(
         'conflict',
-        `container ${entry.record.id} lost its sandbox when the machine was booted: remove it and make a new one`,
+        `container ${record.id} lost its sandbox when the machine was booted: ${sandbox === undefined ? 'remove it and make a new one' : 'recover the sandbox first'}`,
       );
     }
+    if (existsSync(join(paths.bundle, 'config.json'))) return;
+    const image = images.get(record.imageDigest);
+    if (image === undefined)
+      throw new EngineError(
+        'not-found',
+        `no image ${record.imageDigest} of container ${record.id} here: pull it first`,
+      );
+    const { id, spec, logPath } = record;
+    const layers = await images.layerDirectories(image);
+    await remakeBundle({
+      ...this.#options,
+      layout,
+      id,
+      spec,
+      sandbox,
+      image,
+      layers,
+      logPath,
+      openFiles: this.#openFiles,
+    });
+  }
+
+  /** Takes away what the last run left beside the files that it wrote. */
+  async #prepareAgain(entry: Entry, paths: ContainerPaths): Promise<void> {
+    const { layout, cgroups } = this.#options;
     await killStarting(layout, cgroups, entry.record);
     for (const name of ['ctl', 'winsz', 'attach']) await rm(join(paths.bundle, name), { force: true });
     entry.exited = Promise.withResolvers<ContainerExit>();
@@ -472,17 +500,12 @@ export class Containers {
 
   async #readExit({ record, handle }: Entry): Promise<ContainerExit | undefined> {
     const { layout, cgroups } = this.#options;
-    const text = await readFile(join(layout.exits, record.id), 'utf8').catch((error: unknown) => {
-      if (hasCode(error, 'ENOENT')) return undefined;
-      throw error;
+    return await readEnd({
+      file: join(layout.exits, record.id),
+      persist: containerPaths(layout, record.id).persist,
+      oomKills: await cgroups.oomKills(cgroups.path(record.sandbox, record.id)),
+      signal: handle?.terminatingSignal(),
     });
-    if (text === undefined || text.trim() === '') return undefined;
-    const code = Number(text.trim()) & 255;
-    // conmon cannot tell a signal from an exit status above 128. The kernel can, where it is new enough; else take its word.
-    const known = handle?.terminatingSignal();
-    const signal = known ?? (code > 128 && code <= 128 + 31 ? code - 128 : 0);
-    const oomKilled = (await cgroups.oomKills(cgroups.path(record.sandbox, record.id))) > 0;
-    return { code, ...(signal > 0 ? { signal } : {}), oomKilled, at: Date.now() };
   }
 
   /** conmon is gone: it has written down the end, or it was killed, or the disk was full. */

@@ -48,6 +48,13 @@ export class Disks {
     mountImage(file, target);
   }
 
+  /** Mounts one that is there, after a boot of the machine: without a journal it may have to be repaired. */
+  async mountAgain(file: string, target: string): Promise<void> {
+    // 1: something was mended.
+    await run('e2fsck', ['-p', file], { env: withSystemPrograms(), allow: [1] });
+    mountImage(file, target);
+  }
+
   #template(size: number): Promise<Template> {
     let template = this.#templates.get(size);
     if (template === undefined) {
@@ -86,17 +93,19 @@ export class Disks {
   }
 }
 
-/** No journal: after a crash of the host no container's writable layer is used again. */
+/** No journal: it would cost more than it saves, since a crash of the host is rare and `mountAgain` repairs. */
 async function format(file: string): Promise<void> {
   const features = '^has_journal,^resize_inode,^metadata_csum,uninit_bg,sparse_super2';
   const extended = 'lazy_itable_init=1,nodiscard,num_backup_sb=0';
   await run(
     'mkfs.ext4',
     ['-q', '-F', '-m', '0', '-i', '8192', '-b', String(block), '-O', features, '-E', extended, file],
-    {
-      env: { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` },
-    },
+    { env: withSystemPrograms() },
   );
+}
+
+function withSystemPrograms(): NodeJS.ProcessEnv {
+  return { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` };
 }
 
 async function readPieces(handle: FileHandle, size: number): Promise<Template['pieces']> {

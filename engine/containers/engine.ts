@@ -102,6 +102,10 @@ export class LocalEngine implements Engine, ContainerVerbs {
     events.emit({ at: Date.now(), type: 'sandbox-removed', id, sandbox: id });
   }
 
+  async recoverSandbox(id: string): Promise<Sandbox> {
+    return await this.#rooms.sandboxes.recover(id);
+  }
+
   async publishPorts(id: string, ports: PublishedPort[]): Promise<PublishedPort[]> {
     return await this.#rooms.sandboxes.publish(id, ports);
   }

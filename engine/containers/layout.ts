@@ -12,6 +12,8 @@ export interface Layout {
   containersData: string;
   containersRun: string;
   sandboxesData: string;
+  /** Of those that outlive a boot. */
+  sandboxRecords: string;
   sandboxesRun: string;
   disks: string;
   exits: string;
@@ -30,6 +32,7 @@ export function layout({ dataDirectory, runDirectory }: Pick<EngineOptions, 'dat
     containersData: join(data, 'containers'),
     containersRun: join(run, 'containers'),
     sandboxesData: join(data, 'sandboxes'),
+    sandboxRecords: join(data, 'sandbox-records'),
     sandboxesRun: join(run, 'sandboxes'),
     disks: join(data, 'disks'),
     exits: join(run, 'exits'),
@@ -82,6 +85,8 @@ export interface ContainerPaths {
   lower: string;
   diskMount: string;
   mounts: string;
+  /** The image alone, while volumes are filled from it. */
+  seed: string;
   devices: string;
   pid: string;
   conmonPid: string;
@@ -108,6 +113,7 @@ export function containerPaths(root: Layout, id: string): ContainerPaths {
     lower: join(run, 'lower'),
     diskMount: join(run, 'disk'),
     mounts: join(run, 'mounts'),
+    seed: join(run, 'seed'),
     devices: join(run, 'devices'),
     pid: join(run, 'pid'),
     conmonPid: join(run, 'conmon.pid'),

@@ -8,7 +8,7 @@ import { MountFlag, bindTree, mount as mountFileSystem, mounts as mountTable } f
 import type { Disks } from './disks.ts';
 import { type ContainerPaths, type Layout, sandboxPaths } from './layout.ts';
 import type { OciMount } from './oci.ts';
-import { makeSearchable } from './sandboxes.ts';
+import { makeSearchable } from './sandbox-files.ts';
 
 export interface MountRequest {
   layout: Layout;
@@ -41,7 +41,7 @@ export async function prepareMounts(request: MountRequest): Promise<OciMount[]> 
         break;
       case 'bind':
         await bindHostPath(place, one, sandbox);
-        prepared.push(bind(place, one.target, one.readOnly === true));
+        prepared.push(bind(place, one.target, one.readOnly === true, one.propagation));
         break;
       case 'shared':
         prepared.push(bind(await makeShared(request, one), one.target, one.readOnly === true));
@@ -51,8 +51,8 @@ export async function prepareMounts(request: MountRequest): Promise<OciMount[]> 
   return prepared;
 }
 
-function bind(source: string, destination: string, readOnly: boolean): OciMount {
-  const options = ['rbind', 'rprivate', 'nosuid', 'nodev', readOnly ? 'ro' : 'rw'];
+function bind(source: string, destination: string, readOnly: boolean, propagation = 'rprivate'): OciMount {
+  const options = ['rbind', propagation, 'nosuid', 'nodev', readOnly ? 'ro' : 'rw'];
   return { destination, type: 'bind', source, options };
 }
 
@@ -139,12 +139,14 @@ async function bindHostPath(place: string, one: Extract<Mount, { kind: 'bind' }>
       readOnly: one.readOnly === true,
       noSuid: true,
       noDev: true,
+      recursive: one.recursive === true,
+      propagation: one.propagation === 'slave' || one.propagation === 'rslave' ? 'slave' : 'private',
     });
   } catch (error) {
     if (!(error instanceof SystemError) || !hasCode(error, 'EINVAL', 'ENOSYS', 'EPERM')) throw error;
     throw new EngineError(
       'invalid',
-      `mounts.source: the file system of ${source} has no id-mapped mounts (${error.code}): use a directory on ext4, xfs, btrfs or tmpfs`,
+      `mounts.source: the file system of ${source}${one.recursive === true ? ', or of what is mounted below it,' : ''} has no id-mapped mounts (${error.code}): use a directory on ext4, xfs, btrfs or (from kernel 6.3) tmpfs`,
       { cause: error },
     );
   }

@@ -29,6 +29,8 @@ export async function takeDown(options: EngineOptions, log: Log): Promise<void> 
   await cgroups.removeAll();
   await network.purge();
   if (existsSync(where.run)) unmountBelow(where.run);
+  // Volumes may have file systems of their own.
+  if (existsSync(where.data)) unmountBelow(where.data);
   detachLoopsBelow(where.data);
   for (const path of [
     where.containersRun,
@@ -78,8 +80,8 @@ async function runningRecords(where: Layout): Promise<ContainerRecord[]> {
   return records.filter((record) => record?.state === 'running').filter((record) => record !== undefined);
 }
 
-/** Resolves when conmon wrote down the end of each, or when the time is up. */
-async function exitFiles(directory: string, ids: Set<string>, timeout: AbortSignal): Promise<void> {
+/** Resolves when conmon wrote down the end of each, or when the time is up; those that are left in `ids` then did not end. */
+export async function exitFiles(directory: string, ids: Set<string>, timeout: AbortSignal): Promise<void> {
   if (ids.size === 0) return;
   const { promise, resolve } = Promise.withResolvers<void>();
   const look = (): void => {

@@ -3,7 +3,8 @@
  * They are not synced: after a power failure no container runs, and one whose record is lost is removed as half-made.
  */
 import { renameSync, writeFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { hasCode } from '../sys/libc.ts';
 
 /** Two writers of one record do not meet in one file. */
@@ -15,6 +16,12 @@ export function writeRecord(path: string, value: unknown): void {
   const aside = `${path}.${process.pid}-${written}.new`;
   writeFileSync(aside, JSON.stringify(value), { mode: 0o600 });
   renameSync(aside, path);
+}
+
+/** Takes away what was being written into a directory's records when an engine was killed. For the open, when nobody writes. */
+export async function removeAsides(directory: string): Promise<void> {
+  for (const name of await readdir(directory))
+    if (/\.\d+-\d+\.new$/.test(name)) await rm(join(directory, name), { force: true });
 }
 
 /** Undefined where there is no record, or where it is not whole. */

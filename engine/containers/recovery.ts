@@ -6,8 +6,8 @@
  *   - a running record: adopted as it is, or `exited` where the machine was booted since
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { chmod, mkdir, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { chmod, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { type ContainerExit, EngineError } from '../engine.ts';
 import { hasCode } from '../sys/libc.ts';
 import { MountFlag, bindMount, mount, mounts, unmountBelow } from '../sys/mounts.ts';
@@ -16,8 +16,9 @@ import type { Cgroups } from './cgroups.ts';
 import { removeBundle } from './container-files.ts';
 import { type ContainerRecord, isContainerRecord } from './container-records.ts';
 import { pidOf } from './conmon.ts';
+import { readEnd } from './ends.ts';
 import { type Layout, containerPaths } from './layout.ts';
-import { readRecord, writeRecord } from './records.ts';
+import { readRecord, removeAsides, writeRecord } from './records.ts';
 
 /**
  * Debian mounts /run noexec. Whatever is bound from there into a user namespace keeps that, and the runtime, which does not
@@ -53,6 +54,7 @@ export async function prepareDirectories(layout: Layout, instance: string): Prom
   for (const directory of [layout.exits, layout.runtimeRoot, layout.data, layout.containersData]) {
     await mkdir(directory, { recursive: true, mode: 0o700 });
   }
+  await removeAsides(layout.data);
   await killExecs(layout, instance);
   await rm(layout.execs, { recursive: true, force: true });
   await mkdir(layout.execs, { mode: 0o700 });
@@ -80,31 +82,50 @@ export async function recoverContainers(
   const records: ContainerRecord[] = [];
   for (const id of await readdir(layout.containersData)) {
     const record = await readRecord(containerPaths(layout, id).record, isContainerRecord);
-    if (record === undefined) await removeBundle(layout, id);
-    else records.push(await recoverContainer(layout, cgroups, record));
+    if (record === undefined) {
+      await removeBundle(layout, id);
+      continue;
+    }
+    await removeAsides(containerPaths(layout, id).data);
+    records.push(await recoverContainer(layout, cgroups, record, isSandbox(record.sandbox)));
   }
   const known = new Set(records.map(({ id }) => id));
   for (const id of await readdir(layout.containersRun)) if (!known.has(id)) await removeBundle(layout, id);
+  // An end is written down first, and what the runtime left is removed after it.
+  const running = new Set(records.filter(({ state }) => state === 'running').map(({ id }) => id));
   for (const id of await readdir(layout.runtimeRoot)) {
-    if (!known.has(id)) await rm(containerPaths(layout, id).runtime, { recursive: true, force: true });
+    if (!running.has(id)) await rm(containerPaths(layout, id).runtime, { recursive: true, force: true });
+  }
+  for (const id of await readdir(layout.exits)) {
+    if (!running.has(id)) await rm(join(layout.exits, id), { force: true });
   }
   for (const id of await cgroups.sandboxes()) {
     if (!isSandbox(id)) await cgroups.remove(cgroups.path(id));
+    else
+      for (const container of await cgroups.containers(id))
+        if (!running.has(container)) await cgroups.remove(cgroups.path(id, container));
   }
   return records;
 }
 
-async function recoverContainer(layout: Layout, cgroups: Cgroups, record: ContainerRecord): Promise<ContainerRecord> {
+async function recoverContainer(
+  layout: Layout,
+  cgroups: Cgroups,
+  record: ContainerRecord,
+  hasSandbox: boolean,
+): Promise<ContainerRecord> {
   const paths = containerPaths(layout, record.id);
   if (!existsSync(paths.run)) {
-    if (record.state === 'exited') return record;
+    // One that never ran, in a sandbox that can be recovered, waits on.
+    if (record.state === 'exited' || (record.state === 'created' && hasSandbox)) return record;
     const message = 'the machine was booted, or the platform taken down, since it ran';
     const { pid: _pid, pidStartTime: _start, paused: _paused, ...rest } = record;
-    const written = record.state === 'running' ? await readFile(`${paths.persist}/exit`, 'utf8').catch(() => '') : '';
-    const exit: ContainerExit =
-      written.trim() === ''
-        ? { code: record.state === 'running' ? 137 : 128, oomKilled: false, at: Date.now(), message }
-        : { code: Number(written) & 255, oomKilled: existsSync(`${paths.persist}/oom`), at: Date.now() };
+    const written =
+      record.state === 'running'
+        ? await readEnd({ file: join(paths.persist, 'exit'), persist: paths.persist, oomKills: 0 })
+        : undefined;
+    const code = record.state === 'running' ? 137 : 128;
+    const exit: ContainerExit = written ?? { code, oomKilled: false, at: Date.now(), message };
     const lost: ContainerRecord = { ...rest, state: 'exited', exit };
     writeRecord(paths.record, lost);
     return lost;

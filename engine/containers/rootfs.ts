@@ -2,7 +2,7 @@
  * A container's root file system: the image's layers, unpacked once with the image's own ids, each seen through a mount that shifts
  * ids into the pod's range, under a writable layer.
  */
-import { chmodSync, chownSync, closeSync, mkdirSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, closeSync, existsSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { EngineError, type Sandbox } from '../engine.ts';
 import { SystemError, hasCode } from '../sys/libc.ts';
@@ -19,7 +19,7 @@ export interface RootfsRequest {
   disks: Disks;
 }
 
-/** Mounts it at `paths.rootfs`. On failure whatever was mounted is for the caller to remove, below `paths.run`. */
+/** Mounts it at `paths.rootfs`, with what the container wrote before where it did. On failure whatever was mounted is for the caller to remove, below `paths.run`. */
 export async function makeRootfs({ paths, sandbox, layers, diskBytes, disks }: RootfsRequest): Promise<void> {
   const top = layers[0];
   if (top === undefined) throw new EngineError('invalid', 'the image has no layers: an empty image cannot run');
@@ -27,15 +27,19 @@ export async function makeRootfs({ paths, sandbox, layers, diskBytes, disks }: R
   for (const directory of [paths.rootfs, paths.lower]) mkdirSync(directory, { recursive: true });
   if (diskBytes !== undefined) {
     mkdirSync(paths.diskMount, { recursive: true });
-    await disks.create(paths.disk, paths.diskMount, diskBytes);
+    if (existsSync(paths.disk)) await disks.mountAgain(paths.disk, paths.diskMount);
+    else await disks.create(paths.disk, paths.diskMount, diskBytes);
     upper = join(paths.diskMount, 'upper');
     work = join(paths.diskMount, 'work');
   }
+  const isNew = !existsSync(upper);
   for (const directory of [upper, work]) mkdirSync(directory, { recursive: true });
-  // The overlay's root shows the owner and mode of the upper directory.
-  const { mode, uid, gid } = statSync(top);
-  chownSync(upper, sandbox.idRange.first + uid, sandbox.idRange.first + gid);
-  chmodSync(upper, mode & 0o7777);
+  if (isNew) {
+    // The overlay's root shows the owner and mode of the upper directory.
+    const { mode, uid, gid } = statSync(top);
+    chownSync(upper, sandbox.idRange.first + uid, sandbox.idRange.first + gid);
+    chmodSync(upper, mode & 0o7777);
+  }
   mountOverlay({ paths, sandbox, layers, upper, work });
 }
 

@@ -1,24 +1,25 @@
 /**
  * Sandboxes, and a pool of ready ones: namespaces, address and link are made ahead, so that taking one costs three small files.
- * Records lie beside the bound namespaces on tmpfs, so a reboot takes both.
+ * Records lie beside the bound namespaces on tmpfs, so a reboot takes both. Of a durable one what was asked for is kept in the data
+ * directory, with its address and id range; a boot leaves it lost, until it is recovered.
  */
 import { randomBytes } from 'node:crypto';
-import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { EngineError, type PublishedPort, type Sandbox, type SandboxSpec } from '../engine.ts';
+import { AddressPool, contains, parseCidr } from '../network/addresses.ts';
 import { namedWhenFull } from '../disk-full.ts';
-import { AddressPool, parseCidr } from '../network/addresses.ts';
 import type { Network } from '../network/open.ts';
-import { hostResolver, renderResolver } from '../network/resolver.ts';
 import type { EngineOptions } from '../options.ts';
-import { mounts, unmountBelow } from '../sys/mounts.ts';
+import { mounts } from '../sys/mounts.ts';
 import type { Cgroups } from './cgroups.ts';
+import { DurableSandboxes } from './durable-sandboxes.ts';
 import { IdRanges } from './id-ranges.ts';
 import { type Layout, type SandboxPaths, sandboxPaths } from './layout.ts';
 import { makeNamespaces } from './namespaces.ts';
 import { choosePorts, publishedRules } from './published-ports.ts';
-import { readRecord, writeRecord } from './records.ts';
+import { readRecord, removeAsides, writeRecord } from './records.ts';
 import { type AllowedRisks, refuseSandboxRisks } from './risks.ts';
+import { makeSearchable, removeSandboxFiles, validateSandbox, writeEtc } from './sandbox-files.ts';
 
 type Log = NonNullable<EngineOptions['log']>;
 
@@ -47,19 +48,34 @@ export class Sandboxes {
   readonly #used = new Map<string, Sandbox>();
   readonly #ready: Sandbox[] = [];
   readonly #names = new Set<string>();
+  readonly #durable: DurableSandboxes;
+  /** Of those that are being recovered. */
+  readonly #recoveries = new Map<string, Promise<Sandbox>>();
   #publishing: Promise<unknown> = Promise.resolve();
   #refill: Promise<void> | undefined;
   #refillTimer: NodeJS.Timeout | undefined;
   #closed = false;
 
-  private constructor(options: SandboxesOptions, records: SandboxRecord[], cursor: number) {
+  private constructor(
+    options: SandboxesOptions,
+    records: SandboxRecord[],
+    { durable, cursor }: { durable: DurableSandboxes; cursor: number },
+  ) {
     this.#options = options;
-    const used = records.map(({ ip }) => ip).filter((ip) => ip !== '');
+    this.#durable = durable;
+    const live = new Set(records.map(({ id }) => id));
+    const lost = durable.list().flatMap(({ sandbox }) => (live.has(sandbox.id) ? [] : [sandbox]));
+    const all = [...records, ...lost];
+    const used = all.map(({ ip }) => ip).filter((ip) => ip !== '');
     this.#addresses = new AddressPool(parseCidr(options.podCidr), { cursor, used });
     this.#ranges = new IdRanges(
       options.idRange,
-      records.map(({ idRange }) => idRange.first).filter((first) => first > 0),
+      all.map(({ idRange }) => idRange.first).filter((first) => first > 0),
     );
+    for (const sandbox of lost) {
+      this.#used.set(sandbox.id, { ...sandbox, lost: true });
+      this.#names.add(sandbox.name);
+    }
     for (const { pooled, ...sandbox } of records) {
       if (pooled) this.#ready.push(sandbox);
       else {
@@ -79,8 +95,10 @@ export class Sandboxes {
     for (const id of await readdir(layout.sandboxesRun)) {
       const paths = sandboxPaths(layout, id);
       const record = await readRecord(paths.record, isSandboxRecord);
-      if (record !== undefined && isWhole(record, paths, bound)) records.push(record);
-      else await removeFiles(layout, id);
+      if (record !== undefined && isWhole(record, paths, bound)) {
+        await removeAsides(paths.run);
+        records.push(record);
+      } else await removeSandboxFiles(layout, id);
     }
     const kept = new Set(records.map(({ id }) => id));
     for (const id of await readdir(layout.sandboxesData)) {
@@ -90,7 +108,8 @@ export class Sandboxes {
     for (const { ip, egress } of records) await network.setEgress(ip, egress);
     await network.publish(publishedRules(records));
     const cursor = await readRecord(layout.addressesFile, isCursor);
-    return new Sandboxes(options, records, cursor?.cursor ?? 0);
+    const durable = await DurableSandboxes.open(layout.sandboxRecords);
+    return new Sandboxes(options, records, { durable, cursor: cursor?.cursor ?? 0 });
   }
 
   get pool(): { ready: number; target: number } {
@@ -112,7 +131,7 @@ export class Sandboxes {
 
   async create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
     signal?.throwIfAborted();
-    validateSpec(spec);
+    validateSandbox(spec);
     refuseSandboxRisks(spec, this.#options.risks ?? {});
     if (this.#names.has(spec.name))
       throw new EngineError('conflict', `there is a sandbox with the name "${spec.name}"`);
@@ -130,10 +149,9 @@ export class Sandboxes {
         createdAt: Date.now(),
         egress: spec.egress ?? 'cluster',
       };
-      await this.#options.network.setEgress(sandbox.ip, sandbox.egress);
-      await this.#writeEtc(sandbox, spec);
-      if (spec.limits !== undefined) await this.#options.cgroups.limitSandbox(sandbox.id, spec.limits);
-      this.#record(sandbox, false);
+      await this.#dress(sandbox, spec);
+      // The other way about, a boot in between would leave one that was never acknowledged and nobody removes.
+      if (spec.durable === true) this.#durable.keep(sandbox, spec);
       this.#used.set(sandbox.id, sandbox);
       return sandbox;
     } catch (error) {
@@ -145,11 +163,54 @@ export class Sandboxes {
     }
   }
 
+  /** What makes a ready one a sandbox of somebody's. */
+  async #dress(sandbox: Sandbox, spec: SandboxSpec): Promise<void> {
+    const { layout, network, cgroups, log } = this.#options;
+    await network.setEgress(sandbox.ip, sandbox.egress);
+    await writeEtc(layout, sandbox, spec, log);
+    if (spec.limits !== undefined) await cgroups.limitSandbox(sandbox.id, spec.limits);
+    this.#record(sandbox, false);
+  }
+
+  /** Calls at the same time for one sandbox are one recovery. */
+  async recover(id: string): Promise<Sandbox> {
+    const sandbox = this.#used.get(id);
+    if (sandbox === undefined) throw new EngineError('not-found', `no sandbox ${id}`);
+    if (sandbox.lost !== true) return sandbox;
+    const under = this.#recoveries.get(id) ?? this.#recover(sandbox).finally(() => this.#recoveries.delete(id));
+    this.#recoveries.set(id, under);
+    return await under;
+  }
+
+  async #recover({ lost: _lost, ...sandbox }: Sandbox): Promise<Sandbox> {
+    const { podCidr, idRange } = this.#options;
+    const record = this.#durable.get(sandbox.id);
+    if (record === undefined) throw new EngineError('internal', `sandbox ${sandbox.id} is lost and has no record`);
+    refuseSandboxRisks(record.spec, this.#options.risks ?? {});
+    const { first } = sandbox.idRange;
+    const ownIds = sandbox.userNamespacePath !== undefined;
+    if (ownIds && (first < idRange.first || first + IdRanges.length > idRange.first + idRange.length))
+      throw new EngineError(
+        'conflict',
+        `sandbox ${sandbox.id} has the ids from ${first} on, and the engine now has ${idRange.first}+${idRange.length}: open it with the range that it had, or remove the sandbox`,
+      );
+    const isKept = sandbox.ip === '' || contains(parseCidr(podCidr), sandbox.ip);
+    const ip = isKept ? sandbox.ip : this.#addresses.take();
+    const again: Sandbox = { ...sandbox, ip };
+    await this.#build(again);
+    await this.#dress(again, record.spec);
+    this.#durable.keep(again, record.spec);
+    this.#used.set(again.id, again);
+    return again;
+  }
+
   /** Its containers must be gone. Idempotent. */
   async remove(id: string): Promise<void> {
+    await this.#recoveries.get(id)?.catch(() => {});
     const sandbox = this.#used.get(id);
     if (sandbox === undefined) return;
     if ((sandbox.published ?? []).length > 0) await this.publish(id, []);
+    await this.#durable.forget(id);
     await this.#unmake(sandbox);
     this.#used.delete(id);
     this.#names.delete(sandbox.name);
@@ -165,6 +226,7 @@ export class Sandboxes {
   async #publish(id: string, ports: PublishedPort[]): Promise<PublishedPort[]> {
     const sandbox = this.#used.get(id);
     if (sandbox === undefined) throw new EngineError('not-found', `no sandbox ${id}`);
+    if (sandbox.lost === true) throw new EngineError('conflict', `sandbox ${id} is lost: recover it first`);
     const others = [...this.#used.values()].filter((other) => other.id !== id);
     const published = await choosePorts(
       ports,
@@ -217,7 +279,7 @@ export class Sandboxes {
   }
 
   async #make(spec: Pick<SandboxSpec, 'userNamespace' | 'network'> = {}): Promise<Sandbox> {
-    const { layout, network } = this.#options;
+    const { layout } = this.#options;
     const id = randomBytes(32).toString('hex');
     const paths = sandboxPaths(layout, id);
     const ownIds = spec.userNamespace !== 'host';
@@ -227,13 +289,7 @@ export class Sandboxes {
     try {
       first = ownIds ? this.#ranges.take() : 0;
       if (ownNetwork) writeRecord(layout.addressesFile, { cursor: this.#addresses.cursor });
-      makeSearchable(paths.run, first);
-      const idRange = { first, length: ownIds ? IdRanges.length : 2 ** 32 - 1 };
-      if (ownNetwork) {
-        makeNamespaces(paths, ownIds ? idRange : undefined);
-        await network.attach({ sandbox: id, namespacePath: paths.networkNamespace, ip });
-      }
-      return {
+      const sandbox: Sandbox = {
         id,
         name: '',
         hostname: '',
@@ -241,15 +297,32 @@ export class Sandboxes {
         ip,
         createdAt: Date.now(),
         egress: 'cluster',
-        idRange,
+        idRange: { first, length: ownIds ? IdRanges.length : 2 ** 32 - 1 },
         networkNamespacePath: ownNetwork ? paths.networkNamespace : '/proc/self/ns/net',
         ...(ownNetwork ? {} : { network: 'host' as const }),
         ...(ownIds ? { userNamespacePath: paths.userNamespace } : {}),
       };
+      await this.#build(sandbox);
+      return sandbox;
+    } catch (error) {
+      this.#free(ip, first);
+      throw error;
+    }
+  }
+
+  /** Namespaces and link. Leaves nothing where it fails. */
+  async #build({ id, ip, idRange, ...sandbox }: Sandbox): Promise<void> {
+    const { layout, network } = this.#options;
+    const paths = sandboxPaths(layout, id);
+    try {
+      makeSearchable(paths.run, idRange.first);
+      if (sandbox.network !== 'host') {
+        makeNamespaces(paths, sandbox.userNamespacePath === undefined ? undefined : idRange);
+        await network.attach({ sandbox: id, namespacePath: paths.networkNamespace, ip });
+      }
     } catch (error) {
       await network.detach(id);
-      await removeFiles(layout, id);
-      this.#free(ip, first);
+      await removeSandboxFiles(layout, id);
       throw error;
     }
   }
@@ -259,7 +332,7 @@ export class Sandboxes {
     await network.detach(sandbox.id);
     await network.setEgress(sandbox.ip, 'cluster');
     await cgroups.remove(cgroups.path(sandbox.id));
-    await removeFiles(layout, sandbox.id);
+    await removeSandboxFiles(layout, sandbox.id);
     this.#free(sandbox.ip, sandbox.idRange.first);
   }
 
@@ -272,37 +345,6 @@ export class Sandboxes {
     const record: SandboxRecord = { ...sandbox, pooled };
     writeRecord(sandboxPaths(this.#options.layout, sandbox.id).record, record);
   }
-
-  async #writeEtc(sandbox: Sandbox, spec: SandboxSpec): Promise<void> {
-    const paths = sandboxPaths(this.#options.layout, sandbox.id);
-    const host = spec.dns?.servers === undefined ? await hostResolver() : undefined;
-    if (host !== undefined && host.servers.length === 0) {
-      this.#options.log(
-        'warn',
-        'the host has no name server that sandboxes can reach: name one in the sandbox, or in /etc/resolv.conf',
-        {
-          sandbox: sandbox.name,
-        },
-      );
-    }
-    const resolver = renderResolver({
-      servers: spec.dns?.servers ?? host?.servers ?? [],
-      searches: spec.dns?.searches ?? host?.searches ?? [],
-      options: spec.dns?.options ?? host?.options ?? [],
-    });
-    const hosts = [
-      '127.0.0.1\tlocalhost',
-      '::1\tlocalhost ip6-localhost ip6-loopback',
-      `${sandbox.ip || '127.0.1.1'}\t${sandbox.hostname}`,
-      ...(spec.hostAliases ?? []).map(({ ip, names }) => `${ip}\t${names.join(' ')}`),
-    ];
-    const contents: [string, string][] = [
-      [paths.hosts, `${hosts.join('\n')}\n`],
-      [paths.resolver, resolver],
-      [paths.hostname, `${sandbox.hostname}\n`],
-    ];
-    for (const [path, text] of contents) writeFileSync(path, text, { mode: 0o644 });
-  }
 }
 
 /** Whether what it is made of is still there. */
@@ -311,44 +353,6 @@ function isWhole({ userNamespacePath, network }: Sandbox, paths: SandboxPaths, b
     (userNamespacePath === undefined || bound.has(paths.userNamespace)) &&
     (network === 'host' || bound.has(paths.networkNamespace))
   );
-}
-
-/** A directory that the container's root, who is nobody here, may pass through, and nobody else. */
-export function makeSearchable(directory: string, firstId: number): void {
-  mkdirSync(directory, { recursive: true });
-  chownSync(directory, 0, firstId);
-  chmodSync(directory, 0o710);
-}
-
-async function removeFiles(layout: Layout, id: string): Promise<void> {
-  const paths = sandboxPaths(layout, id);
-  unmountBelow(paths.run);
-  await rm(paths.run, { recursive: true, force: true });
-  await rm(paths.data, { recursive: true, force: true });
-}
-
-const dnsName = /^[a-z0-9A-Z]([a-zA-Z0-9._-]{0,252})$/;
-const word = /^[!-~]{1,253}$/;
-
-function validateSpec(spec: SandboxSpec): void {
-  if (spec.name === '' || spec.name.length > 1024)
-    throw new EngineError('invalid', 'name: a sandbox needs a name of 1 to 1024 characters');
-  if (!dnsName.test(spec.hostname) || spec.hostname.length > 64) {
-    throw new EngineError(
-      'invalid',
-      `hostname: ${JSON.stringify(spec.hostname)} is not a host name of at most 64 characters`,
-    );
-  }
-  const words = [
-    ...(spec.dns?.servers ?? []),
-    ...(spec.dns?.searches ?? []),
-    ...(spec.dns?.options ?? []),
-    ...(spec.hostAliases ?? []).flatMap(({ ip, names }) => [ip, ...names]),
-  ];
-  for (const one of words) {
-    if (!word.test(one))
-      throw new EngineError('invalid', `dns or hostAliases: ${JSON.stringify(one)} is not a name or an address`);
-  }
 }
 
 function isSandboxRecord(value: unknown): value is SandboxRecord {

@@ -47,6 +47,11 @@ export function parseCidr(text: string): Cidr {
   return { base, prefix, size };
 }
 
+export function contains(cidr: Cidr, address: string): boolean {
+  const offset = parseIpv4(address) - cidr.base;
+  return offset >= 0 && offset < cidr.size;
+}
+
 /** The bridge's address: the first one that can be used. */
 export function gatewayOf(cidr: Cidr): string {
   return formatIpv4(cidr.base + 1);

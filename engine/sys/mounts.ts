@@ -23,6 +23,7 @@ export const MountFlag = {
   bind: 0x1000,
   recursive: 0x4000,
   private: 0x40000,
+  slave: 0x80000,
 } as const;
 
 const Attribute = { readOnly: 0x1n, noSuid: 0x2n, noDev: 0x4n, idMap: 0x100000n } as const;
@@ -33,7 +34,10 @@ export interface TreeOptions {
   readOnly?: boolean;
   noSuid?: boolean;
   noDev?: boolean;
+  /** With the mounts below it. */
   recursive?: boolean;
+  /** Whether mounts that are made below the source later appear in it; those in it never appear at the source. Default private. */
+  propagation?: 'private' | 'slave';
 }
 
 /** mount(2). */
@@ -70,13 +74,13 @@ export function cloneTree(source: string, options: TreeOptions): number {
     const namespace = options.userNamespacePath === undefined ? undefined : openSync(options.userNamespacePath, 'r');
     try {
       if (namespace !== undefined) set |= Attribute.idMap;
-      if (set !== 0n) {
-        // struct mount_attr: attr_set, attr_clr, propagation, userns_fd; eight bytes each.
-        const attributes = Buffer.alloc(32);
-        attributes.writeBigUInt64LE(set, 0);
-        attributes.writeBigUInt64LE(BigInt(namespace ?? 0), 24);
-        syscall('mount_setattr', tree, '', AT_EMPTY_PATH | recursive, attributes, attributes.length);
-      }
+      // struct mount_attr: attr_set, attr_clr, propagation, userns_fd; eight bytes each.
+      const attributes = Buffer.alloc(32);
+      attributes.writeBigUInt64LE(set, 0);
+      // A copy of a shared mount is its peer: what is unmounted below the copy would go from the source too.
+      attributes.writeBigUInt64LE(BigInt(options.propagation === 'slave' ? MountFlag.slave : MountFlag.private), 16);
+      attributes.writeBigUInt64LE(BigInt(namespace ?? 0), 24);
+      syscall('mount_setattr', tree, '', AT_EMPTY_PATH | recursive, attributes, attributes.length);
     } finally {
       if (namespace !== undefined) closeSync(namespace);
     }
