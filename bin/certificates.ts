@@ -4,6 +4,7 @@
  */
 import { X509Certificate } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import type { CertificateRequest } from '#lib/certificates.ts';
@@ -16,6 +17,8 @@ export type CertificateName =
   | 'platform' // the platform plank to the API server
   | 'admin' // the administrator's kubeconfig
   | 'registry'
+  | 'docker' // the Docker API's TCP door
+  | 'docker-client' // who may use it
   | 'router'; // *.DOMAIN
 
 export interface KeyPairFiles {
@@ -43,10 +46,13 @@ export function readPair(instance: Instance, name: CertificateName): KeyPairFile
   return { certificate: readFileSync(`${base}.crt`, 'utf8'), key: readFileSync(`${base}.key`, 'utf8') };
 }
 
-export async function ensureCertificates(instance: Instance): Promise<void> {
+export type WantedCertificate = [CertificateName, CertificateRequest];
+
+/** @param further  besides those that every instance has */
+export async function ensureCertificates(instance: Instance, further: WantedCertificate[] = []): Promise<void> {
   const directory = join(instance.dataDirectory, 'pki');
   mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const wanted = requests(instance);
+  const wanted = [...requests(instance), ...further];
   let authority = existing(directory, 'ca');
   const due = wanted.filter(([name, request]) => !authority || !fits(directory, name, request));
   if (authority && due.length === 0) return;
@@ -61,7 +67,30 @@ export async function ensureCertificates(instance: Instance): Promise<void> {
   );
 }
 
-function requests(instance: Instance): [CertificateName, CertificateRequest][] {
+/**
+ * For the Docker API over TCP. Whoever shows the client's is root here, so it is told from the others of the authority by its
+ * organization.
+ * @param host  what clients are to reach, besides the names and addresses of this host
+ */
+export function dockerCertificates(instance: Instance, host: string): WantedCertificate[] {
+  const ips = ['127.0.0.1', '::1', ...hostAddresses()];
+  const dnsNames = ['localhost', instance.nodeName];
+  if (isIP(host) === 0) dnsNames.push(host);
+  else if (!['0.0.0.0', '::'].includes(host)) ips.push(host);
+  const names = { ips: [...new Set(ips)], dnsNames: [...new Set(dnsNames)] };
+  return [
+    ['docker', { commonName: 'docker', ...names, usages: ['server'], days: leafDays }],
+    [
+      'docker-client',
+      { commonName: 'docker-client', organizations: [dockerClients], usages: ['client'], days: leafDays },
+    ],
+  ];
+}
+
+/** The organization in certificates of those who may use the Docker API over TCP. */
+export const dockerClients = 'system:sampan:docker-clients';
+
+function requests(instance: Instance): WantedCertificate[] {
   const ips = [
     ...new Set([
       '127.0.0.1',

@@ -1,9 +1,10 @@
 import { join } from 'node:path';
 import { startDockerApi } from '#engine/docker-api/server.ts';
+import type { TcpDoor } from '#engine/docker-api/tcp-door.ts';
 import { type OpenedEngine, openEngine } from '#engine/open.ts';
 import type { EngineOptions } from '#engine/options.ts';
 import { startRegistry } from '#engine/registry/server.ts';
-import { readPair } from './certificates.ts';
+import { dockerClients, readCa, readPair } from './certificates.ts';
 import { engineOptions, registryHost } from './engine-options.ts';
 import type { Instance } from './instance.ts';
 import { registryRights } from './registry-rights.ts';
@@ -12,6 +13,8 @@ import { version } from './version.ts';
 export interface NodeEngine {
   engine: OpenedEngine;
   socketPath: string;
+  /** Of the Docker API's TCP door, where one was asked for. */
+  tcpPort?: number;
   /** Ends the doors, then the engine; containers go on. */
   close(): Promise<void>;
 }
@@ -24,9 +27,11 @@ export async function startNodeEngine(
     'allowedBinds' | 'allowedDevices' | 'allowedRisks' | 'diskWatermarks' | 'log' | 'runtime'
   > & {
     onError: (what: string, error: unknown) => void;
+    /** The Docker API over TCP too, with the instance's certificates. */
+    tcp?: { host: string; port: number };
   },
 ): Promise<NodeEngine> {
-  const { onError, ...own } = options;
+  const { onError, tcp, ...own } = options;
   const engine = await openEngine({ ...engineOptions(instance), ...own });
   const authorize = registryRights(instance);
   engine.images.serveLocally(registryHost(instance), authorize);
@@ -40,14 +45,26 @@ export async function startNodeEngine(
       authorize,
       onError: (error) => onError('a registry request failed', error),
     }),
-    startDockerApi({ engine, socketPath, version, onError: (error) => onError('a Docker API request failed', error) }),
+    startDockerApi({
+      engine,
+      socketPath,
+      version,
+      onError: (error) => onError('a Docker API request failed', error),
+      ...(tcp === undefined ? {} : { tcp: tcpDoor(instance, tcp) }),
+    }),
   ]);
   return {
     engine,
     socketPath,
+    ...(docker.port === undefined ? {} : { tcpPort: docker.port }),
     async close() {
       await Promise.all([registry.close(), docker.close()]);
       await engine.close();
     },
   };
+}
+
+function tcpDoor(instance: Instance, address: { host: string; port: number }): TcpDoor {
+  const { certificate, key } = readPair(instance, 'docker');
+  return { ...address, ca: readCa(instance), certificate, key, organization: dockerClients };
 }

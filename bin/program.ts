@@ -42,6 +42,10 @@ export async function createProgram(words: string[]): Promise<Command> {
     .option('--runtime <name>', 'the OCI runtime, by name or path (SAMPAN_RUNTIME; default runc)')
     .option('--disk-high <percent>', 'remove unused images when the disk is so full (default 85)')
     .option('--disk-low <percent>', 'until it is so full (default 80)')
+    .option(
+      '--tcp <host:port>',
+      'the Docker API over TCP too, for clients with a certificate (port 0 takes a free one)',
+    )
     .action(async (options: EngineFlags) => (await import('./commands/engine.ts')).engine(flags(), options));
   engine
     .command('fsck')

@@ -1,10 +1,11 @@
 /**
- * Docker's Engine API on a unix socket: a thin translator to `engine/engine.ts`. Whoever may open the socket (root, mode
- * 0660) sees everything that the engine has, secrets in environments too; there are no smaller rights.
+ * Docker's Engine API on a unix socket, and over TCP where that is asked for: a thin translator to `engine/engine.ts`.
+ * Whoever may open the socket (root, mode 0660), or has a certificate for the TCP door, sees everything that the engine
+ * has, secrets in environments too; there are no smaller rights.
  */
 import { once } from 'node:events';
 import { chmod, mkdir, rm } from 'node:fs/promises';
-import { createServer, type IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http';
 import { createConnection, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import type { Duplex } from 'node:stream';
@@ -16,6 +17,7 @@ import { DockerContainers } from './docker-containers.ts';
 import { DockerError, toDockerError } from './errors.ts';
 import { findRoute } from './routes.ts';
 import { NEWEST_MINOR, OLDEST_MINOR } from './system.ts';
+import { createTcpServer, listenTcp, requireMember, type TcpDoor } from './tcp-door.ts';
 
 export interface DockerApiOptions {
   engine: DockerEngine;
@@ -25,11 +27,19 @@ export interface DockerApiOptions {
   /** A build that takes longer is stopped. Default two hours. */
   buildTimeoutMilliseconds?: number;
   onError?: (error: unknown) => void;
+  /** Another door; never without mutual TLS. */
+  tcp?: TcpDoor;
+}
+
+export interface DockerApi {
+  /** Of the TCP door, where there is one. */
+  port?: number;
+  close(): Promise<void>;
 }
 
 /** @throws EngineError `conflict` where another process serves the socket; one that a dead process left is replaced */
-export async function startDockerApi(options: DockerApiOptions): Promise<{ close(): Promise<void> }> {
-  const { socketPath } = options;
+export async function startDockerApi(options: DockerApiOptions): Promise<DockerApi> {
+  const { socketPath, tcp } = options;
   await mkdir(dirname(socketPath), { recursive: true });
   if (await answers(socketPath)) {
     throw new EngineError(
@@ -38,16 +48,38 @@ export async function startDockerApi(options: DockerApiOptions): Promise<{ close
     );
   }
   await rm(socketPath, { force: true });
-  // Followed logs last as long as they last.
   const docker = new DockerContainers(options.engine, (error) => options.onError?.(error));
   await docker.open();
   await removeUnfinishedSteps(options.engine, docker);
-  const server = createServer({ requestTimeout: 0 });
+  // Followed logs last as long as they last.
+  const doors: Server[] = [createServer({ requestTimeout: 0 })];
+  if (tcp !== undefined) doors.push(createTcpServer(tcp));
+  const streams = new Set<Duplex>();
+  for (const door of doors) serve(door, options, docker, streams);
+  const close = async (): Promise<void> => {
+    const closed = Promise.all(doors.map(closeServer));
+    // The doors wait for what was upgraded too, and do not know it.
+    for (const socket of streams) socket.destroy();
+    await closed;
+    await docker.close();
+  };
+  try {
+    const [local, remote] = doors;
+    local?.listen(socketPath);
+    if (local !== undefined) await once(local, 'listening');
+    await chmod(socketPath, 0o660);
+    return { ...(tcp !== undefined && remote !== undefined ? { port: await listenTcp(remote, tcp) } : {}), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function serve(server: Server, options: DockerApiOptions, docker: DockerContainers, streams: Set<Duplex>): void {
   server.on('request', (request, response) => {
     void answer(options, docker, request, response);
   });
-  const streams = new Set<Duplex>();
-  server.on('upgrade', (request, socket) => {
+  server.on('upgrade', (request: IncomingMessage, socket: Duplex) => {
     streams.add(socket);
     socket.on('close', () => streams.delete(socket)).on('error', () => socket.destroy());
     const response = new ServerResponse(request);
@@ -56,20 +88,14 @@ export async function startDockerApi(options: DockerApiOptions): Promise<{ close
     response.on('finish', () => socket.end());
     void answer(options, docker, request, response, socket);
   });
-  server.listen(socketPath);
-  await once(server, 'listening');
-  await chmod(socketPath, 0o660);
-  return {
-    close: async () => {
-      if (!server.listening) return;
-      const closed = once(server, 'close');
-      server.close();
-      server.closeAllConnections();
-      for (const socket of streams) socket.destroy();
-      await closed;
-      await docker.close();
-    },
-  };
+}
+
+async function closeServer(server: Server): Promise<void> {
+  if (!server.listening) return;
+  const closed = once(server, 'close');
+  server.close();
+  server.closeAllConnections();
+  await closed;
 }
 
 async function answer(
@@ -101,6 +127,7 @@ async function answer(
 
 async function handle(options: DockerApiOptions, call: Call): Promise<void> {
   const { request, response } = call;
+  if (options.tcp !== undefined) requireMember(request.socket, options.tcp);
   response.setHeader('api-version', `1.${NEWEST_MINOR}`);
   response.setHeader('docker-experimental', 'false');
   response.setHeader('ostype', 'linux');
