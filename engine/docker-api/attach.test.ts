@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 import { type DockerHost, openDockerHost, withDocker } from '#testing/docker-host.ts';
+import { until } from '#testing/until.ts';
 
 const hasScript = spawnSync('script', ['--version']).status === 0;
 
@@ -133,8 +134,4 @@ function output(child: ChildProcess): (text: string) => Promise<void> {
 
 async function closed(child: ChildProcess): Promise<void> {
   if (child.exitCode === null && child.signalCode === null) await once(child, 'close');
-}
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 20_000; !(await condition()); ) assert.ok(Date.now() < deadline, 'in time');
 }

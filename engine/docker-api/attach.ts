@@ -45,8 +45,8 @@ async function attach(call: Call, way: Way): Promise<void> {
   const ending = new AbortController();
   const life = new Life(call, container, ending.signal);
   let stream: Stream | undefined;
+  const output = outputOf(call, container, wishes, life, ending.signal);
   try {
-    const output = outputOf(call, container, wishes, life, ending.signal);
     await output.ready;
     stream = way.open(container.spec.tty === true);
     const { gone } = stream;
@@ -62,6 +62,7 @@ async function attach(call: Call, way: Way): Promise<void> {
   } finally {
     ending.abort();
     stream?.end();
+    await output.close();
   }
 }
 
@@ -71,8 +72,8 @@ class Life {
   readonly started: Promise<boolean>;
 
   constructor(call: Call, container: Container, signal: AbortSignal) {
-    const events = call.engine.events({ signal });
-    this.started = container.state === 'running' ? Promise.resolve(true) : nextStart(events, container.id);
+    this.started =
+      container.state === 'running' ? Promise.resolve(true) : nextStart(call.engine.events({ signal }), container.id);
   }
 }
 
@@ -89,6 +90,8 @@ interface Output {
   /** Nothing that is said from now on is missed. */
   ready: Promise<unknown>;
   send(stream: Stream, isFramed: boolean): Promise<void>;
+  /** Closes the log, wherever the reading of it is. */
+  close(): Promise<void>;
 }
 
 function outputOf(call: Call, container: Container, wishes: Wishes, life: Life, signal: AbortSignal): Output {
@@ -126,6 +129,10 @@ function outputOf(call: Call, container: Container, wishes: Wishes, life: Life, 
         const { stream: name, line } = next.value;
         await send(stream, tty || !isFramed ? line : framed(name, line));
       }
+    },
+    async close() {
+      // What it throws was told by `send`, or nobody waits for it any more.
+      await source.return().catch(() => {});
     },
   };
 }

@@ -8,13 +8,14 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Container, EngineError, type Mount, type PublishedPort } from '../engine.ts';
+import { type Container, EngineError, type PublishedPort } from '../engine.ts';
 import { refuseContainerRisks } from '../containers/risks.ts';
 import type { DockerEngine } from './call.ts';
 import type { CreateRequest } from './create-request.ts';
 import { DockerError } from './errors.ts';
 import { Happenings } from './happenings.ts';
 import { HealthChecks } from './health.ts';
+import { mountSources } from './mount-sources.ts';
 import { randomName } from './names.ts';
 import { Restarts } from './restarts.ts';
 import { SANDBOX_LABEL, SETTINGS_LABEL, type Settings, settingsOf } from './settings.ts';
@@ -38,7 +39,10 @@ export class DockerContainers {
   readonly #stoppedDirectory: string;
   readonly #closing = new AbortController();
   readonly #names = new Map<string, string>();
+  /** Volumes of containers that are being made, by the container's id. */
+  readonly #making = new Map<string, { name: string }[]>();
   readonly #work = new Map<string, Promise<unknown>>();
+  readonly #removing = new Map<string, Promise<void>>();
   #following: Promise<void> = Promise.resolve();
 
   constructor(engine: DockerEngine, onError: (error: unknown) => void) {
@@ -53,7 +57,7 @@ export class DockerContainers {
       directory: join(directory, 'health'),
       onError,
     });
-    this.#restarts = new Restarts((id) => this.#startAgain(id));
+    this.#restarts = new Restarts(join(directory, 'restarts'), (id) => this.#startAgain(id));
   }
 
   /** Call once: takes over what an earlier engine left. */
@@ -66,10 +70,15 @@ export class DockerContainers {
     }
     const ids = new Set(this.own().map(({ id }) => id));
     for (const id of readdirSync(this.#stoppedDirectory)) if (!ids.has(id)) rmSync(join(this.#stoppedDirectory, id));
+    this.#restarts.keepOnly(ids);
     await this.volumes.open(new Set(this.own().flatMap((one) => volumeNames(one))));
     await this.health.open(this.own());
     this.#following = this.#follow(events);
-    for (const container of this.own()) if (container.state === 'exited') await this.#ended(container, true);
+    for (const container of this.own()) {
+      // Its ports are published before it starts: the engine may have been killed between the two.
+      if (container.state === 'created') await this.#unpublish(container);
+      if (container.state === 'exited') await this.#ended(container, true);
+    }
   }
 
   async close(): Promise<void> {
@@ -129,27 +138,22 @@ export class DockerContainers {
     const { settings } = wish;
     // Before anything is made, so that the refusal names what was asked for.
     refuseContainerRisks(wish.spec, wish.sandbox.userNamespace !== 'host', this.#engine.info());
-    const anonymous: string[] = [];
+    const held: { name: string; anonymous: boolean }[] = [];
+    this.#making.set(id, held);
     let sandbox: string | undefined;
     try {
-      const mounts: Mount[] = [];
-      for (const mount of wish.mounts) {
-        if (mount.kind === 'tmpfs') mounts.push(mount);
-        else if (mount.kind === 'bind') {
-          const source = await this.volumes.checkBind(mount.source, this.#engine.info().allowedBinds);
-          mounts.push({ ...mount, source });
-        } else {
-          const volume = await this.volumes.create({ name: mount.name, labels: {}, anonymous: mount.name === '' });
-          if (mount.name === '') anonymous.push(volume.name);
-          settings.volumes.push({ ...mount, name: volume.name, anonymous: mount.name === '' });
-          mounts.push({ kind: 'bind', source: volume.directory, target: mount.target, readOnly: mount.readOnly });
-        }
-      }
+      const { mounts, volumes } = await mountSources(wish.mounts, {
+        volumes: this.volumes,
+        allowedBinds: this.#engine.info().allowedBinds,
+        hold: (volume, anonymous) => held.push({ name: volume, anonymous }),
+      });
+      settings.volumes.push(...volumes);
       const made = await this.#engine.createSandbox({
         // Not by its name, which may change.
         name: `docker/${id}`,
         hostname: settings.hostname,
         labels: { [SANDBOX_LABEL]: id },
+        durable: true,
         hostAliases: wish.hostAliases,
         ...wish.sandbox,
         dns: {
@@ -170,8 +174,10 @@ export class DockerContainers {
       });
     } catch (error) {
       if (sandbox !== undefined) await this.#engine.removeSandbox(sandbox);
-      for (const volume of anonymous) await this.volumes.remove(volume);
+      for (const volume of held) if (volume.anonymous) await this.volumes.remove(volume.name);
       throw error;
+    } finally {
+      this.#making.delete(id);
     }
   }
 
@@ -194,7 +200,9 @@ export class DockerContainers {
   async stop(container: Container, seconds?: number): Promise<void> {
     this.#restarts.cancel(container.id);
     if (settingsOf(container) !== undefined) this.#markStopped(container.id, true);
-    if (container.state !== 'running') return;
+    // Its restart policy may be at it just now.
+    await this.#work.get(container.id);
+    if (this.#engine.container(container.id)?.state !== 'running') return;
     await this.#engine.stopContainer(container.id, { graceSeconds: this.#graceSeconds(container, seconds) });
     this.happenings.about(container, 'stop');
   }
@@ -232,8 +240,22 @@ export class DockerContainers {
           : `cannot remove container "/${container.name}": container is running: stop the container before removing or force remove`,
       );
     }
+    const removing = this.#remove(container, settings, volumes);
+    this.#removing.set(container.id, removing);
+    await removing.finally(() => {
+      if (this.#removing.get(container.id) === removing) this.#removing.delete(container.id);
+    });
+  }
+
+  /** Resolves when everything that goes with it is gone too; the engine says that a container is removed before that. */
+  async removed(id: string): Promise<void> {
+    await this.#removing.get(id)?.catch(() => {});
+  }
+
+  async #remove(container: Container, settings: Settings, volumes: boolean): Promise<void> {
     this.#restarts.forget(container.id);
     this.#markStopped(container.id, true);
+    if (!volumes) for (const { name } of settings.volumes) await this.volumes.keep(name);
     await this.#engine.removeContainer(container.id, { force: true, logs: true });
     await this.#engine.removeSandbox(container.sandbox);
     this.#markStopped(container.id, false);
@@ -244,9 +266,9 @@ export class DockerContainers {
 
   /** Containers that have the volume. */
   usersOf(volume: string): string[] {
-    return this.own()
-      .filter((container) => volumeNames(container).includes(volume))
-      .map(({ id }) => id);
+    const making = [...this.#making].flatMap(([id, held]) => (held.some(({ name }) => name === volume) ? [id] : []));
+    const made = this.own().filter((container) => volumeNames(container).includes(volume));
+    return [...new Set([...making, ...made.map(({ id }) => id)])];
   }
 
   #graceSeconds({ labels, ...container }: Container, seconds: number | undefined): number {
@@ -266,9 +288,14 @@ export class DockerContainers {
   }
 
   async #launch(container: Container, settings: Settings): Promise<void> {
-    const hostNetwork = this.#engine.sandbox(container.sandbox)?.network === 'host';
+    const { network } = await this.#engine.recoverSandbox(container.sandbox);
+    // A boot takes what is mounted in a volume too.
+    for (const name of volumeNames(container)) {
+      const volume = this.volumes.get(name);
+      if (volume !== undefined) await this.volumes.source(volume, this.#engine.info().allowedBinds);
+    }
     // With the host's network they are the host's already.
-    const wanted = hostNetwork ? [] : this.#portsOf(container, settings);
+    const wanted = network === 'host' ? [] : this.#portsOf(container, settings);
     try {
       if (wanted.length > 0) await this.#engine.publishPorts(container.sandbox, wanted);
       await this.#engine.startContainer(container.id, { again: true });
@@ -282,6 +309,10 @@ export class DockerContainers {
         );
       throw error;
     }
+  }
+
+  async #unpublish({ sandbox }: Container): Promise<void> {
+    if ((this.#engine.sandbox(sandbox)?.published ?? []).length > 0) await this.#engine.publishPorts(sandbox, []);
   }
 
   #portsOf(container: Container, { bindings, publishAll, exposed }: Settings): PublishedPort[] {
@@ -306,7 +337,9 @@ export class DockerContainers {
   async #follow(events: ReturnType<DockerEngine['events']>): Promise<void> {
     for await (const event of events) {
       const container = this.#engine.container(event.id);
-      this.happenings.tell(event, container);
+      if (event.type === 'container-removed')
+        void this.removed(event.id).then(() => this.happenings.tell(event, container));
+      else this.happenings.tell(event, container);
       this.health.follow(event, container);
       if (event.type === 'container-exited' && container !== undefined)
         void this.#ended(container, false).catch(this.#onError);
@@ -326,8 +359,7 @@ export class DockerContainers {
 
   async #settle(container: Container, settings: Settings, earlier: boolean): Promise<void> {
     if (settings.autoRemove) return await this.remove(container, { volumes: true });
-    if ((this.#engine.sandbox(container.sandbox)?.published ?? []).length > 0)
-      await this.#engine.publishPorts(container.sandbox, []);
+    await this.#unpublish(container);
     const stopped = existsSync(join(this.#stoppedDirectory, container.id));
     const { name, maximum } = settings.restart;
     const code = container.exit?.code ?? 0;
@@ -340,6 +372,8 @@ export class DockerContainers {
             (name === 'on-failure' && code !== 0 && (maximum === 0 || this.#restarts.count(container.id) < maximum)));
     // The first start failed: whoever asked for it was told.
     if (!wanted || (container.startedAt === undefined && !earlier)) return;
+    // From here on it is as if nobody had stopped it.
+    if (stopped) this.#markStopped(container.id, false);
     this.#restarts.schedule(container.id, (container.exit?.at ?? 0) - (container.startedAt ?? 0));
   }
 
@@ -347,7 +381,10 @@ export class DockerContainers {
     const container = this.#engine.container(id);
     const settings = container === undefined ? undefined : settingsOf(container);
     if (container?.state !== 'exited' || settings === undefined) return;
-    await this.#exclusive(id, () => this.#launch(container, settings)).catch((error: unknown) => {
+    const launch = async (): Promise<void> => {
+      if (!existsSync(join(this.#stoppedDirectory, id))) await this.#launch(container, settings);
+    };
+    await this.#exclusive(id, launch).catch((error: unknown) => {
       this.#onError(error);
       this.#restarts.schedule(id, 0);
     });

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { Call } from './call.ts';
 import { DockerError } from './errors.ts';
 import { anyOf, type Filters, hasLabels, parseFilters } from './filters.ts';
-import type { Happening } from './happenings.ts';
+import { KEPT_HAPPENINGS, type Happening } from './happenings.ts';
 import { momentBefore } from './lifecycle.ts';
 
 const FILTERS = [
@@ -25,6 +25,9 @@ const FILTERS = [
 /** Of what is not there nothing happens. */
 const NEVER = ['daemon', 'network', 'plugin', 'service', 'node', 'secret', 'config'];
 
+/** How far a client may fall behind, besides what it was told of the past. */
+const MOST_WAITING = 1000;
+
 export async function events(call: Call): Promise<void> {
   const filters = parseFilters(call.query.get('filters'), FILTERS);
   const since = moment(call, 'since');
@@ -33,11 +36,13 @@ export async function events(call: Call): Promise<void> {
   const { happenings } = call.docker;
   const queue: Happening[] = happenings.past(since);
   let wake: (() => void) | undefined;
+  const gone = new AbortController();
   const unlisten = happenings.listen((happening) => {
     queue.push(happening);
+    // It does not read: cut off, it can ask again for what was since; held, it would take our memory.
+    if (queue.length > MOST_WAITING + KEPT_HAPPENINGS) response.destroy();
     wake?.();
   });
-  const gone = new AbortController();
   response.on('close', () => gone.abort());
   const timer =
     until === undefined

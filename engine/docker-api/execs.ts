@@ -116,6 +116,9 @@ export async function startExec(call: Call): Promise<void> {
     await ended;
   } catch (error) {
     if (!stream.gone.aborted) throw error;
+    // It goes on, and must not wait for somebody who reads.
+    session.stdout.resume();
+    session.stderr?.resume();
   } finally {
     stream.end();
   }

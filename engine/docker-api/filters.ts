@@ -46,6 +46,11 @@ export function hasLabels(filters: Filters, labels: Readonly<Record<string, stri
   });
 }
 
+/** `label!`: one that fits keeps a thing from being taken. */
+export function hasExcludedLabel(filters: Filters, labels: Readonly<Record<string, string>>): boolean {
+  return (filters.get('label!') ?? []).some((label) => hasLabels(new Map([['label', [label]]]), labels));
+}
+
 export function pattern(text: string): RegExp {
   try {
     return new RegExp(text);

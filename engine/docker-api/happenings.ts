@@ -17,7 +17,7 @@ export interface Happening {
   from?: string;
 }
 
-const KEPT = 1000;
+export const KEPT_HAPPENINGS = 1000;
 
 const ACTIONS: Partial<Record<EngineEvent['type'], [Happening['Type'], string]>> = {
   'container-created': ['container', 'create'],
@@ -66,7 +66,7 @@ export class Happenings {
       timeNano: at * 1_000_000,
     };
     this.#kept.push(happening);
-    if (this.#kept.length > KEPT) this.#kept.shift();
+    if (this.#kept.length > KEPT_HAPPENINGS) this.#kept.shift();
     this.#emitter.emit('happening', happening);
   }
 

@@ -5,6 +5,7 @@ import { answerEmpty, answerJson, type Call, findContainer, findImage, flag, hub
 import { type CreateRequest, readCreateRequest } from './create-request.ts';
 import { DockerError } from './errors.ts';
 import { hasLabels, parseFilters } from './filters.ts';
+import { ownVolume } from './mount-request.ts';
 import { settingsOf } from './settings.ts';
 
 export async function createContainer(call: Call): Promise<void> {
@@ -19,6 +20,8 @@ export async function createContainer(call: Call): Promise<void> {
     ({ warnings } = request);
     const image = findImage(call, request.image);
     checkPlatform(platform, request.image, image.config);
+    const mounted = new Set(request.mounts.map(({ target }) => target));
+    for (const target of image.config.volumes ?? []) if (!mounted.has(target)) request.mounts.push(ownVolume(target));
     addVolumesFrom(call, request);
     // The engine looks names up as they are; what the client wrote is what it shows.
     return call.engine.images.get(request.image) === undefined ? { ...request, image: image.digest } : request;
@@ -115,6 +118,7 @@ export async function waitContainer(call: Call): Promise<void> {
       ? (container.exit ?? { code: 0 })
       : await awaitedExit(events, container, condition);
   gone.abort();
+  if (condition === 'removed') await call.docker.removed(container.id);
   call.response.end(
     `${JSON.stringify({ StatusCode: exit?.code ?? 0, ...(exit?.message === undefined ? {} : { Error: { Message: exit.message } }) })}\n`,
   );

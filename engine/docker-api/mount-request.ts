@@ -3,29 +3,42 @@ import type { Mount } from '../engine.ts';
 import type { Fields } from './body.ts';
 import { DockerError } from './errors.ts';
 
+type Propagation = 'private' | 'rprivate' | 'slave' | 'rslave';
+
 export type MountWish =
-  | { kind: 'bind'; source: string; target: string; readOnly: boolean }
-  /** An empty name: a volume of the container's own. */
-  | { kind: 'volume'; name: string; target: string; readOnly: boolean }
+  | {
+      kind: 'bind';
+      source: string;
+      target: string;
+      readOnly: boolean;
+      propagation?: Propagation;
+      /** With what is mounted below the source. */
+      recursive?: boolean;
+      /** A directory is made where nothing is. */
+      make?: boolean;
+    }
+  | {
+      kind: 'volume';
+      /** Empty: a volume of the container's own. */
+      name: string;
+      target: string;
+      readOnly: boolean;
+      /** Not filled from the image. */
+      noCopy?: boolean;
+      /** Of the volume, where it is made. */
+      labels?: Record<string, string>;
+      options?: Record<string, string>;
+    }
   | Extract<Mount, { kind: 'tmpfs' }>;
 
-const BIND_OPTIONS = new Set([
-  'ro',
-  'rw',
-  'z',
-  'Z',
-  'rprivate',
-  'private',
-  'nocopy',
-  'consistent',
-  'cached',
-  'delegated',
-]);
+const BIND_OPTIONS = new Set(['ro', 'rw', 'z', 'Z', 'nocopy', 'consistent', 'cached', 'delegated']);
+const PROPAGATIONS: readonly Propagation[] = ['private', 'rprivate', 'slave', 'rslave'];
 /** What every tmpfs is anyway. */
 const TMPFS_DEFAULTS = new Set(['defaults', 'rw', 'noexec', 'nosuid', 'nodev', 'async', 'rprivate', 'private']);
 const UNITS: Readonly<Record<string, number>> = { '': 1, b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
 
 export function readMounts(config: Fields, host: Fields): MountWish[] {
+  checkDriver(host.text('VolumeDriver'));
   const wishes = [
     ...(host.strings('Binds') ?? []).map((bind) => readBind(host, bind)),
     ...host.objects('Mounts').map(readMount),
@@ -34,10 +47,7 @@ export function readMounts(config: Fields, host: Fields): MountWish[] {
   const targets = new Set(wishes.map(({ target }) => target));
   if (targets.size < wishes.length)
     throw host.refuse('Binds', 'Duplicate mount point: two mounts have the same target');
-  for (const target of config.keys('Volumes')) {
-    if (targets.has(target)) continue;
-    wishes.push({ kind: 'volume', name: '', target, readOnly: false });
-  }
+  for (const target of config.keys('Volumes')) if (!targets.has(target)) wishes.push(ownVolume(target));
   for (const { target } of wishes) {
     if (!target.startsWith('/') || target === '/' || target.split('/').includes('..'))
       throw host.refuse('Binds', `invalid mount path: ${JSON.stringify(target)} must be absolute and below /`);
@@ -45,31 +55,48 @@ export function readMounts(config: Fields, host: Fields): MountWish[] {
   return wishes;
 }
 
+/** A volume of the container's own. */
+export function ownVolume(target: string): MountWish {
+  return { kind: 'volume', name: '', target, readOnly: false };
+}
+
 function readBind(host: Fields, text: string): MountWish {
   const [first = '', second, options = '', ...rest] = text.split(':');
   if (rest.length > 0 || first === '')
     throw host.refuse('Binds', `${JSON.stringify(text)} is not source:target[:options]`);
-  if (second === undefined) return { kind: 'volume', name: '', target: first, readOnly: false };
+  if (second === undefined) return ownVolume(first);
   const words = options.split(',').filter((word) => word !== '');
-  const unknown = words.find((word) => !BIND_OPTIONS.has(word));
+  const [propagation] = words.filter((word) => isPropagation(host, 'Binds', word));
+  const isPath = first.startsWith('/');
+  const unknown = words.find((word) => !BIND_OPTIONS.has(word) && !(isPath && word === propagation));
   if (unknown !== undefined) throw host.refuse('Binds', `invalid mode: ${unknown} in ${JSON.stringify(text)}`);
   const readOnly = words.includes('ro');
-  return first.startsWith('/')
-    ? { kind: 'bind', source: first, target: second, readOnly }
-    : { kind: 'volume', name: first, target: second, readOnly };
+  if (isPath) {
+    const found = PROPAGATIONS.find((one) => one === propagation);
+    const common = { kind: 'bind', source: first, target: second, readOnly, recursive: true, make: true } as const;
+    return { ...common, ...(found && { propagation: found }) };
+  }
+  const noCopy = words.includes('nocopy');
+  return { kind: 'volume', name: first, target: second, readOnly, noCopy };
+}
+
+function isPropagation(fields: Fields, field: string, word: string): boolean {
+  if (word === 'shared' || word === 'rshared')
+    throw fields.refuse(
+      field,
+      `propagation ${word} is not supported: what a container mounts would appear on the host; use rslave to see what the host mounts`,
+    );
+  return PROPAGATIONS.some((one) => one === word);
 }
 
 function readMount(mount: Fields): MountWish {
   const type = mount.text('Type');
   const target = mount.text('Target');
-  const readOnly = mount.flag('ReadOnly');
   const source = mount.text('Source');
-  if (type === 'volume') return { kind: 'volume', name: source, target, readOnly };
-  if (type === 'bind') {
-    if (!source.startsWith('/')) throw mount.refuse('Source', `${JSON.stringify(source)} must be absolute`);
-    return { kind: 'bind', source, target, readOnly };
-  }
+  if (type === 'volume') return readVolume(mount, target, source);
+  if (type === 'bind') return readBindMount(mount, target, source);
   if (type !== 'tmpfs') throw mount.refuse('Type', `${JSON.stringify(type)} is none of bind, volume, tmpfs`);
+  if (source !== '') throw mount.refuse('Source', 'a tmpfs has none');
   const options = mount.object('TmpfsOptions');
   const sizeBytes = options.integer('SizeBytes');
   const mode = options.integer('Mode');
@@ -77,10 +104,53 @@ function readMount(mount: Fields): MountWish {
     kind: 'tmpfs',
     target,
     noExec: true,
-    readOnly,
+    readOnly: mount.flag('ReadOnly'),
     ...(sizeBytes > 0 ? { sizeBytes } : {}),
     ...(mode > 0 ? { mode } : {}),
   };
+}
+
+function readBindMount(mount: Fields, target: string, source: string): MountWish {
+  if (!source.startsWith('/')) throw mount.refuse('Source', `${JSON.stringify(source)} must be absolute`);
+  const options = mount.object('BindOptions');
+  const propagation = options.text('Propagation');
+  if (propagation !== '' && !isPropagation(options, 'Propagation', propagation))
+    throw options.refuse('Propagation', `${JSON.stringify(propagation)} is none of ${PROPAGATIONS.join(', ')}`);
+  if (options.flag('ReadOnlyNonRecursive'))
+    throw options.refuse('ReadOnlyNonRecursive', 'a read-only mount is so with all that is below it');
+  const found = PROPAGATIONS.find((one) => one === propagation);
+  return {
+    kind: 'bind',
+    source,
+    target,
+    readOnly: mount.flag('ReadOnly'),
+    recursive: !options.flag('NonRecursive'),
+    make: options.flag('CreateMountpoint'),
+    ...(found && { propagation: found }),
+  };
+}
+
+function readVolume(mount: Fields, target: string, name: string): MountWish {
+  const options = mount.object('VolumeOptions');
+  const driver = options.object('DriverConfig');
+  checkDriver(driver.text('Name'));
+  if (options.text('Subpath') !== '')
+    throw options.refuse('Subpath', 'a part of a volume is not mounted alone; mount the volume, or use another one');
+  return {
+    kind: 'volume',
+    name,
+    target,
+    readOnly: mount.flag('ReadOnly'),
+    noCopy: options.flag('NoCopy'),
+    labels: options.stringMap('Labels'),
+    options: driver.stringMap('Options'),
+  };
+}
+
+/** @throws DockerError 404 for any but the one that there is */
+export function checkDriver(driver: string): void {
+  if (!['', 'local'].includes(driver))
+    throw new DockerError(404, `error looking up volume plugin ${driver}: plugin "${driver}" not found`);
 }
 
 /** As Docker does, nothing in it is executed where that is not asked for. */

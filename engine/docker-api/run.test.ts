@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type DockerHost, openDockerHost, withDocker } from '#testing/docker-host.ts';
+import { until } from '#testing/until.ts';
 
 let docker: DockerHost;
 let image = '';
@@ -299,8 +300,4 @@ async function get(address: string): Promise<string | undefined> {
   } catch {
     return undefined;
   }
-}
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 20_000; !(await condition()); ) assert.ok(Date.now() < deadline, 'in time');
 }

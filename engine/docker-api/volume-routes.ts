@@ -2,19 +2,21 @@
 import { Fields, readBody } from './body.ts';
 import { answerEmpty, answerJson, type Call, flag } from './call.ts';
 import { time } from './container-view.ts';
+import { diskUse } from '../containers/disk-use.ts';
 import { DockerError } from './errors.ts';
-import { anyOf, hasLabels, parseFilters, pattern } from './filters.ts';
+import { anyOf, hasExcludedLabel, hasLabels, parseFilters, pattern } from './filters.ts';
+import { checkDriver } from './mount-request.ts';
 import type { Route } from './route.ts';
-import type { Volume } from './volumes.ts';
+import { ANONYMOUS_LABEL, type Volume } from './volumes.ts';
 
-export const volumeView = ({ name, directory, labels, createdAt }: Volume): Record<string, unknown> => ({
+export const volumeView = ({ name, directory, labels, options, createdAt }: Volume): Record<string, unknown> => ({
   Name: name,
   Driver: 'local',
   Mountpoint: directory,
   CreatedAt: time(createdAt),
   Labels: labels,
   Scope: 'local',
-  Options: null,
+  Options: Object.keys(options).length === 0 ? null : options,
 });
 
 export async function listVolumes(call: Call): Promise<void> {
@@ -38,14 +40,12 @@ export async function listVolumes(call: Call): Promise<void> {
 
 export async function createVolume(call: Call): Promise<void> {
   const fields = new Fields(await readBody(call));
-  const driver = fields.text('Driver') || 'local';
-  if (driver !== 'local')
-    throw new DockerError(404, `error looking up volume plugin ${driver}: plugin "${driver}" not found`);
-  const [option] = Object.keys(fields.stringMap('DriverOpts'));
-  if (option !== undefined) throw fields.refuse('DriverOpts', `invalid option: ${JSON.stringify(option)}`);
+  checkDriver(fields.text('Driver'));
+  const name = fields.text('Name');
   const volume = await call.docker.volumes.create({
-    name: fields.text('Name'),
-    labels: fields.stringMap('Labels'),
+    name,
+    labels: { ...fields.stringMap('Labels'), ...(name === '' ? { [ANONYMOUS_LABEL]: '' } : {}) },
+    options: fields.stringMap('DriverOpts'),
     anonymous: false,
   });
   call.docker.happenings.add('volume', 'create', volume.name, { driver: 'local' });
@@ -63,17 +63,20 @@ export async function removeVolume(call: Call): Promise<void> {
   answerEmpty(call);
 }
 
-/** Those without a name of their own, unless `all` is asked for. */
+/** Those without a name of their own, unless `all` is asked for, as clients before 1.42 always do. */
 export async function pruneVolumes(call: Call): Promise<void> {
-  const filters = parseFilters(call.query.get('filters'), ['label', 'all']);
-  const all = (filters.get('all') ?? []).some((value) => ['1', 'true'].includes(value));
+  const filters = parseFilters(call.query.get('filters'), ['label', 'label!', 'all']);
+  const all = call.minor < 42 || (filters.get('all') ?? []).some((value) => ['1', 'true'].includes(value));
   const removed: string[] = [];
-  for (const { name, labels, anonymous } of call.docker.volumes.list()) {
-    if (!(all || anonymous) || !hasLabels(filters, labels) || call.docker.usersOf(name).length > 0) continue;
+  let reclaimed = 0;
+  for (const { name, labels, directory } of call.docker.volumes.list()) {
+    if (!(all || ANONYMOUS_LABEL in labels) || call.docker.usersOf(name).length > 0) continue;
+    if (!hasLabels(filters, labels) || hasExcludedLabel(filters, labels)) continue;
+    reclaimed += await diskUse(directory);
     await remove(call, name);
     removed.push(name);
   }
-  answerJson(call, { VolumesDeleted: removed, SpaceReclaimed: 0 });
+  answerJson(call, { VolumesDeleted: removed, SpaceReclaimed: reclaimed });
 }
 
 async function remove(call: Call, name: string): Promise<void> {
