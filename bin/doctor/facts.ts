@@ -46,7 +46,6 @@ export const requiredCommands: Record<string, string> = {
   mmdebstrap: 'mmdebstrap',
   'mkfs.ext4': 'e2fsprogs',
   tar: 'tar',
-  unshare: 'util-linux',
 };
 
 export async function readFacts(options: {

@@ -28,7 +28,6 @@ const good: HostFacts = {
     mmdebstrap: true,
     'mkfs.ext4': true,
     tar: true,
-    unshare: true,
   },
   memoryBytes: 4 * 1024 ** 3,
   data: { directory: '/var/lib/sampan', freeBytes: 20 * 1024 ** 3, writable: true },
