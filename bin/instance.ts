@@ -42,7 +42,7 @@ export interface Instance {
     logCache: number;
     agent: number;
   };
-  network: { clusterCidr: string; podCidr: string; serviceCidr: string };
+  network: { clusterCidr: string; podCidr: string; serviceCidr: string; networkPool?: string };
   idRange: { first: number; length: number };
   /** Which of the host's ranges it has; 0 to 63. */
   slot: number;
@@ -183,6 +183,8 @@ function networkOf(slot: number): Instance['network'] {
     clusterCidr: `10.${96 + slot}.0.0/16`,
     podCidr: `10.${96 + slot}.0.0/24`,
     serviceCidr: `10.${160 + slot}.0.0/16`,
+    // For networks of users: 64 of 256 addresses each.
+    networkPool: `172.${16 + (slot >> 2)}.${(slot & 3) * 64}.0/18`,
   };
 }
 

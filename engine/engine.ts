@@ -21,6 +21,8 @@
  *   - Every long operation takes an `AbortSignal`; after an abort it rejects with the signal's reason and leaves nothing.
  */
 import type { Readable, Writable } from 'node:stream';
+import type { Attachment, NetworkWish, Networks } from './networks.ts';
+import type { WrittenFiles } from './written.ts';
 
 export type EngineErrorCode =
   | 'not-found' // no such image, sandbox or container
@@ -41,8 +43,9 @@ export class EngineError extends Error {
   }
 }
 
-export interface Engine {
+export interface Engine extends WrittenFiles {
   readonly images: Images;
+  readonly networks: Networks;
   info(): EngineInfo;
 
   /** Resolves when the sandbox has its namespaces and its IP. Takes a ready one from the pool where there is one. */
@@ -101,19 +104,6 @@ export interface Engine {
   /** Replaces files of a container's mount of the kind `files` while it runs; each is the old or the new one for who reads it. `not-found` where it has none at `target`. */
   updateFiles(id: string, target: string, files: Extract<Mount, { kind: 'files' }>['files']): Promise<void>;
 
-  // What a container wrote (see below); of one that runs it is what is there at the moment that each file is read.
-
-  /** What its writable layer changed against its image, sorted by path. Running or not. */
-  changes(id: string): Promise<FileChange[]>;
-  /**
-   * Writes the writable layer to the content store, once and streaming, as an OCI layer: whiteouts, the image's own ids, hard links,
-   * extended attributes, holes; the same files make the same bytes. Undefined where nothing was changed.
-   * `invalid` where a file has a name that layers reserve (`.wh.…`).
-   */
-  writeLayer(id: string, options?: { signal?: AbortSignal }): Promise<WrittenLayer | undefined>;
-  /** The whole root file system, without what is mounted in it, as a tar archive. */
-  exportContainer(id: string, options?: { signal?: AbortSignal }): AsyncIterable<Uint8Array>;
-
   /** Every change from now on, in order. A consumer that falls 10,000 events behind is cut off with `unavailable`. */
   events(options?: { signal?: AbortSignal }): AsyncIterable<EngineEvent>;
 
@@ -133,6 +123,8 @@ export interface EngineInfo {
   /** How layers get a pod's ids: id-mapped mounts, or a shifted copy where the file system cannot. */
   idMapping: 'mount' | 'copy';
   sandboxPool: { ready: number; target: number };
+  /** Range and gateway of the network that pods are in. */
+  bridge: { subnet: string; gateway: string };
   /** Host directories that bind mounts of the Docker API may be in. */
   allowedBinds: string[];
   allowedRisks: Risk[];
@@ -249,6 +241,10 @@ export interface SandboxSpec {
    * pods or to services; for builds, which are untrusted.
    */
   egress?: 'cluster' | 'internet';
+  /** Default: `bridge` alone. Without any it has its loopback and nothing else, for ever. */
+  networks?: NetworkWish[];
+  /** `02:42:0a:56:00:07`, not of a group. Default: one is made up. */
+  mac?: string;
   /** Limits on the sandbox's cgroup, above those of its containers. */
   limits?: Limits;
   /** It and its containers are to outlive a boot of the machine: see `recoverSandbox`. Default: they go with it. */
@@ -264,8 +260,13 @@ export interface Sandbox {
   name: string;
   hostname: string;
   labels: Record<string, string>;
-  /** Empty with the host's network. */
+  /** In the first of its networks that is not internal, else in the first; empty without any, and with the host's network. */
   ip: string;
+  /** Absent: `bridge` alone. */
+  networks?: Attachment[];
+  mac?: string;
+  dns?: SandboxSpec['dns'];
+  hostAliases?: SandboxSpec['hostAliases'];
   createdAt: number;
   egress: 'cluster' | 'internet';
   /** First host id and length of the range that its user namespace maps from 0. */
@@ -487,21 +488,6 @@ export interface ContainerStats {
   memoryLimitBytes?: number;
   pids: number;
   diskBytes: number;
-}
-
-// ------------------------------------------------------------------------------------------- what a container wrote
-
-export interface FileChange {
-  /** Absolute. */
-  path: string;
-  /** A directory is `modified` too where something in it was changed. */
-  kind: 'modified' | 'added' | 'deleted';
-}
-
-/** A layer in the content store, stored as it is: its digest is its diff id as well. */
-export interface WrittenLayer {
-  digest: string;
-  sizeBytes: number;
 }
 
 // ---------------------------------------------------------------------------------------------------------------- exec

@@ -12,12 +12,17 @@ import { layout as layoutOf } from './containers/layout.ts';
 import { purge, stopGracefully, takeDown } from './containers/purge.ts';
 import { prepareDirectories, recoverContainers } from './containers/recovery.ts';
 import { Sandboxes } from './containers/sandboxes.ts';
+import { BRIDGE, attachmentsOf } from './containers/attachments.ts';
 import { type Engine, EngineError, type EngineInfo } from './engine.ts';
 import { type NodeImages, openImages } from './images/open.ts';
 import type { ContentStore } from './images/store.ts';
 import { Watermarks } from './images/watermarks.ts';
 import { engineLock, refuseWhileOpen } from './lock.ts';
+import { NameServer } from './network/dns/server.ts';
 import { Network } from './network/open.ts';
+import { hostServers } from './network/resolver.ts';
+import { defaultNetworkPool } from './network/subnets.ts';
+import { UserNetworks } from './network/user-networks.ts';
 import type { EngineOptions } from './options.ts';
 import type { ContainerVerbs } from './verbs.ts';
 
@@ -51,7 +56,17 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
   const cgroups = new Cgroups(options.instance);
   await prepareDirectories(layout, options.instance);
   const release = await engineLock(options);
+  let names: NameServer | undefined;
   try {
+    const { podCidr, clusterCidr, serviceCidr, networkPool = defaultNetworkPool } = options.network;
+    const userNetworks = new UserNetworks({
+      directory: layout.networks,
+      instance: options.instance,
+      pool: networkPool,
+      taken: [podCidr, clusterCidr, serviceCidr],
+      kernel: network,
+    });
+    network.know(userNetworks.list());
     const events = new EventHub();
     let containers: Containers | undefined;
     const [images, versions, sandboxes] = await Promise.all([
@@ -66,15 +81,36 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
       Sandboxes.open({
         layout,
         network,
+        networks: userNetworks,
         cgroups,
-        podCidr: options.network.podCidr,
+        podCidr,
         idRange: options.idRange,
         poolTarget: options.sandboxPool ?? 4,
         log,
         risks: options,
       }),
     ]);
+    network.ensureBridge();
+    const found = sandboxes;
+    names = await NameServer.open({
+      address: network.resolver,
+      portFile: layout.namesPortFile,
+      source: {
+        sandboxes: () =>
+          found.list().flatMap((sandbox) => {
+            const attachments = attachmentsOf(sandbox).filter((one) => one.network !== BRIDGE);
+            const servers = sandbox.dns?.servers ?? [];
+            return attachments.length === 0 ? [] : [{ sandbox: sandbox.id, attachments, servers }];
+          }),
+        network: (id) => userNetworks.get(id),
+        isRunning: (sandbox) => containers?.isRunningIn(sandbox) === true,
+      },
+      hostServers,
+      log,
+    });
+    network.setResolverPort(names.port);
     await network.ensure();
+    sandboxes.reconcile();
     network.watch();
     const records = await recoverContainers(layout, cgroups, (id) => sandboxes.has(id));
     const disks = new Disks(layout.disks);
@@ -104,6 +140,8 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
       watermarks,
       images,
       network,
+      userNetworks,
+      names,
       cgroups,
       sandboxes,
       containers,
@@ -119,6 +157,7 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
         cpus: availableParallelism(),
         memoryBytes: totalmem(),
         idMapping: 'mount',
+        bridge: { subnet: podCidr, gateway: network.resolver },
         allowedBinds: options.allowedBinds ?? [],
         allowedRisks: options.allowedRisks ?? [],
         allowedDevices: options.allowedDevices ?? [],
@@ -126,6 +165,7 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
       release,
     });
   } catch (error) {
+    await names?.close();
     network.close();
     await release();
     throw error;

@@ -7,7 +7,7 @@ export interface EngineOptions {
   dataDirectory: string;
   /** On tmpfs: bound namespaces, sockets, bundles. Gone after a reboot, and the engine then finds its containers exited. */
   runDirectory: string;
-  network: { podCidr: string; clusterCidr: string; serviceCidr: string; mtu?: number };
+  network: { podCidr: string; clusterCidr: string; serviceCidr: string; mtu?: number; networkPool?: string };
   /** Host ids handed to sandboxes: `first` is a multiple of 65536. */
   idRange: { first: number; length: number };
   /** OCI runtime: a name on the PATH or a path. Default `runc`. */

@@ -45,6 +45,17 @@ export class EngineDouble implements Engine {
     layerDirectories: async () => [],
   };
 
+  /** The node agent's pods are in the network that is always there. */
+  readonly networks: Engine['networks'] = {
+    create: async () => await Promise.reject(new EngineError('invalid', 'the double has no networks')),
+    remove: async () => {},
+    list: () => [],
+    get: () => undefined,
+    connect: async () => await Promise.reject(new EngineError('not-found', 'the double has no networks')),
+    disconnect: async () => await Promise.reject(new EngineError('not-found', 'the double has no networks')),
+    setAliases: async () => await Promise.reject(new EngineError('not-found', 'the double has no networks')),
+  };
+
   info(): ReturnType<Engine['info']> {
     return {
       instance: 'double',
@@ -57,6 +68,7 @@ export class EngineDouble implements Engine {
       memoryBytes: 4 * 2 ** 30,
       idMapping: 'mount',
       sandboxPool: { ready: 0, target: 0 },
+      bridge: { subnet: '10.86.0.0/24', gateway: '10.86.0.1' },
       allowedBinds: [],
       allowedRisks: [],
       allowedDevices: [],

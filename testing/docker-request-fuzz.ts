@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { Fields, type Document } from '#engine/docker-api/body.ts';
 import { readCreateRequest, restartPolicy } from '#engine/docker-api/create-request.ts';
 import { parseKeys } from '#engine/docker-api/detach-keys.ts';
-import { DockerError } from '#engine/docker-api/errors.ts';
+import { DockerError, toDockerError } from '#engine/docker-api/errors.ts';
 import { readExecRequest } from '#engine/docker-api/execs.ts';
 import { anyOf, hasLabels, parseFilters, pattern } from '#engine/docker-api/filters.ts';
 import { readLimits } from '#engine/docker-api/limits-request.ts';
@@ -155,7 +155,9 @@ export function fuzzDockerRequests(count: number, seed: number): { accepted: num
       read(input);
       result.accepted += 1;
     } catch (error) {
-      const ok = error instanceof DockerError && error.status >= 400 && error.status < 500 && error.message !== '';
+      // What is no refusal of ours becomes 500 at the door.
+      const refusal = toDockerError(error);
+      const ok = refusal.status >= 400 && refusal.status < 500 && refusal.message !== '';
       assert.ok(ok, `seed ${seed}, input ${index}: ${JSON.stringify(input)?.slice(0, 2000)}: ${String(error)}`);
       result.refused += 1;
     }

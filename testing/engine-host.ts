@@ -9,6 +9,7 @@ import { exitFiles } from '#engine/containers/purge.ts';
 import { bridgeName, linkPrefix } from '#engine/network/names.ts';
 import { type OpenedEngine, openEngine, purgeEngine } from '#engine/open.ts';
 import type { EngineOptions } from '#engine/options.ts';
+import { overlaps } from '#lib/routes.ts';
 import { addBusyboxImage } from './busybox-image.ts';
 
 export interface EngineHost {
@@ -31,7 +32,12 @@ export function engineOptionsForTest(): EngineOptions {
     instance,
     dataDirectory: `/var/tmp/sampan-${instance}`,
     runDirectory: `/run/sampan-${instance}`,
-    network: { podCidr, clusterCidr: podCidr, serviceCidr: '10.199.0.0/16' },
+    network: {
+      podCidr,
+      clusterCidr: podCidr,
+      serviceCidr: '10.199.0.0/16',
+      networkPool: `100.${64 + (number >> 6)}.${(number & 63) * 4}.0/22`,
+    },
     idRange: { first: 65_536 * (1000 + number * 16), length: 65_536 * 16 },
     sandboxPool: 2,
     log: (level, message, fields) => {
@@ -106,7 +112,10 @@ export function leftovers({ instance, dataDirectory, runDirectory, network }: En
   for (const prefix of [linkPrefix(instance), bridgeName(instance)]) {
     for (const name of readdirSync('/sys/class/net')) add(`link ${name}`, name.startsWith(prefix));
   }
-  add('route', execFileSync('ip', ['-o', 'route'], { encoding: 'utf8' }).includes(`unreachable ${network.podCidr}`));
+  const routes = execFileSync('ip', ['-o', 'route'], { encoding: 'utf8' });
+  add('route', routes.includes(`unreachable ${network.podCidr}`));
+  for (const [, subnet = ''] of routes.matchAll(/^unreachable (\S+\/\d+)/gm))
+    add(`route ${subnet}`, network.networkPool !== undefined && overlaps(subnet, network.networkPool));
   for (const root of ['/sys/fs/cgroup', ...readdirSync('/sys/fs/cgroup').map((name) => `/sys/fs/cgroup/${name}`)]) {
     add(`cgroup below ${root}`, existsSync(`${root}/sampan-${instance}`));
   }

@@ -10,6 +10,7 @@ import { installDebianPackages } from '#lib/debian-packages.ts';
 const clients = [
   { command: 'kubectl', package: 'kubernetes-client' },
   { command: 'docker', package: 'docker.io' },
+  { command: 'docker-compose', package: 'docker-compose' },
   { command: 'skopeo', package: 'skopeo' },
   { command: 'umoci', package: 'umoci' },
   { command: 'podman', package: 'podman' },

@@ -1,13 +1,7 @@
 /** `RUN`: a container of its own, its output told as it comes, its writable layer the step's layer. */
 import { randomBytes } from 'node:crypto';
-import {
-  type Container,
-  type ContainerExit,
-  EngineError,
-  type Image,
-  type Mount,
-  type WrittenLayer,
-} from '../engine.ts';
+import { type Container, type ContainerExit, EngineError, type Image, type Mount } from '../engine.ts';
+import type { WrittenLayer } from '../written.ts';
 import type { BuildRequest, BuildSurroundings } from './build.ts';
 import { type Config, commandWords } from './config.ts';
 import { BuildError, type Instruction } from './dockerfile/instruction.ts';

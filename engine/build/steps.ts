@@ -1,6 +1,7 @@
 /** One step after the other: from an image and what is done to it to the next image, by the cache where it is known. */
 import { digestOf } from '#lib/digest.ts';
-import { EngineError, type Image, type WrittenLayer } from '../engine.ts';
+import { EngineError, type Image } from '../engine.ts';
+import type { WrittenLayer } from '../written.ts';
 import { assembleImage, type RunConfig } from '../images/assemble.ts';
 import { BUILD_CACHE_SCOPE } from '../images/scopes.ts';
 import type { BuildSurroundings } from './build.ts';

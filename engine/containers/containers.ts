@@ -106,6 +106,13 @@ export class Containers {
     return [...this.#entries.values()].map(({ record }) => publicContainer(record));
   }
 
+  /** Whether anything runs in the sandbox. */
+  isRunningIn(sandbox: string): boolean {
+    for (const { record } of this.#entries.values())
+      if (record.sandbox === sandbox && record.state === 'running') return true;
+    return false;
+  }
+
   get(id: string): Container | undefined {
     const entry = this.#entries.get(id);
     return entry === undefined ? undefined : publicContainer(entry.record);

@@ -13,7 +13,6 @@ import {
   type EngineInfo,
   type ExecSession,
   type ExecSpec,
-  type FileChange,
   type LogOptions,
   type LogRecord,
   type Mount,
@@ -22,8 +21,8 @@ import {
   type SandboxSpec,
   type SandboxStats,
   type TerminalSize,
-  type WrittenLayer,
 } from '../engine.ts';
+import type { FileChange, WrittenLayer } from '../written.ts';
 import type { NodeImages } from '../images/open.ts';
 import type { ContentStore } from '../images/store.ts';
 import type { Watermarks } from '../images/watermarks.ts';
@@ -49,12 +48,17 @@ import { type Layout, containerPaths } from './layout.ts';
 import { readLog } from './log-reader.ts';
 import { writeFiles } from './mounts.ts';
 import type { ViewRequest } from './root-view.ts';
+import type { NameServer } from '../network/dns/server.ts';
+import type { UserNetworks } from '../network/user-networks.ts';
+import type { Networks } from '../networks.ts';
 import type { Sandboxes } from './sandboxes.ts';
 import { changesOf, exportWritten, type WrittenRequest, writeWritten } from './written.ts';
 
 export interface EngineRooms {
   images: NodeImages;
   network: Network;
+  userNetworks: UserNetworks;
+  names: NameServer;
   cgroups: Cgroups;
   sandboxes: Sandboxes;
   containers: Containers;
@@ -70,9 +74,20 @@ export interface EngineRooms {
 export class LocalEngine implements Engine, ContainerVerbs {
   readonly #rooms: EngineRooms;
   readonly #closing = new AbortController();
+  readonly networks: Networks;
 
   constructor(rooms: EngineRooms) {
     this.#rooms = rooms;
+    const { userNetworks, sandboxes } = rooms;
+    this.networks = {
+      create: async (spec) => await userNetworks.create(spec),
+      remove: async (id) => await userNetworks.remove(id),
+      list: () => userNetworks.list(),
+      get: (id) => userNetworks.get(id),
+      connect: async (sandbox, wish) => void (await sandboxes.connect(sandbox, wish)),
+      disconnect: async (sandbox, network) => void (await sandboxes.disconnect(sandbox, network)),
+      setAliases: async (sandbox, network, aliases) => void (await sandboxes.setAliases(sandbox, network, aliases)),
+    };
   }
 
   get images(): NodeImages {
@@ -321,9 +336,9 @@ export class LocalEngine implements Engine, ContainerVerbs {
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
-    const { sandboxes, containers, network, events, images, watermarks, release } = this.#rooms;
+    const { sandboxes, containers, network, names, events, images, watermarks, release } = this.#rooms;
     events.close();
-    await watermarks.close();
+    await Promise.all([watermarks.close(), names.close()]);
     await containers.close();
     await sandboxes.close();
     network.close();

@@ -8,6 +8,9 @@ export interface Layout {
   /** `<run>/engine`, on tmpfs. Searchable by all: container roots, who are nobody on the host, pass through it to what is theirs. */
   run: string;
   addressesFile: string;
+  networks: string;
+  /** Where the server for names listens. */
+  namesPortFile: string;
   bootFile: string;
   containersData: string;
   containersRun: string;
@@ -28,6 +31,8 @@ export function layout({ dataDirectory, runDirectory }: Pick<EngineOptions, 'dat
     data,
     run,
     addressesFile: join(data, 'addresses.json'),
+    networks: join(data, 'networks'),
+    namesPortFile: join(data, 'names-port'),
     bootFile: join(run, 'boot-id'),
     containersData: join(data, 'containers'),
     containersRun: join(run, 'containers'),

@@ -1,9 +1,9 @@
 /** Which ports of this host a sandbox gets. */
-import { createSocket } from 'node:dgram';
+import { randomInt } from 'node:crypto';
 import { isIPv4 } from 'node:net';
-import { createServer } from 'node:net';
 import { EngineError, type PublishedPort, type Sandbox } from '../engine.ts';
 import type { PublishedRule } from '../network/network.ts';
+import { hold } from './held-ports.ts';
 
 const firstEphemeral = 32_768;
 const lastEphemeral = 60_999;
@@ -37,8 +37,16 @@ export async function choosePorts(
   return chosen;
 }
 
-export function publishedRules(sandboxes: readonly Sandbox[]): PublishedRule[] {
-  return sandboxes.flatMap(({ id, ip, published = [] }) => published.map((port) => ({ ...port, sandbox: id, ip })));
+/** @param addressOf  undefined where nobody outside may come in */
+export function publishedRules(
+  sandboxes: readonly Sandbox[],
+  addressOf: (sandbox: Sandbox) => string | undefined,
+): PublishedRule[] {
+  return sandboxes.flatMap((sandbox) => {
+    const { id, published = [] } = sandbox;
+    const ip = published.length === 0 ? undefined : addressOf(sandbox);
+    return ip === undefined ? [] : published.map((port) => ({ ...port, sandbox: id, ip }));
+  });
 }
 
 function validate({ hostIp, hostPort, port, protocol }: PublishedPort): void {
@@ -57,25 +65,25 @@ function clash(one: PublishedPort, other: PublishedPort): boolean {
   return one.hostIp === undefined || other.hostIp === undefined || one.hostIp === other.hostIp;
 }
 
+/** From any place on, so that two engines of one host rarely want the same one. */
 async function chooseFree(port: PublishedPort, busy: readonly PublishedPort[]): Promise<PublishedPort> {
-  for (let hostPort = firstEphemeral; hostPort <= lastEphemeral; hostPort += 1) {
-    const candidate = { ...port, hostPort };
+  const count = lastEphemeral - firstEphemeral + 1;
+  const begin = randomInt(count);
+  for (let step = 0; step < count; step += 1) {
+    const candidate = { ...port, hostPort: firstEphemeral + ((begin + step) % count) };
     if (!busy.some((one) => clash(one, candidate)) && (await canListen(candidate))) return candidate;
   }
   throw new EngineError('exhausted', `no free port from ${firstEphemeral} to ${lastEphemeral} on this host`);
 }
 
 /** Nobody of this host listens there: our rule would take the connections away. */
-async function canListen({ hostIp = '0.0.0.0', hostPort, protocol }: PublishedPort): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<boolean>();
-  if (protocol === 'udp') {
-    const socket = createSocket('udp4');
-    socket.once('error', () => resolve(false));
-    socket.bind({ address: hostIp, port: hostPort, exclusive: true }, () => socket.close(() => resolve(true)));
-  } else {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen({ host: hostIp, port: hostPort, exclusive: true }, () => server.close(() => resolve(true)));
+async function canListen(port: PublishedPort): Promise<boolean> {
+  try {
+    const held = await hold(port);
+    held.close();
+    return true;
+  } catch {
+    // Its error is the answer, whatever it is: taken, not allowed, or no address of this host.
+    return false;
   }
-  return await promise;
 }

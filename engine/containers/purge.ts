@@ -3,6 +3,7 @@ import { existsSync, watch } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Network } from '../network/open.ts';
+import { readNetworkRecords } from '../network/user-networks.ts';
 import type { EngineOptions } from '../options.ts';
 import { hasCode } from '../sys/libc.ts';
 import { detachLoopsBelow } from '../sys/loop.ts';
@@ -24,6 +25,7 @@ export async function takeDown(options: EngineOptions, log: Log): Promise<void> 
   const where = layout(options);
   const cgroups = new Cgroups(options.instance);
   const network = new Network({ instance: options.instance, ...options.network, log });
+  if (existsSync(where.networks)) network.know(readNetworkRecords(where.networks));
   // Monitors and the runtime name our run directory in their command lines; containers are in our cgroups.
   await killNaming(where.runtimeRoot);
   await cgroups.removeAll();

@@ -1,25 +1,30 @@
 /**
  * Sandboxes, and a pool of ready ones: namespaces, address and link are made ahead, so that taking one costs three small files.
  * Records lie beside the bound namespaces on tmpfs, so a reboot takes both. Of a durable one what was asked for is kept in the data
- * directory, with its address and id range; a boot leaves it lost, until it is recovered.
+ * directory, with its addresses and id range; a boot leaves it lost, until it is recovered.
  */
 import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { EngineError, type PublishedPort, type Sandbox, type SandboxSpec } from '../engine.ts';
-import { AddressPool, contains, parseCidr } from '../network/addresses.ts';
+import type { NetworkWish } from '../networks.ts';
 import { namedWhenFull } from '../disk-full.ts';
+import { AddressPool, contains, parseCidr } from '../network/addresses.ts';
 import type { Network } from '../network/open.ts';
+import type { UserNetworks } from '../network/user-networks.ts';
 import type { EngineOptions } from '../options.ts';
 import { mounts } from '../sys/mounts.ts';
+import { Attachments, BRIDGE, attachmentsOf, checkMac, checkNames, macOf } from './attachments.ts';
 import type { Cgroups } from './cgroups.ts';
 import { DurableSandboxes } from './durable-sandboxes.ts';
+import { HeldPorts } from './held-ports.ts';
 import { IdRanges } from './id-ranges.ts';
 import { type Layout, type SandboxPaths, sandboxPaths } from './layout.ts';
 import { makeNamespaces } from './namespaces.ts';
 import { choosePorts, publishedRules } from './published-ports.ts';
 import { readRecord, removeAsides, writeRecord } from './records.ts';
 import { type AllowedRisks, refuseSandboxRisks } from './risks.ts';
-import { makeSearchable, removeSandboxFiles, validateSandbox, writeEtc } from './sandbox-files.ts';
+import { writeEtc } from './sandbox-etc.ts';
+import { makeSearchable, removeSandboxFiles, validateSandbox } from './sandbox-files.ts';
 
 type Log = NonNullable<EngineOptions['log']>;
 
@@ -33,6 +38,7 @@ const restMilliseconds = 250;
 export interface SandboxesOptions {
   layout: Layout;
   network: Network;
+  networks: UserNetworks;
   cgroups: Cgroups;
   podCidr: string;
   idRange: { first: number; length: number };
@@ -44,14 +50,17 @@ export interface SandboxesOptions {
 export class Sandboxes {
   readonly #options: SandboxesOptions;
   readonly #addresses: AddressPool;
+  readonly #attachments: Attachments;
   readonly #ranges: IdRanges;
   readonly #used = new Map<string, Sandbox>();
   readonly #ready: Sandbox[] = [];
   readonly #names = new Set<string>();
+  readonly #held = new HeldPorts();
   readonly #durable: DurableSandboxes;
   /** Of those that are being recovered. */
   readonly #recoveries = new Map<string, Promise<Sandbox>>();
-  #publishing: Promise<unknown> = Promise.resolve();
+  /** Ports and networks, one after the other: each call decides on all there is. */
+  #changing: Promise<unknown> = Promise.resolve();
   #refill: Promise<void> | undefined;
   #refillTimer: NodeJS.Timeout | undefined;
   #closed = false;
@@ -66,8 +75,15 @@ export class Sandboxes {
     const live = new Set(records.map(({ id }) => id));
     const lost = durable.list().flatMap(({ sandbox }) => (live.has(sandbox.id) ? [] : [sandbox]));
     const all = [...records, ...lost];
-    const used = all.map(({ ip }) => ip).filter((ip) => ip !== '');
+    const own = all.flatMap(attachmentsOf);
+    const used = own.filter(({ network }) => network === BRIDGE).map(({ ip }) => ip);
     this.#addresses = new AddressPool(parseCidr(options.podCidr), { cursor, used });
+    this.#attachments = new Attachments({
+      pods: this.#addresses,
+      podCidr: options.podCidr,
+      networks: options.networks,
+    });
+    this.#attachments.adopt(own);
     this.#ranges = new IdRanges(
       options.idRange,
       all.map(({ idRange }) => idRange.first).filter((first) => first > 0),
@@ -106,10 +122,36 @@ export class Sandboxes {
     }
     await network.sweep(kept);
     for (const { ip, egress } of records) await network.setEgress(ip, egress);
-    await network.publish(publishedRules(records));
     const cursor = await readRecord(layout.addressesFile, isCursor);
     const durable = await DurableSandboxes.open(layout.sandboxRecords);
-    return new Sandboxes(options, records, { durable, cursor: cursor?.cursor ?? 0 });
+    const sandboxes = new Sandboxes(options, records, { durable, cursor: cursor?.cursor ?? 0 });
+    await network.publish(sandboxes.#rules(sandboxes.list()));
+    for (const { id, name, published = [] } of sandboxes.list())
+      await sandboxes.#held.set(id, published).catch((error: unknown) =>
+        options.log(
+          'warn',
+          'a published port was taken by another program while no engine ran: our rule stays before it',
+          {
+            sandbox: name,
+            error: String(error),
+          },
+        ),
+      );
+    return sandboxes;
+  }
+
+  /** Once the bridge is there: links have what the records say, also where an earlier engine died in between. */
+  reconcile(): void {
+    for (const sandbox of this.#used.values()) {
+      try {
+        if (hasLink(sandbox) && sandbox.lost !== true) this.#setAddresses(sandbox);
+      } catch (error) {
+        this.#options.log('error', 'cannot give a sandbox its addresses', {
+          sandbox: sandbox.name,
+          error: String(error),
+        });
+      }
+    }
   }
 
   get pool(): { ready: number; target: number } {
@@ -141,14 +183,19 @@ export class Sandboxes {
       made = spec.userNamespace === 'host' ? undefined : this.#ready.shift();
       made ??= await this.#make(spec);
       signal?.throwIfAborted();
+      const ready = made;
+      made = this.#address(ready, spec);
       const sandbox: Sandbox = {
         ...made,
         name: spec.name,
         hostname: spec.hostname,
         labels: { ...spec.labels },
+        ...(spec.dns === undefined ? {} : { dns: spec.dns }),
+        ...(spec.hostAliases === undefined ? {} : { hostAliases: spec.hostAliases }),
         createdAt: Date.now(),
         egress: spec.egress ?? 'cluster',
       };
+      if (made !== ready) await this.#move(sandbox);
       await this.#dress(sandbox, spec);
       // The other way about, a boot in between would leave one that was never acknowledged and nobody removes.
       if (spec.durable === true) this.#durable.keep(sandbox, spec);
@@ -164,20 +211,20 @@ export class Sandboxes {
   }
 
   /** What makes a ready one a sandbox of somebody's. */
-  async #dress(sandbox: Sandbox, spec: SandboxSpec): Promise<void> {
-    const { layout, network, cgroups, log } = this.#options;
-    await network.setEgress(sandbox.ip, sandbox.egress);
-    await writeEtc(layout, sandbox, spec, log);
-    if (spec.limits !== undefined) await cgroups.limitSandbox(sandbox.id, spec.limits);
-    this.#record(sandbox, false);
+  async #dress(sandbox: Sandbox, { limits }: SandboxSpec): Promise<void> {
+    await this.#options.network.setEgress(sandbox.ip, sandbox.egress);
+    await this.#writeEtc(sandbox);
+    if (limits !== undefined) await this.#options.cgroups.limitSandbox(sandbox.id, limits);
+    this.#record(sandbox);
   }
 
   /** Calls at the same time for one sandbox are one recovery. */
   async recover(id: string): Promise<Sandbox> {
-    const sandbox = this.#used.get(id);
-    if (sandbox === undefined) throw new EngineError('not-found', `no sandbox ${id}`);
+    const sandbox = this.#require(id);
     if (sandbox.lost !== true) return sandbox;
-    const under = this.#recoveries.get(id) ?? this.#recover(sandbox).finally(() => this.#recoveries.delete(id));
+    const under =
+      this.#recoveries.get(id) ??
+      this.#inTurn(async () => await this.#recover(this.#require(id))).finally(() => this.#recoveries.delete(id));
     this.#recoveries.set(id, under);
     return await under;
   }
@@ -194,14 +241,58 @@ export class Sandboxes {
         'conflict',
         `sandbox ${sandbox.id} has the ids from ${first} on, and the engine now has ${idRange.first}+${idRange.length}: open it with the range that it had, or remove the sandbox`,
       );
-    const isKept = sandbox.ip === '' || contains(parseCidr(podCidr), sandbox.ip);
-    const ip = isKept ? sandbox.ip : this.#addresses.take();
-    const again: Sandbox = { ...sandbox, ip };
+    // The pod range may be another one now.
+    const isKept = (ip: string): boolean => contains(parseCidr(podCidr), ip);
+    const attachments = attachmentsOf(sandbox).map((one) =>
+      one.network !== BRIDGE || isKept(one.ip) ? one : { ...one, ip: this.#addresses.take() },
+    );
+    const again =
+      sandbox.networks === undefined
+        ? { ...sandbox, ip: attachments[0]?.ip ?? '' }
+        : this.#with(sandbox, { networks: attachments });
     await this.#build(again);
-    await this.#dress(again, record.spec);
-    this.#durable.keep(again, record.spec);
+    try {
+      if (hasLink(again)) this.#setAddresses(again, again.mac);
+      await this.#dress(again, record.spec);
+    } catch (error) {
+      await this.#options.network.detach(again.id);
+      await removeSandboxFiles(this.#options.layout, again.id);
+      throw error;
+    }
     this.#used.set(again.id, again);
     return again;
+  }
+
+  /** Addresses in the networks that it is for, instead of the one in the pod range that it was made with. */
+  #address(ready: Sandbox, { networks, mac }: SandboxSpec): Sandbox {
+    if (networks === undefined && mac === undefined) return ready;
+    const checked = mac === undefined ? {} : { mac: checkMac(mac) };
+    const leased = this.#attachments.lease(networks ?? [{ network: BRIDGE }], ready.ip);
+    this.#attachments.free(attachmentsOf(ready).filter((one) => !leased.some(({ ip }) => ip === one.ip)));
+    const { mac: _mac, ...rest } = this.#with({ ...ready, ...checked }, { networks: leased });
+    return leased.length === 0 ? rest : { ...rest, mac: checked.mac ?? ready.mac ?? macOf(rest.ip) };
+  }
+
+  /** The record first: what the kernel has and no record names would stay for ever. */
+  async #move(sandbox: Sandbox): Promise<void> {
+    this.#record(sandbox);
+    if (sandbox.mac === undefined) await this.#options.network.detach(sandbox.id);
+    else this.#setAddresses(sandbox, sandbox.mac);
+  }
+
+  #with(sandbox: Sandbox, change: Partial<Sandbox>): Sandbox {
+    const changed = { ...sandbox, ...change };
+    const attachments = attachmentsOf(changed);
+    return { ...changed, ip: this.#attachments.publicIp(attachments) ?? attachments[0]?.ip ?? '' };
+  }
+
+  #setAddresses(sandbox: Sandbox, mac?: string): void {
+    this.#options.network.setAddresses({
+      sandbox: sandbox.id,
+      namespacePath: sandbox.networkNamespacePath,
+      addresses: this.#attachments.linkAddresses(attachmentsOf(sandbox)),
+      ...(mac === undefined ? {} : { mac }),
+    });
   }
 
   /** Its containers must be gone. Idempotent. */
@@ -210,32 +301,122 @@ export class Sandboxes {
     const sandbox = this.#used.get(id);
     if (sandbox === undefined) return;
     if ((sandbox.published ?? []).length > 0) await this.publish(id, []);
+    await this.#changing;
     await this.#durable.forget(id);
-    await this.#unmake(sandbox);
+    await this.#unmake(this.#used.get(id) ?? sandbox);
     this.#used.delete(id);
     this.#names.delete(sandbox.name);
   }
 
-  /** One at a time: each call decides on every port there is. */
+  async connect(id: string, wish: NetworkWish): Promise<Sandbox> {
+    return await this.#inTurn(async () => {
+      const sandbox = this.#require(id);
+      const before = attachmentsOf(sandbox);
+      if (!hasLink(sandbox)) throw new EngineError('conflict', `sandbox ${id} was made without a network`);
+      if (before.some(({ network }) => network === wish.network))
+        throw new EngineError('conflict', `sandbox ${id} is in network ${wish.network} already`);
+      const leased = this.#attachments.lease([wish]);
+      try {
+        return await this.#change(sandbox, [...before, ...leased]);
+      } catch (error) {
+        this.#attachments.free(leased);
+        throw error;
+      }
+    });
+  }
+
+  async disconnect(id: string, network: string): Promise<Sandbox> {
+    return await this.#inTurn(async () => {
+      const sandbox = this.#require(id);
+      const before = attachmentsOf(sandbox);
+      const left = before.filter((one) => one.network !== network);
+      if (left.length === before.length) return sandbox;
+      const changed = await this.#change(sandbox, left);
+      this.#attachments.free(before.filter((one) => one.network === network));
+      return changed;
+    });
+  }
+
+  async setAliases(id: string, network: string, aliases: string[]): Promise<Sandbox> {
+    return await this.#inTurn(async () => {
+      const sandbox = this.#require(id);
+      checkNames(aliases);
+      const networks = attachmentsOf(sandbox).map((one) => (one.network === network ? { ...one, aliases } : one));
+      const changed = { ...sandbox, networks };
+      this.#record(changed);
+      this.#used.set(id, changed);
+      return changed;
+    });
+  }
+
+  /** Ports that are published follow it to the address that it can be reached by. */
+  async #change(sandbox: Sandbox, networks: Sandbox['networks'] & object): Promise<Sandbox> {
+    const changed = this.#with(sandbox, { networks });
+    this.#record(changed);
+    if (sandbox.lost === true) {
+      this.#used.set(changed.id, changed);
+      return changed;
+    }
+    try {
+      this.#setAddresses(changed);
+      await this.#writeEtc(changed);
+      if (changed.ip !== sandbox.ip) {
+        await this.#options.network.setEgress(sandbox.ip, 'cluster');
+        await this.#options.network.setEgress(changed.ip, changed.egress);
+        if ((changed.published ?? []).length > 0)
+          await this.#options.network.publish(this.#rules([...this.#others(sandbox.id), changed]));
+      }
+    } catch (error) {
+      this.#record(sandbox);
+      this.#setAddresses(sandbox);
+      throw error;
+    }
+    this.#used.set(changed.id, changed);
+    return changed;
+  }
+
   async publish(id: string, ports: PublishedPort[]): Promise<PublishedPort[]> {
-    const publishing = this.#publishing.then(async () => await this.#publish(id, ports));
-    this.#publishing = publishing.catch(() => {});
-    return await publishing;
+    return await this.#inTurn(async () => await this.#publish(id, ports));
+  }
+
+  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#changing.then(work);
+    this.#changing = result.catch(() => {});
+    return await result;
+  }
+
+  #require(id: string): Sandbox {
+    const sandbox = this.#used.get(id);
+    if (sandbox === undefined) throw new EngineError('not-found', `no sandbox ${id}`);
+    return sandbox;
+  }
+
+  #others(id: string): Sandbox[] {
+    return [...this.#used.values()].filter((other) => other.id !== id);
+  }
+
+  #rules(sandboxes: readonly Sandbox[]): ReturnType<typeof publishedRules> {
+    return publishedRules(sandboxes, (sandbox) => this.#attachments.publicIp(attachmentsOf(sandbox)));
   }
 
   async #publish(id: string, ports: PublishedPort[]): Promise<PublishedPort[]> {
-    const sandbox = this.#used.get(id);
-    if (sandbox === undefined) throw new EngineError('not-found', `no sandbox ${id}`);
+    const sandbox = this.#require(id);
     if (sandbox.lost === true) throw new EngineError('conflict', `sandbox ${id} is lost: recover it first`);
-    const others = [...this.#used.values()].filter((other) => other.id !== id);
+    const others = this.#others(id);
     const published = await choosePorts(
       ports,
       others.flatMap((other) => other.published ?? []),
       sandbox.published ?? [],
     );
     const changed: Sandbox = { ...sandbox, published };
-    await this.#options.network.publish(publishedRules([...others, changed]));
-    this.#record(changed, false);
+    await this.#held.set(id, published);
+    try {
+      await this.#options.network.publish(this.#rules([...others, changed]));
+    } catch (error) {
+      await this.#held.set(id, sandbox.published ?? []);
+      throw error;
+    }
+    this.#record(changed);
     this.#used.set(id, changed);
     return published;
   }
@@ -268,12 +449,13 @@ export class Sandboxes {
     this.#closed = true;
     clearTimeout(this.#refillTimer);
     await this.#refill;
+    this.#held.close();
   }
 
   async #fill(): Promise<void> {
     while (!this.#closed && this.#ready.length < this.#options.poolTarget) {
       const sandbox = await this.#make();
-      this.#record(sandbox, true);
+      this.#record(sandbox, { pooled: true });
       this.#ready.push(sandbox);
     }
   }
@@ -295,6 +477,7 @@ export class Sandboxes {
         hostname: '',
         labels: {},
         ip,
+        ...(ownNetwork ? { mac: macOf(ip) } : { networks: [] }),
         createdAt: Date.now(),
         egress: 'cluster',
         idRange: { first, length: ownIds ? IdRanges.length : 2 ** 32 - 1 },
@@ -305,21 +488,23 @@ export class Sandboxes {
       await this.#build(sandbox);
       return sandbox;
     } catch (error) {
-      this.#free(ip, first);
+      if (ip !== '') this.#addresses.free(ip);
+      this.#freeIds(first);
       throw error;
     }
   }
 
   /** Namespaces and link. Leaves nothing where it fails. */
-  async #build({ id, ip, idRange, ...sandbox }: Sandbox): Promise<void> {
+  async #build(sandbox: Sandbox): Promise<void> {
     const { layout, network } = this.#options;
+    const { id, ip, idRange } = sandbox;
     const paths = sandboxPaths(layout, id);
     try {
       makeSearchable(paths.run, idRange.first);
-      if (sandbox.network !== 'host') {
-        makeNamespaces(paths, sandbox.userNamespacePath === undefined ? undefined : idRange);
-        await network.attach({ sandbox: id, namespacePath: paths.networkNamespace, ip });
-      }
+      if (sandbox.network === 'host') return;
+      makeNamespaces(paths, sandbox.userNamespacePath === undefined ? undefined : idRange);
+      const { mac = macOf(ip) } = sandbox;
+      if (hasLink(sandbox)) await network.attach({ sandbox: id, namespacePath: paths.networkNamespace, ip, mac });
     } catch (error) {
       await network.detach(id);
       await removeSandboxFiles(layout, id);
@@ -329,21 +514,32 @@ export class Sandboxes {
 
   async #unmake(sandbox: Sandbox): Promise<void> {
     const { layout, network, cgroups } = this.#options;
+    // The record first: what is left after a crash is half-made, and removed on open.
+    await rm(sandboxPaths(layout, sandbox.id).record, { force: true });
     await network.detach(sandbox.id);
     await network.setEgress(sandbox.ip, 'cluster');
     await cgroups.remove(cgroups.path(sandbox.id));
     await removeSandboxFiles(layout, sandbox.id);
-    this.#free(sandbox.ip, sandbox.idRange.first);
+    this.#attachments.free(attachmentsOf(sandbox));
+    this.#freeIds(sandbox.idRange.first);
   }
 
-  #free(ip: string, firstId: number | undefined): void {
-    if (ip !== '') this.#addresses.free(ip);
-    if (firstId !== undefined && firstId > 0) this.#ranges.free(firstId);
+  /** With the host's user namespace there are none. */
+  #freeIds(first: number | undefined): void {
+    if (first !== undefined && first > 0) this.#ranges.free(first);
   }
 
-  #record(sandbox: Sandbox, pooled: boolean): void {
+  /** Where it is durable, what is to outlive a boot as well. */
+  #record({ lost, ...sandbox }: Sandbox, { pooled } = { pooled: false }): void {
     const record: SandboxRecord = { ...sandbox, pooled };
-    writeRecord(sandboxPaths(this.#options.layout, sandbox.id).record, record);
+    if (lost !== true) writeRecord(sandboxPaths(this.#options.layout, sandbox.id).record, record);
+    const durable = this.#durable.get(sandbox.id);
+    if (durable !== undefined) this.#durable.keep(sandbox, durable.spec);
+  }
+
+  async #writeEtc(sandbox: Sandbox): Promise<void> {
+    const { layout, network, log } = this.#options;
+    await writeEtc(sandboxPaths(layout, sandbox.id), sandbox, { resolver: network.resolver, log });
   }
 }
 
@@ -353,6 +549,11 @@ function isWhole({ userNamespacePath, network }: Sandbox, paths: SandboxPaths, b
     (userNamespacePath === undefined || bound.has(paths.userNamespace)) &&
     (network === 'host' || bound.has(paths.networkNamespace))
   );
+}
+
+/** Records of older engines name neither networks nor the link's own address. */
+function hasLink({ networks, mac }: Sandbox): boolean {
+  return networks === undefined || mac !== undefined;
 }
 
 function isSandboxRecord(value: unknown): value is SandboxRecord {

@@ -4,7 +4,8 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Container, EngineError, type FileChange, type Images, type Sandbox } from '../engine.ts';
+import { type Container, EngineError, type Images, type Sandbox } from '../engine.ts';
+import type { FileChange } from '../written.ts';
 import { archiveOf, type LayerBlob, type LayerItem, writeLayer } from '../images/layer-archive.ts';
 import { LayerDirectory } from '../images/layer-directory.ts';
 import { LayerStack, type StackLayer, walk } from '../images/layer-stack.ts';

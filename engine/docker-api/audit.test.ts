@@ -105,7 +105,8 @@ describe('lists, events, logs and inspect', { ...withDocker, timeout: 100_000 },
     assert.deepEqual(await told('event=die', 'event=start'), ['container start', 'container die']);
     assert.deepEqual(await told('type=volume'), ['volume create', 'volume destroy']);
     assert.deepEqual(await told('volume=told'), ['volume create', 'volume destroy']);
-    assert.equal((await told('scope=local')).length, 7);
+    assert.deepEqual(await told('network=bridge'), ['network connect', 'network disconnect']);
+    assert.equal((await told('scope=local')).length, 9);
     for (const filter of ['daemon=x', 'network=none', 'scope=swarm', 'plugin=x', 'container=other'])
       assert.deepEqual(await told(filter), [], filter);
     assert.match((await docker.docker(['events', '--filter', 'colour=red', '--until', '1s'])).stderr, /invalid filter/);

@@ -49,7 +49,7 @@ export const CONTAINER_ROUTES: readonly Route[] = [
     summary: 'Makes a container with a sandbox of its own; what would open the host is refused',
     handle: createContainer,
     state: 'partial',
-    note: 'no devices, host namespaces, links or cgroup parents; each is refused by name',
+    note: 'no devices, host namespaces or cgroup parents; each is refused by name',
     test: 'engine/docker-api/options.test.ts',
   },
   {

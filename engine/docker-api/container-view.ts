@@ -1,5 +1,5 @@
 /** A container of the engine in Docker's words. */
-import type { Container, Image, PublishedPort, Sandbox } from '../engine.ts';
+import type { Container, Image, PublishedPort } from '../engine.ts';
 import { settingsOf } from './settings.ts';
 
 /**
@@ -84,27 +84,6 @@ export function mountViews(container: Container): Record<string, unknown>[] {
     RW: mount.kind === 'tmpfs' || mount.readOnly !== true,
     Propagation: mount.kind === 'bind' ? 'rprivate' : '',
   }));
-}
-
-/** @param name  `pod`, or `bridge` for what was made by Docker's clients */
-export function networkView(sandbox: Sandbox | undefined, name: string): Record<string, unknown> {
-  return {
-    [name]: {
-      IPAMConfig: null,
-      Links: null,
-      Aliases: null,
-      NetworkID: sandbox?.id ?? '',
-      EndpointID: '',
-      Gateway: '',
-      IPAddress: sandbox?.ip ?? '',
-      IPPrefixLen: 32,
-      IPv6Gateway: '',
-      GlobalIPv6Address: '',
-      GlobalIPv6PrefixLen: 0,
-      MacAddress: '',
-      DriverOpts: null,
-    },
-  };
 }
 
 /** `80/tcp` and the like. */

@@ -1,11 +1,10 @@
 /** `/containers/json` and `/containers/{id}/json`. */
-import type { Container, Image, PublishedPort } from '../engine.ts';
+import type { Container, Image, PublishedPort, Sandbox } from '../engine.ts';
 import { answerJson, type Call, findContainer, flag, hubName } from './call.ts';
 import {
   commandLine,
   containerName,
   mountViews,
-  networkView,
   portMap,
   portViews,
   stateName,
@@ -17,7 +16,8 @@ import { DockerError } from './errors.ts';
 import { runningExecs } from './execs.ts';
 import { healthView } from './health.ts';
 import { healthcheckView, restOfHostConfig } from './host-config-view.ts';
-import { networkMode, riskView } from './risk-view.ts';
+import { containerNetworks } from './network-view.ts';
+import { riskView } from './risk-view.ts';
 import { type Settings, settingsOf, visibleLabels } from './settings.ts';
 import { anyOf, type Filters, hasLabels, parseFilters, pattern } from './filters.ts';
 
@@ -66,6 +66,7 @@ export async function inspectContainer(call: Call): Promise<void> {
   const settings = settingsOf(container);
   const isRestarting = call.docker.isRestarting(container.id);
   const exposed = exposedPorts(image, settings);
+  const networks = containerNetworks(call, container);
   answerJson(call, {
     Id: container.id,
     Created: time(container.createdAt),
@@ -93,7 +94,8 @@ export async function inspectContainer(call: Call): Promise<void> {
           mount.kind === 'bind' ? [`${mount.source}:${mount.target}${mount.readOnly ? ':ro' : ''}`] : [],
         ),
       LogConfig: { Type: settings?.log?.type ?? 'json-file', Config: settings?.log?.options ?? {} },
-      NetworkMode: networkMode(container, sandbox),
+      NetworkMode: networkMode(settings),
+      Links: settings?.links ?? null,
       PortBindings: portMap([], settings?.bindings ?? []),
       PublishAllPorts: settings?.publishAll ?? false,
       RestartPolicy: { Name: settings?.restart.name ?? 'no', MaximumRetryCount: settings?.restart.maximum ?? 0 },
@@ -152,12 +154,9 @@ export async function inspectContainer(call: Call): Promise<void> {
       Bridge: '',
       SandboxID: container.sandbox,
       SandboxKey: sandbox?.networkNamespacePath ?? '',
-      Ports: portMap(exposed, sandbox?.published ?? []),
-      IPAddress: sandbox?.ip ?? '',
-      IPPrefixLen: 32,
-      Gateway: '',
-      MacAddress: '',
-      Networks: networkView(sandbox, networkMode(container, sandbox)),
+      Ports: portMap(exposed, publishedOf(settings, sandbox)),
+      ...defaultEndpoint(networks),
+      Networks: networks,
     },
   });
 }
@@ -179,15 +178,42 @@ export async function containerSummary(
     ImageID: container.imageId,
     Command: commandLine(container, image).join(' '),
     Created: Math.floor(container.createdAt / 1000),
-    Ports: portViews(exposedPorts(image, settings), sandbox?.published ?? []),
+    Ports: portViews(exposedPorts(image, settings), publishedOf(settings, sandbox)),
     Labels: visibleLabels(container),
     State: stateName(container, isRestarting),
     Status: statusText(container, { isRestarting, health: health?.status ?? 'none' }),
     ...(withSize ? await sizesOf(call, container) : {}),
-    HostConfig: { NetworkMode: networkMode(container, sandbox) },
-    NetworkSettings: { Networks: networkView(sandbox, networkMode(container, sandbox)) },
+    HostConfig: { NetworkMode: networkMode(settings) },
+    NetworkSettings: { Networks: containerNetworks(call, container) },
     Mounts: mountViews(container),
   };
+}
+
+function networkMode(settings: Settings | undefined): string {
+  return settings === undefined ? 'pod' : (settings.networkMode ?? 'bridge');
+}
+
+/** What is published belongs to whose sandbox it is, not to those who joined it. */
+function publishedOf(settings: Settings | undefined, sandbox: Sandbox | undefined): PublishedPort[] {
+  return settings?.networkMode?.startsWith('container:') === true ? [] : (sandbox?.published ?? []);
+}
+
+/** The same once more, as old clients read it: of the network that is always there. */
+function defaultEndpoint(networks: Record<string, unknown>): Record<string, unknown> {
+  const known = (networks['bridge'] ?? networks['pod'] ?? {}) as Record<string, unknown>;
+  const names = ['EndpointID', 'Gateway', 'IPAddress', 'MacAddress'];
+  return {
+    ...Object.fromEntries(names.map((name) => [name, known[name] ?? ''])),
+    IPPrefixLen: known['IPPrefixLen'] ?? 0,
+  };
+}
+
+/** By name, id or the beginning of the id. */
+function isIn(call: Call, container: Container, value: string): boolean {
+  if (settingsOf(container) === undefined) return value === 'pod';
+  return Object.entries(containerNetworks(call, container)).some(
+    ([name, view]) => name === value || String((view as { NetworkID: string }).NetworkID).startsWith(value),
+  );
 }
 
 async function sizesOf(call: Call, container: Container): Promise<{ SizeRw: number; SizeRootFs: number }> {
@@ -219,7 +245,7 @@ function isFitting(call: Call, container: Container, filters: Filters): boolean 
     anyOf(filters, 'volume', (value) => hasVolume(container, value)) &&
     anyOf(filters, 'publish', (value) => hasPort(call.engine.sandbox(container.sandbox)?.published ?? [], value)) &&
     anyOf(filters, 'expose', (value) => exposes(images.get(container.imageDigest), settingsOf(container), value)) &&
-    anyOf(filters, 'network', (value) => value === (settingsOf(container) === undefined ? 'pod' : 'bridge')) &&
+    anyOf(filters, 'network', (value) => isIn(call, container, value)) &&
     anyOf(filters, 'is-task', (value) => ['0', 'false'].includes(value)) &&
     anyOf(filters, 'health', (value) => value === (call.docker.health.of(container)?.status ?? 'none')) &&
     anyOf(filters, 'before', (value) => container.createdAt < findContainer(call, value).createdAt) &&

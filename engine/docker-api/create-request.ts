@@ -7,6 +7,7 @@ import { Fields, type Document } from './body.ts';
 import { readHealthcheck, readLogSettings, readOptions, readStorageSize, refuseUnknown } from './create-options.ts';
 import { readLimits } from './limits-request.ts';
 import { type MountWish, readMounts } from './mount-request.ts';
+import { type NetworksWish, readNetworks } from './network-request.ts';
 import { readRisks, type RiskRequest } from './risk-request.ts';
 import { isReserved, type PortBinding, type RestartName, type Settings } from './settings.ts';
 
@@ -16,6 +17,7 @@ export interface CreateRequest {
   spec: Omit<ContainerSpec, 'id' | 'sandbox' | 'name' | 'image' | 'labels' | 'mounts'>;
   labels: Record<string, string>;
   mounts: MountWish[];
+  networks: NetworksWish;
   hostAliases: { ip: string; names: string[] }[];
   /** What was asked for and is not kept. */
   warnings: string[];
@@ -45,6 +47,7 @@ export function readCreateRequest(body: Document, { id, engine, healthOf }: Crea
   const cmd = config.words('Cmd');
   const entrypoint = config.words('Entrypoint')?.filter((word, index) => index > 0 || word !== '');
   const mounts = readMounts(config, host);
+  const networks = readNetworks(config, host);
   const stopSeconds = config.has('StopTimeout') ? config.integer('StopTimeout') : undefined;
   const tmpfs = host.stringMap('Tmpfs');
   const securityOpt = host.strings('SecurityOpt') ?? [];
@@ -63,6 +66,7 @@ export function readCreateRequest(body: Document, { id, engine, healthOf }: Crea
     labels,
     mounts,
     warnings,
+    networks,
     hostAliases: extraHosts(host),
     sandbox: risks.sandbox,
     spec: {
@@ -111,6 +115,8 @@ export function readCreateRequest(body: Document, { id, engine, healthOf }: Crea
       dnsSearch: host.strings('DnsSearch') ?? [],
       dnsOptions: host.strings('DnsOptions') ?? [],
       extraHosts: host.strings('ExtraHosts') ?? [],
+      networkMode: networks.mode,
+      ...(host.has('Links') ? { links: host.strings('Links') ?? [] } : {}),
       tmpfs,
       securityOpt,
       log,
@@ -121,13 +127,9 @@ export function readCreateRequest(body: Document, { id, engine, healthOf }: Crea
 }
 
 function refuseUnsupported(host: Fields): void {
-  const network = host.text('NetworkMode');
-  if (!['', 'default', 'bridge', 'host'].includes(network))
-    throw host.refuse('NetworkMode', `${JSON.stringify(network)} is not supported; use bridge`);
   if ((host.strings('DeviceCgroupRules') ?? []).length > 0)
     throw host.refuse('DeviceCgroupRules', 'they are not supported; name the devices');
   if (host.objects('DeviceRequests').length > 0) throw host.refuse('DeviceRequests', 'devices are not given');
-  if ((host.strings('Links') ?? []).length > 0) throw host.refuse('Links', 'they are not supported; use addresses');
 }
 
 function environment(config: Fields): string[] {
@@ -175,6 +177,8 @@ function extraHosts(host: Fields): CreateRequest['hostAliases'] {
 }
 
 function portText(fields: Fields, field: string, text: string): string {
+  if (text.endsWith('/sctp'))
+    throw fields.refuse(field, `${JSON.stringify(text)}: SCTP is not supported; use tcp or udp`);
   const match = /^(\d{1,5})(?:\/(tcp|udp))?$/.exec(text);
   const port = Number(match?.[1] ?? 0);
   if (port < 1 || port > 65_535) throw fields.refuse(field, `${JSON.stringify(text)} is no port such as 80/tcp`);

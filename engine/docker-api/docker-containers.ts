@@ -8,13 +8,14 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Container, EngineError, type PublishedPort } from '../engine.ts';
 import { refuseContainerRisks } from '../containers/risks.ts';
+import { type Container, EngineError, type PublishedPort, type Sandbox } from '../engine.ts';
 import type { DockerEngine } from './call.ts';
 import type { CreateRequest } from './create-request.ts';
 import { DockerError } from './errors.ts';
 import { Happenings } from './happenings.ts';
 import { HealthChecks } from './health.ts';
+import { DockerNetworks, type Endpoint, type Identity, splitLink } from './networks.ts';
 import { mountSources } from './mount-sources.ts';
 import { randomName } from './names.ts';
 import { Restarts } from './restarts.ts';
@@ -33,6 +34,7 @@ export class DockerContainers {
   readonly happenings = new Happenings();
   readonly volumes: Volumes;
   readonly health: HealthChecks;
+  readonly networks: DockerNetworks;
   readonly #engine: DockerEngine;
   readonly #onError: (error: unknown) => void;
   readonly #restarts: Restarts;
@@ -57,6 +59,7 @@ export class DockerContainers {
       directory: join(directory, 'health'),
       onError,
     });
+    this.networks = new DockerNetworks(engine, directory);
     this.#restarts = new Restarts(join(directory, 'restarts'), (id) => this.#startAgain(id));
   }
 
@@ -73,10 +76,12 @@ export class DockerContainers {
     this.#restarts.keepOnly(ids);
     await this.volumes.open(new Set(this.own().flatMap((one) => volumeNames(one))));
     await this.health.open(this.own());
+    await this.networks.open(this.own().map((container) => ({ container, identity: identityOf(container) })));
     this.#following = this.#follow(events);
     for (const container of this.own()) {
       // Its ports are published before it starts: the engine may have been killed between the two.
-      if (container.state === 'created') await this.#unpublish(container);
+      const settings = settingsOf(container);
+      if (container.state === 'created' && settings !== undefined) await this.#unpublish(container, settings);
       if (container.state === 'exited') await this.#ended(container, true);
     }
   }
@@ -136,10 +141,17 @@ export class DockerContainers {
 
   async #create(id: string, name: string, wish: CreateRequest): Promise<Container> {
     const { settings } = wish;
+    const joined = wish.networks.join === undefined ? undefined : this.#joined(wish.networks.join);
+    const hasOwnIds =
+      joined === undefined
+        ? wish.sandbox.userNamespace !== 'host'
+        : this.#engine.sandbox(joined.sandbox)?.userNamespacePath !== undefined;
     // Before anything is made, so that the refusal names what was asked for.
-    refuseContainerRisks(wish.spec, wish.sandbox.userNamespace !== 'host', this.#engine.info());
+    refuseContainerRisks(wish.spec, hasOwnIds, this.#engine.info());
     const held: { name: string; anonymous: boolean }[] = [];
     this.#making.set(id, held);
+    const endpoints = this.networks.plan(wish.networks);
+    if (joined !== undefined) settings.networkMode = `container:${joined.id}`;
     let sandbox: string | undefined;
     try {
       const { mounts, volumes } = await mountSources(wish.mounts, {
@@ -148,25 +160,14 @@ export class DockerContainers {
         hold: (volume, anonymous) => held.push({ name: volume, anonymous }),
       });
       settings.volumes.push(...volumes);
-      const made = await this.#engine.createSandbox({
-        // Not by its name, which may change.
-        name: `docker/${id}`,
-        hostname: settings.hostname,
-        labels: { [SANDBOX_LABEL]: id },
-        durable: true,
-        hostAliases: wish.hostAliases,
-        ...wish.sandbox,
-        dns: {
-          ...(settings.dns.length > 0 ? { servers: settings.dns } : {}),
-          ...(settings.dnsSearch.length > 0 ? { searches: settings.dnsSearch } : {}),
-          ...(settings.dnsOptions.length > 0 ? { options: settings.dnsOptions } : {}),
-        },
-      });
-      sandbox = made.id;
+      if (!isPlain(wish.networks, endpoints)) this.networks.write(id, endpoints);
+      if (joined === undefined) {
+        sandbox = (await this.#makeSandbox({ id, name, hostname: settings.hostname }, wish)).id;
+      }
       return await this.#engine.createContainer({
         ...wish.spec,
         id,
-        sandbox,
+        sandbox: sandbox ?? joined?.sandbox ?? '',
         name,
         image: wish.image,
         mounts,
@@ -174,11 +175,64 @@ export class DockerContainers {
       });
     } catch (error) {
       if (sandbox !== undefined) await this.#engine.removeSandbox(sandbox);
+      this.networks.forget(id);
       for (const volume of held) if (volume.anonymous) await this.volumes.remove(volume.name);
       throw error;
     } finally {
       this.#making.delete(id);
     }
+  }
+
+  /** In the networks that are written down for the container. */
+  async #makeSandbox(
+    identity: Identity,
+    { settings, networks, hostAliases, sandbox }: CreateRequest,
+  ): Promise<Sandbox> {
+    const endpoints = this.networks.endpointsOf(identity.id);
+    const plain = isPlain(networks, endpoints);
+    const made = await this.#engine.createSandbox({
+      name: `docker/${identity.id}`,
+      hostname: settings.hostname,
+      labels: { [SANDBOX_LABEL]: identity.id },
+      durable: true,
+      hostAliases: [...hostAliases, ...networks.links.map((link) => this.#linkAlias(link))],
+      dns: {
+        ...(settings.dns.length > 0 ? { servers: settings.dns } : {}),
+        ...(settings.dnsSearch.length > 0 ? { searches: settings.dnsSearch } : {}),
+        ...(settings.dnsOptions.length > 0 ? { options: settings.dnsOptions } : {}),
+      },
+      ...sandbox,
+      ...(plain || sandbox.network === 'host' ? {} : { networks: this.networks.wishes(endpoints, identity) }),
+      ...(networks.mac === undefined ? {} : { mac: networks.mac }),
+    });
+    if (!plain) this.networks.remember(identity.id, made);
+    return made;
+  }
+
+  /** `--link` on the network that has no names: a line of /etc/hosts. */
+  #linkAlias(link: string): { ip: string; names: string[] } {
+    const { target, alias } = splitLink(link);
+    const other = this.#named(target);
+    const ip = other === undefined ? undefined : this.#engine.sandbox(other.sandbox)?.ip;
+    if (other === undefined || ip === undefined)
+      throw new DockerError(400, `could not get container for ${target}: No such container: ${target}`);
+    return { ip, names: [...new Set([alias, other.id.slice(0, 12), other.name])] };
+  }
+
+  #named(text: string): Container | undefined {
+    const name = text.replace(/^\//, '');
+    const own = this.own();
+    return (
+      own.find((one) => one.name === name || one.id === name) ??
+      (/^[0-9a-f]{4,}$/.test(name) ? own.find(({ id }) => id.startsWith(name)) : undefined)
+    );
+  }
+
+  /** Whose sandbox a container of mode `container:` is in. */
+  #joined(text: string): Container {
+    const found = this.#named(text);
+    if (found === undefined) throw new DockerError(404, `No such container: ${text}`);
+    return found;
   }
 
   /** Nothing where it runs already. */
@@ -257,7 +311,10 @@ export class DockerContainers {
     this.#markStopped(container.id, true);
     if (!volumes) for (const { name } of settings.volumes) await this.volumes.keep(name);
     await this.#engine.removeContainer(container.id, { force: true, logs: true });
-    await this.#engine.removeSandbox(container.sandbox);
+    // Others may have joined it.
+    if (!this.#engine.containers().some(({ sandbox }) => sandbox === container.sandbox))
+      await this.#engine.removeSandbox(container.sandbox);
+    this.networks.forget(container.id);
     this.#markStopped(container.id, false);
     if (!volumes) return;
     for (const { name, anonymous } of settings.volumes)
@@ -288,12 +345,14 @@ export class DockerContainers {
   }
 
   async #launch(container: Container, settings: Settings): Promise<void> {
+    this.#checkJoined(settings);
     const { network } = await this.#engine.recoverSandbox(container.sandbox);
     // A boot takes what is mounted in a volume too.
     for (const name of volumeNames(container)) {
       const volume = this.volumes.get(name);
       if (volume !== undefined) await this.volumes.source(volume, this.#engine.info().allowedBinds);
     }
+    await this.networks.prepare(container, identityOf(container));
     // With the host's network they are the host's already.
     const wanted = network === 'host' ? [] : this.#portsOf(container, settings);
     try {
@@ -311,11 +370,24 @@ export class DockerContainers {
     }
   }
 
-  async #unpublish({ sandbox }: Container): Promise<void> {
+  #checkJoined({ networkMode = '' }: Settings): void {
+    if (!networkMode.startsWith('container:')) return;
+    const id = networkMode.slice('container:'.length);
+    const owner = this.#engine.container(id);
+    if (owner === undefined)
+      throw new DockerError(409, `joining network namespace of container: No such container: ${id}`);
+    if (owner.state !== 'running')
+      throw new DockerError(409, `cannot join network namespace of a non running container: ${id}`);
+  }
+
+  /** Of its own sandbox: the ports of one that it joined are another's. */
+  async #unpublish({ sandbox }: Container, { networkMode = '' }: Settings): Promise<void> {
+    if (networkMode.startsWith('container:')) return;
     if ((this.#engine.sandbox(sandbox)?.published ?? []).length > 0) await this.#engine.publishPorts(sandbox, []);
   }
 
   #portsOf(container: Container, { bindings, publishAll, exposed }: Settings): PublishedPort[] {
+    if (!this.networks.isReachable(container.id)) return [];
     if (!publishAll) return bindings;
     const image = this.#engine.images.get(container.imageDigest)?.config.exposedPorts ?? [];
     const all = [...new Set([...exposed, ...image.map((port) => (port.includes('/') ? port : `${port}/tcp`))])];
@@ -337,13 +409,20 @@ export class DockerContainers {
   async #follow(events: ReturnType<DockerEngine['events']>): Promise<void> {
     for await (const event of events) {
       const container = this.#engine.container(event.id);
+      if (container !== undefined && event.type === 'container-started') this.#tellNetworks(container, 'connect');
       if (event.type === 'container-removed')
         void this.removed(event.id).then(() => this.happenings.tell(event, container));
       else this.happenings.tell(event, container);
       this.health.follow(event, container);
+      if (container !== undefined && event.type === 'container-exited') this.#tellNetworks(container, 'disconnect');
       if (event.type === 'container-exited' && container !== undefined)
         void this.#ended(container, false).catch(this.#onError);
     }
+  }
+
+  #tellNetworks({ id }: Container, action: 'connect' | 'disconnect'): void {
+    for (const { networkId, networkName } of this.networks.endpointsOf(id))
+      this.happenings.add('network', action, networkId, { container: id, name: networkName, type: 'bridge' });
   }
 
   /** @param earlier  whether it ended while no engine looked */
@@ -359,7 +438,7 @@ export class DockerContainers {
 
   async #settle(container: Container, settings: Settings, earlier: boolean): Promise<void> {
     if (settings.autoRemove) return await this.remove(container, { volumes: true });
-    await this.#unpublish(container);
+    await this.#unpublish(container, settings);
     const stopped = existsSync(join(this.#stoppedDirectory, container.id));
     const { name, maximum } = settings.restart;
     const code = container.exit?.code ?? 0;
@@ -414,6 +493,15 @@ export class DockerContainers {
 export function checkName(name: string): void {
   if (!CONTAINER_NAME.test(name))
     throw new DockerError(400, `Invalid container name (${name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`);
+}
+
+/** Where every container is that asked for nothing: nothing is written down, and what the pool has ready is in it already. */
+function isPlain({ mode }: CreateRequest['networks'], endpoints: readonly Endpoint[]): boolean {
+  return mode === 'bridge' && endpoints.length === 1 && endpoints[0]?.networkName === 'bridge';
+}
+
+export function identityOf(container: Container): Identity {
+  return { id: container.id, name: container.name, hostname: settingsOf(container)?.hostname ?? '' };
 }
 
 function volumeNames(container: Container): string[] {

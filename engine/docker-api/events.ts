@@ -23,7 +23,7 @@ const FILTERS = [
   'config',
 ];
 /** Of what is not there nothing happens. */
-const NEVER = ['daemon', 'network', 'plugin', 'service', 'node', 'secret', 'config'];
+const NEVER = ['daemon', 'plugin', 'service', 'node', 'secret', 'config'];
 
 /** How far a client may fall behind, besides what it was told of the past. */
 const MOST_WAITING = 1000;
@@ -87,6 +87,11 @@ function isFitting(filters: Filters, { Type, Action, Actor }: Happening): boolea
     anyOf(filters, 'volume', (value) => Type === 'volume' && ID === value) &&
     anyOf(filters, 'scope', (value) => value === 'local') &&
     NEVER.every((name) => anyOf(filters, name, () => false)) &&
+    anyOf(
+      filters,
+      'network',
+      (value) => Type === 'network' && (ID.startsWith(value) || Attributes['name'] === value),
+    ) &&
     hasLabels(filters, Attributes)
   );
 }

@@ -5,7 +5,7 @@ import { containerName } from './container-view.ts';
 import { visibleLabels } from './settings.ts';
 
 export interface Happening {
-  Type: 'container' | 'image' | 'volume';
+  Type: 'container' | 'image' | 'volume' | 'network';
   Action: string;
   Actor: { ID: string; Attributes: Record<string, string> };
   scope: 'local';
@@ -56,7 +56,7 @@ export class Happenings {
 
   add(type: Happening['Type'], action: string, id: string, attributes: Record<string, string>, at = Date.now()): void {
     const happening: Happening = {
-      ...(type === 'volume' ? {} : { status: action, id }),
+      ...(type === 'volume' || type === 'network' ? {} : { status: action, id }),
       ...(attributes['image'] === undefined ? {} : { from: attributes['image'] }),
       Type: type,
       Action: action,

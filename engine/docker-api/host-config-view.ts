@@ -16,7 +16,6 @@ export function restOfHostConfig(limits: Limits): Record<string, unknown> {
     BlkioWeightDevice: [],
     OomKillDisable: null,
     Cgroup: '',
-    Links: null,
     DeviceCgroupRules: null,
     DeviceRequests: null,
     CgroupParent: '',

@@ -59,6 +59,19 @@ export async function inspectImage(call: Call): Promise<void> {
   const image = findImage(call, call.path['name'] ?? '');
   const { config } = image;
   const made = await madeWith(call, image);
+  const view = {
+    User: config.user ?? '',
+    ExposedPorts: Object.fromEntries((config.exposedPorts ?? []).map((port) => [port, {}])),
+    Env: config.env ?? null,
+    Cmd: config.cmd ?? null,
+    Entrypoint: config.entrypoint ?? null,
+    Volumes: config.volumes === undefined ? null : Object.fromEntries(config.volumes.map((path) => [path, {}])),
+    WorkingDir: config.workingDirectory ?? '',
+    Labels: config.labels ?? null,
+    StopSignal: config.stopSignal ?? '',
+    Healthcheck: healthcheckView(config.healthcheck),
+    ...made.more,
+  };
   answerJson(call, {
     Id: image.id,
     RepoTags: tags(image),
@@ -68,19 +81,9 @@ export async function inspectImage(call: Call): Promise<void> {
     Created: time(image.createdAt),
     DockerVersion: '',
     Author: made.author,
-    Config: {
-      User: config.user ?? '',
-      ExposedPorts: Object.fromEntries((config.exposedPorts ?? []).map((port) => [port, {}])),
-      Env: config.env ?? null,
-      Cmd: config.cmd ?? null,
-      Entrypoint: config.entrypoint ?? null,
-      Volumes: config.volumes === undefined ? null : Object.fromEntries(config.volumes.map((path) => [path, {}])),
-      WorkingDir: config.workingDirectory ?? '',
-      Labels: config.labels ?? null,
-      StopSignal: config.stopSignal ?? '',
-      Healthcheck: healthcheckView(config.healthcheck),
-      ...made.more,
-    },
+    Config: view,
+    // Docker shows it no more; docker-compose of version 1 reads the volumes of what it replaces here, whatever the version of the API.
+    ContainerConfig: view,
     Architecture: config.architecture,
     Os: config.os,
     Size: image.sizeBytes,

@@ -150,7 +150,7 @@ describe('options of docker run', { ...withDocker, timeout: 100_000 }, () => {
       [['--tmpfs', '/t:luck=1'], /Invalid tmpfs option "luck=1"/],
       [['--tmpfs', '/t:dev'], /devices are not given/],
       [['--ulimit', 'nofile=99999999:99999999'], /more than the engine's own/],
-      [['--device', '/dev/null'], /Devices/],
+      [['--device', '/dev/null'], /devices: \/dev\/null is refused/],
     ];
     for (const [flags, message] of refusals) {
       const said = await docker.docker(['create', ...flags, image, 'true']);

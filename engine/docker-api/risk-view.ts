@@ -1,11 +1,5 @@
 /** What a container may do to the host, in the words of `docker inspect` and `docker info`. */
 import type { Container, EngineInfo, HostNamespace, Sandbox } from '../engine.ts';
-import { settingsOf } from './settings.ts';
-
-export function networkMode(container: Container, sandbox: Sandbox | undefined): string {
-  if (settingsOf(container) === undefined) return 'pod';
-  return sandbox?.network ?? 'bridge';
-}
 
 /** Fields of `HostConfig`. */
 export function riskView({ spec }: Container, sandbox: Sandbox | undefined): Record<string, unknown> {

@@ -8,12 +8,13 @@ import { CONTAINER_ROUTES } from './container-routes.ts';
 import { systemDiskUsage } from './disk-usage.ts';
 import { events } from './events.ts';
 import { IMAGE_ROUTES } from './image-routes.ts';
+import { NETWORK_ROUTES } from './network-routes.ts';
 import { REGISTRY_ROUTES } from './registry-routes.ts';
 import type { Route } from './route.ts';
 import { info, ping, version } from './system.ts';
 import { VOLUME_ROUTES } from './volume-routes.ts';
 
-const SUPPORTED: readonly Route[] = [
+export const ROUTES: readonly Route[] = [
   {
     method: 'GET',
     path: '/_ping',
@@ -62,19 +63,7 @@ const SUPPORTED: readonly Route[] = [
   },
   ...REGISTRY_ROUTES,
   ...ABSENT_ROUTES,
-];
-
-const LATER = 'not there yet: it answers 501';
-const UNSUPPORTED = `
-GET /networks, GET /networks/{id}, DELETE /networks/{id}, POST /networks/create, POST /networks/{id}/connect,
-POST /networks/{id}/disconnect, POST /networks/prune`;
-
-export const ROUTES: readonly Route[] = [
-  ...SUPPORTED,
-  ...UNSUPPORTED.split(',').map((line): Route => {
-    const [method = '', path = ''] = line.trim().split(' ');
-    return { method, path, note: LATER };
-  }),
+  ...NETWORK_ROUTES,
 ];
 
 const COMPILED = ROUTES.map((route) => {

@@ -43,6 +43,9 @@ export interface Settings {
   dnsSearch: string[];
   dnsOptions: string[];
   extraHosts: string[];
+  /** Absent: `bridge`. */
+  networkMode?: string;
+  links?: string[];
   tmpfs: Record<string, string>;
   securityOpt: string[];
   /** Absent in what older versions wrote. */

@@ -3,7 +3,7 @@ import type { Limits } from '../engine.ts';
 import { Fields, readBody } from './body.ts';
 import { answerEmpty, answerJson, type Call, findContainer } from './call.ts';
 import { containerName } from './container-view.ts';
-import { checkName } from './docker-containers.ts';
+import { checkName, identityOf } from './docker-containers.ts';
 import { DockerError } from './errors.ts';
 import { readLimits } from './limits-request.ts';
 import { restartPolicy } from './create-request.ts';
@@ -40,6 +40,7 @@ export async function renameContainer(call: Call): Promise<void> {
     throw new DockerError(error.status, `Error when allocating new name: ${error.message}`, { cause: error });
   }
   const renamed = call.engine.container(container.id) ?? container;
+  await call.docker.networks.renamed(renamed, identityOf(renamed));
   call.docker.happenings.about(renamed, 'rename', { oldName: `/${oldName}` });
   answerEmpty(call);
 }

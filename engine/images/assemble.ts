@@ -2,7 +2,8 @@
  * A new image from another one: its layers, perhaps one more, and a configuration (image-spec config.md, manifest.md). Only
  * documents are written; layers that are here are named again.
  */
-import { EngineError, type WrittenLayer } from '../engine.ts';
+import { EngineError } from '../engine.ts';
+import type { WrittenLayer } from '../written.ts';
 import { type Descriptor, OCI_MANIFEST, parseManifest } from './manifest.ts';
 import type { ContentStore } from './store.ts';
 

@@ -47,14 +47,18 @@ export function parseCidr(text: string): Cidr {
   return { base, prefix, size };
 }
 
+/** The bridge's address: the first one that can be used. */
+export function gatewayOf(cidr: Cidr): string {
+  return formatIpv4(cidr.base + 1);
+}
+
 export function contains(cidr: Cidr, address: string): boolean {
   const offset = parseIpv4(address) - cidr.base;
   return offset >= 0 && offset < cidr.size;
 }
 
-/** The bridge's address: the first one that can be used. */
-export function gatewayOf(cidr: Cidr): string {
-  return formatIpv4(cidr.base + 1);
+export function formatCidr({ base, prefix }: Cidr): string {
+  return `${formatIpv4(base)}/${prefix}`;
 }
 
 /**
@@ -64,13 +68,20 @@ export function gatewayOf(cidr: Cidr): string {
 export class AddressPool {
   readonly #cidr: Cidr;
   readonly #used = new Set<number>();
+  readonly #first: number;
+  readonly #count: number;
   #cursor: number;
 
-  constructor(cidr: Cidr, options: { cursor?: number; used?: Iterable<string> } = {}) {
-    if (cidr.size < 8)
+  /** @param options.range  the part that `take` draws from */
+  constructor(cidr: Cidr, options: { cursor?: number; used?: Iterable<string>; range?: Cidr; least?: number } = {}) {
+    const { least = 8, range } = options;
+    if (cidr.size < least)
       throw new EngineError('invalid', `a pod range of ${cidr.size} addresses is too small: use a /29 or more`);
     this.#cidr = cidr;
     this.#cursor = options.cursor ?? 0;
+    this.#first = range === undefined ? 2 : Math.max(1, range.base - cidr.base);
+    const end = range === undefined ? cidr.size - 1 : Math.min(cidr.size - 1, range.base - cidr.base + range.size);
+    this.#count = end - this.#first;
     for (const address of options.used ?? []) this.#used.add(parseIpv4(address) - cidr.base);
   }
 
@@ -80,19 +91,26 @@ export class AddressPool {
   }
 
   take(): string {
-    const first = 2;
-    const count = this.#cidr.size - 1 - first;
-    for (let step = 0; step < count; step += 1) {
-      const offset = first + ((this.#cursor + step) % count);
+    for (let step = 0; step < this.#count; step += 1) {
+      const place = (this.#cursor + step) % this.#count;
+      const offset = this.#first + place;
       if (this.#used.has(offset)) continue;
       this.#used.add(offset);
-      this.#cursor = (offset - first + 1) % count;
+      this.#cursor = (place + 1) % this.#count;
       return formatIpv4(this.#cidr.base + offset);
     }
     throw new EngineError(
       'exhausted',
-      `no pod address is left of ${count}: remove pods or give the node a larger pod range`,
+      `no address is left of ${this.#count} in ${formatCidr(this.#cidr)}: remove what has one, or use a larger range`,
     );
+  }
+
+  /** One that was asked for. False where somebody has it, or where nobody may. */
+  claim(address: string): boolean {
+    const offset = parseIpv4(address) - this.#cidr.base;
+    if (offset < 1 || offset >= this.#cidr.size - 1 || this.#used.has(offset)) return false;
+    this.#used.add(offset);
+    return true;
   }
 
   free(address: string): void {

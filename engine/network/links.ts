@@ -7,8 +7,18 @@ import { hasCode } from '../sys/libc.ts';
 import { NetlinkFamily, NetlinkFlag, NetlinkSocket, attribute, nested, parseAttributes } from '../sys/netlink.ts';
 import { ipv4Bytes } from './addresses.ts';
 
-const Message = { newLink: 16, deleteLink: 17, getLink: 18, newAddress: 20, newRoute: 24, deleteRoute: 25 } as const;
+const Message = {
+  newLink: 16,
+  deleteLink: 17,
+  getLink: 18,
+  newAddress: 20,
+  deleteAddress: 21,
+  getAddress: 22,
+  newRoute: 24,
+  deleteRoute: 25,
+} as const;
 const Link = {
+  hardware: 1,
   name: 3,
   mtu: 4,
   linkInfo: 18,
@@ -75,11 +85,13 @@ export class Links {
   }
 
   /** A veth pair: `name` here and up, the other end as `eth0` in the namespace. False where `name` is there already. */
-  createVeth(name: string, namespacePath: string, mtu: number): boolean {
+  createVeth(name: string, namespacePath: string, options: { mtu: number; mac: string }): boolean {
+    const { mtu, mac } = options;
     const namespace = openSync(namespacePath, 'r');
     try {
       const peer = Buffer.concat([
         linkHeader(0),
+        attribute(Link.hardware, macBytes(mac)),
         attribute(Link.name, 'eth0'),
         attribute(Link.mtu, mtu),
         attribute(Link.netNamespaceDescriptor, namespace),
@@ -111,16 +123,33 @@ export class Links {
     this.#socket.request({ type: Message.deleteLink, flags: 0, payload }, `remove link ${name}`, ['ENODEV']);
   }
 
+  setMac(index: number, mac: string): void {
+    const payload = Buffer.concat([linkHeader(index), attribute(Link.hardware, macBytes(mac))]);
+    this.#socket.request({ type: Message.newLink, flags: 0, payload }, `set address ${mac}`);
+  }
+
   /** One address as a /32: no range is on the link, so nothing is resolved by ARP but the gateway. */
   addAddress(index: number, ip: string): void {
+    const message = { type: Message.newAddress, flags: NetlinkFlag.create | NetlinkFlag.exclusive };
+    this.#socket.request({ ...message, payload: addressPayload(index, ip) }, `add address ${ip}`, ['EEXIST']);
+  }
+
+  /** Idempotent. Routes with it as their source go too. */
+  removeAddress(index: number, ip: string): void {
+    const message = { type: Message.deleteAddress, flags: 0, payload: addressPayload(index, ip) };
+    this.#socket.request(message, `remove address ${ip}`, ['EADDRNOTAVAIL', 'ENODEV']);
+  }
+
+  /** IPv4 addresses of a link. */
+  addresses(index: number): string[] {
     const header = Buffer.alloc(8);
     header.writeUInt8(2, 0);
-    header.writeUInt8(32, 1);
-    header.writeUInt32LE(index, 4);
-    const bytes = ipv4Bytes(ip);
-    const payload = Buffer.concat([header, attribute(Address.local, bytes), attribute(Address.address, bytes)]);
-    const flags = NetlinkFlag.create | NetlinkFlag.exclusive;
-    this.#socket.request({ type: Message.newAddress, flags, payload }, `add address ${ip}`, ['EEXIST']);
+    return this.#socket
+      .dump({ type: Message.getAddress, flags: 0, payload: header })
+      .filter((payload) => payload.readUInt8(0) === 2 && payload.readUInt32LE(4) === index)
+      .map((payload) => parseAttributes(payload, 8).get(Address.local))
+      .filter((bytes) => bytes !== undefined)
+      .map((bytes) => bytes.join('.'));
   }
 
   /** Replaces the IPv4 route to a destination in the main table. */
@@ -129,9 +158,23 @@ export class Links {
     this.#socket.request({ type: Message.newRoute, flags, payload: routePayload(route) }, `route to ${route.to}`);
   }
 
+  /** False where there is a route to the very same destination. */
+  claimRoute(route: RouteSpec): boolean {
+    const flags = NetlinkFlag.create | NetlinkFlag.exclusive;
+    try {
+      this.#socket.request({ type: Message.newRoute, flags, payload: routePayload(route) }, `route to ${route.to}`);
+      return true;
+    } catch (error) {
+      if (hasCode(error, 'EEXIST')) return false;
+      throw error;
+    }
+  }
+
   /** Idempotent. */
   removeRoute(route: RouteSpec): void {
-    const message = { type: Message.deleteRoute, flags: 0, payload: routePayload(route) };
+    const payload = routePayload(route);
+    payload.writeUInt8(255, 6); // RT_SCOPE_NOWHERE: whatever its scope is
+    const message = { type: Message.deleteRoute, flags: 0, payload };
     this.#socket.request(message, `remove route to ${route.to}`, ['ESRCH', 'ENODEV']);
   }
 }
@@ -143,6 +186,20 @@ export interface RouteSpec {
   link?: number;
   gateway?: string;
   source?: string;
+}
+
+/** `struct ifaddrmsg` with the address as a /32. */
+function addressPayload(index: number, ip: string): Buffer {
+  const header = Buffer.alloc(8);
+  header.writeUInt8(2, 0);
+  header.writeUInt8(32, 1);
+  header.writeUInt32LE(index, 4);
+  const bytes = ipv4Bytes(ip);
+  return Buffer.concat([header, attribute(Address.local, bytes), attribute(Address.address, bytes)]);
+}
+
+function macBytes(mac: string): Buffer {
+  return Buffer.from(mac.replaceAll(':', ''), 'hex');
 }
 
 function routePayload({ to, prefix, link, gateway, source }: RouteSpec): Buffer {

@@ -9,14 +9,23 @@
  * Everything carries the instance: one bridge, host-side veths with one prefix for the instance (`names.ts`; 15 characters), one nftables table
  * `inet sampan-<instance>`, and nothing outside of it except one accept in somebody else's FORWARD chain where its
  * policy is DROP; that one is commented with the instance's name and is removed by `purge`.
+ * Networks that users make (`Networks` in `../engine.ts`) keep to the same scheme. A network is a range that the host answers
+ * "unreachable" for, a gateway's address on the bridge, and elements of three sets of the table: `networks`, `internal` and
+ * `peers` (the range beside itself). A sandbox in it has an address of the range as one more /32 on its one link, and a route to the
+ * range by the network's gateway with that address as its source. So who may talk to whom is told by addresses alone, which
+ * nobody can forge, and a sandbox comes and goes by netlink, without touching a rule. Names are asked at one address for all: the gateway of the pod range, from
+ * where a rule leads to the server in `dns/`.
+ *
  * All calls are idempotent; netlink state is the truth, nothing is remembered that the kernel knows.
  */
 export interface SandboxNetwork {
   /** Bridge, address, forwarding, table: made or repaired. Called on open and when something external flushed it. */
   ensure(): Promise<void>;
   /** Moves one end of a veth into the network namespace bound at `namespacePath`, with the address, the default route and `lo` up. */
-  attach(link: { sandbox: string; namespacePath: string; ip: string }): Promise<void>;
+  attach(link: { sandbox: string; namespacePath: string; ip: string; mac: string }): Promise<void>;
   detach(sandbox: string): Promise<void>;
+  /** These addresses, their routes, and no others. Synchronous: some tens of microseconds for each. */
+  setAddresses(link: { sandbox: string; namespacePath: string; addresses: LinkAddress[]; mac?: string }): void;
   /** Which destinations a sandbox may reach (see `SandboxSpec.egress`). */
   setEgress(ip: string, egress: 'cluster' | 'internet'): Promise<void>;
   /** Which ports of this host lead to sandboxes: all of them, each time. */
@@ -25,6 +34,14 @@ export interface SandboxNetwork {
   sweep(keep: ReadonlySet<string>): Promise<void>;
   /** Leaves nothing behind. */
   purge(): Promise<void>;
+}
+
+export interface LinkAddress {
+  ip: string;
+  gateway: string;
+  /** Absent for the pod range: the default route is enough. */
+  subnet?: string;
+  internal: boolean;
 }
 
 export interface PublishedRule {
@@ -44,4 +61,6 @@ export interface NetworkOptions {
   clusterCidr: string;
   serviceCidr: string;
   mtu?: number;
+  /** Where networks of users get their ranges from, a /24 each. Default `172.16.0.0/12`. */
+  networkPool?: string;
 }

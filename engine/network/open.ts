@@ -2,24 +2,29 @@
 import { writeFile } from 'node:fs/promises';
 import { run } from '#lib/run.ts';
 import { EngineError } from '../engine.ts';
+import type { Network as UserNetwork } from '../networks.ts';
 import { hasCode } from '../sys/libc.ts';
 import { formatIpv4, gatewayOf, parseCidr } from './addresses.ts';
 import { ForeignForward } from './forward.ts';
+import { setLinkAddresses } from './link-addresses.ts';
 import { Links } from './links.ts';
 import { bridgeName, linkName, linkPrefix, tableName } from './names.ts';
-import type { NetworkOptions, PublishedRule, SandboxNetwork } from './network.ts';
+import type { LinkAddress, NetworkOptions, PublishedRule, SandboxNetwork } from './network.ts';
 import { nft } from './nft.ts';
-import { renderPublished, renderTable } from './rules.ts';
+import { renderNetwork, renderPublished, renderTable } from './rules.ts';
+import type { NetworkKernel } from './user-networks.ts';
 import { RuleWatch } from './watch.ts';
 
 export interface OpenNetworkOptions extends NetworkOptions {
   log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 }
 
-export class Network implements SandboxNetwork {
+export class Network implements SandboxNetwork, NetworkKernel {
   readonly #options: OpenNetworkOptions;
   readonly #forward: ForeignForward;
   readonly #isolated = new Set<string>();
+  readonly #networks = new Map<string, UserNetwork>();
+  #resolverPort: number | undefined;
   #published: readonly PublishedRule[] = [];
   #watch: RuleWatch | undefined;
   #ensured = false;
@@ -42,24 +47,84 @@ export class Network implements SandboxNetwork {
   }
 
   async #ensure(): Promise<void> {
-    const { instance, podCidr, mtu = 1500 } = this.#options;
-    const cidr = parseCidr(podCidr);
-    const network = formatIpv4(cidr.base);
     await writeFile('/proc/sys/net/ipv4/ip_forward', '1');
-    {
-      using links = new Links();
-      const name = bridgeName(instance);
-      links.createBridge(name, mtu);
-      const index = links.index(name);
-      if (index === undefined) throw new EngineError('unavailable', `bridge ${name} was removed while it was set up`);
-      links.setUp(index);
-      links.addAddress(index, gatewayOf(cidr));
-      // What has no sandbox is answered at once, instead of leaving by the default route.
-      links.setRoute({ to: network, prefix: cidr.prefix });
-    }
-    await nft(renderTable(this.#options, this.#isolated, this.#published));
+    this.ensureBridge();
+    const state = { isolated: this.#isolated, published: this.#published, networks: this.#networks.values() };
+    await nft(
+      renderTable(this.#options, {
+        ...state,
+        ...(this.#resolverPort === undefined ? {} : { resolverPort: this.#resolverPort }),
+      }),
+    );
     await this.#forward.ensure();
     this.#ensured = true;
+  }
+
+  /** The bridge with its addresses, and routes for what has no sandbox. Idempotent. */
+  ensureBridge(): void {
+    const { instance, podCidr, mtu = 1500 } = this.#options;
+    const cidr = parseCidr(podCidr);
+    using links = new Links();
+    const name = bridgeName(instance);
+    links.createBridge(name, mtu);
+    const index = links.index(name);
+    if (index === undefined) throw new EngineError('unavailable', `bridge ${name} was removed while it was set up`);
+    links.setUp(index);
+    links.addAddress(index, gatewayOf(cidr));
+    // What has no sandbox is answered at once, instead of leaving by the default route.
+    links.setRoute({ to: formatIpv4(cidr.base), prefix: cidr.prefix });
+    for (const { subnet, gateway } of this.#networks.values()) {
+      links.setRoute(routeOf(subnet));
+      links.addAddress(index, gateway);
+    }
+  }
+
+  /** Networks that are there already when the engine opens; before `ensure`. */
+  know(networks: readonly UserNetwork[]): void {
+    for (const network of networks) this.#networks.set(network.id, network);
+  }
+
+  /** Where the server for names listens; before `ensure`. */
+  setResolverPort(port: number): void {
+    this.#resolverPort = port;
+  }
+
+  /** Where sandboxes ask for names. */
+  get resolver(): string {
+    return gatewayOf(parseCidr(this.#options.podCidr));
+  }
+
+  claimSubnet(subnet: string): boolean {
+    using links = new Links();
+    return links.claimRoute(routeOf(subnet));
+  }
+
+  releaseSubnet(subnet: string): void {
+    using links = new Links();
+    links.removeRoute(routeOf(subnet));
+  }
+
+  async addNetwork(network: UserNetwork): Promise<void> {
+    const { instance } = this.#options;
+    this.#networks.set(network.id, network);
+    {
+      using links = new Links();
+      const index = links.index(bridgeName(instance));
+      if (index === undefined) throw new EngineError('unavailable', `bridge ${bridgeName(instance)} is gone`);
+      links.addAddress(index, network.gateway);
+    }
+    await nft(renderNetwork(instance, 'add', network));
+  }
+
+  async removeNetwork(network: UserNetwork): Promise<void> {
+    const { instance } = this.#options;
+    this.#networks.delete(network.id);
+    // Adding what may not be there makes deleting it safe.
+    await nft(renderNetwork(instance, 'add', network) + renderNetwork(instance, 'delete', network));
+    using links = new Links();
+    const index = links.index(bridgeName(instance));
+    if (index !== undefined) links.removeAddress(index, network.gateway);
+    links.removeRoute(routeOf(network.subnet));
   }
 
   /** Puts the rules back when somebody flushes them. Ends with `close`. */
@@ -84,13 +149,13 @@ export class Network implements SandboxNetwork {
     this.#watch = undefined;
   }
 
-  async attach(link: { sandbox: string; namespacePath: string; ip: string }): Promise<void> {
+  async attach(link: { sandbox: string; namespacePath: string; ip: string; mac: string }): Promise<void> {
     const { instance, podCidr, mtu = 1500 } = this.#options;
     const gateway = gatewayOf(parseCidr(podCidr));
     const name = linkName(instance, link.sandbox);
     {
       using host = new Links();
-      host.createVeth(name, link.namespacePath, mtu);
+      host.createVeth(name, link.namespacePath, { mtu, mac: link.mac });
       const index = host.index(name);
       if (index === undefined) throw new EngineError('unavailable', `link ${name} was removed while it was set up`);
       host.setRoute({ to: link.ip, prefix: 32, link: index, source: gateway });
@@ -108,6 +173,11 @@ export class Network implements SandboxNetwork {
     using links = new Links();
     // The other end and the route go with it.
     links.remove(linkName(this.#options.instance, sandbox));
+  }
+
+  setAddresses(link: { sandbox: string; namespacePath: string; addresses: LinkAddress[]; mac?: string }): void {
+    const { sandbox, ...rest } = link;
+    setLinkAddresses({ ...rest, name: linkName(this.#options.instance, sandbox), resolver: this.resolver });
   }
 
   async setEgress(ip: string, egress: 'cluster' | 'internet'): Promise<void> {
@@ -149,12 +219,19 @@ export class Network implements SandboxNetwork {
       using links = new Links();
       links.remove(bridgeName(instance));
       links.removeRoute({ to: formatIpv4(cidr.base), prefix: cidr.prefix });
+      for (const { subnet } of this.#networks.values()) links.removeRoute(routeOf(subnet));
     }
     await this.#forward.purge();
     const table = `inet ${tableName(instance)}`;
     await nft(`table ${table} {}\ndelete table ${table}\n`);
     this.#ensured = false;
   }
+}
+
+/** "Unreachable", where no sandbox has the address. */
+function routeOf(subnet: string): { to: string; prefix: number } {
+  const { base, prefix } = parseCidr(subnet);
+  return { to: formatIpv4(base), prefix };
 }
 
 /** Bytes received and sent by a sandbox, from its point of view. Undefined where it has no link. */

@@ -2,6 +2,7 @@
  * The name servers that sandboxes get where their spec names none: the host's. A server on the loopback (systemd-resolved, dnsmasq)
  * is not there inside a sandbox, so then the list that systemd-resolved keeps of its upstream servers is used.
  */
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 
 export interface ResolverSettings {
@@ -12,13 +13,16 @@ export interface ResolverSettings {
 
 const files = ['/etc/resolv.conf', '/run/systemd/resolve/resolv.conf'];
 
-/** @returns settings with servers that are not on the loopback; `servers` is empty where the host has none */
+/**
+ * Read synchronously: it is on the way of a start, and a turn of the thread pool may take milliseconds.
+ * @returns settings with servers that are not on the loopback; `servers` is empty where the host has none
+ */
 export async function hostResolver(paths: string[] = files): Promise<ResolverSettings> {
   let first: ResolverSettings | undefined;
   for (const path of paths) {
     let text: string;
     try {
-      text = await readFile(path, 'utf8');
+      text = readFileSync(path, 'utf8');
     } catch {
       // The host has no such file: the next one may be there.
       continue;
@@ -30,13 +34,20 @@ export async function hostResolver(paths: string[] = files): Promise<ResolverSet
   return first ?? { servers: [], searches: [], options: [] };
 }
 
+/** For who asks from this host itself: those on the loopback too. */
+export async function hostServers(path = '/etc/resolv.conf'): Promise<{ address: string; port: number }[]> {
+  const text = await readFile(path, 'utf8').catch(() => '');
+  return parseResolver(text, true).servers.map((address) => ({ address, port: 53 }));
+}
+
 /** resolv.conf(5), without servers on the loopback or on a link. */
-export function parseResolver(text: string): ResolverSettings {
+export function parseResolver(text: string, withLoopback = false): ResolverSettings {
   const settings: ResolverSettings = { servers: [], searches: [], options: [] };
   for (const line of text.split('\n')) {
     const [keyword, ...values] = line.trim().split(/\s+/);
-    if (keyword === 'nameserver' && values[0] !== undefined && /^\d/.test(values[0]) && !values[0].startsWith('127.')) {
-      settings.servers.push(values[0]);
+    const [server = ''] = values;
+    if (keyword === 'nameserver' && /^\d/.test(server) && (withLoopback || !server.startsWith('127.'))) {
+      settings.servers.push(server);
     } else if (keyword === 'search' || keyword === 'domain') settings.searches = values;
     else if (keyword === 'options') settings.options.push(...values);
   }

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import type { Network } from '../networks.ts';
 import { renderTable } from './rules.ts';
 
 const golden = fileURLToPath(new URL('testdata/table.nft', import.meta.url));
@@ -13,14 +14,26 @@ const options = {
   serviceCidr: '10.87.0.0/16',
 };
 
+const made = { driver: 'bridge' as const, reserved: [], labels: {}, options: {}, createdAt: 0, chosen: false };
+const networks: Network[] = [
+  { ...made, id: 'a', name: 'a', subnet: '172.20.0.0/24', gateway: '172.20.0.1', internal: false, isolated: false },
+  { ...made, id: 'b', name: 'b', subnet: '172.20.1.0/24', gateway: '172.20.1.1', internal: true, isolated: false },
+  { ...made, id: 'c', name: 'c', subnet: '172.20.2.0/24', gateway: '172.20.2.1', internal: false, isolated: true },
+];
+const published = [{ sandbox: 's', ip: '172.20.0.5', hostPort: 8080, port: 80, protocol: 'tcp' } as const];
+const state = { isolated: ['10.86.3.9', '10.86.3.4'], published, networks, resolverPort: 4053 };
+
 test('the table is what the golden file shows', () => {
-  const table = renderTable(options, ['10.86.3.9', '10.86.3.4']);
+  const table = renderTable(options, state);
   if (process.env['UPDATE_GOLDEN'] === '1') writeFileSync(golden, table);
   assert.equal(table, readFileSync(golden, 'utf8'));
 });
 
 test('nft accepts the table', () => {
-  const check = spawnSync('nft', ['--check', '-f', '-'], { input: renderTable(options, []), encoding: 'utf8' });
-  assert.equal(check.stderr, '');
-  assert.equal(check.status, 0);
+  for (const one of [{ isolated: [] }, state]) {
+    const input = renderTable(options, one);
+    const check = spawnSync('nft', ['--check', '-f', '-'], { input, encoding: 'utf8' });
+    assert.equal(check.stderr, '');
+    assert.equal(check.status, 0);
+  }
 });

@@ -1,29 +1,57 @@
 /** The instance's nftables table, as text for `nft -f`. Pure: the golden file beside its test shows the whole. */
+import type { Network } from '../networks.ts';
 import { linkPrefix, tableName } from './names.ts';
 import { formatIpv4, parseCidr } from './addresses.ts';
 import type { NetworkOptions, PublishedRule } from './network.ts';
 
-/**
- * @param isolated  addresses of the sandboxes with `internet` egress
- * @param published  ports of this host that lead to sandboxes
- * @returns commands that replace the table in one transaction
- */
-export function renderTable(
-  options: NetworkOptions,
-  isolated: Iterable<string>,
-  published: readonly PublishedRule[] = [],
-): string {
+export interface TableState {
+  /** Addresses of the sandboxes with `internet` egress. */
+  isolated: Iterable<string>;
+  /** Ports of this host that lead to sandboxes. */
+  published?: readonly PublishedRule[];
+  networks?: Iterable<Network>;
+  /** Where the server for names listens, at the gateway of the pod range. */
+  resolverPort?: number;
+}
+
+/** @returns commands that replace the table in one transaction */
+export function renderTable(options: NetworkOptions, state: TableState): string {
   const table = `inet ${tableName(options.instance)}`;
   const links = `"${linkPrefix(options.instance)}*"`;
-  const elements = [...isolated].sort();
+  const networks = [...(state.networks ?? [])];
   const closed = `{ ${[options.clusterCidr, options.serviceCidr, '127.0.0.0/8', '169.254.0.0/16'].join(', ')} }`;
+  const pods = `{ ${options.clusterCidr}, ${options.serviceCidr} }`;
+  const gateway = formatIpv4(parseCidr(options.podCidr).base + 1);
+  const published = state.published ?? [];
   return `table ${table} {}
 delete table ${table}
 table ${table} {
   # Sandboxes that may talk to the internet and to nothing of ours.
   set isolated {
     type ipv4_addr
-${elements.length === 0 ? '' : `    elements = { ${elements.join(', ')} }\n`}  }
+${elements([...state.isolated].sort())}  }
+
+  # Networks of users; those that lead nowhere else; who reaches whom.
+  set networks {
+    type ipv4_addr
+    flags interval
+${elements(networks.map(({ subnet }) => subnet))}  }
+  set internal {
+    type ipv4_addr
+    flags interval
+${elements(networks.filter(({ internal }) => internal).map(({ subnet }) => subnet))}  }
+  set peers {
+    type ipv4_addr . ipv4_addr
+    flags interval
+${elements(networks.filter(({ isolated }) => !isolated).map(({ subnet }) => `${subnet} . ${subnet}`))}  }
+
+  # How often who asks for names, so that none of them keeps the engine busy.
+  set askers {
+    type ipv4_addr
+    size 65535
+    flags dynamic, timeout
+    timeout 10s
+  }
 
   # Nobody sends from an address that is not routed to their own link; pods have no IPv6.
   chain spoofing {
@@ -37,25 +65,37 @@ ${elements.length === 0 ? '' : `    elements = { ${elements.join(', ')} }\n`}  }
   chain egress {
     type filter hook prerouting priority mangle; policy accept;
     iifname != ${links} return
+    ip saddr @networks ip daddr ${gateway} meta l4proto { tcp, udp } th dport 53 jump asking
+    ip saddr @networks ip daddr ${pods} ct state new drop
     ip saddr != @isolated return
     ct state established,related return
     fib daddr type { local, broadcast, multicast } drop
     ip daddr ${closed} drop
   }
 
+  chain asking {
+    update @askers { ip saddr limit rate over 2000/second burst 2000 packets } drop
+    accept
+  }
+
   # After translation too: a published port may lead to a pod or to this host.
   chain input {
     type filter hook input priority filter; policy accept;
-    iifname ${links} ip saddr @isolated ct state new drop
+${resolverInput(state, gateway, links)}    iifname ${links} ip saddr @isolated ct state new drop
+    iifname ${links} ip saddr @internal ct state new drop
   }
 
   chain forward {
     type filter hook forward priority filter; policy accept;
     ct state established,related accept
     iifname ${links} ip saddr @isolated ip daddr ${closed} drop
+    iifname ${links} ip saddr . ip daddr @peers accept
+    iifname ${links} ip saddr @internal drop
+    oifname ${links} ct status dnat accept
+    oifname ${links} ip daddr @networks drop
+    oifname ${links} ip saddr @networks drop
     iifname ${links} accept
     oifname ${links} ip saddr ${options.clusterCidr} accept
-    oifname ${links} ct status dnat accept
     oifname ${links} drop
   }
 
@@ -64,7 +104,7 @@ ${published.map((port) => `    ${publishedRule(port)}\n`).join('')}  }
 
   chain arriving {
     type nat hook prerouting priority dstnat; policy accept;
-    fib daddr type local jump published
+${resolverTranslation(state, gateway, links)}    fib daddr type local jump published
   }
 
   chain local {
@@ -74,11 +114,42 @@ ${published.map((port) => `    ${publishedRule(port)}\n`).join('')}  }
 
   chain translation {
     type nat hook postrouting priority srcnat; policy accept;
-    oifname ${links} ip saddr 127.0.0.0/8 snat ip to ${formatIpv4(parseCidr(options.podCidr).base + 1)}
-    ip saddr ${options.podCidr} ip daddr != ${options.clusterCidr} masquerade
+    oifname ${links} ip saddr 127.0.0.0/8 snat ip to ${gateway}
+    oifname ${links} ip saddr . ip daddr @peers ct status dnat snat ip to ${gateway} comment "itself, by a published port"
+    oifname != ${links} ip saddr @networks masquerade
+    ip saddr ${options.podCidr} ip daddr != ${options.clusterCidr} oifname != ${links} masquerade
   }
 }
 `;
+}
+
+function elements(list: string[]): string {
+  return list.length === 0 ? '' : `    elements = { ${list.join(', ')} }\n`;
+}
+
+function resolverInput({ resolverPort }: TableState, gateway: string, links: string): string {
+  if (resolverPort === undefined) return '';
+  const server = `ip daddr ${gateway} meta l4proto { tcp, udp } th dport ${resolverPort}`;
+  return `    iifname != ${links} ${server} drop\n    ip saddr @networks ${server} accept\n`;
+}
+
+function resolverTranslation({ resolverPort }: TableState, gateway: string, links: string): string {
+  if (resolverPort === undefined) return '';
+  return ['udp', 'tcp']
+    .map(
+      (protocol) =>
+        `    iifname ${links} ip saddr @networks ip daddr ${gateway} ${protocol} dport 53 dnat ip to ${gateway}:${resolverPort}\n`,
+    )
+    .join('');
+}
+
+/** One network's elements in the three sets, in one transaction. */
+export function renderNetwork(instance: string, verb: 'add' | 'delete', network: Network): string {
+  const { subnet, internal, isolated } = network;
+  const sets: [string, string][] = [['networks', subnet]];
+  if (internal) sets.push(['internal', subnet]);
+  if (!isolated) sets.push(['peers', `${subnet} . ${subnet}`]);
+  return sets.map(([set, element]) => `${verb} element inet ${tableName(instance)} ${set} { ${element} }\n`).join('');
 }
 
 function publishedRule({ ip, hostIp, hostPort, port, protocol }: PublishedRule): string {

@@ -55,7 +55,8 @@ export async function orphans(engine: OpenedEngine, options: EngineOptions): Pro
   }
   const table = execFileSync('nft', ['list', 'table', 'inet', tableName(options.instance)], { encoding: 'utf8' });
   const published = engine.sandboxes().flatMap((sandbox) => (sandbox.published ?? []).map(() => sandbox));
-  const rules = [...table.matchAll(/dnat ip to ([\d.]+)/g)].map(([, ip]) => ip);
+  const chain = /chain published \{([^}]*)\}/.exec(table)?.[1] ?? '';
+  const rules = [...chain.matchAll(/dnat ip to ([\d.]+)/g)].map(([, ip]) => ip);
   check(rules.length === published.length, `${rules.length} published ports, known are ${published.length}`);
   for (const { id } of published)
     check(

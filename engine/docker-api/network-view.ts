@@ -1,0 +1,141 @@
+/** Networks, and containers in them, in Docker's words. */
+import { createHash } from 'node:crypto';
+import type { Container, Sandbox } from '../engine.ts';
+import { parseCidr } from '../network/addresses.ts';
+import type { Call } from './call.ts';
+import { time } from './container-view.ts';
+import { identityOf } from './docker-containers.ts';
+import { type DockerNetwork, type Endpoint, namesOf } from './networks.ts';
+import { isReserved, settingsOf } from './settings.ts';
+
+/** Options that no client sees: what the engine has no word for. */
+export const ATTACHABLE = 'docker.sampan.dev/attachable';
+export const AUXILIARY = 'docker.sampan.dev/auxiliary';
+
+/** @param details  with the containers that are in it */
+export function networkDocument(call: Call, network: DockerNetwork, details: boolean): Record<string, unknown> {
+  const { id, name, driver, subnet, gateway, network: own } = network;
+  const options = own?.options ?? {};
+  const config = {
+    Subnet: subnet,
+    ...(own?.range === undefined ? {} : { IPRange: own.range }),
+    Gateway: gateway,
+    ...(options[AUXILIARY] === undefined ? {} : { AuxiliaryAddresses: JSON.parse(options[AUXILIARY]) as unknown }),
+  };
+  return {
+    Name: name,
+    Id: id,
+    Created: time(own?.createdAt ?? 0),
+    Scope: 'local',
+    Driver: driver,
+    EnableIPv6: false,
+    IPAM: { Driver: 'default', Options: {}, Config: subnet === undefined ? [] : [config] },
+    Internal: own?.internal ?? false,
+    Attachable: options[ATTACHABLE] === 'true',
+    Ingress: false,
+    ConfigFrom: { Network: '' },
+    ConfigOnly: false,
+    Containers: details ? members(call, network) : {},
+    Options: Object.fromEntries(Object.entries(options).filter(([option]) => !isReserved(option))),
+    Labels: own?.labels ?? {},
+  };
+}
+
+/** Those that run. */
+function members(call: Call, network: DockerNetwork): Record<string, unknown> {
+  const { prefix } = network.subnet === undefined ? { prefix: 32 } : parseCidr(network.subnet);
+  const running = call.docker.own().filter(({ state }) => state === 'running');
+  return Object.fromEntries(
+    running.flatMap((container) => {
+      const endpoint = call.docker.networks.endpointsOf(container.id).find(({ networkId }) => networkId === network.id);
+      const sandbox = call.engine.sandbox(container.sandbox);
+      const attachment = endpoint === undefined ? undefined : call.docker.networks.attachment(sandbox, endpoint);
+      if (attachment === undefined || sandbox === undefined) return [];
+      const member = {
+        Name: container.name,
+        EndpointID: endpointId(sandbox, network.id),
+        MacAddress: sandbox.mac ?? '',
+        IPv4Address: `${attachment.ip}/${prefix}`,
+        IPv6Address: '',
+      };
+      return [[container.id, member]];
+    }),
+  );
+}
+
+/** `NetworkSettings.Networks`; of a pod, the one network of pods. */
+export function containerNetworks(call: Call, container: Container): Record<string, unknown> {
+  const sandbox = call.engine.sandbox(container.sandbox);
+  const settings = settingsOf(container);
+  if (settings === undefined) return { pod: podEndpoint(sandbox) };
+  const { networks } = call.docker;
+  const { networkMode: mode = '' } = settings;
+  if (mode.startsWith('container:')) return {};
+  if (mode === 'none' || mode === 'host') return { [mode]: emptyEndpoint(networks.find(mode).id) };
+  return Object.fromEntries(
+    networks
+      .endpointsOf(container.id)
+      .map((endpoint) => [endpoint.networkName, endpointView(call, container, { endpoint, sandbox })]),
+  );
+}
+
+function endpointView(
+  call: Call,
+  container: Container,
+  { endpoint, sandbox }: { endpoint: Endpoint; sandbox: Sandbox | undefined },
+): Record<string, unknown> {
+  const { networks } = call.docker;
+  const network = networks.list().find(({ id }) => id === endpoint.networkId);
+  const attachment = container.state === 'running' ? networks.attachment(sandbox, endpoint) : undefined;
+  const isUser = network?.isPredefined === false;
+  const names = isUser ? namesOf(endpoint, identityOf(container)) : [];
+  // Clients from before 1.45 look for the short id among the aliases.
+  const aliases = isUser && call.minor < 45 ? [...endpoint.aliases, container.id.slice(0, 12)] : endpoint.aliases;
+  return {
+    ...emptyEndpoint(endpoint.networkId),
+    IPAMConfig: endpoint.ip === undefined ? (isUser ? {} : null) : { IPv4Address: endpoint.ip },
+    Links: endpoint.links.length > 0 ? endpoint.links : null,
+    Aliases: aliases.length > 0 ? aliases : null,
+    ...(attachment === undefined || sandbox === undefined
+      ? {}
+      : {
+          EndpointID: endpointId(sandbox, endpoint.networkId),
+          Gateway: network?.gateway ?? '',
+          IPAddress: attachment.ip,
+          IPPrefixLen: network?.subnet === undefined ? 0 : parseCidr(network.subnet).prefix,
+          MacAddress: sandbox.mac ?? '',
+        }),
+    DNSNames: names.length > 0 ? names : null,
+  };
+}
+
+function podEndpoint(sandbox: Sandbox | undefined): Record<string, unknown> {
+  return {
+    ...emptyEndpoint(sandbox?.id ?? ''),
+    IPAddress: sandbox?.ip ?? '',
+    IPPrefixLen: 32,
+    MacAddress: sandbox?.mac ?? '',
+  };
+}
+
+function emptyEndpoint(networkId: string): Record<string, unknown> {
+  return {
+    IPAMConfig: null,
+    Links: null,
+    Aliases: null,
+    DriverOpts: null,
+    NetworkID: networkId,
+    EndpointID: '',
+    Gateway: '',
+    IPAddress: '',
+    IPPrefixLen: 0,
+    IPv6Gateway: '',
+    GlobalIPv6Address: '',
+    GlobalIPv6PrefixLen: 0,
+    MacAddress: '',
+  };
+}
+
+function endpointId(sandbox: Sandbox, networkId: string): string {
+  return createHash('sha256').update(`${sandbox.id} ${networkId}`).digest('hex');
+}
