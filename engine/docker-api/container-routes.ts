@@ -49,7 +49,7 @@ export const CONTAINER_ROUTES: readonly Route[] = [
     summary: 'Makes a container with a sandbox of its own; what would open the host is refused',
     handle: createContainer,
     state: 'partial',
-    note: 'no devices, host namespaces or cgroup parents; each is refused by name',
+    note: 'devices, host namespaces and more only where the engine was started with the flag that names the risk; no cgroup parents',
     test: 'engine/docker-api/options.test.ts',
   },
   {
