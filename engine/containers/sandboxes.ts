@@ -34,7 +34,6 @@ interface SandboxRecord extends Sandbox {
 }
 
 const restMilliseconds = 250;
-const linkRestMilliseconds = 1000;
 
 export interface SandboxesOptions {
   layout: Layout;
@@ -64,9 +63,6 @@ export class Sandboxes {
   #changing: Promise<unknown> = Promise.resolve();
   #refill: Promise<void> | undefined;
   #refillTimer: NodeJS.Timeout | undefined;
-  /** Sandboxes that are gone, whose links go too. */
-  readonly #leaving = new Set<string>();
-  #leave: NodeJS.Timeout | undefined;
   #closed = false;
 
   private constructor(
@@ -453,7 +449,6 @@ export class Sandboxes {
     this.#closed = true;
     clearTimeout(this.#refillTimer);
     await this.#refill;
-    await this.#removeLinks();
     this.#held.close();
   }
 
@@ -524,25 +519,9 @@ export class Sandboxes {
     await network.setEgress(sandbox.ip, 'cluster');
     await cgroups.remove(cgroups.path(sandbox.id));
     await removeSandboxFiles(layout, sandbox.id);
-    this.#leaving.add(sandbox.id);
-    this.#leave ??= setTimeout(() => void this.#removeLinks(), linkRestMilliseconds).unref();
+    await network.detached(sandbox.id);
     this.#attachments.free(attachmentsOf(sandbox));
     this.#freeIds(sandbox.idRange.first);
-  }
-
-  /**
-   * A link goes with its network namespace, in the kernel's own time; told to remove it, the kernel keeps this whole process waiting
-   * for 30 ms. So look a moment later whether something held one back.
-   */
-  async #removeLinks(): Promise<void> {
-    clearTimeout(this.#leave);
-    this.#leave = undefined;
-    const ids = [...this.#leaving];
-    this.#leaving.clear();
-    for (const id of ids)
-      await this.#options.network
-        .detach(id)
-        .catch((error: unknown) => this.#options.log('warn', 'cannot remove a link', { error: String(error) }));
   }
 
   /** With the host's user namespace there are none. */

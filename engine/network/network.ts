@@ -24,6 +24,11 @@ export interface SandboxNetwork {
   /** Moves one end of a veth into the network namespace bound at `namespacePath`, with the address, the default route and `lo` up. */
   attach(link: { sandbox: string; namespacePath: string; ip: string; mac: string }): Promise<void>;
   detach(sandbox: string): Promise<void>;
+  /**
+   * Resolves when the link is gone, for one whose network namespace was just removed: the link goes with that, in the kernel's own
+   * time. Told to remove it, the kernel keeps the whole process waiting for 30 ms.
+   */
+  detached(sandbox: string): Promise<void>;
   /** These addresses, their routes, and no others. Synchronous: some tens of microseconds for each. */
   setAddresses(link: { sandbox: string; namespacePath: string; addresses: LinkAddress[]; mac?: string }): void;
   /** Which destinations a sandbox may reach (see `SandboxSpec.egress`). */

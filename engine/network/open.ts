@@ -1,5 +1,7 @@
 /** The network of one instance, by rtnetlink and nft. */
+import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { run } from '#lib/run.ts';
 import { EngineError } from '../engine.ts';
 import type { Network as UserNetwork } from '../networks.ts';
@@ -18,6 +20,9 @@ import { RuleWatch } from './watch.ts';
 export interface OpenNetworkOptions extends NetworkOptions {
   log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 }
+
+/** How long a link that goes is waited for; the kernel tells nobody but a netlink socket, which Node cannot wait for. */
+const linkRests = [4, 8, 16, 32, 64, 128, 256, 512];
 
 export class Network implements SandboxNetwork, NetworkKernel {
   readonly #options: OpenNetworkOptions;
@@ -173,6 +178,16 @@ export class Network implements SandboxNetwork, NetworkKernel {
     using links = new Links();
     // The other end and the route go with it.
     links.remove(linkName(this.#options.instance, sandbox));
+  }
+
+  async detached(sandbox: string): Promise<void> {
+    const link = `/sys/class/net/${linkName(this.#options.instance, sandbox)}`;
+    for (const milliseconds of linkRests) {
+      if (!existsSync(link)) return;
+      await delay(milliseconds);
+    }
+    // Something holds the namespace.
+    await this.detach(sandbox);
   }
 
   setAddresses(link: { sandbox: string; namespacePath: string; addresses: LinkAddress[]; mac?: string }): void {

@@ -9,7 +9,10 @@ export interface Answer {
   text: string;
 }
 
-/** @returns undefined where the connection broke before the whole answer was here */
+/**
+ * @param body  bytes go as an archive, anything else as JSON
+ * @returns undefined where the connection broke before the whole answer was here
+ */
 export async function ask(
   socketPath: string,
   method: string,
@@ -17,8 +20,10 @@ export async function ask(
   body?: unknown,
 ): Promise<Answer | undefined> {
   const { promise, resolve } = Promise.withResolvers<Answer | undefined>();
-  const text = body === undefined ? '' : JSON.stringify(body);
-  const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
+  const isArchive = body instanceof Uint8Array;
+  const sent = isArchive ? body : Buffer.from(body === undefined ? '' : JSON.stringify(body));
+  const type = isArchive ? 'application/x-tar' : 'application/json';
+  const headers = { 'content-type': type, 'content-length': sent.byteLength };
   const options = { socketPath, method, path: `/v1.45${path}`, headers, agent: false };
   const call = request(options, (response) => {
     let received = '';
@@ -33,6 +38,6 @@ export async function ask(
     response.on('close', () => resolve(undefined));
   });
   call.on('error', () => resolve(undefined));
-  call.end(text);
+  call.end(sent);
   return await promise;
 }

@@ -1,5 +1,6 @@
 /** Lanes of work on one engine, each on things of its own, until the engine does not answer any more. */
 import assert from 'node:assert/strict';
+import { tarOf } from '../oci-layout.ts';
 import { ask, type Answer } from './api-client.ts';
 import type { KnownContainer, Model, Presence, State } from './model.ts';
 import type { Random } from './random.ts';
@@ -162,6 +163,37 @@ export async function imageLane({ socketPath, model, random, nextImage }: LaneOp
       finish(model.images, reference, false);
     }
   });
+}
+
+/** Builds images of two steps, the second of which runs in a container, and removes some of them. */
+export async function buildLane({ socketPath, model, random, prefix, image }: LaneOptions): Promise<void> {
+  await untilKilled(async () => {
+    for (let count = 0; ; count += 1) {
+      const name = `${BUILT}${prefix}${random.below(1e9)}-${count}`;
+      const salt = String(random.below(1e9));
+      model.images.set(name, undefined);
+      const path = `/build?t=${encodeURIComponent(name)}${random.onceIn(2) ? '&nocache=1' : ''}`;
+      const build = await answered(ask(socketPath, 'POST', path, await contextOf(image, salt)));
+      assert.ok(build.status === 200 && !build.text.includes('"errorDetail"'), `build ${name}: ${build.text}`);
+      model.images.set(name, true);
+      if (random.onceIn(3)) continue;
+      model.images.set(name, undefined);
+      const removed = await answered(ask(socketPath, 'DELETE', `/images/${encodeURIComponent(name)}`));
+      assert.equal(removed.status, 200, `rmi ${name}: ${removed.text}`);
+      finish(model.images, name, false);
+    }
+  });
+}
+
+/** Begins the names of images that were built. */
+export const BUILT = 'docker.io/built/';
+
+async function contextOf(image: string, salt: string): Promise<Uint8Array> {
+  const dockerfile = `FROM ${image}\nCOPY salt /salt\nRUN cat /salt > /run-${salt}; dd if=/dev/zero of=/big bs=64k count=8 2>/dev/null\n`;
+  return await tarOf([
+    { name: 'Dockerfile', data: Buffer.from(dockerfile) },
+    { name: 'salt', data: Buffer.from(salt) },
+  ]);
 }
 
 function finish(presence: Presence, name: string, isThere: boolean): void {

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -19,13 +19,14 @@ import { engineOptionsForTest, removeAll } from '../engine-host.ts';
 import { orphans } from './agreement.ts';
 import { ask } from './api-client.ts';
 import { type ImageSource, startImageSource } from './image-source.ts';
-import { containerLane, imageLane, type LaneOptions, volumeLane } from './lanes.ts';
+import { BUILT, buildLane, containerLane, imageLane, type LaneOptions, volumeLane } from './lanes.ts';
 import { Model, type State } from './model.ts';
 import { Random } from './random.ts';
 
 const engineProcess = fileURLToPath(new URL('../docker-chaos.ts', import.meta.url));
-/** Of the work that is killed, in milliseconds. */
+/** Of the work that is killed, in milliseconds; now and then long enough for a build to end beside all the rest. */
 const LONGEST_WORK = 900;
+const LONGER_WORK = 4000;
 
 export interface KillRounds {
   rounds: number;
@@ -116,9 +117,10 @@ async function killWorking({ options, socketPath, model, random, image, source, 
     containerLane(lane('b-')),
     volumeLane(lane('v-')),
     imageLane(lane('i-')),
+    buildLane(lane('d-')),
   ]);
   // A lane that fails ends the wait, so that its reason is told.
-  await Promise.race([lanes, delay(random.below(LONGEST_WORK))]);
+  await Promise.race([lanes, delay(random.below(random.onceIn(6) ? LONGER_WORK : LONGEST_WORK))]);
   child.kill('SIGKILL');
   await closed;
   await lanes;
@@ -193,6 +195,14 @@ async function wholeImages(engine: OpenedEngine, source: ImageSource): Promise<S
       assert.ok(existsSync(file) && digestOf(readFileSync(file)) === digest, `${reference}: ${file} is whole`);
     }
   }
+  for (const image of engine.images.list())
+    for (const reference of image.references.filter((one) => one.startsWith(BUILT))) {
+      const [top = ''] = await engine.images.layerDirectories(image);
+      const [written] = readdirSync(top).filter((name) => name.startsWith('run-'));
+      assert.ok(written !== undefined && statSync(join(top, 'big')).size === 8 * 65_536, `${reference} is whole`);
+      assert.equal(readFileSync(join(top, written), 'utf8'), written.slice('run-'.length), `${reference} is whole`);
+      found.add(reference.replace(/:latest$/, ''));
+    }
   return found;
 }
 
