@@ -24,15 +24,20 @@ export async function startNodeEngine(
   instance: Instance,
   options: Pick<
     EngineOptions,
-    'allowedBinds' | 'allowedDevices' | 'allowedRisks' | 'diskWatermarks' | 'log' | 'runtime'
+    'allowedBinds' | 'allowedDevices' | 'allowedRisks' | 'diskWatermarks' | 'log' | 'mirrors' | 'runtime'
   > & {
+    /** By host, besides the own. */
+    registries?: EngineOptions['registries'];
+    /** A build that takes longer is stopped. Default two hours. */
+    buildTimeoutMilliseconds?: number;
     onError: (what: string, error: unknown) => void;
     /** The Docker API over TCP too, with the instance's certificates. */
     tcp?: { host: string; port: number };
   },
 ): Promise<NodeEngine> {
-  const { onError, tcp, ...own } = options;
-  const engine = await openEngine({ ...engineOptions(instance), ...own });
+  const { onError, tcp, registries, buildTimeoutMilliseconds, ...own } = options;
+  const base = engineOptions(instance);
+  const engine = await openEngine({ ...base, ...own, registries: { ...registries, ...base.registries } });
   const authorize = registryRights(instance);
   engine.images.serveLocally(registryHost(instance), authorize);
   const pair = readPair(instance, 'registry');
@@ -40,6 +45,7 @@ export async function startNodeEngine(
   const [registry, docker] = await Promise.all([
     startRegistry({
       content: engine.content,
+      cache: engine.images.cache,
       listen: { host: '0.0.0.0', port: instance.ports.registry },
       tls: { cert: pair.certificate, key: pair.key },
       authorize,
@@ -49,6 +55,7 @@ export async function startNodeEngine(
       engine,
       socketPath,
       version,
+      ...(buildTimeoutMilliseconds === undefined ? {} : { buildTimeoutMilliseconds }),
       onError: (error) => onError('a Docker API request failed', error),
       ...(tcp === undefined ? {} : { tcp: tcpDoor(instance, tcp) }),
     }),

@@ -74,6 +74,7 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
         dataDirectory: options.dataDirectory,
         log,
         ...(options.registries === undefined ? {} : { registries: options.registries }),
+        ...(options.mirrors === undefined ? {} : { mirrors: options.mirrors }),
         inUse: () => containers?.list().map(({ imageDigest }) => imageDigest) ?? [],
         onEvent: (event) => events.emit(event),
       }),

@@ -16,6 +16,8 @@ export interface EngineOptions {
   sandboxPool?: number;
   /** Credentials and CA by registry host (`host:port`), for pulls without credentials of their own. */
   registries?: Record<string, { username?: string; password?: string; ca?: string }>;
+  /** Registries that the own one caches: host (`host[:port]`) by what the names of their repositories begin with here. */
+  mirrors?: Record<string, string>;
   /**
    * Names a risk: containers made through the Docker API may mount what lies below these directories of the host. Default none.
    */

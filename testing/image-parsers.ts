@@ -61,6 +61,7 @@ const config = {
     Labels: { l: 'm' },
     ExposedPorts: { '80/tcp': {} },
     Volumes: { '/v': {} },
+    Healthcheck: { Test: ['CMD-SHELL', 'true'], Interval: 1_000_000_000, Timeout: 1, StartPeriod: 0, Retries: 3 },
   },
   rootfs: { type: 'layers', diff_ids: [DIGEST] },
   history: [{ created: '2024-01-02T03:04:05Z', created_by: 'x', empty_layer: true }],

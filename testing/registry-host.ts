@@ -44,7 +44,10 @@ export interface CallOptions {
 }
 
 export async function startRegistryHost(
-  options: Partial<Pick<RegistryOptions, 'content' | 'authorize' | 'onPush'>> & { user?: string; port?: number } = {},
+  options: Partial<Pick<RegistryOptions, 'content' | 'cache' | 'authorize' | 'onPush'>> & {
+    user?: string;
+    port?: number;
+  } = {},
 ): Promise<RegistryHost> {
   const directory = await mkdtemp(join(tmpdir(), 'registry-host-'));
   const authority = await createAuthority({ commonName: 'test', days: 1 });
@@ -58,12 +61,13 @@ export async function startRegistryHost(
   const tls = { cert: pair.certificate, key: pair.key };
   await writeFile(join(directory, 'ca.crt'), authority.certificate);
   const content = options.content ?? openContentStore(join(directory, 'content'));
-  const { onPush } = options;
+  const { cache, onPush } = options;
   const registry = await startRegistry({
     content,
     listen: { host: '127.0.0.1', port: options.port ?? 0 },
     tls,
     authorize: options.authorize ?? (() => true),
+    ...(cache === undefined ? {} : { cache }),
     ...(onPush === undefined ? {} : { onPush }),
     onError: (error) => console.error(error),
   });

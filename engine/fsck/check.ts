@@ -41,7 +41,7 @@ async function check(options: FsckOptions): Promise<FsckReport> {
   const names = listNames(content);
   for (const path of names.torn)
     found.add({ kind: 'name', what: relative(layout.data, path), detail: 'its record is torn' }, removal(path));
-  const references = new References(content, digests.bad.keys());
+  const references = new References(content, digests.bad.keys(), names.whole);
   const images: NameFile[] = [];
   for (const name of names.whole) {
     const lack = references.lack(name);

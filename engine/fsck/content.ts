@@ -5,7 +5,13 @@ import { ASIDE_PREFIX } from '#lib/atomic-file.ts';
 import { parseDigest } from '#lib/digest.ts';
 import { type Descriptor, LARGEST_MANIFEST, parseImageConfig, parseManifest } from '../images/manifest.ts';
 import { parseNameRecord } from '../images/names.ts';
-import { DANGLING_SCOPE, IMAGES_SCOPE, keepsContent } from '../images/scopes.ts';
+import {
+  DANGLING_SCOPE,
+  IMAGES_SCOPE,
+  keepsContent,
+  repositoryOfManifests,
+  repositoryOfMirrored,
+} from '../images/scopes.ts';
 import { type BlobFile, sizeOf } from './digests.ts';
 import type { FsckProblem } from './fsck.ts';
 
@@ -61,15 +67,23 @@ export class References {
   /** By manifest digest: what is wrong with it, the empty string where nothing is. */
   readonly #judged = new Map<string, string>();
 
+  /** Of other registries: blobs of theirs may be missing, they are fetched when they are asked for. */
+  readonly #mirrored = new Set<string>();
+
   /** @param bad  digests of blobs that are not what they say */
-  constructor(content: string, bad: Iterable<string>) {
+  constructor(content: string, bad: Iterable<string>, names: readonly NameFile[]) {
     this.#content = content;
     this.#bad = new Set(bad);
+    for (const { scope, digest } of names) {
+      const repository = repositoryOfMirrored(scope);
+      if (repository !== undefined) this.#mirrored.add(`${repository} ${digest}`);
+    }
   }
 
   /** What the name lacks; undefined where it is whole. */
   lack({ scope, digest }: NameFile): string | undefined {
-    if (!keepsContent(scope)) return this.#missing({ digest });
+    const isMirrored = this.#mirrored.has(`${repositoryOfManifests(scope) ?? scope} ${digest}`);
+    if (!keepsContent(scope) || isMirrored) return this.#missing({ digest });
     const isImage = scope === IMAGES_SCOPE || scope === DANGLING_SCOPE;
     return this.#manifest(digest, isImage) || undefined;
   }

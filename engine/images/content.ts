@@ -18,7 +18,7 @@ import {
   unlinkSync,
   utimesSync,
 } from 'node:fs';
-import { opendir, readFile, rm, stat } from 'node:fs/promises';
+import { type FileHandle, opendir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { ASIDE_PREFIX, syncDirectory } from '#lib/atomic-file.ts';
@@ -164,6 +164,10 @@ class FileContentStore implements ContentStore {
 
   uploadSize(id: string): Promise<number | undefined> {
     return this.#uploads.size(id);
+  }
+
+  openUpload(id: string): Promise<FileHandle | undefined> {
+    return this.#uploads.open(id);
   }
 
   async finishUpload(id: string, digest: string): Promise<BlobInfo> {

@@ -13,6 +13,7 @@ import { openContentStore } from './content.ts';
 import { Layers } from './layers.ts';
 import { type ImageDocument, type Manifest, parseImageConfig, parseManifest } from './manifest.ts';
 import { type PullSource, Puller } from './pull.ts';
+import { PullThrough } from './pull-through.ts';
 import { pushImage } from './push.ts';
 import { canonicalReference, parseReference } from './reference.ts';
 import { accessKey, RegistryClient } from './registry-client.ts';
@@ -32,6 +33,7 @@ export interface OpenImagesOptions {
   /** The content lies in `<dataDirectory>/engine/content`. */
   dataDirectory: string;
   registries?: EngineOptions['registries'];
+  mirrors?: EngineOptions['mirrors'];
   log?: EngineOptions['log'];
   /** Ids or manifest digests of images that containers are made from; they are never collected. */
   inUse?: () => Iterable<string>;
@@ -44,6 +46,8 @@ const MOST_CLIENTS = 32;
 
 export interface NodeImages extends Images {
   readonly content: ContentStore;
+  /** The cache of other registries, which the own registry serves too; pulls from those registries go through it. */
+  readonly cache: PullThrough;
   /**
    * From now on images of this host (`host:port`) are the content store's own repositories: nothing is fetched or
    * copied, what the repository does not have does not exist. Without `authorize` every pull is allowed.
@@ -90,6 +94,7 @@ export async function openImages(options: OpenImagesOptions): Promise<NodeImages
 
 class LocalImages implements NodeImages {
   readonly content: ContentStore;
+  readonly cache: PullThrough;
   readonly #options: OpenImagesOptions;
   readonly #layers: Layers;
   readonly #puller: Puller;
@@ -104,6 +109,16 @@ class LocalImages implements NodeImages {
     this.#options = options;
     this.#layers = new Layers(content, options.unpackLimits);
     this.#puller = new Puller(content, this.#layers);
+    this.cache = new PullThrough({
+      content,
+      mirrors: options.mirrors ?? {},
+      client: (host) => this.#client(host, {}),
+      onStale: (repository, error) =>
+        this.#log('warn', 'an upstream registry does not answer: serving what is here', {
+          repository,
+          error: error.message,
+        }),
+    });
   }
 
   async load(): Promise<void> {
@@ -144,9 +159,7 @@ class LocalImages implements NodeImages {
     const signal =
       options.signal === undefined ? this.#closing.signal : AbortSignal.any([options.signal, this.#closing.signal]);
     signal.throwIfAborted();
-    const source = this.#local.has(reference.host)
-      ? await this.#localSource(reference.host, reference.repository, options)
-      : this.#remoteSource(reference.host, reference.repository, options);
+    const source = await this.#source(reference.host, reference.repository, options);
     const digest = await this.#puller.pull(source, reference.digest ?? reference.tag ?? 'latest', {
       signal,
       ...(options.architecture === undefined ? {} : { architecture: options.architecture }),
@@ -168,9 +181,7 @@ class LocalImages implements NodeImages {
   ): Promise<{ bytes: Buffer; digest: string; mediaType?: string }> {
     const { host, repository, digest, tag = 'latest' } = parseReference(text);
     if (host === undefined) throw new EngineError('invalid', `image ${JSON.stringify(text)} names no registry`);
-    const source = this.#local.has(host)
-      ? await this.#localSource(host, repository, options)
-      : this.#remoteSource(host, repository, options);
+    const source = await this.#source(host, repository, options);
     return await source.manifest(digest ?? tag, options.signal);
   }
 
@@ -219,7 +230,7 @@ class LocalImages implements NodeImages {
       throw new EngineError('invalid', `image ${JSON.stringify(text)} names no registry; write host/${text}`);
     if (!this.#local.has(host)) return await this.#client(host, options).tags(repository, options.signal);
     await this.#localSource(host, repository, options);
-    const tags = this.content.names(repository).map(({ name }) => name);
+    const tags = await this.cache.tags(repository, options.signal);
     if (tags.length === 0) throw new EngineError('not-found', `${host} has no repository ${repository}`);
     return tags;
   }
@@ -308,6 +319,8 @@ class LocalImages implements NodeImages {
   }
 
   serveLocally(host: string, authorize?: LocalAuthorize): void {
+    if (this.cache.prefixOf(host) !== undefined)
+      throw new EngineError('invalid', `mirror ${host}: it is this node's own registry`);
     this.#local.set(host, authorize);
   }
 
@@ -348,6 +361,15 @@ class LocalImages implements NodeImages {
     return sources;
   }
 
+  async #source(host: string, repository: string, options: PullOptions): Promise<PullSource> {
+    if (this.#local.has(host)) return await this.#localSource(host, repository, options);
+    // What one's own credentials open is not everybody's: it is not shared.
+    const prefix = options.credentials === undefined ? this.cache.prefixOf(host) : undefined;
+    return prefix === undefined
+      ? this.#remoteSource(host, repository, options)
+      : this.cache.source(`${prefix}/${repository}`);
+  }
+
   #remoteSource(host: string, repository: string, options: PullOptions): PullSource {
     const client = this.#client(host, options);
     return {
@@ -382,6 +404,7 @@ class LocalImages implements NodeImages {
         'unauthorized',
         `${host} refuses the credentials for ${repository}; check user name and password`,
       );
+    if (this.cache.covers(repository)) return this.cache.source(repository);
     return {
       manifest: async (reference) => {
         const { content } = this;

@@ -27,6 +27,11 @@ export function isRepository(text: string): boolean {
   return text.length <= 255 && REPOSITORY.test(text);
 }
 
+/** `host` or `host:port`, as references have it. */
+export function isHost(text: string): boolean {
+  return HOST.test(text);
+}
+
 export function isTag(text: string): boolean {
   return TAG.test(text);
 }

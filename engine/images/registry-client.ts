@@ -1,9 +1,11 @@
 /**
  * Reads manifests and blobs from a registry (OCI distribution-spec 1.1, "Pull") over HTTPS, with basic or bearer
- * authentication (Docker's token specification). A download that breaks goes on where it stopped.
+ * authentication (Docker's token specification). A download that breaks goes on where it stopped. A registry on an
+ * address of this machine may speak plain HTTP, as with Docker: it is asked by HTTPS first, and taken at its word when
+ * it shows that it knows no TLS. What it says is then as safe as the machine.
  */
 import { createHash } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
+import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from 'node:http';
 import { Agent, request as httpsRequest } from 'node:https';
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -28,8 +30,9 @@ const MOST_PAGES = 1000;
 
 export class RegistryClient {
   readonly #access: RegistryAccess;
-  readonly #origin: URL;
+  #origin: URL;
   readonly #agent: Agent;
+  readonly #plainAgent = new HttpAgent({ keepAlive: true });
   /** By scope. */
   readonly #authorization = new Map<string, string>();
 
@@ -50,13 +53,14 @@ export class RegistryClient {
 
   close(): void {
     this.#agent.destroy();
+    this.#plainAgent.destroy();
   }
 
   /** Asks whether the registry takes the credentials, by its base endpoint. @throws EngineError `unauthorized` */
   async login(signal?: AbortSignal): Promise<void> {
-    const url = new URL('/v2/', this.#origin);
     const scope = '';
     await this.#retrying(signal, async () => {
+      const url = new URL('/v2/', this.#origin);
       let response = await this.#request(url, {}, signal);
       if (response.statusCode === 401) {
         response.resume();
@@ -104,15 +108,32 @@ export class RegistryClient {
     });
   }
 
-  /** Streams the blob into the content store. */
+  /** What a tag means now, by HEAD; undefined where the registry does not say. */
+  async tagDigest(repository: string, tag: string, signal?: AbortSignal): Promise<string | undefined> {
+    const { headers } = await this.#head(repository, `manifests/${tag}`, { accept: MANIFEST_TYPES.join(', ') }, signal);
+    const digest = headers['docker-content-digest'];
+    return typeof digest === 'string' && parseDigest(digest) !== undefined ? digest : undefined;
+  }
+
+  /** Bytes of a blob, by HEAD. */
+  async blobSize(repository: string, digest: string, signal?: AbortSignal): Promise<number> {
+    const { headers } = await this.#head(repository, `blobs/${digest}`, {}, signal);
+    const length = headers['content-length'] ?? '';
+    if (!/^\d{1,15}$/.test(length))
+      throw new EngineError('unavailable', `${this.#access.host} does not say how large ${digest} is`);
+    return Number(length);
+  }
+
+  /** Streams the blob into the content store. `onStart` hears which upload it is while it comes. */
   async blob(
     repository: string,
     blob: { digest: string; size: number },
     content: ContentStore,
-    options: { signal?: AbortSignal; onProgress?: (current: number) => void },
+    options: { signal?: AbortSignal; onStart?: (upload: string) => void; onProgress?: (current: number) => void },
   ): Promise<void> {
     const { signal, onProgress } = options;
     const upload = await content.startUpload('private');
+    options.onStart?.(upload);
     let size = 0;
     try {
       await this.#retrying(signal, async () => {
@@ -179,18 +200,36 @@ export class RegistryClient {
     const { alsoPull } = request;
     const more = alsoPull === undefined ? '' : ` repository:${alsoPull}:pull`;
     const scope = `repository:${repository}:pull,push${more}`;
-    const url = new URL(request.path, this.#origin);
-    if (url.host !== this.#origin.host)
+    const urlNow = (): URL => {
+      const url = new URL(request.path, this.#origin);
+      if (url.host === this.#origin.host) return url;
       throw new EngineError(
         'unavailable',
         `${this.#access.host} sends an upload to ${url.host}, which is not followed`,
       );
+    };
     for (let attempt = 0; ; attempt += 1) {
-      const response = await this.#request(url, { ...request.headers, ...this.#authorized(scope) }, signal, request);
+      const headers = { ...request.headers, ...this.#authorized(scope) };
+      const response = await this.#request(urlNow(), headers, signal, request).catch((error: unknown) => {
+        // A body that is a stream has been drawn from, but nothing is sent before a POST was answered.
+        if (!this.#turnsPlain(error) || request.body !== undefined) throw error;
+        return this.#request(urlNow(), headers, signal, request);
+      });
       if (response.statusCode !== 401 || attempt > 0) return response;
       response.resume();
       await this.#authenticate(response.headers['www-authenticate'] ?? '', scope, signal);
     }
+  }
+
+  async #head(
+    repository: string,
+    path: string,
+    headers: Record<string, string>,
+    signal?: AbortSignal,
+  ): Promise<IncomingMessage> {
+    const response = await this.#retrying(signal, () => this.#get(repository, path, headers, signal, 'HEAD'));
+    response.resume();
+    return response;
   }
 
   async #get(
@@ -198,15 +237,16 @@ export class RegistryClient {
     path: string,
     headers: Record<string, string>,
     signal?: AbortSignal,
+    method: 'GET' | 'HEAD' = 'GET',
   ): Promise<IncomingMessage> {
     const url = new URL(`/v2/${repository}/${path}`, this.#origin);
     const scope = `repository:${repository}:pull`;
-    let response = await this.#request(url, { ...headers, ...this.#authorized(scope) }, signal);
+    let response = await this.#request(url, { ...headers, ...this.#authorized(scope) }, signal, { method });
     if (response.statusCode === 401) {
       const challenge = response.headers['www-authenticate'] ?? '';
       response.resume();
       await this.#authenticate(challenge, scope, signal);
-      response = await this.#request(url, { ...headers, ...this.#authorized(scope) }, signal);
+      response = await this.#request(url, { ...headers, ...this.#authorized(scope) }, signal, { method });
     }
     let from = url;
     for (let redirects = 0; isRedirect(response.statusCode); redirects += 1) {
@@ -215,13 +255,14 @@ export class RegistryClient {
       if (location === undefined || redirects === 5)
         throw new EngineError('unavailable', `${from.host} redirects ${path} nowhere`);
       const to = new URL(location, from);
-      if (to.protocol !== 'https:')
+      if (!this.#isSafe(to))
         throw new EngineError('unavailable', `${from.host} redirects ${path} to ${to.protocol}//, which is not secure`);
       // The registry's credentials are nobody else's business.
       response = await this.#request(
         to,
         to.host === url.host ? { ...headers, ...this.#authorized(scope) } : headers,
         signal,
+        { method },
       );
       from = to;
     }
@@ -264,7 +305,7 @@ export class RegistryClient {
     const parameters = bearer?.parameters ?? new Map<string, string>();
     const realm = parameters.get('realm');
     const url = realm !== undefined && URL.canParse(realm) ? new URL(realm) : undefined;
-    if (url?.protocol !== 'https:') {
+    if (url === undefined || !this.#isSafe(url)) {
       throw new EngineError(
         'unauthorized',
         `${this.#access.host} asks for an authentication that is not supported: ${challenge.slice(0, 200)}`,
@@ -295,12 +336,11 @@ export class RegistryClient {
     { method = 'GET', body }: { method?: string; body?: () => Promise<Readable> | Buffer } = {},
   ): Promise<IncomingMessage> {
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-    const outgoing = httpsRequest(url, {
-      method,
-      agent: this.#agent,
-      headers: { 'user-agent': 'sampan', ...headers },
-      signal,
-    });
+    const options = { method, headers: { 'user-agent': 'sampan', ...headers }, signal };
+    const outgoing =
+      url.protocol === 'http:'
+        ? httpRequest(url, { ...options, agent: this.#plainAgent })
+        : httpsRequest(url, { ...options, agent: this.#agent });
     outgoing.setTimeout(IDLE_MILLISECONDS, () =>
       outgoing.destroy(new Error(`no answer in ${IDLE_MILLISECONDS / 1000} s`)),
     );
@@ -312,6 +352,23 @@ export class RegistryClient {
     return await promise;
   }
 
+  /** By HTTPS, or with a registry that speaks plain HTTP on this machine, to an address of this machine. */
+  #isSafe(url: URL): boolean {
+    if (url.protocol === 'https:') return true;
+    return url.protocol === 'http:' && this.#origin.protocol === 'http:' && isLoopback(url.hostname);
+  }
+
+  /** Whether the failure is that of a registry on this machine that knows no TLS: from then on it is asked without. */
+  #turnsPlain(error: unknown): boolean {
+    const { code = '', message = '' } = error as NodeJS.ErrnoException;
+    const knowsNoTls =
+      /^ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG)$/.test(code) ||
+      /wrong version number|packet length too long/.test(message);
+    if (!knowsNoTls || this.#origin.protocol === 'http:' || !isLoopback(this.#origin.hostname)) return false;
+    this.#origin = new URL(`http://${this.#origin.host}`);
+    return true;
+  }
+
   /** Tries again after what may pass: a broken connection, an overloaded registry. */
   async #retrying<Result>(signal: AbortSignal | undefined, work: () => Promise<Result>): Promise<Result> {
     for (let attempt = 1; ; attempt += 1) {
@@ -320,6 +377,7 @@ export class RegistryClient {
       } catch (error) {
         signal?.throwIfAborted();
         if (error instanceof EngineError) throw error;
+        if (this.#turnsPlain(error)) continue;
         const code = (error as NodeJS.ErrnoException).code ?? '';
         const message = error instanceof Error ? error.message : String(error);
         const final = attempt === ATTEMPTS || isPermanent(code);

@@ -3,12 +3,21 @@
  * index; they refer to none that stays (signatures and the like stay with their subject); the engine has no image of
  * them; and nobody has pushed, pulled or untagged them for the grace period.
  *
+ * A tag that came from another registry counts only while somebody pulls it: the cache would grow without end.
+ *
  * The last look at each and the removal of its name are synchronous, as are the check and the touch of a push, so a
  * push either finds the manifest and keeps it, or does not find it.
  */
 import { statSync } from 'node:fs';
 import { parseManifest } from './manifest.ts';
-import { DANGLING_SCOPE, IMAGES_SCOPE, manifestsScope, referrersScope, repositoryOfManifests } from './scopes.ts';
+import {
+  DANGLING_SCOPE,
+  IMAGES_SCOPE,
+  manifestsScope,
+  mirroredScope,
+  referrersScope,
+  repositoryOfManifests,
+} from './scopes.ts';
 import type { ContentStore } from './store.ts';
 
 /** @returns how many were forgotten; their bytes go with the next sweep */
@@ -22,6 +31,7 @@ export async function forgetUntagged(
   for (const scope of content.scopes()) {
     const repository = repositoryOfManifests(scope);
     if (repository === undefined) continue;
+    await forgetMirroredTags(content, repository, options.before);
     const kept = await keptBy(
       content,
       repository,
@@ -34,6 +44,13 @@ export async function forgetUntagged(
     );
   }
   return forgotten;
+}
+
+async function forgetMirroredTags(content: ContentStore, repository: string, before: number): Promise<void> {
+  for (const { name, digest } of content.names(repository)) {
+    const isMirrored = content.getName(mirroredScope(repository), digest) !== undefined;
+    if (isMirrored && isOlder(content, digest, before)) await content.setName(repository, name, undefined);
+  }
 }
 
 async function keptBy(

@@ -7,6 +7,8 @@
  *   :links/<repository>       digest → itself: every blob that may be read through this repository. Access, not
  *                             possession: links keep nothing from collection, and go when their blob has gone
  *   :referrers/<repository>   `<subject>@<manifest>` → manifest: manifests that point at another one
+ *   :mirrored/<repository>    digest → itself: manifests that came from an upstream registry, with or without their
+ *                             blobs; keeps nothing, as links
  *   :images                   an image's reference → manifest digest of the node's platform
  *   :dangling                 manifest digest → itself: images whose last name moved to another image
  *   :build-cache              what a build's step was made from → manifest digest of what it made
@@ -30,14 +32,23 @@ export function referrersScope(repository: string): string {
   return `:referrers/${repository}`;
 }
 
+export function mirroredScope(repository: string): string {
+  return `:mirrored/${repository}`;
+}
+
 /** Whether names of this scope keep content from collection. */
 export function keepsContent(scope: string): boolean {
-  return !scope.startsWith(':links/');
+  return !scope.startsWith(':links/') && !scope.startsWith(':mirrored/');
 }
 
 /** The repository whose manifests the scope lists. */
 export function repositoryOfManifests(scope: string): string | undefined {
   return scope.startsWith(':manifests/') ? scope.slice(':manifests/'.length) : undefined;
+}
+
+/** The repository whose manifests from upstream the scope lists. */
+export function repositoryOfMirrored(scope: string): string | undefined {
+  return scope.startsWith(':mirrored/') ? scope.slice(':mirrored/'.length) : undefined;
 }
 
 /** The repository whose blobs the scope lists. */

@@ -11,6 +11,7 @@
  * Promises: a write is durable (data and directory synced) before it is acknowledged; a blob never changes; two
  * writers of one blob meet without harm; a reader holds an open file, so collection cannot pull it away.
  */
+import type { FileHandle } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 
 export interface BlobInfo {
@@ -54,6 +55,11 @@ export interface ContentStore {
   /** Appends at `offset`, which must be the current size (`conflict` otherwise). Returns the new size. */
   appendUpload(id: string, offset: number, source: AsyncIterable<Uint8Array>): Promise<number>;
   uploadSize(id: string): Promise<number | undefined>;
+  /**
+   * To read what an upload has while more comes. The open file outlives `finishUpload`; undefined where the upload has
+   * ended already. The caller closes it.
+   */
+  openUpload(id: string): Promise<FileHandle | undefined>;
   /** Verifies and makes it a blob. */
   finishUpload(id: string, digest: string): Promise<BlobInfo>;
   cancelUpload(id: string): Promise<void>;

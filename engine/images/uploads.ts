@@ -55,6 +55,10 @@ export class Uploads {
     return (await stat(this.path(id)).catch(ignoreMissing))?.size;
   }
 
+  async open(id: string): Promise<FileHandle | undefined> {
+    return isUploadId(id) ? await open(this.path(id), 'r').catch(ignoreMissing) : undefined;
+  }
+
   /** What arrived before a failing source failed is kept. */
   async append(id: string, offset: number, source: AsyncIterable<Uint8Array>): Promise<number> {
     const upload = await this.#acquire(id);

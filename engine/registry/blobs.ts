@@ -6,6 +6,7 @@
 import { pipeline } from 'node:stream/promises';
 import { isDigest } from '#lib/digest.ts';
 import { linksScope } from '../images/scopes.ts';
+import { answerMirroredBlob } from './mirrored.ts';
 import { RegistryError } from './errors.ts';
 import { answer, type Exchange } from './exchange.ts';
 
@@ -19,8 +20,6 @@ export async function getBlob(exchange: Exchange): Promise<void> {
   // Who is told that a blob is here does not send it: it must stay until the manifest comes. Looked at first and touched
   // then, it could be collected between the two.
   const isHere = blobLink(exchange, repository, digest) && content.touch(digest);
-  const info = isHere ? await content.stat(digest) : undefined;
-  if (info === undefined) throw unknownBlob(repository, digest);
   const headers: Record<string, string | number> = {
     'content-type': 'application/octet-stream',
     'docker-content-digest': digest,
@@ -28,6 +27,9 @@ export async function getBlob(exchange: Exchange): Promise<void> {
     'accept-ranges': 'bytes',
     'cache-control': 'max-age=31536000',
   };
+  if (!isHere && (await answerMirroredBlob(exchange, headers))) return;
+  const info = isHere || blobLink(exchange, repository, digest) ? await content.stat(digest) : undefined;
+  if (info === undefined) throw unknownBlob(repository, digest);
   if (request.method === 'HEAD') {
     answer(exchange, 200, { ...headers, 'content-length': info.sizeBytes });
     return;

@@ -1,5 +1,6 @@
 /** One request on its way through the registry, and the ways to answer it. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { PullThrough } from '../images/pull-through.ts';
 import type { ContentStore } from '../images/store.ts';
 import type { Caller } from './caller.ts';
 import { RegistryError } from './errors.ts';
@@ -23,6 +24,8 @@ export interface Exchange {
   /** The path's last part: a tag, a digest or an upload's id. */
   reference: string;
   caller: Caller;
+  /** Of other registries; absent where none is mirrored. */
+  cache?: PullThrough;
   pushed(repository: string, reference: string, digest: string): void;
 }
 

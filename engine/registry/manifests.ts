@@ -14,6 +14,7 @@ import {
 import { isTag } from '../images/reference.ts';
 import { findManifest, manifestsScope, referrersScope, repositoryOfManifests } from '../images/scopes.ts';
 import { blobLink, requireDigest } from './blobs.ts';
+import { mirroredTags, refreshed } from './mirrored.ts';
 import { RegistryError } from './errors.ts';
 import { answer, answerBytes, type Exchange, page, readBody } from './exchange.ts';
 
@@ -23,6 +24,7 @@ const VAGUE_TYPES = ['application/json', 'application/octet-stream', 'applicatio
 
 export async function getManifest(exchange: Exchange): Promise<void> {
   const { request, response } = exchange;
+  await refreshed(exchange);
   const { digest, bytes, mediaType } = await acceptable(exchange, resolve(exchange));
   const headers = {
     'content-type': mediaType,
@@ -116,8 +118,9 @@ async function acceptable(
     const plain = manifest.manifests.find(
       ({ platform }) => platform?.os === 'linux' && platform.architecture === 'amd64',
     );
-    if (plain !== undefined && accepts(accept, plain.mediaType) && content.path(plain.digest) !== undefined)
-      return await acceptable(exchange, plain.digest);
+    const isFitting = plain !== undefined && accepts(accept, plain.mediaType);
+    if (isFitting) await refreshed(exchange, plain.digest);
+    if (isFitting && content.path(plain.digest) !== undefined) return await acceptable(exchange, plain.digest);
   }
   throw new RegistryError(
     'MANIFEST_UNKNOWN',
@@ -158,10 +161,11 @@ export async function deleteManifest(exchange: Exchange): Promise<void> {
 
 export async function listTags(exchange: Exchange): Promise<void> {
   const { content, repository } = exchange;
-  const known = content.names(manifestsScope(repository)).length > 0;
+  const theirs = await mirroredTags(exchange);
+  const known = theirs !== undefined || content.names(manifestsScope(repository)).length > 0;
   if (!known)
     throw new RegistryError('NAME_UNKNOWN', 'repository name not known to registry', { detail: { name: repository } });
-  const tags = content.names(repository).map(({ name }) => name);
+  const tags = theirs ?? content.names(repository).map(({ name }) => name);
   const { names, headers } = page(exchange, `/v2/${repository}/tags/list`, tags);
   answerJson(exchange, { name: repository, tags: names }, headers);
 }

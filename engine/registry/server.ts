@@ -8,18 +8,22 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { isRepository } from '../images/reference.ts';
+import type { PullThrough } from '../images/pull-through.ts';
 import type { ContentStore } from '../images/store.ts';
 import { RegistryError } from './errors.ts';
 import { deleteBlob, getBlob } from './blobs.ts';
 import { callerOf, type Doorkeeper, TOKEN_PATH, unauthorized } from './caller.ts';
 import { type Exchange, type RegistryAction, type RegistryRequest } from './exchange.ts';
 import { deleteManifest, getManifest, listReferrers, listRepositories, listTags, putManifest } from './manifests.ts';
+import { requireOwn } from './mirrored.ts';
 import { answerToken } from './token-endpoint.ts';
 import { tokenKey } from './tokens.ts';
 import { deleteUpload, getUpload, patchUpload, putUpload, startUpload } from './uploads.ts';
 
 export interface RegistryOptions {
   content: ContentStore;
+  /** Serves repositories of other registries from the same store. */
+  cache?: PullThrough;
   /** Port 0 takes a free one. */
   listen: { host: string; port: number };
   /** PEM. */
@@ -139,8 +143,9 @@ async function handle(
     throw new RegistryError('NAME_INVALID', 'invalid repository name', { detail: { name: repository } });
   }
   if (!(await caller.allows(route.action, repository))) throw await caller.refusal(route.action, repository);
-  await route.handle({
+  const exchange: Exchange = {
     content: options.content,
+    ...(options.cache === undefined ? {} : { cache: options.cache }),
     request,
     response,
     query,
@@ -148,7 +153,9 @@ async function handle(
     reference,
     caller,
     pushed: (...push) => options.onPush?.(...push),
-  });
+  };
+  if (route.action === 'push') requireOwn(exchange);
+  await route.handle(exchange);
 }
 
 function fail(options: RegistryOptions, request: IncomingMessage, response: ServerResponse, error: unknown): void {
