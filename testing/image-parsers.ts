@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
-import { changedConfig } from '#engine/docker-api/config-changes.ts';
-import { DockerError } from '#engine/docker-api/errors.ts';
+import { readConfig, writeConfig } from '#engine/build/config.ts';
+import { BuildError } from '#engine/build/dockerfile/instruction.ts';
+import { applyChanges } from '#engine/docker-api/config-changes.ts';
 import { EngineError } from '#engine/engine.ts';
 import { type ArchiveStore, imagesOfArchive } from '#engine/images/archive.ts';
 import { parseChallenges } from '#engine/images/challenge.ts';
@@ -216,10 +217,15 @@ export const IMAGE_PARSERS: readonly Omit<Fuzz, 'inputs'>[] = [
       'LABEL a b',
       'EXPOSE 80 53/udp',
       'VOLUME /a /b',
+      'HEALTHCHECK --interval=1m30s --retries=2 CMD ["a"]',
       'constructor x',
     ],
-    refuses: (error) => error instanceof DockerError && error.status === 400,
-    run: (input) => Object.keys(changedConfig({}, [input.toString('utf8')])).join(),
+    refuses: (error) => error instanceof BuildError,
+    run: (input) => {
+      const config = readConfig({});
+      applyChanges(config, [input.toString('utf8')]);
+      return Object.keys(writeConfig(config)).join();
+    },
   },
 ];
 

@@ -1,7 +1,11 @@
 /** What `docker load`, `import` and `rmi` take and refuse; the refusals are in a golden file. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer, type IncomingMessage, request } from 'node:http';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
+import { text as textOf } from 'node:stream/consumers';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
@@ -157,6 +161,7 @@ describe('archives of images', { ...withDocker, timeout: 100_000 }, () => {
       'WORKDIR /tmp',
       'STOPSIGNAL SIGINT',
       'ONBUILD RUN true',
+      'HEALTHCHECK --interval=2s --retries=4 CMD test -e /x',
     ];
     await docker.ok(
       'import',
@@ -180,6 +185,7 @@ describe('archives of images', { ...withDocker, timeout: 100_000 }, () => {
         made['User'],
         made['WorkingDir'],
         made['StopSignal'],
+        made['Healthcheck'],
       ],
       [
         ['/bin/sh', '-c', 'echo hi'],
@@ -191,8 +197,35 @@ describe('archives of images', { ...withDocker, timeout: 100_000 }, () => {
         '7:8',
         '/tmp',
         'SIGINT',
+        { Test: ['CMD-SHELL', 'test -e /x'], Interval: 2_000_000_000, Retries: 4 },
       ],
     );
+  });
+
+  test('import from an address, with and without its scheme; what is not there is said', async () => {
+    const server = createServer((incoming, response) => {
+      const isThere = incoming.url === '/root.tar.gz';
+      response.writeHead(isThere ? 200 : 404).end(isThere ? gzipSync(box) : undefined);
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const at = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    try {
+      const told = await docker.ok('import', `http://${at}/root.tar.gz`, 'fetched:1');
+      assert.match(told, new RegExp(`^Downloading from http://${at}/root.tar.gz\nsha256:[0-9a-f]{64}\n$`));
+      assert.equal(await docker.ok('run', '--rm', 'fetched:1', 'echo', 'runs'), 'runs\n');
+      const missing = await docker.docker(['import', `http://${at}/none`, 'fetched:2']);
+      assert.match(missing.stderr, /cannot fetch http:.*none: it answers 404/);
+      // The client itself takes a word without a scheme for a file, unless it looks like an address.
+      const plain = await call(
+        docker,
+        `/images/create?fromSrc=${encodeURIComponent(`${at}/root.tar.gz`)}&repo=fetched:3`,
+      );
+      assert.match(plain, /sha256:[0-9a-f]{64}/);
+    } finally {
+      server.close();
+    }
+    await docker.ok('rmi', 'fetched:1', 'fetched:3');
   });
 
   test('rmi: several names, a stopped and a running container, and force', async () => {
@@ -390,3 +423,10 @@ describe('archives of images', { ...withDocker, timeout: 100_000 }, () => {
     assert.deepEqual(statSync(join(content.directory, 'uploads')).nlink, 2);
   });
 });
+
+async function call({ socketPath }: DockerHost, path: string): Promise<string> {
+  const outgoing = request({ socketPath, path, method: 'POST' });
+  outgoing.end();
+  const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
+  return await textOf(response);
+}

@@ -4,17 +4,18 @@
  */
 import { once } from 'node:events';
 import { posix } from 'node:path';
-import type { Readable } from 'node:stream';
-import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { readTar } from '#lib/tar/read.ts';
 import { encodeHeader, TAR_END } from '#lib/tar/write.ts';
 import { paddingAfter } from '#lib/tar/tar.ts';
+import { readConfig, writeConfig } from '../build/config.ts';
+import { decompressed } from '../build/decompress.ts';
+import { download } from '../build/download.ts';
 import { EngineError, type Image } from '../engine.ts';
 import { imagesOfArchive, putDocument, type Stored } from '../images/archive.ts';
 import { OCI_INDEX, OCI_MANIFEST, parseManifest } from '../images/manifest.ts';
 import type { NodeImages } from '../images/open.ts';
 import { type Call, familiarName, findImage, flag, hubName } from './call.ts';
-import { changedConfig } from './config-changes.ts';
+import { applyChanges } from './config-changes.ts';
 import { DockerError } from './errors.ts';
 import { Progress } from './progress.ts';
 
@@ -128,56 +129,61 @@ function archivePath(name: string): string {
   return posix.normalize(name).replace(/^(\.\/|\/)+/, '');
 }
 
-/** The body is the root file system. */
+/** The root file system is the body, or what an address leads to. */
 export async function importImage(call: Call): Promise<void> {
-  if (call.query.get('fromSrc') !== '-')
-    throw new DockerError(
-      400,
-      'invalid parameter: fromSrc is an address: give the archive itself, with docker import -',
-    );
-  const images = nodeImages(call);
+  const source = call.query.get('fromSrc') ?? '-';
+  const config = readConfig({});
+  applyChanges(config, call.query.getAll('changes'));
   const repository = call.query.get('repo') ?? '';
   const tag = call.query.get('tag') ?? '';
   const names = repository === '' ? [] : [hubName(tag === '' ? repository : `${repository}:${tag}`)];
-  const layer = await images.content.write(await decompressed(call.request), {});
+  const gone = new AbortController();
+  call.response.on('close', () => gone.abort(new DockerError(499, 'the client has gone')));
+  const progress = new Progress(call);
+  try {
+    let archive: AsyncIterable<Uint8Array> = call.request;
+    if (source !== '-') {
+      call.request.resume();
+      archive = (await download(addressOf(source), gone.signal)).body;
+      progress.say({ status: `Downloading from ${source}` });
+    }
+    const comment = call.query.get('message') || `Imported from ${source}`;
+    const image = await imageOf(nodeImages(call), archive, { names, config: writeConfig(config), comment });
+    progress.say({ status: image.id });
+    progress.end();
+  } catch (error) {
+    progress.end(error);
+  }
+}
+
+/** An image of one layer. */
+async function imageOf(
+  images: NodeImages,
+  archive: AsyncIterable<Uint8Array>,
+  { names, config, comment }: { names: string[]; config: Record<string, unknown>; comment: string },
+): Promise<Image> {
+  const layer = await images.content.write(await decompressed(archive), {});
   const created = new Date().toISOString();
-  const config = await putDocument(images.content, {
+  const document = await putDocument(images.content, {
     created,
     architecture: process.arch === 'x64' ? 'amd64' : process.arch,
     os: 'linux',
-    config: changedConfig({}, call.query.getAll('changes')),
+    config,
     rootfs: { type: 'layers', diff_ids: [layer.digest] },
-    history: [{ created, comment: call.query.get('message') || 'Imported from -' }],
+    history: [{ created, comment }],
   });
   const manifest = await putDocument(images.content, {
     schemaVersion: 2,
     mediaType: OCI_MANIFEST,
-    config: { mediaType: CONFIG_TYPE, ...config },
+    config: { mediaType: CONFIG_TYPE, ...document },
     layers: [{ mediaType: LAYER_TYPE, digest: layer.digest, size: layer.sizeBytes }],
   });
-  const progress = new Progress(call);
-  const image = await images.adopt(manifest.digest, names);
-  progress.say({ status: image.id });
-  progress.end();
+  return await images.adopt(manifest.digest, names);
 }
 
-/** By its first bytes: gzip, zstd, or as it is. */
-async function decompressed(source: Readable): Promise<AsyncIterable<Buffer>> {
-  const iterator = (source as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
-  const first = await iterator.next();
-  const head = first.done === true ? Buffer.alloc(0) : first.value;
-  const whole = async function* (): AsyncGenerator<Buffer> {
-    if (head.length > 0) yield head;
-    for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) yield next.value;
-  };
-  const isGzip = head[0] === 0x1f && head[1] === 0x8b;
-  const isZstd = head.length >= 4 && head.readUInt32LE(0) === 0xfd2fb528;
-  if (!isGzip && !isZstd) return whole();
-  const { Readable: Streams } = await import('node:stream');
-  const inflate = isGzip ? createGunzip() : createZstdDecompress();
-  const input = Streams.from(whole());
-  input.on('error', (error) => inflate.destroy(error));
-  return input.pipe(inflate) as AsyncIterable<Buffer>;
+/** Of an address without a scheme dockerd takes http. */
+function addressOf(source: string): string {
+  return source.includes('://') ? source : `http://${source}`;
 }
 
 async function* only(bytes: Buffer): AsyncGenerator<Buffer> {

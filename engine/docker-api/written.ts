@@ -1,14 +1,13 @@
 /** `/containers/{id}/changes`, `/containers/{id}/export` and `/commit`: what a container wrote. */
 import { pipeline } from 'node:stream/promises';
-import { type Config, configure, readConfig, writeConfig } from '../build/config.ts';
-import { BuildError } from '../build/dockerfile/instruction.ts';
-import { parseSingle } from '../build/dockerfile/parse.ts';
+import { type Config, readConfig, writeConfig } from '../build/config.ts';
 import type { Container } from '../engine.ts';
 import type { FileChange, WrittenLayer } from '../written.ts';
 import { assembleImage, readRunConfig, type RunConfig } from '../images/assemble.ts';
 import type { NodeImages } from '../images/open.ts';
 import { Fields, readBody } from './body.ts';
 import { answerJson, type Call, findContainer, hubName } from './call.ts';
+import { applyChanges } from './config-changes.ts';
 import { commandLine } from './container-view.ts';
 import { DockerError } from './errors.ts';
 import { ownContainer } from './lifecycle.ts';
@@ -45,7 +44,7 @@ export async function commitContainer(call: Call): Promise<void> {
   if (image === undefined) throw new DockerError(404, `No such image: ${container.imageId}`);
   const config = containerConfig(container, await readRunConfig(images.content, image.id));
   applyBody(config, new Fields(body));
-  for (const change of call.query.getAll('changes').flatMap((text) => text.split('\n'))) applyChange(config, change);
+  applyChanges(config, call.query.getAll('changes'));
   const repository = call.query.get('repo') ?? '';
   const tag = call.query.get('tag') ?? '';
   const names = repository === '' ? [] : [hubName(tag === '' ? repository : `${repository}:${tag}`)];
@@ -124,24 +123,4 @@ function applyBody(config: Config, body: Fields): void {
   config.stopSignal = own.stopSignal || config.stopSignal;
   config.healthcheck = own.healthcheck ?? config.healthcheck;
   if (own.onBuild.length > 0) config.onBuild = own.onBuild;
-}
-
-function applyChange(config: Config, text: string): void {
-  if (text.trim() === '') return;
-  const instruction = parseSingle(text);
-  const allowed = [
-    'CMD',
-    'ENTRYPOINT',
-    'ENV',
-    'EXPOSE',
-    'HEALTHCHECK',
-    'LABEL',
-    'ONBUILD',
-    'STOPSIGNAL',
-    'USER',
-    'VOLUME',
-    'WORKDIR',
-  ];
-  if (!allowed.includes(instruction.kind)) throw new BuildError(`${instruction.kind} is not a valid change command`);
-  configure(config, instruction, { variables: config.env, escape: '\\' });
 }
