@@ -3,6 +3,7 @@ import { startDockerApi } from '#engine/docker-api/server.ts';
 import type { TcpDoor } from '#engine/docker-api/tcp-door.ts';
 import { type OpenedEngine, openEngine } from '#engine/open.ts';
 import type { EngineOptions } from '#engine/options.ts';
+import type { NodeImages } from '#engine/images/open.ts';
 import { startRegistry } from '#engine/registry/server.ts';
 import { dockerClients, readCa, readPair } from './certificates.ts';
 import { engineOptions, registryHost } from './engine-options.ts';
@@ -60,11 +61,13 @@ export async function startNodeEngine(
       ...(tcp === undefined ? {} : { tcp: tcpDoor(instance, tcp) }),
     }),
   ]);
+  const collector = collectEvery(engine.images, onError, own.log);
   return {
     engine,
     socketPath,
     ...(docker.port === undefined ? {} : { tcpPort: docker.port }),
     async close() {
+      clearInterval(collector);
       await Promise.all([registry.close(), docker.close()]);
       await engine.close();
     },
@@ -74,4 +77,18 @@ export async function startNodeEngine(
 function tcpDoor(instance: Instance, address: { host: string; port: number }): TcpDoor {
   const { certificate, key } = readPair(instance, 'docker');
   return { ...address, ca: readCa(instance), certificate, key, organization: dockerClients };
+}
+
+/** Content that nothing names any more goes, an hour after it was last wanted. */
+function collectEvery(
+  images: NodeImages,
+  onError: (what: string, error: unknown) => void,
+  log: EngineOptions['log'],
+): NodeJS.Timeout {
+  const collect = (): void =>
+    void images.collect().then(
+      ({ blobs, bytes }) => blobs > 0 && log?.('info', 'collected unused content', { blobs, bytes }),
+      (error: unknown) => onError('unused content could not be collected', error),
+    );
+  return setInterval(collect, 3_600_000).unref();
 }

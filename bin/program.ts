@@ -46,6 +46,14 @@ export async function createProgram(words: string[]): Promise<Command> {
       '--tcp <host:port>',
       'the Docker API over TCP too, for clients with a certificate (port 0 takes a free one)',
     )
+    .option('--mirror <[prefix=]host...>', 'cache these registries; theirs are the repositories below prefix/ here')
+    .option('--registry-auth <file>', "log in to other registries as in this file, in the form of docker's config.json")
+    .option('--build-timeout <duration>', 'stop builds that take longer, such as 90s, 30m, 4h (default 2h)')
+    .addHelpText(
+      'after',
+      '\nWhere the engine keeps everything and where its registry answers: --name, --data, --registry, before the word\n' +
+        'engine (see `sampan --help`). A guide is in docs/guides/engine.md.',
+    )
     .action(async (options: EngineFlags) => (await import('./commands/engine.ts')).engine(flags(), options));
   engine
     .command('fsck')

@@ -9,6 +9,7 @@ import { HostError } from '../host-error.ts';
 import { type Instance, type InstanceFlags, lockInstance, prepareInstance } from '../instance.ts';
 import { startNodeEngine } from '../node-engine.ts';
 import { requireRoot } from '../preflight.ts';
+import { registryFlags } from './engine-flags.ts';
 import { ensureSecrets } from '../secrets.ts';
 import { isReady } from '../supervise.ts';
 
@@ -28,12 +29,19 @@ export interface EngineFlags {
   diskLow?: string;
   /** `HOST:PORT` of the Docker API over TCP, with client certificates; port 0 takes a free one. */
   tcp?: string;
+  /** `[PREFIX=]HOST`: see `engine/images/pull-through.ts`. */
+  mirror?: string[];
+  /** A file as `docker login` writes it, for pulls without credentials of their own. */
+  registryAuth?: string;
+  /** A number and its unit. */
+  buildTimeout?: string;
 }
 
 export async function engine(flags: InstanceFlags, options: EngineFlags): Promise<void> {
   requireRoot('The engine');
   requirePaths('--allow-bind', options.allowBind, '/srv/data');
   requirePaths('--allow-device', options.allowDevice, '/dev/fuse');
+  const more = registryFlags(options);
   const tcp = options.tcp === undefined ? undefined : tcpAddress(options.tcp);
   const instance = await prepared(flags, tcp);
   const node = await startNodeEngine(instance, {
@@ -42,6 +50,7 @@ export async function engine(flags: InstanceFlags, options: EngineFlags): Promis
     allowedRisks: risks(options),
     ...(tcp === undefined ? {} : { tcp }),
     ...(options.runtime === undefined ? {} : { runtime: options.runtime }),
+    ...more,
     diskWatermarks: {
       ...(options.diskHigh === undefined ? {} : { highPercent: Number(options.diskHigh) }),
       ...(options.diskLow === undefined ? {} : { lowPercent: Number(options.diskLow) }),

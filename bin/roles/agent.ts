@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { createClient } from '#cluster/client/create.ts';
 import { httpsTransport } from '#cluster/client/https.ts';
 import { startAgent } from '#cluster/node/start.ts';
-import type { NodeImages } from '#engine/images/open.ts';
 import { readCa, readPair } from '../certificates.ts';
 import { startNodeEngine } from '../node-engine.ts';
 import type { RoleContext, RunningRole } from './role.ts';
@@ -38,24 +37,12 @@ export async function startAgentRole({ instance, signal, log }: RoleContext): Pr
     log,
   });
   await agent.ready;
-  const collector = collectEvery(engine.images, log);
   return {
     async close() {
-      clearInterval(collector);
       await agent.close();
       await node.close();
     },
   };
-}
-
-/** Content that nothing names any more goes, an hour after it was last wanted. */
-function collectEvery(images: NodeImages, log: RoleContext['log']): NodeJS.Timeout {
-  const collect = (): void =>
-    void images.collect().then(
-      ({ blobs, bytes }) => blobs > 0 && log('info', 'collected unused content', { blobs, bytes }),
-      (error: unknown) => log('warn', 'unused content could not be collected', { error: String(error) }),
-    );
-  return setInterval(collect, 3_600_000).unref();
 }
 
 /** The first address that is not the loopback's; the loopback's on a machine that has no other. */
