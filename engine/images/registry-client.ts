@@ -364,7 +364,8 @@ export class RegistryClient {
     const knowsNoTls =
       /^ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG)$/.test(code) ||
       /wrong version number|packet length too long/.test(message);
-    if (!knowsNoTls || this.#origin.protocol === 'http:' || !isLoopback(this.#origin.hostname)) return false;
+    // Also where another request has found it out meanwhile.
+    if (!knowsNoTls || !isLoopback(this.#origin.hostname)) return false;
     this.#origin = new URL(`http://${this.#origin.host}`);
     return true;
   }
@@ -377,7 +378,7 @@ export class RegistryClient {
       } catch (error) {
         signal?.throwIfAborted();
         if (error instanceof EngineError) throw error;
-        if (this.#turnsPlain(error)) continue;
+        if (attempt < ATTEMPTS && this.#turnsPlain(error)) continue;
         const code = (error as NodeJS.ErrnoException).code ?? '';
         const message = error instanceof Error ? error.message : String(error);
         const final = attempt === ATTEMPTS || isPermanent(code);
