@@ -76,6 +76,8 @@ export class LayerEntries {
     if (entry.type === 'hard-link') {
       const target = this.#resolveParent(safeName(entry.linkName ?? ''));
       const node = this.#nodes.get(target);
+      // A target that lies in a layer below is none: this layer is unpacked once for every image that has it, whatever
+      // lies below it there, and there is no one file to link to.
       if (node === undefined || node.type === 'directory' || node.type === 'whiteout' || target === path) {
         throw new TarError(
           `hard link ${JSON.stringify(entry.name)} to ${JSON.stringify(entry.linkName)}: the layer has no such file`,

@@ -19,6 +19,8 @@ interface NameRecord {
 export class NameStore {
   readonly #directory: string;
   readonly #scopes = new Map<string, Map<string, string>>();
+  /** Of scopes; they are made once and stay. */
+  readonly #directories = new Set<string>();
   /** The last write of each file: writes of one name happen in order. */
   readonly #writing = new Map<string, Promise<void>>();
 
@@ -57,7 +59,10 @@ export class NameStore {
         return;
       }
       if (this.get(scope, name) === digest) return;
-      if ((await mkdir(directory, { recursive: true })) !== undefined) await syncDirectory(this.#directory);
+      if (!this.#directories.has(directory)) {
+        if ((await mkdir(directory, { recursive: true })) !== undefined) await syncDirectory(this.#directory);
+        this.#directories.add(directory);
+      }
       await writeFileAtomic(path, JSON.stringify({ scope, name, digest } satisfies NameRecord));
       this.#remember({ scope, name, digest });
     });

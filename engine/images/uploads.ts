@@ -9,6 +9,7 @@ import { createHash, type Hash, randomBytes } from 'node:crypto';
 import { createReadStream, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { type FileHandle, open, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { writeNewFile } from '#lib/atomic-file.ts';
 import { EngineError } from '../engine.ts';
 
 const PRIVATE_PREFIX = 'private-';
@@ -83,13 +84,7 @@ export class Uploads {
   async whole(bytes: Uint8Array): Promise<string> {
     const path = this.path(`${PRIVATE_PREFIX}${randomBytes(16).toString('hex')}`);
     try {
-      const handle = await open(path, 'wx', 0o444);
-      try {
-        await handle.writeFile(bytes);
-        await handle.sync();
-      } finally {
-        await handle.close();
-      }
+      await writeNewFile(path, bytes, 0o444);
     } catch (error) {
       await rm(path, { force: true });
       throw error;
