@@ -33,6 +33,8 @@ describe('docker, mirrors and plain registries', { ...withDocker, timeout: 120_0
     images.serveLocally(own.host);
     await docker.ok('tag', docker.host.image, `${peer.host}/team/box:1`);
     await docker.ok('push', `${peer.host}/team/box:1`);
+    await docker.ok('tag', docker.host.image, `${peer.host}/team/same:1`);
+    await docker.ok('push', `${peer.host}/team/same:1`);
   });
   after(async () => {
     await own[Symbol.asyncDispose]();
@@ -88,13 +90,18 @@ describe('docker, mirrors and plain registries', { ...withDocker, timeout: 120_0
     const ours = `${own.host}/lan/team/box:1`;
     assert.match(await docker.ok('pull', theirs), /Downloaded newer image/);
     assert.equal(await docker.ok('run', '--rm', theirs, 'echo', 'runs'), 'runs\n');
-    await docker.ok('rmi', theirs);
+    // Of another repository: its layer is here already, and is this one's all the same.
+    await docker.ok('pull', `${peer.host}/team/same:1`);
+    await docker.ok('rmi', theirs, `${peer.host}/team/same:1`);
     await peer[Symbol.asyncDispose]();
     assert.match(await docker.ok('pull', theirs), /Downloaded newer image/);
     assert.match(await docker.ok('pull', ours), /Downloaded newer image/);
     assert.equal(await docker.ok('run', '--rm', ours, 'echo', 'runs'), 'runs\n');
     const tags = await own.call('GET', '/v2/lan/team/box/tags/list');
     assert.deepEqual(JSON.parse(tags.body.toString()), { name: 'lan/team/box', tags: ['1'] });
+    const { digest } = JSON.parse((await own.call('GET', '/v2/lan/team/same/manifests/1')).body.toString())
+      .layers[0] as { digest: string };
+    assert.equal((await own.call('GET', `/v2/lan/team/same/blobs/${digest}`)).status, 200);
     const missing = await docker.docker(['pull', `${own.host}/lan/team/other:1`]);
     assert.match(missing.stderr, /ECONNREFUSED/);
     await docker.ok('rmi', theirs, ours);

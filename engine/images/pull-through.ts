@@ -181,6 +181,8 @@ export class PullThrough {
         return { bytes: await content.readAll(digest), digest };
       },
       blob: async (blob, options) => await this.fetch(repository, blob, options),
+      // Upstream's manifest names it: whoever may read that here may read the blob, also while upstream is down.
+      known: async ({ digest }) => await content.setName(linksScope(repository), digest, digest),
     };
   }
 

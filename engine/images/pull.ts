@@ -20,6 +20,8 @@ export interface PullSource {
   manifest(reference: string, signal?: AbortSignal): Promise<{ bytes: Buffer; digest: string; mediaType?: string }>;
   /** Puts the blob into the content store. */
   blob(blob: Descriptor, options: { signal: AbortSignal; onProgress?: (current: number) => void }): Promise<void>;
+  /** Told of a blob of the image that the content store has already. */
+  known?(blob: Descriptor): Promise<void>;
 }
 
 interface PullWork {
@@ -92,6 +94,7 @@ export class Puller {
     await inParallel(layers, async (layer, index) => {
       const diffId = diffIds[index] ?? '';
       if (this.#content.touch(layer.digest) && this.#layers.directory(diffId) !== undefined) {
+        await source.known?.(layer);
         work.onProgress?.({ digest: layer.digest, state: 'exists', current: layer.size, total: layer.size });
         return;
       }
@@ -124,7 +127,10 @@ export class Puller {
   async #blob(source: PullSource, blob: Descriptor, { signal, onProgress }: PullWork): Promise<void> {
     const report = (state: PullProgress['state'], current: number) =>
       onProgress?.({ digest: blob.digest, state, current, total: blob.size });
-    if (this.#content.touch(blob.digest)) return;
+    if (this.#content.touch(blob.digest)) {
+      await source.known?.(blob);
+      return;
+    }
     await this.#flights.run(blob.digest, signal, async (shared) => {
       if (this.#content.touch(blob.digest)) return;
       report('downloading', 0);

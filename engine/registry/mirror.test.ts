@@ -20,7 +20,7 @@ import { RegistryClient } from '../images/registry-client.ts';
 import type { ContentStore } from '../images/store.ts';
 import { References, listNames } from '../fsck/content.ts';
 
-const MEGABYTES = 12;
+const MEGABYTES = 4;
 const EVERYTHING = { graceMilliseconds: -60_000, untaggedGraceMilliseconds: -60_000 };
 
 let directory: string;
@@ -146,7 +146,7 @@ describe('a pull-through cache', { timeout: 120_000 }, () => {
   }
 
   test('many readers of one blob share a fetch, each gets the bytes, and a slow one holds up nobody', async () => {
-    const bytes = noise(40 * 1024 * 1024, 'shared');
+    const bytes = noise(24 * 1024 * 1024, 'shared');
     const { digest } = await upstream.pushBlob('team/shared', bytes);
     const agent = new Agent({ ca: cache.ca });
     const open = async (): Promise<IncomingMessage> => {
