@@ -9,12 +9,16 @@ import { after, before, describe, test } from 'node:test';
 import { createAuthority, issueCertificate } from '#lib/certificates.ts';
 import { withDocker } from '#testing/docker-host.ts';
 import { noTraces, tracesOf } from '#testing/leftovers.ts';
+import { type PeerRegistry, startPeerRegistry } from '#testing/peer-registry.ts';
 import { type Finished, TestPlatform, finish } from '#testing/platform.ts';
 import { until } from '#testing/until.ts';
 
 const instance = new TestPlatform(`alone-${process.pid % 10_000}`);
 const image = 'busybox:alone';
 let engine: ChildProcess;
+/** Speaks plain HTTP, and asks for a password. */
+let peer: PeerRegistry;
+const logins = join(instance.directory, 'logins.json');
 /** What the command said that clients have to set. */
 let said: string[] = [];
 
@@ -22,7 +26,8 @@ const entry = join(import.meta.dirname, 'sampan.ts');
 const flags = ['--experimental-ffi', '--disable-warning=ExperimentalWarning'];
 
 async function start(): Promise<void> {
-  const words = [...flags, entry, 'engine', '--tcp', '127.0.0.1:0'];
+  const others = ['--mirror', `lan=${peer.host}`, '--registry-auth', logins, '--build-timeout', '4s'];
+  const words = [...flags, entry, 'engine', '--tcp', '127.0.0.1:0', ...others];
   engine = spawn(process.execPath, words, { env: instance.environment, stdio: ['ignore', 'pipe', 'inherit'] });
   if (engine.stdout === null) throw new Error('the engine has no output');
   said = [];
@@ -57,6 +62,8 @@ async function ok(environment: Record<string, string>, words: string[]): Promise
 
 describe('the engine alone', { ...withDocker, timeout: 120_000 }, () => {
   before(async () => {
+    peer = await startPeerRegistry({});
+    writeFileSync(logins, JSON.stringify({ auths: { [peer.host]: { auth: btoa('ann:secret') } } }));
     await start();
     const root = join(instance.directory, 'root');
     mkdirSync(join(root, 'bin'), { recursive: true });
@@ -71,6 +78,7 @@ describe('the engine alone', { ...withDocker, timeout: 120_000 }, () => {
       engine.kill('SIGKILL');
       await closed;
     }
+    await peer[Symbol.asyncDispose]();
     const { name, runDirectory } = instance.instance;
     const marks = [instance.dataDirectory, `${runDirectory}/`, `sampan-${name}-`];
     await instance.purge();
@@ -125,6 +133,23 @@ describe('the engine alone', { ...withDocker, timeout: 120_000 }, () => {
     const pki = join(instance.dataDirectory, 'pki');
     const admin = pair(join(pki, 'admin.crt'), join(pki, 'admin.key'));
     assert.match(await refused([...ca, ...admin]), /this certificate is for another door/);
+  });
+
+  test('a mirror with a login, and a limit for builds, by flags', async () => {
+    const upstream = `${peer.host}/team/alone:1`;
+    await local('tag', image, upstream);
+    await local('push', upstream);
+    const own = /https:\/\/(127\.0\.0\.1:\d+)/.exec(said.join('\n'))?.[1] ?? '';
+    const mirrored = `${own}/lan/team/alone:1`;
+    await local('pull', mirrored);
+    assert.equal(await local('run', '--rm', mirrored, 'echo', 'runs'), 'runs');
+    const context = join(instance.directory, 'context');
+    mkdirSync(context);
+    writeFileSync(join(context, 'Dockerfile'), `FROM ${image}\nRUN sleep 1000\n`);
+    const slow = await docker({ ...exported('unix://'), DOCKER_BUILDKIT: '0' }, 'build', context);
+    assert.match(slow.stderr, /the build took longer than 4 seconds and was stopped/);
+    assert.match((await instance.sampan('engine', '--mirror', 'a b')).stderr, /as --mirror: .*is no host/);
+    await local('rmi', upstream, mirrored);
   });
 
   test('a second one is refused, and so is down', async () => {
