@@ -13,6 +13,7 @@ import { digestOf } from '#lib/digest.ts';
 import { tarOf } from '#testing/oci-layout.ts';
 import { OCI_INDEX, OCI_MANIFEST } from './manifest.ts';
 import { type NodeImages, openImages } from './open.ts';
+import { isLoopback } from './registry-client.ts';
 
 type Handler = (request: IncomingMessage, response: ServerResponse, path: string) => boolean;
 
@@ -115,6 +116,12 @@ async function withImages(work: (images: NodeImages, dataDirectory: string) => P
     await images.close();
   }
 }
+
+test('what is on this machine is told by its address, not by how a name begins', () => {
+  for (const name of ['localhost', '127.0.0.1', '127.9.9.9', '[::1]']) assert.ok(isLoopback(name), name);
+  for (const name of ['127.example.org', '127.0.0.1.nip.io', 'localhost.example', '10.0.0.1', '[::2]'])
+    assert.ok(!isLoopback(name), name);
+});
 
 test('the manifest for this platform is chosen from an index', async () => {
   await withImages(async (images) => {
