@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
-import { get, Agent } from 'node:https';
-import type { IncomingMessage } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { get } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -13,6 +14,7 @@ import { type OciClients, openOciClients } from '#testing/oci-clients.ts';
 import { writeOciLayout, tarOf } from '#testing/oci-layout.ts';
 import { type PeerRegistry, startPeerRegistry } from '#testing/peer-registry.ts';
 import { type RegistryHost, startRegistryHost } from '#testing/registry-host.ts';
+import { until } from '#testing/until.ts';
 import { openContentStore } from '../images/content.ts';
 import { OCI_INDEX } from '../images/manifest.ts';
 import { PullThrough } from '../images/pull-through.ts';
@@ -33,6 +35,9 @@ let content: ContentStore;
 const asked: string[] = [];
 let isDown = false;
 const stale: string[] = [];
+let slowServer: Server;
+/** Its answers that wait. */
+const held: ServerResponse[] = [];
 const manifests: Record<string, string> = {};
 
 /** A client that a test can cut off from upstream, and that writes down what it asks. */
@@ -74,6 +79,18 @@ describe('a pull-through cache', { timeout: 120_000 }, () => {
         new Watched({ host, ca: upstream.ca, credentials: { username: 'ann', password: 'secret' } }),
       ]),
     );
+    // Sends one half of the blob that it has, and the other when it is told.
+    slowServer = createServer((request, response) => {
+      const bytes = noise(6 * 1024 * 1024, 'slow');
+      response.writeHead(200, { 'content-length': bytes.length });
+      if (request.method === 'HEAD') return void response.end();
+      response.write(bytes.subarray(0, bytes.length / 2));
+      held.push(response);
+    });
+    slowServer.listen(0, '127.0.0.1');
+    await once(slowServer, 'listening');
+    const slow = `127.0.0.1:${(slowServer.address() as AddressInfo).port}`;
+    access.set(slow, new Watched({ host: slow }));
     // What does not answer, for when an upstream is to be down: nobody listens there.
     const nobody = new RegistryClient({ host: 'registry.invalid' });
     content = openContentStore(join(directory, 'content'));
@@ -81,7 +98,7 @@ describe('a pull-through cache', { timeout: 120_000 }, () => {
       content,
       cache: new PullThrough({
         content,
-        mirrors: { ours: upstream.host, 'peer.example': peer.host },
+        mirrors: { ours: upstream.host, 'peer.example': peer.host, slow },
         client: (host) => (isDown ? nobody : (access.get(host) ?? nobody)),
         onStale: (repository) => stale.push(repository),
       }),
@@ -103,12 +120,21 @@ describe('a pull-through cache', { timeout: 120_000 }, () => {
     }
   });
   after(async () => {
+    slowServer.close();
+    slowServer.closeAllConnections();
     await cache[Symbol.asyncDispose]();
     await peer[Symbol.asyncDispose]();
     await upstream[Symbol.asyncDispose]();
     await clients[Symbol.asyncDispose]();
     await rm(directory, { recursive: true, force: true });
   });
+
+  /** An answer that is not read yet. */
+  async function open(path: string): Promise<IncomingMessage> {
+    const headers = { authorization: `Basic ${btoa('bob:b')}` };
+    const outgoing = get(`https://${cache.host}${path}`, { agent: false, ca: cache.ca, headers });
+    return ((await once(outgoing, 'response')) as [IncomingMessage])[0];
+  }
 
   const copy = async (name: string): Promise<string> =>
     await clients.skopeo(
@@ -148,25 +174,41 @@ describe('a pull-through cache', { timeout: 120_000 }, () => {
   test('many readers of one blob share a fetch, each gets the bytes, and a slow one holds up nobody', async () => {
     const bytes = noise(24 * 1024 * 1024, 'shared');
     const { digest } = await upstream.pushBlob('team/shared', bytes);
-    const agent = new Agent({ ca: cache.ca });
-    const open = async (): Promise<IncomingMessage> => {
-      const outgoing = get(`https://${cache.host}/v2/ours/team/shared/blobs/${digest}`, {
-        agent,
-        headers: { authorization: `Basic ${btoa('bob:b')}` },
-      });
-      return ((await once(outgoing, 'response')) as [IncomingMessage])[0];
-    };
-    const [slow, cut, ...readers] = await Promise.all(Array.from({ length: 6 }, open));
+    const path = `/v2/ours/team/shared/blobs/${digest}`;
+    const [slow, cut, ...readers] = await Promise.all(Array.from({ length: 6 }, () => open(path)));
     assert.ok(slow !== undefined && cut !== undefined);
     cut.destroy();
     for (const read of await Promise.all(readers.map(async (reader) => await buffer(reader)))) {
       assert.equal(digestOf(read), digest);
     }
     assert.equal(digestOf(await buffer(slow)), digest);
-    agent.destroy();
     assert.equal(asked.filter((line) => line === `ours BLOB ${digest}`).length, 1);
     const part = await cache.call('GET', `/v2/ours/team/shared/blobs/${digest}`, { headers: { range: 'bytes=5-9' } });
     assert.deepEqual([part.status, part.body], [206, bytes.subarray(5, 10)]);
+  });
+
+  test('bytes go on while they come; when the last reader leaves the fetch ends, and leaves nothing', async () => {
+    const bytes = noise(6 * 1024 * 1024, 'slow');
+    const digest = digestOf(bytes);
+    const path = `/v2/slow/team/box/blobs/${digest}`;
+    const half = bytes.length / 2;
+    const reading = await open(path);
+    const first = reading[Symbol.asyncIterator]();
+    const chunks = [((await first.next()) as IteratorResult<Buffer, Buffer>).value];
+    assert.ok(chunks[0] !== undefined && chunks[0].length > 0, 'upstream has not sent the second half yet');
+    const asking = held.pop();
+    assert.ok(asking !== undefined);
+    const left = once(asking, 'close');
+    reading.destroy();
+    await left;
+    await until(async () => (await readdir(join(directory, 'content/uploads'))).length === 0);
+    assert.equal(content.path(digest), undefined);
+
+    const again = buffer(await open(path));
+    await until(async () => held.length === 1);
+    held.pop()?.end(bytes.subarray(half));
+    assert.equal(digestOf(await again), digest);
+    assert.notEqual(content.path(digest), undefined);
   });
 
   test('a range of what is not here is a part of what then is; HEAD fetches nothing', async () => {
