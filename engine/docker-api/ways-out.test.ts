@@ -25,7 +25,7 @@ test('the table is in the documents', () => {
     '',
     'Those in `escapes.test.ts` are tried by default and with SYS_ADMIN, NET_ADMIN, SYS_PTRACE, SYS_MODULE, SYS_RAWIO, SYS_TIME, SYS_RESOURCE,',
     'SYSLOG, DAC_READ_SEARCH, BPF, PERFMON and ALL. "On the host" means: the kernel asks for the capability in its first user namespace, which no',
-    'container has unless the engine was started with a risk (see `docs/decisions/0020-risks-are-named-by-flags.md`). That the default is nowhere',
+    'container has unless the engine was started with a risk (see `docs/decisions/0009-risks-are-named-by-flags.md`). That the default is nowhere',
     'weaker than Docker’s is held by `engine/containers/docker-defaults.test.ts`.',
     '',
     '| attack | why it fails | test |',
