@@ -1,99 +1,107 @@
-/** Makes and deletes the pods of a ReplicaSet, and knows which of its own writes its informer does not show yet. */
+/** Makes and deletes the pods of a controller's object, and knows which of its own writes its informer does not show yet. */
 import { ApiError, type Client, type Informer } from '../client/client.ts';
 import type { EventRecorder } from '../client/event-recorder.ts';
 import type { Stored } from '../kinds/kind.ts';
 import { pods as podResource } from '../kinds/resources.ts';
-import type { ReplicaSet } from '../kinds/types/apps.ts';
-import type { Pod } from '../kinds/types/core.ts';
+import type { Pod, PodTemplateSpec } from '../kinds/types/core.ts';
+import type { ObjectMeta, OwnerReference } from '../kinds/types/meta.ts';
 
 /** Creates begin with a few at once and double: a quota that refuses one is not asked a hundred times. */
 const firstBatch = 8;
 const reachTimeout = 30_000;
 
+/** What the pods belong to. */
+export interface PodOwner {
+  apiVersion: string;
+  kind: string;
+  metadata: Stored<{ metadata: ObjectMeta }>['metadata'];
+}
+
+/** What the events say. */
+export interface PodMessages {
+  created(pod: string, owner: PodOwner): string;
+  deleted(pod: string, owner: PodOwner): string;
+  createFailed(pod: string, owner: PodOwner, cause: string): string;
+}
+
+const usualMessages: PodMessages = {
+  created: (pod) => `Created pod: ${pod}`,
+  deleted: (pod) => `Deleted pod: ${pod}`,
+  createFailed: (_pod, _owner, cause) => `Error creating: ${cause}`,
+};
+
 interface PodControlOptions {
   client: Client;
   pods: Informer<Pod>;
   recorder: EventRecorder;
+  messages?: PodMessages | undefined;
 }
 
-export function createPodControl({ client, pods, recorder }: PodControlOptions) {
-  /** By the owner's uid: the newest pod created, and the pods deleted that the informer still shows as whole. */
-  const created = new Map<string, string>();
+export function referenceTo({ apiVersion, kind, metadata: { name, uid } }: PodOwner): OwnerReference {
+  return { apiVersion, kind, name, uid, controller: true, blockOwnerDeletion: true };
+}
+
+/** A pod of the owner as its template says, with a name that the server makes. */
+export function podFromTemplate(owner: PodOwner, template: PodTemplateSpec | undefined): Pod {
+  const { metadata, spec } = template ?? {};
+  return {
+    metadata: {
+      generateName: `${owner.metadata.name}-`,
+      namespace: owner.metadata.namespace ?? '',
+      ...(metadata?.labels && { labels: metadata.labels }),
+      ...(metadata?.annotations && { annotations: metadata.annotations }),
+      ...(metadata?.finalizers && { finalizers: metadata.finalizers }),
+      ownerReferences: [referenceTo(owner)],
+    },
+    ...(spec && { spec }),
+  };
+}
+
+export function createPodControl({ client, pods, recorder, messages = usualMessages }: PodControlOptions) {
+  /** By the owner's uid: the newest pod written, and the pods deleted that the informer still shows as whole. */
+  const written = new Map<string, string>();
   const deleted = new Map<string, Set<string>>();
 
-  const subject = (set: Stored<ReplicaSet>) => ({ apiVersion: 'apps/v1', kind: 'ReplicaSet', metadata: set.metadata });
-
-  function podOf(set: Stored<ReplicaSet>): Pod {
-    const { metadata, spec } = set.spec?.template ?? {};
-    return {
-      metadata: {
-        generateName: `${set.metadata.name}-`,
-        namespace: set.metadata.namespace ?? '',
-        ...(metadata?.labels && { labels: metadata.labels }),
-        ...(metadata?.annotations && { annotations: metadata.annotations }),
-        ...(metadata?.finalizers && { finalizers: metadata.finalizers }),
-        ownerReferences: [
-          {
-            apiVersion: 'apps/v1',
-            kind: 'ReplicaSet',
-            name: set.metadata.name,
-            uid: set.metadata.uid,
-            controller: true,
-            blockOwnerDeletion: true,
-          },
-        ],
-      },
-      ...(spec && { spec }),
-    };
+  function noteWrite(uid: string, pod: Stored<Pod>): void {
+    const newest = written.get(uid);
+    const version = pod.metadata.resourceVersion;
+    if (newest === undefined || Number(newest) < Number(version)) written.set(uid, version);
   }
 
-  async function createOne(set: Stored<ReplicaSet>): Promise<void> {
-    const pod = await client.create(podResource, podOf(set));
-    const { uid } = set.metadata;
-    const newest = created.get(uid);
-    if (newest === undefined || Number(newest) < Number(pod.metadata.resourceVersion)) {
-      created.set(uid, pod.metadata.resourceVersion);
-    }
-    recorder.record(subject(set), {
-      type: 'Normal',
-      reason: 'SuccessfulCreate',
-      message: `Created pod: ${pod.metadata.name}`,
-    });
+  async function createOne(owner: PodOwner, wanted: Pod): Promise<void> {
+    const pod = await client.create(podResource, wanted);
+    noteWrite(owner.metadata.uid, pod);
+    const message = messages.created(pod.metadata.name, owner);
+    recorder.record(owner, { type: 'Normal', reason: 'SuccessfulCreate', message });
   }
 
-  async function deleteOne(set: Stored<ReplicaSet>, pod: Stored<Pod>): Promise<void> {
-    const gone = deleted.get(set.metadata.uid) ?? new Set();
-    deleted.set(set.metadata.uid, gone.add(pod.metadata.uid));
+  async function deleteOne(owner: PodOwner, pod: Stored<Pod>): Promise<void> {
+    const { uid, name, namespace = '' } = pod.metadata;
+    const gone = deleted.get(owner.metadata.uid) ?? new Set();
+    deleted.set(owner.metadata.uid, gone.add(uid));
     try {
-      await client.delete(podResource, pod.metadata.name, {
-        namespace: pod.metadata.namespace ?? '',
-        preconditions: { uid: pod.metadata.uid },
-      });
+      await client.delete(podResource, name, { namespace, preconditions: { uid } });
     } catch (error) {
       if (error instanceof ApiError && error.code === 404) return;
-      gone.delete(pod.metadata.uid);
+      gone.delete(uid);
       throw error;
     }
-    recorder.record(subject(set), {
-      type: 'Normal',
-      reason: 'SuccessfulDelete',
-      message: `Deleted pod: ${pod.metadata.name}`,
-    });
+    recorder.record(owner, { type: 'Normal', reason: 'SuccessfulDelete', message: messages.deleted(name, owner) });
   }
 
   return {
-    /** Waits until the informer shows every pod that was created for the set. */
+    /** Waits until the informer shows every pod that was written for the owner. */
     async settled(uid: string, signal: AbortSignal): Promise<void> {
-      const version = created.get(uid);
+      const version = written.get(uid);
       if (version === undefined) return;
       await pods.reached(version, AbortSignal.any([signal, AbortSignal.timeout(reachTimeout)]));
-      if (created.get(uid) === version) created.delete(uid);
+      if (written.get(uid) === version) written.delete(uid);
     },
     /** Was the pod deleted by us, though the informer does not say so yet? */
     isGoing(uid: string, pod: Stored<Pod>): boolean {
       return deleted.get(uid)?.has(pod.metadata.uid) ?? false;
     },
-    /** Drops what the informer shows by now. `shown` are the set's pods. */
+    /** Drops what the informer shows by now. `shown` are the owner's pods. */
     tidy(uid: string, shown: Stored<Pod>[]): void {
       const gone = deleted.get(uid);
       if (!gone) return;
@@ -104,30 +112,31 @@ export function createPodControl({ client, pods, recorder }: PodControlOptions) 
       if (gone.size === 0) deleted.delete(uid);
     },
     forget(uid: string): void {
-      created.delete(uid);
+      written.delete(uid);
       deleted.delete(uid);
     },
+    /** The owner's next step waits until the informer shows this version of the pod. */
+    noteWrite,
     /** @throws the first failure, when the batch that had it is done */
-    async create(set: Stored<ReplicaSet>, count: number): Promise<void> {
+    async create(owner: PodOwner, wanted: Pod[]): Promise<void> {
       let size = firstBatch;
-      for (let left = count; left > 0; ) {
-        const batch = Math.min(left, size);
-        const results = await Promise.allSettled(Array.from({ length: batch }, () => createOne(set)));
-        const failed = results.find((result) => result.status === 'rejected');
-        if (failed) {
-          recorder.record(subject(set), {
-            type: 'Warning',
-            reason: 'FailedCreate',
-            message: `Error creating: ${failed.reason instanceof Error ? failed.reason.message : String(failed.reason)}`,
-          });
+      for (let start = 0; start < wanted.length; ) {
+        const batch = wanted.slice(start, start + size);
+        const results = await Promise.allSettled(batch.map((pod) => createOne(owner, pod)));
+        const at = results.findIndex((result) => result.status === 'rejected');
+        const failed = results[at];
+        if (failed?.status === 'rejected') {
+          const cause = failed.reason instanceof Error ? failed.reason.message : String(failed.reason);
+          const message = messages.createFailed(batch[at]?.metadata.name ?? '', owner, cause);
+          recorder.record(owner, { type: 'Warning', reason: 'FailedCreate', message });
           throw failed.reason;
         }
-        left -= batch;
+        start += batch.length;
         size *= 2;
       }
     },
-    async delete(set: Stored<ReplicaSet>, victims: Stored<Pod>[]): Promise<void> {
-      const results = await Promise.allSettled(victims.map((pod) => deleteOne(set, pod)));
+    async delete(owner: PodOwner, victims: Stored<Pod>[]): Promise<void> {
+      const results = await Promise.allSettled(victims.map((pod) => deleteOne(owner, pod)));
       const failed = results.find((result) => result.status === 'rejected');
       if (failed) throw failed.reason;
     },

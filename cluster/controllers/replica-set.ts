@@ -1,77 +1,19 @@
-/** Keeps as many pods as a ReplicaSet asks for. */
-import { ApiError, type Client, type Informer } from '../client/client.ts';
-import { createEventRecorder } from '../client/event-recorder.ts';
-import type { Stored } from '../kinds/kind.ts';
-import { pods as podResource, replicaSets } from '../kinds/resources.ts';
-import { matchesLabelSelector } from '../kinds/selector.ts';
+/** Keeps as many pods as a ReplicaSet asks for, and as a ReplicationController does: the same but for its selector. */
+import type { Stored, TypedResource } from '../kinds/kind.ts';
+import { replicaSets, replicationControllers } from '../kinds/resources.ts';
 import type { ReplicaSet, ReplicaSetStatus } from '../kinds/types/apps.ts';
-import type { Pod } from '../kinds/types/core.ts';
-import type { Controller, ControllerContext } from './controller.ts';
+import type { Pod, ReplicationController } from '../kinds/types/core.ts';
+import type { LabelSelector } from '../kinds/types/meta.ts';
+import type { Controller } from './controller.ts';
 import { inDeletionOrder } from './deletion-order.ts';
-import {
-  controllerIndex,
-  controllerOf,
-  isActive,
-  keyOf,
-  openInformer,
-  readySince,
-  sameJson,
-  splitKey,
-  timestamp,
-} from './objects.ts';
-import { createPodControl, type PodControl } from './pod-control.ts';
+import { readySince, timestamp } from './objects.ts';
+import { podFromTemplate } from './pod-control.ts';
+import { createPodOwnerController, type PodOwnerStep } from './pod-owner.ts';
 
 /** At most so many pods are made or deleted in one step; the next step follows at once. */
 const burst = 500;
 
-interface Running {
-  sets: Informer<ReplicaSet>;
-  pods: Informer<Pod>;
-  control: PodControl;
-}
-
-function selects(set: ReplicaSet, pod: Pod): boolean {
-  return set.spec !== undefined && matchesLabelSelector(set.spec.selector, pod.metadata.labels);
-}
-
-/** Takes pods that match and have no controller, lets go of own ones that match no more. Returns those that are its own. */
-async function claimPods(client: Client, set: Stored<ReplicaSet>, pods: Informer<Pod>): Promise<Stored<Pod>[]> {
-  const namespace = set.metadata.namespace ?? '';
-  const owned = pods.byIndex('controller', set.metadata.uid);
-  const ours = owned.filter((pod) => selects(set, pod));
-  if (set.metadata.deletionTimestamp !== undefined) return ours;
-  const changeOwners = async (pod: Stored<Pod>, ownerReferences: unknown): Promise<boolean> => {
-    const body = {
-      metadata: { uid: pod.metadata.uid, resourceVersion: pod.metadata.resourceVersion, ownerReferences },
-    };
-    try {
-      await client.patch(podResource, pod.metadata.name, { type: 'merge', body }, { namespace });
-      return true;
-    } catch (error) {
-      // The pod is gone, or another: not ours to change any more.
-      if (error instanceof ApiError && (error.code === 404 || error.code === 422)) return false;
-      throw error;
-    }
-  };
-  for (const pod of owned) {
-    if (ours.includes(pod) || pod.metadata.deletionTimestamp !== undefined) continue;
-    const others = pod.metadata.ownerReferences?.filter((reference) => reference.uid !== set.metadata.uid) ?? [];
-    await changeOwners(pod, others.length > 0 ? others : null);
-  }
-  for (const pod of pods.byIndex('controller', `orphan:${namespace}`)) {
-    if (!isActive(pod) || !selects(set, pod)) continue;
-    const reference = {
-      apiVersion: 'apps/v1',
-      kind: 'ReplicaSet',
-      name: set.metadata.name,
-      uid: set.metadata.uid,
-      controller: true,
-      blockOwnerDeletion: true,
-    };
-    if (await changeOwners(pod, [...(pod.metadata.ownerReferences ?? []), reference])) ours.push(pod);
-  }
-  return ours;
-}
+type Replicated = ReplicaSet | ReplicationController;
 
 interface Counted {
   status: ReplicaSetStatus;
@@ -79,7 +21,7 @@ interface Counted {
   availableIn: number | undefined;
 }
 
-function countPods(set: Stored<ReplicaSet>, active: Stored<Pod>[], failure: unknown, now: number): Counted {
+function countPods(set: Stored<Replicated>, active: Stored<Pod>[], failure: unknown, now: number): Counted {
   const minReady = (set.spec?.minReadySeconds ?? 0) * 1000;
   const templateLabels = Object.entries(set.spec?.template?.metadata?.labels ?? {});
   let available = 0;
@@ -119,90 +61,50 @@ function countPods(set: Stored<ReplicaSet>, active: Stored<Pod>[], failure: unkn
   };
 }
 
-export function createReplicaSetController(): Controller {
-  let running: Running | undefined;
-  let requeue: (key: string, afterMilliseconds?: number) => void = () => undefined;
-
-  async function writeStatus(client: Client, set: Stored<ReplicaSet>, status: ReplicaSetStatus): Promise<void> {
-    const old = { ...set.status };
-    if (old.fullyLabeledReplicas === undefined) old.fullyLabeledReplicas = 0;
-    if (old.readyReplicas === undefined) old.readyReplicas = 0;
-    if (old.availableReplicas === undefined) old.availableReplicas = 0;
-    if (sameJson(old, status)) return;
+async function step<T extends Replicated>({
+  object,
+  owner,
+  active,
+  control,
+  context,
+  writeStatus,
+}: PodOwnerStep<T>): Promise<number | undefined> {
+  const difference = (object.spec?.replicas ?? 1) - active.length;
+  let failure: unknown;
+  if (object.metadata.deletionTimestamp === undefined) {
     try {
-      await client.updateStatus(replicaSets, { ...set, status });
-    } catch (error) {
-      if (!(error instanceof ApiError && error.code === 404)) throw error;
-    }
-  }
-
-  async function reconcile(key: string, { client, signal, now }: ControllerContext): Promise<void> {
-    if (!running) return;
-    const { sets, pods, control } = running;
-    const { namespace, name } = splitKey(key);
-    const set = sets.get(name, namespace);
-    if (!set) return;
-    const { uid } = set.metadata;
-    await control.settled(uid, signal);
-    const claimed = await claimPods(client, set, pods);
-    control.tidy(uid, claimed);
-    const active = claimed.filter((pod) => isActive(pod) && !control.isGoing(uid, pod));
-    const difference = (set.spec?.replicas ?? 1) - active.length;
-    let failure: unknown;
-    if (set.metadata.deletionTimestamp === undefined) {
-      try {
-        if (difference > 0) await control.create(set, Math.min(difference, burst));
-        else if (difference < 0) {
-          await control.delete(set, inDeletionOrder(active).slice(0, Math.min(-difference, burst)));
-        }
-      } catch (error) {
-        failure = error;
+      if (difference > 0) {
+        const pod = podFromTemplate(owner, object.spec?.template);
+        await control.create(owner, new Array<Pod>(Math.min(difference, burst)).fill(pod));
+      } else if (difference < 0) {
+        await control.delete(owner, inDeletionOrder(active).slice(0, Math.min(-difference, burst)));
       }
+    } catch (error) {
+      failure = error;
     }
-    const { status, availableIn } = countPods(set, active, failure, now());
-    await writeStatus(client, set, status);
-    if (failure !== undefined) throw failure;
-    if (Math.abs(difference) > burst) requeue(key);
-    else if (availableIn !== undefined) requeue(key, availableIn);
   }
+  const { status, availableIn } = countPods(object, active, failure, context.now());
+  await writeStatus(status);
+  if (failure !== undefined) throw failure;
+  return Math.abs(difference) > burst ? 0 : availableIn;
+}
 
-  return {
-    name: 'replicaset',
-    workers: 8,
-    async start(context, enqueue) {
-      requeue = enqueue;
-      const { client, log } = context;
-      const sets = openInformer(context, replicaSets);
-      const pods = openInformer(context, podResource, controllerIndex);
-      const recorder = createEventRecorder({
-        client,
-        component: 'replicaset-controller',
-        onError: (error) => log('warn', `replicaset-controller: an event was lost: ${String(error)}`),
-      });
-      running = { sets, pods, control: createPodControl({ client, pods, recorder }) };
-      const { control } = running;
-      const wake = (pod: Stored<Pod>): void => {
-        const owner = controllerOf(pod.metadata);
-        if (owner) {
-          if (owner.kind === 'ReplicaSet') enqueue(`${pod.metadata.namespace}/${owner.name}`);
-          return;
-        }
-        for (const set of sets.list({ namespace: pod.metadata.namespace ?? '' })) {
-          if (selects(set, pod)) enqueue(keyOf(set.metadata));
-        }
-      };
-      sets.onChange((set, old) => {
-        if (set) enqueue(keyOf(set.metadata));
-        else if (old) control.forget(old.metadata.uid);
-      });
-      pods.onChange((pod, old) => {
-        if (pod) wake(pod);
-        if (old && controllerOf(old.metadata)?.uid !== (pod && controllerOf(pod.metadata)?.uid)) wake(old);
-      });
-      await Promise.all([sets.synced, pods.synced]);
-      for (const set of sets.list()) enqueue(keyOf(set.metadata));
-    },
-    keys: () => running?.sets.list().map(({ metadata }) => keyOf(metadata)) ?? [],
-    reconcile,
-  };
+function createReplicaController<T extends Replicated>(
+  name: string,
+  resource: TypedResource<T>,
+  selectorOf: (object: T) => LabelSelector | undefined,
+): Controller {
+  return createPodOwnerController<T>({ name, resource, selectorOf, step });
+}
+
+export function createReplicaSetController(): Controller {
+  return createReplicaController<ReplicaSet>('replicaset', replicaSets, ({ spec }) => spec?.selector);
+}
+
+export function createReplicationController(): Controller {
+  return createReplicaController<ReplicationController>(
+    'replication',
+    replicationControllers,
+    ({ spec }) => spec?.selector && { matchLabels: spec.selector },
+  );
 }
