@@ -1,14 +1,17 @@
 /** Every controller of the server, for the composition root. */
 import { createClusterRoleAggregation } from './cluster-role-aggregation.ts';
 import type { Controller } from './controller.ts';
+import { createCronJobController } from './cron-job.ts';
 import { createDeploymentController } from './deployment.ts';
 import { createEndpointSliceController } from './endpoint-slice.ts';
 import { createEventExpiry } from './event-expiry.ts';
 import { createGarbageCollector } from './garbage-collector.ts';
+import { createJobController } from './job.ts';
+import { createJobTtl } from './job-ttl.ts';
 import { createNamespaceController } from './namespace.ts';
 import { createNodeLifecycleController } from './node-lifecycle.ts';
 import { createPodCollector } from './pod-collector.ts';
-import { createReplicaSetController } from './replica-set.ts';
+import { createReplicaSetController, createReplicationController } from './replica-set.ts';
 import { createResourceQuotaController } from './resource-quota.ts';
 import { createRootCaPublisher } from './root-ca.ts';
 import { createServiceAccountController } from './service-account.ts';
@@ -22,7 +25,11 @@ export interface ControllerOptions {
 export function allControllers({ tokens }: ControllerOptions = {}): Controller[] {
   return [
     createReplicaSetController(),
+    createReplicationController(),
     createDeploymentController(),
+    createJobController(),
+    createJobTtl(),
+    createCronJobController(),
     createEndpointSliceController(),
     createNamespaceController(),
     createServiceAccountController(),

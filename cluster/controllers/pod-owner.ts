@@ -52,8 +52,12 @@ export interface PodOwnerOptions<T extends OwningObject> {
   watch?(context: ControllerContext, wake: Wake<T>): Promise<void>;
   /** Returns after how many milliseconds to look again though nothing changes; 0 at once. */
   step(step: PodOwnerStep<T>): Promise<number | undefined>;
-  /** The object that had the key is gone; pods that name it may be left. */
-  gone?(key: string, context: ControllerContext): Promise<void>;
+  /** On every pod from its start: taken on with it, and taken off when it is let go. */
+  finalizer?: string;
+  /** More indexes of the pods. */
+  podIndexes?: Record<string, (pod: Stored<Pod>) => string[]>;
+  /** Before a step, and also where no object has the key: pods of one that had it before may be left. */
+  tidy?(tidy: { key: string; object: Stored<T> | undefined; pods: Informer<Pod>; client: Client }): Promise<void>;
 }
 
 export interface Wake<T extends OwningObject> {
@@ -108,7 +112,7 @@ export function createPodOwnerController<T extends OwningObject>(options: PodOwn
     const before = owners.get(objectName, namespace);
     if (before) await settle(running, before.metadata.uid, context.signal);
     const object = owners.get(objectName, namespace);
-    await options.gone?.(key, context);
+    await options.tidy?.({ key, object, pods, client: context.client });
     if (!object || object.metadata.uid !== before?.metadata.uid) return;
     const { uid } = object.metadata;
     const owner: PodOwner = { apiVersion, kind: resource.kind, metadata: object.metadata };
@@ -117,6 +121,7 @@ export function createPodOwnerController<T extends OwningObject>(options: PodOwn
       pods,
       owner,
       selector: selectorOf(object),
+      finalizer: options.finalizer,
       ...(options.adopts && { adopts: (pod) => options.adopts?.(object, pod) ?? true }),
     });
     control.tidy(uid, claimed);
@@ -156,7 +161,7 @@ export function createPodOwnerController<T extends OwningObject>(options: PodOwn
       requeue = enqueue;
       const { client, log } = context;
       const owners = openInformer(context, resource);
-      const pods = openInformer(context, podResource, controllerIndex);
+      const pods = openInformer(context, podResource, { ...controllerIndex, ...options.podIndexes });
       const recorder = createEventRecorder({
         client,
         component: `${name}-controller`,
@@ -181,6 +186,8 @@ export function createPodOwnerController<T extends OwningObject>(options: PodOwn
       await Promise.all([owners.synced, pods.synced]);
       await options.watch?.(context, { owners, pods, enqueue, all });
       all();
+      // Of pods whose owner went while nobody looked.
+      if (options.tidy) for (const pod of pods.list()) wakeOwner(owners, pod);
     },
     keys: () => running?.owners.list().map(({ metadata }) => keyOf(metadata)) ?? [],
     reconcile,
