@@ -3,6 +3,7 @@ import { createClusterRoleAggregation } from './cluster-role-aggregation.ts';
 import type { Controller } from './controller.ts';
 import { createCronJobController } from './cron-job.ts';
 import { createDeploymentController } from './deployment.ts';
+import { createDisruptionController } from './disruption.ts';
 import { createEndpointSliceController } from './endpoint-slice.ts';
 import { createEventExpiry } from './event-expiry.ts';
 import { createGarbageCollector } from './garbage-collector.ts';
@@ -30,6 +31,7 @@ export function allControllers({ tokens }: ControllerOptions = {}): Controller[]
     createJobController(),
     createJobTtl(),
     createCronJobController(),
+    createDisruptionController(),
     createEndpointSliceController(),
     createNamespaceController(),
     createServiceAccountController(),
