@@ -1,13 +1,13 @@
 /** The ReplicaSets of a Deployment: which is the current one, their revisions, and making a new one. */
-import { createHash } from 'node:crypto';
 import { ApiError, type Client, type Informer } from '../client/client.ts';
 import type { Stored } from '../kinds/kind.ts';
 import { deployments as deploymentResource, replicaSets } from '../kinds/resources.ts';
-import { matchesLabelSelector } from '../kinds/selector.ts';
 import type { Deployment, ReplicaSet } from '../kinds/types/apps.ts';
 import type { PodTemplateSpec } from '../kinds/types/core.ts';
+import { claim } from './claim.ts';
 import { byAge, desiredAnnotation, limits, maxAnnotation } from './deployment-plan.ts';
 import { controllerOf, sameJson } from './objects.ts';
+import { stableHash } from './stable-hash.ts';
 
 export const revisionAnnotation = 'deployment.kubernetes.io/revision';
 const historyAnnotation = 'deployment.kubernetes.io/revision-history';
@@ -26,26 +26,6 @@ function withoutHash(template: PodTemplateSpec | undefined): unknown {
   return { spec: template?.spec, metadata: { ...metadata, labels } };
 }
 
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value)
-      .toSorted(([a], [b]) => (a < b ? -1 : 1))
-      .map(([name, inner]) => [name, sorted(inner)]),
-  );
-}
-
-/** Ten letters and digits that spell no word. */
-function templateHash(template: PodTemplateSpec, collisions: number): string {
-  const alphabet = 'bcdfghjklmnpqrstvwxz2456789';
-  const digest = createHash('sha256')
-    .update(JSON.stringify(sorted(withoutHash(template))))
-    .update(`\0${collisions}`)
-    .digest();
-  return [...digest.subarray(0, 10)].map((byte) => alphabet[byte % alphabet.length]).join('');
-}
-
 export function revisionOf(set: ReplicaSet | undefined): number {
   const value = Number(set?.metadata.annotations?.[revisionAnnotation] ?? 0);
   return Number.isSafeInteger(value) ? value : 0;
@@ -55,24 +35,10 @@ export function revisionOf(set: ReplicaSet | undefined): number {
 export async function claimSets(
   client: Client,
   deployment: Stored<Deployment>,
-  sets: Informer<ReplicaSet>,
+  objects: Informer<ReplicaSet>,
 ): Promise<Stored<ReplicaSet>[]> {
-  const { namespace = '', uid, name } = deployment.metadata;
-  const selector = deployment.spec?.selector;
-  const owned = sets.byIndex('controller', uid);
-  if (!selector || deployment.metadata.deletionTimestamp !== undefined) return owned;
-  const claimed = owned.filter((set) => matchesLabelSelector(selector, set.metadata.labels));
-  for (const set of sets.byIndex('controller', `orphan:${namespace}`)) {
-    if (controllerOf(set.metadata) || set.metadata.deletionTimestamp !== undefined) continue;
-    if (!matchesLabelSelector(selector, set.metadata.labels)) continue;
-    const owner = { apiVersion: 'apps/v1', kind: 'Deployment', name, uid, controller: true, blockOwnerDeletion: true };
-    const ownerReferences = [...(set.metadata.ownerReferences ?? []), owner];
-    const body = {
-      metadata: { uid: set.metadata.uid, resourceVersion: set.metadata.resourceVersion, ownerReferences },
-    };
-    claimed.push(await client.patch(replicaSets, set.metadata.name, { type: 'merge', body }, { namespace }));
-  }
-  return claimed;
+  const owner = { apiVersion: 'apps/v1', kind: 'Deployment', metadata: deployment.metadata };
+  return claim({ client, resource: replicaSets, objects, owner, selector: deployment.spec?.selector });
 }
 
 /** The oldest set with the Deployment's own template. */
@@ -145,7 +111,7 @@ export async function createCurrent(
   const { template, selector, minReadySeconds } = deployment.spec ?? {};
   if (!template || !selector) throw new Error(`deployment ${deployment.metadata.name} has no template or no selector`);
   const { namespace = '', name, uid } = deployment.metadata;
-  const hash = templateHash(template, deployment.status?.collisionCount ?? 0);
+  const hash = stableHash(withoutHash(template), deployment.status?.collisionCount ?? 0);
   const labels = { ...template.metadata?.labels, [hashLabel]: hash };
   const set: ReplicaSet = {
     metadata: {

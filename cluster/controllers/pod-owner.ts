@@ -15,7 +15,7 @@ import type { Pod } from '../kinds/types/core.ts';
 import type { LabelSelector, ObjectMeta } from '../kinds/types/meta.ts';
 import type { Controller, ControllerContext } from './controller.ts';
 import { controllerIndex, controllerOf, isActive, keyOf, openInformer, sameJson, splitKey } from './objects.ts';
-import { claimPods } from './pod-claim.ts';
+import { claim } from './claim.ts';
 import { createPodControl, type PodControl, type PodMessages, type PodOwner } from './pod-control.ts';
 
 const reachTimeout = 30_000;
@@ -116,13 +116,14 @@ export function createPodOwnerController<T extends OwningObject>(options: PodOwn
     if (!object || object.metadata.uid !== before?.metadata.uid) return;
     const { uid } = object.metadata;
     const owner: PodOwner = { apiVersion, kind: resource.kind, metadata: object.metadata };
-    const claimed = await claimPods({
+    const claimed = await claim({
       client: context.client,
-      pods,
+      resource: podResource,
+      objects: pods,
       owner,
       selector: selectorOf(object),
       finalizer: options.finalizer,
-      ...(options.adopts && { adopts: (pod) => options.adopts?.(object, pod) ?? true }),
+      adopts: (pod) => isActive(pod) && options.adopts?.(object, pod) !== false,
     });
     control.tidy(uid, claimed);
     const after = await options.step({

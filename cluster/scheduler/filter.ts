@@ -3,7 +3,7 @@ import type { NodeSelectorTerm, NodeSelectorRequirement, Pod, Taint, Toleration 
 import type { NodeState } from './nodes.ts';
 import type { PodUsage } from './resources.ts';
 
-function tolerates(tolerations: Toleration[] | undefined, taint: Taint): boolean {
+export function tolerates(tolerations: Toleration[] | undefined, taint: Taint): boolean {
   return (tolerations ?? []).some(({ key, operator = 'Equal', value = '', effect }) => {
     if (effect && effect !== taint.effect) return false;
     if (key && key !== taint.key) return false;
@@ -36,7 +36,7 @@ function matchesRequirement(
 }
 
 /** A term without requirements matches nothing. */
-export function matchesTerm(term: NodeSelectorTerm, node: NodeState): boolean {
+export function matchesTerm(term: NodeSelectorTerm, node: Pick<NodeState, 'name' | 'node'>): boolean {
   const { matchExpressions = [], matchFields = [] } = term;
   if (matchExpressions.length + matchFields.length === 0) return false;
   const labels = node.node?.metadata.labels ?? {};
@@ -46,7 +46,8 @@ export function matchesTerm(term: NodeSelectorTerm, node: NodeState): boolean {
   );
 }
 
-function matchesNodeSelection(pod: Pod, node: NodeState): boolean {
+/** By the pod's node selector and required node affinity. */
+export function matchesNodeSelection(pod: Pick<Pod, 'spec'>, node: Pick<NodeState, 'name' | 'node'>): boolean {
   const labels = node.node?.metadata.labels ?? {};
   for (const [name, value] of Object.entries(pod.spec?.nodeSelector ?? {})) if (labels[name] !== value) return false;
   const required = pod.spec?.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution;
