@@ -2,6 +2,7 @@
 import { createClusterRoleAggregation } from './cluster-role-aggregation.ts';
 import type { Controller } from './controller.ts';
 import { createCronJobController } from './cron-job.ts';
+import { createDaemonSetController } from './daemon-set.ts';
 import { createDeploymentController } from './deployment.ts';
 import { createDisruptionController } from './disruption.ts';
 import { createEndpointSliceController } from './endpoint-slice.ts';
@@ -15,6 +16,7 @@ import { createPodCollector } from './pod-collector.ts';
 import { createReplicaSetController, createReplicationController } from './replica-set.ts';
 import { createResourceQuotaController } from './resource-quota.ts';
 import { createRootCaPublisher } from './root-ca.ts';
+import { createStatefulSetController } from './stateful-set.ts';
 import { createServiceAccountController } from './service-account.ts';
 import { createServiceAccountTokens, type TokenSigner } from './service-account-token.ts';
 
@@ -28,6 +30,8 @@ export function allControllers({ tokens }: ControllerOptions = {}): Controller[]
     createReplicaSetController(),
     createReplicationController(),
     createDeploymentController(),
+    createStatefulSetController(),
+    createDaemonSetController(),
     createJobController(),
     createJobTtl(),
     createCronJobController(),
