@@ -4,10 +4,13 @@ import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { after, afterEach, before, test } from 'node:test';
+import { createJobController } from '#cluster/controllers/job.ts';
+import { startControllers } from '#cluster/controllers/run.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
-import { configMaps, events, leases, nodes, pods, secrets } from '#cluster/kinds/resources.ts';
+import { configMaps, events, jobs, leases, nodes, pods, secrets } from '#cluster/kinds/resources.ts';
 import type { Container, ContainerStatus, Pod, PodSpec } from '#cluster/kinds/types/core.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
+import { until } from './control-plane.ts';
 
 let bed: AgentFixture;
 const namespace = 'default';
@@ -372,4 +375,51 @@ test('a restarted node adopts what runs, and removes what was deleted while it w
   assert.equal(await runScript('stays', 'echo alive'), 'alive\n');
   await Promise.all([remove('stays'), remove('fell')]);
   assert.deepEqual(bed.engine.sandboxes(), []);
+});
+
+test('a job runs through the agent: each index in a pod of its own, until one fails it by its exit code', async () => {
+  const stop = new AbortController();
+  const warnings: string[] = [];
+  const controllers = await startControllers([createJobController({ backoff: { first: 1, longest: 1 } })], {
+    client: bed.client,
+    signal: stop.signal,
+    now: Date.now,
+    log: (level, message) => void (level !== 'info' && warnings.push(message)),
+  });
+  const script = 'echo part $JOB_COMPLETION_INDEX on $(hostname); [ $JOB_COMPLETION_INDEX = 0 ] || exit 7';
+  const rules = [{ action: 'FailJob', onExitCodes: { operator: 'In', values: [7] } }];
+  await bed.client.create(jobs, {
+    metadata: { name: 'parts', namespace },
+    spec: {
+      completions: 2,
+      parallelism: 1,
+      completionMode: 'Indexed',
+      podFailurePolicy: { rules },
+      template: {
+        spec: {
+          restartPolicy: 'Never',
+          nodeName: bed.nodeName,
+          terminationGracePeriodSeconds: 0,
+          containers: [{ name: 'main', image: bed.image, imagePullPolicy: 'IfNotPresent', command: shell(script) }],
+        },
+      },
+    },
+  });
+  const [job] = await until(
+    bed.client,
+    jobs,
+    namespace,
+    ([one]) => one?.status?.conditions?.some(({ type }) => type === 'Failed') === true,
+  );
+  stop.abort();
+  await controllers.close();
+  assert.deepEqual(
+    [job?.status?.completedIndexes, job?.status?.failed, job?.status?.conditions?.at(-1)?.reason],
+    ['0', 1, 'PodFailurePolicy'],
+  );
+  const { items } = await bed.client.list(pods, { namespace });
+  const first = items.find(({ metadata }) => metadata.name.startsWith('parts-0-'));
+  assert.equal(await log(first?.metadata.name ?? ''), 'part 0 on parts-0\n');
+  assert.deepEqual(warnings, []);
+  await bed.client.delete(jobs, 'parts', { namespace });
 });

@@ -6,6 +6,7 @@ import { createDaemonSetController } from './daemon-set.ts';
 import { createDeploymentController } from './deployment.ts';
 import { createDisruptionController } from './disruption.ts';
 import { createEndpointSliceController } from './endpoint-slice.ts';
+import { createEndpointsController } from './endpoints.ts';
 import { createEventExpiry } from './event-expiry.ts';
 import { createGarbageCollector } from './garbage-collector.ts';
 import { createJobController } from './job.ts';
@@ -37,6 +38,7 @@ export function allControllers({ tokens }: ControllerOptions = {}): Controller[]
     createCronJobController(),
     createDisruptionController(),
     createEndpointSliceController(),
+    createEndpointsController(),
     createNamespaceController(),
     createServiceAccountController(),
     ...(tokens === undefined ? [] : [createServiceAccountTokens(tokens), createRootCaPublisher(tokens.ca)]),

@@ -1,0 +1,54 @@
+/** A stock kubectl as an administrator of a test's control plane. */
+import { execFile, spawnSync } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ControlPlane } from './control-plane.ts';
+
+/** Why tests of it are skipped; false where it is there. */
+export const kubectlMissing = spawnSync('kubectl', ['version', '--client']).error ? 'kubectl is not installed' : false;
+
+export interface Kubectl {
+  /** Resolves with what it printed; rejects with what it complained of. */
+  run(...args: string[]): Promise<string>;
+  /** As `run`, with a document on its standard input. */
+  apply(document: unknown): Promise<string>;
+  close(): Promise<void>;
+}
+
+async function writeKubeconfig(
+  directory: string,
+  { url, ca = '', certificate = '', key = '' }: ControlPlane['address'],
+): Promise<string> {
+  const encode = (text: string): string => Buffer.from(text).toString('base64');
+  const path = join(directory, 'config');
+  const config = {
+    apiVersion: 'v1',
+    kind: 'Config',
+    'current-context': 'test',
+    contexts: [{ name: 'test', context: { cluster: 'test', user: 'test' } }],
+    clusters: [{ name: 'test', cluster: { server: url, 'certificate-authority-data': encode(ca) } }],
+    users: [{ name: 'test', user: { 'client-certificate-data': encode(certificate), 'client-key-data': encode(key) } }],
+  };
+  await writeFile(path, JSON.stringify(config), { mode: 0o600 });
+  return path;
+}
+
+export async function startKubectl(plane: ControlPlane): Promise<Kubectl> {
+  const directory = await mkdtemp(join(tmpdir(), 'sampan-kubectl-'));
+  const kubeconfig = await writeKubeconfig(directory, plane.address);
+  const run = (args: string[], input?: string): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const all = ['--kubeconfig', kubeconfig, '--cache-dir', join(directory, 'cache'), ...args];
+      const child = execFile('kubectl', all, { timeout: 60_000 }, (error, stdout, stderr) => {
+        if (error) reject(new Error(`kubectl ${args.join(' ')}: ${stderr}`, { cause: error }));
+        else resolve(stdout);
+      });
+      child.stdin?.end(input);
+    });
+  return {
+    run: (...args) => run(args),
+    apply: (document) => run(['apply', '-f', '-'], JSON.stringify(document)),
+    close: () => rm(directory, { recursive: true, force: true }),
+  };
+}
