@@ -131,7 +131,7 @@ function newPods(input: JobInput, count: JobCount, room: number): Making {
   if (backoffLimitPerIndex === undefined) {
     const wait = backoffLeft(job, pods, backoff, now);
     if (wait > 0) return { create: [], again: wait };
-    if (completionMode !== 'Indexed') return { create: new Array<NewPod>(room).fill({}), again: undefined };
+    if (completionMode !== 'Indexed') return { create: Array.from({ length: room }, () => ({})), again: undefined };
   }
   const groups = byIndex(pods);
   const create: NewPod[] = [];

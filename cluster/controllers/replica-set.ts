@@ -75,7 +75,10 @@ async function step<T extends Replicated>({
     try {
       if (difference > 0) {
         const pod = podFromTemplate(owner, object.spec?.template);
-        await control.create(owner, new Array<Pod>(Math.min(difference, burst)).fill(pod));
+        await control.create(
+          owner,
+          Array.from({ length: Math.min(difference, burst) }, () => pod),
+        );
       } else if (difference < 0) {
         await control.delete(owner, inDeletionOrder(active).slice(0, Math.min(-difference, burst)));
       }
