@@ -222,13 +222,24 @@ describe('job controller', () => {
     assert.deepEqual([done.status?.succeeded, done.status?.failed], [2, undefined]);
   });
 
-  it('lets go of its pods when it is deleted, and when nobody looked at its end', async () => {
+  it('lets go of its pods when it is deleted, also where nobody saw that', async () => {
     const namespace = await plane.namespace('deleted');
     await plane.client.create(jobs, job(namespace, 'short', { parallelism: 2, completions: 2 }));
     await until(plane.client, jobs, namespace, ([one]) => one?.status?.ready === 2);
     await plane.client.delete(jobs, 'short', { namespace, propagationPolicy: 'Foreground' });
     await until(plane.client, pods, namespace, (list) => list.length === 0);
     await until(plane.client, jobs, namespace, (list) => list.length === 0);
+    // As a pod that was left by a job which went while no controller ran.
+    await plane.client.create(pods, {
+      metadata: {
+        name: 'left',
+        namespace,
+        finalizers: ['batch.kubernetes.io/job-tracking'],
+        ownerReferences: [{ apiVersion: 'batch/v1', kind: 'Job', name: 'short', uid: 'gone', controller: true }],
+      },
+      spec: { containers: [{ name: 'main', image: 'i' }] },
+    });
+    await until(plane.client, pods, namespace, (list) => list.length === 0);
   });
 
   it('takes what a queue that is empty says for its end', async () => {
