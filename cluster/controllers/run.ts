@@ -25,9 +25,14 @@ function isNamespaceGoing(error: unknown): boolean {
 
 async function startController(controller: Controller, context: ControllerContext): Promise<() => Promise<void>> {
   const { signal, log } = context;
+  /** One informer may be in before another: what is looked at before all are would seem to be missing, and be made again. */
+  const { promise: ready, resolve: begin } = Promise.withResolvers<void>();
+  let started = false;
   const queue = createWorkQueue({
     workers: controller.workers ?? 4,
     async work(key) {
+      await ready;
+      if (!started || signal.aborted) return;
       try {
         await controller.reconcile(key, context);
         queue.forget(key);
@@ -51,7 +56,12 @@ async function startController(controller: Controller, context: ControllerContex
     for (const key of controller.keys?.() ?? []) queue.add(key);
   }, slowPeriod);
   period.unref();
-  await controller.start(context, queue.add);
+  try {
+    await controller.start(context, queue.add);
+    started = true;
+  } finally {
+    begin();
+  }
   return async () => {
     clearInterval(period);
     await queue.close();
