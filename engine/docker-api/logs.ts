@@ -95,7 +95,10 @@ function timestamp(call: Call, name: string): number | undefined {
   if (!/^\d{1,12}(\.\d{1,9})?$/.test(text)) {
     throw new DockerError(400, `${name}=${JSON.stringify(text)} is no time in seconds since the epoch`);
   }
-  return Number(text) * 1000;
+  // As the time of a line is read: the same moment has to be the same number.
+  const [seconds = '', fraction = ''] = text.split('.');
+  const digits = fraction.padEnd(9, '0');
+  return Number(seconds) * 1000 + Number(digits.slice(0, 3)) + Number(`0.${digits.slice(3)}`);
 }
 
 /** The same moment with `Z`, its nanoseconds kept. */
