@@ -47,6 +47,8 @@ WantedBy=multi-user.target
   'usr/local/sbin/control': control,
   // The guest is emulated: every module that is not looked for is a second saved.
   'etc/initramfs-tools/conf.d/small': 'MODULES=list\nCOMPRESS=zstd\n',
+  // Packages that the tests install would make it anew each time: minutes.
+  'etc/initramfs-tools/update-initramfs.conf': 'update_initramfs=no\nbackup_initramfs=no\n',
   'etc/dpkg/dpkg.cfg.d/test': 'force-unsafe-io\n',
   'etc/initramfs-tools/modules': 'virtio_pci\nvirtio_blk\next4\n',
 };
