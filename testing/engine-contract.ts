@@ -23,7 +23,7 @@ export interface EngineUnderTest {
 }
 
 export function engineContract(name: string, open: () => Promise<EngineUnderTest>): void {
-  describe(`${name} keeps the engine's contract`, { timeout: 120_000 }, () => {
+  describe(`${name} keeps the engine's contract`, { timeout: 600_000 }, () => {
     let under: EngineUnderTest;
     let count = 0;
     before(async () => {

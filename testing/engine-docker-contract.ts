@@ -5,7 +5,7 @@ import type { Container, ContainerSpec, Engine, LogOptions, Sandbox } from '#eng
 import type { EngineUnderTest } from './engine-contract.ts';
 
 export function engineDockerContract(name: string, open: () => Promise<EngineUnderTest>): void {
-  describe(`${name} keeps the engine's contract for Docker's verbs`, { timeout: 120_000 }, () => {
+  describe(`${name} keeps the engine's contract for Docker's verbs`, { timeout: 600_000 }, () => {
     let under: EngineUnderTest;
     let count = 0;
     before(async () => {

@@ -18,7 +18,7 @@ export interface VerbsUnderTest {
 }
 
 export function engineVerbsContract(name: string, open: () => Promise<VerbsUnderTest>): void {
-  describe(`${name} keeps the engine's contract for verbs`, { timeout: 120_000 }, () => {
+  describe(`${name} keeps the engine's contract for verbs`, { timeout: 600_000 }, () => {
     let under: VerbsUnderTest;
     let count = 0;
     before(async () => {

@@ -9,7 +9,7 @@ import { simulateBoot } from '#testing/boot.ts';
 
 const GROW = 'x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done';
 
-test('exit status, signal and OOM kill are known of what ended while no engine ran', { timeout: 60_000 }, async () => {
+test('exit status, signal and OOM kill are known of what ended while no engine ran', { timeout: 300_000 }, async () => {
   await using host = await openEngineHost({ sandboxPool: 0 });
   const gate = join(host.options.dataDirectory, 'gate');
   mkdirSync(gate);
@@ -63,7 +63,7 @@ test('exit status, signal and OOM kill are known of what ended while no engine r
 });
 
 test('a durable sandbox and its containers outlive a boot; a container runs again on what it wrote', {
-  timeout: 60_000,
+  timeout: 300_000,
 }, async () => {
   await using host = await openEngineHost({ sandboxPool: 1 });
   const { image } = host;

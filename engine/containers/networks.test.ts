@@ -99,7 +99,7 @@ test('an engine that is killed while it changes networks leaves nothing in betwe
 });
 
 test('networks outlive the engine and a boot of the machine; who is in them, the engine', {
-  timeout: 60_000,
+  timeout: 300_000,
 }, async () => {
   await using host = await openEngineHost();
   const made = await host.engine.networks.create({ name: 'kept', labels: { a: 'b' } });
@@ -133,7 +133,7 @@ test('networks outlive the engine and a boot of the machine; who is in them, the
   agree(host.engine, host.options);
 });
 
-test('addresses are given once, and taken back', { timeout: 60_000 }, async () => {
+test('addresses are given once, and taken back', { timeout: 300_000 }, async () => {
   await using host = await openEngineHost({ sandboxPool: 0 });
   const { networks } = host.engine;
   const [first = ''] = (host.options.network.networkPool ?? '').split('/');
@@ -168,7 +168,7 @@ test('addresses are given once, and taken back', { timeout: 60_000 }, async () =
   agree(host.engine, host.options);
 });
 
-test('who asks for names without end is held back, and the others are answered', { timeout: 60_000 }, async () => {
+test('who asks for names without end is held back, and the others are answered', { timeout: 300_000 }, async () => {
   await using host = await openEngineHost({ sandboxPool: 0 });
   const { id } = await host.engine.networks.create({ name: 'asked' });
   const inside = async (name: string): Promise<Sandbox> =>
@@ -211,7 +211,7 @@ test('who asks for names without end is held back, and the others are answered',
   assert.equal((await promisify(execFile)('nsenter', words)).stdout.trim(), calm.ip);
 });
 
-test('a port that one engine published is taken for another engine too', { timeout: 60_000 }, async () => {
+test('a port that one engine published is taken for another engine too', { timeout: 300_000 }, async () => {
   await using one = await openEngineHost({ sandboxPool: 0 });
   await using two = await openEngineHost({ sandboxPool: 0 });
   const make = async (host: typeof one): Promise<string> =>

@@ -107,7 +107,7 @@ function commandLines(): string[] {
     });
 }
 
-test('after a reboot containers have exited and sandboxes are gone', { timeout: 60_000 }, async () => {
+test('after a reboot containers have exited and sandboxes are gone', { timeout: 300_000 }, async () => {
   await using host = await openEngineHost();
   const { engine, options, image } = host;
   const { id } = await engine.createSandbox({ name: 'a', hostname: 'a' });
@@ -131,7 +131,7 @@ test('a second engine on the same directories is refused', async () => {
   await assert.rejects(openEngine(host.options), { name: 'EngineError', code: 'conflict' });
 });
 
-test('twenty containers start at once', { timeout: 60_000 }, async () => {
+test('twenty containers start at once', { timeout: 300_000 }, async () => {
   await using host = await openEngineHost({ idRange: { first: 65_536 * 500, length: 65_536 * 32 } });
   const { engine, image } = host;
   const ids = await Promise.all(
@@ -149,7 +149,7 @@ test('twenty containers start at once', { timeout: 60_000 }, async () => {
 });
 
 test('the end of a container whose monitor was killed is learned while the engine runs', {
-  timeout: 60_000,
+  timeout: 300_000,
 }, async () => {
   await using host = await openEngineHost({ sandboxPool: 0 });
   const { engine, image } = host;
