@@ -47,8 +47,6 @@ WantedBy=multi-user.target
   'usr/local/sbin/control': control,
   // The guest is emulated: every module that is not looked for is a second saved.
   'etc/initramfs-tools/conf.d/small': 'MODULES=list\nCOMPRESS=zstd\n',
-  // Packages that the tests install would make it anew each time: minutes.
-  'etc/initramfs-tools/update-initramfs.conf': 'update_initramfs=no\nbackup_initramfs=no\n',
   'etc/dpkg/dpkg.cfg.d/test': 'force-unsafe-io\n',
   'etc/initramfs-tools/modules': 'virtio_pci\nvirtio_blk\next4\n',
 };
@@ -82,6 +80,8 @@ export async function makeImage(
       `--essential-hook=copy-in ${['etc', 'usr'].map((name) => join(overlay, name)).join(' ')} /`,
       '--customize-hook=chroot "$1" systemctl enable systemd-networkd control.service',
       `--customize-hook=chroot "$1" systemctl mask ${masked.join(' ')}`,
+      // Packages that the tests install would make the initramfs anew each time: minutes.
+      '--customize-hook=sed -i s/^update_initramfs=yes/update_initramfs=no/ "$1/etc/initramfs-tools/update-initramfs.conf"',
       '--aptopt=Acquire::Languages "none"',
       // mmdebstrap leaves the host's own in these two.
       `--customize-hook=copy-in ${join(overlay, 'etc/resolv.conf')} ${join(overlay, 'etc/hostname')} /etc`,
