@@ -97,7 +97,8 @@ async function step(options: LaneOptions, container: KnownContainer): Promise<vo
     default:
       unanswered(container, ['absent', ...(container.may.has('running') ? (['exited'] as const) : [])]);
       await told(container, 'remove', ['absent'], await ask(socketPath, 'DELETE', `${path}?force=1&v=1`));
-      model.containers.delete(container.name);
+      // Of one that goes by itself the answer may be that it is about to.
+      if (!container.may.has('exited')) model.containers.delete(container.name);
   }
 }
 

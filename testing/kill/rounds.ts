@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { startDockerApi } from '#engine/docker-api/server.ts';
+import { settingsOf } from '#engine/docker-api/settings.ts';
 import { type OpenedEngine, openEngine } from '#engine/open.ts';
 import type { EngineOptions } from '#engine/options.ts';
 import { digestOf } from '#lib/digest.ts';
@@ -21,6 +22,7 @@ import { ask } from './api-client.ts';
 import { type ImageSource, startImageSource } from './image-source.ts';
 import { BUILT, buildLane, containerLane, imageLane, type LaneOptions, volumeLane } from './lanes.ts';
 import { Model, type State } from './model.ts';
+import { until } from '../until.ts';
 import { Random } from './random.ts';
 
 const engineProcess = fileURLToPath(new URL('../docker-chaos.ts', import.meta.url));
@@ -139,6 +141,9 @@ async function judge(
     const api = await startDockerApi({ engine, socketPath, version: '0.1.0' });
     try {
       assert.deepEqual(await orphans(engine, options), [], what);
+      await until(
+        async () => !engine.containers().some((one) => one.state === 'exited' && settingsOf(one)?.autoRemove),
+      );
       const states = new Map(engine.containers().map((container) => [container.name, stateOf(container)]));
       for (const container of model.containers.values()) {
         const state = states.get(container.name) ?? 'absent';
