@@ -90,10 +90,10 @@ export class Machine {
     return output;
   }
 
-  /** Restarts the guest the orderly way. */
+  /** Restarts the guest the orderly way. Whether it still answers to the command before it goes down is a race. */
   async reboot(seconds: number): Promise<void> {
-    await this.run('systemctl reboot --no-block', 60);
-    await this.#marked(seconds, 'reboot');
+    this.#port?.write(`${Buffer.from('systemctl reboot --no-block\n').toString('base64')}\n`);
+    while ((await this.#marked(seconds, 'reboot')).word !== 'ready');
   }
 
   async close(): Promise<void> {
