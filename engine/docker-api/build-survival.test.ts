@@ -9,6 +9,7 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { makeContext } from '#testing/build-context.ts';
+import { until } from '#testing/until.ts';
 import { type DockerHost, openDockerHost, withDocker } from '#testing/docker-host.ts';
 import { startDockerApi } from './server.ts';
 
@@ -33,10 +34,6 @@ function nothingIsLeft(): void {
   );
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  for (const deadline = Date.now() + 20_000; !condition(); await delay(20)) assert.ok(Date.now() < deadline, 'in time');
-}
-
 describe('builds that end early', { ...withDocker, timeout: 120_000 + ROUNDS * 20_000 }, () => {
   before(async () => {
     docker = await openDockerHost();
@@ -53,10 +50,10 @@ describe('builds that end early', { ...withDocker, timeout: 120_000 + ROUNDS * 2
 
   test('the client goes away', async () => {
     const client = docker.spawn(['build', '-f', join(context, 'Sleeping'), context]);
-    await until(() => docker.host.engine.containers().some(({ state }) => state === 'running'));
+    await until(async () => docker.host.engine.containers().some(({ state }) => state === 'running'));
     client.kill('SIGKILL');
     await once(client, 'close');
-    await until(() => docker.host.engine.sandboxes().length === 0);
+    await until(async () => docker.host.engine.sandboxes().length === 0);
     nothingIsLeft();
   });
 

@@ -6,6 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { json } from 'node:stream/consumers';
 import { once } from 'node:events';
 import { type DockerHost, openDockerHost, withDocker } from '#testing/docker-host.ts';
+import { until } from '#testing/until.ts';
 import { readColumns } from './top.ts';
 
 let docker: DockerHost;
@@ -242,7 +243,3 @@ test('columns are ps’s own', () => {
   assert.throws(() => readColumns('--forest'), /not supported; use -ef/);
   assert.throws(() => readColumns('-o constructor'), /unknown column/);
 });
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 20_000; !(await condition()); ) assert.ok(Date.now() < deadline, 'in time');
-}
