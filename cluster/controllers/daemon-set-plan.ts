@@ -2,7 +2,8 @@
 import type { Stored } from '../kinds/kind.ts';
 import type { DaemonSet, DaemonSetStatus } from '../kinds/types/apps.ts';
 import type { Node, Pod, Taint, Toleration } from '../kinds/types/core.ts';
-import { matchesNodeSelection, tolerates } from '../scheduler/filter.ts';
+import { matchesNodeSelection } from '../scheduler/node-selection.ts';
+import { tolerates } from '../scheduler/tolerates.ts';
 import { isFinished, readySince } from './objects.ts';
 import { revisionOfPod } from './revisions.ts';
 
@@ -49,7 +50,8 @@ export function placementOn(set: DaemonSet, node: Stored<Node>): Placement {
   const spec = set.spec?.template.spec;
   const name = node.metadata.name;
   if (spec?.nodeName && spec.nodeName !== name) return { run: false, stay: false };
-  if (spec && !matchesNodeSelection({ spec }, { name, node })) return { run: false, stay: false };
+  if (spec && !matchesNodeSelection({ spec }, { name, labels: node.metadata.labels ?? {} }))
+    return { run: false, stay: false };
   const tolerations = tolerationsOf(set);
   const taints = (node.spec?.taints ?? []).filter((taint: Taint) => !tolerates(tolerations, taint));
   const stay = !taints.some(({ effect }) => effect === 'NoExecute');

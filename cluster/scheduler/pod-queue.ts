@@ -1,108 +1,207 @@
 /**
- * Pods that wait for a node: those to try now, highest priority and then oldest first, and those that fit nowhere. The
- * latter are tried again when something changed that may help, but not more often than their back-off permits: 1 s
- * doubling to 10 s.
+ * Pods that wait for a node, as kube-scheduler keeps them ("Scheduler queues"):
+ *
+ * - `active`: to be tried now, the most important first, then the one that waits longest;
+ * - `backoff`: tried in vain not long ago. 1 s, doubling with each try to 10 s; then active. Nobody else waits for it;
+ * - `waiting`: fits nowhere. A change that a plugin's hint calls helpful moves it on, and else five minutes do;
+ * - `gated`: not to be tried until its scheduling gates are gone.
+ *
+ * A pod that is being tried is in none of these: whoever took it says how that ended.
  */
-const firstBackoff = 100;
-const lastBackoff = 10_000;
+import { Heap } from './heap.ts';
+import type { PodInfo } from './pod-info.ts';
 
 export interface QueuedPod {
-  key: string;
-  uid: string;
-  priority: number;
-  /** Order of arrival. */
-  sequence: number;
+  /** Replaced when the pod changed. */
+  pod: PodInfo;
+  /** Tries that failed. */
   attempts: number;
-  lastTry: number;
+  place: 'active' | 'backoff' | 'waiting' | 'gated' | 'tried' | 'gone';
+  /** Milliseconds: when it was put where it is. */
+  since: number;
+  sequence: number;
+  backoffUntil: number;
+  /** What turned it away when it was last tried. */
+  plugins: ReadonlySet<string>;
 }
 
-export function createPodQueue(onReady: () => void, now: () => number = Date.now) {
+export interface PodQueue {
+  /** New, or changed so that it may be tried at once. */
+  add(pod: PodInfo): void;
+  get(uid: string): QueuedPod | undefined;
+  remove(uid: string): void;
+  /** Takes the next pod to try. */
+  next(): QueuedPod | undefined;
+  /** It fits nowhere. Without plugins it is tried again after its back-off. */
+  turnedAway(queued: QueuedPod, plugins: ReadonlySet<string>): void;
+  /** It failed for another reason: it is tried again after its back-off. */
+  failed(queued: QueuedPod): void;
+  /** What it waits for will not come: it is tried again after its back-off. */
+  retry(queued: QueuedPod): void;
+  /** Something changed: moves on those of the pods that the plugin turned away that it helps. */
+  wake(plugin: string, helps: (pod: PodInfo) => boolean): void;
+  /** How many pods wait because of the plugin: whoever has nobody to wake need not look at a change. */
+  waitingFor(plugin: string): number;
+  counts(): Record<'active' | 'backoff' | 'waiting' | 'gated', number>;
+  close(): void;
+}
+
+const firstBackoff = 1000;
+const lastBackoff = 10_000;
+const longestWait = 5 * 60_000;
+const flushPeriod = 30_000;
+
+function isGated({ pod }: PodInfo): boolean {
+  return (pod.spec?.schedulingGates?.length ?? 0) > 0;
+}
+
+/** An entry of a heap, valid while the pod is where it was when the entry was made. */
+interface Entry {
+  queued: QueuedPod;
+  stamp: number;
+}
+
+export function createPodQueue(onReady: () => void, now: () => number = Date.now): PodQueue {
   const known = new Map<string, QueuedPod>();
-  const active = new Set<QueuedPod>();
-  let sorted: QueuedPod[] | undefined;
+  const stamps = new WeakMap<QueuedPod, number>();
+  const active = new Heap<Entry>(({ queued: a }, { queued: b }) =>
+    a.pod.priority === b.pod.priority ? a.sequence < b.sequence : a.pod.priority > b.pod.priority,
+  );
+  const backoff = new Heap<Entry>((a, b) => a.queued.backoffUntil < b.queued.backoffUntil);
+  const waiting = new Map<string, Set<QueuedPod>>();
   let sequence = 0;
+  let moves = 0;
   let timer: { due: number; handle: NodeJS.Timeout } | undefined;
-  const wakeful = new Set<QueuedPod>();
+  const flush = setInterval(flushWaiting, flushPeriod).unref();
 
-  const waitOf = (pod: QueuedPod): number =>
-    pod.lastTry + Math.min(firstBackoff * 2 ** Math.max(0, pod.attempts - 1), lastBackoff) - now();
+  function isCurrent({ queued, stamp }: Entry): boolean {
+    return stamps.get(queued) === stamp;
+  }
 
-  function activate(pod: QueuedPod): void {
-    wakeful.delete(pod);
-    if (active.has(pod)) return;
-    active.add(pod);
-    sorted = undefined;
-    onReady();
+  function put(queued: QueuedPod, place: QueuedPod['place']): void {
+    if (queued.place === 'waiting') for (const plugin of queued.plugins) waiting.get(plugin)?.delete(queued);
+    queued.place = place;
+    queued.since = now();
+    const entry = { queued, stamp: ++moves };
+    stamps.set(queued, entry.stamp);
+    if (place === 'active') {
+      active.push(entry);
+      onReady();
+    } else if (place === 'backoff') {
+      backoff.push(entry);
+      plan();
+    } else if (place === 'waiting') {
+      for (const plugin of queued.plugins) {
+        const pods = waiting.get(plugin);
+        if (pods) pods.add(queued);
+        else waiting.set(plugin, new Set([queued]));
+      }
+    }
+  }
+
+  /** To where it may be tried from, as soon as its back-off permits. */
+  function moveOn(queued: QueuedPod): void {
+    if (isGated(queued.pod)) put(queued, 'gated');
+    else put(queued, queued.backoffUntil > now() ? 'backoff' : 'active');
   }
 
   function plan(): void {
-    let wait = Number.POSITIVE_INFINITY;
-    for (const pod of wakeful) wait = Math.min(wait, waitOf(pod));
-    if (wait === Number.POSITIVE_INFINITY) return;
-    const due = now() + wait;
-    if (timer && timer.due <= due) return;
+    let first = backoff.peek();
+    while (first !== undefined && !isCurrent(first)) {
+      backoff.pop();
+      first = backoff.peek();
+    }
+    if (first === undefined) return;
+    const due = first.queued.backoffUntil;
+    if (timer !== undefined && timer.due <= due) return;
     clearTimeout(timer?.handle);
-    const handle = setTimeout(
-      () => {
-        timer = undefined;
-        for (const pod of wakeful) if (waitOf(pod) <= 0) activate(pod);
-        plan();
-      },
-      Math.max(1, wait),
-    );
-    handle.unref();
-    timer = { due, handle };
+    timer = { due, handle: setTimeout(flushBackoff, Math.max(1, due - now())).unref() };
+  }
+
+  function flushBackoff(): void {
+    timer = undefined;
+    for (let first = backoff.peek(); first !== undefined; first = backoff.peek()) {
+      if (isCurrent(first)) {
+        if (first.queued.backoffUntil > now()) break;
+        put(first.queued, 'active');
+      }
+      backoff.pop();
+    }
+    plan();
+  }
+
+  function flushWaiting(): void {
+    for (const queued of known.values())
+      if (queued.place === 'waiting' && queued.since + longestWait <= now()) moveOn(queued);
+  }
+
+  function count(queued: QueuedPod): void {
+    queued.attempts++;
+    queued.sequence = ++sequence;
+    queued.backoffUntil = now() + Math.min(firstBackoff * 2 ** (queued.attempts - 1), lastBackoff);
   }
 
   return {
-    /** A pod that is new, or changed so that it may be tried at once. */
-    add(key: string, uid: string, priority: number): void {
-      let pod = known.get(key);
-      if (!pod || pod.uid !== uid) {
-        if (pod) active.delete(pod);
-        pod = { key, uid, priority, sequence: sequence++, attempts: 0, lastTry: 0 };
-        known.set(key, pod);
+    add(pod) {
+      let queued = known.get(pod.uid);
+      if (queued === undefined) {
+        queued = {
+          pod,
+          attempts: 0,
+          place: 'tried',
+          since: 0,
+          sequence: ++sequence,
+          backoffUntil: 0,
+          plugins: new Set(),
+        };
+        known.set(pod.uid, queued);
       }
-      pod.priority = priority;
-      activate(pod);
+      queued.pod = pod;
+      moveOn(queued);
     },
-    has: (key: string): boolean => known.has(key),
-    remove(key: string): void {
-      const pod = known.get(key);
-      if (!pod) return;
-      known.delete(key);
-      wakeful.delete(pod);
-      if (active.delete(pod)) sorted = undefined;
+    get: (uid) => known.get(uid),
+    remove(uid) {
+      const queued = known.get(uid);
+      if (queued === undefined) return;
+      known.delete(uid);
+      put(queued, 'gone');
     },
-    next(): QueuedPod | undefined {
-      sorted ??= [...active].sort((a, b) => a.priority - b.priority || b.sequence - a.sequence);
-      const pod = sorted.pop();
-      if (pod) active.delete(pod);
-      return pod;
-    },
-    /** It was tried and found no node. `retry`: by itself, after its back-off. */
-    failed(pod: QueuedPod, retry: boolean): void {
-      pod.attempts++;
-      pod.lastTry = now();
-      if (retry && known.get(pod.key) === pod) {
-        wakeful.add(pod);
-        plan();
+    next() {
+      for (let entry = active.pop(); entry !== undefined; entry = active.pop()) {
+        if (!isCurrent(entry)) continue;
+        put(entry.queued, 'tried');
+        return entry.queued;
       }
+      return undefined;
     },
-    /** Something changed: whoever waits may fit now. */
-    wakeAll(): void {
-      for (const pod of known.values()) {
-        if (active.has(pod) || pod.attempts === 0) continue;
-        if (waitOf(pod) <= 0) activate(pod);
-        else wakeful.add(pod);
-      }
-      plan();
+    turnedAway(queued, plugins) {
+      if (queued.place !== 'tried') return;
+      count(queued);
+      queued.plugins = plugins;
+      put(queued, plugins.size === 0 ? 'backoff' : 'waiting');
     },
-    close(): void {
+    failed(queued) {
+      if (queued.place !== 'tried') return;
+      count(queued);
+      put(queued, 'backoff');
+    },
+    retry(queued) {
+      if (queued.place === 'waiting') moveOn(queued);
+    },
+    wake(plugin, helps) {
+      for (const queued of waiting.get(plugin) ?? []) if (helps(queued.pod)) moveOn(queued);
+    },
+    waitingFor: (plugin) => waiting.get(plugin)?.size ?? 0,
+    counts() {
+      const counts = { active: 0, backoff: 0, waiting: 0, gated: 0 };
+      for (const { place } of known.values()) if (place !== 'tried' && place !== 'gone') counts[place]++;
+      return counts;
+    },
+    close() {
+      clearInterval(flush);
       clearTimeout(timer?.handle);
+      for (const queued of known.values()) put(queued, 'gone');
       known.clear();
-      active.clear();
-      sorted = [];
     },
   };
 }
