@@ -24,10 +24,11 @@ import { hostServers } from './network/resolver.ts';
 import { defaultNetworkPool } from './network/subnets.ts';
 import { UserNetworks } from './network/user-networks.ts';
 import type { EngineOptions } from './options.ts';
+import type { Overlay } from './overlay.ts';
 import type { ContainerVerbs } from './verbs.ts';
 
 /** The engine with what its neighbours in one process share. */
-export interface OpenedEngine extends Engine, ContainerVerbs {
+export interface OpenedEngine extends Engine, ContainerVerbs, Overlay {
   readonly images: NodeImages;
   readonly content: ContentStore;
   stopAll: LocalEngine['stopAll'];

@@ -1,4 +1,5 @@
 import type { Risk } from './engine.ts';
+import type { NetworkOptions } from './network/network.ts';
 
 /** What an engine is opened with. Everything that it makes lies below the two directories or carries `instance`. */
 export interface EngineOptions {
@@ -7,7 +8,7 @@ export interface EngineOptions {
   dataDirectory: string;
   /** On tmpfs: bound namespaces, sockets, bundles. Gone after a reboot, and the engine then finds its containers exited. */
   runDirectory: string;
-  network: { podCidr: string; clusterCidr: string; serviceCidr: string; mtu?: number; networkPool?: string };
+  network: Omit<NetworkOptions, 'instance'>;
   /** Host ids handed to sandboxes: `first` is a multiple of 65536. */
   idRange: { first: number; length: number };
   /** OCI runtime: a name on the PATH or a path. Default `runc`. */

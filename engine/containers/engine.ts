@@ -51,6 +51,7 @@ import type { ViewRequest } from './root-view.ts';
 import type { NameServer } from '../network/dns/server.ts';
 import type { UserNetworks } from '../network/user-networks.ts';
 import type { Networks } from '../networks.ts';
+import type { Overlay, Peer } from '../overlay.ts';
 import type { Sandboxes } from './sandboxes.ts';
 import { changesOf, exportWritten, type WrittenRequest, writeWritten } from './written.ts';
 
@@ -71,7 +72,7 @@ export interface EngineRooms {
   release: () => Promise<void>;
 }
 
-export class LocalEngine implements Engine, ContainerVerbs {
+export class LocalEngine implements Engine, ContainerVerbs, Overlay {
   readonly #rooms: EngineRooms;
   readonly #closing = new AbortController();
   readonly networks: Networks;
@@ -123,6 +124,14 @@ export class LocalEngine implements Engine, ContainerVerbs {
 
   async publishPorts(id: string, ports: PublishedPort[]): Promise<PublishedPort[]> {
     return await this.#rooms.sandboxes.publish(id, ports);
+  }
+
+  async setPeers(peers: readonly Peer[]): Promise<void> {
+    await this.#rooms.network.setPeers(peers);
+  }
+
+  peers(): Peer[] {
+    return this.#rooms.network.peers();
   }
 
   sandboxes(): Sandbox[] {

@@ -19,6 +19,11 @@ export function bridgeName(instance: string): string {
   return `sb${digest(instance, 5)}`;
 }
 
+/** Leads to other hosts. Begins with none of the others. */
+export function overlayName(instance: string): string {
+  return `so${digest(instance, 5)}`;
+}
+
 export function tableName(instance: string): string {
   return `sampan-${instance}`;
 }

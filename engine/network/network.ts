@@ -13,12 +13,17 @@
  * "unreachable" for, a gateway's address on the bridge, and elements of three sets of the table: `networks`, `internal` and
  * `peers` (the range beside itself). A sandbox in it has an address of the range as one more /32 on its one link, and a route to the
  * range by the network's gateway with that address as its source. So who may talk to whom is told by addresses alone, which
- * nobody can forge, and a sandbox comes and goes by netlink, without touching a rule. Names are asked at one address for all: the gateway of the pod range, from
+ * nobody can forge, and a sandbox comes and goes by netlink, without touching a rule.
+ * Other hosts (`../overlay.ts`) are routes too: a peer's range leads through one VXLAN device, by the first address of that range, whose
+ * hardware address and host are permanent entries. The device's own address is the first of this host's range; its
+ * hardware address is made of it, so that nobody has to tell it. Names are asked at one address for all: the gateway of the pod range, from
  * where a rule leads to the server in `dns/`.
  *
  * All calls are idempotent; netlink state is the truth, nothing is remembered that the kernel knows.
  */
-export interface SandboxNetwork {
+import type { Overlay, OverlayOptions } from '../overlay.ts';
+
+export interface SandboxNetwork extends Overlay {
   /** Bridge, address, forwarding, table: made or repaired. Called on open and when something external flushed it. */
   ensure(): Promise<void>;
   /** Moves one end of a veth into the network namespace bound at `namespacePath`, with the address, the default route and `lo` up. */
@@ -65,7 +70,10 @@ export interface NetworkOptions {
   /** All pods of the instance, e.g. `10.86.0.0/16`: not masqueraded. */
   clusterCidr: string;
   serviceCidr: string;
+  /** Of sandboxes' links. Default: what the overlay carries, or 1500 without one. */
   mtu?: number;
+  /** To reach sandboxes of other hosts, and be reached by theirs. */
+  overlay?: OverlayOptions;
   /** Where networks of users get their ranges from, a /24 each. Default `172.16.0.0/12`. */
   networkPool?: string;
 }

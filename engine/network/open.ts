@@ -5,15 +5,17 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { run } from '#lib/run.ts';
 import { EngineError } from '../engine.ts';
 import type { Network as UserNetwork } from '../networks.ts';
+import type { Peer } from '../overlay.ts';
 import { hasCode } from '../sys/libc.ts';
 import { formatIpv4, gatewayOf, parseCidr } from './addresses.ts';
 import { ForeignForward } from './forward.ts';
 import { setLinkAddresses } from './link-addresses.ts';
 import { Links } from './links.ts';
-import { bridgeName, linkName, linkPrefix, tableName } from './names.ts';
+import { bridgeName, linkName, linkPrefix, overlayName, tableName } from './names.ts';
 import type { LinkAddress, NetworkOptions, PublishedRule, SandboxNetwork } from './network.ts';
 import { nft } from './nft.ts';
-import { renderNetwork, renderPublished, renderTable } from './rules.ts';
+import { OverlayDevice } from './overlay.ts';
+import { renderHosts, renderNetwork, renderPublished, renderTable } from './rules.ts';
 import type { NetworkKernel } from './user-networks.ts';
 import { RuleWatch } from './watch.ts';
 
@@ -29,6 +31,8 @@ export class Network implements SandboxNetwork, NetworkKernel {
   readonly #forward: ForeignForward;
   readonly #isolated = new Set<string>();
   readonly #networks = new Map<string, UserNetwork>();
+  readonly #overlay: OverlayDevice | undefined;
+  #mtu: number;
   #resolverPort: number | undefined;
   #published: readonly PublishedRule[] = [];
   #watch: RuleWatch | undefined;
@@ -41,6 +45,10 @@ export class Network implements SandboxNetwork, NetworkKernel {
     parseCidr(options.serviceCidr);
     this.#options = options;
     this.#forward = new ForeignForward(options.instance);
+    this.#mtu = options.mtu ?? 1500;
+    const { instance, podCidr, clusterCidr, overlay } = options;
+    if (overlay !== undefined)
+      this.#overlay = new OverlayDevice({ name: overlayName(instance), podCidr, clusterCidr, overlay });
   }
 
   /** Calls that come while one is under way share it. */
@@ -58,6 +66,7 @@ export class Network implements SandboxNetwork, NetworkKernel {
     await nft(
       renderTable(this.#options, {
         ...state,
+        hosts: this.peers().map(({ address }) => address),
         ...(this.#resolverPort === undefined ? {} : { resolverPort: this.#resolverPort }),
       }),
     );
@@ -67,11 +76,13 @@ export class Network implements SandboxNetwork, NetworkKernel {
 
   /** The bridge with its addresses, and routes for what has no sandbox. Idempotent. */
   ensureBridge(): void {
-    const { instance, podCidr, mtu = 1500 } = this.#options;
+    const { instance, podCidr } = this.#options;
     const cidr = parseCidr(podCidr);
+    if (this.#overlay !== undefined) this.#mtu = this.#options.mtu ?? this.#overlay.mtu;
+    this.#overlay?.ensure();
     using links = new Links();
     const name = bridgeName(instance);
-    links.createBridge(name, mtu);
+    links.createBridge(name, this.#mtu);
     const index = links.index(name);
     if (index === undefined) throw new EngineError('unavailable', `bridge ${name} was removed while it was set up`);
     links.setUp(index);
@@ -82,6 +93,19 @@ export class Network implements SandboxNetwork, NetworkKernel {
       links.setRoute(routeOf(subnet));
       links.addAddress(index, gateway);
     }
+  }
+
+  async setPeers(peers: readonly Peer[]): Promise<void> {
+    if (this.#overlay === undefined)
+      throw new EngineError('invalid', 'this engine has no peers: open it with network.overlay');
+    this.#overlay.check(peers);
+    const hosts = peers.map(({ address }) => address);
+    if (this.#ensured) await nft(renderHosts(this.#options.instance, hosts));
+    this.#overlay.setPeers(peers);
+  }
+
+  peers(): Peer[] {
+    return this.#overlay?.peers() ?? [];
   }
 
   /** Networks that are there already when the engine opens; before `ensure`. */
@@ -155,12 +179,12 @@ export class Network implements SandboxNetwork, NetworkKernel {
   }
 
   async attach(link: { sandbox: string; namespacePath: string; ip: string; mac: string }): Promise<void> {
-    const { instance, podCidr, mtu = 1500 } = this.#options;
+    const { instance, podCidr } = this.#options;
     const gateway = gatewayOf(parseCidr(podCidr));
     const name = linkName(instance, link.sandbox);
     {
       using host = new Links();
-      host.createVeth(name, link.namespacePath, { mtu, mac: link.mac });
+      host.createVeth(name, link.namespacePath, { mtu: this.#mtu, mac: link.mac });
       const index = host.index(name);
       if (index === undefined) throw new EngineError('unavailable', `link ${name} was removed while it was set up`);
       host.setRoute({ to: link.ip, prefix: 32, link: index, source: gateway });
@@ -233,9 +257,11 @@ export class Network implements SandboxNetwork, NetworkKernel {
     {
       using links = new Links();
       links.remove(bridgeName(instance));
+      links.remove(overlayName(instance));
       links.removeRoute({ to: formatIpv4(cidr.base), prefix: cidr.prefix });
       for (const { subnet } of this.#networks.values()) links.removeRoute(routeOf(subnet));
     }
+    this.#overlay?.remove();
     await this.#forward.purge();
     const table = `inet ${tableName(instance)}`;
     await nft(`table ${table} {}\ndelete table ${table}\n`);

@@ -4,9 +4,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Network } from '../networks.ts';
-import { renderTable } from './rules.ts';
+import { renderHosts, renderTable } from './rules.ts';
 
-const golden = fileURLToPath(new URL('testdata/table.nft', import.meta.url));
 const options = {
   instance: 'golden',
   podCidr: '10.86.3.0/24',
@@ -23,15 +22,27 @@ const networks: Network[] = [
 const published = [{ sandbox: 's', ip: '172.20.0.5', hostPort: 8080, port: 80, protocol: 'tcp' } as const];
 const state = { isolated: ['10.86.3.9', '10.86.3.4'], published, networks, resolverPort: 4053 };
 
+const overlaid = { ...options, overlay: { vni: 4711, port: 8472, address: '192.0.2.1' } };
+const hosts = ['192.0.2.3', '192.0.2.2'];
+
 test('the table is what the golden file shows', () => {
-  const table = renderTable(options, state);
-  if (process.env['UPDATE_GOLDEN'] === '1') writeFileSync(golden, table);
-  assert.equal(table, readFileSync(golden, 'utf8'));
+  for (const [file, table] of [
+    ['table.nft', renderTable(options, state)],
+    ['overlay.nft', renderTable(overlaid, { ...state, hosts })],
+  ] as const) {
+    const golden = fileURLToPath(new URL(`testdata/${file}`, import.meta.url));
+    if (process.env['UPDATE_GOLDEN'] === '1') writeFileSync(golden, table);
+    assert.equal(table, readFileSync(golden, 'utf8'));
+  }
 });
 
 test('nft accepts the table', () => {
-  for (const one of [{ isolated: [] }, state]) {
-    const input = renderTable(options, one);
+  for (const input of [
+    renderTable(options, { isolated: [] }),
+    renderTable(options, state),
+    renderTable(overlaid, { isolated: [] }),
+    renderTable(overlaid, { ...state, hosts }) + renderHosts('golden', hosts) + renderHosts('golden', []),
+  ]) {
     const check = spawnSync('nft', ['--check', '-f', '-'], { input, encoding: 'utf8' });
     assert.equal(check.stderr, '');
     assert.equal(check.status, 0);

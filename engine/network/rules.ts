@@ -1,6 +1,6 @@
 /** The instance's nftables table, as text for `nft -f`. Pure: the golden file beside its test shows the whole. */
 import type { Network } from '../networks.ts';
-import { linkPrefix, tableName } from './names.ts';
+import { linkPrefix, overlayName, tableName } from './names.ts';
 import { formatIpv4, parseCidr } from './addresses.ts';
 import type { NetworkOptions, PublishedRule } from './network.ts';
 
@@ -10,6 +10,8 @@ export interface TableState {
   /** Ports of this host that lead to sandboxes. */
   published?: readonly PublishedRule[];
   networks?: Iterable<Network>;
+  /** Addresses of the overlay's other hosts. */
+  hosts?: Iterable<string>;
   /** Where the server for names listens, at the gateway of the pod range. */
   resolverPort?: number;
 }
@@ -23,6 +25,7 @@ export function renderTable(options: NetworkOptions, state: TableState): string 
   const pods = `{ ${options.clusterCidr}, ${options.serviceCidr} }`;
   const gateway = formatIpv4(parseCidr(options.podCidr).base + 1);
   const published = state.published ?? [];
+  const overlay = overlayRules(options, state);
   return `table ${table} {}
 delete table ${table}
 table ${table} {
@@ -45,7 +48,7 @@ ${elements(networks.filter(({ internal }) => internal).map(({ subnet }) => subne
     flags interval
 ${elements(networks.filter(({ isolated }) => !isolated).map(({ subnet }) => `${subnet} . ${subnet}`))}  }
 
-  # How often who asks for names, so that none of them keeps the engine busy.
+${overlay.sets}  # How often who asks for names, so that none of them keeps the engine busy.
   set askers {
     type ipv4_addr
     size 65535
@@ -59,7 +62,7 @@ ${elements(networks.filter(({ isolated }) => !isolated).map(({ subnet }) => `${s
     iifname ${links} meta nfproto ipv6 drop
     iifname ${links} ip daddr 127.0.0.0/8 drop
     iifname ${links} fib saddr . iif oif 0 drop
-  }
+${overlay.spoofing}  }
 
   # Before services are translated, so that their addresses are still to be seen.
   chain egress {
@@ -71,7 +74,7 @@ ${elements(networks.filter(({ isolated }) => !isolated).map(({ subnet }) => `${s
     ct state established,related return
     fib daddr type { local, broadcast, multicast } drop
     ip daddr ${closed} drop
-  }
+${overlay.egress}  }
 
   chain asking {
     update @askers { ip saddr limit rate over 2000/second burst 2000 packets } drop
@@ -87,8 +90,8 @@ ${resolverInput(state, gateway, links)}    iifname ${links} ip saddr @isolated c
 
   chain forward {
     type filter hook forward priority filter; policy accept;
-    ct state established,related accept
-    iifname ${links} ip saddr @isolated ip daddr ${closed} drop
+${overlay.encapsulated}    ct state established,related accept
+${overlay.forward}    iifname ${links} ip saddr @isolated ip daddr ${closed} drop
     iifname ${links} ip saddr . ip daddr @peers accept
     iifname ${links} ip saddr @internal drop
     oifname ${links} ct status dnat accept
@@ -121,6 +124,44 @@ ${resolverTranslation(state, gateway, links)}    fib daddr type local jump publi
   }
 }
 `;
+}
+
+/**
+ * Packets of the overlay come from its hosts alone, and from ours only by the kernel: one that a sandbox made up would be taken by the
+ * others, since it would leave with this host's address. What is inside comes from behind a peer, and goes to a sandbox.
+ */
+function overlayRules({ instance, clusterCidr, overlay }: NetworkOptions, { hosts = [] }: TableState) {
+  if (overlay === undefined) return { sets: '', spoofing: '', egress: '', encapsulated: '', forward: '' };
+  const device = `"${overlayName(instance)}"`;
+  const links = `"${linkPrefix(instance)}*"`;
+  // Two instances may have one port: the network identifier is 12 bytes into UDP.
+  const outer = `udp dport ${overlay.port} @th,96,24 ${overlay.vni}`;
+  return {
+    sets: `  # The overlay's other hosts.
+  set hosts {
+    type ipv4_addr
+${elements([...hosts].sort())}  }
+
+`,
+    spoofing: `    fib daddr type local ${outer} ip saddr != @hosts drop
+    iifname ${device} meta nfproto ipv6 drop
+    iifname ${device} fib saddr . iif oif 0 drop
+    iifname != ${links} iifname != ${device} iifname != "lo" ip saddr ${clusterCidr} drop
+`,
+    egress: `    ip daddr @hosts drop
+`,
+    encapsulated: `    ip daddr @hosts ${outer} drop
+`,
+    forward: `    iifname ${device} oifname != ${links} drop
+`,
+  };
+}
+
+/** Replaces the overlay's hosts, and nothing else, in one transaction. */
+export function renderHosts(instance: string, hosts: readonly string[]): string {
+  const set = `inet ${tableName(instance)} hosts`;
+  const added = hosts.length === 0 ? '' : `add element ${set} { ${hosts.join(', ')} }\n`;
+  return `flush set ${set}\n${added}`;
 }
 
 function elements(list: string[]): string {
