@@ -4,6 +4,7 @@
  * The library behind it is heavy and is loaded on the first call; who only reads certificates uses `node:crypto`.
  */
 import { randomBytes, type webcrypto } from 'node:crypto';
+import type { PublicKey } from '@peculiar/x509';
 
 /** PEM: the certificate, and its private key in PKCS #8. */
 export interface KeyPair {
@@ -30,14 +31,14 @@ export class CertificateError extends Error {
   }
 }
 
-const SIGNING = { name: 'ECDSA', hash: 'SHA-256', namedCurve: 'P-256' };
+export const SIGNING = { name: 'ECDSA', hash: 'SHA-256', namedCurve: 'P-256' };
 const DAY = 24 * 60 * 60 * 1000;
 /** Clocks of two hosts may differ: a certificate counts from a little before it was made. */
-const CLOCK_SKEW = 5 * 60 * 1000;
+export const CLOCK_SKEW = 5 * 60 * 1000;
 
 /** A self-signed authority that may sign leaf certificates, and no further authorities. */
 export async function createAuthority(options: { commonName: string; days: number }): Promise<KeyPair> {
-  const x509 = await load();
+  const x509 = await loadX509();
   const keys = await generateKeys();
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: serialNumber(),
@@ -55,65 +56,78 @@ export async function createAuthority(options: { commonName: string; days: numbe
 }
 
 /** A new key and its certificate, signed by `authority`. Throws `CertificateError` when the authority cannot be read. */
-export async function issueCertificate(authority: KeyPair, request: CertificateRequest): Promise<KeyPair> {
-  if (request.usages.length === 0) throw new CertificateError('Cannot issue a certificate: "usages" is empty');
-  const x509 = await load();
-  const issuer = await readAuthority(authority);
+export async function issueCertificate(authority: KeyPair, { days, ...subject }: CertificateRequest): Promise<KeyPair> {
+  const { notBefore, notAfter } = validity(days);
   const keys = await generateKeys();
+  const certificate = await signLeaf(authority, { ...subject, notBefore, notAfter }, keys.publicKey);
+  return { certificate, key: await exportKey(keys.privateKey) };
+}
+
+export interface Leaf extends Omit<CertificateRequest, 'days'> {
+  notBefore: Date;
+  notAfter: Date;
+  /** For key exchange by RSA, besides signatures. */
+  keyEncipherment?: boolean;
+}
+
+/** The certificate (PEM) of somebody's public key. */
+export async function signLeaf(
+  authority: KeyPair,
+  leaf: Leaf,
+  publicKey: webcrypto.CryptoKey | PublicKey,
+): Promise<string> {
+  if (leaf.usages.length === 0) throw new CertificateError('Cannot issue a certificate: "usages" is empty');
+  const x509 = await loadX509();
+  const issuer = await readAuthority(authority);
   const names = [
-    ...(request.dnsNames ?? []).map((value) => ({ type: 'dns' as const, value })),
-    ...(request.ips ?? []).map((value) => ({ type: 'ip' as const, value })),
+    ...(leaf.dnsNames ?? []).map((value) => ({ type: 'dns' as const, value })),
+    ...(leaf.ips ?? []).map((value) => ({ type: 'ip' as const, value })),
   ];
-  const usages = request.usages.map((usage) =>
+  const usages = leaf.usages.map((usage) =>
     usage === 'server' ? x509.ExtendedKeyUsage.serverAuth : x509.ExtendedKeyUsage.clientAuth,
   );
+  const { digitalSignature, keyEncipherment } = x509.KeyUsageFlags;
+  const keyUsages = leaf.keyEncipherment === true ? digitalSignature | keyEncipherment : digitalSignature;
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: serialNumber(),
-    subject: [...(request.organizations ?? []).map((O) => ({ O: [O] })), { CN: [request.commonName] }],
+    subject: [...(leaf.organizations ?? []).map((O) => ({ O: [O] })), { CN: [leaf.commonName] }],
     issuer: issuer.certificate.subjectName,
-    ...validity(request.days),
-    publicKey: keys.publicKey,
+    notBefore: leaf.notBefore,
+    notAfter: leaf.notAfter,
+    publicKey,
     signingKey: issuer.key,
     signingAlgorithm: SIGNING,
     extensions: [
       new x509.BasicConstraintsExtension(false, undefined, true),
-      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+      new x509.KeyUsagesExtension(keyUsages, true),
       new x509.ExtendedKeyUsageExtension(usages),
-      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+      await x509.SubjectKeyIdentifierExtension.create(publicKey),
       await x509.AuthorityKeyIdentifierExtension.create(issuer.certificate.publicKey),
       ...(names.length > 0 ? [new x509.SubjectAlternativeNameExtension(names)] : []),
     ],
   });
-  return { certificate: certificate.toString('pem'), key: await exportKey(keys.privateKey) };
+  return certificate.toString('pem');
 }
 
-/** Whom a PKCS #10 request (PEM) asks a certificate for. Throws `CertificateError` when it cannot be read. */
-export async function readRequestSubject(pem: string): Promise<{ commonName: string; organizations: string[] }> {
-  const x509 = await load();
-  try {
-    const { subjectName } = new x509.Pkcs10CertificateRequest(pem);
-    return { commonName: subjectName.getField('CN')[0] ?? '', organizations: subjectName.getField('O') };
-  } catch (cause) {
-    throw new CertificateError('Cannot read the certificate request: expected PKCS #10 in PEM', { cause });
-  }
-}
-
-async function load(): Promise<typeof import('@peculiar/x509')> {
+/** Loaded when it is first needed. */
+export async function loadX509(): Promise<typeof import('@peculiar/x509')> {
   await import('reflect-metadata');
   return import('@peculiar/x509');
 }
 
-function generateKeys(): Promise<webcrypto.CryptoKeyPair> {
+/** Of the kind that everything here has: P-256. */
+export function generateKeys(): Promise<webcrypto.CryptoKeyPair> {
   return crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, ['sign', 'verify']);
 }
 
-async function exportKey(key: webcrypto.CryptoKey): Promise<string> {
+/** PKCS #8, PEM. */
+export async function exportKey(key: webcrypto.CryptoKey): Promise<string> {
   const der = Buffer.from(await crypto.subtle.exportKey('pkcs8', key)).toString('base64');
   return `-----BEGIN PRIVATE KEY-----\n${(der.match(/.{1,64}/g) ?? []).join('\n')}\n-----END PRIVATE KEY-----\n`;
 }
 
 async function readAuthority(authority: KeyPair) {
-  const x509 = await load();
+  const x509 = await loadX509();
   try {
     const der = Buffer.from(authority.key.replace(/-----[^-]+-----|\s/g, ''), 'base64');
     const key = await crypto.subtle.importKey('pkcs8', der, { name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign']);

@@ -65,9 +65,9 @@ async function checkSubject(request: AdmissionRequest): Promise<void> {
 
 /** What cannot be read is refused by the kind's own validation. */
 async function organizationsOf(request: string): Promise<string[]> {
-  const { readRequestSubject } = await import('#lib/certificates.ts');
+  const { readRequest } = await import('#lib/certificate-requests.ts');
   try {
-    return (await readRequestSubject(Buffer.from(request, 'base64').toString())).organizations;
+    return (await readRequest(Buffer.from(request, 'base64').toString())).organizations;
   } catch {
     return [];
   }

@@ -196,6 +196,9 @@ export const DEFAULT_ROLES: readonly DefaultRole[] = [
   },
 ];
 
+/** `auth-extra-groups` of bootstrap tokens for new nodes. */
+const NODE_BOOTSTRAPPERS = 'system:bootstrappers:sampan:nodes';
+
 /** ClusterRoleBindings of the same names. */
 export const DEFAULT_BINDINGS: readonly { role: string; groups: string[] }[] = [
   { role: 'cluster-admin', groups: ['system:masters'] },
@@ -204,4 +207,8 @@ export const DEFAULT_BINDINGS: readonly { role: string; groups: string[] }[] = [
   { role: 'system:public-info-viewer', groups: ['system:authenticated', 'system:unauthenticated'] },
   { role: 'system:service-account-issuer-discovery', groups: ['system:serviceaccounts'] },
   { role: 'system:monitoring', groups: ['system:monitoring'] },
+  // A new node asks for its certificate by a bootstrap token of this group; one that has it renews it by itself.
+  { role: 'system:node-bootstrapper', groups: [NODE_BOOTSTRAPPERS] },
+  { role: 'system:certificates.k8s.io:certificatesigningrequests:nodeclient', groups: [NODE_BOOTSTRAPPERS] },
+  { role: 'system:certificates.k8s.io:certificatesigningrequests:selfnodeclient', groups: ['system:nodes'] },
 ];
