@@ -12,7 +12,9 @@ import { createGarbageCollector } from './garbage-collector.ts';
 import { createJobController } from './job.ts';
 import { createJobTtl } from './job-ttl.ts';
 import { createNamespaceController } from './namespace.ts';
-import { createNodeLifecycleController } from './node-lifecycle.ts';
+import { createNodeCertificates, type NodeCertificateOptions } from './node-certificates.ts';
+import { createNodeIpamController, type NodeIpamOptions } from './node-ipam.ts';
+import { createNodeLifecycleController, type NodeLifecycleOptions } from './node-lifecycle.ts';
 import { createPodCollector } from './pod-collector.ts';
 import { createReplicaSetController, createReplicationController } from './replica-set.ts';
 import { createResourceQuotaController } from './resource-quota.ts';
@@ -24,9 +26,14 @@ import { createServiceAccountTokens, type TokenSigner } from './service-account-
 export interface ControllerOptions {
   /** Where the server gives out service account tokens: what signs those that a Secret holds, and the authority to trust. */
   tokens?: TokenSigner;
+  /** Where nodes join by themselves: their ranges, and who signs their certificates. */
+  nodeRanges?: NodeIpamOptions;
+  nodeCertificates?: NodeCertificateOptions;
+  nodeLifecycle?: NodeLifecycleOptions;
 }
 
-export function allControllers({ tokens }: ControllerOptions = {}): Controller[] {
+export function allControllers(options: ControllerOptions = {}): Controller[] {
+  const { tokens, nodeRanges, nodeCertificates, nodeLifecycle } = options;
   return [
     createReplicaSetController(),
     createReplicationController(),
@@ -45,7 +52,9 @@ export function allControllers({ tokens }: ControllerOptions = {}): Controller[]
     createClusterRoleAggregation(),
     createResourceQuotaController(),
     createGarbageCollector(),
-    createNodeLifecycleController(),
+    ...(nodeRanges === undefined ? [] : [createNodeIpamController(nodeRanges)]),
+    ...(nodeCertificates === undefined ? [] : [createNodeCertificates(nodeCertificates)]),
+    createNodeLifecycleController(nodeLifecycle),
     createPodCollector(),
     createEventExpiry(),
   ];

@@ -19,7 +19,7 @@ const leaseNamespace = 'kube-node-lease';
 const unreachable = 'node.kubernetes.io/unreachable';
 const notReady = 'node.kubernetes.io/not-ready';
 
-interface NodeLifecycleOptions {
+export interface NodeLifecycleOptions {
   /** Milliseconds without renewal after which a node is unknown; default 40,000. */
   leaseGrace?: number;
   /** Milliseconds after a pod's own grace period until it is removed from a node that does not answer; default 10,000. */

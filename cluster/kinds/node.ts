@@ -1,5 +1,9 @@
 import { ageColumn, column, nameColumn } from './columns.ts';
+import { isIPv4 } from 'node:net';
+import { isDeepStrictEqual } from 'node:util';
 import { defineKind } from './define.ts';
+import type { FieldError } from './field-error.ts';
+import { forbidden, invalid } from './field-errors.ts';
 import { nodes } from './resources.ts';
 import type { Node } from './types/core.ts';
 
@@ -34,8 +38,35 @@ export const nodeKind = defineKind(nodes, {
     node.spec ??= {};
     node.status ??= {};
     if (node.status.capacity !== undefined) node.status.allocatable ??= { ...node.status.capacity };
+    // One range under its old and its new name.
+    if (node.spec.podCIDR) node.spec.podCIDRs ??= [node.spec.podCIDR];
+    else if (node.spec.podCIDRs?.[0] !== undefined) node.spec.podCIDR = node.spec.podCIDRs[0];
+  },
+  validate: (object) => {
+    const { podCIDR, podCIDRs = [] } = (object as Node).spec ?? {};
+    const errors: FieldError[] = podCIDRs
+      .filter((range) => !isRange(range))
+      .map((range) => invalid(`spec.podCIDRs[${podCIDRs.indexOf(range)}]`, range, 'must be a valid CIDR value'));
+    if (podCIDRs.length > 1)
+      errors.push(invalid('spec.podCIDRs', podCIDRs, 'may specify no more than one CIDR for each IP family'));
+    if (podCIDR !== undefined && podCIDR !== (podCIDRs[0] ?? ''))
+      errors.push(invalid('spec.podCIDRs[0]', podCIDRs[0] ?? '', 'must match `podCIDR`'));
+    return errors;
+  },
+  validateUpdate: (object, old) => {
+    const before = (old as Node).spec?.podCIDRs ?? [];
+    if (before.length === 0 || isDeepStrictEqual((object as Node).spec?.podCIDRs ?? [], before)) return [];
+    return [forbidden('spec.podCIDRs', 'node updates may not change podCIDR except from "" to valid')];
   },
 });
+
+/** IPv4, as the first address of the range and its length. */
+function isRange(text: string): boolean {
+  const [address = '', length = ''] = text.split('/');
+  if (!isIPv4(address) || !/^([89]|[12]\d|3[0-2])$/.test(length)) return false;
+  const number = address.split('.').reduce((sum, octet) => sum * 256 + Number(octet), 0);
+  return number % 2 ** (32 - Number(length)) === 0;
+}
 
 function statusText(node: Node): string {
   const ready = node.status?.conditions?.find((condition) => condition.type === 'Ready');
