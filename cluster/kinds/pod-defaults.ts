@@ -24,16 +24,6 @@ export function admitPod(spec: PodSpec, annotations: Record<string, string> = {}
   spec.enableServiceLinks ??= true;
   spec.priority ??= 0;
   spec.preemptionPolicy ??= 'PreemptLowerPriority';
-  for (const key of ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable']) {
-    const tolerated = (spec.tolerations ?? []).some(
-      (one) => (one.key === key || !one.key) && (one.effect === 'NoExecute' || !one.effect),
-    );
-    if (!tolerated)
-      spec.tolerations = [
-        ...(spec.tolerations ?? []),
-        { key, operator: 'Exists', effect: 'NoExecute', tolerationSeconds: 300 },
-      ];
-  }
 }
 
 function defaultContainer(container: Container | EphemeralContainer, hostNetwork: boolean): void {

@@ -4,6 +4,7 @@
  */
 import type { Core } from '../core.ts';
 import { certificates } from './certificates.ts';
+import { defaultTolerationSeconds } from './default-toleration-seconds.ts';
 import { defaultIngressClass, defaultStorageClass, runtimeClass } from './defaults.ts';
 import { limitRanger } from './limit-ranger.ts';
 import { namespaceLifecycle } from './namespace-lifecycle.ts';
@@ -26,6 +27,8 @@ export interface AdmissionOptions {
   protectStorage?: boolean;
   /** New nodes are tainted until they are ready: something must take that taint away again. */
   taintNewNodes?: boolean;
+  /** How long a pod that does not say stays on a node that is gone; default 300 s. */
+  defaultTolerationSeconds?: number;
 }
 
 export function admissionPlugins(core: Core, options: AdmissionOptions): AdmissionPlugin[] {
@@ -37,6 +40,7 @@ export function admissionPlugins(core: Core, options: AdmissionOptions): Admissi
     ...(options.taintNewNodes === true ? [taintNodes] : []),
     podSecurity(core, options.podSecurity ?? {}),
     priority(core),
+    defaultTolerationSeconds(options.defaultTolerationSeconds ?? 300),
     defaultStorageClass(core),
     ...(options.protectStorage === true ? [storageObjectInUse] : []),
     ownerReferences(core),
