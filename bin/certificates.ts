@@ -41,7 +41,16 @@ export function readCa(instance: Instance): string {
   return readFileSync(caFile(instance), 'utf8');
 }
 
+/** Signs certificates of nodes, in the server alone. */
+export function readAuthority(instance: Instance): KeyPairFiles {
+  return readFiles(instance, 'ca');
+}
+
 export function readPair(instance: Instance, name: CertificateName): KeyPairFiles {
+  return readFiles(instance, name);
+}
+
+function readFiles(instance: Instance, name: string): KeyPairFiles {
   const base = join(instance.dataDirectory, 'pki', name);
   return { certificate: readFileSync(`${base}.crt`, 'utf8'), key: readFileSync(`${base}.key`, 'utf8') };
 }

@@ -36,7 +36,7 @@ export const rules: Rule[] = [
   },
   { from: /^cluster\/apiserver\//, to: /^cluster\/controllers\//, reason: 'the API server knows no controller' },
   {
-    from: /^cluster\/(controllers|scheduler|node)\//,
+    from: /^cluster\/(controllers|scheduler|node|network)\//,
     to: /^cluster\/(store|apiserver)\//,
     reason: 'they reach the cluster through the client, over the network where they must',
   },

@@ -1,9 +1,9 @@
 /** The node: engine, registry, Docker API and the node agent. */
-import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { createClient } from '#cluster/client/create.ts';
 import { httpsTransport } from '#cluster/client/https.ts';
 import { startAgent } from '#cluster/node/start.ts';
+import { sourceAddress } from '#lib/source-address.ts';
 import { readCa, readPair } from '../certificates.ts';
 import { startNodeEngine } from '../node-engine.ts';
 import type { RoleContext, RunningRole } from './role.ts';
@@ -30,7 +30,7 @@ export async function startAgentRole({ instance, signal, log }: RoleContext): Pr
     nodeName: instance.nodeName,
     client,
     engine,
-    address: hostAddress(),
+    address: await sourceAddress(),
     port: instance.ports.agent,
     tls: { ...pair, clientCa: ca },
     dataDirectory: join(instance.dataDirectory, 'node'),
@@ -43,10 +43,4 @@ export async function startAgentRole({ instance, signal, log }: RoleContext): Pr
       await node.close();
     },
   };
-}
-
-/** The first address that is not the loopback's; the loopback's on a machine that has no other. */
-function hostAddress(): string {
-  const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
-  return addresses.find((address) => address.family === 'IPv4' && !address.internal)?.address ?? '127.0.0.1';
 }

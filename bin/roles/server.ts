@@ -12,7 +12,8 @@ import { startScheduler } from '#cluster/scheduler/start.ts';
 import { encryptedStore, reencrypt } from '#cluster/store/encrypted.ts';
 import { openEncryptionKeys } from '#cluster/store/encryption-keys.ts';
 import { openSqliteStore } from '#cluster/store/sqlite/open.ts';
-import { podGateway, readCa, readPair } from '../certificates.ts';
+import { namesIn } from '#lib/certificate-names.ts';
+import { podGateway, readAuthority, readCa, readPair } from '../certificates.ts';
 import type { RoleContext, RunningRole } from './role.ts';
 
 /** What rests encrypted. */
@@ -60,12 +61,18 @@ export async function startServer({ instance, signal, log }: RoleContext): Promi
   });
   // One client for all that runs here: one copy of what they watch.
   const client = createClient(api.transport({ name: 'system:kube-controller-manager', groups: ['system:masters'] }));
-  const controllers = await startControllers(allControllers({ tokens: { sign: keys.sign, ca } }), {
-    client,
-    signal,
-    log,
-    now: Date.now,
-  });
+  const { clusterCidr, podCidr } = instance.network;
+  const controllers = await startControllers(
+    allControllers({
+      tokens: { sign: keys.sign, ca },
+      nodeRanges: { clusterCidr, reserved: [{ node: instance.nodeName, range: podCidr }] },
+      nodeCertificates: {
+        authority: readAuthority(instance),
+        serverNames: namesIn(readPair(instance, 'kubernetes').certificate),
+      },
+    }),
+    { client, signal, log, now: Date.now },
+  );
   const scheduler = await startScheduler({ client, signal, log });
   return {
     async close() {

@@ -78,12 +78,14 @@ export class Registration {
   }
 
   async #register(): Promise<void> {
-    const { client, facts } = this.#options;
+    const { client, facts, log } = this.#options;
     const name = facts.nodeName;
     const labels = nodeLabels(facts);
+    // What the engine was opened with; addresses of its pods are of it, whatever the Node says.
+    const podCIDR = facts.info.bridge.subnet;
     let node = await orUndefined(client.get(nodes, name));
     if (!node) {
-      const fresh: Node = { apiVersion: 'v1', kind: 'Node', metadata: { name, labels }, spec: {} };
+      const fresh: Node = { apiVersion: 'v1', kind: 'Node', metadata: { name, labels }, spec: { podCIDR } };
       node = await orUndefined(client.create(nodes, fresh), 409);
       node ??= await client.get(nodes, name);
     }
@@ -91,6 +93,9 @@ export class Registration {
     if (Object.entries(labels).some(([key, value]) => known[key] !== value)) {
       await client.patch(nodes, name, { type: 'merge', body: { metadata: { labels } } });
     }
+    if (!node.spec?.podCIDR) await client.patch(nodes, name, { type: 'merge', body: { spec: { podCIDR } } });
+    else if (node.spec.podCIDR !== podCIDR)
+      log('error', `the node has the pods of ${podCIDR}, its Node says ${node.spec.podCIDR}: remove and join it anew`);
     this.#uid = node.metadata.uid;
     const now = Date.now();
     const status = await nodeStatus(facts, node, now);
