@@ -21,7 +21,8 @@ export interface ControlPlane {
   store: Store;
   /** In-process, as an administrator. */
   client: Client;
-  inProcess(): Transport;
+  /** Default: as an administrator. */
+  inProcess(user?: { name: string; groups: string[] }): Transport;
   /** Over the network, as an administrator. */
   https(): Transport;
   address: HttpsTransportOptions;
@@ -80,7 +81,7 @@ export async function startControlPlane(): Promise<ControlPlane> {
     transports.add(transport);
     return transport;
   };
-  const inProcess = (): Transport => keep(api.transport({ name: 'admin', groups: ['system:masters'] }));
+  const inProcess = (user = { name: 'admin', groups: ['system:masters'] }): Transport => keep(api.transport(user));
   const client = createClient(inProcess());
   const context: ControllerContext = { client, signal: stop.signal, log, now: Date.now };
   const address = { url: `https://127.0.0.1:${port}`, ca: authority.certificate, ...admin };

@@ -16,27 +16,23 @@ export interface Kubectl {
   close(): Promise<void>;
 }
 
-async function writeKubeconfig(
-  directory: string,
-  { url, ca = '', certificate = '', key = '' }: ControlPlane['address'],
-): Promise<string> {
+/** A kubeconfig; JSON is YAML. */
+export function kubeconfigText({ url, ca = '', certificate = '', key = '' }: ControlPlane['address']): string {
   const encode = (text: string): string => Buffer.from(text).toString('base64');
-  const path = join(directory, 'config');
-  const config = {
+  return JSON.stringify({
     apiVersion: 'v1',
     kind: 'Config',
     'current-context': 'test',
     contexts: [{ name: 'test', context: { cluster: 'test', user: 'test' } }],
     clusters: [{ name: 'test', cluster: { server: url, 'certificate-authority-data': encode(ca) } }],
     users: [{ name: 'test', user: { 'client-certificate-data': encode(certificate), 'client-key-data': encode(key) } }],
-  };
-  await writeFile(path, JSON.stringify(config), { mode: 0o600 });
-  return path;
+  });
 }
 
 export async function startKubectl(plane: ControlPlane): Promise<Kubectl> {
   const directory = await mkdtemp(join(tmpdir(), 'sampan-kubectl-'));
-  const kubeconfig = await writeKubeconfig(directory, plane.address);
+  const kubeconfig = join(directory, 'config');
+  await writeFile(kubeconfig, kubeconfigText(plane.address), { mode: 0o600 });
   const run = (args: string[], input?: string): Promise<string> =>
     new Promise((resolve, reject) => {
       const all = ['--kubeconfig', kubeconfig, '--cache-dir', join(directory, 'cache'), ...args];

@@ -1,0 +1,192 @@
+/** Two hosts that know of each other and of the server by the network alone: a cluster on both, one flat network between their pods. */
+import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
+import { after, before, test } from 'node:test';
+import { certificateSigningRequests, nodes, pods } from '#cluster/kinds/resources.ts';
+import type { Pod } from '#cluster/kinds/types/core.ts';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import { until } from './control-plane.ts';
+import { CLUSTER, type Host, type Hosts, openHosts } from './hosts.ts';
+import { type HostsServer, startHostsServer } from './hosts-server.ts';
+import { kubectlMissing } from './kubectl.ts';
+
+const namespace = 'default';
+const image = 'fixtures.invalid/busybox:latest';
+let hosts: Hosts;
+let server: HostsServer;
+let one: Host;
+let two: Host;
+
+before(async () => {
+  hosts = await openHosts(2);
+  server = await startHostsServer({
+    address: hosts.address,
+    leaseInterval: 1000,
+    leaseGrace: 20_000,
+    tolerationSeconds: 300,
+  });
+  [one, two] = hosts.list as [Host, Host];
+  await Promise.all(hosts.list.map((host) => host.start(server.node)));
+  await Promise.all(hosts.list.map((host) => runPod(`web-${host.name}`, host)));
+});
+after(async () => {
+  await hosts[Symbol.asyncDispose]();
+  await server[Symbol.asyncDispose]();
+});
+
+/** Serves its own name over HTTP on 8080, and echoes lines on 7000. */
+async function runPod(name: string, host: Host): Promise<void> {
+  const script = `mkdir /tmp/w; echo ${name} > /tmp/w/name; echo hello from ${name}; head -c 3000000 /dev/zero > /tmp/w/large; exec httpd -f -p 8080 -h /tmp/w`;
+  await server.client.create(pods, {
+    metadata: { name, namespace, labels: { app: 'web' } },
+    spec: {
+      nodeName: host.name,
+      terminationGracePeriodSeconds: 0,
+      containers: [
+        {
+          name: 'main',
+          image,
+          imagePullPolicy: 'IfNotPresent',
+          command: ['sh', '-c', script],
+          readinessProbe: { tcpSocket: { port: 8080 } },
+        },
+      ],
+    },
+  });
+  await until(server.client, pods, namespace, (list) => list.some((pod) => pod.metadata.name === name && isReady(pod)));
+}
+
+function isReady(pod: Stored<Pod>): boolean {
+  return pod.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') === true;
+}
+
+async function ipOf(name: string): Promise<string> {
+  return (await server.client.get(pods, name, namespace)).status?.podIP ?? '';
+}
+
+/** Runs a line of sh in a pod; its output, errors included. */
+async function inPod(name: string, script: string): Promise<string> {
+  const session = await server.client.exec({ name, namespace }, { command: ['sh', '-c', `{ ${script}; } 2>&1`] });
+  let said = '';
+  for await (const chunk of session.stdout) said += String(chunk);
+  await session.exited;
+  return said.trim();
+}
+
+/** What the pod at an address serves below a path. */
+function get(from: string, ip: string, path: string): Promise<string> {
+  return inPod(from, request(ip, path));
+}
+
+function request(ip: string, path: string): string {
+  return `printf 'GET ${path} HTTP/1.0\\r\\n\\r\\n' | busybox nc -w 5 ${ip} 8080 | sed '1,/^\\r$/d'`;
+}
+
+test('each node has its certificate, its range and its address from nobody but the server', async () => {
+  const list = (await server.client.list(nodes)).items;
+  assert.deepEqual(
+    list.map(({ metadata, status }) => [metadata.name, status?.addresses?.[0]?.address]),
+    hosts.list.map(({ name, address }) => [name, address]),
+  );
+  const ranges = list.map(({ spec }) => spec?.podCIDR);
+  assert.deepEqual(ranges.toSorted(), ['10.96.0.0/24', '10.96.1.0/24']);
+  const requests = (await server.client.list(certificateSigningRequests)).items;
+  assert.deepEqual(
+    requests
+      .map(({ spec, status }) => `${spec.username} ${spec.signerName} ${Boolean(status?.certificate)}`)
+      .toSorted(),
+    [
+      'system:bootstrap:abcdef kubernetes.io/kube-apiserver-client-kubelet true',
+      'system:bootstrap:abcdef kubernetes.io/kube-apiserver-client-kubelet true',
+      'system:node:host-1 kubernetes.io/kubelet-serving true',
+      'system:node:host-2 kubernetes.io/kubelet-serving true',
+    ],
+  );
+});
+
+test('pods of two hosts reach each other by their own addresses, with packets as large as their links carry', async () => {
+  const [a, b] = [await ipOf('web-host-1'), await ipOf('web-host-2')];
+  assert.equal(await get('web-host-1', b, '/name'), 'web-host-2');
+  assert.equal(await get('web-host-2', a, '/name'), 'web-host-1');
+  assert.equal(await inPod('web-host-1', `${request(b, '/large')} | wc -c`), '3000000');
+  assert.equal(await inPod('web-host-1', 'cat /sys/class/net/eth0/mtu'), '1450');
+});
+
+test('a host reaches pods of the other, which see it as their own network’s', async () => {
+  const b = await ipOf('web-host-2');
+  assert.equal((await one.run('sh', '-c', request(b, '/name'))).trim(), 'web-host-2');
+  const route = await one.run('ip', 'route', 'get', b);
+  assert.match(route, /via 10\.96\.[01]\.0 dev so\S+ src 10\.96\.[01]\.1/);
+});
+
+test('nothing is flooded or learned, and what nobody has is unreachable at once', async () => {
+  const details = await one.run('sh', '-c', 'ip -d link show type vxlan; bridge fdb show; ip neighbour');
+  assert.match(details, /vxlan id 4711 local \S+ (srcport 0 0 )?dstport 8472 nolearning/);
+  assert.match(details, new RegExp(`02:73:0a:60:\\S+ dev so\\S+ dst ${two.address} self permanent`));
+  assert.doesNotMatch(details, /00:00:00:00:00:00 dev so/);
+  assert.match(details, /10\.96\.[01]\.0 dev so\S+ lladdr 02:73:0a:60:\S+ PERMANENT/);
+  assert.match(await inPod('web-host-1', 'nc -w 5 10.96.77.5 80'), /unreachable|refused|No route/i);
+});
+
+test('kubectl reads logs of pods on both hosts and runs commands in them', { skip: kubectlMissing }, async () => {
+  for (const name of ['web-host-1', 'web-host-2']) {
+    assert.equal(await server.kubectl('logs', name), `hello from ${name}\n`);
+    assert.equal(await server.kubectl('exec', name, '--', 'cat', '/tmp/w/name'), `${name}\n`);
+  }
+});
+
+test('the overlay takes nothing from strangers, and carries nothing that a pod made up', async () => {
+  const made = encapsulated(await ipOf('web-host-1'));
+  const received = async (): Promise<number> =>
+    Number(await one.run('sh', '-c', 'cat /sys/class/net/so*/statistics/rx_packets'));
+  const program = `const s = require('dgram').createSocket('udp4');
+    s.send(Buffer.from('${made.toString('base64')}', 'base64'), ${CLUSTER.port}, '${one.address}', () => s.close());`;
+  const before = await received();
+  // This process is on the switch, and no host of the cluster. What a pod sends leaves with its host's address, which is.
+  await sendFrom(hosts.address, made, one.address);
+  const pod = (await two.run('pidof', 'httpd')).trim();
+  await two.run('nsenter', '--target', pod, '--net', '--', process.execPath, '-e', program);
+  assert.equal(await received(), before);
+  // The same packet, from the host itself.
+  await two.run(process.execPath, '-e', program);
+  assert.equal(await received(), before + 1);
+});
+
+test('an agent that is killed leaves its pods and the ways between them, and comes back to both', async () => {
+  const [a, b] = [await ipOf('web-host-1'), await ipOf('web-host-2')];
+  await two.kill();
+  assert.equal(await get('web-host-1', b, '/name'), 'web-host-2');
+  await two.start(server.node);
+  assert.equal(await get('web-host-2', a, '/name'), 'web-host-1');
+  assert.equal(await ipOf('web-host-2'), b);
+});
+
+test('a node that is removed is no peer any more', async () => {
+  const b = await ipOf('web-host-2');
+  await two.kill();
+  await server.client.delete(nodes, two.name);
+  for (const end = Date.now() + 10_000; (await one.run('ip', 'route')).includes(' dev so'); )
+    assert.ok(Date.now() < end, 'the route is still there');
+  assert.match(await inPod('web-host-1', `nc -w 5 ${b} 8080`), /unreachable|refused|No route/i);
+});
+
+/** A packet of the cluster's overlay, with an empty UDP packet to a pod inside. */
+function encapsulated(pod: string): Buffer {
+  const to = pod.split('.').map(Number);
+  const vxlan = [8, 0, 0, 0, CLUSTER.vni >> 16, (CLUSTER.vni >> 8) & 255, CLUSTER.vni & 255, 0];
+  const ethernet = [2, 0x73, ...to.with(3, 0), 2, 0x73, 10, 96, 200, 0, 8, 0];
+  const ipv4 = [0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 96, 200, 5, ...to];
+  return Buffer.from([...vxlan, ...ethernet, ...ipv4, 0, 9, 0, 9, 0, 8, 0, 0]);
+}
+
+async function sendFrom(from: string, packet: Buffer, to: string): Promise<void> {
+  const socket = createSocket('udp4');
+  try {
+    await new Promise<void>((done) => socket.bind(0, from, done));
+    await new Promise<void>((done, fail) =>
+      socket.send(packet, CLUSTER.port, to, (error) => (error ? fail(error) : done())),
+    );
+  } finally {
+    socket.close();
+  }
+}
