@@ -2,6 +2,8 @@
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
+import { nft } from '#lib/nft.ts';
+import { RuleWatch } from '#lib/rule-watch.ts';
 import { run } from '#lib/run.ts';
 import { EngineError } from '../engine.ts';
 import type { Network as UserNetwork } from '../networks.ts';
@@ -13,11 +15,9 @@ import { setLinkAddresses } from './link-addresses.ts';
 import { Links } from './links.ts';
 import { bridgeName, linkName, linkPrefix, overlayName, tableName } from './names.ts';
 import type { LinkAddress, NetworkOptions, PublishedRule, SandboxNetwork } from './network.ts';
-import { nft } from './nft.ts';
 import { OverlayDevice } from './overlay.ts';
 import { renderHosts, renderNetwork, renderPublished, renderTable } from './rules.ts';
 import type { NetworkKernel } from './user-networks.ts';
-import { RuleWatch } from './watch.ts';
 
 export interface OpenNetworkOptions extends NetworkOptions {
   log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
@@ -158,7 +158,11 @@ export class Network implements SandboxNetwork, NetworkKernel {
 
   /** Puts the rules back when somebody flushes them. Ends with `close`. */
   watch(): void {
-    this.#watch ??= new RuleWatch(this.#options.instance, () => {
+    const ours = `delete table inet ${tableName(this.#options.instance)}`;
+    // A rule's own text is not told any more when it is gone, so every loss in the usual filter tables counts.
+    const isLoss = (line: string): boolean =>
+      line === ours || /^delete (rule|chain|table) (ip|inet) (?!sampan-)/.test(line);
+    this.#watch ??= new RuleWatch(isLoss, () => {
       this.#repair().catch((error: unknown) => {
         this.#options.log('error', 'cannot put the firewall rules back', { error: String(error) });
       });
@@ -237,7 +241,7 @@ export class Network implements SandboxNetwork, NetworkKernel {
       // So that what this host sends from its loopback address may come to the sandbox; nothing comes the other way, by a rule.
       await writeFile(`/proc/sys/net/ipv4/conf/${linkName(instance, sandbox)}/route_localnet`, '1');
     }
-    await nft(renderPublished(instance, ports));
+    await nft(renderPublished(this.#options, ports));
   }
 
   async sweep(keep: ReadonlySet<string>): Promise<void> {

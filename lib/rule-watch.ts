@@ -1,7 +1,6 @@
-/** Tells when rules that the instance needs are removed by somebody else, by `nft monitor` (an event for each change, no polling). */
+/** Tells when rules of the packet filter are removed, by `nft monitor` (an event for each change, no polling). */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { tableName } from './names.ts';
 
 /** Whoever flushes rules puts others in their place at once: look when that is done. */
 const restMilliseconds = 100;
@@ -10,12 +9,11 @@ export class RuleWatch {
   readonly #child: ChildProcess;
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param onLost  called once for a burst of removals */
-  constructor(instance: string, onLost: () => void) {
-    // The rule's own text is not told any more when it is gone, so every loss in the usual filter tables counts.
-    const ours = `inet ${tableName(instance)}`;
-    const isLoss = (line: string): boolean =>
-      line.startsWith(`delete table ${ours}`) || /^delete (rule|chain|table) (ip|inet) (?!sampan-)/.test(line);
+  /**
+   * @param isLoss  of a line as nft tells it, such as `delete table inet sampan-one`
+   * @param onLost  called once for a burst of removals
+   */
+  constructor(isLoss: (line: string) => boolean, onLost: () => void) {
     // It must not outlive this process, however that ends.
     this.#child = spawn('setpriv', ['--pdeathsig', 'KILL', 'nft', 'monitor', 'destroy'], {
       stdio: ['ignore', 'pipe', 'ignore'],

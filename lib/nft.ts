@@ -1,5 +1,5 @@
 /** Runs `nft` with a script on its standard input. */
-import { run } from '#lib/run.ts';
+import { run } from './run.ts';
 
 /** One transaction: all of the script or nothing. */
 export async function nft(script: string): Promise<string> {
