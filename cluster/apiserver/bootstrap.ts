@@ -1,7 +1,7 @@
 /** What a cluster has before anybody asks for it: its own namespaces, and the Service that leads to its API. */
 import type { ApiObject, ResourceRef } from '../kinds/kind.ts';
 import { SYSTEM_PRIORITIES } from '../kinds/priority-class.ts';
-import { endpointSlices, priorityClasses, services } from '../kinds/resources.ts';
+import { endpointSlices, endpoints, priorityClasses, services } from '../kinds/resources.ts';
 import { kindPrefix, objectKey } from './cache.ts';
 import type { Core } from './core.ts';
 import { createObject } from './create.ts';
@@ -43,7 +43,7 @@ export async function createSystemPriorities(core: Core): Promise<void> {
   );
 }
 
-/** `https://kubernetes.default.svc`: at the first address of the range, to where pods reach this server. */
+/** `https://kubernetes.default.svc`: at the first address of the range, to where pods reach this server. Its endpoints are ours alone. */
 export async function createApiService(core: Core, at: { address: string; port: number }): Promise<void> {
   const clusterIP = core.addresses.first;
   if (clusterIP === undefined) return;
@@ -55,6 +55,14 @@ export async function createApiService(core: Core, at: { address: string; port: 
       clusterIP,
       ports: [{ name: 'https', port: 443, protocol: 'TCP', targetPort: at.port }],
     },
+  });
+  await put(core, endpoints, {
+    metadata: {
+      name: 'kubernetes',
+      namespace: 'default',
+      labels: { 'endpointslice.kubernetes.io/skip-mirror': 'true' },
+    },
+    subsets: [{ addresses: [{ ip: at.address }], ports: [{ name: 'https', port: at.port, protocol: 'TCP' }] }],
   });
   await put(core, endpointSlices, {
     metadata: { name: 'kubernetes', namespace: 'default', labels: { 'kubernetes.io/service-name': 'kubernetes' } },

@@ -3,9 +3,10 @@
  * write, and from the reservations of creates that are under way: nothing can leak, and nothing is given twice.
  */
 import { BlockList, isIP } from 'node:net';
+import { ipv4Number, ipv4Text } from '#lib/ipv4.ts';
 import type { FieldError } from '../kinds/field-error.ts';
 import { invalid } from '../kinds/field-errors.ts';
-import type { Service } from '../kinds/types/core.ts';
+import type { Service, ServiceSpec } from '../kinds/types/core.ts';
 import type { ResourceCache } from './cache.ts';
 import { objectOf } from './cache.ts';
 
@@ -32,7 +33,7 @@ export class ServiceAddresses {
     this.services = services;
     this.cidr = cidr ?? '';
     const [address = '', bits = ''] = this.cidr.split('/');
-    this.base = toNumber(address);
+    this.base = ipv4Number(address);
     this.size = cidr === undefined ? 0 : 2 ** (32 - Number(bits));
     if (cidr !== undefined) {
       if (isIP(address) !== 4 || !(Number(bits) >= 8 && Number(bits) <= 30))
@@ -49,7 +50,7 @@ export class ServiceAddresses {
 
   /** Kept for the API itself. */
   get first(): string | undefined {
-    return this.range === undefined ? undefined : toText(this.base + 1);
+    return this.range === undefined ? undefined : ipv4Text(this.base + 1);
   }
 
   /**
@@ -95,38 +96,64 @@ export class ServiceAddresses {
     spec.ipFamilyPolicy ??= 'SingleStack';
     if (spec.type === 'NodePort' || (spec.type === 'LoadBalancer' && spec.allocateLoadBalancerNodePorts !== false))
       this.assignPorts(spec.ports ?? [], taken.nodePorts, mine.nodePorts, errors);
+    if (spec.type === 'LoadBalancer' && spec.externalTrafficPolicy === 'Local')
+      this.assignHealthCheckPort(spec, taken.nodePorts, mine.nodePorts, errors);
     return { errors, release };
   }
 
-  private assignPorts(ports: { nodePort?: number }[], taken: Set<number>, mine: number[], errors: FieldError[]): void {
+  private assignPorts(
+    ports: { nodePort?: number; protocol?: string }[],
+    taken: Set<number>,
+    mine: number[],
+    errors: FieldError[],
+  ): void {
     for (const [index, port] of ports.entries()) {
-      if (!port.nodePort) {
-        let free = NODE_PORTS.first + Math.floor(Math.random() * (NODE_PORTS.last - NODE_PORTS.first));
-        for (let tries = 0; taken.has(free) && tries <= NODE_PORTS.last - NODE_PORTS.first; tries++)
-          free = free === NODE_PORTS.last ? NODE_PORTS.first : free + 1;
-        port.nodePort = free;
-      } else if (port.nodePort < NODE_PORTS.first || port.nodePort > NODE_PORTS.last) {
-        errors.push(
-          invalid(
-            `spec.ports[${index}].nodePort`,
-            port.nodePort,
-            `provided port is not in the valid range. The range of valid ports is ${NODE_PORTS.first}-${NODE_PORTS.last}`,
-          ),
-        );
-        continue;
-      }
-      if (taken.has(port.nodePort))
-        errors.push(invalid(`spec.ports[${index}].nodePort`, port.nodePort, 'provided port is already allocated'));
-      taken.add(port.nodePort);
-      this.reserved.nodePorts.add(port.nodePort);
-      mine.push(port.nodePort);
+      // One number may serve several protocols of a service.
+      const shared = ports.findIndex((one) => one.nodePort === port.nodePort && one.protocol !== port.protocol);
+      if (port.nodePort && shared >= 0 && shared < index) continue;
+      port.nodePort = this.takePort(port.nodePort, `spec.ports[${index}].nodePort`, { taken, mine, errors });
     }
+  }
+
+  private assignHealthCheckPort(spec: ServiceSpec, taken: Set<number>, mine: number[], errors: FieldError[]): void {
+    spec.healthCheckNodePort = this.takePort(spec.healthCheckNodePort, 'spec.healthCheckNodePort', {
+      taken,
+      mine,
+      errors,
+    });
+  }
+
+  /** The port that is asked for, or a free one. */
+  private takePort(
+    asked: number | undefined,
+    field: string,
+    { taken, mine, errors }: { taken: Set<number>; mine: number[]; errors: FieldError[] },
+  ): number {
+    let port = asked ?? 0;
+    if (port === 0) {
+      port = NODE_PORTS.first + Math.floor(Math.random() * (NODE_PORTS.last - NODE_PORTS.first));
+      for (let tries = 0; taken.has(port) && tries <= NODE_PORTS.last - NODE_PORTS.first; tries++)
+        port = port === NODE_PORTS.last ? NODE_PORTS.first : port + 1;
+    } else if (port < NODE_PORTS.first || port > NODE_PORTS.last) {
+      const range = `${NODE_PORTS.first}-${NODE_PORTS.last}`;
+      const problem = `provided port is not in the valid range. The range of valid ports is ${range}`;
+      errors.push(invalid(field, port, problem));
+      return port;
+    }
+    if (taken.has(port)) errors.push(invalid(field, port, 'provided port is already allocated'));
+    taken.add(port);
+    this.reserved.nodePorts.add(port);
+    mine.push(port);
+    return port;
   }
 
   private hold(key: string, service: Service): void {
     this.held.set(key, {
       addresses: (service.spec?.clusterIPs ?? []).filter((address) => address !== 'None'),
-      nodePorts: (service.spec?.ports ?? []).flatMap((port) => port.nodePort ?? []),
+      nodePorts: [
+        ...(service.spec?.ports ?? []).flatMap((port) => port.nodePort ?? []),
+        ...(service.spec?.healthCheckNodePort ? [service.spec.healthCheckNodePort] : []),
+      ],
     });
   }
 
@@ -144,17 +171,9 @@ export class ServiceAddresses {
   /** In turn, that an address rests a while before it is given again. The first is kept for the API, the last is broadcast. */
   private freeAddress(taken: Set<string>): string | undefined {
     for (let tries = 0; tries < this.size - 3; tries++) {
-      const address = toText(this.base + 2 + (this.next++ % (this.size - 3)));
+      const address = ipv4Text(this.base + 2 + (this.next++ % (this.size - 3)));
       if (!taken.has(address)) return address;
     }
     return undefined;
   }
-}
-
-function toNumber(address: string): number {
-  return address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
-}
-
-function toText(number: number): string {
-  return [24, 16, 8, 0].map((shift) => Math.floor(number / 2 ** shift) % 256).join('.');
 }

@@ -6,11 +6,13 @@ import { createDaemonSetController } from './daemon-set.ts';
 import { createDeploymentController } from './deployment.ts';
 import { createDisruptionController } from './disruption.ts';
 import { createEndpointSliceController } from './endpoint-slice.ts';
+import { createEndpointSliceMirroring } from './endpoint-slice-mirroring.ts';
 import { createEndpointsController } from './endpoints.ts';
 import { createEventExpiry } from './event-expiry.ts';
 import { createGarbageCollector } from './garbage-collector.ts';
 import { createJobController } from './job.ts';
 import { createJobTtl } from './job-ttl.ts';
+import { createLoadBalancerController } from './load-balancer.ts';
 import { createNamespaceController } from './namespace.ts';
 import { createNodeCertificates, type NodeCertificateOptions } from './node-certificates.ts';
 import { createNodeIpamController, type NodeIpamOptions } from './node-ipam.ts';
@@ -30,10 +32,12 @@ export interface ControllerOptions {
   nodeRanges?: NodeIpamOptions;
   nodeCertificates?: NodeCertificateOptions;
   nodeLifecycle?: NodeLifecycleOptions;
+  /** CIDRs that load balancers get their addresses from. */
+  loadBalancerPool?: readonly string[];
 }
 
 export function allControllers(options: ControllerOptions = {}): Controller[] {
-  const { tokens, nodeRanges, nodeCertificates, nodeLifecycle } = options;
+  const { tokens, nodeRanges, nodeCertificates, nodeLifecycle, loadBalancerPool = [] } = options;
   return [
     createReplicaSetController(),
     createReplicationController(),
@@ -45,7 +49,9 @@ export function allControllers(options: ControllerOptions = {}): Controller[] {
     createCronJobController(),
     createDisruptionController(),
     createEndpointSliceController(),
+    createEndpointSliceMirroring(),
     createEndpointsController(),
+    createLoadBalancerController(loadBalancerPool),
     createNamespaceController(),
     createServiceAccountController(),
     ...(tokens === undefined ? [] : [createServiceAccountTokens(tokens), createRootCaPublisher(tokens.ca)]),

@@ -2,128 +2,23 @@
  * Lists the pods behind each Service with a selector. The router and the node's service rules follow these slices, so
  * they are written as soon as a pod's readiness changes, and only when something in them does.
  */
-import { createHash } from 'node:crypto';
 import { ApiError, type Client, type Informer } from '../client/client.ts';
 import type { Stored } from '../kinds/kind.ts';
-import { endpointSlices, pods as podResource, services as serviceResource } from '../kinds/resources.ts';
-import type { Pod, Service, ServicePort } from '../kinds/types/core.ts';
-import type { Endpoint, EndpointPort, EndpointSlice } from '../kinds/types/discovery.ts';
+import {
+  endpointSlices,
+  nodes as nodeResource,
+  pods as podResource,
+  services as serviceResource,
+} from '../kinds/resources.ts';
+import type { Node, Pod, Service } from '../kinds/types/core.ts';
+import type { EndpointSlice } from '../kinds/types/discovery.ts';
 import type { Controller, ControllerContext } from './controller.ts';
-import { isFinished, isReady, keyOf, openInformer, sameJson, splitKey } from './objects.ts';
+import { managedByLabel, selects, serviceLabel, type Wanted, wantedSlices } from './endpoint-slice-plan.ts';
+import { keyOf, openInformer, sameJson, splitKey } from './objects.ts';
 
 const managedBy = 'endpointslice-controller.k8s.io';
-const serviceLabel = 'kubernetes.io/service-name';
-const managedByLabel = 'endpointslice.kubernetes.io/managed-by';
 const headlessLabel = 'service.kubernetes.io/headless';
-/** Endpoints in one slice at most: a change rewrites one slice and reaches every watcher of it. */
-const sliceLimit = 500;
-
-type AddressType = 'IPv4' | 'IPv6';
-
-interface Wanted {
-  name: string;
-  addressType: AddressType;
-  ports: EndpointPort[];
-  endpoints: Endpoint[];
-}
-
-function selects(service: Service, pod: Pod): boolean {
-  const selector = service.spec?.selector;
-  if (!selector || service.spec?.type === 'ExternalName') return false;
-  const entries = Object.entries(selector);
-  return entries.length > 0 && entries.every(([name, value]) => pod.metadata.labels?.[name] === value);
-}
-
-/** The number behind a port of the service in this pod; undefined when the pod names no such port. */
-function targetPort(port: ServicePort, pod: Pod): number | undefined {
-  const target = port.targetPort ?? port.port;
-  if (typeof target === 'number') return target === 0 ? port.port : target;
-  const protocol = port.protocol ?? 'TCP';
-  const containers = [
-    ...(pod.spec?.containers ?? []),
-    ...(pod.spec?.initContainers ?? []).filter(({ restartPolicy }) => restartPolicy === 'Always'),
-  ];
-  for (const { ports } of containers) {
-    const found = ports?.find(({ name, protocol: own }) => name === target && (own ?? 'TCP') === protocol);
-    if (found) return found.containerPort;
-  }
-  return undefined;
-}
-
-function portsOf(service: Service, pod: Pod): EndpointPort[] {
-  const ports: EndpointPort[] = [];
-  for (const servicePort of service.spec?.ports ?? []) {
-    const port = targetPort(servicePort, pod);
-    if (port === undefined) continue;
-    const { name = '', protocol = 'TCP', appProtocol } = servicePort;
-    ports.push({ name, protocol, port, ...(appProtocol && { appProtocol }) });
-  }
-  return ports;
-}
-
-function endpointOf(service: Service, pod: Stored<Pod>, address: string): Endpoint {
-  const serving = isReady(pod);
-  const terminating = pod.metadata.deletionTimestamp !== undefined;
-  const published = service.spec?.publishNotReadyAddresses === true;
-  const { hostname, subdomain, nodeName } = pod.spec ?? {};
-  return {
-    addresses: [address],
-    conditions: { ready: published || (serving && !terminating), serving: published || serving, terminating },
-    ...(hostname && subdomain === service.metadata.name && { hostname }),
-    ...(nodeName && { nodeName }),
-    targetRef: {
-      kind: 'Pod',
-      namespace: pod.metadata.namespace ?? '',
-      name: pod.metadata.name,
-      uid: pod.metadata.uid,
-    },
-  };
-}
-
-function addressesOf(pod: Pod): string[] {
-  const listed = pod.status?.podIPs?.map(({ ip }) => ip).filter((ip): ip is string => !!ip) ?? [];
-  if (listed.length > 0) return listed;
-  return pod.status?.podIP ? [pod.status.podIP] : [];
-}
-
-/** The slices that a service should have: one for each family and set of port numbers, more when there are many pods. */
-function wantedSlices(service: Stored<Service>, pods: Stored<Pod>[]): Wanted[] {
-  const families = new Set(service.spec?.ipFamilies ?? ['IPv4']);
-  const groups = new Map<string, Omit<Wanted, 'name'>>();
-  const group = (addressType: AddressType, ports: EndpointPort[]): Omit<Wanted, 'name'> => {
-    const key = JSON.stringify([addressType, ports]);
-    const found = groups.get(key) ?? { addressType, ports, endpoints: [] };
-    groups.set(key, found);
-    return found;
-  };
-  for (const pod of pods) {
-    if (isFinished(pod)) continue;
-    const ports = portsOf(service, pod);
-    if (ports.length === 0 && (service.spec?.ports?.length ?? 0) > 0) continue;
-    for (const address of addressesOf(pod)) {
-      const addressType = address.includes(':') ? 'IPv6' : 'IPv4';
-      if (families.has(addressType)) group(addressType, ports).endpoints.push(endpointOf(service, pod, address));
-    }
-  }
-  // A service without pods has an empty slice: its watchers know that it was looked at.
-  if (groups.size === 0) group(families.has('IPv4') ? 'IPv4' : 'IPv6', []);
-  const wanted: Wanted[] = [];
-  for (const [key, { endpoints, ...rest }] of groups) {
-    endpoints.sort((a, b) => ((a.targetRef?.name ?? '') < (b.targetRef?.name ?? '') ? -1 : 1));
-    for (let start = 0; start === 0 || start < endpoints.length; start += sliceLimit) {
-      const digest = createHash('sha256')
-        .update(`${service.metadata.uid}\0${key}\0${start}`)
-        .digest('hex')
-        .slice(0, 10);
-      wanted.push({
-        ...rest,
-        name: `${service.metadata.name}-${digest}`,
-        endpoints: endpoints.slice(start, start + sliceLimit),
-      });
-    }
-  }
-  return wanted;
-}
+const zoneLabel = 'topology.kubernetes.io/zone';
 
 function sliceOf(service: Stored<Service>, { name, ...content }: Wanted): EndpointSlice {
   return {
@@ -155,6 +50,9 @@ export function createEndpointSliceController(): Controller {
   let services: Informer<Service>;
   let pods: Informer<Pod>;
   let slices: Informer<EndpointSlice>;
+  let nodes: Informer<Node>;
+
+  const zoneOf = (node: string): string | undefined => nodes.get(node)?.metadata.labels?.[zoneLabel];
 
   async function removeSlices(client: Client, list: Stored<EndpointSlice>[]): Promise<void> {
     for (const { metadata } of list) {
@@ -189,10 +87,8 @@ export function createEndpointSliceController(): Controller {
       await removeSlices(client, ours);
       return;
     }
-    const wanted = wantedSlices(
-      service,
-      pods.list({ namespace }).filter((pod) => selects(service, pod)),
-    );
+    const selected = pods.list({ namespace }).filter((pod) => selects(service, pod));
+    const wanted = wantedSlices({ service, pods: selected, there: ours, zoneOf });
     const written = await Promise.all(wanted.map((slice) => writeSlice(client, sliceOf(service, slice))));
     const names = new Set(wanted.map((slice) => slice.name));
     await removeSlices(
@@ -213,6 +109,7 @@ export function createEndpointSliceController(): Controller {
       slices = openInformer(context, endpointSlices, {
         service: ({ metadata }) => [`${metadata.namespace}/${metadata.labels?.[serviceLabel] ?? ''}`],
       });
+      nodes = openInformer(context, nodeResource);
       const wakeServices = (pod: Stored<Pod>, other: Stored<Pod> | undefined): void => {
         for (const service of services.list({ namespace: pod.metadata.namespace ?? '' })) {
           if (selects(service, pod) || (other && selects(service, other))) enqueue(keyOf(service.metadata));
@@ -228,7 +125,11 @@ export function createEndpointSliceController(): Controller {
         const name = labels?.[serviceLabel];
         if (name && labels[managedByLabel] === managedBy) enqueue(`${(now ?? old)?.metadata.namespace}/${name}`);
       });
-      await Promise.all([services.synced, pods.synced, slices.synced]);
+      nodes.onChange((now, old) => {
+        if (now?.metadata.labels?.[zoneLabel] === old?.metadata.labels?.[zoneLabel]) return;
+        for (const { metadata } of services.list()) enqueue(keyOf(metadata));
+      });
+      await Promise.all([services.synced, pods.synced, slices.synced, nodes.synced]);
       for (const { metadata } of services.list()) enqueue(keyOf(metadata));
     },
     keys: () => services.list().map(({ metadata }) => keyOf(metadata)),

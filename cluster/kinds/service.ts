@@ -50,6 +50,7 @@ export const serviceKind = defineKind(services, {
     }
     if (before.ipFamilies !== undefined) now.ipFamilies ??= before.ipFamilies;
     if (before.ipFamilyPolicy !== undefined) now.ipFamilyPolicy ??= before.ipFamilyPolicy;
+    dropOfFormerType(now, before);
     for (const port of now.ports ?? []) {
       const same = before.ports?.find((one) => one.port === port.port && one.protocol === port.protocol);
       if (now.type !== 'ClusterIP' && same?.nodePort !== undefined) port.nodePort ??= same.nodePort;
@@ -68,6 +69,24 @@ export const serviceKind = defineKind(services, {
     return [invalid('spec.clusterIPs[0]', [now?.clusterIP], 'may not change once set')];
   },
 });
+
+/** What only the former type had, and nobody changed, goes with it. */
+function dropOfFormerType(now: ServiceSpec, before: ServiceSpec): void {
+  const takesNodePorts = (spec: ServiceSpec): boolean => spec.type === 'NodePort' || spec.type === 'LoadBalancer';
+  if (!takesNodePorts(now) && takesNodePorts(before)) {
+    const held = new Set(before.ports?.map(({ nodePort }) => nodePort));
+    for (const port of now.ports ?? []) if (held.has(port.nodePort)) delete port.nodePort;
+    if (now.externalTrafficPolicy === before.externalTrafficPolicy) delete now.externalTrafficPolicy;
+  }
+  const checked = (spec: ServiceSpec): boolean =>
+    spec.type === 'LoadBalancer' && spec.externalTrafficPolicy === 'Local';
+  if (checked(now) && before.healthCheckNodePort !== undefined) now.healthCheckNodePort ??= before.healthCheckNodePort;
+  if (!checked(now) && now.healthCheckNodePort === before.healthCheckNodePort) delete now.healthCheckNodePort;
+  if (now.type === 'LoadBalancer' || before.type !== 'LoadBalancer') return;
+  if (now.allocateLoadBalancerNodePorts === before.allocateLoadBalancerNodePorts)
+    delete now.allocateLoadBalancerNodePorts;
+  if (now.loadBalancerClass === before.loadBalancerClass) delete now.loadBalancerClass;
+}
 
 function defaultSpec(spec: ServiceSpec): void {
   spec.type ??= 'ClusterIP';
