@@ -24,8 +24,8 @@
  *   - A container that ends badly makes a Warning event, `Exited` or `OOMKilling`, that says how it ended.
  *   - A pod that is being deleted is not Ready from that moment on.
  *   - An emptyDir on disk without `sizeLimit` has 1Gi, and the writable layer too: no pod can fill the host's disk.
- *   - Probes and hooks with a `host`, host namespaces, privileged containers, hostPath and hostPort are refused: the pod
- *     is Failed with the reason `PodRefused`.
+ *   - Probes and hooks with a `host`, host namespaces, privileged containers and hostPath are refused: the pod
+ *     is Failed with the reason `PodRefused`. So is a hostPort of SCTP or IPv6; one that is taken holds the pod's start up.
  *   - There is no termination message file (it would be host disk without a limit); `FallbackToLogsOnError` works.
  *   - Files of ConfigMap and Secret volumes are those of the container's start; service account tokens, and what is beside
  *     them in one volume, are renewed (`token-refresh.ts`).

@@ -25,12 +25,13 @@ export interface StartRequest {
 /** Rejects with an `AgentError`, or the signal's reason; then there is no new container. */
 export async function makeContainer(request: StartRequest): Promise<Container> {
   const { context, pod, definition, sandbox, signal } = request;
-  const references = createReferences(context.client, {
+  const owner = {
     name: pod.metadata.name ?? '',
     uid: pod.metadata.uid ?? '',
     namespace: pod.metadata.namespace ?? 'default',
     serviceAccountName: pod.spec?.serviceAccountName ?? 'default',
-  });
+  };
+  const references = createReferences(context.client, owner, context.services);
   const image = await ensureImage(context.engine, {
     pod,
     container: definition,

@@ -51,7 +51,7 @@ async function specOf(
       configMap: async (name) => configMaps[name],
       secret: async (name) => secrets[name],
       serviceAccountToken: async () => 'a-token',
-      apiServer: async () => undefined,
+      services: async () => [],
     },
     policy: strictPolicy,
     writeFile: async (name) => {
@@ -226,7 +226,9 @@ test('what is refused is named', () => {
     /container "main": securityContext\.privileged/,
   );
   assert.match(refused({ volumes: [{ name: 'v', hostPath: { path: '/' } }] }) ?? '', /volume "v": hostPath/);
-  assert.match(refused({ containers: [{ ports: [{ containerPort: 80, hostPort: 80 }] }] }) ?? '', /hostPort 80/);
+  const hostPort = { containerPort: 80, hostPort: 80 };
+  assert.equal(refused({ containers: [{ ports: [hostPort] }] }), undefined);
+  assert.match(refused({ containers: [{ ports: [{ ...hostPort, protocol: 'SCTP' }] }] }) ?? '', /hostPort 80.*SCTP/);
   assert.match(
     refused({ containers: [{ livenessProbe: { tcpSocket: { host: '127.0.0.1', port: 1 } } }] }) ?? '',
     /livenessProbe.*host/,

@@ -5,6 +5,7 @@ import type { Container, ObjectReference, Pod } from '../kinds/types/core.ts';
 import type { AgentOptions } from './agent.ts';
 import type { PodPlace } from './downward.ts';
 import type { EventRecorder } from './events.ts';
+import type { ServiceLookup } from './references.ts';
 import type { NodePolicy } from './security.ts';
 
 export interface NodeContext {
@@ -16,6 +17,8 @@ export interface NodeContext {
   policy: NodePolicy;
   dataDirectory: string;
   log: AgentOptions['log'];
+  /** This node's copy of all Services, for the variables of containers. */
+  services?: ServiceLookup;
 }
 
 export function placeOf(context: NodeContext, podIp: string): PodPlace {

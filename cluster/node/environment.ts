@@ -3,6 +3,7 @@ import type { Container, EnvVar, Pod } from '../kinds/types/core.ts';
 import { fieldValue, type PodPlace, resourceValue } from './downward.ts';
 import { AgentError } from './errors.ts';
 import type { References } from './references.ts';
+import { serviceEntries } from './service-environment.ts';
 
 const validName = /^[-._a-zA-Z][-._a-zA-Z0-9]*$/;
 
@@ -15,7 +16,8 @@ export interface EnvironmentInput {
 
 /** Rejects with `CreateContainerConfigError` where something that is not optional is missing. */
 export async function environmentOf(input: EnvironmentInput): Promise<Map<string, string>> {
-  const environment = new Map<string, string>(apiServerEntries(await input.references.apiServer()));
+  const services = await input.references.services({ all: input.pod.spec?.enableServiceLinks !== false });
+  const environment = new Map(serviceEntries(services));
   for (const source of input.container.envFrom ?? []) {
     const entries = source.configMapRef
       ? await configMapEntries(input, source.configMapRef)
@@ -34,23 +36,6 @@ export async function environmentOf(input: EnvironmentInput): Promise<Map<string
     if (value !== undefined) environment.set(variable.name, value);
   }
   return environment;
-}
-
-/** By which client libraries find the API server from inside (Kubernetes "Accessing the Kubernetes API from a Pod"). */
-function apiServerEntries(at: { host: string; port: number } | undefined): [string, string][] {
-  if (at === undefined) return [];
-  const [host, port] = [at.host, String(at.port)];
-  const url = `tcp://${host}:${port}`;
-  return [
-    ['KUBERNETES_SERVICE_HOST', host],
-    ['KUBERNETES_SERVICE_PORT', port],
-    ['KUBERNETES_SERVICE_PORT_HTTPS', port],
-    ['KUBERNETES_PORT', url],
-    [`KUBERNETES_PORT_${port}_TCP`, url],
-    [`KUBERNETES_PORT_${port}_TCP_PROTO`, 'tcp'],
-    [`KUBERNETES_PORT_${port}_TCP_PORT`, port],
-    [`KUBERNETES_PORT_${port}_TCP_ADDR`, host],
-  ];
 }
 
 type OptionalReference = { name?: string; optional?: boolean };

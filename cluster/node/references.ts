@@ -1,7 +1,7 @@
 /** ConfigMaps and Secrets that a container's definition names, each fetched once for one start. */
-import { ApiError, type Client } from '../client/client.ts';
-import { configMaps, endpointSlices, secrets } from '../kinds/resources.ts';
-import type { ConfigMap, Secret } from '../kinds/types/core.ts';
+import { ApiError, type Client, type Informer } from '../client/client.ts';
+import { configMaps, secrets } from '../kinds/resources.ts';
+import type { ConfigMap, Secret, Service } from '../kinds/types/core.ts';
 import { AgentError, messageOf } from './errors.ts';
 
 export interface References {
@@ -10,9 +10,11 @@ export interface References {
   secret(name: string): Promise<Secret | undefined>;
   /** A token of the pod's service account, bound to the pod. */
   serviceAccountToken(request: { audience?: string; expirationSeconds?: number }): Promise<string>;
-  /** Where pods reach the API server; undefined where the cluster does not say. */
-  apiServer(): Promise<{ host: string; port: number } | undefined>;
+  /** Services of the pod's namespace, where `all`; and the one that leads to the API server. */
+  services(which: { all: boolean }): Promise<Service[]>;
 }
+
+export type ServiceLookup = Pick<Informer<Service>, 'synced' | 'get' | 'list'>;
 
 export interface ReferenceOwner {
   name: string;
@@ -21,7 +23,8 @@ export interface ReferenceOwner {
   serviceAccountName: string;
 }
 
-export function createReferences(client: Client, owner: ReferenceOwner): References {
+/** @param known  this node's copy of all Services; without it pods learn of none */
+export function createReferences(client: Client, owner: ReferenceOwner, known?: ServiceLookup): References {
   const seen = new Map<string, Promise<unknown>>();
   const once = <T>(key: string, fetch: () => Promise<T>): Promise<T | undefined> => {
     const known = seen.get(key) as Promise<T | undefined> | undefined;
@@ -38,32 +41,15 @@ export function createReferences(client: Client, owner: ReferenceOwner): Referen
     configMap: (name) => once(`configmap "${name}"`, () => client.get(configMaps, name, namespace)),
     secret: (name) => once(`secret "${name}"`, () => client.get(secrets, name, namespace)),
     serviceAccountToken: (request) => requestToken(client, owner, request),
-    apiServer: () => findApiServer(client),
+    services: ({ all }) => findServices(known, all ? namespace : undefined),
   };
 }
 
-/** Asked once for a while: it is the same for every pod. Its own address, not the Service's: it needs no routing. */
-const apiServers = new WeakMap<Client, { found: Promise<{ host: string; port: number } | undefined>; until: number }>();
-const REMEMBERED = 60_000;
-
-function findApiServer(client: Client): Promise<{ host: string; port: number } | undefined> {
-  const known = apiServers.get(client);
-  if (known !== undefined && known.until > Date.now()) return known.found;
-  const found = client.get(endpointSlices, 'kubernetes', 'default').then(
-    ({ endpoints, ports }) => {
-      const [host, port] = [endpoints?.[0]?.addresses[0], ports?.[0]?.port];
-      return host === undefined || port === undefined ? undefined : { host, port };
-    },
-    (error: unknown) => {
-      apiServers.delete(client);
-      if (error instanceof ApiError && error.code === 404) return undefined;
-      throw new AgentError('CreateContainerConfigError', `cannot find the API server: ${messageOf(error)}`, {
-        cause: error,
-      });
-    },
-  );
-  apiServers.set(client, { found, until: Date.now() + REMEMBERED });
-  return found;
+async function findServices(known: ServiceLookup | undefined, namespace: string | undefined): Promise<Service[]> {
+  await known?.synced;
+  const listed = namespace === undefined ? [] : (known?.list({ namespace }) ?? []);
+  const api = known?.get('kubernetes', 'default');
+  return api === undefined || namespace === 'default' ? listed : [...listed, api];
 }
 
 async function requestToken(

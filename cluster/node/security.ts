@@ -1,4 +1,5 @@
 /** What a pod may not ask of this node, and whose user its containers run as. */
+import { isIPv4 } from 'node:net';
 import type { Image } from '#engine/engine.ts';
 import type { Container, Pod } from '../kinds/types/core.ts';
 import { AgentError } from './errors.ts';
@@ -31,9 +32,11 @@ export function refusalOf(pod: Pod, policy: NodePolicy): string | undefined {
     if (securityContext?.procMount && securityContext.procMount !== 'Default') {
       return `container "${name}": securityContext.procMount "${securityContext.procMount}" is not allowed on this node`;
     }
-    const published = ports?.find(({ hostPort }) => hostPort);
-    if (published)
-      return `container "${name}": hostPort ${published.hostPort} is not supported; reach the pod by its own IP`;
+    const unpublishable = ports?.find(({ hostPort, protocol, hostIP }) => {
+      return hostPort && (protocol === 'SCTP' || (hostIP !== undefined && hostIP !== '' && !isIPv4(hostIP)));
+    });
+    if (unpublishable)
+      return `container "${name}": hostPort ${unpublishable.hostPort} is not supported on this node with SCTP or IPv6`;
     const foreign = foreignCheck(container);
     if (foreign) return `container "${name}": ${foreign} names a host: only the pod's own address may be asked`;
     if (container.volumeDevices?.length) return `container "${name}": volumeDevices is not supported on this node`;

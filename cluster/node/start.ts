@@ -1,7 +1,8 @@
 /** Starts the node agent: see `agent.ts`. */
 import { mkdir } from 'node:fs/promises';
 import { createInformer } from '../client/informer.ts';
-import { pods } from '../kinds/resources.ts';
+import { sharedInformer } from '../client/shared-informer.ts';
+import { pods, services as serviceResource } from '../kinds/resources.ts';
 import type { Agent, AgentOptions } from './agent.ts';
 import type { NodeContext } from './context.ts';
 import { startEndpoint } from './endpoint.ts';
@@ -17,6 +18,9 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
   const { client, engine, nodeName, address, dataDirectory, log } = options;
   await mkdir(dataDirectory, { recursive: true, mode: 0o700 });
   const recorder = createEventRecorder(client, nodeName, log);
+  const onError = (error: unknown): void =>
+    log('warn', 'the watch on services broke off; it is tried again', { error: messageOf(error) });
+  const services = sharedInformer(client, serviceResource, {}, onError);
   const context: NodeContext = {
     nodeName,
     hostIp: address,
@@ -26,6 +30,7 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
     policy: options.policy ?? strictPolicy,
     dataDirectory,
     log,
+    services,
   };
   const informer = createInformer(client, pods, {
     fieldSelector: `spec.nodeName=${nodeName}`,
@@ -50,6 +55,7 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
       tokens.close();
       await Promise.all([registration.close(), workers.close(), endpoint.close()]);
       informer.close();
+      services.close();
       await recorder.close();
     },
   };

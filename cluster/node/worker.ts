@@ -16,6 +16,7 @@ import { sandboxName, sandboxSpecOf } from './container-spec.ts';
 import { ContainerTasks } from './container-tasks.ts';
 import { type NodeContext, recordPodEvent } from './context.ts';
 import { messageOf } from './errors.ts';
+import { hostPortsOf, isPublished } from './host-ports.ts';
 import { StartFailures } from './failures.ts';
 import { podUidLabel } from './labels.ts';
 import { Observations } from './observations.ts';
@@ -147,7 +148,7 @@ export class PodWorker {
     const plan = planPod({
       pod,
       records,
-      sandbox: this.#sandboxTask || now < this.#sandboxHold ? 'busy' : sandbox ? 'ready' : 'absent',
+      sandbox: this.#sandboxTask || now < this.#sandboxHold ? 'busy' : this.#isWhole(sandbox) ? 'ready' : 'absent',
       busy: this.#tasks.busy,
       holds: this.#failures.holds(),
       started: this.#observations.started,
@@ -239,6 +240,10 @@ export class PodWorker {
     this.#timer = setTimeout(() => this.wake(), Math.min(longestTimer, next - now + 1));
   }
 
+  #isWhole(sandbox: Sandbox | undefined): boolean {
+    return sandbox !== undefined && isPublished(this.#pod, sandbox);
+  }
+
   #abortStarts(): void {
     this.#sandboxTask?.abort.abort();
     this.#tasks.abort('start');
@@ -258,7 +263,10 @@ export class PodWorker {
     const { engine } = this.#context;
     const create = async (): Promise<void> => {
       try {
-        await engine.createSandbox(sandboxSpecOf(this.#pod, this.#context.nodeName), { signal: abort.signal });
+        const spec = sandboxSpecOf(this.#pod, this.#context.nodeName);
+        const { id } = this.sandbox() ?? (await engine.createSandbox(spec, { signal: abort.signal }));
+        const ports = hostPortsOf(this.#pod);
+        if (ports.length > 0) await engine.publishPorts(id, ports);
         this.#sandboxFailures = 0;
       } catch (error) {
         if (abort.signal.aborted) return;

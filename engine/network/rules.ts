@@ -1,7 +1,7 @@
 /** The instance's nftables table, as text for `nft -f`. Pure: the golden file beside its test shows the whole. */
 import type { Network } from '../networks.ts';
 import { linkPrefix, overlayName, tableName } from './names.ts';
-import { formatIpv4, parseCidr } from './addresses.ts';
+import { gatewayOf, parseCidr } from './addresses.ts';
 import type { NetworkOptions, PublishedRule } from './network.ts';
 
 export interface TableState {
@@ -23,7 +23,7 @@ export function renderTable(options: NetworkOptions, state: TableState): string 
   const networks = [...(state.networks ?? [])];
   const closed = `{ ${[options.clusterCidr, options.serviceCidr, '127.0.0.0/8', '169.254.0.0/16'].join(', ')} }`;
   const pods = `{ ${options.clusterCidr}, ${options.serviceCidr} }`;
-  const gateway = formatIpv4(parseCidr(options.podCidr).base + 1);
+  const gateway = gatewayOf(parseCidr(options.podCidr));
   const published = state.published ?? [];
   const overlay = overlayRules(options, state);
   return `table ${table} {}
@@ -105,6 +105,12 @@ ${overlay.forward}    iifname ${links} ip saddr @isolated ip daddr ${closed} dro
   chain published {
 ${published.map((port) => `    ${publishedRule(port)}\n`).join('')}  }
 
+  # A sandbox that reaches itself by a published port.
+  chain itself {
+${itselfRules(published, gateway)
+  .map((rule) => `    ${rule}\n`)
+  .join('')}  }
+
   chain arriving {
     type nat hook prerouting priority dstnat; policy accept;
 ${resolverTranslation(state, gateway, links)}    fib daddr type local jump published
@@ -119,6 +125,7 @@ ${resolverTranslation(state, gateway, links)}    fib daddr type local jump publi
     type nat hook postrouting priority srcnat; policy accept;
     oifname ${links} ip saddr 127.0.0.0/8 snat ip to ${gateway}
     oifname ${links} ip saddr . ip daddr @peers ct status dnat snat ip to ${gateway} comment "itself, by a published port"
+    oifname ${links} ct status dnat jump itself
     oifname != ${links} ip saddr @networks masquerade
     ip saddr ${options.podCidr} ip daddr != ${options.clusterCidr} oifname != ${links} masquerade
   }
@@ -198,10 +205,22 @@ function publishedRule({ ip, hostIp, hostPort, port, protocol }: PublishedRule):
   return `${only}${protocol} dport ${hostPort} dnat ip to ${ip}:${port}`;
 }
 
+function itselfRules(published: readonly PublishedRule[], gateway: string): string[] {
+  return [...new Set(published.map(({ ip }) => ip))].map((ip) => `ip saddr ${ip} ip daddr ${ip} snat ip to ${gateway}`);
+}
+
 /** Replaces the published ports, and nothing else, in one transaction. */
-export function renderPublished(instance: string, published: readonly PublishedRule[]): string {
-  const chain = `inet ${tableName(instance)} published`;
-  return [`flush chain ${chain}`, ...published.map((port) => `add rule ${chain} ${publishedRule(port)}`), ''].join(
-    '\n',
-  );
+export function renderPublished(
+  { instance, podCidr }: Pick<NetworkOptions, 'instance' | 'podCidr'>,
+  published: readonly PublishedRule[],
+): string {
+  const replaced = (name: string, rules: string[]): string[] => {
+    const chain = `inet ${tableName(instance)} ${name}`;
+    return [`flush chain ${chain}`, ...rules.map((rule) => `add rule ${chain} ${rule}`)];
+  };
+  const lines = [
+    ...replaced('published', published.map(publishedRule)),
+    ...replaced('itself', itselfRules(published, gatewayOf(parseCidr(podCidr)))),
+  ];
+  return lines.map((line) => `${line}\n`).join('');
 }

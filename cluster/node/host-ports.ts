@@ -1,0 +1,34 @@
+/** Ports of this host that lead to a pod (`ports[].hostPort`), as the engine publishes them. */
+import type { PublishedPort, Sandbox } from '#engine/engine.ts';
+import type { Pod } from '../kinds/types/core.ts';
+
+export function hostPortsOf({ spec }: Pod): PublishedPort[] {
+  const lasting = (spec?.initContainers ?? []).filter(({ restartPolicy }) => restartPolicy === 'Always');
+  return [...(spec?.containers ?? []), ...lasting].flatMap(({ ports = [] }) =>
+    ports.flatMap(({ hostPort, containerPort, protocol, hostIP }) =>
+      hostPort
+        ? [
+            {
+              hostPort,
+              port: containerPort,
+              protocol: protocol === 'UDP' ? ('udp' as const) : ('tcp' as const),
+              ...(hostIP && hostIP !== '0.0.0.0' && { hostIp: hostIP }),
+            },
+          ]
+        : [],
+    ),
+  );
+}
+
+/** Whether they lead to it already: an agent may be killed between the sandbox and its ports. */
+export function isPublished(pod: Pod, { published = [] }: Sandbox): boolean {
+  return hostPortsOf(pod).every((port) =>
+    published.some(
+      (one) =>
+        one.hostPort === port.hostPort &&
+        one.port === port.port &&
+        one.protocol === port.protocol &&
+        one.hostIp === port.hostIp,
+    ),
+  );
+}
