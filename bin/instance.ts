@@ -14,6 +14,7 @@ import { LockTimeout, lockFile } from '#lib/lock-file.ts';
 import { freePort, portIsFree } from '#lib/ports.ts';
 import { HostError } from './host-error.ts';
 import { hostRoutes, overlaps } from '#lib/routes.ts';
+import { parsePool } from './load-balancer-pool.ts';
 
 /** What the user said: flags, then `SAMPAN_*` variables, then defaults. */
 export interface InstanceFlags {
@@ -24,6 +25,8 @@ export interface InstanceFlags {
   https?: string;
   kubernetes?: string;
   registry?: string;
+  /** CIDRs, with commas between; an empty text takes the pool away. */
+  loadBalancerPool?: string;
 }
 
 export interface Instance {
@@ -42,7 +45,14 @@ export interface Instance {
     logCache: number;
     agent: number;
   };
-  network: { clusterCidr: string; podCidr: string; serviceCidr: string; networkPool?: string };
+  network: {
+    clusterCidr: string;
+    podCidr: string;
+    serviceCidr: string;
+    networkPool?: string;
+    /** CIDRs that Services of type LoadBalancer get their addresses from. */
+    loadBalancerPool?: string[];
+  };
   idRange: { first: number; length: number };
   /** Which of the host's ranges it has; 0 to 63. */
   slot: number;
@@ -131,7 +141,7 @@ export async function prepareInstance(flags: InstanceFlags): Promise<Instance> {
         logCache: await port('logCache', undefined, []),
         agent: await port('agent', undefined, []),
       },
-      network: networkOf(slot),
+      network: { ...networkOf(slot), ...loadBalancerPoolOf(flags, networkOf(slot), known) },
       idRange: { first: 65536 * (8192 + slot * 512), length: 65536 * 512 },
       slot,
     };
@@ -186,6 +196,18 @@ function networkOf(slot: number): Instance['network'] {
     // For networks of users: 64 of 256 addresses each.
     networkPool: `172.${16 + (slot >> 2)}.${(slot & 3) * 64}.0/18`,
   };
+}
+
+function loadBalancerPoolOf(
+  { loadBalancerPool }: InstanceFlags,
+  { clusterCidr, serviceCidr }: Instance['network'],
+  known: Instance | undefined,
+): Pick<Instance['network'], 'loadBalancerPool'> {
+  const pool =
+    loadBalancerPool === undefined
+      ? (known?.network.loadBalancerPool ?? [])
+      : parsePool(loadBalancerPool, [clusterCidr, serviceCidr]);
+  return pool.length === 0 ? {} : { loadBalancerPool: pool };
 }
 
 function freeSlot(others: Instance[]): number {

@@ -25,7 +25,13 @@ export async function createProgram(words: string[]): Promise<Command> {
     .command('up')
     .description('start the platform, and return when it is ready')
     .option('--foreground', 'stay, and stop the platform when interrupted')
-    .action(async (options: { foreground?: boolean }) => (await import('./commands/up.ts')).up(flags(), options));
+    .option(
+      '--load-balancer-pool <ranges>',
+      'addresses for Services of type LoadBalancer, such as 192.0.2.200/29; kept; taken up when the processes start',
+    )
+    .action(async (options: { foreground?: boolean; loadBalancerPool?: string }) =>
+      (await import('./commands/up.ts')).up({ ...flags(), ...options }, options),
+    );
   program
     .command('down')
     .description('stop the platform and every app; what they keep stays')

@@ -8,12 +8,14 @@ import type { Client } from '#cluster/client/client.ts';
 import { createClient } from '#cluster/client/create.ts';
 import type { HttpsTransportOptions } from '#cluster/client/https.ts';
 import { createInformer } from '#cluster/client/informer.ts';
+import type { Controller } from '#cluster/controllers/controller.ts';
 import { createRootCaPublisher } from '#cluster/controllers/root-ca.ts';
 import { startControllers } from '#cluster/controllers/run.ts';
 import { createServiceAccountController } from '#cluster/controllers/service-account.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { pods } from '#cluster/kinds/resources.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
+import type { ServiceNetwork } from '#cluster/network/services/services.ts';
 import type { AgentOptions } from '#cluster/node/agent.ts';
 import { openSqliteStore } from '#cluster/store/sqlite/open.ts';
 import type { EngineOptions } from '#engine/options.ts';
@@ -28,6 +30,8 @@ export interface AgentApiFixture {
   transport: HttpsTransportOptions;
   agent: Pick<AgentOptions, 'nodeName' | 'tls' | 'dataDirectory'>;
   engine: EngineOptions;
+  /** What the rules of services are made for. */
+  network: ServiceNetwork;
   pods(): Stored<Pod>[];
   /** Resolves when the pod is as asked; undefined stands for a pod that is gone. */
   until(
@@ -44,18 +48,27 @@ export interface AgentApiFixture {
  * `octet` keeps addresses, ids and names of fixtures that run at the same time apart. `inCluster`: pods get tokens of their
  * accounts, and reach the API server.
  */
-export async function agentApiFixture(octet: number, options: { inCluster?: boolean } = {}): Promise<AgentApiFixture> {
+export async function agentApiFixture(
+  octet: number,
+  options: { inCluster?: boolean; controllers?: Controller[] } = {},
+): Promise<AgentApiFixture> {
   const directory = await mkdtemp(join(tmpdir(), 'sampan-agent-'));
   const runDirectory = `/run/sampan-agent-test-${octet}-${process.pid}`;
   const nodeName = `node-${octet}`;
   const gateway = `10.97.${octet}.1`;
+  const network = {
+    instance: `agent-test-${octet}`,
+    podCidr: `10.97.${octet}.0/24`,
+    clusterCidr: '10.97.0.0/16',
+    serviceCidr: `10.240.${octet}.0/24`,
+  };
   const authority = await createAuthority({ commonName: 'sampan test', days: 1 });
   const ca = authority.certificate;
   const issue = (commonName: string, organizations: string[]): Promise<KeyPair> =>
     issueCertificate(authority, {
       commonName,
       organizations,
-      ips: ['127.0.0.1', gateway],
+      ips: ['127.0.0.1', gateway, `10.240.${octet}.1`],
       usages: ['server', 'client'],
       days: 1,
     });
@@ -70,19 +83,17 @@ export async function agentApiFixture(octet: number, options: { inCluster?: bool
       : { advertiseAddress: gateway, serviceAccounts: { issuer: 'https://kubernetes.default.svc', keys } }),
     tls: { ...(await issue('kube-apiserver', [])), clientCa: ca },
     agentClient: { ...(await issue('system:apiserver', [])), ca },
-    serviceCidr: '10.96.0.0/16',
+    serviceCidr: network.serviceCidr,
   });
   const client = createClient(api.transport({ name: 'admin', groups: ['system:masters'] }));
   const stop = new AbortController();
-  const controllers =
-    keys === undefined
-      ? undefined
-      : await startControllers([createServiceAccountController(), createRootCaPublisher(ca)], {
-          client,
-          log: () => undefined,
-          signal: stop.signal,
-          now: Date.now,
-        });
+  const controllers = await startControllers(
+    [
+      ...(keys === undefined ? [] : [createServiceAccountController(), createRootCaPublisher(ca)]),
+      ...(options.controllers ?? []),
+    ],
+    { client, log: () => undefined, signal: stop.signal, now: Date.now },
+  );
   const pair = await issue(`system:node:${nodeName}`, ['system:nodes']);
   const kubeconfig = join(directory, 'kubeconfig');
   const admin = await issue('admin', ['system:masters']);
@@ -96,13 +107,14 @@ export async function agentApiFixture(octet: number, options: { inCluster?: bool
     transport: { url: `https://127.0.0.1:${api.port}`, ca, ...pair },
     agent: { nodeName, tls: { ...pair, clientCa: ca }, dataDirectory: join(directory, 'node') },
     engine: {
-      instance: `agent-test-${octet}`,
+      instance: network.instance,
       dataDirectory: join(directory, 'data'),
       runDirectory,
-      network: { podCidr: `10.97.${octet}.0/24`, clusterCidr: '10.97.0.0/16', serviceCidr: '10.96.0.0/16' },
+      network,
       idRange: { first: 65_536 * (1000 + octet * 60), length: 65_536 * 50 },
       sandboxPool: 1,
     },
+    network,
     pods: () => informer.list(),
     until(name, what, holds, seconds = 20) {
       const { promise, resolve, reject } = Promise.withResolvers<Stored<Pod>>();
@@ -128,7 +140,7 @@ export async function agentApiFixture(octet: number, options: { inCluster?: bool
     async close() {
       informer.close();
       stop.abort();
-      await controllers?.close();
+      await controllers.close();
       await api.close();
       await store.close();
       await rm(directory, { recursive: true, force: true });

@@ -5,7 +5,10 @@ import { promisify } from 'node:util';
 import type { Client } from '#cluster/client/client.ts';
 import { createClient } from '#cluster/client/create.ts';
 import { httpsTransport } from '#cluster/client/https.ts';
-import type { Agent } from '#cluster/node/agent.ts';
+import type { Controller } from '#cluster/controllers/controller.ts';
+import type { ServiceNetwork, ServiceProxy } from '#cluster/network/services/services.ts';
+import { removeServices, startServiceProxy } from '#cluster/network/services/start.ts';
+import type { Agent, AgentOptions } from '#cluster/node/agent.ts';
 import type { NodePolicy } from '#cluster/node/security.ts';
 import { startAgent } from '#cluster/node/start.ts';
 import { type OpenedEngine, openEngine, purgeEngine } from '#engine/open.ts';
@@ -21,6 +24,10 @@ export interface AgentFixture {
   image: string;
   nodeName: string;
   engine: OpenedEngine;
+  services: ServiceProxy;
+  network: ServiceNetwork;
+  /** Of the API server. */
+  url: string;
   until: AgentApiFixture['until'];
   /** Closes agent and engine, as a restart of their process would. */
   stopNode(): Promise<void>;
@@ -32,26 +39,41 @@ export interface AgentFixture {
 
 export async function agentFixture(
   octet: number,
-  options: { inCluster?: boolean; policy?: NodePolicy; renewTokensAfter?: number } = {},
+  options: {
+    /** Pods have tokens and reach the API server: the rules of services are there too. */
+    inCluster?: boolean;
+    policy?: NodePolicy;
+    renewTokensAfter?: number;
+    controllers?: Controller[];
+    loadBalancerPool?: string[];
+  } = {},
 ): Promise<AgentFixture> {
   const api = await agentApiFixture(octet, options);
   const transport = httpsTransport(api.transport);
   let agent: Agent;
+  let services: ServiceProxy | undefined;
   const start = async (engine: OpenedEngine): Promise<void> => {
+    const client = createClient(transport);
+    const log: AgentOptions['log'] = (level, message, fields) => {
+      if (level === 'error') console.error(message, fields);
+    };
+    if (options.inCluster === true) {
+      const { loadBalancerPool = [] } = options;
+      const { nodeName } = api.agent;
+      services = startServiceProxy({ network: api.network, nodeName, client, loadBalancerPool, log });
+    }
     agent = await startAgent({
       ...api.agent,
-      client: createClient(transport),
+      client,
       engine,
       address: '127.0.0.1',
       port: 0,
       leaseInterval: 200,
       ...(options.policy === undefined ? {} : { policy: options.policy }),
       ...(options.renewTokensAfter === undefined ? {} : { renewTokensAfter: options.renewTokensAfter }),
-      log: (level, message, fields) => {
-        if (level === 'error') console.error(message, fields);
-      },
+      log,
     });
-    await agent.ready;
+    await Promise.all([agent.ready, services?.ready]);
   };
   const engine = await openEngine(api.engine);
   const fixture: AgentFixture = {
@@ -61,8 +83,15 @@ export async function agentFixture(
     nodeName: api.agent.nodeName,
     engine,
     until: api.until,
+    get services() {
+      if (services === undefined) throw new Error('without `inCluster` there are no rules of services');
+      return services;
+    },
+    network: api.network,
+    url: api.transport.url,
     async stopNode() {
       await agent.close();
+      await services?.close();
       await fixture.engine.close();
     },
     async startNode() {
@@ -81,9 +110,9 @@ export async function agentFixture(
       await fixture.startNode();
     },
     async close() {
-      await agent.close();
-      await fixture.engine.close();
+      await fixture.stopNode();
       transport.close();
+      await removeServices(api.network.instance);
       await purgeEngine(api.engine);
       await api.close();
     },

@@ -1,13 +1,13 @@
 /** A pod that uses the API: with the token, the authority and the address that every pod gets. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import { clusterRoleBindings, pods } from '#cluster/kinds/resources.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
+import { hostTools } from './host-tools.ts';
 
 const namespace = 'default';
 const ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
@@ -19,15 +19,7 @@ before(async () => {
 after(() => bed.close());
 
 const kubectl = execFileSync('sh', ['-c', 'readlink -f "$(command -v kubectl)"'], { encoding: 'utf8' }).trim();
-/** Programs of this machine, with the libraries that they may need. */
-const TOOLS = Object.entries({
-  '/node': process.execPath,
-  '/kubectl': kubectl,
-  '/lib': '/usr/lib',
-  '/lib64': '/usr/lib64',
-})
-  .filter(([, path]) => existsSync(path))
-  .map(([mountPath, path], index) => ({ name: `tool-${index}`, mountPath, path }));
+const { volumes, volumeMounts } = hostTools({ '/node': process.execPath, '/kubectl': kubectl });
 
 /** Runs it to its end, with the tools, and gives what it said. */
 async function run(name: string, command: string[]): Promise<string> {
@@ -42,10 +34,10 @@ async function run(name: string, command: string[]): Promise<string> {
           image: bed.image,
           imagePullPolicy: 'IfNotPresent',
           command,
-          volumeMounts: TOOLS.map((tool) => ({ name: tool.name, mountPath: tool.mountPath, readOnly: true })),
+          volumeMounts,
         },
       ],
-      volumes: TOOLS.map((tool) => ({ name: tool.name, hostPath: { path: tool.path } })),
+      volumes,
     },
   });
   const ended = await bed.until(name, 'ended', (pod) => /^(Succeeded|Failed)$/.test(pod?.status?.phase ?? ''));

@@ -6,7 +6,8 @@ import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { layout } from '#engine/containers/layout.ts';
 import { exitFiles } from '#engine/containers/purge.ts';
-import { bridgeName, linkPrefix } from '#engine/network/names.ts';
+import { tableName as servicesTableName } from '#cluster/network/services/rules.ts';
+import { bridgeName, linkPrefix, tableName } from '#engine/network/names.ts';
 import { type OpenedEngine, openEngine, purgeEngine } from '#engine/open.ts';
 import type { EngineOptions } from '#engine/options.ts';
 import { overlaps } from '#lib/routes.ts';
@@ -105,10 +106,9 @@ export function leftovers({ instance, dataDirectory, runDirectory, network }: En
   for (const line of execFileSync('losetup', ['--list', '--noheadings'], { encoding: 'utf8' }).split('\n')) {
     add(`loop device ${line}`, ours(line));
   }
-  add(
-    'nft table',
-    execFileSync('nft', ['list', 'tables'], { encoding: 'utf8' }).split('\n').includes(`table inet sampan-${instance}`),
-  );
+  const tables = execFileSync('nft', ['list', 'tables'], { encoding: 'utf8' }).split('\n');
+  for (const name of [tableName(instance), servicesTableName(instance)])
+    add(`nft table ${name}`, tables.includes(`table inet ${name}`));
   for (const prefix of [linkPrefix(instance), bridgeName(instance)]) {
     for (const name of readdirSync('/sys/class/net')) add(`link ${name}`, name.startsWith(prefix));
   }

@@ -1,4 +1,5 @@
 import { rmSync } from 'node:fs';
+import { removeServices } from '#cluster/network/services/start.ts';
 import { purgeEngine, stopContainers } from '#engine/open.ts';
 import { stopProxy } from '#platform/router/open.ts';
 import { engineOptions } from '../engine-options.ts';
@@ -44,6 +45,7 @@ async function takeDown(flags: InstanceFlags, options: { purge?: boolean }): Pro
   await progress.step('stopping the apps', () =>
     options.purge ? purgeEngine(engineOptions(instance)) : stopContainers(engineOptions(instance)),
   );
+  await progress.step('removing the rules of services', () => removeServices(instance.name));
   rmSync(instance.runDirectory, { recursive: true, force: true });
   if (!options.purge) return;
   await progress.step('removing what was kept', () => rmSync(instance.dataDirectory, { recursive: true, force: true }));

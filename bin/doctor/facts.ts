@@ -42,6 +42,7 @@ export const requiredCommands: Record<string, string> = {
   conmon: 'conmon',
   nft: 'nftables',
   ip: 'iproute2',
+  conntrack: 'conntrack',
   haproxy: 'haproxy',
   mmdebstrap: 'mmdebstrap',
   'mkfs.ext4': 'e2fsprogs',

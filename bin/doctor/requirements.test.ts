@@ -24,6 +24,7 @@ const good: HostFacts = {
     conmon: true,
     nft: true,
     ip: true,
+    conntrack: true,
     haproxy: true,
     mmdebstrap: true,
     'mkfs.ext4': true,

@@ -1,7 +1,8 @@
-/** The node: engine, registry, Docker API and the node agent. */
+/** The node: engine, registry, Docker API, the node agent and the rules of services. */
 import { join } from 'node:path';
 import { createClient } from '#cluster/client/create.ts';
 import { httpsTransport } from '#cluster/client/https.ts';
+import { startServiceProxy } from '#cluster/network/services/start.ts';
 import { startAgent } from '#cluster/node/start.ts';
 import { sourceAddress } from '#lib/source-address.ts';
 import { readCa, readPair } from '../certificates.ts';
@@ -26,6 +27,13 @@ export async function startAgentRole({ instance, signal, log }: RoleContext): Pr
       key: pair.key,
     }),
   );
+  const services = startServiceProxy({
+    network: { instance: instance.name, ...instance.network },
+    nodeName: instance.nodeName,
+    client,
+    loadBalancerPool: instance.network.loadBalancerPool ?? [],
+    log,
+  });
   const agent = await startAgent({
     nodeName: instance.nodeName,
     client,
@@ -36,10 +44,11 @@ export async function startAgentRole({ instance, signal, log }: RoleContext): Pr
     dataDirectory: join(instance.dataDirectory, 'node'),
     log,
   });
-  await agent.ready;
+  await Promise.all([agent.ready, services.ready]);
   return {
     async close() {
       await agent.close();
+      await services.close();
       await node.close();
     },
   };

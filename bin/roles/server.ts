@@ -61,10 +61,11 @@ export async function startServer({ instance, signal, log }: RoleContext): Promi
   });
   // One client for all that runs here: one copy of what they watch.
   const client = createClient(api.transport({ name: 'system:kube-controller-manager', groups: ['system:masters'] }));
-  const { clusterCidr, podCidr } = instance.network;
+  const { clusterCidr, podCidr, loadBalancerPool = [] } = instance.network;
   const controllers = await startControllers(
     allControllers({
       tokens: { sign: keys.sign, ca },
+      loadBalancerPool,
       nodeRanges: { clusterCidr, reserved: [{ node: instance.nodeName, range: podCidr }] },
       nodeCertificates: {
         authority: readAuthority(instance),
