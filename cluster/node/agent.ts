@@ -22,7 +22,6 @@
  *   - Until a startup or readiness probe has succeeded once it is asked every 10 to 250 ms rather than every
  *     `periodSeconds`, so that a pod is Ready as soon as it listens (`probes.ts`).
  *   - A container that ends badly makes a Warning event, `Exited` or `OOMKilling`, that says how it ended.
- *   - A pod that is being deleted is not Ready from that moment on.
  *   - An emptyDir on disk without `sizeLimit` has 1Gi, and the writable layer too: no pod can fill the host's disk.
  *   - Probes and hooks with a `host`, host namespaces, privileged containers and hostPath are refused: the pod
  *     is Failed with the reason `PodRefused`. So is a hostPort of SCTP or IPv6; one that is taken holds the pod's start up.

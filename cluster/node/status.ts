@@ -77,9 +77,11 @@ function containerStatus(input: StatusInput, record: ContainerRecord): Container
   };
 }
 
+/** While a pod is being deleted its probes say: services lead to it as long as nobody else is there (KEP-1669). */
 function isReady(input: StatusInput, record: ContainerRecord): boolean {
   if (record.role === 'init') return initDone(record);
-  return record.state === 'running' && !input.stopping && input.started(record) && input.ready(record);
+  const ended = input.stopping && input.pod.metadata.deletionTimestamp === undefined;
+  return record.state === 'running' && !ended && input.started(record) && input.ready(record);
 }
 
 function willRestart(input: StatusInput, record: ContainerRecord): boolean {

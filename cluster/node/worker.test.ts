@@ -213,7 +213,7 @@ test('a second delete with less grace cuts the first short', async (t) => {
     worker.update(api.pod);
   };
   remove(300, '100');
-  await api.until('not ready', (pod) => !isReady(pod));
+  await api.until('being stopped', () => engine.calls.includes('stop main_0 300'));
   remove(0, '200');
   await api.until('deleted', (_pod, deleted) => deleted);
   assert.deepEqual(
