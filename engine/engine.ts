@@ -21,8 +21,12 @@
  *   - Every long operation takes an `AbortSignal`; after an abort it rejects with the signal's reason and leaves nothing.
  */
 import type { Readable, Writable } from 'node:stream';
+import type { DiskVolumes } from './disk-volumes.ts';
+import type { Mount, WrittenFile } from './mount.ts';
 import type { Attachment, NetworkWish, Networks } from './networks.ts';
 import type { WrittenFiles } from './written.ts';
+
+export type { Mount, WrittenFile } from './mount.ts';
 
 export type EngineErrorCode =
   | 'not-found' // no such image, sandbox or container
@@ -46,6 +50,7 @@ export class EngineError extends Error {
 export interface Engine extends WrittenFiles {
   readonly images: Images;
   readonly networks: Networks;
+  readonly diskVolumes: DiskVolumes;
   info(): EngineInfo;
 
   /** Resolves when the sandbox has its namespaces and its IP. Takes a ready one from the pool where there is one. */
@@ -101,8 +106,11 @@ export interface Engine extends WrittenFiles {
   logs(id: string, options: LogOptions): AsyncIterable<LogRecord>;
   stats(id: string): Promise<ContainerStats>;
   sandboxStats(id: string): Promise<SandboxStats>;
-  /** Replaces files of a container's mount of the kind `files` while it runs; each is the old or the new one for who reads it. `not-found` where it has none at `target`. */
-  updateFiles(id: string, target: string, files: Extract<Mount, { kind: 'files' }>['files']): Promise<void>;
+  /**
+   * Replaces the files of a container's mount of the kind `files`, all at once: who reads sees the old ones or the new ones. Those of
+   * a mount with `subPath` stay. `not-found` where there is no such mount at `target`.
+   */
+  updateFiles(id: string, target: string, files: readonly WrittenFile[]): Promise<void>;
 
   /** Every change from now on, in order. A consumer that falls 10,000 events behind is cut off with `unavailable`. */
   events(options?: { signal?: AbortSignal }): AsyncIterable<EngineEvent>;
@@ -407,41 +415,6 @@ export interface Limits {
   /** Size of the writable layer; writes beyond it get ENOSPC, the host's disk does not fill. */
   diskBytes?: number;
 }
-
-export type Mount =
-  | {
-      kind: 'bind';
-      source: string;
-      target: string;
-      readOnly?: boolean;
-      /** With what is mounted below the source. */
-      recursive?: boolean;
-      /** `slave`, `rslave`: what is mounted below the source later is seen too. Nothing goes the other way. Default `rprivate`. */
-      propagation?: 'private' | 'rprivate' | 'slave' | 'rslave';
-      /**
-       * Where the source is an empty directory it is filled first with what the image has at the target, with owners, modes and
-       * extended attributes: whole or not at all.
-       */
-      seed?: boolean;
-    }
-  /** Memory; counted against the container's memory. */
-  | {
-      kind: 'tmpfs';
-      target: string;
-      sizeBytes?: number;
-      mode?: number;
-      uid?: number;
-      gid?: number;
-      inodes?: number;
-      readOnly?: boolean;
-      /** Default false. */
-      noExec?: boolean;
-      noAccessTime?: boolean;
-    }
-  /** Files that the engine writes, owned by the container's root: `path` is relative to `target`. Updated by `updateFiles`. */
-  | { kind: 'files'; target: string; files: { path: string; content: Uint8Array; mode?: number }[]; readOnly?: boolean }
-  /** An empty directory shared by the containers of a sandbox under one name; goes with the sandbox. */
-  | { kind: 'shared'; name: string; target: string; sizeBytes?: number; memory?: boolean; readOnly?: boolean };
 
 export type ContainerState = 'created' | 'running' | 'exited';
 

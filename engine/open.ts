@@ -5,6 +5,7 @@ import { delimiter, join } from 'node:path';
 import { run } from '#lib/run.ts';
 import { Cgroups } from './containers/cgroups.ts';
 import { Containers } from './containers/containers.ts';
+import { LocalDiskVolumes } from './containers/disk-volumes.ts';
 import { Disks } from './containers/disks.ts';
 import { LocalEngine } from './containers/engine.ts';
 import { EventHub } from './containers/events.ts';
@@ -140,6 +141,7 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
     void wakeByEvents(watermarks, events);
     return new LocalEngine({
       watermarks,
+      diskVolumes: await LocalDiskVolumes.open(layout, disks),
       images,
       network,
       userNetworks,

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { run } from '#lib/run.ts';
 import { EngineError } from '../engine.ts';
 import { hasCode } from '../sys/libc.ts';
-import { attachLoop, dataExtents } from '../sys/loop.ts';
+import { attachLoop, dataExtents, openLoop } from '../sys/loop.ts';
 import { MountFlag, mount } from '../sys/mounts.ts';
 
 const smallest = 4 * 1024 * 1024;
@@ -33,6 +33,12 @@ export class Disks {
 
   /** Makes an image at `file` and mounts it at `target`, which must exist. The image goes with its file, after the unmount. */
   async create(file: string, target: string, bytes: number): Promise<void> {
+    await this.make(file, bytes);
+    mountImage(file, target);
+  }
+
+  /** The image alone. */
+  async make(file: string, bytes: number): Promise<void> {
     if (!Number.isSafeInteger(bytes) || bytes < smallest) {
       throw new EngineError('invalid', `diskBytes: ${bytes} is too small: give at least ${smallest}`);
     }
@@ -45,14 +51,13 @@ export class Disks {
     } finally {
       await handle.close();
     }
-    mountImage(file, target);
   }
 
   /** Mounts one that is there, after a boot of the machine: without a journal it may have to be repaired. */
-  async mountAgain(file: string, target: string): Promise<void> {
+  async mountAgain(file: string, target: string, options: ImageMountOptions = {}): Promise<void> {
     // 1: something was mended.
     await run('e2fsck', ['-p', file], { env: withSystemPrograms(), allow: [1] });
-    mountImage(file, target);
+    mountImage(file, target, options);
   }
 
   #template(size: number): Promise<Template> {
@@ -104,7 +109,7 @@ async function format(file: string): Promise<void> {
   );
 }
 
-function withSystemPrograms(): NodeJS.ProcessEnv {
+export function withSystemPrograms(): NodeJS.ProcessEnv {
   return { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` };
 }
 
@@ -126,11 +131,20 @@ async function readPieces(handle: FileHandle, size: number): Promise<Template['p
   return pieces;
 }
 
-/** Mounts an image that is there. The loop device goes with the mount. */
-export function mountImage(file: string, target: string): void {
-  const { device, descriptor } = attachLoop(file);
+interface ImageMountOptions {
+  noSuid?: boolean;
+  /** Default true: what is deleted inside is given back to the host's disk. */
+  discard?: boolean;
+  /** It may be mounted elsewhere, and is then seen in both places: a second device on one image would tear the file system. */
+  shared?: boolean;
+}
+
+/** Mounts an image that is there. The loop device goes with the last mount. */
+export function mountImage(file: string, target: string, options: ImageMountOptions = {}): void {
+  const flags = MountFlag.noDev | (options.noSuid === true ? MountFlag.noSuid : 0);
+  const { device, descriptor } = (options.shared === true ? openLoop(file) : undefined) ?? attachLoop(file);
   try {
-    mount(device, target, 'ext4', MountFlag.noDev, 'noinit_itable,discard');
+    mount(device, target, 'ext4', flags, options.discard === false ? 'noinit_itable' : 'noinit_itable,discard');
   } finally {
     closeSync(descriptor);
   }

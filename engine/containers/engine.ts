@@ -1,6 +1,5 @@
 /** The engine over its rooms: each call of the contract goes to the room that owns it. */
 import { readFile, statfs } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import {
   EngineError,
@@ -15,13 +14,14 @@ import {
   type ExecSpec,
   type LogOptions,
   type LogRecord,
-  type Mount,
   type PublishedPort,
   type Sandbox,
   type SandboxSpec,
   type SandboxStats,
   type TerminalSize,
+  type WrittenFile,
 } from '../engine.ts';
+import type { DiskVolumes } from '../disk-volumes.ts';
 import type { FileChange, WrittenLayer } from '../written.ts';
 import type { NodeImages } from '../images/open.ts';
 import type { ContentStore } from '../images/store.ts';
@@ -46,7 +46,7 @@ import type { EventHub } from './events.ts';
 import { startExec } from './exec.ts';
 import { type Layout, containerPaths } from './layout.ts';
 import { readLog } from './log-reader.ts';
-import { writeFiles } from './mounts.ts';
+import { replaceFiles } from './mounts.ts';
 import type { ViewRequest } from './root-view.ts';
 import type { NameServer } from '../network/dns/server.ts';
 import type { UserNetworks } from '../network/user-networks.ts';
@@ -65,6 +65,7 @@ export interface EngineRooms {
   containers: Containers;
   events: EventHub;
   watermarks: Watermarks;
+  diskVolumes: DiskVolumes;
   layout: Layout;
   runtime: string;
   info: Omit<EngineInfo, 'sandboxPool'>;
@@ -93,6 +94,10 @@ export class LocalEngine implements Engine, ContainerVerbs, Overlay {
 
   get images(): NodeImages {
     return this.#rooms.images;
+  }
+
+  get diskVolumes(): DiskVolumes {
+    return this.#rooms.diskVolumes;
   }
 
   get content(): ContentStore {
@@ -320,15 +325,12 @@ export class LocalEngine implements Engine, ContainerVerbs, Overlay {
     return { container, sandbox: sandboxes.get(container.sandbox), images, layout };
   }
 
-  /** Replaces files of a `files` mount in place, one by one, each whole; those that are not named stay. */
-  async updateFiles(id: string, target: string, files: Extract<Mount, { kind: 'files' }>['files']): Promise<void> {
+  async updateFiles(id: string, target: string, files: readonly WrittenFile[]): Promise<void> {
     const { containers, sandboxes, layout } = this.#rooms;
     const container = containers.get(id);
     const sandbox = container === undefined ? undefined : sandboxes.get(container.sandbox);
     if (container === undefined || sandbox === undefined) throw new EngineError('not-found', `no container ${id}`);
-    const index = (container.spec.mounts ?? []).findIndex((mount) => mount.kind === 'files' && mount.target === target);
-    if (index === -1) throw new EngineError('not-found', `container ${id} has no files mount at ${target}`);
-    await writeFiles(join(containerPaths(layout, id).mounts, String(index)), files, sandbox);
+    await replaceFiles(containerPaths(layout, id), { container, sandbox, target, files });
   }
 
   events(options: { signal?: AbortSignal } = {}): AsyncIterable<EngineEvent> {

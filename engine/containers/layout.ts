@@ -19,6 +19,8 @@ export interface Layout {
   sandboxRecords: string;
   sandboxesRun: string;
   disks: string;
+  diskVolumesData: string;
+  diskVolumesRun: string;
   exits: string;
   execs: string;
   runtimeRoot: string;
@@ -40,6 +42,8 @@ export function layout({ dataDirectory, runDirectory }: Pick<EngineOptions, 'dat
     sandboxRecords: join(data, 'sandbox-records'),
     sandboxesRun: join(run, 'sandboxes'),
     disks: join(data, 'disks'),
+    diskVolumesData: join(data, 'disk-volumes'),
+    diskVolumesRun: join(run, 'disk-volumes'),
     exits: join(run, 'exits'),
     execs: join(run, 'execs'),
     runtimeRoot: join(run, 'runtime'),

@@ -1,14 +1,29 @@
 /** What a container's spec mounts: prepared below its run directory, so that the runtime only has to bind. */
 import { mkdirSync } from 'node:fs';
-import { chmod, chown, mkdir, rename, stat, writeFile } from 'node:fs/promises';
-import { dirname, join, posix } from 'node:path';
-import { EngineError, type ContainerSpec, type Mount, type Sandbox } from '../engine.ts';
+import { chmod, chown, mkdir, stat, writeFile } from 'node:fs/promises';
+import { join, posix } from 'node:path';
+import {
+  type Container,
+  type ContainerSpec,
+  EngineError,
+  type Mount,
+  type Sandbox,
+  type WrittenFile,
+} from '../engine.ts';
 import { SystemError, hasCode } from '../sys/libc.ts';
-import { MountFlag, bindTree, mount as mountFileSystem, mounts as mountTable } from '../sys/mounts.ts';
+import {
+  MountFlag,
+  type TreeOptions,
+  bindTree,
+  mount as mountFileSystem,
+  mounts as mountTable,
+} from '../sys/mounts.ts';
 import type { Disks } from './disks.ts';
 import { type ContainerPaths, type Layout, sandboxPaths } from './layout.ts';
+import { publishFiles } from './file-set.ts';
 import type { OciMount } from './oci.ts';
 import { makeSearchable } from './sandbox-files.ts';
+import { bindSubPath } from './sub-path.ts';
 
 export interface MountRequest {
   layout: Layout;
@@ -16,6 +31,13 @@ export interface MountRequest {
   sandbox: Sandbox;
   spec: ContainerSpec;
   disks: Disks;
+}
+
+export interface ReplaceRequest {
+  container: Container;
+  sandbox: Sandbox;
+  target: string;
+  files: readonly WrittenFile[];
 }
 
 type FilesMount = Extract<Mount, { kind: 'files' }>;
@@ -37,18 +59,28 @@ export async function prepareMounts(request: MountRequest): Promise<OciMount[]> 
         break;
       case 'files':
         await makeFiles(place, one, sandbox);
-        prepared.push(bind(place, one.target, one.readOnly !== false));
+        prepared.push(bind(below(place, one, sandbox), one.target, one.readOnly !== false));
         break;
       case 'bind':
         await bindHostPath(place, one, sandbox);
         prepared.push(bind(place, one.target, one.readOnly === true, one.propagation));
         break;
       case 'shared':
-        prepared.push(bind(await makeShared(request, one), one.target, one.readOnly === true));
+        prepared.push(
+          bind(below(await makeShared(request, one), one, sandbox, place), one.target, one.readOnly === true),
+        );
         break;
     }
   }
   return prepared;
+}
+
+/** What is mounted of what the engine made: the whole, or what lies at its `subPath`. */
+function below(whole: string, one: FilesMount | SharedMount, sandbox: Sandbox, place = `${whole}-part`): string {
+  if (one.subPath === undefined) return whole;
+  const owner = sandbox.idRange.first;
+  bindSubPath({ root: whole, subPath: one.subPath, place, owner, tree: { noSuid: true, noDev: true } });
+  return place;
 }
 
 function bind(source: string, destination: string, readOnly: boolean, propagation = 'rprivate'): OciMount {
@@ -83,7 +115,7 @@ function validateTarget(target: string, field: string): void {
 }
 
 /** Where the mount may be written, it is a small file system of its own: the run directory is memory of the host. */
-async function makeFiles(place: string, { files, readOnly }: FilesMount, sandbox: Sandbox): Promise<void> {
+async function makeFiles(place: string, { files, group, readOnly }: FilesMount, sandbox: Sandbox): Promise<void> {
   await mkdir(place, { recursive: true });
   if (readOnly === false) {
     const content = files.reduce((sum, file) => sum + file.content.length, 0);
@@ -95,33 +127,20 @@ async function makeFiles(place: string, { files, readOnly }: FilesMount, sandbox
       `mode=755,size=${2 * content + 1024 * 1024}`,
     );
   }
-  await chown(place, sandbox.idRange.first, sandbox.idRange.first);
-  await writeFiles(place, files, sandbox);
+  await publishFiles(place, { files, group, firstId: sandbox.idRange.first });
 }
 
-/** Writes files owned by the container's root; each is replaced by rename, so that a reader sees the old or the new one. */
-export async function writeFiles(place: string, files: FilesMount['files'], sandbox: Sandbox): Promise<void> {
-  const owner = sandbox.idRange.first;
-  for (const { path, content, mode = 0o644 } of files) {
-    const parts = path.split('/');
-    if (parts.some((part) => part === '' || part === '.' || part === '..') || path.includes('\0')) {
-      throw new EngineError(
-        'invalid',
-        `mounts.files.path: ${JSON.stringify(path)} is not a plain path below the target`,
-      );
-    }
-    for (let depth = 1; depth < parts.length; depth += 1) {
-      const directory = join(place, ...parts.slice(0, depth));
-      await mkdir(directory, { recursive: true });
-      await chown(directory, owner, owner);
-    }
-    const target = join(place, path);
-    const aside = join(dirname(target), `..new-${parts.at(-1)}`);
-    await writeFile(aside, content, { mode: 0o600 });
-    await chown(aside, owner, owner);
-    await chmod(aside, mode & 0o777);
-    await rename(aside, target);
-  }
+/** @throws EngineError `not-found` where the container has no such mount */
+export async function replaceFiles(
+  paths: ContainerPaths,
+  { container, sandbox, target, files }: ReplaceRequest,
+): Promise<void> {
+  const wanted = container.spec.mounts ?? [];
+  const index = wanted.findIndex((one) => one.kind === 'files' && one.target === target && one.subPath === undefined);
+  const found = wanted[index];
+  if (found?.kind !== 'files')
+    throw new EngineError('not-found', `container ${container.id} has no files mount at ${target}`);
+  await publishFiles(join(paths.mounts, String(index)), { files, group: found.group, firstId: sandbox.idRange.first });
 }
 
 /** The container's root owns what root owns on the host. */
@@ -131,17 +150,19 @@ async function bindHostPath(place: string, one: Extract<Mount, { kind: 'bind' }>
   const info = await stat(source).catch((error: unknown) => {
     throw new EngineError('invalid', `mounts.source: ${source} cannot be mounted: ${String(error)}`, { cause: error });
   });
-  if (info.isDirectory()) await mkdir(place, { recursive: true });
-  else await writeFile(place, '');
+  const tree: TreeOptions = {
+    ...(sandbox.userNamespacePath === undefined ? {} : { userNamespacePath: sandbox.userNamespacePath }),
+    readOnly: one.readOnly === true,
+    noSuid: true,
+    noDev: true,
+    recursive: one.recursive === true,
+    propagation: one.propagation === 'slave' || one.propagation === 'rslave' ? 'slave' : 'private',
+  };
   try {
-    bindTree(source, place, {
-      ...(sandbox.userNamespacePath === undefined ? {} : { userNamespacePath: sandbox.userNamespacePath }),
-      readOnly: one.readOnly === true,
-      noSuid: true,
-      noDev: true,
-      recursive: one.recursive === true,
-      propagation: one.propagation === 'slave' || one.propagation === 'rslave' ? 'slave' : 'private',
-    });
+    if (one.subPath !== undefined) return bindSubPath({ root: source, subPath: one.subPath, place, owner: 0, tree });
+    if (info.isDirectory()) await mkdir(place, { recursive: true });
+    else await writeFile(place, '');
+    bindTree(source, place, tree);
   } catch (error) {
     if (!(error instanceof SystemError) || !hasCode(error, 'EINVAL', 'ENOSYS', 'EPERM')) throw error;
     throw new EngineError(
@@ -160,6 +181,8 @@ async function makeShared({ layout, sandbox, disks }: MountRequest, one: SharedM
   const owner = sandbox.idRange.first;
   const place = join(paths.shared, one.name);
   if (mountTable().some(({ target }) => target === place)) return place;
+  const group = owner + (one.group ?? 0);
+  const mode = one.group === undefined ? 0o777 : 0o2777;
   makeSearchable(paths.shared, owner);
   await mkdir(place, { recursive: true });
   if (one.memory === true) {
@@ -169,7 +192,7 @@ async function makeShared({ layout, sandbox, disks }: MountRequest, one: SharedM
       place,
       'tmpfs',
       MountFlag.noSuid | MountFlag.noDev,
-      `mode=777,uid=${owner},gid=${owner}${size}`,
+      `mode=${mode.toString(8)},uid=${owner},gid=${group}${size}`,
     );
     return place;
   }
@@ -177,13 +200,13 @@ async function makeShared({ layout, sandbox, disks }: MountRequest, one: SharedM
   const backing = join(paths.data, one.name);
   if (one.sizeBytes === undefined) {
     await mkdir(backing, { recursive: true });
-    await chown(backing, owner, owner);
-    await chmod(backing, 0o777);
+    await chown(backing, owner, group);
+    await chmod(backing, mode);
     bindTree(backing, place, { noSuid: true, noDev: true });
     return place;
   }
   await disks.create(`${backing}.img`, place, one.sizeBytes);
-  await chown(place, owner, owner);
-  await chmod(place, 0o777);
+  await chown(place, owner, group);
+  await chmod(place, mode);
   return place;
 }

@@ -36,6 +36,15 @@ export function openDirectoryBeneath(root: number, path: string): number | undef
   }
 }
 
+/**
+ * Opens whatever lies below a directory, by O_PATH. Links are followed as long as they stay below; one that leads out, or an
+ * absolute one, is EXDEV.
+ * @param path  bytes as `latin1`
+ */
+export function openBeneath(root: number, path: string): number {
+  return openResolved(root, path, { flags: OpenFlag.path, resolve: RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS });
+}
+
 function openResolved(root: number, path: string, { flags, resolve }: { flags: number; resolve: number }): number {
   // struct open_how: flags, mode, resolve.
   const how = Buffer.alloc(24);
@@ -49,6 +58,20 @@ function openResolved(root: number, path: string, { flags, resolve }: { flags: n
       // Somebody renamed a directory while the kernel stepped through `..`: it asks to be asked again.
       if (!hasCode(error, 'EAGAIN') || attempt >= 100) throw error;
     }
+  }
+}
+
+/**
+ * Sets aside the disk space of a file's first `size` bytes, and makes it that long where it is shorter.
+ * @returns false where the file system cannot
+ */
+export function allocate(file: number, size: number): boolean {
+  try {
+    syscall('fallocate', file, 0, 0, size);
+    return true;
+  } catch (error) {
+    if (hasCode(error, 'EOPNOTSUPP', 'ENOSYS')) return false;
+    throw error;
   }
 }
 

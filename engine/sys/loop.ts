@@ -8,6 +8,7 @@ import { hasCode, syscall } from './libc.ts';
 const LOOP_CTL_GET_FREE = 0x4c82;
 const LOOP_CONFIGURE = 0x4c0a;
 const LOOP_CLR_FD = 0x4c01;
+const LOOP_SET_CAPACITY = 0x4c07;
 const LO_FLAGS_AUTOCLEAR = 4;
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
@@ -44,6 +45,45 @@ export function attachLoop(file: string): { device: string; descriptor: number }
   } finally {
     closeSync(backing);
     closeSync(control);
+  }
+}
+
+/** The loop device that a file has, held open as `attachLoop` does; undefined where it has none. */
+export function openLoop(file: string): { device: string; descriptor: number } | undefined {
+  const device = loopOf(file);
+  if (device === undefined) return undefined;
+  const descriptor = openSync(device, 'r+');
+  // Held open it stays; before that it may have been freed, and given to another file.
+  if (loopOf(file) === device) return { device, descriptor };
+  closeSync(descriptor);
+  return undefined;
+}
+
+/** The loop device that a file has. */
+export function loopOf(file: string): string | undefined {
+  for (const name of readdirSync('/sys/block')) {
+    if (name.startsWith('loop') && backingFile(name) === file) return `/dev/${name}`;
+  }
+  return undefined;
+}
+
+/** The file has grown: so does the device. */
+export function refreshLoopSize(device: string): void {
+  const descriptor = openSync(device, 'r+');
+  try {
+    syscall('ioctl', descriptor, LOOP_SET_CAPACITY, 0);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function backingFile(name: string): string | undefined {
+  try {
+    return readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8').trimEnd();
+  } catch (error) {
+    // It has none, or lost it meanwhile.
+    if (hasCode(error, 'ENOENT', 'ENXIO', 'EIO')) return undefined;
+    throw error;
   }
 }
 

@@ -62,10 +62,14 @@ export function unmount(target: string): boolean {
   }
 }
 
-/** A detached copy of the mount at `source`, with the attributes. Close the descriptor, or `attachTree` it first. */
-export function cloneTree(source: string, options: TreeOptions): number {
+/** A detached copy of the mount at `source` (a path, or a descriptor of what to bind), with the attributes. Close the descriptor, or `attachTree` it first. */
+export function cloneTree(source: string | number, options: TreeOptions): number {
   const recursive = options.recursive === true ? AT_RECURSIVE : 0;
-  const tree = syscall('open_tree', AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive);
+  const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive;
+  const tree =
+    typeof source === 'string'
+      ? syscall('open_tree', AT_FDCWD, source, flags)
+      : syscall('open_tree', source, '', flags | AT_EMPTY_PATH);
   try {
     let set = 0n;
     if (options.readOnly === true) set |= Attribute.readOnly;
@@ -109,7 +113,7 @@ export function makeReadOnly(tree: number): void {
 }
 
 /** Binds with attributes (id mapping, read-only) in one step. */
-export function bindTree(source: string, target: string, options: TreeOptions): void {
+export function bindTree(source: string | number, target: string, options: TreeOptions): void {
   const tree = cloneTree(source, options);
   try {
     attachTree(tree, target);
