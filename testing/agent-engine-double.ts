@@ -56,6 +56,17 @@ export class EngineDouble implements Engine {
     setAliases: async () => await Promise.reject(new EngineError('not-found', 'the double has no networks')),
   };
 
+  /** Directories that are not there: nobody looks into them. */
+  readonly diskVolumes: Engine['diskVolumes'] = {
+    mount: async ({ name, sizeBytes, kind = 'lasting' }) => {
+      this.calls.push(`mount ${name} ${sizeBytes}`);
+      return { name, sizeBytes, kind, mounted: true, path: `/nowhere/${name}` };
+    },
+    unmount: async (name) => void this.calls.push(`unmount ${name}`),
+    remove: async (name) => void this.calls.push(`remove-volume ${name}`),
+    list: () => [],
+  };
+
   info(): ReturnType<Engine['info']> {
     return {
       instance: 'double',

@@ -124,6 +124,37 @@ describe('API server: who may do what', () => {
     assert.equal(await statusOf('GET', '/metrics'), 403);
   });
 
+  test('a node follows the volumes on its disk, and lets go of those that are deleted', async () => {
+    const VOLUMES = '/api/v1/persistentvolumes';
+    const finalizers = ['local.sampan.dev/volume', 'example.com/other'];
+    for (const at of ['n1', 'n2'])
+      await fixture.call('POST', VOLUMES, {
+        body: {
+          metadata: { name: `on-${at}`, labels: { 'local.sampan.dev/node': at }, finalizers },
+          spec: {
+            capacity: { storage: '1Gi' },
+            accessModes: ['ReadWriteOnce'],
+            csi: { driver: 'local.sampan.dev', volumeHandle: 'x' },
+          },
+        },
+      });
+    const asNode = async (method: string, path: string, body?: unknown) =>
+      (await fixture.call(method, path, { as: node, ...(body === undefined ? {} : { body }), headers: MERGE })).status;
+    const label = (at: string) => `${VOLUMES}?labelSelector=local.sampan.dev%2Fnode%3D${at}`;
+    assert.equal(await asNode('GET', VOLUMES), 403);
+    assert.equal(await asNode('GET', label('n2')), 403);
+    assert.equal(await asNode('GET', label('n1')), 200);
+    assert.equal(await asNode('GET', label('n1%2Cx!%3Dy')), 403);
+    const without = { metadata: { finalizers: ['example.com/other'] } };
+    assert.equal(await asNode('PATCH', `${VOLUMES}/on-n2`, without), 403);
+    assert.equal(await asNode('PATCH', `${VOLUMES}/on-n1`, { metadata: { finalizers: [] } }), 403);
+    assert.equal(await asNode('PATCH', `${VOLUMES}/on-n1`, { metadata: { labels: { a: 'b' } } }), 403);
+    assert.equal(await asNode('PATCH', `${VOLUMES}/on-n1`, { spec: { storageClassName: 'x' } }), 403);
+    assert.equal(await asNode('DELETE', `${VOLUMES}/on-n1`), 403);
+    assert.equal(await asNode('PATCH', `${VOLUMES}/on-n1`, without), 200);
+    assert.equal(await asNode('PATCH', `${VOLUMES}/on-n1`, { metadata: { finalizers } }), 403);
+  });
+
   test('the platform has everything but what nodes say of themselves', async () => {
     const statusOf = async (method: string, path: string, body?: unknown, headers = {}) =>
       (await fixture.call(method, path, { as: platform, ...(body === undefined ? {} : { body }), headers })).status;

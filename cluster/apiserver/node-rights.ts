@@ -3,6 +3,7 @@
  * another node's (Kubernetes "Using Node Authorization"). What its writes may contain is `admission/node-restriction.ts`'s.
  */
 import { pods } from '../kinds/resources.ts';
+import { volumeNodeLabel } from '../kinds/local-volume.ts';
 import { parseFieldSelector } from '../kinds/selector.ts';
 import type { PersistentVolume } from '../kinds/types/core.ts';
 import type { Access } from './authorize.ts';
@@ -51,7 +52,7 @@ export function nodeMay(core: Core, user: User, access: Access, query: URLSearch
         (subresource === '' || subresource === 'status') && core.nodes.needsObject(node, resource, namespace, name)
       );
     case 'persistentvolumes':
-      return subresource === '' && verb === 'get' && needsVolume(core, node, name);
+      return subresource === '' && volumesMay(core, node, access, query);
     default:
       return false;
   }
@@ -79,11 +80,20 @@ export function isMine(core: Core, node: string, namespace: string, name: string
   return pod === undefined ? undefined : pod.fields['spec.nodeName'] === node;
 }
 
-function needsVolume(core: Core, node: string, name: string): boolean {
+/** Its own are those on its disk: it follows them, and lets them go when they are deleted. */
+function volumesMay(core: Core, node: string, { verb, name }: Access, query: URLSearchParams): boolean {
+  if (name === '')
+    return (verb === 'list' || verb === 'watch') && query.get('labelSelector') === `${volumeNodeLabel}=${node}`;
   const prefix = kindPrefix({ group: '', resource: 'persistentvolumes' });
-  const volume = core.cache.resource(prefix).objects.get(prefix + name);
-  if (volume === undefined) return false;
-  const claim = (objectOf(volume) as PersistentVolume).spec?.claimRef;
+  const found = core.cache.resource(prefix).objects.get(prefix + name);
+  if (found === undefined) return false;
+  const volume = objectOf(found) as PersistentVolume;
+  if (verb === 'patch') return volume.metadata.labels?.[volumeNodeLabel] === node;
+  return verb === 'get' && needsVolume(core, node, volume);
+}
+
+function needsVolume(core: Core, node: string, volume: PersistentVolume): boolean {
+  const claim = volume.spec?.claimRef;
   return core.nodes.needsObject(node, 'persistentvolumeclaims', claim?.namespace ?? '', claim?.name ?? '');
 }
 

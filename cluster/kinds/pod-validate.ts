@@ -3,7 +3,8 @@ import type { FieldError } from './field-error.ts';
 import { duplicate, forbidden, invalid, notSupported, required } from './field-errors.ts';
 import { dnsLabelProblem, dnsSubdomainProblem } from './names.ts';
 import { quantityProblem } from './quantity.ts';
-import type { Container, Pod, PodSpec, Probe, Volume } from './types/core.ts';
+import type { Container, Pod, PodSpec, Probe } from './types/core.ts';
+import { validateMounts, validateVolumes } from './volume-validate.ts';
 
 const RESTART_POLICIES = ['Always', 'OnFailure', 'Never'];
 const DNS_POLICIES = ['ClusterFirstWithHostNet', 'ClusterFirst', 'Default', 'None'];
@@ -95,21 +96,6 @@ function canonical(value: unknown): string {
   );
 }
 
-function validateVolumes(volumes: Volume[], at: string, errors: FieldError[]): Set<string> {
-  const names = new Set<string>();
-  for (const [index, volume] of volumes.entries()) {
-    const path = `${at}[${index}]`;
-    checkName(volume.name, `${path}.name`, dnsLabelProblem, errors);
-    if (names.has(volume.name)) errors.push(duplicate(`${path}.name`, volume.name));
-    names.add(volume.name);
-    if (Object.keys(volume).length > 2) errors.push(forbidden(path, 'may not specify more than 1 volume type'));
-    if (volume.hostPath !== undefined && !volume.hostPath.path) errors.push(required(`${path}.hostPath.path`));
-    if (volume.secret !== undefined && !volume.secret.secretName) errors.push(required(`${path}.secret.secretName`));
-    if (volume.configMap !== undefined && !volume.configMap.name) errors.push(required(`${path}.configMap.name`));
-  }
-  return names;
-}
-
 function validateContainer(container: Container, at: string, volumes: Set<string>, errors: FieldError[]): void {
   if (!container.name) errors.push(required(`${at}.name`));
   checkName(container.name, `${at}.name`, dnsLabelProblem, errors);
@@ -135,21 +121,7 @@ function validateContainer(container: Container, at: string, volumes: Set<string
     if (variable.valueFrom !== undefined && variable.value !== undefined && variable.value !== '')
       errors.push(invalid(`${path}.valueFrom`, '', 'may not be specified when `value` is not empty'));
   }
-  const mounts = new Set<string>();
-  for (const [index, mount] of (container.volumeMounts ?? []).entries()) {
-    const path = `${at}.volumeMounts[${index}]`;
-    if (!volumes.has(mount.name))
-      errors.push({
-        reason: 'FieldValueInvalid',
-        field: `${path}.name`,
-        message: `Not found: ${JSON.stringify(mount.name)}`,
-      });
-    if (!mount.mountPath) errors.push(required(`${path}.mountPath`));
-    if (mounts.has(mount.mountPath)) errors.push(invalid(`${path}.mountPath`, mount.mountPath, 'must be unique'));
-    mounts.add(mount.mountPath);
-    if (mount.subPath?.split('/').includes('..') || mount.subPath?.startsWith('/'))
-      errors.push(invalid(`${path}.subPath`, mount.subPath, "must be a relative path without '..'"));
-  }
+  errors.push(...validateMounts(container, `${at}.volumeMounts`, volumes));
   validateResources(container, `${at}.resources`, errors);
   for (const probe of ['livenessProbe', 'readinessProbe', 'startupProbe'] as const)
     if (container[probe] !== undefined) validateProbe(container[probe], `${at}.${probe}`, errors);

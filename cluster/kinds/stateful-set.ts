@@ -3,6 +3,7 @@ import { ageColumn, column, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
 import type { FieldError } from './field-error.ts';
 import { forbidden, invalid, required } from './field-errors.ts';
+import type { ApiObject } from './kind.ts';
 import { defaultClaim } from './persistent-volume-claim.ts';
 import { statefulSets } from './resources.ts';
 import { atMostHundredPercent, check, countOrPercent, nonNegative, oneOf, setDefaults } from './rules.ts';
@@ -60,7 +61,7 @@ export const statefulSetKind = defineKind(statefulSets, {
   },
   validate: (object) => {
     const errors = [
-      ...validateWorkload(object, 'statefulset'),
+      ...validateWorkload(withClaims(object as StatefulSet) as ApiObject, 'statefulset'),
       ...check(object, {
         'spec.revisionHistoryLimit': nonNegative,
         'spec.ordinals.start': nonNegative,
@@ -85,6 +86,19 @@ export const statefulSetKind = defineKind(statefulSets, {
         ];
   },
 });
+
+/** Mounts of the template may name the claims that its pods get. */
+function withClaims(set: StatefulSet): StatefulSet {
+  const { spec } = set;
+  if (spec?.template.spec === undefined) return set;
+  const claims = (spec.volumeClaimTemplates ?? []).map(({ metadata: { name = '' } }) => ({
+    name,
+    persistentVolumeClaim: { claimName: name },
+  }));
+  const others = (spec.template.spec.volumes ?? []).filter(({ name }) => !claims.some((claim) => claim.name === name));
+  const podSpec = { ...spec.template.spec, volumes: [...others, ...claims] };
+  return { ...set, spec: { ...spec, template: { ...spec.template, spec: podSpec } } };
+}
 
 function validateStrategy({ spec }: StatefulSet): FieldError[] {
   if (spec === undefined) return [required('spec')];

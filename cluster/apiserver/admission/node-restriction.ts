@@ -2,8 +2,16 @@
  * What a node's writes may contain (Kubernetes "Using Node Authorization", NodeRestriction): a node that is taken over must
  * not draw other pods to itself, or give itself what its own pods do not have.
  */
-import { leases, nodes, pods, serviceAccounts } from '../../kinds/resources.ts';
-import type { Node, Pod } from '../../kinds/types/core.ts';
+import { volumeFinalizer } from '../../kinds/local-volume.ts';
+import {
+  leases,
+  nodes,
+  persistentVolumeClaims,
+  persistentVolumes,
+  pods,
+  serviceAccounts,
+} from '../../kinds/resources.ts';
+import type { Node, PersistentVolumeClaim, Pod } from '../../kinds/types/core.ts';
 import { isDeepStrictEqual } from 'node:util';
 import type { Core } from '../core.ts';
 import { forbidden } from '../errors.ts';
@@ -38,6 +46,8 @@ export function nodeRestriction(_core: Core): AdmissionPlugin {
       else if (isKind(request, leases)) checkLease(request, node);
       else if (isKind(request, pods)) checkPod(request, node);
       else if (isKind(request, pods, 'status')) checkPodStatus(request, node);
+      else if (isKind(request, persistentVolumes)) checkVolume(request, node);
+      else if (isKind(request, persistentVolumeClaims, 'status')) checkClaimStatus(request, node);
       else if (isKind(request, serviceAccounts, 'token')) return;
     },
   };
@@ -124,4 +134,44 @@ function checkPodStatus(request: AdmissionRequest, node: string): void {
     throw refuse(request, node, 'can only update pod status for pods with spec.nodeName set to itself');
   if (!isDeepStrictEqual(pod.metadata.labels ?? {}, old.metadata.labels ?? {}))
     throw refuse(request, node, 'cannot update labels through pod status');
+}
+
+/** The disk space of a deleted volume is free again: of all of the volume a node may take away only its own finalizer. */
+function checkVolume(request: AdmissionRequest, node: string): void {
+  const rest = ({ metadata, ...object }: AdmissionRequest['object']) => ({
+    ...object,
+    metadata: {
+      ...metadata,
+      managedFields: [],
+      resourceVersion: '',
+      finalizers: metadata.finalizers?.filter((one) => one !== volumeFinalizer) ?? [],
+    },
+  });
+  const { object, old } = request;
+  const added =
+    object.metadata.finalizers?.includes(volumeFinalizer) && !old?.metadata.finalizers?.includes(volumeFinalizer);
+  if (request.operation !== 'UPDATE' || old === undefined || added || !isDeepStrictEqual(rest(object), rest(old)))
+    throw refuse(request, node, `may of persistentvolumes only take away the finalizer "${volumeFinalizer}"`);
+}
+
+/** Of claims a node says how far their growth is. */
+function checkClaimStatus(request: AdmissionRequest, node: string): void {
+  const rest = ({ metadata, spec, status }: PersistentVolumeClaim) => [
+    { ...metadata, managedFields: [], resourceVersion: '' },
+    spec,
+    {
+      ...status,
+      capacity: {},
+      conditions: [],
+      allocatedResources: {},
+      allocatedResourceStatuses: {},
+    },
+  ];
+  const [now, old] = [request.object as PersistentVolumeClaim, request.old as PersistentVolumeClaim];
+  if (!isDeepStrictEqual(rest(now), rest(old)))
+    throw refuse(
+      request,
+      node,
+      'is not allowed to update fields other than status.quantity and status.conditions of a persistentvolumeclaim',
+    );
 }
