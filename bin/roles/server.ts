@@ -51,6 +51,7 @@ export async function startServer({ instance, signal, log }: RoleContext): Promi
     advertiseAddress: podGateway(instance),
     serviceAccounts: { issuer: SERVICE_ACCOUNT_ISSUER, keys },
     taintNewNodes: true,
+    protectStorage: true,
     audit,
     // Without its store a server can only lie: it ends, and is started anew.
     onFailure: (error) => {

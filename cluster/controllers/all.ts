@@ -3,11 +3,13 @@ import { createClusterRoleAggregation } from './cluster-role-aggregation.ts';
 import type { Controller } from './controller.ts';
 import { createCronJobController } from './cron-job.ts';
 import { createDaemonSetController } from './daemon-set.ts';
+import { createDefaultStorageClass } from './default-storage-class.ts';
 import { createDeploymentController } from './deployment.ts';
 import { createDisruptionController } from './disruption.ts';
 import { createEndpointSliceController } from './endpoint-slice.ts';
 import { createEndpointSliceMirroring } from './endpoint-slice-mirroring.ts';
 import { createEndpointsController } from './endpoints.ts';
+import { createEphemeralVolumes } from './ephemeral-volume.ts';
 import { createEventExpiry } from './event-expiry.ts';
 import { createGarbageCollector } from './garbage-collector.ts';
 import { createJobController } from './job.ts';
@@ -21,9 +23,13 @@ import { createPodCollector } from './pod-collector.ts';
 import { createReplicaSetController, createReplicationController } from './replica-set.ts';
 import { createResourceQuotaController } from './resource-quota.ts';
 import { createRootCaPublisher } from './root-ca.ts';
+import { createClaimProtection, createVolumeProtection } from './storage-protection.ts';
 import { createStatefulSetController } from './stateful-set.ts';
 import { createServiceAccountController } from './service-account.ts';
 import { createServiceAccountTokens, type TokenSigner } from './service-account-token.ts';
+import { createVolumeBinder } from './volume-binder.ts';
+import { createVolumeExpansion } from './volume-expand.ts';
+import { createVolumeProvisioner } from './volume-provisioner.ts';
 
 export interface ControllerOptions {
   /** Where the server gives out service account tokens: what signs those that a Secret holds, and the authority to trust. */
@@ -62,6 +68,20 @@ export function allControllers(options: ControllerOptions = {}): Controller[] {
     ...(nodeCertificates === undefined ? [] : [createNodeCertificates(nodeCertificates)]),
     createNodeLifecycleController(nodeLifecycle),
     createPodCollector(),
+    ...storageControllers(),
     createEventExpiry(),
+  ];
+}
+
+/** Claims and what they are bound to. They need each other: what one writes the next waits for. */
+export function storageControllers(): Controller[] {
+  return [
+    createDefaultStorageClass(),
+    createVolumeBinder(),
+    createVolumeProvisioner(),
+    createVolumeExpansion(),
+    createEphemeralVolumes(),
+    createClaimProtection(),
+    createVolumeProtection(),
   ];
 }
