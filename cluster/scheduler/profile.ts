@@ -10,6 +10,8 @@ import { nodeResourcesFit } from './plugins/node-resources-fit.ts';
 import { nodeUnschedulable } from './plugins/node-unschedulable.ts';
 import { podTopologySpread } from './plugins/pod-topology-spread.ts';
 import { taintToleration } from './plugins/taint-toleration.ts';
+import { volumeBinding } from './plugins/volume-binding.ts';
+import { volumeRestrictions } from './plugins/volume-restrictions.ts';
 
 export function defaultProfile(context: PluginContext): Plugin[] {
   return [
@@ -19,7 +21,8 @@ export function defaultProfile(context: PluginContext): Plugin[] {
     nodeAffinity,
     nodePorts,
     nodeResourcesFit,
-    // Between these two stand the plugins of volumes.
+    volumeRestrictions(context),
+    volumeBinding(context),
     podTopologySpread(context),
     interPodAffinity(context),
     balancedAllocation,
