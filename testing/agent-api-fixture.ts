@@ -8,15 +8,19 @@ import type { Client } from '#cluster/client/client.ts';
 import { createClient } from '#cluster/client/create.ts';
 import type { HttpsTransportOptions } from '#cluster/client/https.ts';
 import { createInformer } from '#cluster/client/informer.ts';
+import { storageControllers } from '#cluster/controllers/all.ts';
 import type { Controller } from '#cluster/controllers/controller.ts';
+import { createGarbageCollector } from '#cluster/controllers/garbage-collector.ts';
 import { createRootCaPublisher } from '#cluster/controllers/root-ca.ts';
 import { startControllers } from '#cluster/controllers/run.ts';
 import { createServiceAccountController } from '#cluster/controllers/service-account.ts';
+import { createStatefulSetController } from '#cluster/controllers/stateful-set.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { pods } from '#cluster/kinds/resources.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
 import type { ServiceNetwork } from '#cluster/network/services/services.ts';
 import type { AgentOptions } from '#cluster/node/agent.ts';
+import { startScheduler } from '#cluster/scheduler/start.ts';
 import { openSqliteStore } from '#cluster/store/sqlite/open.ts';
 import type { EngineOptions } from '#engine/options.ts';
 import { createAuthority, issueCertificate, type KeyPair } from '#lib/certificates.ts';
@@ -46,11 +50,11 @@ export interface AgentApiFixture {
 
 /**
  * `octet` keeps addresses, ids and names of fixtures that run at the same time apart. `inCluster`: pods get tokens of their
- * accounts, and reach the API server.
+ * accounts, and reach the API server. `storage`: claims are made, bound and held, and pods scheduled.
  */
 export async function agentApiFixture(
   octet: number,
-  options: { inCluster?: boolean; controllers?: Controller[] } = {},
+  options: { inCluster?: boolean; storage?: boolean; controllers?: Controller[] } = {},
 ): Promise<AgentApiFixture> {
   const directory = await mkdtemp(join(tmpdir(), 'sampan-agent-'));
   const runDirectory = `/run/sampan-agent-test-${octet}-${process.pid}`;
@@ -84,6 +88,7 @@ export async function agentApiFixture(
     tls: { ...(await issue('kube-apiserver', [])), clientCa: ca },
     agentClient: { ...(await issue('system:apiserver', [])), ca },
     serviceCidr: network.serviceCidr,
+    ...(options.storage === true && { protectStorage: true }),
   });
   const client = createClient(api.transport({ name: 'admin', groups: ['system:masters'] }));
   const stop = new AbortController();
@@ -91,9 +96,14 @@ export async function agentApiFixture(
     [
       ...(keys === undefined ? [] : [createServiceAccountController(), createRootCaPublisher(ca)]),
       ...(options.controllers ?? []),
+      ...(options.storage === true
+        ? [createStatefulSetController(), createGarbageCollector(), ...storageControllers()]
+        : []),
     ],
     { client, log: () => undefined, signal: stop.signal, now: Date.now },
   );
+  const scheduler =
+    options.storage === true ? await startScheduler({ client, signal: stop.signal, log: () => undefined }) : undefined;
   const pair = await issue(`system:node:${nodeName}`, ['system:nodes']);
   const kubeconfig = join(directory, 'kubeconfig');
   const admin = await issue('admin', ['system:masters']);
@@ -140,6 +150,7 @@ export async function agentApiFixture(
     async close() {
       informer.close();
       stop.abort();
+      await scheduler?.close();
       await controllers.close();
       await api.close();
       await store.close();

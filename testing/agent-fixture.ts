@@ -42,6 +42,8 @@ export async function agentFixture(
   options: {
     /** Pods have tokens and reach the API server: the rules of services are there too. */
     inCluster?: boolean;
+    /** Claims are made, bound and held, and pods scheduled. */
+    storage?: boolean;
     policy?: NodePolicy;
     renewTokensAfter?: number;
     controllers?: Controller[];

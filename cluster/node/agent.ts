@@ -26,8 +26,6 @@
  *   - Probes and hooks with a `host`, host namespaces, privileged containers and hostPath are refused: the pod
  *     is Failed with the reason `PodRefused`. So is a hostPort of SCTP or IPv6; one that is taken holds the pod's start up.
  *   - There is no termination message file (it would be host disk without a limit); `FallbackToLogsOnError` works.
- *   - Files of ConfigMap and Secret volumes are those of the container's start; service account tokens, and what is beside
- *     them in one volume, are renewed (`token-refresh.ts`).
  *
  * Its HTTPS endpoint is the kubelet's, for the API server alone (client certificate of the instance's CA, common name
  * `system:apiserver`):
@@ -53,7 +51,7 @@ export interface AgentOptions {
   dataDirectory: string;
   /** Lease renewal, milliseconds; default 10,000 (a node is gone after 40,000). */
   leaseInterval?: number;
-  /** Milliseconds after which service account tokens are renewed; default: four fifths of their life. */
+  /** Milliseconds after which service account tokens in volumes are renewed; default: four fifths of their life. */
   renewTokensAfter?: number;
   /** Grace for `terminationGracePeriodSeconds` absent: 30 s. */
   log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;

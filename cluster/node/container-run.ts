@@ -1,6 +1,5 @@
 /** The two things that are done to a container: make and start it, and stop it gracefully. */
-import { mkdir, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { type Container, EngineError, type Sandbox } from '#engine/engine.ts';
 import type { Container as ContainerDefinition, Pod } from '../kinds/types/core.ts';
 import { containerSpecOf } from './container-spec.ts';
@@ -10,13 +9,14 @@ import { runHook } from './hooks.ts';
 import { ensureImage } from './images.ts';
 import type { CheckTarget } from './probe-check.ts';
 import { createReferences } from './references.ts';
-import type { VolumeFile } from './volumes.ts';
+import type { PreparedVolume } from './volumes.ts';
 
 export interface StartRequest {
   context: NodeContext;
   pod: Pod;
   definition: ContainerDefinition;
   sandbox: Sandbox;
+  volumes: ReadonlyMap<string, PreparedVolume>;
   attempt: number;
   crashes: number;
   signal: AbortSignal;
@@ -48,8 +48,7 @@ export async function makeContainer(request: StartRequest): Promise<Container> {
     crashes: request.crashes,
     place: placeOf(context, sandbox.ip),
     references,
-    policy: context.policy,
-    writeFile: (name, file) => writeVolumeFile(context, pod, `${definition.name}/${name}`, file),
+    volumes: request.volumes,
   });
   signal.throwIfAborted();
   try {
@@ -88,14 +87,6 @@ export function podsDirectory({ dataDirectory }: Pick<NodeContext, 'dataDirector
 
 export function podDirectory(context: Pick<NodeContext, 'dataDirectory'>, uid: string): string {
   return join(podsDirectory(context), uid.replaceAll(/[^\w-]/g, '_'));
-}
-
-/** Owned by root, which the engine shows as the container's root. `name` was checked for `..` where the volume was resolved. */
-async function writeVolumeFile(context: NodeContext, pod: Pod, name: string, file: VolumeFile): Promise<string> {
-  const path = join(podDirectory(context, pod.metadata.uid ?? ''), 'files', name);
-  await mkdir(dirname(path), { recursive: true, mode: 0o711 });
-  await writeFile(path, file.content, { mode: file.mode ?? 0o644 });
-  return path;
 }
 
 export interface StopRequest {

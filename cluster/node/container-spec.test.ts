@@ -2,15 +2,20 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Image } from '#engine/engine.ts';
 import { podObject } from '#testing/agent-pod.ts';
-import type { ConfigMap, Container, PodSpec, Secret } from '../kinds/types/core.ts';
+import type { Stored } from '../kinds/kind.ts';
+import type { ConfigMap, Container, Pod, PodSpec, Secret } from '../kinds/types/core.ts';
 import { containerSpecOf, limitsOf, sandboxSpecOf } from './container-spec.ts';
+import type { PodPlace } from './downward.ts';
 import { AgentError } from './errors.ts';
 import { expand } from './environment.ts';
 import { credentialsFor, defaultPolicy } from './images.ts';
 import { qosClassOf } from './qos.ts';
 import { parseQuantity } from './quantity.ts';
 import { specHash } from './records.ts';
+import type { References } from './references.ts';
 import { refusalOf, strictPolicy } from './security.ts';
+import { filesOf } from './volume-files.ts';
+import type { PreparedVolume } from './volumes.ts';
 
 const base64 = (text: string): string => Buffer.from(text).toString('base64');
 const configMaps: Record<string, ConfigMap> = {
@@ -25,6 +30,19 @@ function image(user?: string): Image {
   return { id: 'sha256:1', digest: 'sha256:2', references: [], sizeBytes: 1, createdAt: 0, config };
 }
 
+const place: PodPlace = {
+  nodeName: 'node-1',
+  hostIp: '192.0.2.1',
+  podIp: '10.0.0.9',
+  allocatable: { cpus: 4, memoryBytes: 2 ** 30, diskBytes: 0 },
+};
+const references: References = {
+  configMap: async (name) => configMaps[name],
+  secret: async (name) => secrets[name],
+  serviceAccountToken: async () => 'a-token',
+  services: async () => [],
+};
+
 async function specOf(
   container: Partial<Container>,
   pod: Omit<Partial<PodSpec>, 'containers'> = {},
@@ -33,7 +51,6 @@ async function specOf(
   const object = podObject('a', { ...pod, containers: [container] }, { 'node.sampan.dev/pids': '64', note: 'hi' });
   const [definition] = object.spec?.containers ?? [];
   assert.ok(definition);
-  const written: string[] = [];
   const spec = await containerSpecOf({
     pod: object,
     container: definition,
@@ -41,25 +58,23 @@ async function specOf(
     sandbox: 'f'.repeat(64),
     attempt: 2,
     crashes: 1,
-    place: {
-      nodeName: 'node-1',
-      hostIp: '192.0.2.1',
-      podIp: '10.0.0.9',
-      allocatable: { cpus: 4, memoryBytes: 2 ** 30, diskBytes: 0 },
-    },
-    references: {
-      configMap: async (name) => configMaps[name],
-      secret: async (name) => secrets[name],
-      serviceAccountToken: async () => 'a-token',
-      services: async () => [],
-    },
-    policy: strictPolicy,
-    writeFile: async (name) => {
-      written.push(name);
-      return `/host/${name}`;
-    },
+    place,
+    references,
+    volumes: await preparedOf(object),
   });
-  return { ...spec, written };
+  return spec;
+}
+
+/** As `pod-volumes.ts` does, for what needs no host. */
+async function preparedOf(pod: Stored<Pod>): Promise<Map<string, PreparedVolume>> {
+  const prepared = new Map<string, PreparedVolume>();
+  for (const volume of pod.spec?.volumes ?? []) {
+    const files = await filesOf({ pod, place, references }, volume);
+    if (files) prepared.set(volume.name, { kind: 'files', files });
+    else if (volume.emptyDir?.medium === 'Memory') prepared.set(volume.name, { kind: 'memory', sizeBytes: 2 ** 24 });
+    else prepared.set(volume.name, { kind: 'path', path: `/host/${volume.name}` });
+  }
+  return prepared;
 }
 
 const rejectsWith = (code: string, message: RegExp) => (error: unknown) =>
@@ -111,7 +126,7 @@ test('environment: what is missing and not optional is named', async () => {
 });
 
 test('volumes: each kind becomes its mount', async () => {
-  const { mounts, written } = await specOf(
+  const { mounts } = await specOf(
     {
       volumeMounts: [
         { name: 'scratch', mountPath: '/scratch' },
@@ -140,7 +155,7 @@ test('volumes: each kind becomes its mount', async () => {
     },
   );
   assert.deepEqual(mounts, [
-    { kind: 'shared', name: 'scratch', target: '/scratch', sizeBytes: 2 ** 30 },
+    { kind: 'bind', source: '/host/scratch', target: '/scratch' },
     { kind: 'shared', name: 'memory', target: '/memory', sizeBytes: 2 ** 24, memory: true },
     {
       kind: 'files',
@@ -148,7 +163,13 @@ test('volumes: each kind becomes its mount', async () => {
       files: [{ path: 'file', content: Buffer.from('content'), mode: 0o400 }],
       readOnly: true,
     },
-    { kind: 'bind', source: '/host/settings/file', target: '/etc/file', readOnly: true },
+    {
+      kind: 'files',
+      target: '/etc/file',
+      subPath: 'file',
+      files: [{ path: 'file', content: Buffer.from('content'), mode: 0o400 }],
+      readOnly: true,
+    },
     {
       kind: 'files',
       target: '/all',
@@ -160,19 +181,53 @@ test('volumes: each kind becomes its mount', async () => {
       ],
     },
   ]);
-  assert.deepEqual(written, ['settings/file']);
 });
 
-test('volumes: no way out, and no kind that is not there', async () => {
+test('volumes: no way out, and what does not fit is named', async () => {
   const mount = { volumeMounts: [{ name: 'v', mountPath: '/v' }] };
   const escape = { name: 'v', configMap: { name: 'settings', items: [{ key: 'file', path: '../out' }] } };
+  await assert.rejects(specOf(mount, { volumes: [escape] }), rejectsWith('FailedMount', /must not contain "\.\."/));
+  const missing = { name: 'v', secret: { secretName: 'login', items: [{ key: 'none', path: 'x' }] } };
   await assert.rejects(
-    specOf(mount, { volumes: [escape] }),
-    rejectsWith('CreateContainerConfigError', /must not contain "\.\."/),
+    specOf(mount, { volumes: [missing] }),
+    rejectsWith('FailedMount', /references non-existent secret key: none/),
   );
-  const nfs = { name: 'v', nfs: { server: 's', path: '/' } };
-  await assert.rejects(specOf(mount, { volumes: [nfs] }), rejectsWith('CreateContainerConfigError', /not supported/));
   await assert.rejects(specOf(mount), rejectsWith('CreateContainerConfigError', /no volume of this name/));
+  const unknown = { volumeMounts: [{ name: 'v', mountPath: '/v', subPathExpr: 'a/$(NOBODY)' }] };
+  await assert.rejects(
+    specOf(unknown, { volumes: [{ name: 'v', emptyDir: {} }] }),
+    rejectsWith('CreateContainerConfigError', /no environment variable "NOBODY"/),
+  );
+});
+
+test('volumes: with a group its members may read; a token is private where it has one reader', async () => {
+  const volumes = [
+    {
+      name: 'v',
+      projected: { sources: [{ configMap: { name: 'settings' } }, { serviceAccountToken: { path: 'token' } }] },
+    },
+  ];
+  const mount = { volumeMounts: [{ name: 'v', mountPath: '/v' }] };
+  const modes = async (securityContext: NonNullable<PodSpec['securityContext']>) => {
+    const { mounts = [] } = await specOf(mount, { volumes, securityContext });
+    const [first] = mounts;
+    assert.equal(first?.kind, 'files');
+    return first.files
+      .filter(({ path }) => /^(file|token)$/.test(path))
+      .map(({ mode = 0, uid }) => [mode.toString(8), uid]);
+  };
+  assert.deepEqual(await modes({}), [
+    ['644', undefined],
+    ['644', undefined],
+  ]);
+  assert.deepEqual(await modes({ fsGroup: 7 }), [
+    ['644', undefined],
+    ['640', undefined],
+  ]);
+  assert.deepEqual(await modes({ runAsUser: 5 }), [
+    ['644', undefined],
+    ['600', 5],
+  ]);
 });
 
 test('security and resources', async () => {

@@ -20,8 +20,8 @@ import {
 import { bytesOf, milliOf } from './quantity.ts';
 import { specHash } from './records.ts';
 import type { References } from './references.ts';
-import { groupsOf, type NodePolicy, userOf } from './security.ts';
-import { defaultDiskBytes, mountsOf, type VolumeFile } from './volumes.ts';
+import { groupsOf, userOf } from './security.ts';
+import { defaultDiskBytes, mountsOf, type PreparedVolume } from './volumes.ts';
 
 export const hostCaBundle = '/etc/ssl/certs/ca-certificates.crt';
 
@@ -34,8 +34,8 @@ export interface ContainerSpecInput {
   crashes: number;
   place: PodPlace;
   references: References;
-  policy: NodePolicy;
-  writeFile: (name: string, file: VolumeFile) => Promise<string>;
+  /** By the names of the pod's volumes. */
+  volumes: ReadonlyMap<string, PreparedVolume>;
 }
 
 function podLabels(pod: Pod): Record<string, string> {
@@ -79,15 +79,7 @@ export function sandboxSpecOf(pod: Pod, nodeName: string): SandboxSpec {
 export async function containerSpecOf(input: ContainerSpecInput): Promise<ContainerSpec> {
   const { pod, container, image, place, references } = input;
   const environment = await environmentOf({ pod, container, place, references });
-  const mounts: Mount[] = await mountsOf({
-    pod,
-    container,
-    place,
-    references,
-    environment,
-    allowHostPath: input.policy.hostPath,
-    writeFile: input.writeFile,
-  });
+  const mounts: Mount[] = mountsOf({ container, prepared: input.volumes, environment });
   if (pod.metadata.annotations?.[hostCaAnnotation] === 'true') {
     mounts.push({ kind: 'bind', source: hostCaBundle, target: hostCaBundle, readOnly: true });
   }

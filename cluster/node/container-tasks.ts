@@ -14,6 +14,7 @@ import { runHook } from './hooks.ts';
 import { podUidLabel } from './labels.ts';
 import type { Observations } from './observations.ts';
 import type { PodAction } from './plan.ts';
+import type { PodVolumes } from './pod-volumes.ts';
 import type { CheckTarget } from './probe-check.ts';
 import type { ContainerRecord } from './records.ts';
 import { runCommand } from './run-command.ts';
@@ -37,6 +38,7 @@ export interface ContainerTasksOptions {
   gone: () => boolean;
   observations: Observations;
   failures: StartFailures;
+  volumes: PodVolumes;
   wake: () => void;
 }
 
@@ -116,6 +118,7 @@ export class ContainerTasks {
     const { name, definition } = record;
     const { attempt, crashes } = action;
     const context = this.#options.context;
+    const volumes = this.#options.volumes.prepared;
     let id: string;
     try {
       ({ id } = await makeContainer({
@@ -123,6 +126,7 @@ export class ContainerTasks {
         pod: this.#options.pod(),
         definition,
         sandbox,
+        volumes,
         attempt,
         crashes,
         signal,
@@ -136,6 +140,7 @@ export class ContainerTasks {
     }
     this.#options.failures.delete(name);
     if (signal.aborted) return;
+    await this.#options.volumes.catchUp(id, volumes);
     await this.#run(record, id, signal);
     // Only the run before this one is kept, for `logs --previous`.
     const { previous } = record;

@@ -5,6 +5,7 @@ import type { Container, ObjectReference, Pod } from '../kinds/types/core.ts';
 import type { AgentOptions } from './agent.ts';
 import type { PodPlace } from './downward.ts';
 import type { EventRecorder } from './events.ts';
+import type { NodeVolumes } from './node-volumes.ts';
 import type { ServiceLookup } from './references.ts';
 import type { NodePolicy } from './security.ts';
 
@@ -15,6 +16,9 @@ export interface NodeContext {
   client: Client;
   recorder: EventRecorder;
   policy: NodePolicy;
+  volumes: NodeVolumes;
+  /** Milliseconds after which tokens in volumes are renewed; of tests, else by their life. */
+  renewTokensAfter?: number;
   dataDirectory: string;
   log: AgentOptions['log'];
   /** This node's copy of all Services, for the variables of containers. */

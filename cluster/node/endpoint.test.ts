@@ -11,6 +11,7 @@ import type { Informer } from '../client/client.ts';
 import type { Stored } from '../kinds/kind.ts';
 import type { Pod } from '../kinds/types/core.ts';
 import type { NodeContext } from './context.ts';
+import { NodeVolumes } from './node-volumes.ts';
 import { type Endpoint, startEndpoint } from './endpoint.ts';
 import { PodWorkers } from './pods.ts';
 import { strictPolicy } from './security.ts';
@@ -38,13 +39,15 @@ before(async () => {
   };
   trusted = await clientOf('system:apiserver');
   stranger = await clientOf('system:node:node-1');
+  const recorder = { record: () => {}, close: async () => {} };
   const context: NodeContext = {
     nodeName: 'node-1',
     hostIp: '192.0.2.1',
     engine,
     client: api.client,
-    recorder: { record: () => {}, close: async () => {} },
+    recorder,
     policy: strictPolicy,
+    volumes: new NodeVolumes({ nodeName: 'node-1', client: api.client, engine, recorder, log: () => {} }),
     dataDirectory: '/nonexistent/sampan-agent',
     log: () => {},
   };

@@ -6,6 +6,7 @@ import { EngineError } from '#engine/engine.ts';
 
 export type AgentErrorCode =
   | 'CreateContainerConfigError' // a reference (ConfigMap, Secret, field, volume) that cannot be resolved now
+  | 'FailedMount' // a volume that cannot be prepared now: told by an event, the pod waits
   | 'CreateContainerError' // the engine refused to make the container
   | 'RunContainerError' // it was made, and did not start
   | 'InvalidImageName'
@@ -25,6 +26,11 @@ export class AgentError extends Error {
 
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+/** True where the error is the system's, with one of the codes. */
+export function hasErrorCode(error: unknown, ...codes: string[]): boolean {
+  return error instanceof Error && 'code' in error && codes.includes(String(error.code));
 }
 
 /** What was asked for ended or was removed in the meantime. */

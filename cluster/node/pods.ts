@@ -39,6 +39,7 @@ export class PodWorkers {
       if (!this.#workers.has(sandbox.labels[podUidLabel] ?? '')) void this.#removeOrphan(sandbox);
     }
     await this.#removeOldFiles();
+    await this.#context.volumes.removeStrays(this.#workers.keys());
   }
 
   /** Files of volumes of pods that are gone. */

@@ -8,10 +8,10 @@ import type { NodeContext } from './context.ts';
 import { startEndpoint } from './endpoint.ts';
 import { messageOf } from './errors.ts';
 import { createEventRecorder } from './events.ts';
+import { NodeVolumes } from './node-volumes.ts';
 import { PodWorkers } from './pods.ts';
 import { Registration } from './registration.ts';
 import { type NodePolicy, strictPolicy } from './security.ts';
-import { TokenRefresher } from './token-refresh.ts';
 
 /** Resolves when the endpoint listens; pods are taken up as soon as the API answers (`ready`). */
 export async function startAgent(options: AgentOptions & { policy?: NodePolicy }): Promise<Agent> {
@@ -21,6 +21,7 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
   const onError = (error: unknown): void =>
     log('warn', 'the watch on services broke off; it is tried again', { error: messageOf(error) });
   const services = sharedInformer(client, serviceResource, {}, onError);
+  const volumes = new NodeVolumes({ nodeName, client, engine, recorder, log });
   const context: NodeContext = {
     nodeName,
     hostIp: address,
@@ -28,6 +29,8 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
     client,
     recorder,
     policy: options.policy ?? strictPolicy,
+    volumes,
+    ...(options.renewTokensAfter !== undefined && { renewTokensAfter: options.renewTokensAfter }),
     dataDirectory,
     log,
     services,
@@ -44,16 +47,14 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
     leaseInterval: options.leaseInterval ?? 10_000,
     log,
   });
-  const tokens = new TokenRefresher(context, informer, options.renewTokensAfter);
-  const ready = Promise.all([registration.start(), workers.start()]).then(() => tokens.start());
+  const ready = Promise.all([registration.start(), workers.start()]).then(() => volumes.start());
   // Who does not wait for `ready` must not die of a close before it.
   ready.catch(() => undefined);
   return {
     port: endpoint.port,
     ready,
     async close() {
-      tokens.close();
-      await Promise.all([registration.close(), workers.close(), endpoint.close()]);
+      await Promise.all([registration.close(), workers.close(), endpoint.close(), volumes.close()]);
       informer.close();
       services.close();
       await recorder.close();

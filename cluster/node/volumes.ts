@@ -1,183 +1,100 @@
 /**
- * The mounts of a container: each `volumeMount` with what its volume is made of.
+ * Volumes of pods: the contract.
  *
- * Files of ConfigMaps, Secrets and the downward API are written by the engine for each container, read-only; they show
- * the state at the container's start. A directory on disk has a size, `sizeLimit` or 1Gi, so that no app can fill the
- * host; one in memory counts against the container that writes it.
+ * A pod's volumes are prepared on the node before its sandbox is made (`pod-volumes.ts`), each volume that some container mounts, as a
+ * kubelet does. What cannot be prepared yet is told by `FailedMount` events, and tried again: at once when the ConfigMap or Secret that
+ * was missing appears, else after 0.5 s doubling to 2 min. Each container then mounts what is prepared (`mountsOf`).
+ *
+ *   emptyDir          a file system of its own (`sizeLimit` or 1Gi), which outlives containers, the sandbox and a boot, and goes
+ *                     with the pod; in memory (`medium: Memory`) it goes with the sandbox
+ *   configMap, secret, projected, downwardAPI
+ *                     files in memory in the kubelet's `..data` layout, replaced all at once when the object, the pod's labels or
+ *                     annotations change, or a token has had four fifths of its life; what is mounted by `subPath` stays
+ *   persistentVolumeClaim, ephemeral
+ *                     by the claim's volume: of the driver `local.sampan.dev` a disk volume of the engine (`volume-claims.ts`);
+ *                     `local` and `hostPath` volumes only where the node allows its own directories
+ *   hostPath          only where the node allows it; else the pod is refused (`security.ts`)
+ *
+ * Ids: containers see on disk the ids that they use themselves, as every volume is an id-mapped mount. `fsGroup` owns files and
+ * directories, and may write; `fsGroupChangePolicy: OnRootMismatch` looks at the root only.
  */
-import type { Mount } from '#engine/engine.ts';
-import type { ConfigMap, Container, KeyToPath, Pod, Secret, Volume, VolumeMount } from '../kinds/types/core.ts';
-import { fieldValue, type PodPlace, resourceValue } from './downward.ts';
+import type { Mount, WrittenFile } from '#engine/engine.ts';
+import type { Container, VolumeMount } from '../kinds/types/core.ts';
 import { expand } from './environment.ts';
 import { AgentError } from './errors.ts';
-import { bytesOf } from './quantity.ts';
-import type { References } from './references.ts';
 
 export const defaultDiskBytes = 2 ** 30;
 
-export interface VolumeInput {
-  pod: Pod;
+/** What a volume is on this node. */
+export type PreparedVolume =
+  | { kind: 'files'; files: WrittenFile[]; group?: number }
+  | { kind: 'path'; path: string; readOnly?: boolean }
+  /** Made by the first container of the sandbox that mounts it. */
+  | { kind: 'memory'; sizeBytes?: number; group?: number };
+
+export interface MountsInput {
   container: Container;
-  place: PodPlace;
-  references: References;
+  prepared: ReadonlyMap<string, PreparedVolume>;
   environment: ReadonlyMap<string, string>;
-  allowHostPath: boolean;
-  /** Writes one file where only this container will see it, and gives its path on the host (for `subPath`). */
-  writeFile: (name: string, file: VolumeFile) => Promise<string>;
 }
 
-export interface VolumeFile {
-  path: string;
-  content: Uint8Array;
-  mode?: number;
+export function mountsOf({ container, prepared, environment }: MountsInput): Mount[] {
+  return (container.volumeMounts ?? []).map((mount) => {
+    const volume = prepared.get(mount.name);
+    if (!volume) throw invalid(`volumeMount "${mount.name}": the pod has no volume of this name`);
+    return mountOf(mount, volume, subPathOf(mount, environment));
+  });
 }
 
-export async function mountsOf(input: VolumeInput): Promise<Mount[]> {
-  const mounts: Mount[] = [];
-  for (const mount of input.container.volumeMounts ?? []) mounts.push(await mountOf(input, mount));
-  return mounts;
-}
-
-async function mountOf(input: VolumeInput, mount: VolumeMount): Promise<Mount> {
-  const volume = input.pod.spec?.volumes?.find(({ name }) => name === mount.name);
-  if (!volume) throw invalid(`volumeMount "${mount.name}": the pod has no volume of this name`);
-  const target = mount.mountPath;
-  const subPath = mount.subPathExpr ? expand(mount.subPathExpr, input.environment) : mount.subPath;
-  if (subPath) checkPath(`volumeMounts "${mount.name}" subPath`, subPath);
-  if (volume.emptyDir) {
-    if (subPath) throw invalid(`volumeMount "${mount.name}": subPath is not supported on emptyDir: mount the whole`);
-    const memory = volume.emptyDir.medium === 'Memory';
-    const size = volume.emptyDir.sizeLimit;
-    const sizeBytes =
-      size === undefined || bytesOf(size) === 0 ? (memory ? undefined : defaultDiskBytes) : bytesOf(size);
-    return {
-      kind: 'shared',
-      name: volume.name,
-      target,
-      ...(sizeBytes !== undefined && { sizeBytes }),
-      ...(memory && { memory }),
-      ...(mount.readOnly && { readOnly: true }),
-    };
-  }
-  if (volume.hostPath) {
-    if (!input.allowHostPath) throw invalid(`volume "${volume.name}": hostPath is not allowed on this node`);
-    const source = subPath ? `${volume.hostPath.path}/${subPath}` : volume.hostPath.path;
-    return { kind: 'bind', source, target, ...(mount.readOnly && { readOnly: true }) };
-  }
-  const files = await filesOf(input, volume);
-  if (!subPath) return { kind: 'files', target, files, readOnly: true };
-  const file = files.find(({ path }) => path === subPath);
-  if (file) {
-    const source = await input.writeFile(`${volume.name}/${subPath}`, file);
-    return { kind: 'bind', source, target, readOnly: true };
-  }
-  const below = files
-    .filter(({ path }) => path.startsWith(`${subPath}/`))
-    .map((entry) => ({ ...entry, path: entry.path.slice(subPath.length + 1) }));
-  if (below.length === 0) throw invalid(`volumeMount "${mount.name}": subPath "${subPath}" is not in the volume`);
-  return { kind: 'files', target, files: below, readOnly: true };
-}
-
-async function filesOf(input: VolumeInput, volume: Volume): Promise<VolumeFile[]> {
-  const { configMap, secret, downwardAPI, projected } = volume;
-  if (configMap) return finish(input, await configMapFiles(input, configMap), configMap.defaultMode);
-  if (secret) {
-    const { secretName: name, ...rest } = secret;
-    return finish(
-      input,
-      await secretFiles(input, { ...rest, ...(name !== undefined && { name }) }),
-      secret.defaultMode,
-    );
-  }
-  if (downwardAPI) return finish(input, downwardFiles(input, downwardAPI.items), downwardAPI.defaultMode);
-  if (projected) {
-    const files: VolumeFile[] = [];
-    for (const source of projected.sources ?? []) {
-      if (source.configMap) files.push(...(await configMapFiles(input, source.configMap)));
-      else if (source.secret) files.push(...(await secretFiles(input, source.secret)));
-      else if (source.downwardAPI) files.push(...downwardFiles(input, source.downwardAPI.items));
-      else if (source.serviceAccountToken) {
-        const { path, audience, expirationSeconds } = source.serviceAccountToken;
-        const token = await input.references.serviceAccountToken({
-          ...(audience !== undefined && { audience }),
-          ...(expirationSeconds !== undefined && { expirationSeconds }),
-        });
-        files.push({ path, content: Buffer.from(token) });
-      } else throw invalid(`volume "${volume.name}": a projected source of this kind is not supported`);
+function mountOf(mount: VolumeMount, volume: PreparedVolume, subPath: string | undefined): Mount {
+  const common = { target: mount.mountPath, ...(subPath !== undefined && { subPath }) };
+  switch (volume.kind) {
+    case 'files':
+      return { ...common, kind: 'files', files: volume.files, readOnly: true, ...groupOf(volume) };
+    case 'memory': {
+      const { sizeBytes } = volume;
+      const size = sizeBytes === undefined ? {} : { sizeBytes };
+      return {
+        ...common,
+        kind: 'shared',
+        name: mount.name,
+        memory: true,
+        ...size,
+        ...groupOf(volume),
+        ...readOnly(mount),
+      };
     }
-    return finish(input, files, projected.defaultMode);
+    case 'path': {
+      const propagation = mount.mountPropagation === 'HostToContainer' && { propagation: 'rslave' as const };
+      const only = volume.readOnly === true ? { readOnly: true } : readOnly(mount);
+      return { ...common, kind: 'bind', source: volume.path, ...only, ...propagation };
+    }
   }
-  throw invalid(
-    `volume "${volume.name}": this kind of volume is not supported; use emptyDir, configMap, secret, downwardAPI or projected`,
-  );
 }
 
-interface KeyedSource {
-  name?: string;
-  items?: KeyToPath[];
-  optional?: boolean;
+function groupOf({ group }: { group?: number }): { group?: number } {
+  return group === undefined ? {} : { group };
 }
 
-async function configMapFiles(input: VolumeInput, source: KeyedSource): Promise<VolumeFile[]> {
-  const configMap: ConfigMap | undefined = await input.references.configMap(source.name ?? '');
-  if (!configMap && !source.optional) throw invalid(`configmap "${source.name ?? ''}" not found`);
-  const data = new Map<string, Uint8Array>();
-  for (const [key, value] of Object.entries(configMap?.data ?? {})) data.set(key, Buffer.from(value));
-  for (const [key, value] of Object.entries(configMap?.binaryData ?? {})) data.set(key, Buffer.from(value, 'base64'));
-  return pick(`configmap "${source.name ?? ''}"`, data, source);
+function readOnly(mount: VolumeMount): { readOnly?: true } {
+  return mount.readOnly === true ? { readOnly: true } : {};
 }
 
-async function secretFiles(input: VolumeInput, source: KeyedSource): Promise<VolumeFile[]> {
-  const secret: Secret | undefined = await input.references.secret(source.name ?? '');
-  if (!secret && !source.optional) throw invalid(`secret "${source.name ?? ''}" not found`);
-  const data = new Map<string, Uint8Array>();
-  for (const [key, value] of Object.entries(secret?.data ?? {})) data.set(key, Buffer.from(value, 'base64'));
-  return pick(`secret "${source.name ?? ''}"`, data, source);
+function subPathOf(mount: VolumeMount, environment: ReadonlyMap<string, string>): string | undefined {
+  const subPath = mount.subPathExpr ? expandAll(mount, mount.subPathExpr, environment) : mount.subPath;
+  if (!subPath) return undefined;
+  if (subPath.startsWith('/') || subPath.includes('\0') || subPath.split('/').includes('..'))
+    throw invalid(`volumeMount "${mount.name}": subPath "${subPath}" must be relative and must not contain ".."`);
+  return subPath;
 }
 
-function pick(what: string, data: Map<string, Uint8Array>, source: KeyedSource): VolumeFile[] {
-  if (!source.items) return [...data].map(([path, content]) => ({ path, content }));
-  const files: VolumeFile[] = [];
-  for (const { key, path, mode } of source.items) {
-    const content = data.get(key);
-    if (content) files.push({ path, content, ...(mode !== undefined && { mode }) });
-    else if (!source.optional) throw invalid(`${what} has no key "${key}"`);
-  }
-  return files;
-}
-
-function downwardFiles(
-  { pod, place, container }: VolumeInput,
-  items: {
-    path: string;
-    mode?: number;
-    fieldRef?: { fieldPath: string };
-    resourceFieldRef?: { resource: string };
-  }[] = [],
-): VolumeFile[] {
-  return items.map(({ path, mode, fieldRef, resourceFieldRef }) => {
-    const text = fieldRef
-      ? fieldValue(pod, place, fieldRef)
-      : resourceFieldRef
-        ? resourceValue(pod, place, resourceFieldRef, container)
-        : '';
-    return { path, content: Buffer.from(text), ...(mode !== undefined && { mode }) };
-  });
-}
-
-/** Modes: the file's, else the volume's. With an `fsGroup` all may read, as the files belong to the container's root. */
-function finish(input: VolumeInput, files: VolumeFile[], defaultMode = 0o644): VolumeFile[] {
-  const readable = input.pod.spec?.securityContext?.fsGroup === undefined ? 0 : 0o444;
-  return files.map((file) => {
-    checkPath('volume item path', file.path);
-    return { ...file, mode: (file.mode ?? defaultMode) | readable };
-  });
-}
-
-function checkPath(field: string, path: string): void {
-  if (path === '' || path.startsWith('/') || path.includes('\0') || path.split('/').includes('..')) {
-    throw invalid(`${field} "${path}" must be relative and must not contain ".."`);
-  }
+function expandAll(mount: VolumeMount, text: string, environment: ReadonlyMap<string, string>): string {
+  const expanded = expand(text, environment);
+  // A name that is not known must not become a directory of that name.
+  const missing = /\$\(([^)]*)\)/.exec(text.replaceAll('$$', ''))?.[1];
+  if (missing !== undefined && !environment.has(missing))
+    throw invalid(`volumeMount "${mount.name}": subPathExpr "${text}": no environment variable "${missing}"`);
+  return expanded;
 }
 
 function invalid(message: string): AgentError {

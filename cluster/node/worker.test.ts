@@ -13,6 +13,7 @@ import type { Stored } from '../kinds/kind.ts';
 import type { Pod } from '../kinds/types/core.ts';
 import type { RecordedEvent } from './events.ts';
 import type { NodeContext } from './context.ts';
+import { NodeVolumes } from './node-volumes.ts';
 import { strictPolicy } from './security.ts';
 import { PodWorker } from './worker.ts';
 
@@ -31,13 +32,15 @@ async function bench(t: TestContext, pod: Stored<Pod>, engine = new EngineDouble
   const api = apiDouble(pod);
   const events: RecordedEvent[] = [];
   const dataDirectory = await mkdtemp(join(tmpdir(), 'sampan-agent-'));
+  const recorder = { record: (event: RecordedEvent) => void events.push(event), close: async () => {} };
   const context: NodeContext = {
     nodeName: 'node-1',
     hostIp: '192.0.2.1',
     engine,
     client: api.client,
-    recorder: { record: (event) => void events.push(event), close: async () => {} },
+    recorder,
     policy: strictPolicy,
+    volumes: new NodeVolumes({ nodeName: 'node-1', client: api.client, engine, recorder, log: () => {} }),
     dataDirectory,
     log: () => {},
   };

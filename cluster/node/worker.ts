@@ -21,6 +21,7 @@ import { StartFailures } from './failures.ts';
 import { podUidLabel } from './labels.ts';
 import { Observations } from './observations.ts';
 import { type PodAction, planPod } from './plan.ts';
+import { PodVolumes } from './pod-volumes.ts';
 import { type ContainerRecord, recordsOf } from './records.ts';
 import { refusalOf } from './security.ts';
 import { statusOf } from './status.ts';
@@ -41,6 +42,7 @@ export class PodWorker {
   readonly #observations: Observations;
   readonly #failures = new StartFailures();
   readonly #tasks: ContainerTasks;
+  readonly #volumes: PodVolumes;
   #pod: Stored<Pod>;
   #sandboxTask: { done: Promise<void>; abort: AbortController } | undefined;
   #sandboxFailures = 0;
@@ -60,12 +62,14 @@ export class PodWorker {
     this.#writer = new StatusWriter(context, pod);
     const wake = (): void => this.wake();
     this.#observations = new Observations(context, wake);
+    this.#volumes = new PodVolumes({ context, pod: () => this.#pod, wake });
     this.#tasks = new ContainerTasks({
       context,
       pod: () => this.#pod,
       gone: () => this.#gone,
       observations: this.#observations,
       failures: this.#failures,
+      volumes: this.#volumes,
       wake,
     });
     this.wake();
@@ -81,8 +85,10 @@ export class PodWorker {
   }
 
   update(pod: Stored<Pod>): void {
-    const before = this.#pod.metadata.deletionTimestamp;
+    const known = this.#pod;
+    const before = known.metadata.deletionTimestamp;
     this.#pod = pod;
+    this.#volumes.podChanged(pod, known);
     this.#writer.observe(pod);
     const after = pod.metadata.deletionTimestamp;
     // A second delete may shorten the grace: what stops begins again with the rest.
@@ -112,6 +118,7 @@ export class PodWorker {
     clearTimeout(this.#timer);
     this.#writer.close();
     this.#observations.close();
+    this.#volumes.close();
     this.#tasks.abort();
     this.#sandboxTask?.abort.abort();
     await Promise.all([this.#tasks.settled(), this.#sandboxTask?.done]);
@@ -144,11 +151,12 @@ export class PodWorker {
     const deleted = this.#gone || pod.metadata.deletionTimestamp !== undefined;
     const stopping = deleted || verdict !== undefined || latched !== undefined;
     if (stopping) this.#abortStarts();
+    else this.#volumes.ensure();
     this.#observations.observe(pod, records, current, (record) => this.#tasks.target(record));
     const plan = planPod({
       pod,
       records,
-      sandbox: this.#sandboxTask || now < this.#sandboxHold ? 'busy' : this.#isWhole(sandbox) ? 'ready' : 'absent',
+      sandbox: this.#waits(now) ? 'busy' : this.#isWhole(sandbox) ? 'ready' : 'absent',
       busy: this.#tasks.busy,
       holds: this.#failures.holds(),
       started: this.#observations.started,
@@ -178,8 +186,21 @@ export class PodWorker {
       now,
     });
     if (!this.#gone) this.#writer.publish(this.#status);
+    if (latched && down) this.#releaseVolumes();
     if (deleted && down) void this.#finish();
     else this.#arm(plan.wakeAt, now);
+  }
+
+  /** Nothing starts before the volumes are there, nor while the sandbox is made. */
+  #waits(now: number): boolean {
+    return this.#sandboxTask !== undefined || now < this.#sandboxHold || !this.#volumes.ready;
+  }
+
+  /** The pod has ended for good, though its object may stay: others may want its volumes. */
+  #releaseVolumes(): void {
+    this.#volumes.release().catch((error: unknown) => {
+      this.#context.log('warn', 'volumes were not released', { pod: this.#name, error: messageOf(error) });
+    });
   }
 
   #records(sandbox: Sandbox | undefined): ContainerRecord[] {
@@ -295,6 +316,7 @@ export class PodWorker {
         await Promise.race([Promise.allSettled(this.readers), delay(lastLinesWithin, undefined, { ref: false })]);
       }
       if (sandbox) await this.#context.engine.removeSandbox(sandbox.id);
+      await this.#volumes.release();
       await rm(podDirectory(this.#context, this.uid), { recursive: true, force: true });
       if (!this.#gone) await this.#deleteObject();
       this.#writer.close();

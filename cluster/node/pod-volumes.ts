@@ -1,0 +1,339 @@
+/** The volumes of one pod: prepared before anything of it starts, kept as the objects are that they are made of, released at its end. */
+import type { Engine, Mount } from '#engine/engine.ts';
+import type { Stored } from '../kinds/kind.ts';
+import { localHandle } from '../kinds/local-volume.ts';
+import type { Container as ContainerDefinition, Pod, Volume } from '../kinds/types/core.ts';
+import { grow } from './backoff.ts';
+import { type NodeContext, placeOf, recordPodEvent } from './context.ts';
+import { AgentError, isNotFound, messageOf } from './errors.ts';
+import { giveToGroup } from './fs-group.ts';
+import { prepareHostPath } from './host-path.ts';
+import { containerNameLabel, podUidLabel } from './labels.ts';
+import { bytesOf } from './quantity.ts';
+import { createReferences, type References } from './references.ts';
+import { boundVolumeOf, hostDirectoryOf } from './volume-claims.ts';
+import { filesOf, hasDownward, objectsOf, tokenLifeOf } from './volume-files.ts';
+import { defaultDiskBytes, type PreparedVolume } from './volumes.ts';
+
+const FIRST_RETRY = 500;
+const LAST_RETRY = 122_000;
+const PART_OF_TOKEN_LIFE = 0.8;
+const LONGEST_TIMER = 24 * 3600 * 1000;
+
+export interface PodVolumesOptions {
+  context: NodeContext;
+  /** The newest that is known. */
+  pod: () => Stored<Pod>;
+  wake: () => void;
+}
+
+export class PodVolumes {
+  readonly #options: PodVolumesOptions;
+  /** Replaced, never changed: who began with one can tell whether there is a newer. */
+  #prepared: ReadonlyMap<string, PreparedVolume> = new Map();
+  #running: Promise<void> | undefined;
+  #again = false;
+  #failures = 0;
+  #retry: NodeJS.Timeout | undefined;
+  #renewal: NodeJS.Timeout | undefined;
+  /** Resource versions of objects, as they were read; and as they were told while they were read. */
+  readonly #used = new Map<string, string | undefined>();
+  readonly #told = new Map<string, string | undefined>();
+  readonly #watches = new Map<string, () => void>();
+  #closed = false;
+  #released: Promise<void> | undefined;
+
+  constructor(options: PodVolumesOptions) {
+    this.#options = options;
+  }
+
+  get prepared(): ReadonlyMap<string, PreparedVolume> {
+    return this.#prepared;
+  }
+
+  get ready(): boolean {
+    return this.#needed().every(({ name }) => this.#prepared.has(name));
+  }
+
+  /** Asked at every look at a pod that is to run. */
+  ensure(): void {
+    if (this.ready || this.#running !== undefined || this.#retry !== undefined) return;
+    this.#run();
+  }
+
+  /** The pod changed: its labels and annotations may be in files. */
+  podChanged(now: Stored<Pod>, before: Stored<Pod>): void {
+    const shown = ({ metadata: { labels, annotations } }: Stored<Pod>): string => JSON.stringify([labels, annotations]);
+    if (this.#prepared.size > 0 && this.#needed().some(hasDownward) && shown(now) !== shown(before)) this.#run();
+  }
+
+  /** A container that was begun with older files gets the present ones. */
+  async catchUp(id: string, began: ReadonlyMap<string, PreparedVolume>): Promise<void> {
+    if (began !== this.#prepared) await this.#give(id);
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#retry);
+    clearTimeout(this.#renewal);
+    for (const stop of this.#watches.values()) stop();
+    this.#watches.clear();
+  }
+
+  /** Nothing of the pod runs any more, and will again. */
+  release(): Promise<void> {
+    this.#released ??= this.#release().catch((error: unknown) => {
+      this.#released = undefined;
+      throw error;
+    });
+    return this.#released;
+  }
+
+  async #release(): Promise<void> {
+    this.close();
+    await this.#running;
+    const { context, pod } = this.#options;
+    const { uid } = pod().metadata;
+    for (const { name, emptyDir } of pod().spec?.volumes ?? [])
+      if (emptyDir && emptyDir.medium !== 'Memory')
+        await context.engine.diskVolumes.remove(context.volumes.scratchName(uid, name));
+    await context.volumes.release(uid);
+  }
+
+  /** Those that some container mounts. */
+  #needed(): Volume[] {
+    const { spec } = this.#options.pod();
+    const mounted = new Set(
+      [...(spec?.initContainers ?? []), ...(spec?.containers ?? []), ...(spec?.ephemeralContainers ?? [])].flatMap(
+        ({ volumeMounts }) => volumeMounts?.map(({ name }) => name) ?? [],
+      ),
+    );
+    return (spec?.volumes ?? []).filter(({ name }) => mounted.has(name));
+  }
+
+  #run(): void {
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    if (this.#closed) return;
+    if (this.#running !== undefined) {
+      this.#again = true;
+      return;
+    }
+    this.#again = false;
+    this.#told.clear();
+    this.#running = this.#prepareAll()
+      .catch((error: unknown) => this.#failed(error))
+      .finally(() => {
+        this.#running = undefined;
+        this.#options.wake();
+        const news = [...this.#told].some(([key, version]) => this.#isNews(key, version));
+        if (this.#again || news) this.#run();
+      });
+  }
+
+  #failed(error: unknown): void {
+    if (this.#closed) return;
+    const { context, pod } = this.#options;
+    context.log('error', 'volumes could not be prepared', { pod: pod().metadata.name, error: messageOf(error) });
+    this.#retryLater();
+  }
+
+  async #prepareAll(): Promise<void> {
+    const references = this.#references();
+    const next = new Map(this.#prepared);
+    const needed = this.#needed();
+    const results = await Promise.allSettled(
+      needed.map(async (volume) => {
+        // What is no files is the same for ever.
+        if (next.has(volume.name) && next.get(volume.name)?.kind !== 'files') return;
+        next.set(volume.name, await this.#prepare(volume, references));
+      }),
+    );
+    if (this.#closed) return;
+    this.#prepared = next;
+    this.#watch(needed);
+    const failures = results.flatMap((result, index) => {
+      const volume = needed[index];
+      return result.status === 'rejected' && volume ? [{ volume, error: result.reason as unknown }] : [];
+    });
+    for (const { volume, error } of failures) this.#say(volume, error);
+    await this.#giveAll();
+    if (failures.length > 0) this.#retryLater();
+    else {
+      this.#failures = 0;
+      this.#renewLater(needed);
+    }
+  }
+
+  #references(): References {
+    const { context, pod } = this.#options;
+    const { metadata, spec } = pod();
+    const all = createReferences(context.client, {
+      name: metadata.name,
+      uid: metadata.uid,
+      namespace: metadata.namespace ?? 'default',
+      serviceAccountName: spec?.serviceAccountName ?? 'default',
+    });
+    return {
+      ...all,
+      configMap: async (name) => this.#note('configmaps', name, await all.configMap(name)),
+      secret: async (name) => this.#note('secrets', name, await all.secret(name)),
+    };
+  }
+
+  #note<T extends { metadata: { resourceVersion?: string }; immutable?: boolean }>(
+    resource: string,
+    name: string,
+    object: T | undefined,
+  ): T | undefined {
+    // What cannot change need not be watched.
+    const version = object?.immutable === true ? 'immutable' : object?.metadata.resourceVersion;
+    this.#used.set(`${resource}/${name}`, version);
+    return object;
+  }
+
+  #watch(needed: readonly Volume[]): void {
+    const { context, pod } = this.#options;
+    const namespace = pod().metadata.namespace ?? '';
+    for (const { resource, name } of needed.flatMap(objectsOf)) {
+      const key = `${resource}/${name}`;
+      if (this.#used.get(key) === 'immutable') {
+        this.#watches.get(key)?.();
+        this.#watches.delete(key);
+      } else if (!this.#watches.has(key)) {
+        const stop = context.volumes.watches.watch({ resource, namespace, name }, (version) => {
+          this.#told.set(key, version);
+          if (this.#running === undefined && this.#isNews(key, version)) this.#run();
+        });
+        this.#watches.set(key, stop);
+      }
+    }
+  }
+
+  #isNews(key: string, version: string | undefined): boolean {
+    const used = this.#used.get(key);
+    if (version === undefined || used === undefined) return version !== used;
+    return used !== 'immutable' && Number(version) > Number(used);
+  }
+
+  async #prepare(volume: Volume, references: References): Promise<PreparedVolume> {
+    const { context, pod: newest } = this.#options;
+    const pod = newest();
+    const group = pod.spec?.securityContext?.fsGroup;
+    const ofGroup = group === undefined ? {} : { group };
+    const files = await filesOf({ pod, place: placeOf(context, ''), references }, volume);
+    if (files) return { kind: 'files', files, ...ofGroup };
+    if (volume.emptyDir) return await this.#prepareEmptyDir(pod, volume, ofGroup);
+    if (volume.hostPath) return { kind: 'path', path: await prepareHostPath(volume.hostPath) };
+    return await this.#prepareClaim(pod, volume);
+  }
+
+  async #prepareEmptyDir(
+    pod: Stored<Pod>,
+    { name, emptyDir }: Volume,
+    ofGroup: { group?: number },
+  ): Promise<PreparedVolume> {
+    const { context } = this.#options;
+    const limit = bytesOf(emptyDir?.sizeLimit ?? '0');
+    if (emptyDir?.medium === 'Memory') return { kind: 'memory', ...ofGroup, ...(limit > 0 && { sizeBytes: limit }) };
+    const { path } = await context.engine.diskVolumes.mount({
+      name: context.volumes.scratchName(pod.metadata.uid, name),
+      sizeBytes: Math.max(limit || defaultDiskBytes, smallestScratch),
+      kind: 'scratch',
+    });
+    if (ofGroup.group !== undefined) await giveToGroup(path, ofGroup.group, true);
+    return { kind: 'path', path };
+  }
+
+  async #prepareClaim(pod: Stored<Pod>, volume: Volume): Promise<PreparedVolume> {
+    const { context } = this.#options;
+    const bound = await boundVolumeOf(context.client, pod, volume, context.nodeName);
+    if (bound === undefined)
+      throw new AgentError(
+        'FailedMount',
+        'this kind of volume is not supported; use emptyDir, configMap, secret, downwardAPI, projected, ephemeral or persistentVolumeClaim',
+      );
+    const handle = localHandle(bound.volume);
+    const path =
+      handle === undefined
+        ? hostDirectoryOf(bound.volume, context.policy.hostPath)
+        : await context.volumes.mount(handle, bound.volume, pod.metadata.uid);
+    const { fsGroup, fsGroupChangePolicy } = pod.spec?.securityContext ?? {};
+    if (fsGroup !== undefined && !bound.readOnly && bound.volume.spec?.hostPath === undefined)
+      await giveToGroup(path, fsGroup, fsGroupChangePolicy === 'OnRootMismatch');
+    return { kind: 'path', path, ...(bound.readOnly && { readOnly: true }) };
+  }
+
+  #say(volume: Volume, error: unknown): void {
+    const isClaim = volume.persistentVolumeClaim !== undefined || volume.ephemeral !== undefined;
+    const message =
+      isClaim && error instanceof AgentError
+        ? `Unable to attach or mount volumes: unmounted volumes=[${volume.name}], unattached volumes=[], failed to process volumes=[${volume.name}]: ${error.message}`
+        : `MountVolume.SetUp failed for volume "${volume.name}" : ${messageOf(error)}`;
+    recordPodEvent(this.#options.context, this.#options.pod(), undefined, {
+      type: 'Warning',
+      reason: 'FailedMount',
+      message,
+    });
+  }
+
+  #retryLater(): void {
+    const delay = grow(FIRST_RETRY, LAST_RETRY, this.#failures);
+    this.#failures += 1;
+    this.#retry = setTimeout(() => this.#run(), delay);
+    this.#retry.unref();
+  }
+
+  #renewLater(needed: readonly Volume[]): void {
+    clearTimeout(this.#renewal);
+    const lives = needed.flatMap((volume) => tokenLifeOf(volume) ?? []);
+    if (lives.length === 0) return;
+    const delay = this.#options.context.renewTokensAfter ?? Math.min(...lives) * PART_OF_TOKEN_LIFE * 1000;
+    this.#renewal = setTimeout(() => this.#run(), Math.min(LONGEST_TIMER, delay));
+    this.#renewal.unref();
+  }
+
+  async #giveAll(): Promise<void> {
+    const { context, pod } = this.#options;
+    const running = context.engine
+      .containers()
+      .filter(({ labels, state }) => labels[podUidLabel] === pod().metadata.uid && state === 'running');
+    await Promise.all(running.map(({ id }) => this.#give(id)));
+  }
+
+  /** Files that are as they should be are left alone by the engine. */
+  async #give(id: string): Promise<void> {
+    const { engine } = this.#options.context;
+    const container = engine.container(id);
+    const definition = this.#definition(container?.labels[containerNameLabel]);
+    for (const mount of container?.spec.mounts ?? []) {
+      const name = definition?.volumeMounts?.find(({ mountPath }) => mountPath === mount.target)?.name;
+      const volume = name === undefined ? undefined : this.#prepared.get(name);
+      if (volume?.kind === 'files') await giveFiles(engine, id, mount, volume);
+    }
+  }
+
+  #definition(name: string | undefined): Pick<ContainerDefinition, 'volumeMounts'> | undefined {
+    const { spec } = this.#options.pod();
+    const all = [...(spec?.containers ?? []), ...(spec?.initContainers ?? []), ...(spec?.ephemeralContainers ?? [])];
+    return all.find((one) => one.name === name);
+  }
+}
+
+/** The engine's least. */
+const smallestScratch = 4 * 1024 * 1024;
+
+async function giveFiles(
+  engine: Engine,
+  id: string,
+  mount: Mount,
+  { files }: Extract<PreparedVolume, { kind: 'files' }>,
+): Promise<void> {
+  if (mount.kind !== 'files' || mount.subPath !== undefined) return;
+  try {
+    await engine.updateFiles(id, mount.target, files);
+  } catch (error) {
+    // It ended meanwhile.
+    if (!isNotFound(error)) throw error;
+  }
+}

@@ -1,0 +1,330 @@
+/** Volumes of pods on a real engine: what they hold, who may write, and what happens to them while the pod runs. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { text } from 'node:stream/consumers';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, afterEach, before, test } from 'node:test';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import {
+  configMaps,
+  events,
+  persistentVolumeClaims,
+  persistentVolumes,
+  pods,
+  secrets,
+} from '#cluster/kinds/resources.ts';
+import type { Container, Pod, PodSpec } from '#cluster/kinds/types/core.ts';
+import { type AgentFixture, agentFixture } from './agent-fixture.ts';
+import { until } from './control-plane.ts';
+import { until as untilTrue } from './until.ts';
+
+const namespace = 'default';
+let bed: AgentFixture;
+let host = '';
+
+before(async () => {
+  host = mkdtempSync(join(tmpdir(), 'sampan-host-path-'));
+  bed = await agentFixture(49, { storage: true, policy: { hostPath: true } });
+});
+after(async () => {
+  await bed?.close();
+  rmSync(host, { recursive: true, force: true });
+});
+afterEach(async () => {
+  const { items } = await bed.client.list(pods, { namespace });
+  await Promise.all(items.map(({ metadata }) => remove(metadata.name)));
+});
+
+type Request = Omit<Partial<PodSpec>, 'containers'> & { containers: Partial<Container>[] };
+
+/** On this node at once, or (`scheduled`) where the scheduler puts it. */
+async function create(
+  name: string,
+  { scheduled, ...spec }: Request & { scheduled?: boolean },
+  annotations = {},
+): Promise<void> {
+  const containers = spec.containers.map((container, index) => ({
+    name: `c${index}`,
+    image: bed.image,
+    imagePullPolicy: 'IfNotPresent',
+    command: ['sleep', '1000'],
+    ...container,
+  }));
+  await bed.client.create(pods, {
+    metadata: { name, namespace, annotations },
+    spec: {
+      terminationGracePeriodSeconds: 0,
+      ...(scheduled !== true && { nodeName: bed.nodeName }),
+      ...spec,
+      containers,
+    },
+  });
+}
+
+async function remove(name: string): Promise<void> {
+  await bed.client.delete(pods, name, { namespace, gracePeriodSeconds: 0 });
+  await bed.until(name, 'gone', (pod) => pod === undefined);
+  await untilTrue(async () => !bed.engine.sandboxes().some((one) => one.name.startsWith(`${namespace}/${name}/`)));
+}
+
+const isReady = (pod: Stored<Pod> | undefined): boolean =>
+  pod?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
+const ready = (name: string) => bed.until(name, 'Ready', isReady);
+
+async function sh(name: string, script: string, container = 'c0'): Promise<string> {
+  const session = await bed.client.exec({ name, namespace }, { container, command: ['sh', '-c', script] });
+  const [out, err] = await Promise.all([text(session.stdout), text(session.stderr), session.exited]);
+  return `${out}${err}`.trim();
+}
+
+/** Resolves with the message of the pod's event. */
+async function eventOf(name: string, reason: string, pattern: RegExp): Promise<void> {
+  await until(bed.client, events, namespace, (items) =>
+    items.some(
+      (event) => event.involvedObject.name === name && event.reason === reason && pattern.test(event.message ?? ''),
+    ),
+  );
+}
+
+const config = (name: string, data: Record<string, string>, more = {}) =>
+  bed.client.create(configMaps, { metadata: { name, namespace }, data, ...more });
+
+test('emptyDir: shared by the containers, of its size, and as it was after a restart', async () => {
+  await create('scratch', {
+    containers: [
+      {
+        volumeMounts: [
+          { name: 'disk', mountPath: '/disk' },
+          { name: 'memory', mountPath: '/memory' },
+        ],
+      },
+      {
+        volumeMounts: [
+          { name: 'disk', mountPath: '/part', subPathExpr: '$(HOSTNAME_OF)/x' },
+          { name: 'disk', mountPath: '/seen', readOnly: true, recursiveReadOnly: 'Enabled' },
+        ],
+        env: [{ name: 'HOSTNAME_OF', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } }],
+      },
+    ],
+    volumes: [
+      { name: 'disk', emptyDir: { sizeLimit: '16Mi' } },
+      { name: 'memory', emptyDir: { medium: 'Memory', sizeLimit: '1Mi' } },
+    ],
+  });
+  const pod = await ready('scratch');
+  assert.equal(
+    await sh('scratch', 'stat -c "%u:%g %a" /disk; ls -A /disk; echo one > /disk/scratch/x/file'),
+    '0:0 777\nscratch',
+  );
+  assert.equal(
+    await sh('scratch', 'cat /part/file /seen/scratch/x/file; touch /seen/x', 'c1'),
+    'one\none\ntouch: /seen/x: Read-only file system',
+  );
+  const fill = (directory: string) =>
+    sh('scratch', `dd if=/dev/zero of=${directory}/fill bs=1M count=32 2>&1 | grep -o "No space.*"`);
+  assert.equal(await fill('/disk'), 'No space left on device');
+  assert.equal(await fill('/memory'), 'No space left on device');
+  await sh('scratch', 'kill -9 1').catch(() => '');
+  const id = pod.status?.containerStatuses?.[0]?.containerID?.replace('sampan://', '') ?? '';
+  process.kill(bed.engine.container(id)?.pid ?? 0, 'SIGKILL');
+  await bed.until(
+    'scratch',
+    'restarted',
+    (now) => isReady(now) && now?.status?.containerStatuses?.[0]?.restartCount === 1,
+  );
+  assert.equal(await sh('scratch', 'cat /disk/scratch/x/file; du -m /memory/fill | cut -f 1'), 'one\n1');
+  await bed.reboot();
+  await bed.until('scratch', 'back', (now) => isReady(now) && now?.status?.containerStatuses?.[0]?.restartCount === 2);
+  assert.equal(
+    await sh('scratch', 'cat /disk/scratch/x/file; ls -A /memory'),
+    'one',
+    'disk outlives a boot, memory does not',
+  );
+  await remove('scratch');
+  await untilTrue(async () => bed.engine.diskVolumes.list().length === 0);
+});
+
+test('files follow their objects, all at once, but for those mounted by subPath; what is immutable stays', async () => {
+  await config('live', { a: '1', b: '1', gone: 'x' });
+  await config('fixed', { a: 'fixed' }, { immutable: true });
+  await bed.client.create(secrets, { metadata: { name: 'keys', namespace }, stringData: { key: 'old' } });
+  const items = [{ key: 'key', path: 'deep/key', mode: 0o400 }];
+  await create(
+    'files',
+    {
+      securityContext: { fsGroup: 3000 },
+      containers: [
+        {
+          volumeMounts: [
+            { name: 'config', mountPath: '/config' },
+            { name: 'config', mountPath: '/one', subPath: 'a' },
+            { name: 'all', mountPath: '/all' },
+          ],
+        },
+      ],
+      volumes: [
+        { name: 'config', configMap: { name: 'live', defaultMode: 0o600 } },
+        {
+          name: 'all',
+          projected: {
+            sources: [
+              { secret: { name: 'keys', items } },
+              { configMap: { name: 'fixed' } },
+              { configMap: { name: 'later', optional: true } },
+              { downwardAPI: { items: [{ path: 'note', fieldRef: { fieldPath: "metadata.annotations['note']" } }] } },
+            ],
+          },
+        },
+      ],
+    },
+    { note: 'first' },
+  );
+  await ready('files');
+  assert.equal(
+    await sh('files', 'stat -Lc "%u:%g %a" /config/a /all/deep/key; readlink /config/a'),
+    '0:3000 640\n0:3000 440\n..data/a',
+  );
+  const wait = (condition: string) =>
+    sh('files', `i=0; until ${condition}; do sleep 0.05; i=$((i+1)); [ $i = 200 ] && exit 1; done; echo yes`);
+  await bed.client.patch(
+    configMaps,
+    'live',
+    { type: 'merge', body: { data: { a: '2', b: '2', gone: null } } },
+    { namespace },
+  );
+  assert.equal(await wait('[ "$(cat /config/a)" = 2 ]'), 'yes');
+  assert.equal(await sh('files', 'cat /config/b /one; ls /config'), '21a\nb');
+  await bed.client.patch(secrets, 'keys', { type: 'merge', body: { stringData: { key: 'new' } } }, { namespace });
+  assert.equal(await wait('[ "$(cat /all/deep/key)" = new ]'), 'yes');
+  await config('later', { optional: 'here' });
+  assert.equal(await wait('[ -e /all/optional ]'), 'yes');
+  await bed.client.patch(
+    pods,
+    'files',
+    { type: 'merge', body: { metadata: { annotations: { note: 'second' } } } },
+    { namespace },
+  );
+  assert.equal(await wait('[ "$(cat /all/note)" = second ]'), 'yes');
+  await bed.stopNode();
+  await bed.client.patch(configMaps, 'live', { type: 'merge', body: { data: { a: '3' } } }, { namespace });
+  await bed.startNode();
+  assert.equal(await wait('[ "$(cat /config/a)" = 3 ]'), 'yes', 'what changed while the agent was away');
+});
+
+test('what is missing is waited for, and told', async () => {
+  const mount = (name: string) => ({ containers: [{ volumeMounts: [{ name, mountPath: '/v' }] }] });
+  await create('no-config', { ...mount('v'), volumes: [{ name: 'v', configMap: { name: 'absent' } }] });
+  await eventOf(
+    'no-config',
+    'FailedMount',
+    /^MountVolume\.SetUp failed for volume "v" : configmap "absent" not found$/,
+  );
+  const waiting = await bed.until('no-config', 'waiting', (pod) => pod?.status?.containerStatuses?.[0] !== undefined);
+  assert.equal(waiting.status?.containerStatuses?.[0]?.state?.waiting?.reason, 'ContainerCreating');
+  await config('absent', { a: '1' });
+  await ready('no-config');
+  const items = [{ key: 'nope', path: 'x' }];
+  await create('no-key', { ...mount('v'), volumes: [{ name: 'v', configMap: { name: 'absent', items } }] });
+  await eventOf('no-key', 'FailedMount', /configmap references non-existent config key: nope/);
+  await bed.client.patch(configMaps, 'absent', { type: 'merge', body: { data: { nope: '2' } } }, { namespace });
+  await ready('no-key');
+  assert.equal(await sh('no-key', 'ls /v; cat /v/x'), 'x\n2');
+  await create('no-claim', { ...mount('v'), volumes: [{ name: 'v', persistentVolumeClaim: { claimName: 'absent' } }] });
+  await eventOf(
+    'no-claim',
+    'FailedMount',
+    /unmounted volumes=\[v\].*error processing PVC default\/absent: failed to fetch PVC.*not found/,
+  );
+});
+
+test('hostPath where the node allows it: the type is checked, or made', async () => {
+  writeFileSync(join(host, 'file'), 'of the host\n');
+  const volume = (name: string, path: string, type: string) => ({ name, hostPath: { path: join(host, path), type } });
+  await create('host', {
+    containers: [
+      {
+        command: ['sh', '-c', 'cat /file; echo made > /made/x; sleep 1000'],
+        volumeMounts: [
+          { name: 'file', mountPath: '/file', readOnly: true },
+          { name: 'made', mountPath: '/made', mountPropagation: 'HostToContainer' },
+        ],
+      },
+    ],
+    volumes: [volume('file', 'file', 'File'), volume('made', 'new/directory', 'DirectoryOrCreate')],
+  });
+  await ready('host');
+  assert.equal(await sh('host', 'cat /made/x'), 'made');
+  assert.equal(statSync(join(host, 'new/directory/x')).uid, 0);
+  for (const [type, what] of [
+    ['Directory', 'a directory'],
+    ['Socket', 'a socket file'],
+    ['BlockDevice', 'a block device'],
+  ] as const) {
+    const name = `wrong-${type.toLowerCase()}`;
+    await create(name, {
+      containers: [{ volumeMounts: [{ name: 'v', mountPath: '/v' }] }],
+      volumes: [volume('v', 'file', type)],
+    });
+    await eventOf(name, 'FailedMount', new RegExp(`hostPath type check failed: ${host}/file is not ${what}`));
+  }
+});
+
+test('a claim of the default class: made on the node of its first pod, kept, grown, and gone from the disk', async () => {
+  const claim = (storage: string) => ({ spec: { resources: { requests: { storage } } } });
+  await bed.client.create(persistentVolumeClaims, {
+    metadata: { name: 'data', namespace },
+    spec: { accessModes: ['ReadWriteOnce'], ...claim('32Mi').spec },
+  });
+  await eventOf('data', 'WaitForFirstConsumer', /waiting for first consumer/);
+  const spec = {
+    scheduled: true,
+    securityContext: { runAsUser: 1000, fsGroup: 2000 },
+    containers: [{ volumeMounts: [{ name: 'data', mountPath: '/data' }] }],
+    volumes: [{ name: 'data', persistentVolumeClaim: { claimName: 'data' } }],
+  };
+  await create('writer', spec);
+  await ready('writer');
+  assert.equal(
+    await sh('writer', 'stat -c "%u:%g %a" /data; echo kept > /data/file; stat -c %u:%g /data/file'),
+    '0:2000 2777\n1000:2000',
+  );
+  const [bound] = await until(bed.client, persistentVolumeClaims, namespace, ([one]) => one?.status?.phase === 'Bound');
+  assert.equal(bound?.status?.capacity?.['storage'], '32Mi');
+  const name = bound?.spec?.volumeName ?? '';
+  await bed.client.patch(persistentVolumeClaims, 'data', { type: 'merge', body: claim('96Mi') }, { namespace });
+  await until(bed.client, persistentVolumes, undefined, ([one]) => one?.spec?.capacity?.['storage'] === '96Mi');
+  await remove('writer');
+  await untilTrue(async () => bed.engine.diskVolumes.list().every(({ mounted }) => !mounted));
+  // With CAP_SYS_RESOURCE it has grown by now; without it grows for the next pod.
+  await create('reader', spec);
+  await ready('reader');
+  const [grown] = await until(
+    bed.client,
+    persistentVolumeClaims,
+    namespace,
+    ([one]) => one?.status?.capacity?.['storage'] === '96Mi',
+  );
+  assert.deepEqual([grown?.metadata.uid, grown?.status?.conditions ?? []], [bound?.metadata.uid, []]);
+  assert.equal(
+    await sh('reader', 'cat /data/file; dd if=/dev/zero of=/data/fill bs=1M count=64 2>/dev/null; wc -c < /data/fill'),
+    'kept\n67108864',
+  );
+  await bed.client.delete(persistentVolumeClaims, 'data', { namespace });
+  const held = await bed.client.get(persistentVolumeClaims, 'data', namespace);
+  assert.ok(held.metadata.deletionTimestamp, 'held while a pod uses it');
+  await bed.stopNode();
+  await bed.client.delete(pods, 'reader', { namespace, gracePeriodSeconds: 0 });
+  await until(bed.client, persistentVolumeClaims, namespace, (claims) => claims.length === 0);
+  await until(bed.client, persistentVolumes, undefined, ([volume]) => volume?.metadata.deletionTimestamp !== undefined);
+  const [waiting] = await until(
+    bed.client,
+    persistentVolumes,
+    undefined,
+    ([volume]) => volume?.metadata.finalizers?.length === 1,
+  );
+  assert.equal(waiting?.metadata.name, name, 'it waits for its node');
+  await bed.startNode();
+  await until(bed.client, persistentVolumes, undefined, (volumes) => volumes.length === 0);
+  await untilTrue(async () => bed.engine.diskVolumes.list().length === 0);
+});
