@@ -290,7 +290,10 @@ export interface Sandbox {
 }
 
 export interface PublishedPort {
-  /** Only for this address of the host; default every one. */
+  /**
+   * Only for this address of the host; `0.0.0.0` is every one of IPv4, `::` every one of IPv6. Where it is absent, every one: then
+   * it is published as two, at the same port, where the host has IPv6.
+   */
   hostIp?: string;
   hostPort: number;
   port: number;

@@ -7,13 +7,14 @@
  *   - A sandbox has one address in each of its networks. Two sandboxes reach each other only by addresses of one network that both
  *     are in; pods, services and other networks are out of reach, and so is everything but the network itself where it is `internal`.
  *     What is published on this host can be reached from everywhere.
+ *   - In a network with IPv6 each sandbox has an address of either family, and all of this holds for both.
  *   - Sandboxes of a network find each other by name: `aliases`, of those whose containers run. Names are asked of this engine
  *     (`/etc/resolv.conf` says so); what it does not know it asks the sandbox's own servers, or this host's.
  *   - Networks survive a restart of the engine and of the machine; who is in them, as long as the sandbox.
  */
 export interface Networks {
   /**
-   * `conflict` where the name is taken, or where the range overlaps another network, pods, services or a route of this host;
+   * `unavailable` where IPv6 is wanted and this host has none. `conflict` where the name is taken, or where the range overlaps another network, pods, services or a route of this host;
    * `exhausted` where the instance's pool has no free range.
    */
   create(spec: NetworkSpec): Promise<Network>;
@@ -29,10 +30,9 @@ export interface Networks {
   setAliases(sandbox: string, network: string, aliases: string[]): Promise<void>;
 }
 
-export interface NetworkSpec {
-  /** Unique; letters, digits and `_.-`. */
-  name: string;
-  /** An IPv4 range, `172.20.0.0/24`. Default: a free one of the instance's pool. */
+/** A range of addresses, as it is asked for. */
+export interface RangeSpec {
+  /** `172.20.0.0/24`, `fd00:1::/64`. Default: a free one of the instance's pool. */
   subnet?: string;
   /** An address of the range that is this host's; default the first. */
   gateway?: string;
@@ -40,6 +40,14 @@ export interface NetworkSpec {
   range?: string;
   /** Never given to anybody. */
   reserved?: string[];
+}
+
+/** Its own range is of IPv4. */
+export interface NetworkSpec extends RangeSpec {
+  /** Unique; letters, digits and `_.-`. */
+  name: string;
+  /** Present where it has IPv6 beside IPv4. */
+  ipv6?: RangeSpec;
   /** Nothing outside of the network is reached from it, this host neither. */
   internal?: boolean;
   /** Its sandboxes do not reach each other. */
@@ -48,22 +56,26 @@ export interface NetworkSpec {
   options?: Record<string, string>;
 }
 
-export interface Network {
-  /** 64 lowercase hexadecimal digits. */
-  id: string;
-  name: string;
-  driver: 'bridge';
+export interface AddressRange {
   subnet: string;
   gateway: string;
   range?: string;
   reserved: string[];
+  /** Whether the range was asked for: addresses are given by wish only there. */
+  chosen: boolean;
+}
+
+export interface Network extends AddressRange {
+  /** 64 lowercase hexadecimal digits. */
+  id: string;
+  name: string;
+  driver: 'bridge';
+  ipv6?: AddressRange;
   internal: boolean;
   isolated: boolean;
   labels: Record<string, string>;
   options: Record<string, string>;
   createdAt: number;
-  /** Whether the range was asked for: addresses are given by wish only there. */
-  chosen: boolean;
 }
 
 export interface NetworkWish {
@@ -73,6 +85,9 @@ export interface NetworkWish {
   ip?: string;
   /** As `ip`; another one where it is taken. */
   preferredIp?: string;
+  /** As those of IPv4, in a network that has IPv6. */
+  ip6?: string;
+  preferredIp6?: string;
   /** Names that the others in the network find it by, its own name first. */
   aliases?: string[];
   /** Names that only it knows: what each stands for is another's alias. */
@@ -82,6 +97,8 @@ export interface NetworkWish {
 export interface Attachment {
   network: string;
   ip: string;
+  /** In a network that has IPv6. */
+  ip6?: string;
   aliases: string[];
   links: Record<string, string>;
 }

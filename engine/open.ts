@@ -22,7 +22,7 @@ import { engineLock, refuseWhileOpen } from './lock.ts';
 import { NameServer } from './network/dns/server.ts';
 import { Network } from './network/open.ts';
 import { hostServers } from './network/resolver.ts';
-import { defaultNetworkPool } from './network/subnets.ts';
+import { defaultNetworkPool, localPool } from './network/subnets.ts';
 import { UserNetworks } from './network/user-networks.ts';
 import type { EngineOptions } from './options.ts';
 import type { Overlay } from './overlay.ts';
@@ -65,6 +65,7 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
       directory: layout.networks,
       instance: options.instance,
       pool: networkPool,
+      ipv6Pool: localPool(options.instance),
       taken: [podCidr, clusterCidr, serviceCidr],
       kernel: network,
     });

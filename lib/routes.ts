@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 
 /** IPv4 destinations of the host's main routing table as CIDRs, the default route left out (`/proc/net/route`, proc_net(5)). */
 export function hostRoutes(table = readFileSync('/proc/net/route', 'utf8')): string[] {
@@ -9,6 +9,23 @@ export function hostRoutes(table = readFileSync('/proc/net/route', 'utf8')): str
     .filter((fields) => fields.length >= 8)
     .map((fields) => `${littleEndian(fields[1] ?? '')}/${bits(fields[7] ?? '')}`)
     .filter((cidr) => !cidr.endsWith('/0'));
+}
+
+/**
+ * IPv6 destinations of the host as CIDRs, without the default route, groups and what is on one link only (`/proc/net/ipv6_route`).
+ * None where the host has no IPv6.
+ */
+export function hostIpv6Routes(path = '/proc/net/ipv6_route'): string[] {
+  if (!existsSync(path)) return [];
+  return readFileSync(path, 'utf8')
+    .split('\n')
+    .map((line) => line.split(/\s+/))
+    .filter(([destination = '', length = '']) => destination.length === 32 && length !== '00')
+    .map(([destination = '', length = '']) => ({ destination, length }))
+    .filter(({ destination }) => !/^(fe[89ab]|ff)/.test(destination))
+    .map(
+      ({ destination, length }) => `${destination.replaceAll(/(....)(?=.)/g, '$1:')}/${Number.parseInt(length, 16)}`,
+    );
 }
 
 /** Do two IPv4 CIDRs share an address? */

@@ -7,7 +7,9 @@ import { mkdir } from 'node:fs/promises';
 import { layout } from '#engine/containers/layout.ts';
 import { exitFiles } from '#engine/containers/purge.ts';
 import { tableName as servicesTableName } from '#cluster/network/services/rules.ts';
+import { overlap, parseCidr } from '#engine/network/addresses.ts';
 import { bridgeName, linkPrefix, tableName } from '#engine/network/names.ts';
+import { localPool } from '#engine/network/subnets.ts';
 import { type OpenedEngine, openEngine, purgeEngine } from '#engine/open.ts';
 import type { EngineOptions } from '#engine/options.ts';
 import { overlaps } from '#lib/routes.ts';
@@ -116,6 +118,11 @@ export function leftovers({ instance, dataDirectory, runDirectory, network }: En
   add('route', routes.includes(`unreachable ${network.podCidr}`));
   for (const [, subnet = ''] of routes.matchAll(/^unreachable (\S+\/\d+)/gm))
     add(`route ${subnet}`, network.networkPool !== undefined && overlaps(subnet, network.networkPool));
+  const pool = localPool(instance);
+  for (const [, subnet = ''] of execFileSync('ip', ['-6', '-o', 'route'], { encoding: 'utf8' }).matchAll(
+    /^unreachable (\S+\/\d+)/gm,
+  ))
+    add(`route ${subnet}`, overlap(parseCidr(subnet), pool));
   for (const root of ['/sys/fs/cgroup', ...readdirSync('/sys/fs/cgroup').map((name) => `/sys/fs/cgroup/${name}`)]) {
     add(`cgroup below ${root}`, existsSync(`${root}/sampan-${instance}`));
   }

@@ -3,6 +3,7 @@
  * Writes a line when it is ready and after every step.
  */
 import { randomInt } from 'node:crypto';
+import { hostHasIpv6 } from '#engine/network/ipv6-host.ts';
 import { openEngine } from '#engine/open.ts';
 import type { EngineOptions } from '#engine/options.ts';
 
@@ -14,7 +15,12 @@ step();
 async function life(lane: number): Promise<never> {
   for (let round = 0; ; round += 1) {
     const name = `chaos-${process.pid}-${lane}-${round}`;
-    const network = await engine.networks.create({ name, internal: randomInt(2) === 0 });
+    const both = hostHasIpv6() && randomInt(2) === 0;
+    const network = await engine.networks.create({
+      name,
+      internal: randomInt(2) === 0,
+      ...(both ? { ipv6: {} } : {}),
+    });
     step();
     const inside = await engine.createSandbox({
       name: `${name}-in`,

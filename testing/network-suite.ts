@@ -1,10 +1,16 @@
 /** The network's tests, for a network namespace of their own: chains that drop are made here, which would harm others elsewhere. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { bridgeName, linkPrefix, tableName } from '#engine/network/names.ts';
 import { Network } from '#engine/network/open.ts';
+import { localPool } from '#engine/network/subnets.ts';
+import { UserNetworks } from '#engine/network/user-networks.ts';
+import type { Network as UserNetwork } from '#engine/networks.ts';
 
 const list = (): string => execFileSync('nft', ['list', 'ruleset'], { encoding: 'utf8' });
 
@@ -41,6 +47,7 @@ test('is made twice as once, and purged without a rest', async () => {
 
 test('passes a FORWARD chain that drops, in others’ tables as in iptables, and leaves them as they were', async () => {
   execFileSync('iptables', ['-P', 'FORWARD', 'DROP']);
+  execFileSync('ip6tables', ['-P', 'FORWARD', 'DROP']);
   execFileSync('nft', ['-f', '-'], {
     input: 'table inet theirs { chain theirs_forward { type filter hook forward priority 0; policy drop; }; }',
   });
@@ -48,13 +55,15 @@ test('passes a FORWARD chain that drops, in others’ tables as in iptables, and
   const network = new Network(options);
   await network.ensure();
   await network.ensure();
-  const rules = execFileSync('iptables', ['-S', 'FORWARD'], { encoding: 'utf8' });
-  assert.equal(
-    rules.match(new RegExp(`-i ${linkPrefix(options.instance)}\\+ .*sampan-network-test.* -j ACCEPT`, 'g'))?.length,
-    1,
-    rules,
-  );
-  assert.equal(rules.match(/ACCEPT/g)?.length, 2, rules);
+  for (const program of ['iptables', 'ip6tables']) {
+    const rules = execFileSync(program, ['-S', 'FORWARD'], { encoding: 'utf8' });
+    assert.equal(
+      rules.match(new RegExp(`-i ${linkPrefix(options.instance)}\\+ .*sampan-network-test.* -j ACCEPT`, 'g'))?.length,
+      1,
+      rules,
+    );
+    assert.equal(rules.match(/ACCEPT/g)?.length, 2, rules);
+  }
   assert.equal(
     execFileSync('nft', ['list', 'table', 'inet', 'theirs'], { encoding: 'utf8' }).match(
       /accept comment "sampan-network-test"/g,
@@ -66,6 +75,73 @@ test('passes a FORWARD chain that drops, in others’ tables as in iptables, and
     list().replace(/counter packets \d+ bytes \d+/g, ''),
     before.replace(/counter packets \d+ bytes \d+/g, ''),
   );
+});
+
+const six: UserNetwork = {
+  id: 'a'.repeat(64),
+  name: 'six',
+  driver: 'bridge',
+  subnet: '172.20.0.0/24',
+  gateway: '172.20.0.1',
+  reserved: [],
+  chosen: false,
+  ipv6: { subnet: 'fd86::/64', gateway: 'fd86::1', reserved: [], chosen: false },
+  internal: false,
+  isolated: false,
+  labels: {},
+  options: {},
+  createdAt: 0,
+};
+const addresses = (): string => execFileSync('ip', ['-o', 'address'], { encoding: 'utf8' });
+const ipv6 = (name: string, value?: string): string => {
+  const path = `/proc/sys/net/ipv6/conf/${name}`;
+  if (value !== undefined) writeFileSync(path, value);
+  return readFileSync(path, 'utf8').trim();
+};
+
+test('where IPv6 is off, networks do without it, and none with it is made', async () => {
+  const warnings: string[] = [];
+  const network = new Network({ ...options, log: (level, message) => void warnings.push(`${level} ${message}`) });
+  ipv6('all/disable_ipv6', '1');
+  const directory = mkdtempSync(join(tmpdir(), 'networks-'));
+  try {
+    network.know([six]);
+    await network.ensure();
+    assert.match(warnings.join('\n'), /^warn IPv6 was turned off/);
+    assert.match(addresses(), /172\.20\.0\.1\/32/);
+    const networks = new UserNetworks({
+      directory,
+      instance: options.instance,
+      pool: '172.21.0.0/16',
+      ipv6Pool: localPool(options.instance),
+      taken: [],
+      kernel: network,
+    });
+    await assert.rejects(networks.create({ name: 'n', ipv6: {} }), {
+      code: 'unavailable',
+      message: /^cannot create network n with IPv6: .*net\.ipv6\.conf\.all\.disable_ipv6=0/,
+    });
+    assert.equal((await networks.create({ name: 'n' })).ipv6, undefined);
+  } finally {
+    ipv6('all/disable_ipv6', '0');
+    rmSync(directory, { recursive: true });
+    await network.purge();
+  }
+});
+
+test('a host that begins to forward IPv6 goes on listening to its routers', async () => {
+  execFileSync('ip', ['link', 'add', 'outward', 'type', 'veth', 'peer', 'name', 'beyond']);
+  ipv6('outward/accept_ra', '1');
+  ipv6('default/disable_ipv6', '1');
+  const network = new Network(options);
+  network.know([six]);
+  await network.ensure();
+  assert.equal(ipv6('all/forwarding'), '1');
+  assert.equal(ipv6('outward/accept_ra'), '2');
+  assert.match(addresses(), /fd86::1\/128/);
+  await network.purge();
+  assert.equal(execFileSync('ip', ['-6', 'route'], { encoding: 'utf8' }).includes('fd86'), false);
+  execFileSync('ip', ['link', 'delete', 'outward']);
 });
 
 test('puts its rules back when somebody flushes them', async () => {

@@ -15,7 +15,7 @@ const pod = podObject('a', {
 test('ports of what lasts, as the engine publishes them', () => {
   const ports = hostPortsOf(pod);
   assert.deepEqual(ports, [
-    { hostPort: 8080, port: 80, protocol: 'tcp' },
+    { hostPort: 8080, port: 80, protocol: 'tcp', hostIp: '0.0.0.0' },
     { hostPort: 8080, port: 80, protocol: 'udp', hostIp: '192.0.2.1' },
   ]);
   const sandbox = { id: 'x', name: 'x', state: 'ready', ip: '', labels: {}, createdAt: 0 } as never;

@@ -12,7 +12,8 @@ export function hostPortsOf({ spec }: Pod): PublishedPort[] {
               hostPort,
               port: containerPort,
               protocol: protocol === 'UDP' ? ('udp' as const) : ('tcp' as const),
-              ...(hostIP && hostIP !== '0.0.0.0' && { hostIp: hostIP }),
+              // Pods have IPv4 only.
+              hostIp: hostIP || '0.0.0.0',
             },
           ]
         : [],
@@ -28,7 +29,7 @@ export function isPublished(pod: Pod, { published = [] }: Sandbox): boolean {
         one.hostPort === port.hostPort &&
         one.port === port.port &&
         one.protocol === port.protocol &&
-        one.hostIp === port.hostIp,
+        (one.hostIp ?? '0.0.0.0') === port.hostIp,
     ),
   );
 }

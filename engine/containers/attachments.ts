@@ -1,4 +1,5 @@
 /** The addresses of sandboxes in their networks: given out, taken back, and what the link has of them. */
+import { isIPv4, isIPv6 } from 'node:net';
 import { EngineError, type Sandbox } from '../engine.ts';
 import type { Attachment, NetworkWish } from '../networks.ts';
 import { type AddressPool, gatewayOf, parseCidr } from '../network/addresses.ts';
@@ -29,8 +30,9 @@ export class Attachments {
         if (leased.some((one) => one.network === network))
           throw new EngineError('invalid', `networks: ${network} is named twice`);
         checkNames([...aliases, ...Object.keys(links), ...Object.values(links)]);
-        const ip = network === BRIDGE ? this.#podAddress(wish, ready) : this.#options.networks.lease(network, wish);
-        leased.push({ network, ip, aliases, links });
+        const addresses =
+          network === BRIDGE ? this.#podAddress(wish, ready) : this.#options.networks.lease(network, wish);
+        leased.push({ network, ...addresses, aliases, links });
       }
       return leased;
     } catch (error) {
@@ -40,36 +42,41 @@ export class Attachments {
   }
 
   free(attachments: readonly Attachment[]): void {
-    for (const { network, ip } of attachments) {
-      if (network === BRIDGE) this.#options.pods.free(ip);
-      else this.#options.networks.free(network, ip);
+    for (const one of attachments) {
+      if (one.network === BRIDGE) this.#options.pods.free(one.ip);
+      else this.#options.networks.free(one);
     }
   }
 
   /** Of a sandbox of an earlier engine. */
   adopt(attachments: readonly Attachment[]): void {
-    for (const { network, ip } of attachments) if (network !== BRIDGE) this.#options.networks.adopt(network, ip);
+    for (const one of attachments) if (one.network !== BRIDGE) this.#options.networks.adopt(one);
   }
 
   linkAddresses(attachments: readonly Attachment[]): LinkAddress[] {
-    return attachments.flatMap(({ network, ip }): LinkAddress[] => {
+    return attachments.flatMap(({ network, ip, ip6 }): LinkAddress[] => {
       if (network === BRIDGE) return [{ ip, gateway: gatewayOf(parseCidr(this.#options.podCidr)), internal: false }];
       const known = this.#options.networks.get(network);
       if (known === undefined) return [];
-      const { gateway, subnet, internal } = known;
-      return [{ ip, gateway, subnet, internal }];
+      const { gateway, subnet, internal, ipv6 } = known;
+      const ipv4 = { ip, gateway, subnet, internal };
+      if (ip6 === undefined || ipv6 === undefined) return [ipv4];
+      return [ipv4, { ip: ip6, gateway: ipv6.gateway, subnet: ipv6.subnet, internal }];
     });
   }
 
-  /** Where published ports lead; undefined where it is in internal networks only. */
-  publicIp(attachments: readonly Attachment[]): string | undefined {
-    return this.linkAddresses(attachments).find(({ internal }) => !internal)?.ip;
+  /** Where published ports lead; nowhere where it is in internal networks only. */
+  publicAddresses(attachments: readonly Attachment[]): { ip?: string; ip6?: string } {
+    const outward = this.linkAddresses(attachments).filter(({ internal }) => !internal);
+    const ip = outward.find((one) => isIPv4(one.ip))?.ip;
+    const ip6 = outward.find((one) => isIPv6(one.ip))?.ip;
+    return { ...(ip === undefined ? {} : { ip }), ...(ip6 === undefined ? {} : { ip6 }) };
   }
 
-  #podAddress(wish: { ip?: string }, ready: string | undefined): string {
-    if (wish.ip !== undefined)
+  #podAddress(wish: Pick<NetworkWish, 'ip' | 'ip6'>, ready: string | undefined): { ip: string } {
+    if (wish.ip !== undefined || wish.ip6 !== undefined)
       throw new EngineError('invalid', 'user specified IP address is supported on user defined networks only');
-    return ready ?? this.#options.pods.take();
+    return { ip: ready ?? this.#options.pods.take() };
   }
 }
 

@@ -11,9 +11,11 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { questionOf } from '#testing/dns-fuzz.ts';
 import { engineOptionsForTest, openEngineHost, removeAll } from '#testing/engine-host.ts';
-import { overlaps } from '#lib/routes.ts';
 import type { Sandbox } from '../engine.ts';
+import { type Cidr, overlap, parseCidr } from '../network/addresses.ts';
 import { bridgeName, linkName, linkPrefix, tableName } from '../network/names.ts';
+import { localPool } from '../network/subnets.ts';
+import type { Network } from '../networks.ts';
 import { type OpenedEngine, openEngine, stopContainers } from '../open.ts';
 import type { EngineOptions } from '../options.ts';
 import { attachmentsOf } from './attachments.ts';
@@ -23,24 +25,41 @@ const ROUNDS = Number(process.env['SAMPAN_KILL_ROUNDS'] ?? 10);
 const said = (program: string, ...words: string[]): string => execFileSync(program, words, { encoding: 'utf8' });
 const sorted = (list: Iterable<string>): string[] => [...list].sort();
 
-/** Routes, gateways, sets, published ports, and the addresses within each sandbox. */
+/** Of IPv4 and, where there are such networks, of IPv6: routes, gateways, sets, and the addresses within each sandbox. */
 function agree(engine: OpenedEngine, { instance, network }: EngineOptions): void {
+  const { bridge } = engine.info();
   const networks = engine.networks.list();
-  const routes = said('ip', '-o', 'route');
+  const pool = parseCidr(network.networkPool ?? '');
+  agreeOn({ engine, instance, family: 4, pool, gateways: [bridge.gateway], networks });
+  const six = networks.flatMap(({ ipv6, ...rest }) => (ipv6 === undefined ? [] : [{ ...rest, ...ipv6 }]));
+  agreeOn({ engine, instance, family: 6, pool: localPool(instance), gateways: [], networks: six });
+}
+
+interface Agreement {
+  engine: OpenedEngine;
+  instance: string;
+  family: 4 | 6;
+  pool: Cidr;
+  gateways: string[];
+  networks: Pick<Network, 'subnet' | 'gateway' | 'internal'>[];
+}
+
+function agreeOn({ engine, instance, family, pool, gateways, networks }: Agreement): void {
+  const version = `-${family}`;
+  const suffix = family === 6 ? '6' : '';
+  const routes = said('ip', version, '-o', 'route');
   const unreachable = [...routes.matchAll(/^unreachable (\S+\/\d+)/gm)].map(([, subnet = '']) => subnet);
   assert.deepEqual(
-    sorted(unreachable.filter((subnet) => overlaps(subnet, network.networkPool ?? ''))),
+    sorted(unreachable.filter((subnet) => overlap(parseCidr(subnet), pool))),
     sorted(networks.map(({ subnet }) => subnet)),
   );
-  const gateways = [
-    ...said('ip', '-o', '-4', 'address', 'show', 'dev', bridgeName(instance)).matchAll(/inet (\S+)\/32/g),
-  ];
+  const shown = said('ip', version, '-o', 'address', 'show', 'dev', bridgeName(instance), 'scope', 'global');
   assert.deepEqual(
-    sorted(gateways.map(([, ip = '']) => ip)),
-    sorted([engine.info().bridge.gateway, ...networks.map(({ gateway }) => gateway)]),
+    sorted([...shown.matchAll(/inet6? ([^/]+)\/(?:32|128)/g)].map(([, ip = '']) => ip)),
+    sorted([...gateways, ...networks.map(({ gateway }) => gateway)]),
   );
   const elements = (set: string): string[] => {
-    const text = said('nft', 'list', 'set', 'inet', tableName(instance), set);
+    const text = said('nft', 'list', 'set', 'inet', tableName(instance), `${set}${suffix}`);
     return (/elements = \{([^}]*)\}/.exec(text)?.[1] ?? '')
       .split(',')
       .map((one) => one.trim())
@@ -52,21 +71,26 @@ function agree(engine: OpenedEngine, { instance, network }: EngineOptions): void
     sorted(networks.filter(({ internal }) => internal).map(({ subnet }) => subnet)),
   );
   assert.deepEqual(sorted(elements('peers')), sorted(networks.map(({ subnet }) => `${subnet} . ${subnet}`)));
-  for (const sandbox of engine.sandboxes()) assert.deepEqual(addressesOf(sandbox), sorted(ipsOf(sandbox)));
-  const wanted = engine.sandboxes().flatMap((one) => ipsOf(one).map((ip) => `${ip} ${linkName(instance, one.id)}`));
+  for (const sandbox of engine.sandboxes())
+    assert.deepEqual(addressesOf(sandbox, version), sorted(ipsOf(sandbox, family)));
+  const wanted = engine
+    .sandboxes()
+    .flatMap((one) => ipsOf(one, family).map((ip) => `${ip} ${linkName(instance, one.id)}`));
   const known = new Set(engine.sandboxes().map(({ id }) => linkName(instance, id)));
   const routed = [...routes.matchAll(new RegExp(`^(\\S+) dev (${linkPrefix(instance)}\\S+)`, 'gm'))];
   assert.deepEqual(
-    sorted(routed.flatMap(([, ip, link = '']) => (known.has(link) ? [`${ip} ${link}`] : []))),
+    sorted(routed.flatMap(([, ip = '', link = '']) => (known.has(link) && !ip.includes('/') ? [`${ip} ${link}`] : []))),
     sorted(wanted),
   );
 }
 
-const ipsOf = (sandbox: Sandbox): string[] => attachmentsOf(sandbox).map(({ ip }) => ip);
+const ipsOf = (sandbox: Sandbox, family: 4 | 6): string[] =>
+  attachmentsOf(sandbox).flatMap(({ ip, ip6 }) => (family === 4 ? [ip] : ip6 === undefined ? [] : [ip6]));
 
-function addressesOf({ networkNamespacePath }: Sandbox): string[] {
-  const text = said('nsenter', `--net=${networkNamespacePath}`, 'ip', '-o', '-4', 'address', 'show', 'dev', 'eth0');
-  return sorted([...text.matchAll(/inet (\S+)\/32/g)].map(([, ip = '']) => ip));
+function addressesOf({ networkNamespacePath }: Sandbox, version: string): string[] {
+  const words = ['ip', version, '-o', 'address', 'show', 'dev', 'eth0', 'scope', 'global'];
+  const text = said('nsenter', `--net=${networkNamespacePath}`, ...words);
+  return sorted([...text.matchAll(/inet6? ([^/]+)\/(?:32|128)/g)].map(([, ip = '']) => ip));
 }
 
 test('an engine that is killed while it changes networks leaves nothing in between', { timeout: 240_000 }, async () => {

@@ -36,7 +36,11 @@ export async function writeEtc(paths: SandboxPaths, sandbox: Sandbox, { resolver
   const hosts = [
     '127.0.0.1\tlocalhost',
     '::1\tlocalhost ip6-localhost ip6-loopback',
-    ...(sandbox.network === 'host' ? [`127.0.1.1\t${hostname}`] : attachments.map(({ ip }) => `${ip}\t${hostname}`)),
+    ...(sandbox.network === 'host'
+      ? [`127.0.1.1\t${hostname}`]
+      : attachments.flatMap(({ ip, ip6 }) =>
+          [ip, ...(ip6 === undefined ? [] : [ip6])].map((one) => `${one}\t${hostname}`),
+        )),
     ...(sandbox.hostAliases ?? []).map(({ ip, names }) => `${ip}\t${names.join(' ')}`),
   ];
   const contents: [string, string][] = [

@@ -55,7 +55,7 @@ export class Sandboxes {
   readonly #used = new Map<string, Sandbox>();
   readonly #ready: Sandbox[] = [];
   readonly #names = new Set<string>();
-  readonly #held = new HeldPorts();
+  readonly #held = new HeldPorts((id) => this.#publicAddress(id));
   readonly #durable: DurableSandboxes;
   /** Of those that are being recovered. */
   readonly #recoveries = new Map<string, Promise<Sandbox>>();
@@ -283,7 +283,7 @@ export class Sandboxes {
   #with(sandbox: Sandbox, change: Partial<Sandbox>): Sandbox {
     const changed = { ...sandbox, ...change };
     const attachments = attachmentsOf(changed);
-    return { ...changed, ip: this.#attachments.publicIp(attachments) ?? attachments[0]?.ip ?? '' };
+    return { ...changed, ip: this.#attachments.publicAddresses(attachments).ip ?? attachments[0]?.ip ?? '' };
   }
 
   #setAddresses(sandbox: Sandbox, mac?: string): void {
@@ -363,9 +363,9 @@ export class Sandboxes {
       if (changed.ip !== sandbox.ip) {
         await this.#options.network.setEgress(sandbox.ip, 'cluster');
         await this.#options.network.setEgress(changed.ip, changed.egress);
-        if ((changed.published ?? []).length > 0)
-          await this.#options.network.publish(this.#rules([...this.#others(sandbox.id), changed]));
       }
+      if ((changed.published ?? []).length > 0)
+        await this.#options.network.publish(this.#rules([...this.#others(sandbox.id), changed]));
     } catch (error) {
       this.#record(sandbox);
       this.#setAddresses(sandbox);
@@ -396,7 +396,14 @@ export class Sandboxes {
   }
 
   #rules(sandboxes: readonly Sandbox[]): ReturnType<typeof publishedRules> {
-    return publishedRules(sandboxes, (sandbox) => this.#attachments.publicIp(attachmentsOf(sandbox)));
+    return publishedRules(sandboxes, (sandbox) => this.#attachments.publicAddresses(attachmentsOf(sandbox)));
+  }
+
+  /** Of IPv6 where it has that. */
+  #publicAddress(id: string): string | undefined {
+    const sandbox = this.#used.get(id);
+    const { ip, ip6 } = sandbox === undefined ? {} : this.#attachments.publicAddresses(attachmentsOf(sandbox));
+    return ip6 ?? ip;
   }
 
   async #publish(id: string, ports: PublishedPort[]): Promise<PublishedPort[]> {

@@ -1,12 +1,14 @@
 /** The unmodified docker-compose: a stack of three services comes up, is scaled, shows itself, and goes without a rest. */
 import assert from 'node:assert/strict';
 import { execFile, spawnSync } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { type DockerHost, openDockerHost } from '#testing/docker-host.ts';
+import { hostHasIpv6 } from '../network/ipv6-host.ts';
 
 const finish = promisify(execFile);
 const isThere = spawnSync('docker-compose', ['version']).status === 0;
@@ -41,6 +43,15 @@ const stack = (image: string): unknown => ({
   },
   networks: { front: {}, back: { internal: true } },
   volumes: { data: {} },
+});
+
+/** The form without a version: compose files of the third do not know `enable_ipv6`. */
+const dual = (image: string, prefix: string): unknown => ({
+  services: {
+    fixed: { image, command: ['sleep', '1000'], networks: { six: { ipv6_address: `${prefix}::80` } } },
+    other: { image, command: ['sleep', '1000'], networks: ['six'] },
+  },
+  networks: { six: { enable_ipv6: true, ipam: { config: [{ subnet: `${prefix}::/64` }] } } },
 });
 
 describe('docker-compose', {
@@ -102,5 +113,19 @@ describe('docker-compose', {
     assert.equal(await docker.ok('volume', 'ls', '-q'), '');
     assert.equal((await docker.ok('network', 'ls', '-q', '--filter', 'type=custom')).trim(), '');
     assert.deepEqual(docker.host.engine.sandboxes(), []);
+  });
+
+  test('a network with IPv6, and an address of it by wish', {
+    skip: hostHasIpv6() ? false : 'IPv6 is turned off on this machine',
+  }, async () => {
+    const prefix = `fd79:${randomInt(65_536).toString(16)}:${randomInt(65_536).toString(16)}:1`;
+    const file = join(directory, 'dual.yml');
+    writeFileSync(file, JSON.stringify(dual(docker.host.image, prefix)));
+    await compose('-f', file, 'up', '-d');
+    const found = await compose('-f', file, 'exec', '-T', 'other', 'nslookup', '-type=aaaa', 'fixed');
+    assert.match(found, new RegExp(`Address: ${prefix}::80`));
+    await compose('-f', file, 'exec', '-T', 'other', 'ping', '-6', '-c', '1', '-W', '2', `${prefix}::80`);
+    await compose('-f', file, 'down', '-t', '0');
+    assert.deepEqual(docker.host.engine.networks.list(), []);
   });
 });

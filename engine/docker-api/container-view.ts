@@ -102,12 +102,15 @@ export function portViews(exposed: readonly string[], published: readonly Publis
   return [...bound, ...rest];
 }
 
-/** `{"80/tcp": [{HostIp, HostPort}]}`; null for what is exposed and not published. */
+/**
+ * `{"80/tcp": [{HostIp, HostPort}]}`; null for what is exposed and not published.
+ * @param published  what is, or what was asked for: then an address may be absent
+ */
 export function portMap(exposed: readonly string[], published: readonly PublishedPort[]): Record<string, unknown> {
   const map: Record<string, { HostIp: string; HostPort: string }[] | null> = {};
   for (const port of exposed) map[port.includes('/') ? port : `${port}/tcp`] = null;
   for (const { hostIp, hostPort, port, protocol } of published) {
-    const binding = { HostIp: hostIp ?? '0.0.0.0', HostPort: String(hostPort) };
+    const binding = { HostIp: hostIp ?? '', HostPort: String(hostPort) };
     map[`${port}/${protocol}`] = [...(map[`${port}/${protocol}`] ?? []), binding];
   }
   return map;

@@ -1,7 +1,8 @@
 /** `POST /containers/create`: the body, checked and put into the engine's words. Pure. */
-import { isIP, isIPv4 } from 'node:net';
+import { isIP } from 'node:net';
 import { hostname as hostName, release } from 'node:os';
 import type { ContainerSpec, EngineInfo, Healthcheck } from '../engine.ts';
+import { formatAddress, parseAddress } from '../network/address-text.ts';
 import type { LimitSupport } from '../verbs.ts';
 import { Fields, type Document } from './body.ts';
 import { readHealthcheck, readLogSettings, readOptions, readStorageSize, refuseUnknown } from './create-options.ts';
@@ -194,13 +195,12 @@ function bindings(host: Fields): PortBinding[] {
       const hostPort = binding.text('HostPort') || '0';
       if (!/^\d{1,5}$/.test(hostPort) || Number(hostPort) > 65_535)
         throw binding.refuse('HostPort', `${JSON.stringify(hostPort)} is no port`);
-      const everywhere = ['', '0.0.0.0', '::'].includes(hostIp);
-      if (!everywhere && !isIPv4(hostIp))
-        throw binding.refuse('HostIp', `${JSON.stringify(hostIp)} is no IPv4 address`);
+      if (hostIp !== '' && (isIP(hostIp) === 0 || hostIp.includes('%')))
+        throw binding.refuse('HostIp', `${JSON.stringify(hostIp)} is no address`);
       return {
         port: Number(port),
         protocol: protocol === 'udp' ? 'udp' : 'tcp',
-        ...(everywhere ? {} : { hostIp }),
+        ...(hostIp === '' ? {} : { hostIp: formatAddress(parseAddress(hostIp)) }),
         hostPort: Number(hostPort),
       };
     });

@@ -1,11 +1,13 @@
 /** How a container is to be connected: `NetworkMode`, `NetworkingConfig`, `Links` and `MacAddress` of a create request. Pure. */
-import { isIPv4 } from 'node:net';
+import { isIPv4, isIPv6 } from 'node:net';
+import { formatAddress, parseAddress } from '../network/address-text.ts';
 import type { Fields } from './body.ts';
 
 export interface EndpointWish {
   /** Name or id, as the client wrote it. */
   network: string;
   ip?: string;
+  ip6?: string;
   aliases: string[];
   /** `container` or `container:alias`. */
   links: string[];
@@ -71,7 +73,8 @@ export function readEndpoint(fields: Fields, network: string): EndpointWish {
   const ipam = fields.object('IPAMConfig');
   const ip = ipam.text('IPv4Address');
   if (ip !== '' && !isIPv4(ip)) throw ipam.refuse('IPv4Address', `${JSON.stringify(ip)} is no IPv4 address`);
-  if (ipam.text('IPv6Address') !== '') throw ipam.refuse('IPv6Address', 'networks of this engine have no IPv6');
+  const ip6 = ipam.text('IPv6Address');
+  if (ip6 !== '' && !isIPv6(ip6)) throw ipam.refuse('IPv6Address', `${JSON.stringify(ip6)} is no IPv6 address`);
   if ((ipam.strings('LinkLocalIPs') ?? []).length > 0) throw ipam.refuse('LinkLocalIPs', 'they are not supported');
   const [option] = Object.keys(fields.stringMap('DriverOpts'));
   if (option !== undefined) throw fields.refuse('DriverOpts', `${JSON.stringify(option)} is not supported`);
@@ -81,6 +84,7 @@ export function readEndpoint(fields: Fields, network: string): EndpointWish {
     aliases: fields.strings('Aliases') ?? [],
     links: fields.strings('Links') ?? [],
     ...(ip === '' ? {} : { ip }),
+    ...(ip6 === '' ? {} : { ip6: formatAddress(parseAddress(ip6)) }),
     ...(mac === '' ? {} : { mac }),
   };
 }

@@ -1,7 +1,8 @@
 /** `/networks`. */
-import { isIPv4 } from 'node:net';
+import { isIP } from 'node:net';
 import { EngineError } from '../engine.ts';
-import type { NetworkSpec } from '../networks.ts';
+import type { NetworkSpec, RangeSpec } from '../networks.ts';
+import { formatAddress, parseAddress } from '../network/address-text.ts';
 import { Fields, readBody } from './body.ts';
 import { answerEmpty, answerJson, type Call, findContainer } from './call.ts';
 import { identityOf } from './docker-containers.ts';
@@ -84,13 +85,13 @@ function readSpec(fields: Fields): NetworkSpec {
         `${JSON.stringify(option)} is not supported: links are routed, there is no bridge to set up`,
       );
   }
-  const { auxiliary, ...range } = readRange(fields.object('IPAM'));
+  const { auxiliary, ...ranges } = readRanges(fields.object('IPAM'), fields.flag('EnableIPv6'));
   return {
     name,
     labels,
     internal: fields.flag('Internal'),
     isolated: options[ICC] === 'false',
-    ...range,
+    ...ranges,
     options: {
       ...options,
       ...(fields.flag('Attachable') ? { [ATTACHABLE]: 'true' } : {}),
@@ -105,7 +106,8 @@ function checkDriver(fields: Fields): void {
     throw new DockerError(403, `only one instance of "${driver}" network is allowed`);
   if (driver !== 'bridge')
     throw new DockerError(404, `could not find plugin ${driver} in v1 plugin registry: plugin not found`);
-  if (fields.flag('EnableIPv6')) throw fields.refuse('EnableIPv6', 'networks of this engine have no IPv6');
+  if (fields.has('EnableIPv4') && !fields.flag('EnableIPv4'))
+    throw fields.refuse('EnableIPv4', 'networks of this engine have IPv4, and IPv6 beside it');
   for (const field of ['Ingress', 'ConfigOnly'])
     if (fields.flag(field)) throw fields.refuse(field, 'it needs a swarm, which this engine has not');
   const scope = fields.text('Scope');
@@ -114,33 +116,47 @@ function checkDriver(fields: Fields): void {
     if (isReserved(label)) throw fields.refuse('Labels', `${JSON.stringify(label)} is the engine's own`);
 }
 
-function readRange(
-  ipam: Fields,
-): Pick<NetworkSpec, 'subnet' | 'gateway' | 'range' | 'reserved'> & { auxiliary?: Record<string, string> } {
+type Ranges = Pick<NetworkSpec, keyof RangeSpec | 'ipv6'> & { auxiliary?: Record<string, string> };
+
+function readRanges(ipam: Fields, withIpv6: boolean): Ranges {
   const driver = ipam.text('Driver') || 'default';
   if (driver !== 'default')
     throw new DockerError(404, `could not find plugin ${driver} in v1 plugin registry: plugin not found`);
-  const [config, ...others] = ipam.objects('Config');
-  if (config === undefined) return {};
-  if (others.length > 0) throw ipam.refuse('Config', 'a network has one range');
+  const ranges: { ipv4?: RangeSpec; ipv6?: RangeSpec } = withIpv6 ? { ipv6: {} } : {};
+  const auxiliary: Record<string, string> = {};
+  for (const config of ipam.objects('Config')) {
+    const family = config.text('Subnet').includes(':') ? 'ipv6' : 'ipv4';
+    // As Docker: a range of a family that is off is not looked at.
+    if (family === 'ipv6' && !withIpv6) continue;
+    if (ranges[family]?.subnet !== undefined) throw ipam.refuse('Config', 'a network has one range of each family');
+    ranges[family] = readRange(config);
+    Object.assign(auxiliary, config.stringMap('AuxiliaryAddresses'));
+  }
+  const { ipv4, ipv6 } = ranges;
+  return {
+    ...ipv4,
+    ...(ipv6 === undefined ? {} : { ipv6 }),
+    ...(Object.keys(auxiliary).length === 0 ? {} : { auxiliary }),
+  };
+}
+
+function readRange(config: Fields): RangeSpec {
   const subnet = config.text('Subnet');
   const gateway = config.text('Gateway');
   const range = config.text('IPRange');
-  const auxiliary = config.stringMap('AuxiliaryAddresses');
-  const reserved = Object.values(auxiliary);
+  const reserved = Object.values(config.stringMap('AuxiliaryAddresses'));
   if (subnet === '') {
     if (gateway === '' && range === '' && reserved.length === 0) return {};
     throw config.refuse('Subnet', 'required subnet is missing: gateway, range and auxiliary addresses need one');
   }
-  if (subnet.includes(':')) throw config.refuse('Subnet', 'networks of this engine have no IPv6');
+  const family = subnet.includes(':') ? 6 : 4;
   for (const address of [gateway, ...reserved])
-    if (address !== '' && !isIPv4(address))
-      throw config.refuse('Gateway', `${JSON.stringify(address)} is no IPv4 address`);
+    if (address !== '' && isIP(address) !== family)
+      throw config.refuse('Gateway', `${JSON.stringify(address)} is no IPv${family} address`);
   return {
     subnet,
     reserved,
-    ...(reserved.length === 0 ? {} : { auxiliary }),
-    ...(gateway === '' ? {} : { gateway }),
+    ...(gateway === '' ? {} : { gateway: formatAddress(parseAddress(gateway)) }),
     ...(range === '' ? {} : { range }),
   };
 }
@@ -238,10 +254,10 @@ export const NETWORK_ROUTES: readonly Route[] = [
   {
     method: 'POST',
     path: '/networks/create',
-    summary: 'Makes one: isolated, or internal; subnet, gateway, range, reserved addresses, labels',
+    summary: 'Makes one: isolated, or internal; IPv6 beside IPv4; subnet, gateway, range, reserved addresses, labels',
     handle: createNetwork,
     state: 'partial',
-    note: 'driver bridge and IPv4 only; of its options enable_icc; others are refused by name',
+    note: 'driver bridge only, always with IPv4; of its options enable_icc; others are refused by name',
     test,
   },
   {

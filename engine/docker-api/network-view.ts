@@ -1,7 +1,8 @@
 /** Networks, and containers in them, in Docker's words. */
 import { createHash } from 'node:crypto';
 import type { Container, Sandbox } from '../engine.ts';
-import { parseCidr } from '../network/addresses.ts';
+import { contains, parseCidr } from '../network/addresses.ts';
+import type { AddressRange } from '../networks.ts';
 import type { Call } from './call.ts';
 import { time } from './container-view.ts';
 import { identityOf } from './docker-containers.ts';
@@ -16,20 +17,20 @@ export const AUXILIARY = 'docker.sampan.dev/auxiliary';
 export function networkDocument(call: Call, network: DockerNetwork, details: boolean): Record<string, unknown> {
   const { id, name, driver, subnet, gateway, network: own } = network;
   const options = own?.options ?? {};
-  const config = {
-    Subnet: subnet,
-    ...(own?.range === undefined ? {} : { IPRange: own.range }),
-    Gateway: gateway,
-    ...(options[AUXILIARY] === undefined ? {} : { AuxiliaryAddresses: JSON.parse(options[AUXILIARY]) as unknown }),
-  };
+  const auxiliary = options[AUXILIARY] === undefined ? {} : (JSON.parse(options[AUXILIARY]) as Record<string, string>);
+  const ranges = [
+    ...(subnet === undefined ? [] : [{ subnet, gateway, range: own?.range }]),
+    ...(own?.ipv6 === undefined ? [] : [own.ipv6]),
+  ];
   return {
     Name: name,
     Id: id,
     Created: time(own?.createdAt ?? 0),
     Scope: 'local',
     Driver: driver,
-    EnableIPv6: false,
-    IPAM: { Driver: 'default', Options: {}, Config: subnet === undefined ? [] : [config] },
+    EnableIPv4: true,
+    EnableIPv6: own?.ipv6 !== undefined,
+    IPAM: { Driver: 'default', Options: {}, Config: ranges.map((range) => rangeView(range, auxiliary)) },
     Internal: own?.internal ?? false,
     Attachable: options[ATTACHABLE] === 'true',
     Ingress: false,
@@ -41,9 +42,26 @@ export function networkDocument(call: Call, network: DockerNetwork, details: boo
   };
 }
 
+function rangeView(
+  { subnet, gateway, range }: Partial<AddressRange> & { subnet: string },
+  auxiliary: Record<string, string>,
+): Record<string, unknown> {
+  const own = Object.entries(auxiliary).filter(([, address]) => contains(parseCidr(subnet), address));
+  return {
+    Subnet: subnet,
+    ...(range === undefined ? {} : { IPRange: range }),
+    Gateway: gateway,
+    ...(own.length === 0 ? {} : { AuxiliaryAddresses: Object.fromEntries(own) }),
+  };
+}
+
+function prefixOf(subnet: string | undefined): number {
+  return subnet === undefined ? 0 : parseCidr(subnet).prefix;
+}
+
 /** Those that run. */
 function members(call: Call, network: DockerNetwork): Record<string, unknown> {
-  const { prefix } = network.subnet === undefined ? { prefix: 32 } : parseCidr(network.subnet);
+  const { subnet, network: own } = network;
   const running = call.docker.own().filter(({ state }) => state === 'running');
   return Object.fromEntries(
     running.flatMap((container) => {
@@ -55,8 +73,8 @@ function members(call: Call, network: DockerNetwork): Record<string, unknown> {
         Name: container.name,
         EndpointID: endpointId(sandbox, network.id),
         MacAddress: sandbox.mac ?? '',
-        IPv4Address: `${attachment.ip}/${prefix}`,
-        IPv6Address: '',
+        IPv4Address: `${attachment.ip}/${prefixOf(subnet)}`,
+        IPv6Address: attachment.ip6 === undefined ? '' : `${attachment.ip6}/${prefixOf(own?.ipv6?.subnet)}`,
       };
       return [[container.id, member]];
     }),
@@ -93,7 +111,7 @@ function endpointView(
   const aliases = isUser && call.minor < 45 ? [...endpoint.aliases, container.id.slice(0, 12)] : endpoint.aliases;
   return {
     ...emptyEndpoint(endpoint.networkId),
-    IPAMConfig: endpoint.ip === undefined ? (isUser ? {} : null) : { IPv4Address: endpoint.ip },
+    IPAMConfig: isUser ? addressWish(endpoint) : null,
     Links: endpoint.links.length > 0 ? endpoint.links : null,
     Aliases: aliases.length > 0 ? aliases : null,
     ...(attachment === undefined || sandbox === undefined
@@ -102,11 +120,22 @@ function endpointView(
           EndpointID: endpointId(sandbox, endpoint.networkId),
           Gateway: network?.gateway ?? '',
           IPAddress: attachment.ip,
-          IPPrefixLen: network?.subnet === undefined ? 0 : parseCidr(network.subnet).prefix,
+          IPPrefixLen: prefixOf(network?.subnet),
           MacAddress: sandbox.mac ?? '',
+          ...(attachment.ip6 === undefined
+            ? {}
+            : {
+                IPv6Gateway: network?.network?.ipv6?.gateway ?? '',
+                GlobalIPv6Address: attachment.ip6,
+                GlobalIPv6PrefixLen: prefixOf(network?.network?.ipv6?.subnet),
+              }),
         }),
     DNSNames: names.length > 0 ? names : null,
   };
+}
+
+function addressWish({ ip, ip6 }: Endpoint): Record<string, string> {
+  return { ...(ip === undefined ? {} : { IPv4Address: ip }), ...(ip6 === undefined ? {} : { IPv6Address: ip6 }) };
 }
 
 function podEndpoint(sandbox: Sandbox | undefined): Record<string, unknown> {

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { hostHasIpv6 } from '../network/ipv6-host.ts';
 import { type DockerHost, openDockerHost, withDocker } from '#testing/docker-host.ts';
 
 const chaos = fileURLToPath(new URL('../../testing/docker-chaos.ts', import.meta.url));
@@ -24,7 +25,7 @@ test('docker network, and the engine killed in the middle of it', {
     const socketPath = `${docker.socketPath}.chaos`;
     const env = { ...docker.environment, DOCKER_HOST: `unix://${socketPath}` };
     for (let round = 0; round < ROUNDS; round += 1) {
-      await docker.ok('network', 'create', 'base');
+      await docker.ok('network', 'create', ...(hostHasIpv6() ? ['--ipv6'] : []), 'base');
       await docker.ok('run', '-d', '--name', 'steady', '--network', 'base', image, 'sleep', '1000');
       await docker.pause();
       const child = spawn(process.execPath, ['--experimental-ffi', chaos, JSON.stringify(plain), socketPath], {
@@ -79,7 +80,7 @@ async function agree({ host, ok }: DockerHost): Promise<void> {
   for (const container of engine.containers()) {
     const shown = JSON.parse(await ok('inspect', '-f', '{{json .NetworkSettings.Networks}}', container.id)) as Record<
       string,
-      { NetworkID: string; IPAddress: string }
+      { NetworkID: string; IPAddress: string; GlobalIPv6Address: string }
     >;
     const attached = engine.sandbox(container.sandbox)?.networks ?? [];
     assert.deepEqual(
@@ -89,7 +90,8 @@ async function agree({ host, ok }: DockerHost): Promise<void> {
       attached.map(({ network }) => network).sort(),
     );
     if (container.state === 'running')
-      for (const { IPAddress } of Object.values(shown)) assert.ok(attached.some(({ ip }) => ip === IPAddress));
+      for (const { IPAddress, GlobalIPv6Address } of Object.values(shown))
+        assert.ok(attached.some(({ ip, ip6 = '' }) => ip === IPAddress && ip6 === GlobalIPv6Address));
   }
 }
 

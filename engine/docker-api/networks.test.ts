@@ -1,11 +1,9 @@
 /** `docker network` and what containers of user-defined networks see of each other: the real client over the real engine. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
-import { createSocket } from 'node:dgram';
-import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 import { type DockerHost, openDockerHost, withDocker } from '#testing/docker-host.ts';
 import { serveDns } from '#testing/dns-upstream.ts';
+import { echoIn, echoed } from '#testing/udp-echo.ts';
 
 let docker: DockerHost;
 let image = '';
@@ -87,7 +85,6 @@ describe('networks of users', { ...withDocker, timeout: 240_000 }, () => {
         /no matching subnet for gateway 9\.9\.9\.9/,
       ],
       [['network', 'create', '--driver', 'macvlan', 'n'], /plugin not found/],
-      [['network', 'create', '--ipv6', 'n'], /EnableIPv6/],
       [['network', 'create', '--opt', 'com.docker.network.bridge.name=x', 'n'], /is not supported/],
       [['network', 'rm', 'bridge'], /bridge is a pre-defined network and cannot be removed/],
       [['network', 'rm', 'none'], /none is a pre-defined network and cannot be removed/],
@@ -303,7 +300,7 @@ describe('networks of users', { ...withDocker, timeout: 240_000 }, () => {
     assert.match(await docker.ok('port', 'served'), /9\/tcp -> 0\.0\.0\.0:\d+/);
     assert.match(await docker.ok('port', 'served', '8080/udp'), /^127\.0\.0\.1:\d+/);
     await web('self', '--network', 'serving', '-p', '0:8080');
-    const own = (await docker.ok('port', 'self', '8080')).trim().split(':')[1] ?? '';
+    const own = (await docker.ok('port', 'self', '8080')).trim().split(/[:\n]/)[1] ?? '';
     const gateway = docker.host.engine.networks.list()[0]?.gateway ?? '';
     for (const one of ['self', 'served'])
       assert.equal(
@@ -401,26 +398,6 @@ describe('networks of users', { ...withDocker, timeout: 240_000 }, () => {
     await rm('left-behind');
   });
 });
-
-/** The busybox of the image listens to no UDP: a program of this host does, in the container's network. */
-function echoIn(namespace: string): ChildProcess {
-  const script = `const socket = require('node:dgram').createSocket('udp4');
-    socket.on('message', (message, { port, address }) => socket.send(message, port, address)).bind(9000);`;
-  return spawn('nsenter', [`--net=${namespace}`, process.execPath, '-e', script], { stdio: 'ignore' });
-}
-
-/** Sent until it is answered: what is sent before the server listens is lost. */
-async function echoed(port: number): Promise<string> {
-  const socket = createSocket('udp4');
-  const timer = setInterval(() => socket.send('by UDP', port, '127.0.0.1'), 50);
-  try {
-    const [message] = (await once(socket, 'message', { signal: AbortSignal.timeout(10_000) })) as [Buffer];
-    return message.toString();
-  } finally {
-    clearInterval(timer);
-    socket.close();
-  }
-}
 
 async function get(address: string): Promise<string | undefined> {
   for (const end = Date.now() + 3000; Date.now() < end; ) {

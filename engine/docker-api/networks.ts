@@ -34,8 +34,10 @@ export interface Endpoint {
   aliases: string[];
   links: string[];
   ip?: string;
-  /** The address that it had last, to be had again. */
+  ip6?: string;
+  /** The addresses that it had last, to be had again. */
   address?: string;
+  address6?: string;
 }
 
 /** Who it is for the names of a network. */
@@ -123,9 +125,13 @@ export class DockerNetworks {
     if (network.isPredefined && wish.aliases.length > 0) {
       throw new DockerError(400, 'network-scoped alias is supported only for containers in user defined networks');
     }
-    if (network.isPredefined && wish.ip !== undefined)
+    const { ip, ip6 } = wish;
+    if (network.isPredefined && (ip ?? ip6) !== undefined)
       throw new DockerError(400, 'user specified IP address is supported on user defined networks only');
-    if (wish.ip !== undefined && network.network?.chosen !== true) {
+    const isChosen =
+      (ip === undefined || network.network?.chosen === true) &&
+      (ip6 === undefined || network.network?.ipv6?.chosen === true);
+    if (!isChosen) {
       throw new DockerError(
         400,
         `invalid config for network ${network.name}: invalid endpoint settings:\nuser specified IP address is supported only when connecting to networks with user configured subnets`,
@@ -136,7 +142,8 @@ export class DockerNetworks {
       networkName: network.name,
       aliases: [...new Set(wish.aliases)],
       links: wish.links,
-      ...(wish.ip === undefined ? {} : { ip: wish.ip }),
+      ...(ip === undefined ? {} : { ip }),
+      ...(ip6 === undefined ? {} : { ip6 }),
     };
   }
 
@@ -152,7 +159,9 @@ export class DockerNetworks {
           aliases: namesOf(endpoint, identity),
           links: Object.fromEntries(endpoint.links.map((link) => this.#link(link))),
           ...(endpoint.ip === undefined ? {} : { ip: endpoint.ip }),
+          ...(endpoint.ip6 === undefined ? {} : { ip6: endpoint.ip6 }),
           ...(endpoint.address === undefined ? {} : { preferredIp: endpoint.address }),
+          ...(endpoint.address6 === undefined ? {} : { preferredIp6: endpoint.address6 }),
         },
       ];
     });
@@ -167,8 +176,9 @@ export class DockerNetworks {
   /** Keeps the addresses that its sandbox got. */
   remember(containerId: string, sandbox: Sandbox): void {
     const endpoints = this.endpointsOf(containerId).map((endpoint) => {
-      const address = this.attachment(sandbox, endpoint)?.ip;
-      return address === undefined ? endpoint : { ...endpoint, address };
+      const { ip: address, ip6: address6 } = this.attachment(sandbox, endpoint) ?? {};
+      if (address === undefined) return endpoint;
+      return { ...endpoint, address, ...(address6 === undefined ? {} : { address6 }) };
     });
     this.write(containerId, endpoints);
   }

@@ -1,103 +1,105 @@
-/** IPv4 arithmetic and the addresses of one node's share of the pod range. */
+/** Ranges of addresses, and a pool that hands them out. */
 import { EngineError } from '../engine.ts';
+import { type Family, bitsOf, formatAddress, parseAddress } from './address-text.ts';
 
 export interface Cidr {
-  /** The network address as an unsigned number. */
-  base: number;
+  family: Family;
+  /** The network address as a number. */
+  base: bigint;
   prefix: number;
   /** How many addresses it holds. */
-  size: number;
+  size: bigint;
 }
 
-export function parseIpv4(text: string): number {
-  const parts = text.split('.');
-  const valid = parts.length === 4 && parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) <= 255);
-  if (!valid) throw new EngineError('invalid', `"${text}" is not an IPv4 address: use four numbers such as 10.86.0.1`);
-  return parts.reduce((value, part) => value * 256 + Number(part), 0);
-}
+const examples: Readonly<Record<Family, string>> = { 4: '10.86.0.0/24', 6: 'fd00:86::/64' };
 
-export function formatIpv4(address: number): string {
-  return [24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join('.');
-}
-
-/** The four bytes in network order. */
-export function ipv4Bytes(address: string): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(parseIpv4(address));
-  return bytes;
-}
-
-export function parseCidr(text: string): Cidr {
+/** @param family  the only one that will do */
+export function parseCidr(text: string, family?: Family): Cidr {
+  const wanted = family ?? (text.includes(':') ? 6 : 4);
   const [address = '', length = ''] = text.split('/');
-  const prefix = /^\d{1,2}$/.test(length) ? Number(length) : Number.NaN;
-  if (!(prefix >= 0 && prefix <= 32)) {
+  const prefix = /^\d{1,3}$/.test(length) ? Number(length) : Number.NaN;
+  if (!(prefix >= 0 && prefix <= bitsOf[wanted]) || text.includes(':') !== (wanted === 6)) {
     throw new EngineError(
       'invalid',
-      `"${text}" is not an IPv4 range: use an address and a length such as 10.86.0.0/24`,
+      `"${text}" is not an IPv${wanted} range: use an address and a length such as ${examples[wanted]}`,
     );
   }
-  const size = 2 ** (32 - prefix);
-  const base = parseIpv4(address);
-  if (base % size !== 0) {
+  const size = 1n << BigInt(bitsOf[wanted] - prefix);
+  const { value: base } = parseAddress(address);
+  if (base % size !== 0n) {
     throw new EngineError(
       'invalid',
-      `"${text}" is not an IPv4 range: ${address} is not the first address of a /${prefix}`,
+      `"${text}" is not an IPv${wanted} range: ${address} is not the first address of a /${prefix}`,
     );
   }
-  return { base, prefix, size };
+  return { family: wanted, base, prefix, size };
+}
+
+/** The address at a place of the range, counted from 0. */
+export function addressAt({ family, base }: Cidr, place: bigint): string {
+  return formatAddress({ family, value: base + place });
 }
 
 /** The bridge's address: the first one that can be used. */
 export function gatewayOf(cidr: Cidr): string {
-  return formatIpv4(cidr.base + 1);
+  return addressAt(cidr, 1n);
 }
 
 export function contains(cidr: Cidr, address: string): boolean {
-  const offset = parseIpv4(address) - cidr.base;
-  return offset >= 0 && offset < cidr.size;
+  const { family, value } = parseAddress(address);
+  return family === cidr.family && value >= cidr.base && value < cidr.base + cidr.size;
 }
 
-export function formatCidr({ base, prefix }: Cidr): string {
-  return `${formatIpv4(base)}/${prefix}`;
+/** Whether two ranges share an address: then one holds the other. */
+export function overlap(one: Cidr, other: Cidr): boolean {
+  return contains(one, addressAt(other, 0n)) || contains(other, addressAt(one, 0n));
+}
+
+export function formatCidr(cidr: Cidr): string {
+  return `${addressAt(cidr, 0n)}/${cidr.prefix}`;
 }
 
 /**
- * Addresses for sandboxes: all but the network's, the gateway's and the last. The search goes on from the last one handed out,
+ * Addresses for sandboxes: all but the network's, the gateway's and, of IPv4, the last. The search goes on from the last one handed out,
  * so that the address that was freed longest ago is used first, and a client that holds a stale address meets nobody for long.
  */
 export class AddressPool {
   readonly #cidr: Cidr;
-  readonly #used = new Set<number>();
-  readonly #first: number;
-  readonly #count: number;
-  #cursor: number;
+  readonly #used = new Set<bigint>();
+  /** One after the last that may be given. */
+  readonly #end: bigint;
+  readonly #first: bigint;
+  readonly #count: bigint;
+  #cursor: bigint;
 
   /** @param options.range  the part that `take` draws from */
-  constructor(cidr: Cidr, options: { cursor?: number; used?: Iterable<string>; range?: Cidr; least?: number } = {}) {
-    const { least = 8, range } = options;
+  constructor(cidr: Cidr, options: { cursor?: number; used?: Iterable<string>; range?: Cidr; least?: bigint } = {}) {
+    const { least = 8n, range } = options;
     if (cidr.size < least)
       throw new EngineError('invalid', `a pod range of ${cidr.size} addresses is too small: use a /29 or more`);
     this.#cidr = cidr;
-    this.#cursor = options.cursor ?? 0;
-    this.#first = range === undefined ? 2 : Math.max(1, range.base - cidr.base);
-    const end = range === undefined ? cidr.size - 1 : Math.min(cidr.size - 1, range.base - cidr.base + range.size);
-    this.#count = end - this.#first;
-    for (const address of options.used ?? []) this.#used.add(parseIpv4(address) - cidr.base);
+    this.#cursor = BigInt(options.cursor ?? 0);
+    this.#end = cidr.family === 4 ? cidr.size - 1n : cidr.size;
+    const begin = range === undefined ? 2n : range.base - cidr.base;
+    const rangeEnd = range === undefined ? this.#end : begin + range.size;
+    this.#first = begin < 1n ? 1n : begin;
+    this.#count = (rangeEnd < this.#end ? rangeEnd : this.#end) - this.#first;
+    for (const address of options.used ?? []) this.#used.add(this.#place(address));
   }
 
   /** Position to be persisted, for `cursor`. */
   get cursor(): number {
-    return this.#cursor;
+    return Number(this.#cursor);
   }
 
   take(): string {
-    for (let step = 0; step < this.#count; step += 1) {
+    for (let step = 0n; step < this.#count; step += 1n) {
       const place = (this.#cursor + step) % this.#count;
       const offset = this.#first + place;
       if (this.#used.has(offset)) continue;
       this.#used.add(offset);
-      this.#cursor = (place + 1) % this.#count;
-      return formatIpv4(this.#cidr.base + offset);
+      this.#cursor = (place + 1n) % this.#count;
+      return addressAt(this.#cidr, offset);
     }
     throw new EngineError(
       'exhausted',
@@ -107,13 +109,17 @@ export class AddressPool {
 
   /** One that was asked for. False where somebody has it, or where nobody may. */
   claim(address: string): boolean {
-    const offset = parseIpv4(address) - this.#cidr.base;
-    if (offset < 1 || offset >= this.#cidr.size - 1 || this.#used.has(offset)) return false;
+    const offset = this.#place(address);
+    if (offset < 1n || offset >= this.#end || this.#used.has(offset)) return false;
     this.#used.add(offset);
     return true;
   }
 
   free(address: string): void {
-    this.#used.delete(parseIpv4(address) - this.#cidr.base);
+    this.#used.delete(this.#place(address));
+  }
+
+  #place(address: string): bigint {
+    return parseAddress(address).value - this.#cidr.base;
   }
 }

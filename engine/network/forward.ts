@@ -34,11 +34,11 @@ export class ForeignForward {
       ({ hook, policy, family, table }) =>
         hook === 'forward' &&
         policy === 'drop' &&
-        (family === 'ip' || family === 'inet') &&
+        ['ip', 'ip6', 'inet'].includes(family) &&
         table !== tableName(this.#instance),
     );
     for (const chain of dropping) {
-      if (isIptables(chain)) await this.#ensureIptables(chains);
+      if (isIptables(chain)) await this.#ensureIptables(chain.family, chains);
       else await this.#ensureNft(chain);
     }
   }
@@ -47,22 +47,23 @@ export class ForeignForward {
     for (const { family, table, chain, handle } of await this.#ownRules()) {
       await run('nft', ['delete', 'rule', family, table, chain, 'handle', String(handle)]);
     }
-    for (const chain of ['DOCKER-USER', 'FORWARD']) {
-      for (const match of this.#iptablesMatches()) {
-        // Fails where the rule, the chain or iptables itself is not there.
-        while (await succeeds('iptables', ['-w', '-D', chain, ...match]));
+    for (const program of ['iptables', 'ip6tables']) {
+      for (const chain of ['DOCKER-USER', 'FORWARD']) {
+        for (const match of this.#iptablesMatches()) {
+          // Fails where the rule, the chain or the program itself is not there.
+          while (await succeeds(program, ['-w', '-D', chain, ...match]));
+        }
       }
     }
   }
 
-  async #ensureIptables(chains: Chain[]): Promise<void> {
-    const docker = chains.some(
-      ({ family, table, name }) => family === 'ip' && table === 'filter' && name === 'DOCKER-USER',
-    );
+  async #ensureIptables(family: string, chains: Chain[]): Promise<void> {
+    const program = family === 'ip6' ? 'ip6tables' : 'iptables';
+    const docker = chains.some((one) => one.family === family && one.table === 'filter' && one.name === 'DOCKER-USER');
     const chain = docker ? 'DOCKER-USER' : 'FORWARD';
     for (const match of this.#iptablesMatches()) {
-      if (await succeeds('iptables', ['-w', '-C', chain, ...match])) continue;
-      await run('iptables', ['-w', '-I', chain, '1', ...match]);
+      if (await succeeds(program, ['-w', '-C', chain, ...match])) continue;
+      await run(program, ['-w', '-I', chain, '1', ...match]);
     }
   }
 
@@ -98,7 +99,7 @@ export class ForeignForward {
 }
 
 function isIptables({ family, table }: { family: string; table: string }): boolean {
-  return family === 'ip' && table === 'filter';
+  return ['ip', 'ip6'].includes(family) && table === 'filter';
 }
 
 async function listChains(): Promise<Chain[]> {

@@ -3,9 +3,10 @@
  * Sources: rtnetlink(7), linux/if_link.h, linux/veth.h, linux/rtnetlink.h.
  */
 import { closeSync, openSync } from 'node:fs';
+import { EngineError } from '../engine.ts';
 import { hasCode } from '../sys/libc.ts';
 import { NetlinkFamily, NetlinkFlag, NetlinkSocket, attribute, nested, parseAttributes } from '../sys/netlink.ts';
-import { ipv4Bytes } from './addresses.ts';
+import { addressBytes, addressOfBytes } from './address-text.ts';
 
 const Message = {
   newLink: 16,
@@ -16,6 +17,8 @@ const Message = {
   getAddress: 22,
   newRoute: 24,
   deleteRoute: 25,
+  getRoute: 26,
+  newNeighbour: 28,
 } as const;
 const Link = {
   hardware: 1,
@@ -29,8 +32,15 @@ const Link = {
 } as const;
 const Address = { address: 1, local: 2 } as const;
 const Route = { destination: 1, outLink: 4, gateway: 5, preferredSource: 7 } as const;
+const Neighbour = { destination: 1, hardware: 2 } as const;
+const AF_INET = 2;
+const AF_INET6 = 10;
 const interfaceUp = 1;
 const onLink = 4;
+const mainTable = 254;
+const staticProtocol = 4;
+/** Without asking first whether somebody has the address already: a link of ours has nobody else on it. */
+const noDetection = 2;
 
 /** `struct ifinfomsg`. */
 function linkHeader(index: number, up?: boolean): Buffer {
@@ -71,6 +81,15 @@ export class Links {
 
   index(name: string): number | undefined {
     return this.list().get(name);
+  }
+
+  /** The link's own address. */
+  mac(index: number): Buffer {
+    for (const payload of this.#socket.dump({ type: Message.getLink, flags: 0, payload: linkHeader(0) })) {
+      const mac = parseAttributes(payload, 16).get(Link.hardware);
+      if (payload.readInt32LE(4) === index && mac !== undefined) return mac;
+    }
+    throw new EngineError('unavailable', `link ${index} was removed by somebody else`);
   }
 
   createBridge(name: string, mtu: number): void {
@@ -128,31 +147,62 @@ export class Links {
     this.#socket.request({ type: Message.newLink, flags: 0, payload }, `set address ${mac}`);
   }
 
-  /** One address as a /32: no range is on the link, so nothing is resolved by ARP but the gateway. */
+  /** One address as a /32 or /128: no range is on the link, so nothing is resolved but the gateway. */
   addAddress(index: number, ip: string): void {
     const message = { type: Message.newAddress, flags: NetlinkFlag.create | NetlinkFlag.exclusive };
     this.#socket.request({ ...message, payload: addressPayload(index, ip) }, `add address ${ip}`, ['EEXIST']);
   }
 
-  /** Idempotent. Routes with it as their source go too. */
+  /** Idempotent. Of IPv4, routes with it as their source go too. */
   removeAddress(index: number, ip: string): void {
     const message = { type: Message.deleteAddress, flags: 0, payload: addressPayload(index, ip) };
     this.#socket.request(message, `remove address ${ip}`, ['EADDRNOTAVAIL', 'ENODEV']);
   }
 
-  /** IPv4 addresses of a link. */
+  /** Addresses of a link, without those that mean something on the link only. */
   addresses(index: number): string[] {
-    const header = Buffer.alloc(8);
-    header.writeUInt8(2, 0);
     return this.#socket
-      .dump({ type: Message.getAddress, flags: 0, payload: header })
-      .filter((payload) => payload.readUInt8(0) === 2 && payload.readUInt32LE(4) === index)
-      .map((payload) => parseAttributes(payload, 8).get(Address.local))
+      .dump({ type: Message.getAddress, flags: 0, payload: Buffer.alloc(8) })
+      .filter((payload) => payload.readUInt32LE(4) === index)
+      .filter((payload) => payload.readUInt8(0) === AF_INET || payload.readUInt8(3) === 0)
+      .map((payload) => parseAttributes(payload, 8))
+      .map((found) => found.get(Address.local) ?? found.get(Address.address))
       .filter((bytes) => bytes !== undefined)
-      .map((bytes) => bytes.join('.'));
+      .map(addressOfBytes);
   }
 
-  /** Replaces the IPv4 route to a destination in the main table. */
+  /** The kernel need not ask who has the address on the link. */
+  setNeighbour(index: number, ip: string, mac: Buffer): void {
+    const bytes = addressBytes(ip);
+    const header = Buffer.alloc(12);
+    header.writeUInt8(familyOf(bytes), 0);
+    header.writeInt32LE(index, 4);
+    header.writeUInt16LE(0x80, 8); // NUD_PERMANENT
+    const payload = Buffer.concat([
+      header,
+      attribute(Neighbour.destination, bytes),
+      attribute(Neighbour.hardware, mac),
+    ]);
+    const flags = NetlinkFlag.create | NetlinkFlag.replace;
+    this.#socket.request({ type: Message.newNeighbour, flags, payload }, `neighbour ${ip}`);
+  }
+
+  /** IPv6 routes of a link that were set by `setRoute`. */
+  ipv6Routes(index: number): { to: string; prefix: number }[] {
+    const header = Buffer.alloc(12);
+    header.writeUInt8(AF_INET6, 0);
+    return this.#socket
+      .dump({ type: Message.getRoute, flags: 0, payload: header })
+      .filter((payload) => payload.readUInt8(4) === mainTable && payload.readUInt8(5) === staticProtocol)
+      .map((payload) => ({ prefix: payload.readUInt8(1), found: parseAttributes(payload, 12) }))
+      .filter(({ found }) => found.get(Route.outLink)?.readUInt32LE(0) === index)
+      .map(({ prefix, found }) => ({
+        to: addressOfBytes(found.get(Route.destination) ?? Buffer.alloc(16)),
+        prefix,
+      }));
+  }
+
+  /** Replaces the route to a destination in the main table. */
   setRoute(route: RouteSpec): void {
     const flags = NetlinkFlag.create | NetlinkFlag.replace;
     this.#socket.request({ type: Message.newRoute, flags, payload: routePayload(route) }, `route to ${route.to}`);
@@ -188,14 +238,19 @@ export interface RouteSpec {
   source?: string;
 }
 
-/** `struct ifaddrmsg` with the address as a /32. */
+/** `struct ifaddrmsg`. */
 function addressPayload(index: number, ip: string): Buffer {
+  const bytes = addressBytes(ip);
   const header = Buffer.alloc(8);
-  header.writeUInt8(2, 0);
-  header.writeUInt8(32, 1);
+  header.writeUInt8(familyOf(bytes), 0);
+  header.writeUInt8(bytes.length * 8, 1);
+  if (familyOf(bytes) === AF_INET6) header.writeUInt8(noDetection, 2);
   header.writeUInt32LE(index, 4);
-  const bytes = ipv4Bytes(ip);
   return Buffer.concat([header, attribute(Address.local, bytes), attribute(Address.address, bytes)]);
+}
+
+function familyOf(address: Buffer): number {
+  return address.length === 4 ? AF_INET : AF_INET6;
 }
 
 function macBytes(mac: string): Buffer {
@@ -205,18 +260,19 @@ function macBytes(mac: string): Buffer {
 function routePayload({ to, prefix, link, gateway, source }: RouteSpec): Buffer {
   const unicast = 1;
   const unreachable = 7;
+  const destination = addressBytes(to);
   const header = Buffer.alloc(12);
-  header.writeUInt8(2, 0); // AF_INET
+  header.writeUInt8(familyOf(destination), 0);
   header.writeUInt8(prefix, 1);
-  header.writeUInt8(254, 4); // RT_TABLE_MAIN
-  header.writeUInt8(4, 5); // RTPROT_STATIC
+  header.writeUInt8(mainTable, 4);
+  header.writeUInt8(staticProtocol, 5);
   header.writeUInt8(link !== undefined && gateway === undefined ? 253 : 0, 6); // RT_SCOPE_LINK, RT_SCOPE_UNIVERSE
   header.writeUInt8(link === undefined ? unreachable : unicast, 7);
   header.writeUInt32LE(gateway === undefined ? 0 : onLink, 8);
   const attributes: Buffer[] = [];
-  if (prefix > 0) attributes.push(attribute(Route.destination, ipv4Bytes(to)));
+  if (prefix > 0) attributes.push(attribute(Route.destination, destination));
   if (link !== undefined) attributes.push(attribute(Route.outLink, link));
-  if (gateway !== undefined) attributes.push(attribute(Route.gateway, ipv4Bytes(gateway)));
-  if (source !== undefined) attributes.push(attribute(Route.preferredSource, ipv4Bytes(source)));
+  if (gateway !== undefined) attributes.push(attribute(Route.gateway, addressBytes(gateway)));
+  if (source !== undefined) attributes.push(attribute(Route.preferredSource, addressBytes(source)));
   return Buffer.concat([header, ...attributes]);
 }

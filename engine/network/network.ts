@@ -9,6 +9,7 @@
  * Everything carries the instance: one bridge, host-side veths with one prefix for the instance (`names.ts`; 15 characters), one nftables table
  * `inet sampan-<instance>`, and nothing outside of it except one accept in somebody else's FORWARD chain where its
  * policy is DROP; that one is commented with the instance's name and is removed by `purge`.
+ *
  * Networks that users make (`Networks` in `../engine.ts`) keep to the same scheme. A network is a range that the host answers
  * "unreachable" for, a gateway's address on the bridge, and elements of three sets of the table: `networks`, `internal` and
  * `peers` (the range beside itself). A sandbox in it has an address of the range as one more /32 on its one link, and a route to the
@@ -18,6 +19,10 @@
  * hardware address and host are permanent entries. The device's own address is the first of this host's range; its
  * hardware address is made of it, so that nobody has to tell it. Names are asked at one address for all: the gateway of the pod range, from
  * where a rule leads to the server in `dns/`.
+ *
+ * A network that has IPv6 has a range of that too, and everything above holds for it in the same way, with sets whose names end in a 6
+ * and /128 routes. Who is at which end of a link is written down on both sides (permanent neighbours): a start waits for no detection
+ * of duplicates, and nothing that a sandbox says of neighbours or routers is listened to.
  *
  * All calls are idempotent; netlink state is the truth, nothing is remembered that the kernel knows.
  */
@@ -57,6 +62,8 @@ export interface LinkAddress {
 export interface PublishedRule {
   sandbox: string;
   ip: string;
+  ip6?: string;
+  /** `0.0.0.0` stands for every IPv4 address, `::` for every IPv6 address; absent as `0.0.0.0`. Of IPv6, without an `ip6` there is no rule. */
   hostIp?: string;
   hostPort: number;
   port: number;
@@ -74,6 +81,6 @@ export interface NetworkOptions {
   mtu?: number;
   /** To reach sandboxes of other hosts, and be reached by theirs. */
   overlay?: OverlayOptions;
-  /** Where networks of users get their ranges from, a /24 each. Default `172.16.0.0/12`. */
+  /** Where networks of users get their ranges from, a /24 each. Default `172.16.0.0/12`. Those of IPv6 come from a /48 of the instance's own. */
   networkPool?: string;
 }

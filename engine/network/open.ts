@@ -1,6 +1,7 @@
 /** The network of one instance, by rtnetlink and nft. */
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
+import { isIPv6 } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { nft } from '#lib/nft.ts';
 import { RuleWatch } from '#lib/rule-watch.ts';
@@ -9,9 +10,10 @@ import { EngineError } from '../engine.ts';
 import type { Network as UserNetwork } from '../networks.ts';
 import type { Peer } from '../overlay.ts';
 import { hasCode } from '../sys/libc.ts';
-import { formatIpv4, gatewayOf, parseCidr } from './addresses.ts';
+import { gatewayOf, parseCidr } from './addresses.ts';
 import { ForeignForward } from './forward.ts';
-import { setLinkAddresses } from './link-addresses.ts';
+import { allowIpv6, forwardIpv6, hostHasIpv6 } from './ipv6-host.ts';
+import { routeTo, setLinkAddresses } from './link-addresses.ts';
 import { Links } from './links.ts';
 import { bridgeName, linkName, linkPrefix, overlayName, tableName } from './names.ts';
 import type { LinkAddress, NetworkOptions, PublishedRule, SandboxNetwork } from './network.ts';
@@ -40,9 +42,9 @@ export class Network implements SandboxNetwork, NetworkKernel {
   #ensuring: Promise<void> | undefined;
 
   constructor(options: OpenNetworkOptions) {
-    parseCidr(options.podCidr);
-    parseCidr(options.clusterCidr);
-    parseCidr(options.serviceCidr);
+    parseCidr(options.podCidr, 4);
+    parseCidr(options.clusterCidr, 4);
+    parseCidr(options.serviceCidr, 4);
     this.#options = options;
     this.#forward = new ForeignForward(options.instance);
     this.#mtu = options.mtu ?? 1500;
@@ -88,10 +90,13 @@ export class Network implements SandboxNetwork, NetworkKernel {
     links.setUp(index);
     links.addAddress(index, gatewayOf(cidr));
     // What has no sandbox is answered at once, instead of leaving by the default route.
-    links.setRoute({ to: formatIpv4(cidr.base), prefix: cidr.prefix });
-    for (const { subnet, gateway } of this.#networks.values()) {
-      links.setRoute(routeOf(subnet));
-      links.addAddress(index, gateway);
+    links.setRoute(routeTo(podCidr));
+    for (const network of this.#networks.values()) {
+      this.#prepare(network);
+      for (const { subnet, gateway } of this.#ranges(network)) {
+        links.setRoute(routeTo(subnet));
+        links.addAddress(index, gateway);
+      }
     }
   }
 
@@ -111,6 +116,26 @@ export class Network implements SandboxNetwork, NetworkKernel {
   /** Networks that are there already when the engine opens; before `ensure`. */
   know(networks: readonly UserNetwork[]): void {
     for (const network of networks) this.#networks.set(network.id, network);
+    const waiting = networks.filter(({ ipv6 }) => ipv6 !== undefined);
+    if (waiting.length > 0 && !hostHasIpv6())
+      this.#options.log(
+        'warn',
+        'IPv6 was turned off on this host: networks do without it until an engine opens where it is on',
+        {
+          networks: waiting.map(({ name }) => name),
+        },
+      );
+  }
+
+  /** Of IPv6 only where the host has it. */
+  #ranges({ subnet, gateway, ipv6 }: UserNetwork): { subnet: string; gateway: string }[] {
+    return [{ subnet, gateway }, ...(ipv6 !== undefined && hostHasIpv6() ? [ipv6] : [])];
+  }
+
+  #prepare({ ipv6 }: UserNetwork): void {
+    if (ipv6 === undefined || !hostHasIpv6()) return;
+    forwardIpv6();
+    allowIpv6(bridgeName(this.#options.instance));
   }
 
   /** Where the server for names listens; before `ensure`. */
@@ -125,12 +150,12 @@ export class Network implements SandboxNetwork, NetworkKernel {
 
   claimSubnet(subnet: string): boolean {
     using links = new Links();
-    return links.claimRoute(routeOf(subnet));
+    return links.claimRoute(routeTo(subnet));
   }
 
   releaseSubnet(subnet: string): void {
     using links = new Links();
-    links.removeRoute(routeOf(subnet));
+    links.removeRoute(routeTo(subnet));
   }
 
   async addNetwork(network: UserNetwork): Promise<void> {
@@ -140,7 +165,8 @@ export class Network implements SandboxNetwork, NetworkKernel {
       using links = new Links();
       const index = links.index(bridgeName(instance));
       if (index === undefined) throw new EngineError('unavailable', `bridge ${bridgeName(instance)} is gone`);
-      links.addAddress(index, network.gateway);
+      this.#prepare(network);
+      for (const { gateway } of this.#ranges(network)) links.addAddress(index, gateway);
     }
     await nft(renderNetwork(instance, 'add', network));
   }
@@ -152,8 +178,10 @@ export class Network implements SandboxNetwork, NetworkKernel {
     await nft(renderNetwork(instance, 'add', network) + renderNetwork(instance, 'delete', network));
     using links = new Links();
     const index = links.index(bridgeName(instance));
-    if (index !== undefined) links.removeAddress(index, network.gateway);
-    links.removeRoute(routeOf(network.subnet));
+    for (const { subnet, gateway } of this.#ranges(network)) {
+      if (index !== undefined) links.removeAddress(index, gateway);
+      links.removeRoute(routeTo(subnet));
+    }
   }
 
   /** Puts the rules back when somebody flushes them. Ends with `close`. */
@@ -161,7 +189,7 @@ export class Network implements SandboxNetwork, NetworkKernel {
     const ours = `delete table inet ${tableName(this.#options.instance)}`;
     // A rule's own text is not told any more when it is gone, so every loss in the usual filter tables counts.
     const isLoss = (line: string): boolean =>
-      line === ours || /^delete (rule|chain|table) (ip|inet) (?!sampan-)/.test(line);
+      line === ours || /^delete (rule|chain|table) (ip6?|inet) (?!sampan-)/.test(line);
     this.#watch ??= new RuleWatch(isLoss, () => {
       this.#repair().catch((error: unknown) => {
         this.#options.log('error', 'cannot put the firewall rules back', { error: String(error) });
@@ -219,8 +247,13 @@ export class Network implements SandboxNetwork, NetworkKernel {
   }
 
   setAddresses(link: { sandbox: string; namespacePath: string; addresses: LinkAddress[]; mac?: string }): void {
-    const { sandbox, ...rest } = link;
-    setLinkAddresses({ ...rest, name: linkName(this.#options.instance, sandbox), resolver: this.resolver });
+    const { sandbox, addresses, ...rest } = link;
+    setLinkAddresses({
+      ...rest,
+      name: linkName(this.#options.instance, sandbox),
+      addresses: addresses.filter(({ ip }) => !isIPv6(ip) || hostHasIpv6()),
+      resolver: this.resolver,
+    });
   }
 
   async setEgress(ip: string, egress: 'cluster' | 'internet'): Promise<void> {
@@ -257,13 +290,12 @@ export class Network implements SandboxNetwork, NetworkKernel {
     const { instance, podCidr } = this.#options;
     this.close();
     await this.sweep(new Set());
-    const cidr = parseCidr(podCidr);
     {
       using links = new Links();
       links.remove(bridgeName(instance));
       links.remove(overlayName(instance));
-      links.removeRoute({ to: formatIpv4(cidr.base), prefix: cidr.prefix });
-      for (const { subnet } of this.#networks.values()) links.removeRoute(routeOf(subnet));
+      const ranges = [...this.#networks.values()].flatMap((network) => this.#ranges(network));
+      for (const subnet of [podCidr, ...ranges.map((range) => range.subnet)]) links.removeRoute(routeTo(subnet));
     }
     this.#overlay?.remove();
     await this.#forward.purge();
@@ -271,12 +303,6 @@ export class Network implements SandboxNetwork, NetworkKernel {
     await nft(`table ${table} {}\ndelete table ${table}\n`);
     this.#ensured = false;
   }
-}
-
-/** "Unreachable", where no sandbox has the address. */
-function routeOf(subnet: string): { to: string; prefix: number } {
-  const { base, prefix } = parseCidr(subnet);
-  return { to: formatIpv4(base), prefix };
 }
 
 /** Bytes received and sent by a sandbox, from its point of view. Undefined where it has no link. */

@@ -4,7 +4,7 @@
  */
 import { hasCode } from '../sys/libc.ts';
 import { NetlinkFamily, NetlinkFlag, NetlinkSocket, attribute, nested, parseAttributes } from '../sys/netlink.ts';
-import { ipv4Bytes } from './addresses.ts';
+import { addressBytes } from './address-text.ts';
 
 const Message = {
   newLink: 16,
@@ -70,7 +70,7 @@ export class OverlayLinks {
     const data = nested(
       Link.infoData,
       attribute(Vxlan.id, vni),
-      attribute(Vxlan.local, ipv4Bytes(address)),
+      attribute(Vxlan.local, addressBytes(address)),
       attribute(Vxlan.learning, Buffer.from([0])),
       attribute(Vxlan.port, bigEndian),
       attribute(Vxlan.checksum, Buffer.from([0])),
@@ -174,7 +174,7 @@ function neighbour({ kind, link, mac, ip }: { kind: number; link: number; mac: s
   header.writeInt32LE(link, 4);
   header.writeUInt16LE(permanent, 8);
   header.writeUInt8(kind === family.bridge ? ofItself : 0, 10);
-  const attributes = [attribute(Neighbour.destination, ipv4Bytes(ip)), attribute(Neighbour.hardware, macBytes(mac))];
+  const attributes = [attribute(Neighbour.destination, addressBytes(ip)), attribute(Neighbour.hardware, macBytes(mac))];
   return Buffer.concat([header, ...attributes]);
 }
 

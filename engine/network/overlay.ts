@@ -5,7 +5,9 @@
 import { networkInterfaces } from 'node:os';
 import { EngineError } from '../engine.ts';
 import type { OverlayOptions, Peer } from '../overlay.ts';
-import { type Cidr, formatIpv4, gatewayOf, parseCidr, parseIpv4 } from './addresses.ts';
+import { addressBytes, parseAddress } from './address-text.ts';
+import { type Cidr, addressAt, gatewayOf, parseCidr } from './addresses.ts';
+import { routeTo } from './link-addresses.ts';
 import { Links } from './links.ts';
 import { type LinkFacts, OverlayLinks } from './overlay-links.ts';
 
@@ -30,10 +32,10 @@ export class OverlayDevice {
       throw new EngineError('invalid', `overlay.vni: ${vni} is no number of 24 bits`);
     if (!(Number.isInteger(port) && port > 0 && port < 65_536))
       throw new EngineError('invalid', `overlay.port: ${port} is no UDP port`);
-    parseIpv4(address);
+    parseAddress(address, 4);
     this.#options = options;
-    this.#range = parseCidr(options.podCidr);
-    this.#cluster = parseCidr(options.clusterCidr);
+    this.#range = parseCidr(options.podCidr, 4);
+    this.#cluster = parseCidr(options.clusterCidr, 4);
   }
 
   /** What the link that has the overlay's address carries, less the headers. */
@@ -68,9 +70,9 @@ export class OverlayDevice {
     }
     const { index } = this.#facts(links);
     links.setMtu(index, mtu);
-    common.addAddress(index, formatIpv4(this.#range.base));
+    common.addAddress(index, addressAt(this.#range, 0n));
     // What no host has is answered at once, instead of leaving by the default route.
-    common.setRoute({ to: formatIpv4(this.#cluster.base), prefix: this.#cluster.prefix });
+    common.setRoute(routeTo(this.#options.clusterCidr));
     if (peers !== undefined) this.setPeers(peers);
   }
 
@@ -96,8 +98,8 @@ export class OverlayDevice {
     const forwarding = links.forwarding(index);
     const resolved = links.resolved(index);
     for (const [range, address] of wanted) {
-      const cidr = parseCidr(range);
-      const gateway = formatIpv4(cidr.base);
+      const cidr = parseCidr(range, 4);
+      const gateway = addressAt(cidr, 0n);
       const mac = macOf(cidr);
       if (forwarding.get(mac) !== address) links.setForwarding(index, mac, address);
       if (resolved.get(gateway) !== mac) links.setResolved(index, gateway, mac);
@@ -111,8 +113,8 @@ export class OverlayDevice {
     const { index } = this.#facts(links);
     for (const range of links.routes(index)) {
       if (kept.has(range)) continue;
-      const { base, prefix } = parseCidr(range);
-      common.removeRoute({ to: formatIpv4(base), prefix, link: index, gateway: formatIpv4(base) });
+      const route = routeTo(range);
+      common.removeRoute({ ...route, link: index, gateway: route.to });
     }
     const ours = new Set([...kept].map((range) => macOf(parseCidr(range))));
     for (const [ip, mac] of links.resolved(index)) if (!ours.has(mac)) links.removeResolved(index, ip, mac);
@@ -124,8 +126,8 @@ export class OverlayDevice {
     const seen: Cidr[] = [this.#range];
     const addresses = new Set([this.#options.overlay.address]);
     for (const { address, range } of peers) {
-      parseIpv4(address);
-      const cidr = parseCidr(range);
+      parseAddress(address, 4);
+      const cidr = parseCidr(range, 4);
       if (!within(cidr, this.#cluster) || seen.some((other) => within(cidr, other) || within(other, cidr)))
         throw new EngineError(
           'invalid',
@@ -148,15 +150,14 @@ export class OverlayDevice {
   remove(): void {
     using links = new Links();
     links.remove(this.#options.name);
-    links.removeRoute({ to: formatIpv4(this.#cluster.base), prefix: this.#cluster.prefix });
+    links.removeRoute(routeTo(this.#options.clusterCidr));
   }
 }
 
 /** Of the end that a range is behind: locally administered, and told by the range alone. */
-function macOf({ base }: Cidr): string {
-  return ['02', '73', ...[24, 16, 8, 0].map((shift) => ((base >>> shift) & 255).toString(16).padStart(2, '0'))].join(
-    ':',
-  );
+function macOf(range: Cidr): string {
+  const bytes = [...addressBytes(addressAt(range, 0n))];
+  return ['02', '73', ...bytes.map((byte) => byte.toString(16).padStart(2, '0'))].join(':');
 }
 
 function within(inner: Cidr, outer: Cidr): boolean {

@@ -14,12 +14,44 @@ const options = {
 };
 
 const made = { driver: 'bridge' as const, reserved: [], labels: {}, options: {}, createdAt: 0, chosen: false };
+const ipv6 = (subnet: string): Network['ipv6'] & object => ({
+  subnet: `${subnet}/64`,
+  gateway: `${subnet}1`,
+  reserved: [],
+  chosen: false,
+});
 const networks: Network[] = [
-  { ...made, id: 'a', name: 'a', subnet: '172.20.0.0/24', gateway: '172.20.0.1', internal: false, isolated: false },
-  { ...made, id: 'b', name: 'b', subnet: '172.20.1.0/24', gateway: '172.20.1.1', internal: true, isolated: false },
+  {
+    ...made,
+    id: 'a',
+    name: 'a',
+    subnet: '172.20.0.0/24',
+    gateway: '172.20.0.1',
+    internal: false,
+    isolated: false,
+    ipv6: ipv6('fd86:0:0:a::'),
+  },
+  {
+    ...made,
+    id: 'b',
+    name: 'b',
+    subnet: '172.20.1.0/24',
+    gateway: '172.20.1.1',
+    internal: true,
+    isolated: false,
+    ipv6: ipv6('fd86:0:0:b::'),
+  },
   { ...made, id: 'c', name: 'c', subnet: '172.20.2.0/24', gateway: '172.20.2.1', internal: false, isolated: true },
 ];
-const published = [{ sandbox: 's', ip: '172.20.0.5', hostPort: 8080, port: 80, protocol: 'tcp' } as const];
+const port = { sandbox: 's', ip: '172.20.0.5', hostPort: 8080, port: 80, protocol: 'tcp' } as const;
+const six = { ...port, ip6: 'fd86:0:0:a::5' };
+const published = [
+  { ...port, hostIp: '0.0.0.0' },
+  { ...port, hostIp: '::' },
+  { ...six, hostIp: '::' },
+  { ...six, hostPort: 8081, hostIp: '2001:db8::1' },
+  { ...six, hostPort: 8082, hostIp: '192.0.2.1' },
+];
 const state = { isolated: ['10.86.3.9', '10.86.3.4'], published, networks, resolverPort: 4053 };
 
 const overlaid = { ...options, overlay: { vni: 4711, port: 8472, address: '192.0.2.1' } };

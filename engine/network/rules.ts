@@ -1,4 +1,5 @@
 /** The instance's nftables table, as text for `nft -f`. Pure: the golden file beside its test shows the whole. */
+import { isIPv6 } from 'node:net';
 import type { Network } from '../networks.ts';
 import { linkPrefix, overlayName, tableName } from './names.ts';
 import { gatewayOf, parseCidr } from './addresses.ts';
@@ -15,6 +16,17 @@ export interface TableState {
   /** Where the server for names listens, at the gateway of the pod range. */
   resolverPort?: number;
 }
+
+const SETS: ReadonlyMap<string, string> = new Map([
+  ['networks', 'ipv4_addr'],
+  ['internal', 'ipv4_addr'],
+  ['peers', 'ipv4_addr . ipv4_addr'],
+  ['networks6', 'ipv6_addr'],
+  ['internal6', 'ipv6_addr'],
+  ['peers6', 'ipv6_addr . ipv6_addr'],
+]);
+
+const NEIGHBOUR_MESSAGES = 'nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, nd-redirect';
 
 /** @returns commands that replace the table in one transaction */
 export function renderTable(options: NetworkOptions, state: TableState): string {
@@ -35,19 +47,7 @@ table ${table} {
 ${elements([...state.isolated].sort())}  }
 
   # Networks of users; those that lead nowhere else; who reaches whom.
-  set networks {
-    type ipv4_addr
-    flags interval
-${elements(networks.map(({ subnet }) => subnet))}  }
-  set internal {
-    type ipv4_addr
-    flags interval
-${elements(networks.filter(({ internal }) => internal).map(({ subnet }) => subnet))}  }
-  set peers {
-    type ipv4_addr . ipv4_addr
-    flags interval
-${elements(networks.filter(({ isolated }) => !isolated).map(({ subnet }) => `${subnet} . ${subnet}`))}  }
-
+${setsOf(networks)}
 ${overlay.sets}  # How often who asks for names, so that none of them keeps the engine busy.
   set askers {
     type ipv4_addr
@@ -56,10 +56,12 @@ ${overlay.sets}  # How often who asks for names, so that none of them keeps the 
     timeout 10s
   }
 
-  # Nobody sends from an address that is not routed to their own link; pods have no IPv6.
+  # Nobody sends from an address that is not routed to their own link. Neighbours of IPv6 are written down: nobody asks, or tells.
   chain spoofing {
     type filter hook prerouting priority raw; policy accept;
-    iifname ${links} meta nfproto ipv6 drop
+    iifname ${links} ip6 saddr != @networks6 drop
+    iifname ${links} ip6 daddr { fe80::/10, ff00::/8 } drop
+    iifname ${links} icmpv6 type { ${NEIGHBOUR_MESSAGES} } drop
     iifname ${links} ip daddr 127.0.0.0/8 drop
     iifname ${links} fib saddr . iif oif 0 drop
 ${overlay.spoofing}  }
@@ -68,6 +70,7 @@ ${overlay.spoofing}  }
   chain egress {
     type filter hook prerouting priority mangle; policy accept;
     iifname != ${links} return
+    meta nfproto ipv6 return
     ip saddr @networks ip daddr ${gateway} meta l4proto { tcp, udp } th dport 53 jump asking
     ip saddr @networks ip daddr ${pods} ct state new drop
     ip saddr != @isolated return
@@ -86,6 +89,7 @@ ${overlay.egress}  }
     type filter hook input priority filter; policy accept;
 ${resolverInput(state, gateway, links)}    iifname ${links} ip saddr @isolated ct state new drop
     iifname ${links} ip saddr @internal ct state new drop
+    iifname ${links} ip6 saddr @internal6 ct state new drop
   }
 
   chain forward {
@@ -93,17 +97,23 @@ ${resolverInput(state, gateway, links)}    iifname ${links} ip saddr @isolated c
 ${overlay.encapsulated}    ct state established,related accept
 ${overlay.forward}    iifname ${links} ip saddr @isolated ip daddr ${closed} drop
     iifname ${links} ip saddr . ip daddr @peers accept
+    iifname ${links} ip6 saddr . ip6 daddr @peers6 accept
     iifname ${links} ip saddr @internal drop
+    iifname ${links} ip6 saddr @internal6 drop
     oifname ${links} ct status dnat accept
     oifname ${links} ip daddr @networks drop
     oifname ${links} ip saddr @networks drop
+    oifname ${links} ip6 daddr @networks6 drop
     iifname ${links} accept
     oifname ${links} ip saddr ${options.clusterCidr} accept
     oifname ${links} drop
   }
 
   chain published {
-${published.map((port) => `    ${publishedRule(port)}\n`).join('')}  }
+${published
+  .flatMap(publishedRules)
+  .map((rule) => `    ${rule}\n`)
+  .join('')}  }
 
   # A sandbox that reaches itself by a published port.
   chain itself {
@@ -116,8 +126,10 @@ ${itselfRules(published, gateway)
 ${resolverTranslation(state, gateway, links)}    fib daddr type local jump published
   }
 
+  # Nothing can be routed from ::1: what asks there is left to the socket that holds the port.
   chain local {
     type nat hook output priority -100; policy accept;
+    ip6 daddr ::1 return
     fib daddr type local jump published
   }
 
@@ -127,6 +139,8 @@ ${resolverTranslation(state, gateway, links)}    fib daddr type local jump publi
     oifname ${links} ip saddr . ip daddr @peers ct status dnat snat ip to ${gateway} comment "itself, by a published port"
     oifname ${links} ct status dnat jump itself
     oifname != ${links} ip saddr @networks masquerade
+    oifname ${links} ip6 saddr . ip6 daddr @peers6 ct status dnat masquerade
+    oifname != ${links} ip6 saddr @networks6 masquerade
     ip saddr ${options.podCidr} ip daddr != ${options.clusterCidr} oifname != ${links} masquerade
   }
 }
@@ -171,6 +185,18 @@ export function renderHosts(instance: string, hosts: readonly string[]): string 
   return `flush set ${set}\n${added}`;
 }
 
+/** Of both families: the sets for IPv6 end in a 6. */
+function setsOf(networks: readonly Network[]): string {
+  const lists = new Map<string, string[]>([...SETS.keys()].map((name) => [name, []]));
+  for (const network of networks) for (const [name, element] of elementsOf(network)) lists.get(name)?.push(element);
+  return [...SETS]
+    .map(
+      ([name, type]) =>
+        `  set ${name} {\n    type ${type}\n    flags interval\n${elements(lists.get(name) ?? [])}  }\n`,
+    )
+    .join('');
+}
+
 function elements(list: string[]): string {
   return list.length === 0 ? '' : `    elements = { ${list.join(', ')} }\n`;
 }
@@ -191,22 +217,39 @@ function resolverTranslation({ resolverPort }: TableState, gateway: string, link
     .join('');
 }
 
-/** One network's elements in the three sets, in one transaction. */
+/** One network's elements in the sets, in one transaction. */
 export function renderNetwork(instance: string, verb: 'add' | 'delete', network: Network): string {
-  const { subnet, internal, isolated } = network;
-  const sets: [string, string][] = [['networks', subnet]];
-  if (internal) sets.push(['internal', subnet]);
-  if (!isolated) sets.push(['peers', `${subnet} . ${subnet}`]);
-  return sets.map(([set, element]) => `${verb} element inet ${tableName(instance)} ${set} { ${element} }\n`).join('');
+  return elementsOf(network)
+    .map(([set, element]) => `${verb} element inet ${tableName(instance)} ${set} { ${element} }\n`)
+    .join('');
 }
 
-function publishedRule({ ip, hostIp, hostPort, port, protocol }: PublishedRule): string {
-  const only = hostIp === undefined ? '' : `ip daddr ${hostIp} `;
-  return `${only}${protocol} dport ${hostPort} dnat ip to ${ip}:${port}`;
+function elementsOf({ subnet, ipv6, internal, isolated }: Network): [set: string, element: string][] {
+  const ranges = [['', subnet] as const, ...(ipv6 === undefined ? [] : [['6', ipv6.subnet] as const])];
+  return ranges.flatMap(([suffix, range]): [string, string][] => [
+    [`networks${suffix}`, range],
+    ...(internal ? [[`internal${suffix}`, range] satisfies [string, string]] : []),
+    ...(isolated ? [] : [[`peers${suffix}`, `${range} . ${range}`] satisfies [string, string]]),
+  ]);
+}
+
+/** One for each family that has an address to lead to; `0.0.0.0` and `::` stand for every address of theirs. */
+function publishedRules({ ip, ip6, hostIp, hostPort, port, protocol }: PublishedRule): string[] {
+  const isSix = hostIp !== undefined && isIPv6(hostIp);
+  const target = isSix ? ip6 : ip;
+  if (target === undefined) return [];
+  const isAny = hostIp === undefined || hostIp === '0.0.0.0' || hostIp === '::';
+  const family = isSix ? 'ip6' : 'ip';
+  const only = isAny ? '' : `${family} daddr ${hostIp} `;
+  return [`${only}${protocol} dport ${hostPort} dnat ${family} to ${isSix ? `[${target}]` : target}:${port}`];
 }
 
 function itselfRules(published: readonly PublishedRule[], gateway: string): string[] {
-  return [...new Set(published.map(({ ip }) => ip))].map((ip) => `ip saddr ${ip} ip daddr ${ip} snat ip to ${gateway}`);
+  const six = published.flatMap(({ ip6 }) => (ip6 === undefined ? [] : [ip6]));
+  return [
+    ...[...new Set(published.map(({ ip }) => ip))].map((ip) => `ip saddr ${ip} ip daddr ${ip} snat ip to ${gateway}`),
+    ...[...new Set(six)].map((ip) => `ip6 saddr ${ip} ip6 daddr ${ip} masquerade`),
+  ];
 }
 
 /** Replaces the published ports, and nothing else, in one transaction. */
@@ -219,7 +262,7 @@ export function renderPublished(
     return [`flush chain ${chain}`, ...rules.map((rule) => `add rule ${chain} ${rule}`)];
   };
   const lines = [
-    ...replaced('published', published.map(publishedRule)),
+    ...replaced('published', published.flatMap(publishedRules)),
     ...replaced('itself', itselfRules(published, gatewayOf(parseCidr(podCidr)))),
   ];
   return lines.map((line) => `${line}\n`).join('');

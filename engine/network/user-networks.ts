@@ -8,10 +8,12 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ASIDE_PREFIX, writeFileAtomic } from '#lib/atomic-file.ts';
-import { hostRoutes, overlaps } from '#lib/routes.ts';
+import { hostIpv6Routes, hostRoutes } from '#lib/routes.ts';
 import { EngineError } from '../engine.ts';
-import type { Network, NetworkSpec } from '../networks.ts';
-import { AddressPool, type Cidr, contains, formatCidr, formatIpv4, parseCidr } from './addresses.ts';
+import type { Attachment, Network, NetworkSpec, NetworkWish } from '../networks.ts';
+import { type Cidr, overlap, parseCidr } from './addresses.ts';
+import { hostHasIpv6 } from './ipv6-host.ts';
+import { Leases, checkSubnet, describeRange } from './ranges.ts';
 import { freeSubnets } from './subnets.ts';
 
 /** What the kernel has of a network; see `open.ts`. */
@@ -26,8 +28,9 @@ export interface NetworkKernel {
 export interface UserNetworksOptions {
   directory: string;
   instance: string;
-  /** Where ranges are taken from that nobody asked for: a /24 each. */
+  /** Where ranges are taken from that nobody asked for: a /24 each, and of IPv6 a /64. */
   pool: string;
+  ipv6Pool: Cidr;
   /** Ranges of pods and services. */
   taken: string[];
   kernel: NetworkKernel;
@@ -35,8 +38,14 @@ export interface UserNetworksOptions {
 
 interface Entry {
   network: Network;
-  addresses: AddressPool;
+  ipv4: Leases;
+  ipv6?: Leases;
   users: number;
+}
+
+interface Subnets {
+  ipv4: Cidr;
+  ipv6?: Cidr;
 }
 
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$/;
@@ -100,44 +109,44 @@ export class UserNetworks {
     });
   }
 
-  /** An address for somebody; `ip` is a wish that must be kept, `preferredIp` one that may. */
-  lease(id: string, wish: { ip?: string; preferredIp?: string }): string {
+  /** Addresses for somebody; `ip` is a wish that must be kept, `preferredIp` one that may. */
+  lease(
+    id: string,
+    { ip, preferredIp, ip6, preferredIp6 }: Omit<NetworkWish, 'network'>,
+  ): Pick<Attachment, 'ip' | 'ip6'> {
     const entry = this.#require(id);
-    const { network, addresses } = entry;
-    let ip: string;
-    if (wish.ip !== undefined) {
-      if (!contains(parseCidr(network.subnet), wish.ip)) {
+    const { name } = entry.network;
+    const leased: Pick<Attachment, 'ip' | 'ip6'> = { ip: entry.ipv4.lease({ ip, preferredIp }, name) };
+    try {
+      if (entry.ipv6 !== undefined) leased.ip6 = entry.ipv6.lease({ ip: ip6, preferredIp: preferredIp6 }, name);
+      else if (ip6 !== undefined)
         throw new EngineError(
           'invalid',
-          `invalid config for network ${network.name}: invalid endpoint settings:\nno configured subnet contains IP address ${wish.ip}`,
+          `invalid config for network ${name}: invalid endpoint settings:\nit has no IPv6, where ${ip6} could be`,
         );
-      }
-      if (!addresses.claim(wish.ip)) throw new EngineError('conflict', 'Address already in use');
-      ip = wish.ip;
-    } else if (wish.preferredIp !== undefined && this.#prefers(entry, wish.preferredIp)) ip = wish.preferredIp;
-    else ip = addresses.take();
+    } catch (error) {
+      entry.ipv4.free(leased.ip);
+      throw error;
+    }
     entry.users += 1;
-    return ip;
+    return leased;
   }
 
   /** What a sandbox of an earlier engine has. */
-  adopt(id: string, ip: string): boolean {
-    const entry = this.#entries.get(id);
-    if (entry === undefined) return false;
-    entry.addresses.claim(ip);
-    entry.users += 1;
-    return true;
-  }
-
-  free(id: string, ip: string): void {
-    const entry = this.#entries.get(id);
+  adopt({ network, ip, ip6 }: Attachment): void {
+    const entry = this.#entries.get(network);
     if (entry === undefined) return;
-    entry.addresses.free(ip);
-    entry.users -= 1;
+    entry.ipv4.adopt(ip);
+    if (ip6 !== undefined) entry.ipv6?.adopt(ip6);
+    entry.users += 1;
   }
 
-  #prefers({ network, addresses }: Entry, ip: string): boolean {
-    return contains(parseCidr(network.subnet), ip) && addresses.claim(ip);
+  free({ network, ip, ip6 }: Attachment): void {
+    const entry = this.#entries.get(network);
+    if (entry === undefined) return;
+    entry.ipv4.free(ip);
+    if (ip6 !== undefined) entry.ipv6?.free(ip6);
+    entry.users -= 1;
   }
 
   #require(id: string): Entry {
@@ -155,16 +164,13 @@ export class UserNetworks {
     }
     if (this.list().some(({ name }) => name === spec.name))
       throw new EngineError('conflict', `network with name ${spec.name} already exists`);
-    const { directory, instance, pool, kernel } = this.#options;
-    const wanted = spec.subnet === undefined ? undefined : checkSubnet(spec.subnet);
-    const candidates = wanted === undefined ? freeSubnets(parseCidr(pool), instance) : [wanted];
-    for (const subnet of candidates) {
-      if (this.#overlaps(formatCidr(subnet))) continue;
-      const network = describe(spec, subnet);
+    const { directory, pool, kernel } = this.#options;
+    for (const subnets of this.#candidates(spec)) {
+      const network = describe(spec, subnets);
       mkdirSync(directory, { recursive: true, mode: 0o700 });
       await writeFileAtomic(this.#file(network.id), JSON.stringify(network));
       try {
-        if (!kernel.claimSubnet(network.subnet)) {
+        if (!this.#claim(network)) {
           rmSync(this.#file(network.id), { force: true });
           continue;
         }
@@ -177,25 +183,63 @@ export class UserNetworks {
       this.#add(network);
       return network;
     }
-    if (wanted !== undefined) throw new EngineError('conflict', OVERLAP);
+    if (spec.subnet !== undefined) throw new EngineError('conflict', OVERLAP);
     throw new EngineError(
       'exhausted',
       `all predefined address pools have been fully subnetted: no free /24 is left in ${pool}; remove networks or give one with --subnet`,
     );
   }
 
-  #overlaps(subnet: string): boolean {
-    const own = this.list().map((network) => network.subnet);
-    return [...own, ...this.#options.taken, ...hostRoutes()].some((other) => overlaps(subnet, other));
+  /** Free as far as can be seen; each with the next one of the other family. */
+  *#candidates(spec: NetworkSpec): Generator<Subnets> {
+    const { pool, ipv6Pool } = this.#options;
+    const ipv4 = this.#free(spec.subnet === undefined ? parseCidr(pool, 4) : checkSubnet(spec.subnet, 4), spec);
+    if (spec.ipv6 === undefined) {
+      for (const one of ipv4) yield { ipv4: one };
+      return;
+    }
+    const ipv6 = this.#free(spec.ipv6.subnet === undefined ? ipv6Pool : checkSubnet(spec.ipv6.subnet, 6), spec.ipv6);
+    if (!hostHasIpv6()) {
+      throw new EngineError(
+        'unavailable',
+        `cannot create network ${spec.name} with IPv6: it is turned off on this host; turn it on with sysctl -w net.ipv6.conf.all.disable_ipv6=0, or boot without ipv6.disable=1`,
+      );
+    }
+    for (const one of ipv4) {
+      const other = ipv6.next();
+      if (other.done === true) throw new EngineError('conflict', OVERLAP);
+      yield { ipv4: one, ipv6: other.value };
+    }
+  }
+
+  /** The one range that was asked for, or those of a pool. */
+  *#free(range: Cidr, { subnet }: { subnet?: string }): Generator<Cidr> {
+    const own = this.list().flatMap((network) => [
+      network.subnet,
+      ...(network.ipv6 === undefined ? [] : [network.ipv6.subnet]),
+    ]);
+    const others = [...own, ...this.#options.taken, ...hostRoutes(), ...hostIpv6Routes()].map((text) =>
+      parseCidr(text),
+    );
+    for (const one of subnet === undefined ? freeSubnets(range, this.#options.instance) : [range])
+      if (!others.some((other) => overlap(one, other))) yield one;
+  }
+
+  /** Both ranges, or none. */
+  #claim({ subnet, ipv6 }: Network): boolean {
+    const { kernel } = this.#options;
+    if (!kernel.claimSubnet(subnet)) return false;
+    if (ipv6 === undefined || kernel.claimSubnet(ipv6.subnet)) return true;
+    kernel.releaseSubnet(subnet);
+    return false;
   }
 
   #add(network: Network): void {
-    const subnet = parseCidr(network.subnet);
-    const range = network.range === undefined ? { ...subnet, base: subnet.base + 1 } : parseCidr(network.range);
-    const used = [network.gateway, ...network.reserved];
+    const { ipv6 } = network;
     this.#entries.set(network.id, {
       network,
-      addresses: new AddressPool(subnet, { used, range, least: 4 }),
+      ipv4: new Leases(network),
+      ...(ipv6 === undefined ? {} : { ipv6: new Leases(ipv6) }),
       users: 0,
     });
   }
@@ -211,40 +255,17 @@ export class UserNetworks {
   }
 }
 
-function checkSubnet(text: string): Cidr {
-  const cidr = parseCidr(text);
-  if (cidr.size < 4 || cidr.prefix < 8)
-    throw new EngineError('invalid', `invalid network config: invalid subnet ${text}: use a /8 to a /30`);
-  const first = Math.floor(cidr.base / 2 ** 24);
-  if (first === 0 || first === 127 || first >= 224)
-    throw new EngineError('invalid', `invalid network config: invalid subnet ${text}: nobody can be addressed there`);
-  return cidr;
-}
-
-function describe(spec: NetworkSpec, subnet: Cidr): Network {
-  const text = formatCidr(subnet);
-  const inside = (what: string, address: string): string => {
-    if (contains(subnet, address)) return address;
-    throw new EngineError('invalid', `invalid network config: ${what} ${address} is not in the subnet ${text}`);
-  };
-  if (spec.range !== undefined) {
-    const range = parseCidr(spec.range);
-    inside('the first address of ip-range', formatIpv4(range.base));
-    inside('the last address of ip-range', formatIpv4(range.base + range.size - 1));
-  }
+function describe(spec: NetworkSpec, { ipv4, ipv6 }: Subnets): Network {
   return {
     id: randomBytes(32).toString('hex'),
     name: spec.name,
     driver: 'bridge',
-    subnet: text,
-    gateway: inside('the gateway', spec.gateway ?? formatIpv4(subnet.base + 1)),
-    ...(spec.range === undefined ? {} : { range: spec.range }),
-    reserved: (spec.reserved ?? []).map((address) => inside('the auxiliary address', address)),
+    ...describeRange(spec, ipv4),
+    ...(ipv6 === undefined ? {} : { ipv6: describeRange(spec.ipv6 ?? {}, ipv6) }),
     internal: spec.internal === true,
     isolated: spec.isolated === true,
     labels: { ...spec.labels },
     options: { ...spec.options },
     createdAt: Date.now(),
-    chosen: spec.subnet !== undefined,
   };
 }

@@ -37,6 +37,9 @@ test('a reply has the question, addresses and names, and says where it is cut', 
   assert.ok(isReplyTo(reply, message, query.end));
   assert.deepEqual([reply.readUInt16BE(2), reply.readUInt16BE(6)], [0x8180, 1]);
   assert.deepEqual([...reply.subarray(-6)], [0, 4, 172, 20, 0, 7]);
+  const six = writeReply(message, query, { answers: [{ type: 'aaaa', ip: 'fd00::7' }] });
+  assert.deepEqual([six.readUInt16BE(query.end + 2), ...six.subarray(-18, -14)], [28, 0, 16, 0xfd, 0]);
+  assert.equal(six.at(-1), 7);
   const many = Array.from({ length: 60 }, (_, index) => ({ type: 'a' as const, ip: `172.20.0.${index}` }));
   const cut = writeReply(message, query, { answers: many, limit: 512 });
   assert.ok(cut.length <= 512);

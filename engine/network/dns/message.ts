@@ -2,7 +2,7 @@
  * The little of DNS messages that the server needs: one question read, a reply written. Bytes come from containers, which nobody
  * trusts: whatever they are, reading ends, and says what to do. Source: RFC 1035, section 4.
  */
-import { ipv4Bytes } from '../addresses.ts';
+import { addressBytes } from '../address-text.ts';
 
 export const RecordType = { a: 1, ptr: 12, aaaa: 28, any: 255 } as const;
 export const ResponseCode = {
@@ -24,7 +24,7 @@ export interface Query {
   end: number;
 }
 
-export type Answer = { type: 'a'; ip: string } | { type: 'ptr'; name: string };
+export type Answer = { type: 'a' | 'aaaa'; ip: string } | { type: 'ptr'; name: string };
 
 const HEADER = 12;
 const LARGEST_NAME = 255;
@@ -113,10 +113,10 @@ function header(message: Buffer, code: ResponseCode): Buffer {
 }
 
 function resourceRecord(answer: Answer): Buffer {
-  const data = answer.type === 'a' ? ipv4Bytes(answer.ip) : encodeName(answer.name);
+  const data = answer.type === 'ptr' ? encodeName(answer.name) : addressBytes(answer.ip);
   const head = Buffer.alloc(12);
   head.writeUInt16BE(QUESTION_POINTER, 0);
-  head.writeUInt16BE(answer.type === 'a' ? RecordType.a : RecordType.ptr, 2);
+  head.writeUInt16BE(RecordType[answer.type], 2);
   head.writeUInt16BE(INTERNET, 4);
   head.writeUInt32BE(SECONDS_TO_LIVE, 6);
   head.writeUInt16BE(data.length, 10);

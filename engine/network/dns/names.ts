@@ -1,5 +1,6 @@
 /** What a sandbox finds by name: those of its own networks whose containers run. Pure, over what the engine knows. */
 import type { Attachment, Network } from '../../networks.ts';
+import { addressOfBytes } from '../address-text.ts';
 
 export interface Named {
   sandbox: string;
@@ -22,7 +23,7 @@ export function findAsker(source: NameSource, ip: string): Named | undefined {
   return undefined;
 }
 
-/** Addresses; undefined where the name is nobody's. A name may end in the network's, `db.backend`. */
+/** Addresses of either family; undefined where the name is nobody's. A name may end in the network's, `db.backend`. */
 export function lookUp(source: NameSource, asker: Named, name: string): string[] | undefined {
   for (const own of asker.attachments) {
     const network = source.network(own.network);
@@ -40,7 +41,7 @@ export function lookUp(source: NameSource, asker: Named, name: string): string[]
 export function lookUpAddress(source: NameSource, asker: Named, ip: string): string | undefined {
   for (const { network } of asker.attachments) {
     for (const { sandbox, attachments } of source.sandboxes()) {
-      const found = attachments.find((one) => one.network === network && one.ip === ip);
+      const found = attachments.find((one) => one.network === network && (one.ip === ip || one.ip6 === ip));
       const [first] = found?.aliases ?? [];
       if (first !== undefined && source.isRunning(sandbox)) return `${first}.${source.network(network)?.name ?? ''}`;
     }
@@ -48,10 +49,13 @@ export function lookUpAddress(source: NameSource, asker: Named, ip: string): str
   return undefined;
 }
 
-/** `7.0.20.172.in-addr.arpa` as `172.20.0.7`. */
+/** `7.0.20.172.in-addr.arpa` as `172.20.0.7`; of IPv6 each hexadecimal digit is a label, the last one first (RFC 3596, 2.5). */
 export function addressOfPointer(name: string): string | undefined {
   const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.in-addr\.arpa$/.exec(name);
-  return match === null ? undefined : [match[4], match[3], match[2], match[1]].map(Number).join('.');
+  if (match !== null) return [match[4], match[3], match[2], match[1]].map(Number).join('.');
+  if (!/^(?:[0-9a-f]\.){32}ip6\.arpa$/.test(name)) return undefined;
+  const digits = name.slice(0, 64).split('.').reverse().join('');
+  return addressOfBytes(Buffer.from(digits, 'hex'));
 }
 
 /** Whether it may ask other servers: not where every network of it is internal, or names would be a way out. */
@@ -65,7 +69,9 @@ function addressesOf(source: NameSource, network: string, name: string): string[
   for (const { sandbox, attachments } of source.sandboxes()) {
     for (const one of attachments) {
       const fits = one.network === network && one.aliases.some((alias) => alias.toLowerCase() === name);
-      if (fits && source.isRunning(sandbox)) found.splice(Math.floor(Math.random() * (found.length + 1)), 0, one.ip);
+      if (!fits || !source.isRunning(sandbox)) continue;
+      for (const ip of one.ip6 === undefined ? [one.ip] : [one.ip, one.ip6])
+        found.splice(Math.floor(Math.random() * (found.length + 1)), 0, ip);
     }
   }
   return found;

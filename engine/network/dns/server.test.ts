@@ -34,6 +34,10 @@ describe('the server for names', { timeout: 60_000 }, () => {
   const networks = new Map([networkOf('open', false), networkOf('closed', true)].map((one) => [one.id, one]));
   const sandboxes: Named[] = [
     { sandbox: 'a', attachments: attached('open', '127.0.54.2', 'a') },
+    {
+      sandbox: 'six',
+      attachments: [{ network: 'open', ip: '127.0.54.4', ip6: 'fd00::7', aliases: ['six'], links: {} }],
+    },
     { sandbox: 'b', attachments: attached('closed', '127.0.54.3', 'b') },
     ...Array.from({ length: 60 }, (_, index) => ({
       sandbox: `many-${index}`,
@@ -100,6 +104,19 @@ describe('the server for names', { timeout: 60_000 }, () => {
     const read = Buffer.concat(chunks);
     assert.equal(read.readUInt16BE(2 + 6), 60);
     assert.ok(read.length > 2 + read.readUInt16BE(0));
+  });
+
+  test('answers with the address of the family that is asked for, and with names for either', async () => {
+    const four = await ask('127.0.54.2', questionOf('six', RecordType.a));
+    assert.deepEqual([four.readUInt16BE(6), ...four.subarray(-4)], [1, 127, 0, 54, 4]);
+    const six = await ask('127.0.54.2', questionOf('six', RecordType.aaaa));
+    assert.deepEqual([six.readUInt16BE(6), six.subarray(-16).toString('hex')], [1, `fd00${'0'.repeat(27)}7`]);
+    assert.equal((await ask('127.0.54.2', questionOf('six', RecordType.any))).readUInt16BE(6), 2);
+    const none = await ask('127.0.54.2', questionOf('a', RecordType.aaaa));
+    assert.deepEqual([code(none), none.readUInt16BE(6)], [ResponseCode.ok, 0]);
+    const pointer = `7${'.0'.repeat(27)}.0.0.d.f.ip6.arpa`;
+    const name = await ask('127.0.54.2', questionOf(pointer, RecordType.ptr));
+    assert.equal(name.toString('latin1', name.length - 10), '\x03six\x04open\0');
   });
 
   test('asks others in turn, also by TCP, but not for those in internal networks alone', async () => {

@@ -8,7 +8,7 @@
 import { type Socket as UdpSocket, createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { type Server, type Socket, createServer } from 'node:net';
+import { type Server, type Socket, createServer, isIPv6 } from 'node:net';
 import { hasCode } from '../../sys/libc.ts';
 import { type Answer, type Query, RecordType, ResponseCode, readQuery, writeRefusal, writeReply } from './message.ts';
 import {
@@ -117,7 +117,9 @@ export class NameServer {
     }
     const addresses = lookUp(source, asker, name);
     if (addresses === undefined) return undefined;
-    return type === RecordType.a || type === RecordType.any ? addresses.map((ip) => ({ type: 'a', ip })) : [];
+    return addresses
+      .map((ip): Answer => ({ type: isIPv6(ip) ? 'aaaa' : 'a', ip }))
+      .filter((answer) => type === RecordType.any || type === RecordType[answer.type]);
   }
 
   async #others(
