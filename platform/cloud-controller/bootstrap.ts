@@ -4,6 +4,7 @@ import type { Identity } from '../uaa/uaa.ts';
 import type { Context } from './api.ts';
 import { createDomain } from './endpoints/domains.ts';
 import { createOrganization } from './endpoints/organizations.ts';
+import { ensureDefaultQuota } from './endpoints/quotas.ts';
 import { deleteOrganization, deleteSpace } from './operations/deletions.ts';
 import { createSpace } from './operations/space-create.ts';
 
@@ -21,6 +22,7 @@ export async function ensureDefaults(
   names: { organization: string; space: string },
 ): Promise<{ organization: string; space: string }> {
   const { records } = context;
+  await ensureDefaultQuota(context);
   if (!records.domains.all().some((domain) => domain.spec.displayName === context.domain)) {
     await createDomain(context, context.domain);
   }

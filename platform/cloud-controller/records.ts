@@ -140,6 +140,8 @@ function stamp<T extends ClientObject>(object: T, annotation: string): T {
 export class Records {
   readonly organizations: Collection<types.Organization>;
   readonly spaces: Collection<types.Space>;
+  readonly organizationQuotas: Collection<types.OrganizationQuota>;
+  readonly spaceQuotas: Collection<types.SpaceQuota>;
   readonly domains: Collection<types.Domain>;
   readonly reservations: Collection<types.Reservation>;
   readonly users: Collection<types.User>;
@@ -161,6 +163,8 @@ export class Records {
       new Collection(informers.client, resource, informers.of(resource));
     this.organizations = collection(types.organizations);
     this.spaces = collection(types.spaces);
+    this.organizationQuotas = collection(types.organizationQuotas);
+    this.spaceQuotas = collection(types.spaceQuotas);
     this.domains = collection(types.domains);
     this.reservations = collection(types.reservations);
     this.users = collection(types.users);

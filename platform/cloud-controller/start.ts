@@ -69,6 +69,8 @@ export async function startCloudController(options: StartCloudControllerOptions)
   const collections = {
     organization: records.organizations,
     space: records.spaces,
+    organization_quota: records.organizationQuotas,
+    space_quota: records.spaceQuotas,
     domain: records.domains,
     app: records.apps,
     package: records.packages,
@@ -79,6 +81,8 @@ export async function startCloudController(options: StartCloudControllerOptions)
   const holders: Record<string, { get(guid: string): unknown }> = {
     organizations: records.organizations,
     spaces: records.spaces,
+    organizationquotas: records.organizationQuotas,
+    spacequotas: records.spaceQuotas,
     domains: records.domains,
     apps: records.apps,
     routes: records.routes,

@@ -11,6 +11,7 @@ import { organizationEndpoints } from './endpoints/organizations.ts';
 import { packageEndpoints } from './endpoints/packages.ts';
 import { platformEndpoints } from './endpoints/platform.ts';
 import { processEndpoints } from './endpoints/processes.ts';
+import { quotaEndpoints } from './endpoints/quotas.ts';
 import { revisionEndpoints } from './endpoints/revisions.ts';
 import { rootEndpoints } from './endpoints/root.ts';
 import { routeEndpoints } from './endpoints/routes.ts';
@@ -22,6 +23,7 @@ export function endpointTable(context: Context): Endpoint[] {
     ...rootEndpoints(context),
     ...organizationEndpoints(context),
     ...spaceEndpoints(context),
+    ...quotaEndpoints(context),
     ...domainEndpoints(context),
     ...appEndpoints(context),
     ...appEnvironmentEndpoints(context),

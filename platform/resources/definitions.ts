@@ -57,6 +57,13 @@ const DEFINITIONS: Definition[] = [
       AGE,
     ],
   },
+  { kind: 'OrganizationQuota', plural: 'organizationquotas', scope: 'Cluster', columns: [NAME, AGE] },
+  {
+    kind: 'SpaceQuota',
+    plural: 'spacequotas',
+    scope: 'Cluster',
+    columns: [NAME, column('Organization', '.spec.organization'), AGE],
+  },
   {
     kind: 'Domain',
     plural: 'domains',

@@ -21,6 +21,8 @@ export interface Informers {
 const OWN = [
   types.organizations,
   types.spaces,
+  types.organizationQuotas,
+  types.spaceQuotas,
   types.domains,
   types.reservations,
   types.users,

@@ -26,15 +26,43 @@ export interface UserMetadata {
   annotations: Record<string, string>;
 }
 
-export type Organization = Resource<{ displayName: string; suspended: boolean; userMetadata?: UserMetadata }>;
+export type Organization = Resource<{
+  displayName: string;
+  suspended: boolean;
+  /** Guid; absent: the default one. */
+  quota?: string;
+  userMetadata?: UserMetadata;
+}>;
 
 export type Space = Resource<{
   displayName: string;
   organization: string;
   /** The namespace that is this space; made with it, deleted with it. */
   namespace: string;
+  /** Guid; absent: only the organization's limits count. */
+  quota?: string;
   userMetadata?: UserMetadata;
 }>;
+
+/** Null: as much as there is. */
+export interface QuotaLimits {
+  memoryMb: number | null;
+  processMemoryMb: number | null;
+  instances: number | null;
+  tasksPerApp: number | null;
+  logRateBytes: number | null;
+  paidServices: boolean;
+  serviceInstances: number | null;
+  serviceKeys: number | null;
+  routes: number | null;
+  reservedPorts: number | null;
+  /** Of organizations only. */
+  domains: number | null;
+}
+
+export type OrganizationQuota = Resource<{ displayName: string; limits: QuotaLimits }>;
+
+export type SpaceQuota = Resource<{ displayName: string; organization: string; limits: QuotaLimits }>;
 
 export type Domain = Resource<{
   displayName: string;
@@ -231,6 +259,8 @@ function custom<T extends { metadata: ObjectMeta }>(
 
 export const organizations = custom<Organization>('Organization', 'organizations', false);
 export const spaces = custom<Space>('Space', 'spaces', false);
+export const organizationQuotas = custom<OrganizationQuota>('OrganizationQuota', 'organizationquotas', false);
+export const spaceQuotas = custom<SpaceQuota>('SpaceQuota', 'spacequotas', false);
 export const domains = custom<Domain>('Domain', 'domains', false);
 export const reservations = custom<Reservation>('Reservation', 'reservations', false);
 export const users = custom<User>('User', 'users', false);

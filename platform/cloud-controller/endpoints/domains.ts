@@ -4,6 +4,7 @@ import type { Domain } from '../../resources/types.ts';
 import { type ApiRequest, accepted, type Context, created, type Endpoint, ok } from '../api.ts';
 import { notAuthorized, notFound, unprocessable } from '../errors.ts';
 import { listReply } from '../listing.ts';
+import { requireDomain } from '../operations/quota.ts';
 import { deleteRoute, findRoute } from '../operations/routes.ts';
 import { presentDomain } from '../present/tenancy.ts';
 import { mergeMetadata, Reader } from '../validate.ts';
@@ -77,6 +78,8 @@ export function domainEndpoints(context: Context): Endpoint[] {
           throw unprocessable('Organization with guid does not exist or you do not have access to it.');
         } else if (!access.managesOrganization(request.identity, organization)) throw notAuthorized();
         checkOverlap(context, name ?? '');
+        const owner = records.organizations.get(organization ?? '');
+        if (owner) requireDomain(context, owner);
         return created(presentDomain(urls, await createDomain(context, name ?? '', organization, metadata)));
       },
     },

@@ -6,8 +6,9 @@ import { notAuthorized, notFound, unprocessable } from '../errors.ts';
 import { listReply, plainList } from '../listing.ts';
 import { nameLabel } from '../operations/app-create.ts';
 import { deleteOrganization } from '../operations/deletions.ts';
+import { spacesOf, usageOf } from '../operations/quota.ts';
 import { link } from '../present/base.ts';
-import { DEFAULT_QUOTA, presentDomain, presentOrganization, presentUser } from '../present/tenancy.ts';
+import { presentDomain, presentOrganization, presentUser } from '../present/tenancy.ts';
 import { mergeMetadata, Reader } from '../validate.ts';
 
 export function readOrganization(context: Context, request: ApiRequest, guid: string): Stored<Organization> {
@@ -189,13 +190,12 @@ export function organizationEndpoints(context: Context): Endpoint[] {
       summary: 'Get how much an organization uses.',
       handle: (request) => {
         const organization = readOrganization(context, request, request.params.guid ?? '').metadata.name;
-        const spaces = records.spaces.all().filter((space) => space.spec.organization === organization);
-        const processes = spaces.flatMap((space) => records.processes.inNamespace(space.spec.namespace));
-        const started = processes.filter((process) => records.apps.get(process.spec.app)?.spec.state === 'STARTED');
+        const spaces = spacesOf(context, organization);
+        const { instances, memoryMb } = usageOf(context, spaces);
         return ok({
           usage_summary: {
-            started_instances: sum(started.map((process) => process.spec.instances)),
-            memory_in_mb: sum(started.map((process) => process.spec.instances * process.spec.memoryMb)),
+            started_instances: instances,
+            memory_in_mb: memoryMb,
             routes: sum(spaces.map((space) => records.routes.inNamespace(space.spec.namespace).length)),
             service_instances: 0,
             reserved_ports: 0,
@@ -229,47 +229,6 @@ export function organizationEndpoints(context: Context): Endpoint[] {
           request,
           users.map((user) => presentUser(urls, user)),
         );
-      },
-    },
-    ...quotaEndpoints(context),
-  ];
-}
-
-function quotaEndpoints(context: Context): Endpoint[] {
-  const quota = (): Json => ({
-    guid: DEFAULT_QUOTA,
-    created_at: '2026-01-01T00:00:00Z',
-    updated_at: '2026-01-01T00:00:00Z',
-    name: 'default',
-    apps: {
-      total_memory_in_mb: null,
-      per_process_memory_in_mb: null,
-      total_instances: null,
-      per_app_tasks: null,
-      log_rate_limit_in_bytes_per_second: null,
-    },
-    services: { paid_services_allowed: false, total_service_instances: null, total_service_keys: null },
-    routes: { total_routes: null, total_reserved_ports: null },
-    domains: { total_domains: null },
-    relationships: { organizations: { data: [] } },
-    links: { self: link(`${context.urls.api}/v3/organization_quotas/${DEFAULT_QUOTA}`) },
-  });
-  return [
-    {
-      method: 'GET',
-      path: '/v3/organization_quotas',
-      auth: 'user',
-      summary: 'List organization quotas: one, that limits nothing.',
-      handle: (request) => plainList(context, request, [quota()]),
-    },
-    {
-      method: 'GET',
-      path: '/v3/organization_quotas/:guid',
-      auth: 'user',
-      summary: 'Get an organization quota.',
-      handle: (request) => {
-        if (request.params.guid !== DEFAULT_QUOTA) throw notFound('Organization quota');
-        return ok(quota());
       },
     },
   ];

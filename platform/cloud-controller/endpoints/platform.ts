@@ -38,7 +38,6 @@ const EMPTY = [
   'service_plans',
   'service_route_bindings',
   'sidecars',
-  'space_quotas',
   'tasks',
 ];
 

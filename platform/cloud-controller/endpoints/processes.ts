@@ -5,6 +5,7 @@ import { notFound, unprocessable } from '../errors.ts';
 import { listReply, plainList } from '../listing.ts';
 import { processesOf } from '../operations/app-create.ts';
 import { emit, record } from '../operations/app-lifecycle.ts';
+import { changeSizes } from '../operations/quota.ts';
 import { presentProcess } from '../present/apps.ts';
 import { mergeMetadata, Reader } from '../validate.ts';
 import { deleteInstance, instancesOf, instanceState, processStats } from '../stats.ts';
@@ -216,16 +217,13 @@ async function scaleProcess(context: Context, request: ApiRequest, process: Stor
   if (deploying && process.spec.type === 'web' && (memoryMb !== undefined || diskMb !== undefined)) {
     throw unprocessable('Cannot scale this process while a deployment is in flight.');
   }
-  const changed = await context.records.processes.modify(process.metadata.name, (current) => ({
-    ...current,
-    spec: {
-      ...current.spec,
-      instances: instances ?? current.spec.instances,
-      memoryMb: memoryMb ?? current.spec.memoryMb,
-      diskMb: diskMb ?? current.spec.diskMb,
-      logRateLimitBytes: logRate ?? current.spec.logRateLimitBytes,
-    },
-  }));
+  const change = {
+    ...(instances === undefined ? {} : { instances }),
+    ...(memoryMb === undefined ? {} : { memoryMb }),
+    ...(diskMb === undefined ? {} : { diskMb }),
+    ...(logRate === undefined ? {} : { logRateLimitBytes: logRate }),
+  };
+  const changed = await changeSizes(context, process, change);
   await recordFor(context, request, process, 'audit.app.process.scale');
   return changed;
 }

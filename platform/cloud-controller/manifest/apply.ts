@@ -10,6 +10,7 @@ import { domainsFor } from '../endpoints/organizations.ts';
 import { createApp, ensureProcess } from '../operations/app-create.ts';
 import { emit, record } from '../operations/app-lifecycle.ts';
 import { mergedEnvironment, readEnvironment, writeEnvironment } from '../operations/environment.ts';
+import { changeSizes } from '../operations/quota.ts';
 import { createRoute, findRoute, hostOf, mapRoute, unmapRoute } from '../operations/routes.ts';
 import { mergeMetadata } from '../validate.ts';
 import type { AppPlan, ProcessPlan } from './parse.ts';
@@ -140,6 +141,13 @@ function mergedCheck(old: HealthCheck, change: Partial<HealthCheck> | undefined)
 
 async function applyProcess(context: Context, app: Stored<App>, plan: ProcessPlan): Promise<Stored<Process>> {
   const process = await ensureProcess(context, app, plan.type);
+  const { instances, memoryMb, diskMb, logRateLimitBytes } = plan;
+  await changeSizes(context, process, {
+    ...(instances === undefined ? {} : { instances }),
+    ...(memoryMb === undefined ? {} : { memoryMb }),
+    ...(diskMb === undefined ? {} : { diskMb }),
+    ...(logRateLimitBytes === undefined ? {} : { logRateLimitBytes }),
+  });
   return context.records.processes.modify(process.metadata.name, (current) => {
     const { command: old, ...spec } = current.spec;
     const command = plan.command === undefined ? old : (plan.command ?? undefined);
@@ -148,10 +156,6 @@ async function applyProcess(context: Context, app: Stored<App>, plan: ProcessPla
       spec: {
         ...spec,
         ...(command === undefined ? {} : { command }),
-        instances: plan.instances ?? spec.instances,
-        memoryMb: plan.memoryMb ?? spec.memoryMb,
-        diskMb: plan.diskMb ?? spec.diskMb,
-        logRateLimitBytes: plan.logRateLimitBytes ?? spec.logRateLimitBytes,
         healthCheck: mergedCheck(spec.healthCheck, plan.healthCheck),
         readinessCheck: mergedCheck(spec.readinessCheck, plan.readinessCheck),
       },

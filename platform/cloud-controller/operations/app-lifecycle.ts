@@ -14,6 +14,7 @@ import { dropletState } from '../present/apps.ts';
 import { ownedBy } from '../records.ts';
 import { ensureProcess, processesOf } from './app-create.ts';
 import { type Environment, readEnvironment, writeEnvironment } from './environment.ts';
+import { requireProcesses, underQuota } from './quota.ts';
 import { serially } from './serially.ts';
 
 /** Above every generation that the app or one of its deployments has had. */
@@ -143,15 +144,23 @@ async function startNow(
   await ensureProcesses(context, app, droplet);
   requireCommands(context, app, droplet);
   const revision = await ensureRevision(context, app, droplet);
-  const changed = await context.records.apps.modify(app.metadata.name, (current) => ({
-    ...current,
-    spec: {
-      ...current.spec,
-      state: 'STARTED',
-      generation: nextGeneration(context, app, current.spec),
-      currentRevision: revision.metadata.name,
-    },
-  }));
+  const turn = () =>
+    context.records.apps.modify(app.metadata.name, (current) => ({
+      ...current,
+      spec: {
+        ...current.spec,
+        state: 'STARTED',
+        generation: nextGeneration(context, app, current.spec),
+        currentRevision: revision.metadata.name,
+      },
+    }));
+  const space = context.records.spaceOf(app);
+  const changed = await (space
+    ? underQuota(space, () => {
+        requireProcesses(context, app, new Map(), { starting: true });
+        return turn();
+      })
+    : turn());
   const action = options.restart ? 'restart' : 'start';
   await record(context, identity, changed, `audit.app.${action}`, { request: {} });
   emit(context, changed, options.restart ? 'Restarted' : 'Started');

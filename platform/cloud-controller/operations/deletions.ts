@@ -7,6 +7,7 @@ import type { Identity } from '../../uaa/uaa.ts';
 import type { Context } from '../api.ts';
 import { appHolder, appNameKey } from './app-create.ts';
 import { record } from './app-lifecycle.ts';
+import { deleteSpaceQuota } from './quota.ts';
 import { deleteRoute, unmapRoute } from './routes.ts';
 
 export async function deleteApp(context: Context, identity: Identity, app: Stored<App>): Promise<void> {
@@ -73,6 +74,9 @@ export async function deleteOrganization(
   }
   for (const role of context.records.roles.all()) {
     if (role.spec.organization === guid) await context.records.roles.delete(role.metadata.name);
+  }
+  for (const quota of context.records.spaceQuotas.all()) {
+    if (quota.spec.organization === guid) await deleteSpaceQuota(context, quota);
   }
   await context.records.organizations.delete(guid);
   await context.reservations.release('orgname', [organization.spec.displayName.toLowerCase()], {

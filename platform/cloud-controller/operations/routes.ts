@@ -16,6 +16,7 @@ import { unprocessable } from '../errors.ts';
 import { routeUrl } from '../present/routes.ts';
 import type { Holder } from '../reservations.ts';
 import { emit, record } from './app-lifecycle.ts';
+import { requireRoute, underQuota } from './quota.ts';
 
 export interface NewRoute {
   space: Stored<Space>;
@@ -79,9 +80,27 @@ export function findRoute(
 }
 
 export async function createRoute(context: Context, identity: Identity, input: NewRoute): Promise<Stored<Route>> {
-  const { space, domain, host, path } = input;
+  const { space, host } = input;
   const problem = routeProblem(context, input);
   if (problem !== undefined) throw unprocessable(problem);
+  const route = await underQuota(space, () => {
+    requireRoute(context, space);
+    return makeRoute(context, input);
+  });
+  await context.audit.record({
+    type: 'audit.route.create',
+    actor: identity,
+    target: { guid: route.metadata.name, type: 'route', name: host },
+    space,
+    data: { request: { url: routeUrl(route) } },
+  });
+  return route;
+}
+
+async function makeRoute(
+  context: Context,
+  { space, domain, host, path, userMetadata }: NewRoute,
+): Promise<Stored<Route>> {
   const guid = randomUUID();
   const { namespace } = space.spec;
   const key = { domain: domain.metadata.name, host, path };
@@ -94,9 +113,8 @@ export async function createRoute(context: Context, identity: Identity, input: N
         : `Route already exists with host '${host}'${where} for domain '${domain.spec.displayName}'.`,
     );
   }
-  let route: Stored<Route>;
   try {
-    route = await context.records.routes.create({
+    return await context.records.routes.create({
       metadata: { name: guid, namespace, labels: { [labels.space]: space.metadata.name } },
       spec: {
         domain: domain.metadata.name,
@@ -105,21 +123,13 @@ export async function createRoute(context: Context, identity: Identity, input: N
         path,
         protocol: 'http',
         destinations: [],
-        ...(input.userMetadata ? { userMetadata: input.userMetadata } : {}),
+        ...(userMetadata ? { userMetadata } : {}),
       },
     });
   } catch (error) {
     await context.reservations.release('route', routeKey(key), holder);
     throw error;
   }
-  await context.audit.record({
-    type: 'audit.route.create',
-    actor: identity,
-    target: { guid, type: 'route', name: host },
-    space,
-    data: { request: { url: routeUrl(route) } },
-  });
-  return route;
 }
 
 export interface NewDestination {

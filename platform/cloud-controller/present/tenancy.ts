@@ -2,38 +2,39 @@
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Domain, Organization, Role, Space, User } from '../../resources/types.ts';
 import type { Json, Urls } from '../api.ts';
+import { quotaOf } from '../operations/quota.ts';
 import { base, link, metadata, toOne } from './base.ts';
-
-/** There are no quotas yet: one that limits nothing stands for them. */
-export const DEFAULT_QUOTA = '00000000-0000-4000-8000-000000000001';
 
 export function presentOrganization(urls: Urls, organization: Stored<Organization>): Json {
   const self = `${urls.api}/v3/organizations/${organization.metadata.name}`;
+  const quota = quotaOf(organization);
   return {
     ...base(organization),
     name: organization.spec.displayName,
     suspended: organization.spec.suspended,
-    relationships: { quota: toOne(DEFAULT_QUOTA) },
+    relationships: { quota: toOne(quota) },
     metadata: metadata(organization),
     links: {
       self: link(self),
       domains: link(`${self}/domains`),
       default_domain: link(`${self}/domains/default`),
-      quota: link(`${urls.api}/v3/organization_quotas/${DEFAULT_QUOTA}`),
+      quota: link(`${urls.api}/v3/organization_quotas/${quota}`),
     },
   };
 }
 
 export function presentSpace(urls: Urls, space: Stored<Space>): Json {
   const self = `${urls.api}/v3/spaces/${space.metadata.name}`;
+  const { quota } = space.spec;
   return {
     ...base(space),
     name: space.spec.displayName,
-    relationships: { organization: toOne(space.spec.organization), quota: toOne(undefined) },
+    relationships: { organization: toOne(space.spec.organization), quota: toOne(quota) },
     metadata: metadata(space),
     links: {
       self: link(self),
       organization: link(`${urls.api}/v3/organizations/${space.spec.organization}`),
+      ...(quota === undefined ? {} : { quota: link(`${urls.api}/v3/space_quotas/${quota}`) }),
       features: link(`${self}/features`),
       apply_manifest: link(`${self}/actions/apply_manifest`, 'POST'),
     },
