@@ -18,6 +18,7 @@ import type { Staging } from '../staging/staging.ts';
 import type { Identity } from '../uaa/uaa.ts';
 import type { Access } from './access.ts';
 import type { Audit } from './audit.ts';
+import type { Flags } from './flags.ts';
 import type { Jobs } from './jobs.ts';
 import type { Records } from './records.ts';
 import type { Reservations } from './reservations.ts';
@@ -86,6 +87,7 @@ export interface Context {
   records: Records;
   reservations: Reservations;
   access: Access;
+  flags: Flags;
   audit: Audit;
   jobs: Jobs;
   logs: Logs;

@@ -17,6 +17,7 @@ const CODES = {
   AppBitsUploadInvalid: [160001, 400],
   StagingError: [170001, 422],
   InsufficientStorage: [160004, 507],
+  FeatureDisabled: [330002, 403],
 } as const;
 
 export type CloudFoundryErrorTitle = keyof typeof CODES;

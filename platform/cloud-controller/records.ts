@@ -146,6 +146,7 @@ export class Records {
   readonly reservations: Collection<types.Reservation>;
   readonly users: Collection<types.User>;
   readonly roles: Collection<types.Role>;
+  readonly featureFlags: Collection<types.FeatureFlag>;
   readonly apps: Collection<types.App>;
   readonly packages: Collection<types.Package>;
   readonly builds: Collection<types.Build>;
@@ -169,6 +170,7 @@ export class Records {
     this.reservations = collection(types.reservations);
     this.users = collection(types.users);
     this.roles = collection(types.roles);
+    this.featureFlags = collection(types.featureFlags);
     this.apps = collection(types.apps);
     this.packages = collection(types.packages);
     this.builds = collection(types.builds);

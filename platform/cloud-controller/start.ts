@@ -10,6 +10,7 @@ import { Access } from './access.ts';
 import type { Context, Defaults, Urls } from './api.ts';
 import { Audit } from './audit.ts';
 import { ensureDefaults, resumeDeletions } from './bootstrap.ts';
+import { Flags } from './flags.ts';
 import { Jobs } from './jobs.ts';
 import { Records } from './records.ts';
 import { type Holder, Reservations } from './reservations.ts';
@@ -95,6 +96,7 @@ export async function startCloudController(options: StartCloudControllerOptions)
       exists: (holder: Holder) => holders[holder.resource]?.get(holder.name) !== undefined,
     }),
     access: new Access(records),
+    flags: new Flags(records),
     audit: new Audit(records, log),
     jobs: new Jobs({
       exists: (operation, guid) => {

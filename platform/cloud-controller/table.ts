@@ -5,7 +5,9 @@ import { appEndpoints } from './endpoints/apps.ts';
 import { buildEndpoints } from './endpoints/builds.ts';
 import { deploymentEndpoints } from './endpoints/deployments.ts';
 import { domainEndpoints } from './endpoints/domains.ts';
+import { environmentGroupEndpoints } from './endpoints/environment-groups.ts';
 import { eventEndpoints } from './endpoints/events.ts';
+import { featureFlagEndpoints } from './endpoints/feature-flags.ts';
 import { manifestEndpoints } from './endpoints/manifests.ts';
 import { organizationEndpoints } from './endpoints/organizations.ts';
 import { packageEndpoints } from './endpoints/packages.ts';
@@ -27,6 +29,7 @@ export function endpointTable(context: Context): Endpoint[] {
     ...domainEndpoints(context),
     ...appEndpoints(context),
     ...appEnvironmentEndpoints(context),
+    ...environmentGroupEndpoints(context),
     ...packageEndpoints(context),
     ...buildEndpoints(context),
     ...processEndpoints(context),
@@ -37,5 +40,6 @@ export function endpointTable(context: Context): Endpoint[] {
     ...eventEndpoints(context),
     ...userEndpoints(context),
     ...platformEndpoints(context),
+    ...featureFlagEndpoints(context),
   ];
 }

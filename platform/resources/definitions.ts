@@ -79,6 +79,12 @@ const DEFINITIONS: Definition[] = [
     columns: [column('Type', '.spec.type'), column('User', '.spec.user'), AGE],
   },
   {
+    kind: 'FeatureFlag',
+    plural: 'featureflags',
+    scope: 'Cluster',
+    columns: [column('Enabled', '.spec.enabled', 'boolean'), AGE],
+  },
+  {
     kind: 'App',
     plural: 'apps',
     scope: 'Namespaced',

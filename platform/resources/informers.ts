@@ -27,6 +27,7 @@ const OWN = [
   types.reservations,
   types.users,
   types.roles,
+  types.featureFlags,
   types.apps,
   types.packages,
   types.builds,

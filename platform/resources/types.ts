@@ -247,6 +247,9 @@ export type AuditEvent = Resource<{
 /** A user of the platform; the password's hash (argon2id) is in the Secret `user-<guid>` of the system namespace. */
 export type User = Resource<{ username: string; origin: string; active: boolean; groups: string[] }>;
 
+/** A flag that an administrator has changed; `metadata.name` is its name with dashes. */
+export type FeatureFlag = Resource<{ enabled: boolean; customErrorMessage?: string }>;
+
 export type Role = Resource<{ type: string; user: string; organization?: string; space?: string }>;
 
 function custom<T extends { metadata: ObjectMeta }>(
@@ -264,6 +267,7 @@ export const spaceQuotas = custom<SpaceQuota>('SpaceQuota', 'spacequotas', false
 export const domains = custom<Domain>('Domain', 'domains', false);
 export const reservations = custom<Reservation>('Reservation', 'reservations', false);
 export const users = custom<User>('User', 'users', false);
+export const featureFlags = custom<FeatureFlag>('FeatureFlag', 'featureflags', false);
 export const roles = custom<Role>('Role', 'roles', false);
 export const apps = custom<App>('App', 'apps', true);
 export const packages = custom<Package>('Package', 'packages', true);

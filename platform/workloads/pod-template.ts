@@ -153,7 +153,10 @@ function container(input: InstanceInput): Container {
     imagePullPolicy: 'IfNotPresent',
     ...commandOf(droplet, revision, process),
     env: environment(input, port),
-    envFrom: [{ secretRef: { name: `env-${revision.metadata.name}`, optional: true } }],
+    // What all apps have, then its own.
+    envFrom: ['env-running-', 'env-'].map((prefix) => ({
+      secretRef: { name: `${prefix}${revision.metadata.name}`, optional: true },
+    })),
     ...(web ? { ports: [{ name: 'http', containerPort: port, protocol: 'TCP' }] } : {}),
     resources: {
       // CPU is shared in proportion to memory, as Cloud Foundry does; there is no limit while others are idle.

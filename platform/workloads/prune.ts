@@ -35,7 +35,9 @@ export async function pruneApp(context: WorkloadContext, guid: string): Promise<
   const old = newestFirst(revisions).slice(KEEP_REVISIONS);
   for (const revision of old) {
     if (usedRevisions.has(revision.metadata.name)) continue;
-    await remove(context, secrets, `env-${revision.metadata.name}`, revision.metadata.namespace);
+    for (const prefix of ['env-', 'env-running-']) {
+      await remove(context, secrets, `${prefix}${revision.metadata.name}`, revision.metadata.namespace);
+    }
     await remove(context, revisions, revision.metadata.name, revision.metadata.namespace);
   }
   const kept = newestFirst(droplets);
@@ -53,6 +55,7 @@ export async function pruneApp(context: WorkloadContext, guid: string): Promise<
   }
   for (const build of newestFirst(builds).slice(KEEP_BUILDS)) {
     if (build.status?.state !== undefined && build.status.state !== 'STAGING') {
+      await remove(context, secrets, `env-staging-${build.metadata.name}`, build.metadata.namespace);
       await remove(context, builds, build.metadata.name, build.metadata.namespace);
     }
   }

@@ -1,8 +1,14 @@
-import { notAuthorized, notFound, UnprocessableError } from '../errors.ts';
+import { notFound, UnprocessableError } from '../errors.ts';
 import { type ApiRequest, type Context, type Endpoint, type Json, ok } from '../api.ts';
 import { plainList } from '../listing.ts';
 import { emit, record } from '../operations/app-lifecycle.ts';
-import { mergedEnvironment, readEnvironment, writeEnvironment } from '../operations/environment.ts';
+import {
+  type Environment,
+  mergedEnvironment,
+  readEnvironment,
+  readGroup,
+  writeEnvironment,
+} from '../operations/environment.ts';
 import { vcapApplication } from '../operations/vcap.ts';
 import { link } from '../present/base.ts';
 import { environmentProblems, isObject } from '../validate.ts';
@@ -33,6 +39,7 @@ export function appEnvironmentEndpoints(context: Context): Endpoint[] {
       summary: "Get the user's environment variables of an app.",
       handle: async (request) => {
         const app = writeApp(context, request);
+        requireVisible(context, request);
         const values = await readEnvironment(context.client, app.metadata.namespace ?? '', app.metadata.name);
         return ok(variables(app.metadata.name, values));
       },
@@ -44,15 +51,8 @@ export function appEnvironmentEndpoints(context: Context): Endpoint[] {
       summary: 'Set environment variables of an app, or remove those that are null; they count from the next start on.',
       handle: async (request) => {
         const app = writeApp(context, request);
-        const change = request.body.var;
-        if (!isObject(change)) throw new UnprocessableError(['Var must be an object']);
-        const problems = environmentProblems(change);
-        if (problems.length > 0) throw new UnprocessableError(problems);
         const old = await readEnvironment(context.client, app.metadata.namespace ?? '', app.metadata.name);
-        const merged = mergedEnvironment(old, change as Record<string, string | null>);
-        if (Buffer.byteLength(JSON.stringify(merged)) > MAX_BYTES) {
-          throw new UnprocessableError([`Environment variables are larger than ${MAX_BYTES / 1024} KiB together`]);
-        }
+        const merged = changedEnvironment(old, request.body.var);
         await writeEnvironment(context, app, app.metadata.name, merged);
         await record(context, request.identity, app, 'audit.app.update', {
           request: { environment_variables: '[PRIVATE DATA HIDDEN]' },
@@ -68,10 +68,16 @@ export function appEnvironmentEndpoints(context: Context): Endpoint[] {
       summary: 'Get all of the environment of an app, the platform’s part too.',
       handle: async (request) => {
         const app = writeApp(context, request);
+        requireVisible(context, request);
+        const [staging, running, own] = await Promise.all([
+          readGroup(context, 'staging'),
+          readGroup(context, 'running'),
+          readEnvironment(context.client, app.metadata.namespace ?? '', app.metadata.name),
+        ]);
         return ok({
-          staging_env_json: {},
-          running_env_json: {},
-          environment_variables: await readEnvironment(context.client, app.metadata.namespace ?? '', app.metadata.name),
+          staging_env_json: staging,
+          running_env_json: running,
+          environment_variables: own,
           system_env_json: { VCAP_SERVICES: {} },
           application_env_json: { VCAP_APPLICATION: vcapApplication(context, app) },
         });
@@ -163,24 +169,25 @@ export function appEnvironmentEndpoints(context: Context): Endpoint[] {
         return plainList(context, request, []);
       },
     },
-    {
-      method: 'GET',
-      path: '/v3/environment_variable_groups/:name',
-      auth: 'user',
-      summary: 'Get the environment variables of all apps (`running`) or builds (`staging`): there are none.',
-      handle: (request) => {
-        const name = request.params.name ?? '';
-        if (name !== 'running' && name !== 'staging') throw notFound('Environment variable group');
-        if (!request.identity.admin) throw notAuthorized();
-        return ok({
-          name,
-          var: {},
-          updated_at: null,
-          links: { self: link(`${urls.api}/v3/environment_variable_groups/${name}`) },
-        });
-      },
-    },
   ];
+}
+
+/** Both flags say whether a developer may read variables. */
+function requireVisible({ flags }: Context, { identity }: ApiRequest): void {
+  flags.require(identity, 'env_var_visibility');
+  flags.require(identity, 'space_developer_env_var_visibility');
+}
+
+/** Applies what a request says to variables; 422 where it cannot be. */
+export function changedEnvironment(old: Environment, change: unknown): Environment {
+  if (!isObject(change)) throw new UnprocessableError(['Var must be an object']);
+  const problems = environmentProblems(change);
+  if (problems.length > 0) throw new UnprocessableError(problems);
+  const merged = mergedEnvironment(old, change as Record<string, string | null>);
+  if (Buffer.byteLength(JSON.stringify(merged)) > MAX_BYTES) {
+    throw new UnprocessableError([`Environment variables are larger than ${MAX_BYTES / 1024} KiB together`]);
+  }
+  return merged;
 }
 
 function feature(request: ApiRequest): { name: string; description: string; enabled: boolean } {

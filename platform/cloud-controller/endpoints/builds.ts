@@ -4,6 +4,7 @@ import { type Build, type Droplet, labels } from '../../resources/types.ts';
 import { type ApiRequest, accepted, type Context, created, type Endpoint, ok, type Reply } from '../api.ts';
 import { notAuthorized, unprocessable } from '../errors.ts';
 import { listReply } from '../listing.ts';
+import { keepGroup } from '../operations/environment.ts';
 import { buildState, dropletState, packageState, presentBuild, presentDroplet } from '../present/apps.ts';
 import { ownedBy } from '../records.ts';
 import { whenSettled } from '../waiting.ts';
@@ -121,6 +122,7 @@ async function postBuild(context: Context, request: ApiRequest): Promise<Reply> 
     .some((build) => buildState(build) === 'STAGING' && !build.spec.cancelled);
   if (staging) throw unprocessable('Only one build can be STAGING at a time per application.');
   const guid = randomUUID();
+  await keepGroup(context, app, 'staging', guid);
   await records.builds.create({
     metadata: {
       name: guid,

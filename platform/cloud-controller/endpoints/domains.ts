@@ -77,6 +77,7 @@ export function domainEndpoints(context: Context): Endpoint[] {
         ) {
           throw unprocessable('Organization with guid does not exist or you do not have access to it.');
         } else if (!access.managesOrganization(request.identity, organization)) throw notAuthorized();
+        context.flags.require(request.identity, 'private_domain_creation');
         checkOverlap(context, name ?? '');
         const owner = records.organizations.get(organization ?? '');
         if (owner) requireDomain(context, owner);

@@ -6,6 +6,7 @@ import { notAuthorized, notFound, unprocessable } from '../errors.ts';
 import { listReply, plainList } from '../listing.ts';
 import { nameLabel } from '../operations/app-create.ts';
 import { deleteOrganization } from '../operations/deletions.ts';
+import { grantRole } from '../operations/roles.ts';
 import { spacesOf, usageOf } from '../operations/quota.ts';
 import { link } from '../present/base.ts';
 import { presentDomain, presentOrganization, presentUser } from '../present/tenancy.ts';
@@ -69,15 +70,23 @@ export function organizationEndpoints(context: Context): Endpoint[] {
     {
       method: 'POST',
       path: '/v3/organizations',
-      auth: 'admin',
-      summary: 'Create an organization.',
+      auth: 'user',
+      summary: 'Create an organization; users that are no administrators where the flag user_org_creation is on.',
       handle: async (request) => {
+        if (!request.identity.admin && !context.flags.isOn('user_org_creation')) throw notAuthorized();
         const reader = new Reader(request.body).only('name', 'suspended', 'metadata');
         const name = reader.name('name', { required: true });
         reader.boolean('suspended');
         const metadata = reader.metadata();
         reader.done();
         const organization = await createOrganization(context, name ?? '', metadata);
+        if (!request.identity.admin) {
+          // It is theirs.
+          for (const type of ['organization_user', 'organization_manager']) {
+            const { userId: user } = request.identity;
+            await grantRole(context, { type, user, organization: organization.metadata.name });
+          }
+        }
         await context.audit.record({
           type: 'audit.organization.create',
           actor: request.identity,

@@ -107,7 +107,11 @@ export function packageEndpoints(context: Context): Endpoint[] {
       auth: 'user',
       summary: 'Upload the source of a package: a zip file and the files that the platform has already.',
       rawBody: true,
-      handle: (request) => upload(context, request, write(request)),
+      handle: (request) => {
+        const item = write(request);
+        context.flags.require(request.identity, 'app_bits_upload');
+        return upload(context, request, item);
+      },
     },
     {
       method: 'GET',
@@ -151,7 +155,9 @@ export function packageEndpoints(context: Context): Endpoint[] {
             return space !== undefined && access.writesSpace(request.identity, space);
           })
           .map((app) => app.metadata.name);
-        const matched = await context.staging.bits.match(resources, apps);
+        const matched = context.flags.isOn('resource_matching')
+          ? await context.staging.bits.match(resources, apps)
+          : [];
         return created({
           resources: matched.map((resource) => ({
             checksum: { value: resource.sha1 },
@@ -192,6 +198,7 @@ async function postPackage(context: Context, request: ApiRequest): Promise<Reply
   const guid = randomUUID();
   if (copied !== null) return copyPackage(context, request, { app, source: copied, guid });
   const docker = type === 'docker';
+  if (docker) context.flags.require(request.identity, 'diego_docker');
   if (docker !== (app.spec.lifecycle.type === 'docker')) {
     throw unprocessable(`Cannot create a ${type} package for a ${app.spec.lifecycle.type} app`);
   }

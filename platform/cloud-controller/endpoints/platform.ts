@@ -1,4 +1,4 @@
-/** What the platform offers to everybody: stacks, buildpacks, feature flags; and lists of what it does not have. */
+/** What the platform offers to everybody: stacks, buildpacks; and lists of what it does not have. */
 import { createHash } from 'node:crypto';
 import { type Context, type Endpoint, type Json, ok } from '../api.ts';
 import { notFound } from '../errors.ts';
@@ -6,26 +6,6 @@ import { emptyList, plainList } from '../listing.ts';
 import { link } from '../present/base.ts';
 
 const EPOCH = '2026-01-01T00:00:00Z';
-
-const FLAGS: Record<string, boolean> = {
-  app_bits_upload: true,
-  app_scaling: true,
-  diego_docker: true,
-  env_var_visibility: true,
-  hide_marketplace_from_unauthenticated_users: true,
-  private_domain_creation: true,
-  resource_matching: true,
-  route_creation: true,
-  route_sharing: false,
-  service_instance_creation: false,
-  service_instance_sharing: false,
-  set_roles_by_username: true,
-  space_developer_env_var_visibility: true,
-  space_scoped_private_broker_creation: false,
-  task_creation: false,
-  unset_roles_by_username: true,
-  user_org_creation: false,
-};
 
 /** Lists that clients ask for, and that have no members here. */
 const EMPTY = [
@@ -85,13 +65,6 @@ export function platformEndpoints(context: Context): Endpoint[] {
         links: { self: link(`${urls.api}/v3/buildpacks/${guid}`) },
       };
     });
-  const flag = (name: string): Json => ({
-    name,
-    enabled: FLAGS[name] ?? false,
-    updated_at: null,
-    custom_error_message: null,
-    links: { self: link(`${urls.api}/v3/feature_flags/${name}`) },
-  });
   return [
     {
       method: 'GET',
@@ -127,29 +100,6 @@ export function platformEndpoints(context: Context): Endpoint[] {
         const found = buildpacks().find((buildpack) => buildpack.guid === request.params.guid);
         if (!found) throw notFound('Buildpack');
         return ok(found);
-      },
-    },
-    {
-      method: 'GET',
-      path: '/v3/feature_flags',
-      auth: 'user',
-      summary: 'List feature flags.',
-      handle: (request) =>
-        plainList(
-          context,
-          request,
-          Object.keys(FLAGS).map((name) => flag(name)),
-        ),
-    },
-    {
-      method: 'GET',
-      path: '/v3/feature_flags/:name',
-      auth: 'user',
-      summary: 'Get a feature flag.',
-      handle: (request) => {
-        const name = request.params.name ?? '';
-        if (!Object.hasOwn(FLAGS, name)) throw notFound('Feature flag');
-        return ok(flag(name));
       },
     },
     ...EMPTY.map(

@@ -200,6 +200,7 @@ async function patchProcess(context: Context, request: ApiRequest, process: Stor
 }
 
 async function scaleProcess(context: Context, request: ApiRequest, process: Stored<Process>): Promise<Stored<Process>> {
+  context.flags.require(request.identity, 'app_scaling');
   const reader = new Reader(request.body).only(
     'instances',
     'memory_in_mb',

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Organization, Role, Space, User } from '../../resources/types.ts';
 import { userGuid } from '../../uaa/users.ts';
@@ -6,6 +5,7 @@ import { type ApiRequest, accepted, type Context, created, type Endpoint, ok, ty
 import { CloudFoundryError, notAuthorized, notFound, unprocessable } from '../errors.ts';
 import { unique } from '../includes.ts';
 import { listReply } from '../listing.ts';
+import { grantRole } from '../operations/roles.ts';
 import { presentOrganization, presentRole, presentSpace, presentUser } from '../present/tenancy.ts';
 import { isObject, Reader } from '../validate.ts';
 
@@ -162,7 +162,7 @@ async function postRole(context: Context, request: ApiRequest): Promise<Reply> {
     reader.fail(`Type must be one of the allowed types: ${[...ORGANIZATION_ROLES, ...SPACE_ROLES].join(', ')}`);
   }
   const target = reader.relationship(inSpace ? 'space' : 'organization', { required: true });
-  const user = userOf(request);
+  const user = userOf(context, request);
   reader.done();
   const place = inSpace ? { space: target ?? '' } : { organization: target ?? '' };
   const exists = inSpace ? records.spaces.get(target ?? '') : records.organizations.get(target ?? '');
@@ -173,25 +173,23 @@ async function postRole(context: Context, request: ApiRequest): Promise<Reply> {
   if (!mayGrant(context, request, place)) throw notAuthorized();
   if (!records.users.get(user))
     throw unprocessable('Invalid user. Ensure that the user exists and you have access to it.');
-  // One object for each (type, user, place): a second one cannot be made.
-  const hex = createHash('sha256')
-    .update(JSON.stringify([type, user, target]))
-    .digest('hex');
-  const guid = `${hex.slice(0, 8)}-${hex.slice(8, 12)}-5${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
-  if (records.roles.get(guid)) {
+  const role = await grantRole(context, { type, user, ...place });
+  if (!role) {
     const username = records.users.get(user)?.spec.username ?? user;
     throw new CloudFoundryError('UnprocessableEntity', `User '${username}' already has '${type}' role there.`);
   }
-  const role = await records.roles.create({ metadata: { name: guid }, spec: { type, user, ...place } });
   return created(presentRole(context.urls, role));
 }
 
 /** By guid, or by name as `cf set-space-role` does. */
-function userOf(request: ApiRequest): string {
+function userOf(context: Context, request: ApiRequest): string {
   const relationships = isObject(request.body.relationships) ? request.body.relationships : {};
   const user = isObject(relationships.user) ? relationships.user : {};
   const data = isObject(user.data) ? user.data : {};
   if (typeof data.guid === 'string') return data.guid;
-  if (typeof data.username === 'string') return userGuid(data.username);
+  if (typeof data.username === 'string') {
+    context.flags.require(request.identity, 'set_roles_by_username');
+    return userGuid(data.username);
+  }
   throw unprocessable('Relationships User must be structured like this: "user: {"data": {"guid": "valid-guid"}}"');
 }

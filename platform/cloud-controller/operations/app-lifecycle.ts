@@ -13,7 +13,7 @@ import { unprocessable } from '../errors.ts';
 import { dropletState } from '../present/apps.ts';
 import { ownedBy } from '../records.ts';
 import { ensureProcess, processesOf } from './app-create.ts';
-import { type Environment, readEnvironment, writeEnvironment } from './environment.ts';
+import { type Environment, keepGroup, readEnvironment, sameEnvironment, writeEnvironment } from './environment.ts';
 import { requireProcesses, underQuota } from './quota.ts';
 import { serially } from './serially.ts';
 
@@ -63,8 +63,19 @@ export function commandsOf(context: Context, app: Stored<App>, droplet: Stored<D
   return commands;
 }
 
-/** The newest revision when nothing changed since, else a new one. */
+/** The newest revision when nothing changed since, else a new one; with the variables that all apps have now. */
 export async function ensureRevision(
+  context: Context,
+  app: Stored<App>,
+  droplet: Stored<Droplet>,
+  description?: string,
+): Promise<Stored<Revision>> {
+  const revision = await findRevision(context, app, droplet, description);
+  await keepGroup(context, app, 'running', revision.metadata.name);
+  return revision;
+}
+
+async function findRevision(
   context: Context,
   app: Stored<App>,
   droplet: Stored<Droplet>,
@@ -105,18 +116,13 @@ function describeChanges(
 ): string[] {
   const changes: string[] = [];
   if (latest.spec.droplet !== now.droplet) changes.push('New droplet deployed.');
-  if (!sameEntries(now.old, now.environment)) changes.push('New environment variables deployed.');
+  if (!sameEnvironment(now.old, now.environment)) changes.push('New environment variables deployed.');
   for (const type of new Set([...Object.keys(latest.spec.commands), ...Object.keys(now.commands)])) {
     if (latest.spec.droplet === now.droplet && latest.spec.commands[type] !== now.commands[type]) {
       changes.push(`Custom start command updated for '${type}' process.`);
     }
   }
   return changes;
-}
-
-function sameEntries(left: Environment, right: Environment): boolean {
-  const keys = Object.keys(left);
-  return keys.length === Object.keys(right).length && keys.every((key) => left[key] === right[key]);
 }
 
 /** `start` of what runs already does nothing; `restart` always brings new instances. */

@@ -1,8 +1,13 @@
-/** Environment variables of an app (`env-<app guid>`) and of its revisions (`env-<revision guid>`): Secrets, one key each. */
+/**
+ * Environment variables: Secrets, one key each. Of an app (`env-<app guid>`), of its revisions (`env-<revision guid>`), of
+ * all apps and all builds (`env-running`, `env-staging` in the system namespace), and what the last two said when a
+ * revision was started (`env-running-<revision guid>`) or a build was made (`env-staging-<build guid>`).
+ */
 import { ApiError, type Client } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
+import type { ObjectMeta } from '#cluster/kinds/types/meta.ts';
 import { secrets } from '../../resources/kubernetes.ts';
-import { type App, labels } from '../../resources/types.ts';
+import { type App, labels, systemNamespace } from '../../resources/types.ts';
 import type { Context } from '../api.ts';
 import { ownedBy } from '../records.ts';
 
@@ -12,7 +17,7 @@ export function environmentName(guid: string): string {
   return `env-${guid}`;
 }
 
-/** Of an app or a revision; empty when there is none. */
+/** Of an app, a revision or a group; empty when there is none. */
 export async function readEnvironment(client: Client, namespace: string, guid: string): Promise<Environment> {
   try {
     const secret = await client.get(secrets, environmentName(guid), namespace);
@@ -32,21 +37,57 @@ export async function writeEnvironment(
   guid: string,
   environment: Environment,
 ): Promise<void> {
-  const namespace = app.metadata.namespace ?? '';
-  const name = environmentName(guid);
+  await putSecret(context, guid, environment, {
+    namespace: app.metadata.namespace ?? '',
+    labels: { [labels.app]: app.metadata.name },
+    ownerReferences: ownedBy(app),
+  });
+}
+
+export type EnvironmentGroup = 'running' | 'staging';
+
+export function readGroup(context: Pick<Context, 'client'>, group: EnvironmentGroup): Promise<Environment> {
+  return readEnvironment(context.client, systemNamespace, group);
+}
+
+export async function writeGroup(
+  context: Pick<Context, 'client'>,
+  group: EnvironmentGroup,
+  environment: Environment,
+): Promise<void> {
+  await putSecret(context, group, environment, { namespace: systemNamespace });
+}
+
+/** What a group says now is what the revision or build has, until it is started again. */
+export async function keepGroup(
+  context: Pick<Context, 'client'>,
+  app: Stored<App>,
+  group: EnvironmentGroup,
+  guid: string,
+): Promise<void> {
+  const name = `${group}-${guid}`;
+  const [now, kept] = await Promise.all([
+    readGroup(context, group),
+    readEnvironment(context.client, app.metadata.namespace ?? '', name),
+  ]);
+  if (!sameEnvironment(now, kept)) await writeEnvironment(context, app, name, now);
+}
+
+export function sameEnvironment(left: Environment, right: Environment): boolean {
+  const keys = Object.keys(left);
+  return keys.length === Object.keys(right).length && keys.every((key) => left[key] === right[key]);
+}
+
+async function putSecret(
+  context: Pick<Context, 'client'>,
+  guid: string,
+  environment: Environment,
+  metadata: ObjectMeta,
+): Promise<void> {
   const data = Object.fromEntries(
     Object.entries(environment).map(([key, value]) => [key, Buffer.from(value).toString('base64')]),
   );
-  const object = {
-    metadata: {
-      name,
-      namespace,
-      labels: { [labels.app]: app.metadata.name },
-      ownerReferences: ownedBy(app),
-    },
-    type: 'Opaque',
-    data,
-  };
+  const object = { metadata: { ...metadata, name: environmentName(guid) }, type: 'Opaque', data };
   try {
     await context.client.create(secrets, object);
   } catch (error) {

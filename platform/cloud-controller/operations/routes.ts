@@ -83,6 +83,7 @@ export async function createRoute(context: Context, identity: Identity, input: N
   const { space, host } = input;
   const problem = routeProblem(context, input);
   if (problem !== undefined) throw unprocessable(problem);
+  context.flags.require(identity, 'route_creation');
   const route = await underQuota(space, () => {
     requireRoute(context, space);
     return makeRoute(context, input);

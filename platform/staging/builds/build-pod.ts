@@ -76,8 +76,17 @@ export function buildPod(options: BuildPodOptions): Pod {
           volumeMounts: [{ name: 'environment', mountPath: '/platform/env', readOnly: true }],
         },
       ],
-      // The app's own variables, as Cloud Foundry gives them to buildpacks; nothing of the platform's.
-      volumes: [{ name: 'environment', secret: { secretName: `env-${build.spec.app}`, optional: true } }],
+      // The variables of all builds, then the app's own, as Cloud Foundry gives them to buildpacks; nothing of the platform's.
+      volumes: [
+        {
+          name: 'environment',
+          projected: {
+            sources: [`env-staging-${build.metadata.name}`, `env-${build.spec.app}`].map((name) => ({
+              secret: { name, optional: true },
+            })),
+          },
+        },
+      ],
     },
   };
 }

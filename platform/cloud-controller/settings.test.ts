@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import type { Pod } from '#cluster/kinds/types/core.ts';
+import { pods, secrets } from '../resources/kubernetes.ts';
+import { putUser } from '../uaa/users.ts';
+import type { Json } from './api.ts';
+import { startTestCloud, type TestCloud } from './cloud.fixture.ts';
+
+let cloud: TestCloud;
+let space: string;
+let developer: { token: string };
+
+before(async () => {
+  cloud = await startTestCloud();
+  space = String(((await cloud.json('GET', '/v3/spaces')).resources as Json[])[0]?.guid);
+  const organization = String(((await cloud.json('GET', '/v3/organizations')).resources as Json[])[0]?.guid);
+  const user = one(await putUser(cloud.plane.client, { username: 'dev', password: 'secret' }));
+  const role = (type: string, place: Json) =>
+    cloud.json('POST', '/v3/roles', { type, relationships: { user, ...place } });
+  await role('organization_user', { organization: one(organization) });
+  await role('space_developer', { space: one(space) });
+  developer = { token: String((await cloud.login('dev', 'secret')).body.access_token) };
+});
+after(() => cloud?.close());
+
+const one = (guid: string) => ({ data: { guid } });
+const firstError = (body: Json): Json => (body.errors as Json[])[0] ?? {};
+
+test('feature flags: an administrator turns them, others are held to them', async () => {
+  const app = await cloud.json('POST', '/v3/apps', { name: 'flagged', relationships: { space: one(space) } });
+  const scale = (options?: { token: string }) =>
+    cloud.call('POST', `/v3/apps/${String(app.guid)}/processes/web/actions/scale`, { instances: 2 }, options);
+  assert.equal((await scale(developer)).status, 202);
+  const path = '/v3/feature_flags/app_scaling';
+  assert.equal((await cloud.call('PATCH', path, { enabled: false }, developer)).status, 403);
+  const off = await cloud.json('PATCH', path, { enabled: false, custom_error_message: 'ask Jo' });
+  assert.deepEqual([off.enabled, off.custom_error_message], [false, 'ask Jo']);
+  assert.ok(off.updated_at);
+  const refused = await scale(developer);
+  assert.equal(refused.status, 403);
+  assert.deepEqual(firstError(refused.body), {
+    code: 330002,
+    title: 'CF-FeatureDisabled',
+    detail: 'Feature Disabled: ask Jo',
+  });
+  assert.equal((await scale()).status, 202, 'administrators are not');
+  await cloud.json('PATCH', path, { enabled: true });
+  assert.equal((await scale(developer)).status, 202);
+  const list = (await cloud.json('GET', '/v3/feature_flags')).resources as Json[];
+  assert.equal(list.find((flag) => flag.name === 'app_scaling')?.custom_error_message, 'ask Jo');
+});
+
+test('feature flags: users make organizations where they may; what is not here stays off', async () => {
+  const make = () => cloud.call('POST', '/v3/organizations', { name: 'own' }, developer);
+  assert.equal((await make()).status, 403);
+  await cloud.json('PATCH', '/v3/feature_flags/user_org_creation', { enabled: true });
+  const made = await make();
+  assert.equal(made.status, 201);
+  assert.equal(
+    (await cloud.call('GET', `/v3/organizations/${String(made.body.guid)}`, undefined, developer)).status,
+    200,
+  );
+  const absent = await cloud.call('PATCH', '/v3/feature_flags/route_sharing', { enabled: true });
+  assert.match(String(firstError(absent.body).detail), /no route sharing here/);
+  assert.equal((await cloud.call('GET', '/v3/feature_flags/nonsense')).status, 404);
+});
+
+test('environment variable groups: apps have the running group from their next start on, builds the staging group', async () => {
+  const group = '/v3/environment_variable_groups';
+  assert.equal((await cloud.call('GET', `${group}/running`, undefined, developer)).status, 403);
+  const bad = await cloud.call('PATCH', `${group}/running`, { var: { VCAP_X: 'no' } });
+  assert.match(String(firstError(bad.body).detail), /cannot start with VCAP_/);
+  const set = await cloud.json('PATCH', `${group}/running`, { var: { PROXY: 'one', GONE: 'x' } });
+  assert.deepEqual(set.var, { PROXY: 'one', GONE: 'x' });
+  await cloud.json('PATCH', `${group}/running`, { var: { GONE: null } });
+  await cloud.json('PATCH', `${group}/staging`, { var: { MIRROR: 'two' } });
+
+  const app = String(
+    (await cloud.json('POST', '/v3/apps', { name: 'env', relationships: { space: one(space) } })).guid,
+  );
+  const item = await cloud.json('POST', '/v3/packages', { type: 'bits', relationships: { app: one(app) } });
+  const form = new FormData();
+  form.set('bits', new Blob(['zip bytes']), 'package.zip');
+  await cloud.call('POST', `/v3/packages/${String(item.guid)}/upload`, form);
+  const build = await cloud.json('POST', '/v3/builds', { package: { guid: item.guid } });
+  const namespace = String(cloud.api.context.records.spaces.get(space)?.spec.namespace);
+  const values = async (name: string) => {
+    const secret = await cloud.plane.client.get(secrets, name, namespace);
+    return Object.fromEntries(Object.entries(secret.data ?? {}).map(([key, value]) => [key, atob(value)]));
+  };
+  assert.deepEqual(await values(`env-staging-${String(build.guid)}`), { MIRROR: 'two' });
+  const staged = await cloud.until('the build', async () => {
+    const now = await cloud.json('GET', `/v3/builds/${String(build.guid)}`);
+    return now.state !== 'STAGING' && now;
+  });
+  const droplet = String((staged.droplet as Json).guid);
+  await cloud.json('PATCH', `/v3/apps/${app}/relationships/current_droplet`, { data: { guid: droplet } });
+  await cloud.json('POST', `/v3/apps/${app}/actions/start`);
+  const pod = await cloud.until('its pod', async () => {
+    const { items } = await cloud.plane.client.list(pods, { namespace });
+    return items.find((one: Stored<Pod>) => one.metadata.labels?.['platform.sampan.dev/app'] === app);
+  });
+  const sources = (pod.spec?.containers[0]?.envFrom ?? []).map(({ secretRef }) => String(secretRef?.name));
+  assert.equal(sources.length, 2);
+  assert.deepEqual(await values(sources[0] ?? ''), { PROXY: 'one' });
+
+  await cloud.json('PATCH', `${group}/running`, { var: { PROXY: 'three' } });
+  assert.deepEqual(await values(sources[0] ?? ''), { PROXY: 'one' }, 'what runs keeps what it has');
+  await cloud.json('POST', `/v3/apps/${app}/actions/restart`);
+  assert.deepEqual(await values(sources[0] ?? ''), { PROXY: 'three' });
+  const revisions = await cloud.json('GET', `/v3/apps/${app}/revisions`);
+  assert.equal((revisions.resources as Json[]).length, 1, 'a group is no part of a revision');
+  const shown = await cloud.json('GET', `/v3/apps/${app}/env`);
+  assert.deepEqual([shown.running_env_json, shown.staging_env_json], [{ PROXY: 'three' }, { MIRROR: 'two' }]);
+});
