@@ -201,10 +201,11 @@ export function requireDomain(context: Context, organization: Stored<Organizatio
 }
 
 export async function setSpaceQuota(context: Context, space: string, quota: string | undefined): Promise<void> {
-  await context.records.spaces.modify(space, ({ spec: { quota: _, ...spec }, ...current }) => ({
-    ...current,
-    spec: quota === undefined ? spec : { ...spec, quota },
-  }));
+  await context.records.spaces.modify(space, (current) => {
+    const { quota: before, ...spec } = current.spec;
+    if (before === quota) return undefined;
+    return { ...current, spec: quota === undefined ? spec : { ...spec, quota } };
+  });
 }
 
 /** Its spaces have none then. */
