@@ -2,7 +2,16 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, statfsSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -116,6 +125,29 @@ describe('a small disk', { timeout: 100_000 }, () => {
     const image = await addBusyboxImage(images, { repository: 'big', entries: layerOf('big.bin', 16 * MiB) });
     for await (const { type, id } of gone) if (type === 'image-removed' && id === image) break;
     assert.equal(images.get(image), undefined);
+  });
+
+  test('a full disk tears no volume: what was set aside is there, and no more is promised', async () => {
+    const { diskVolumes } = host.engine;
+    const { path } = await diskVolumes.mount({ name: 'safe', sizeBytes: 64 * MiB });
+    fill(MiB);
+    const refused = {
+      code: 'exhausted',
+      message: /volume "\w+": no space for \d+ MiB on the disk of .* must stay free/,
+    };
+    await assert.rejects(diskVolumes.mount({ name: 'late', sizeBytes: 16 * MiB }), refused);
+    await assert.rejects(diskVolumes.mount({ name: 'safe', sizeBytes: 128 * MiB }), refused);
+    const content = randomBytes(40 * MiB);
+    writeFileSync(join(path, 'content'), content, { flush: true });
+    await diskVolumes.unmount('safe');
+    await host.reopen();
+    const again = await host.engine.diskVolumes.mount({ name: 'safe', sizeBytes: 64 * MiB });
+    assert.ok(content.equals(readFileSync(join(again.path, 'content'))));
+    await drain();
+    await host.engine.diskVolumes.unmount('safe');
+    assert.equal((await host.engine.diskVolumes.mount({ name: 'safe', sizeBytes: 128 * MiB })).sizeBytes, 128 * MiB);
+    await host.engine.diskVolumes.remove('safe');
+    assert.deepEqual(host.engine.diskVolumes.list(), []);
   });
 
   test('a full disk is an error in time, and nothing is broken after it', async () => {

@@ -80,6 +80,10 @@ export class PodVolumes {
     this.#watches.clear();
   }
 
+  async settled(): Promise<void> {
+    await this.#running;
+  }
+
   /** Nothing of the pod runs any more, and will again. */
   release(): Promise<void> {
     this.#released ??= this.#release().catch((error: unknown) => {
@@ -91,7 +95,7 @@ export class PodVolumes {
 
   async #release(): Promise<void> {
     this.close();
-    await this.#running;
+    await this.settled();
     const { context, pod } = this.#options;
     const { uid } = pod().metadata;
     for (const { name, emptyDir } of pod().spec?.volumes ?? [])

@@ -121,7 +121,7 @@ export class PodWorker {
     this.#volumes.close();
     this.#tasks.abort();
     this.#sandboxTask?.abort.abort();
-    await Promise.all([this.#tasks.settled(), this.#sandboxTask?.done]);
+    await Promise.all([this.#tasks.settled(), this.#volumes.settled(), this.#sandboxTask?.done]);
   }
 
   sandbox(): Sandbox | undefined {

@@ -1,15 +1,31 @@
 /** Disk volumes, parts of volumes and files that are replaced at once, as containers see them. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
+import { on, once } from 'node:events';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
+import { setImmediate, setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { type EngineHost, openEngineHost } from '#testing/engine-host.ts';
 import { simulateBoot } from '#testing/boot.ts';
 import { type ContainerSpec, EngineError } from '../engine.ts';
 import { openEngine } from '../open.ts';
+import { unmount } from '../sys/mounts.ts';
 import { layout } from './layout.ts';
+import { bindSubPath } from './sub-path.ts';
 
 const MiB = 1024 * 1024;
 /** CAP_SYS_RESOURCE, which not every machine gives even to root. */
@@ -175,6 +191,38 @@ describe('disk volumes', { timeout: 120_000 }, () => {
     await host.reopen();
   });
 
+  test('killed at any moment, each volume is there whole or not at all', async () => {
+    const { log: _log, ...plain } = host.options;
+    const chaos = fileURLToPath(new URL('../../testing/disk-volumes-chaos.ts', import.meta.url));
+    await host.engine.close();
+    for (let round = 0; round < 4; round += 1) {
+      const child = spawn(process.execPath, ['--experimental-ffi', chaos, JSON.stringify(plain)], {
+        stdio: ['ignore', 'pipe', 'ignore'],
+      });
+      const steps = on(createInterface({ input: child.stdout }), 'line');
+      for (let wanted = randomInt(1, 12); wanted > 0; wanted -= 1) await steps.next();
+      // Somewhere within the step: the moment is the random part of the test; nothing is waited for.
+      await delay(randomInt(80));
+      child.kill('SIGKILL');
+      await once(child, 'close');
+      const engine = await openEngine(host.options);
+      for (const { name, sizeBytes } of engine.diskVolumes.list()) {
+        const { path } = await engine.diskVolumes.mount({ name, sizeBytes });
+        const file = join(path, 'name');
+        assert.ok(!existsSync(file) || ['', name].includes(readFileSync(file, 'utf8')), name);
+        writeFileSync(join(path, 'after'), 'it can be written');
+        await engine.diskVolumes.unmount(name);
+        execFileSync('e2fsck', ['-f', '-n', join(layout(host.options).diskVolumesData, `${name}.img`)], {
+          env: { ...process.env, PATH: `${process.env['PATH']}:/sbin:/usr/sbin` },
+        });
+        if (randomInt(2) === 0) await engine.diskVolumes.remove(name);
+      }
+      await engine.close();
+    }
+    await host.reopen();
+    for (const { name } of host.engine.diskVolumes.list()) await host.engine.diskVolumes.remove(name);
+  });
+
   test('more than the host has is refused, with numbers, and nothing is left', async () => {
     const { diskVolumes } = host.engine;
     await assert.rejects(
@@ -217,6 +265,45 @@ describe('disk volumes', { timeout: 120_000 }, () => {
     } finally {
       rmSync(directory, { recursive: true });
     }
+  });
+
+  test('a part of a volume whose owner swaps it for a link is never a part of the host', async () => {
+    const { path } = await host.engine.diskVolumes.mount({ name: 'swapped', sizeBytes: 16 * MiB });
+    const secret = mkdtempSync(join(tmpdir(), 'sampan-secret-'));
+    writeFileSync(join(secret, 'file'), 'of the host');
+    const sandbox = await host.engine.createSandbox({ name: 'swapper', hostname: 's' });
+    const mounts = [{ kind: 'bind' as const, source: path, target: '/data' }];
+    const script = `cd /data; mkdir a real; ln -s ${secret} out; while :; do
+      mv a away 2>/dev/null; ln -s ${secret} a; rm -f a; mv away a; rm -rf b; ln -s ../../../../${secret} b; rm -f b; done`;
+    const command = ['sh', '-c', script];
+    const swapper = await host.engine.createContainer({
+      sandbox: sandbox.id,
+      name: 'c',
+      image: host.image,
+      command,
+      mounts,
+    });
+    await host.engine.startContainer(swapper.id);
+    let refused = 0;
+    for (let round = 0; round < 60; round += 1) {
+      const place = join(host.options.runDirectory, `part-${round}`);
+      const subPath = round % 2 === 0 ? 'a' : 'b/c';
+      try {
+        bindSubPath({ root: path, subPath, place, owner: 0, tree: { noSuid: true } });
+        assert.equal(existsSync(join(place, 'file')), false, subPath);
+        unmount(place);
+      } catch (error) {
+        if (!(error instanceof EngineError) || error.code !== 'invalid') throw error;
+        refused += 1;
+      }
+      rmSync(place, { recursive: true, force: true });
+      await setImmediate();
+    }
+    assert.ok(refused < 60, 'it was found in its place at times');
+    assert.deepEqual(readdirSync(secret), ['file'], 'nothing was made there');
+    await host.engine.removeSandbox(sandbox.id);
+    await host.engine.diskVolumes.remove('swapped');
+    rmSync(secret, { recursive: true });
   });
 
   test('files are replaced all at once: no reader sees two of different times', async () => {

@@ -188,6 +188,11 @@ export class LocalDiskVolumes implements DiskVolumes {
     });
   }
 
+  /** Resolves when nothing is under way. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#work.values());
+  }
+
   async #exclusive<T>(name: string, work: () => Promise<T>): Promise<T> {
     const next = (this.#work.get(name) ?? Promise.resolve()).then(work);
     const settled = next.catch(() => {});

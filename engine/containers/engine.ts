@@ -42,6 +42,7 @@ import type { Cgroups } from './cgroups.ts';
 import * as verbs from './container-verbs.ts';
 import type { Containers } from './containers.ts';
 import { diskUse } from './disk-use.ts';
+import type { LocalDiskVolumes } from './disk-volumes.ts';
 import type { EventHub } from './events.ts';
 import { startExec } from './exec.ts';
 import { type Layout, containerPaths } from './layout.ts';
@@ -65,7 +66,7 @@ export interface EngineRooms {
   containers: Containers;
   events: EventHub;
   watermarks: Watermarks;
-  diskVolumes: DiskVolumes;
+  diskVolumes: LocalDiskVolumes;
   layout: Layout;
   runtime: string;
   info: Omit<EngineInfo, 'sandboxPool'>;
@@ -347,10 +348,11 @@ export class LocalEngine implements Engine, ContainerVerbs, Overlay {
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
-    const { sandboxes, containers, network, names, events, images, watermarks, release } = this.#rooms;
+    const { sandboxes, containers, diskVolumes, network, names, events, images, watermarks, release } = this.#rooms;
     events.close();
     await Promise.all([watermarks.close(), names.close()]);
     await containers.close();
+    await diskVolumes.settled();
     await sandboxes.close();
     network.close();
     await images.close();

@@ -27,6 +27,9 @@ export function bindSubPath({ root, subPath, place, owner, tree }: SubPathReques
       if (fstatSync(found).isDirectory()) mkdirSync(place);
       else writeFileSync(place, '', { flag: 'wx' });
       bindTree(found, place, tree);
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) throw invalid(subPath, 'was taken away while it was mounted');
+      throw error;
     } finally {
       closeSync(found);
     }
