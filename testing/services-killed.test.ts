@@ -19,7 +19,7 @@ let api: AgentApiFixture;
 let child: ChildProcess | undefined;
 
 before(async () => {
-  api = await agentApiFixture(49, { controllers: [createEndpointSliceController()] });
+  api = await agentApiFixture(57, { controllers: [createEndpointSliceController()] });
 });
 after(async () => {
   await kill();

@@ -70,6 +70,16 @@ const web = `
   chmod +x /tmp/www/cgi-bin/who
   exec httpd -f -p 8080 -h /tmp/www`;
 
+const container = (more: Partial<Container> = {}): Container => ({
+  name: 'main',
+  image: bed.image,
+  imagePullPolicy: 'IfNotPresent',
+  command: ['sh', '-c', web],
+  ports: [{ name: 'web', containerPort: 8080 }],
+  readinessProbe: { httpGet: { path: '/cgi-bin/who', port: 8080 } },
+  ...more,
+});
+
 interface Served extends Partial<PodSpec> {
   volumeMounts?: NonNullable<Container['volumeMounts']>;
 }
@@ -79,18 +89,10 @@ async function serve(
   { volumeMounts = [], ...spec }: Served = {},
   labels: Record<string, string> = { app: 'web' },
 ): Promise<Stored<Pod>> {
-  const container = {
-    name: 'main',
-    image: bed.image,
-    imagePullPolicy: 'IfNotPresent',
-    command: ['sh', '-c', web],
-    ports: [{ name: 'web', containerPort: 8080 }],
-    readinessProbe: { httpGet: { path: '/cgi-bin/who', port: 'web' } },
-    volumeMounts,
-  };
+  const containers = [container({ volumeMounts })];
   await bed.client.create(pods, {
     metadata: { name, namespace, labels },
-    spec: { terminationGracePeriodSeconds: 0, nodeName: bed.nodeName, containers: [container], ...spec },
+    spec: { terminationGracePeriodSeconds: 0, nodeName: bed.nodeName, containers, ...spec },
   });
   return await bed.until(name, 'Ready', isReady);
 }
@@ -195,14 +197,12 @@ test('UDP: a client that goes on sending is led to another pod when its own is g
   const { volumes, volumeMounts } = hostTools({ '/node': process.execPath });
   const program = `const s = require('dgram').createSocket('udp4').bind(5353);
     s.on('message', (_, from) => s.send(require('os').hostname(), from.port, from.address));`;
-  const container = {
-    name: 'main',
-    image: bed.image,
-    imagePullPolicy: 'IfNotPresent',
-    command: ['/node', '-e', program],
-    volumeMounts,
-  };
-  const start = (name: string) => serve(name, { containers: [container], volumes }, { app: 'udp' });
+  const {
+    ports: _web,
+    readinessProbe: _probe,
+    ...plain
+  } = container({ command: ['/node', '-e', program], volumeMounts });
+  const start = (name: string) => serve(name, { containers: [plain], volumes }, { app: 'udp' });
   await Promise.all([start('udp-a'), start('udp-b')]);
   const ports = [{ name: 'echo', port: 53, targetPort: 5353, protocol: 'UDP' }];
   const { spec } = await service('udp', { selector: { app: 'udp' }, ports }, 2);
@@ -319,16 +319,11 @@ test('external addresses, and Endpoints written by hand for a service without a 
 });
 
 test('a pod that ends serves on while nobody else does, and keeps the connections that it has', async () => {
-  const lifecycle = { preStop: { exec: { command: ['sleep', '4'] } } };
-  const container = {
-    name: 'main',
-    image: bed.image,
-    imagePullPolicy: 'IfNotPresent',
+  const ending = container({
     command: ['sh', '-c', `(while :; do nc -l -p 9000 -e cat; done) & ${web}`],
-    readinessProbe: { httpGet: { path: '/cgi-bin/who', port: 8080 } },
-    lifecycle,
-  };
-  await serve('ending', { terminationGracePeriodSeconds: 30, containers: [container] }, { app: 'ending' });
+    lifecycle: { preStop: { exec: { command: ['sleep', '4'] } } },
+  });
+  await serve('ending', { terminationGracePeriodSeconds: 30, containers: [ending] }, { app: 'ending' });
   const ports = [
     { name: 'web', port: 80, targetPort: 8080 },
     { name: 'echo', port: 90, targetPort: 9000 },
@@ -349,6 +344,42 @@ test('a pod that ends serves on while nobody else does, and keeps the connection
   for (let round = 0; round < 6; round++) assert.match(await fromHost(who(address, 80)), /^fresh /);
   assert.equal(await echo('after'), 'after');
   socket.destroy();
+});
+
+test('a pod is told of the services of its namespace, unless it asks not to be, and of the API server', async () => {
+  const { spec } = await bed.client.get(services, 'exposed', namespace);
+  const variables = async (name: string, enableServiceLinks: boolean): Promise<string> => {
+    await serve(name, { enableServiceLinks }, { app: 'told' });
+    const session = await bed.client.exec({ name, namespace }, { command: ['env'] });
+    return await text(session.stdout);
+  };
+  const told = await variables('told', true);
+  assert.ok(told.includes(`EXPOSED_PORT_80_TCP_ADDR=${spec?.clusterIP}\n`), told);
+  assert.match(told, /^KUBERNETES_SERVICE_HOST=10\.240\.48\.1$/m);
+  const untold = await variables('untold', false);
+  assert.doesNotMatch(untold, /EXPOSED/);
+});
+
+test('a port of this host leads to a pod, for itself too; who comes second waits', async () => {
+  const port = 31_000 + octet;
+  const ports = [{ name: 'web', containerPort: 8080, hostPort: port }];
+  const holder = container({ ports });
+  const url = who(host, port);
+  await serve('holder', { ...hostTools({ '/curl': '/usr/bin/curl' }), containers: [holder] }, { app: 'holder' });
+  assert.equal(await fromOutside(url), `holder ${neighbour}`);
+  assert.match(await fromPod('client', url), /^holder /);
+  assert.match(await fromHost(who('127.0.0.1', port)), /^holder /);
+  await bed.client.create(pods, {
+    metadata: { name: 'second', namespace },
+    spec: { terminationGracePeriodSeconds: 0, nodeName: bed.nodeName, containers: [holder] },
+  });
+  await until(async () => (await kubectl('describe', 'pod', 'second')).includes('port is already allocated'));
+  await kubectl('delete', 'pod', 'holder', '--now');
+  await bed.until('second', 'Ready', isReady);
+  assert.match(await fromOutside(url), /^second /);
+  await kubectl('delete', 'pod', 'second', '--now');
+  await bed.until('second', 'gone', (pod) => pod === undefined);
+  assert.equal(await fromOutside(url), 'failed: 7');
 });
 
 test('a table that somebody removes is put back', async () => {
