@@ -14,6 +14,7 @@ const benches: Record<string, () => Promise<{ run: () => Promise<Row[]> }>> = {
   push: () => import('./push.ts'),
   registry: () => import('./registry.ts'),
   router: () => import('./router.ts'),
+  services: () => import('./services.ts'),
   start: () => import('./start.ts'),
   'start-many': () => import('./start-many.ts'),
   store: () => import('./store.ts'),
