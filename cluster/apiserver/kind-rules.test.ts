@@ -56,6 +56,42 @@ const REFUSED: [string, object, RegExp][] = [
     /metadata\.name: Invalid value: .*: must be no more than 52 characters/,
   ],
   [
+    '/v1/services',
+    { spec: { sessionAffinity: 'ClientIP', sessionAffinityConfig: { clientIP: { timeoutSeconds: 86_401 } } } },
+    /spec\.sessionAffinityConfig\.clientIP\.timeoutSeconds: Invalid value: 86401: must be greater than 0 and less than 86400/,
+  ],
+  ['/v1/services', { spec: { internalTrafficPolicy: 'Near' } }, /supported values: "Cluster", "Local"/],
+  [
+    '/v1/services',
+    { spec: { externalTrafficPolicy: 'Local' } },
+    /spec\.externalTrafficPolicy: Invalid value: "Local": may only be set for externally-accessible services/,
+  ],
+  [
+    '/v1/services',
+    { spec: { externalIPs: ['127.0.0.1'] } },
+    /spec\.externalIPs\[0\]: .*may not be in the loopback range/,
+  ],
+  [
+    '/v1/services',
+    { spec: { ports: [{ port: 80, nodePort: 30_000 }] } },
+    /spec\.ports\[0\]\.nodePort: Forbidden: may not be used when `type` is 'ClusterIP'/,
+  ],
+  [
+    '/v1/services',
+    { spec: { type: 'LoadBalancer', loadBalancerSourceRanges: ['everybody'] } },
+    /spec\.loadBalancerSourceRanges\[0\]: Invalid value: "everybody": must be a valid CIDR value/,
+  ],
+  [
+    '/v1/services',
+    { spec: { loadBalancerClass: 'example.com/x' } },
+    /spec\.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'/,
+  ],
+  [
+    '/v1/services',
+    { spec: { type: 'NodePort', clusterIP: 'None' } },
+    /spec\.clusterIPs\[0\]: Invalid value: "None": may not be set to 'None' for NodePort services/,
+  ],
+  [
     'policy/v1/poddisruptionbudgets',
     { spec: { maxUnavailable: 1 } },
     /spec: Invalid value: .*: minAvailable and maxUnavailable cannot be both set/,

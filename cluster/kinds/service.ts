@@ -5,6 +5,7 @@ import type { FieldError } from './field-error.ts';
 import { duplicate, invalid, notSupported, required } from './field-errors.ts';
 import { dns1035Problem, dnsLabelProblem, validateLabels } from './names.ts';
 import { services } from './resources.ts';
+import { validateClassUpdate, validateTraffic } from './service-traffic.ts';
 import type { Service, ServiceSpec } from './types/core.ts';
 
 const TYPES = ['ClusterIP', 'ExternalName', 'LoadBalancer', 'NodePort'];
@@ -64,6 +65,10 @@ export const serviceKind = defineKind(services, {
   },
   validateUpdate: (object, old) => {
     const [now, before] = [(object as Service).spec, (old as Service).spec];
+    if (now !== undefined && before !== undefined) {
+      const errors = validateClassUpdate(now, before);
+      if (errors.length > 0) return errors;
+    }
     if (!before?.clusterIP || now?.type === 'ExternalName' || before.type === 'ExternalName') return [];
     if (now?.clusterIP === before.clusterIP) return [];
     return [invalid('spec.clusterIPs[0]', [now?.clusterIP], 'may not change once set')];
@@ -124,6 +129,7 @@ function validateSpec(spec: ServiceSpec): FieldError[] {
         "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff), or 'None'",
       ),
     );
+  errors.push(...validateTraffic(spec));
   const ports = spec.ports ?? [];
   if (ports.length === 0 && !headless) errors.push(required('spec.ports'));
   const [names, numbers] = [new Set<string>(), new Set<string>()];

@@ -1,0 +1,116 @@
+/** What a Service may say of its traffic: affinity, policies, external addresses, load balancers. In upstream's words. */
+import { BlockList, isIP, isIPv4 } from 'node:net';
+import type { FieldError } from './field-error.ts';
+import { forbidden, invalid, notSupported } from './field-errors.ts';
+import { check, oneOf } from './rules.ts';
+import type { ServiceSpec } from './types/core.ts';
+
+const POLICIES = ['Cluster', 'Local'];
+const longestAffinity = 86_400;
+
+export function validateTraffic(spec: ServiceSpec): FieldError[] {
+  return [
+    ...check(spec, { sessionAffinity: oneOf('ClientIP', 'None'), trafficDistribution: oneOf('PreferClose') }, 'spec'),
+    ...affinityErrors(spec),
+    ...policyErrors(spec),
+    ...(spec.externalIPs ?? []).flatMap((address, index) => externalIpErrors(address, `spec.externalIPs[${index}]`)),
+    ...loadBalancerErrors(spec),
+    ...nodePortErrors(spec),
+  ];
+}
+
+/** A class that was given is for ever, as long as the Service is a load balancer. */
+export function validateClassUpdate(now: ServiceSpec, before: ServiceSpec): FieldError[] {
+  if (now.type !== 'LoadBalancer' || before.type !== 'LoadBalancer') return [];
+  if (now.loadBalancerClass === before.loadBalancerClass) return [];
+  return [invalid('spec.loadBalancerClass', now.loadBalancerClass ?? null, 'may not change once set')];
+}
+
+function affinityErrors({ sessionAffinity, sessionAffinityConfig }: ServiceSpec): FieldError[] {
+  const field = 'spec.sessionAffinityConfig';
+  if (sessionAffinity !== 'ClientIP') {
+    if (sessionAffinityConfig === undefined) return [];
+    return [forbidden(field, 'must not be set when session affinity is None')];
+  }
+  const seconds = sessionAffinityConfig?.clientIP?.timeoutSeconds;
+  if (seconds === undefined || (seconds >= 1 && seconds <= longestAffinity)) return [];
+  const at = `${field}.clientIP.timeoutSeconds`;
+  return [invalid(at, seconds, `must be greater than 0 and less than ${longestAffinity}`)];
+}
+
+function policyErrors(spec: ServiceSpec): FieldError[] {
+  const errors: FieldError[] = [];
+  const { internalTrafficPolicy: inside, externalTrafficPolicy: outside } = spec;
+  if (inside !== undefined && !POLICIES.includes(inside))
+    errors.push(notSupported('spec.internalTrafficPolicy', inside, POLICIES));
+  if (outside !== undefined && !isExternal(spec))
+    errors.push(invalid('spec.externalTrafficPolicy', outside, 'may only be set for externally-accessible services'));
+  else if (outside !== undefined && !POLICIES.includes(outside))
+    errors.push(notSupported('spec.externalTrafficPolicy', outside, POLICIES));
+  return errors;
+}
+
+function isExternal({ type, externalIPs }: ServiceSpec): boolean {
+  return type === 'NodePort' || type === 'LoadBalancer' || (type === 'ClusterIP' && (externalIPs ?? []).length > 0);
+}
+
+const loopback = new BlockList();
+loopback.addSubnet('127.0.0.0', 8);
+loopback.addAddress('::1', 'ipv6');
+const linkLocal = new BlockList();
+linkLocal.addSubnet('169.254.0.0', 16);
+linkLocal.addSubnet('224.0.0.0', 24);
+linkLocal.addSubnet('fe80::', 10, 'ipv6');
+
+function externalIpErrors(address: string, field: string): FieldError[] {
+  if (isIP(address) === 0)
+    return [invalid(field, address, 'must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)')];
+  const family = isIPv4(address) ? 'ipv4' : 'ipv6';
+  if (['0.0.0.0', '::'].includes(address)) return [invalid(field, address, `may not be unspecified (${address})`)];
+  if (loopback.check(address, family))
+    return [invalid(field, address, 'may not be in the loopback range (127.0.0.0/8, ::1/128)')];
+  if (linkLocal.check(address, family))
+    return [invalid(field, address, 'may not be in the link-local range (169.254.0.0/16, fe80::/10)')];
+  return [];
+}
+
+function loadBalancerErrors(spec: ServiceSpec): FieldError[] {
+  const { type, loadBalancerSourceRanges: ranges, healthCheckNodePort } = spec;
+  const errors: FieldError[] = [];
+  if (type !== 'LoadBalancer') {
+    for (const field of ['loadBalancerSourceRanges', 'allocateLoadBalancerNodePorts', 'loadBalancerClass'] as const)
+      if (spec[field] !== undefined)
+        errors.push(forbidden(`spec.${field}`, "may only be used when `type` is 'LoadBalancer'"));
+  } else {
+    for (const [index, range] of (ranges ?? []).entries()) {
+      if (isRange(range.trim())) continue;
+      const example = 'must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)';
+      errors.push(invalid(`spec.loadBalancerSourceRanges[${index}]`, range, example));
+    }
+  }
+  if (healthCheckNodePort && !(type === 'LoadBalancer' && spec.externalTrafficPolicy === 'Local'))
+    errors.push(
+      invalid(
+        'spec.healthCheckNodePort',
+        healthCheckNodePort,
+        "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'",
+      ),
+    );
+  return errors;
+}
+
+function isRange(range: string): boolean {
+  const [address = '', bits = ''] = range.split('/');
+  const family = isIP(address);
+  return family !== 0 && /^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128);
+}
+
+function nodePortErrors({ type, clusterIP, ports = [] }: ServiceSpec): FieldError[] {
+  const errors: FieldError[] = [];
+  if ((type === 'NodePort' || type === 'LoadBalancer') && clusterIP === 'None')
+    errors.push(invalid('spec.clusterIPs[0]', 'None', `may not be set to 'None' for ${type} services`));
+  if (type !== 'ClusterIP') return errors;
+  for (const [index, { nodePort }] of ports.entries())
+    if (nodePort) errors.push(forbidden(`spec.ports[${index}].nodePort`, "may not be used when `type` is 'ClusterIP'"));
+  return errors;
+}
