@@ -31,6 +31,13 @@ test('what is chosen once stays, and two instances share nothing', async () => {
   assert.equal(new Set(all).size, all.length);
 });
 
+test('directories that pods may mount are kept, until they are taken back', async () => {
+  const allowHostPath = ['/srv/data'];
+  assert.deepEqual((await prepareInstance({ ...flags('inst-one'), allowHostPath })).hostPaths, allowHostPath);
+  assert.deepEqual((await prepareInstance(flags('inst-one'))).hostPaths, allowHostPath);
+  assert.equal((await prepareInstance({ ...flags('inst-one'), allowHostPath: [''] })).hostPaths, undefined);
+});
+
 test('a port that was asked for and is taken is one clear error', async () => {
   const server = createServer();
   await new Promise<void>((done) => server.listen(0, '0.0.0.0', done));
@@ -51,6 +58,7 @@ test('names, ports and domains that cannot be are refused', async () => {
     assert.throws(() => instanceName({ name }), HostError, name);
   }
   await assert.rejects(prepareInstance({ ...flags('inst-one'), http: '70000' }), /--http/);
+  await assert.rejects(prepareInstance({ ...flags('inst-one'), allowHostPath: ['data'] }), /--allow-host-path/);
   await assert.rejects(prepareInstance({ ...flags('inst-one'), domain: 'no spaces.example' }), /--domain/);
 });
 

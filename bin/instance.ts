@@ -27,6 +27,8 @@ export interface InstanceFlags {
   registry?: string;
   /** CIDRs, with commas between; an empty text takes the pool away. */
   loadBalancerPool?: string;
+  /** Empty texts count for nothing. */
+  allowHostPath?: string[];
 }
 
 export interface Instance {
@@ -54,6 +56,8 @@ export interface Instance {
     loadBalancerPool?: string[];
   };
   idRange: { first: number; length: number };
+  /** Directories of this machine that pods may mount. */
+  hostPaths?: string[];
   /** Which of the host's ranges it has; 0 to 63. */
   slot: number;
 }
@@ -142,6 +146,7 @@ export async function prepareInstance(flags: InstanceFlags): Promise<Instance> {
         agent: await port('agent', undefined, []),
       },
       network: { ...networkOf(slot), ...loadBalancerPoolOf(flags, networkOf(slot), known) },
+      ...hostPathsOf(flags, known),
       idRange: { first: 65536 * (8192 + slot * 512), length: 65536 * 512 },
       slot,
     };
@@ -208,6 +213,18 @@ function loadBalancerPoolOf(
       ? (known?.network.loadBalancerPool ?? [])
       : parsePool(loadBalancerPool, [clusterCidr, serviceCidr]);
   return pool.length === 0 ? {} : { loadBalancerPool: pool };
+}
+
+function hostPathsOf({ allowHostPath }: InstanceFlags, known: Instance | undefined): Pick<Instance, 'hostPaths'> {
+  const paths = allowHostPath?.filter((path) => path !== '') ?? known?.hostPaths ?? [];
+  const relative = paths.find((path) => !path.startsWith('/'));
+  if (relative !== undefined)
+    throw new HostError(
+      'invalid-flag',
+      `Cannot use ${JSON.stringify(relative)} in --allow-host-path: it is not an absolute path.`,
+      'Give directories such as --allow-host-path /srv/data.',
+    );
+  return paths.length === 0 ? {} : { hostPaths: paths };
 }
 
 function freeSlot(others: Instance[]): number {

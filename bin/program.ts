@@ -29,7 +29,11 @@ export async function createProgram(words: string[]): Promise<Command> {
       '--load-balancer-pool <ranges>',
       'addresses for Services of type LoadBalancer, such as 192.0.2.200/29; kept; taken up when the processes start',
     )
-    .action(async (options: { foreground?: boolean; loadBalancerPool?: string }) =>
+    .option(
+      '--allow-host-path <directory...>',
+      'let pods mount what lies below these directories of this machine; kept, "" takes them back',
+    )
+    .action(async (options: { foreground?: boolean; loadBalancerPool?: string; allowHostPath?: string[] }) =>
       (await import('./commands/up.ts')).up({ ...flags(), ...options }, options),
     );
   program

@@ -14,7 +14,7 @@ const ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
 let bed: AgentFixture;
 
 before(async () => {
-  bed = await agentFixture(47, { inCluster: true, policy: { hostPath: true }, renewTokensAfter: 1_000 });
+  bed = await agentFixture(47, { inCluster: true, policy: { hostPaths: ['/'] }, renewTokensAfter: 1_000 });
 });
 after(() => bed.close());
 

@@ -1,6 +1,15 @@
 /** Volumes of pods on a real engine: what they hold, who may write, and what happens to them while the pod runs. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,6 +22,7 @@ import {
   persistentVolumes,
   pods,
   secrets,
+  storageClasses,
 } from '#cluster/kinds/resources.ts';
 import type { Container, Pod, PodSpec } from '#cluster/kinds/types/core.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
@@ -25,7 +35,7 @@ let host = '';
 
 before(async () => {
   host = mkdtempSync(join(tmpdir(), 'sampan-host-path-'));
-  bed = await agentFixture(49, { storage: true, policy: { hostPath: true } });
+  bed = await agentFixture(49, { storage: true, policy: { hostPaths: [host] } });
 });
 after(async () => {
   await bed?.close();
@@ -268,6 +278,14 @@ test('hostPath where the node allows it: the type is checked, or made', async ()
     });
     await eventOf(name, 'FailedMount', new RegExp(`hostPath type check failed: ${host}/file is not ${what}`));
   }
+  symlinkSync('/etc', join(host, 'out'));
+  const mount = { containers: [{ volumeMounts: [{ name: 'v', mountPath: '/v' }] }] };
+  await create('leads-out', { ...mount, volumes: [volume('v', 'out/made-by-a-pod', 'DirectoryOrCreate')] });
+  await eventOf('leads-out', 'FailedMount', /hostPath ".*" is not allowed on this node: it leads to "\/etc"/);
+  assert.equal(existsSync('/etc/made-by-a-pod'), false);
+  await create('elsewhere', { ...mount, volumes: [{ name: 'v', hostPath: { path: `${host}-not` } }] });
+  const refused = await bed.until('elsewhere', 'refused', (pod) => pod?.status?.phase === 'Failed');
+  assert.match(refused.status?.message ?? '', /volume "v": hostPath ".*-not" is not allowed on this node/);
 });
 
 test('a claim of the default class: made on the node of its first pod, kept, grown, and gone from the disk', async () => {
@@ -327,4 +345,89 @@ test('a claim of the default class: made on the node of its first pod, kept, gro
   await bed.startNode();
   await until(bed.client, persistentVolumes, undefined, (volumes) => volumes.length === 0);
   await untilTrue(async () => bed.engine.diskVolumes.list().length === 0);
+});
+
+test('what is to be retained stays on the disk, and comes back with a volume that names it', async () => {
+  await bed.client.create(storageClasses, {
+    metadata: { name: 'keep' },
+    provisioner: 'sampan.dev/local',
+    reclaimPolicy: 'Retain',
+  });
+  const spec = {
+    accessModes: ['ReadWriteOnce'],
+    resources: { requests: { storage: '16Mi' } },
+    storageClassName: 'keep',
+  };
+  await bed.client.create(persistentVolumeClaims, { metadata: { name: 'first', namespace }, spec });
+  const pod = (claimName: string) => ({
+    scheduled: true,
+    containers: [{ volumeMounts: [{ name: 'v', mountPath: '/v' }] }],
+    volumes: [{ name: 'v', persistentVolumeClaim: { claimName } }],
+  });
+  await create('writes', pod('first'));
+  await ready('writes');
+  await sh('writes', 'echo kept > /v/file');
+  await remove('writes');
+  await bed.client.delete(persistentVolumeClaims, 'first', { namespace });
+  const [old] = await until(bed.client, persistentVolumes, undefined, ([one]) => one?.status?.phase === 'Released');
+  await bed.client.delete(persistentVolumes, old?.metadata.name ?? '');
+  await until(bed.client, persistentVolumes, undefined, (all) => all.length === 0);
+  const { claimRef: _gone, ...again } = old?.spec ?? {};
+  await bed.client.create(persistentVolumes, {
+    metadata: { name: 'again', labels: old?.metadata.labels ?? {} },
+    spec: again,
+  });
+  await bed.client.create(persistentVolumeClaims, {
+    metadata: { name: 'second', namespace },
+    spec: { ...spec, volumeName: 'again' },
+  });
+  await create('reads', pod('second'));
+  await ready('reads');
+  assert.equal(await sh('reads', 'cat /v/file'), 'kept');
+});
+
+test('directories that an administrator made volumes of, where the node allows them', async () => {
+  const hostname = { key: 'kubernetes.io/hostname', operator: 'In', values: [bed.nodeName] };
+  const nodeAffinity = { required: { nodeSelectorTerms: [{ matchExpressions: [hostname] }] } };
+  mkdirSync(join(host, 'disk'));
+  const sources = {
+    local: { local: { path: join(host, 'disk') }, nodeAffinity },
+    'host-path': { hostPath: { path: join(host, 'made'), type: 'DirectoryOrCreate' } },
+    outside: { hostPath: { path: '/etc' } },
+  };
+  for (const [name, source] of Object.entries(sources)) {
+    const common = { accessModes: ['ReadWriteOnce'], storageClassName: '' };
+    await bed.client.create(persistentVolumes, {
+      metadata: { name },
+      spec: { ...common, capacity: { storage: '1Gi' }, ...source },
+    });
+    await bed.client.create(persistentVolumeClaims, {
+      metadata: { name, namespace },
+      spec: { ...common, volumeName: name, resources: { requests: { storage: '1Gi' } } },
+    });
+    await create(name, {
+      scheduled: true,
+      containers: [{ volumeMounts: [{ name: 'v', mountPath: '/v' }] }],
+      volumes: [{ name: 'v', persistentVolumeClaim: { claimName: name } }],
+    });
+  }
+  await ready('local');
+  await sh('local', 'echo there > /v/file');
+  assert.equal(readFileSync(join(host, 'disk', 'file'), 'utf8'), 'there\n');
+  await ready('host-path');
+  await eventOf('outside', 'FailedMount', /hostPath "\/etc" is not allowed on this node/);
+});
+
+test('an emptyDir of a pod that went while the agent was away goes too', async () => {
+  await create('leaves', {
+    containers: [{ volumeMounts: [{ name: 'v', mountPath: '/v' }] }],
+    volumes: [{ name: 'v', emptyDir: {} }],
+  });
+  await ready('leaves');
+  const scratch = () => bed.engine.diskVolumes.list().filter(({ kind }) => kind === 'scratch');
+  assert.equal(scratch().length, 1);
+  await bed.stopNode();
+  await bed.client.delete(pods, 'leaves', { namespace, gracePeriodSeconds: 0 });
+  await bed.startNode();
+  await untilTrue(async () => scratch().length === 0);
 });

@@ -33,7 +33,7 @@ const ip = (...words: string[]) => program('ip', words);
 before(async () => {
   bed = await agentFixture(octet, {
     inCluster: true,
-    policy: { hostPath: true },
+    policy: { hostPaths: ['/'] },
     loadBalancerPool: [pool],
     controllers: [
       createEndpointSliceController(),

@@ -42,6 +42,7 @@ export async function startAgentRole({ instance, signal, log }: RoleContext): Pr
     port: instance.ports.agent,
     tls: { ...pair, clientCa: ca },
     dataDirectory: join(instance.dataDirectory, 'node'),
+    policy: { hostPaths: instance.hostPaths ?? [] },
     log,
   });
   await Promise.all([agent.ready, services.ready]);

@@ -81,6 +81,8 @@ export const persistentVolumeKind = defineKind(persistentVolumes, {
         'spec.storageClassName': dnsSubdomain,
         'spec.hostPath.path': present(),
         'spec.local.path': present(),
+        'spec.csi.driver': present(),
+        'spec.csi.volumeHandle': present(),
         'spec.local': (value) =>
           value !== undefined && spec.nodeAffinity === undefined
             ? [required('spec.nodeAffinity', 'Local volume requires node affinity')]

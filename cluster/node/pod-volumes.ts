@@ -228,7 +228,8 @@ export class PodVolumes {
     const files = await filesOf({ pod, place: placeOf(context, ''), references }, volume);
     if (files) return { kind: 'files', files, ...ofGroup };
     if (volume.emptyDir) return await this.#prepareEmptyDir(pod, volume, ofGroup);
-    if (volume.hostPath) return { kind: 'path', path: await prepareHostPath(volume.hostPath) };
+    if (volume.hostPath)
+      return { kind: 'path', path: await prepareHostPath(volume.hostPath, context.policy.hostPaths) };
     return await this.#prepareClaim(pod, volume);
   }
 
@@ -260,7 +261,7 @@ export class PodVolumes {
     const handle = localHandle(bound.volume);
     const path =
       handle === undefined
-        ? hostDirectoryOf(bound.volume, context.policy.hostPath)
+        ? await hostDirectoryOf(bound.volume, context.policy.hostPaths)
         : await context.volumes.mount(handle, bound.volume, pod.metadata.uid);
     const { fsGroup, fsGroupChangePolicy } = pod.spec?.securityContext ?? {};
     if (fsGroup !== undefined && !bound.readOnly && bound.volume.spec?.hostPath === undefined)

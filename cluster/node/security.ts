@@ -3,13 +3,14 @@ import { isIPv4 } from 'node:net';
 import type { Image } from '#engine/engine.ts';
 import type { Container, Pod } from '../kinds/types/core.ts';
 import { AgentError } from './errors.ts';
+import { isBelow } from './host-path.ts';
 
 export interface NodePolicy {
-  /** Mounts of the host's own directories. */
-  hostPath: boolean;
+  /** Directories of this host: pods may mount what lies below them. */
+  hostPaths: readonly string[];
 }
 
-export const strictPolicy: NodePolicy = { hostPath: false };
+export const strictPolicy: NodePolicy = { hostPaths: [] };
 
 /** The first thing that no container of this node gets, in words; undefined where there is none. */
 export function refusalOf(pod: Pod, policy: NodePolicy): string | undefined {
@@ -21,10 +22,9 @@ export function refusalOf(pod: Pod, policy: NodePolicy): string | undefined {
   if (spec.os && spec.os.name !== 'linux')
     return `spec.os.name "${spec.os.name}" does not run here: this is a linux node`;
   if (spec.securityContext?.sysctls?.length) return 'spec.securityContext.sysctls is not supported on this node';
-  if (!policy.hostPath) {
-    const volume = spec.volumes?.find(({ hostPath }) => hostPath);
-    if (volume) return `volume "${volume.name}": hostPath is not allowed on this node; use emptyDir`;
-  }
+  for (const { name, hostPath } of spec.volumes ?? [])
+    if (hostPath && !isBelow(hostPath.path, policy.hostPaths))
+      return `volume "${name}": hostPath "${hostPath.path}" is not allowed on this node; use emptyDir or a claim, or start the node with --allow-host-path`;
   for (const container of [...(spec.initContainers ?? []), ...spec.containers]) {
     const { name, securityContext, ports } = container;
     if (securityContext?.privileged)

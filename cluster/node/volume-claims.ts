@@ -1,11 +1,11 @@
 /** From a claim that a pod names to what its volume is on this node. */
 import { ApiError, type Client } from '../client/client.ts';
 import type { Stored } from '../kinds/kind.ts';
-import { localHandle } from '../kinds/local-volume.ts';
 import { nodes, persistentVolumeClaims, persistentVolumes } from '../kinds/resources.ts';
 import type { PersistentVolume, PersistentVolumeClaim, Pod, Volume } from '../kinds/types/core.ts';
 import { matchesTerm } from '../scheduler/node-selection.ts';
 import { AgentError, messageOf } from './errors.ts';
+import { prepareHostPath } from './host-path.ts';
 
 export interface BoundVolume {
   claim: Stored<PersistentVolumeClaim>;
@@ -57,23 +57,17 @@ async function checkNode(client: Client, volume: Stored<PersistentVolume>, nodeN
 }
 
 /** What lies on the host for volumes that are no disk volumes. Rejects with `FailedMount`. */
-export function hostDirectoryOf(volume: Stored<PersistentVolume>, allowed: boolean): string {
-  const { spec } = volume;
-  const path = spec?.local?.path ?? spec?.hostPath?.path;
-  const name = JSON.stringify(volume.metadata.name);
-  if (path === undefined || localHandle(volume) !== undefined)
-    throw new AgentError(
-      'FailedMount',
-      `PersistentVolume ${name} is of a kind that this node cannot mount: use the StorageClass "local", or local or hostPath`,
-    );
-  if (!allowed)
-    throw new AgentError(
-      'FailedMount',
-      `PersistentVolume ${name} is a directory of the host, which is not allowed on this node`,
-    );
-  return path;
+export async function hostDirectoryOf(
+  { metadata, spec }: Stored<PersistentVolume>,
+  allowed: readonly string[],
+): Promise<string> {
+  const source = spec?.hostPath ?? (spec?.local && { path: spec.local.path, type: 'Directory' });
+  if (source !== undefined) return await prepareHostPath(source, allowed);
+  throw new AgentError(
+    'FailedMount',
+    `PersistentVolume "${metadata.name}" is of a kind that this node cannot mount: use the StorageClass "local", or local or hostPath`,
+  );
 }
-
 async function found<T>(answer: Promise<T>, failure: (why: string) => AgentError): Promise<T> {
   try {
     return await answer;

@@ -12,8 +12,8 @@
  *                     annotations change, or a token has had four fifths of its life; what is mounted by `subPath` stays
  *   persistentVolumeClaim, ephemeral
  *                     by the claim's volume: of the driver `local.sampan.dev` a disk volume of the engine (`volume-claims.ts`);
- *                     `local` and `hostPath` volumes only where the node allows its own directories
- *   hostPath          only where the node allows it; else the pod is refused (`security.ts`)
+ *                     `local` and `hostPath` volumes only below directories that the node was started with
+ *   hostPath          the same; else the pod is refused (`security.ts`)
  *
  * Ids: containers see on disk the ids that they use themselves, as every volume is an id-mapped mount. `fsGroup` owns files and
  * directories, and may write; `fsGroupChangePolicy: OnRootMismatch` looks at the root only.
