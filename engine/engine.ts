@@ -20,7 +20,7 @@
  *   - What only Docker's verbs ask (pause, rename, update, usage, files by path) is in `verbs.ts`: the node agent lives without.
  *   - Every long operation takes an `AbortSignal`; after an abort it rejects with the signal's reason and leaves nothing.
  */
-import type { Readable, Writable } from 'node:stream';
+import type { Duplex, Readable, Writable } from 'node:stream';
 import type { DiskVolumes } from './disk-volumes.ts';
 import type { Mount, WrittenFile } from './mount.ts';
 import type { Attachment, NetworkWish, Networks } from './networks.ts';
@@ -69,6 +69,11 @@ export interface Engine extends WrittenFiles {
    * Nothing where it is not lost.
    */
   recoverSandbox(id: string): Promise<Sandbox>;
+  /**
+   * Connects to a port of the sandbox's own loopback, from inside its network: what listens for the pod alone is reached too.
+   * `unavailable` where nothing listens.
+   */
+  dialSandbox(id: string, port: number, options?: { signal?: AbortSignal }): Promise<Duplex>;
   sandboxes(): Sandbox[];
   sandbox(id: string): Sandbox | undefined;
 
@@ -240,6 +245,8 @@ export interface SandboxSpec {
   /** Unique among living sandboxes; `conflict` otherwise. The node agent uses `namespace/pod/uid`. */
   name: string;
   hostname: string;
+  /** Its /etc/hosts names it `hostname.domain` too. */
+  domain?: string;
   labels?: Record<string, string>;
   dns?: { servers?: string[]; searches?: string[]; options?: string[] };
   /** Lines for /etc/hosts besides localhost and the sandbox's own name. */
@@ -267,6 +274,7 @@ export interface Sandbox {
   id: string;
   name: string;
   hostname: string;
+  domain?: string;
   labels: Record<string, string>;
   /** In the first of its networks that is not internal, else in the first; empty without any, and with the host's network. */
   ip: string;
@@ -343,6 +351,11 @@ export interface ContainerSpec {
   privileged?: boolean;
   /** Shared with the host, risk `host-namespaces`. `pid` and `ipc` in a sandbox with the host's user namespace only: the kernel refuses their mounts elsewhere. */
   hostNamespaces?: HostNamespace[];
+  /**
+   * Id of a running container of the same sandbox: this one has no processes of its own but shares those, and ends with that
+   * one's first process. `conflict` where that does not run.
+   */
+  processesOf?: string;
   /** Nodes of the host; each must be in `EngineInfo.allowedDevices`. */
   devices?: DeviceMapping[];
   /** `none`: a network namespace of its own, with a loopback and nothing else. Default: the sandbox's. */
@@ -355,6 +368,8 @@ export interface ContainerSpec {
   sharedMemoryBytes?: number;
   /** As in setrlimit(2), by lowercase name without `RLIMIT_`: `nofile`, `core`. */
   resourceLimits?: { name: string; soft: number; hard: number }[];
+  /** Path of a small file for it to write; what it then holds is in `ContainerExit.lastWords`. Empty at the start. */
+  lastWords?: string;
   /** Without a path it lies with the container. `none`: on no disk, in memory only, enough for who is attached. */
   log?: { path?: string; maxBytes: number; maxFiles: number; none?: boolean };
   /** Process 1 is a small init that passes signals on and reaps; `unavailable` where this host has none. */
@@ -453,6 +468,8 @@ export interface ContainerExit {
   at: number;
   /** Why it never ran, when the start failed. */
   message?: string;
+  /** Of the file that its spec has for them: the first 4,096 bytes. Absent where it wrote none. */
+  lastWords?: string;
 }
 
 export interface ContainerStats {

@@ -286,6 +286,10 @@ export class EngineDouble implements Engine {
     throw new EngineError('invalid', 'the double publishes no ports');
   }
 
+  async dialSandbox(): Promise<never> {
+    throw new EngineError('unavailable', 'the double has no network');
+  }
+
   async attachInput(): Promise<never> {
     throw new EngineError('conflict', 'the double has no standard input');
   }

@@ -5,7 +5,8 @@ import { dirname } from 'node:path';
 import { run } from '#lib/run.ts';
 import { type ContainerSpec, EngineError, type Image, type Sandbox } from '../engine.ts';
 import { readInRoot } from '../sys/files.ts';
-import { mounts, unmountBelow } from '../sys/mounts.ts';
+import { bindMount, mounts, unmountBelow } from '../sys/mounts.ts';
+import { processStartTime } from '../sys/pidfd.ts';
 import type { Cgroups } from './cgroups.ts';
 import { giveDevices } from './devices.ts';
 import type { Disks } from './disks.ts';
@@ -29,8 +30,31 @@ export interface BundleRequest {
   layers: string[];
   logPath: string;
   openFiles: number;
+  /** Whose processes it shares. */
+  processesOf?: SharedProcesses;
   /** It was made before, and a boot took what is not on disk. */
   again?: boolean;
+}
+
+export interface SharedProcesses {
+  pid: number;
+  startTime: string | undefined;
+}
+
+/** Bound to a file: the number alone may be another process's by the time that it is used, and that one of the host's. */
+function pinProcesses(paths: ContainerPaths, { pid, startTime }: SharedProcesses): string {
+  writeFileSync(paths.processes, '');
+  const ended = (cause?: unknown): EngineError =>
+    new EngineError('conflict', 'processesOf: the container whose processes are to be shared ended meanwhile', {
+      cause,
+    });
+  try {
+    bindMount(`/proc/${pid}/ns/pid`, paths.processes);
+  } catch (error) {
+    throw ended(error);
+  }
+  if (processStartTime(pid) !== startTime) throw ended();
+  return paths.processes;
 }
 
 /** Everything that the runtime needs, below the container's two directories. */
@@ -57,6 +81,7 @@ export async function makeBundle(request: BundleRequest): Promise<void> {
     rootfs: paths.rootfs,
     ...(sandbox.userNamespacePath === undefined ? {} : { userNamespacePath: sandbox.userNamespacePath }),
     ...(sandbox.network === 'host' ? {} : { networkNamespacePath: sandbox.networkNamespacePath }),
+    ...(request.processesOf === undefined ? {} : { processNamespacePath: pinProcesses(paths, request.processesOf) }),
     idRange: sandbox.idRange,
     cgroupsPath: cgroups.path(sandbox.id, id),
     cgroupVersion: cgroups.version,

@@ -1,7 +1,7 @@
 /** The life of containers: create, start, stop, kill, remove, wait; and how their ends are learned. */
 import { randomBytes } from 'node:crypto';
 import { type FSWatcher, existsSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs';
-import { readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { readFile, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Writable } from 'node:stream';
@@ -21,7 +21,7 @@ import { hasCode } from '../sys/libc.ts';
 import { ProcessHandle, processStartTime } from '../sys/pidfd.ts';
 import { setDomainName } from '../sys/uts.ts';
 import type { Cgroups } from './cgroups.ts';
-import { lookUpUser, makeBundle, remakeBundle, removeBundle } from './container-files.ts';
+import { lookUpUser, makeBundle, remakeBundle, removeBundle, type SharedProcesses } from './container-files.ts';
 import { defaultLog, validateSpec, withoutContents } from './container-spec.ts';
 import { type ContainerRecord, publicContainer } from './container-records.ts';
 import { type Monitor, openOutputs, pidOf, releaseContainer, startConmon } from './conmon.ts';
@@ -30,6 +30,8 @@ import { readEnd } from './ends.ts';
 import { openInput, resizeConsole } from './attach.ts';
 import { isFrozen, thaw } from './freezer.ts';
 import { type ContainerPaths, type Layout, containerPaths } from './layout.ts';
+import { readLastWords } from './mounts.ts';
+import { adoptMonitor, isMonitor } from './monitors.ts';
 import { LogRotation } from './log-rotation.ts';
 import { removeSegments } from './log-segments.ts';
 import type { OciProcess } from './oci.ts';
@@ -150,7 +152,18 @@ export class Containers {
     const logPath = spec.log?.none === true ? paths.memoryLog : (spec.log?.path ?? paths.log);
     try {
       const layers = await images.layerDirectories(image);
-      await makeBundle({ ...this.#options, id, spec, sandbox, image, layers, logPath, openFiles: this.#openFiles });
+      const shared = this.#sharedProcesses(spec);
+      await makeBundle({
+        ...this.#options,
+        ...shared,
+        id,
+        spec,
+        sandbox,
+        image,
+        layers,
+        logPath,
+        openFiles: this.#openFiles,
+      });
       signal?.throwIfAborted();
       const record: ContainerRecord = {
         id,
@@ -224,7 +237,7 @@ export class Containers {
         throw namedWhenFull(error);
       }
       this.#rotate(entry);
-      this.#adoptMonitor(record.id);
+      adoptMonitor(this.#options, record.id);
       this.#options.emit({ at: record.startedAt, type: 'container-started', id, sandbox: record.sandbox });
     });
   }
@@ -250,6 +263,7 @@ export class Containers {
     const layers = await images.layerDirectories(image);
     await remakeBundle({
       ...this.#options,
+      ...this.#sharedProcesses(spec),
       layout,
       id,
       spec,
@@ -259,6 +273,14 @@ export class Containers {
       logPath,
       openFiles: this.#openFiles,
     });
+  }
+
+  #sharedProcesses({ sandbox, processesOf }: ContainerSpec): { processesOf?: SharedProcesses } {
+    if (processesOf === undefined) return {};
+    const record = this.#entries.get(processesOf)?.record;
+    if (record?.sandbox !== sandbox || record.state !== 'running' || record.pid === undefined)
+      throw new EngineError('conflict', `processesOf: no container ${processesOf} runs in sandbox ${sandbox}`);
+    return { processesOf: { pid: record.pid, startTime: record.pidStartTime } };
   }
 
   /** Takes away what the last run left beside the files that it wrote. */
@@ -468,25 +490,6 @@ export class Containers {
     );
   }
 
-  /** Not waited for: the kernel takes milliseconds to move a process between cgroups, and nothing of the start depends on it. */
-  #adoptMonitor(id: string): void {
-    const { layout, cgroups, log } = this.#options;
-    pidOf(containerPaths(layout, id).conmonPid)
-      .then(async (pid) => {
-        if (pid === undefined) return;
-        await cgroups.adoptHelper(pid);
-        // Without it nobody would learn how the container ended. A host that keeps CAP_SYS_RESOURCE from us refuses this.
-        await writeFile(`/proc/${pid}/oom_score_adj`, '-999').catch((error: unknown) => {
-          if (!hasCode(error, 'EACCES', 'EPERM')) throw error;
-        });
-      })
-      .catch((error: unknown) =>
-        hasCode(error, 'ENOENT', 'ESRCH')
-          ? undefined
-          : log('warn', 'cannot move a monitor into its own cgroup', { container: id, error: String(error) }),
-      );
-  }
-
   /** conmon has written down how a container ended. */
   #exitFile(id: string): void {
     // It writes aside first, under a name of its own.
@@ -545,10 +548,12 @@ export class Containers {
     );
   }
 
-  async #finish(entry: Entry, exit: ContainerExit): Promise<void> {
+  async #finish(entry: Entry, end: ContainerExit): Promise<void> {
     const { layout, cgroups, emit, log } = this.#options;
     const { record } = entry;
     const paths = containerPaths(layout, record.id);
+    const lastWords = record.spec.lastWords === undefined ? undefined : readLastWords(paths);
+    const exit = lastWords === undefined ? end : { ...end, lastWords };
     entry.handle?.close();
     entry.handle = undefined;
     entry.rotation?.close();
@@ -576,10 +581,6 @@ export class Containers {
       log('warn', 'cannot remove what the runtime left of a container', { container: record.id, error: String(error) });
     }
   }
-}
-
-async function isMonitor(pid: number | undefined, id: string): Promise<boolean> {
-  return pid !== undefined && (await readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '')).includes(id);
 }
 
 /** Our own limit: nothing that we start may have more. */

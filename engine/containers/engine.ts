@@ -1,6 +1,6 @@
 /** The engine over its rooms: each call of the contract goes to the room that owns it. */
 import { readFile, statfs } from 'node:fs/promises';
-import type { Readable, Writable } from 'node:stream';
+import type { Duplex, Readable, Writable } from 'node:stream';
 import {
   EngineError,
   type Container,
@@ -41,6 +41,7 @@ import { readArchive, statPath, writeArchive } from './archive.ts';
 import type { Cgroups } from './cgroups.ts';
 import * as verbs from './container-verbs.ts';
 import type { Containers } from './containers.ts';
+import { dial } from './dial.ts';
 import { diskUse } from './disk-use.ts';
 import type { LocalDiskVolumes } from './disk-volumes.ts';
 import type { EventHub } from './events.ts';
@@ -138,6 +139,12 @@ export class LocalEngine implements Engine, ContainerVerbs, Overlay {
 
   peers(): Peer[] {
     return this.#rooms.network.peers();
+  }
+
+  async dialSandbox(id: string, port: number, options: { signal?: AbortSignal } = {}): Promise<Duplex> {
+    const sandbox = this.#rooms.sandboxes.get(id);
+    if (sandbox === undefined) throw new EngineError('not-found', `no sandbox ${id}`);
+    return await dial(sandbox, port, options.signal);
   }
 
   sandboxes(): Sandbox[] {

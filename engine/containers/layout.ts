@@ -97,6 +97,10 @@ export interface ContainerPaths {
   /** The image alone, while volumes are filled from it. */
   seed: string;
   devices: string;
+  /** The process namespace of the container that it shares processes with. */
+  processes: string;
+  /** The file system that its last words are in. */
+  lastWords: string;
   pid: string;
   conmonPid: string;
   starting: string;
@@ -124,6 +128,8 @@ export function containerPaths(root: Layout, id: string): ContainerPaths {
     mounts: join(run, 'mounts'),
     seed: join(run, 'seed'),
     devices: join(run, 'devices'),
+    processes: join(run, 'processes'),
+    lastWords: join(run, 'last-words'),
     pid: join(run, 'pid'),
     conmonPid: join(run, 'conmon.pid'),
     starting: join(run, 'starting'),

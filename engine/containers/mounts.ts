@@ -1,5 +1,5 @@
 /** What a container's spec mounts: prepared below its run directory, so that the runtime only has to bind. */
-import { mkdirSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readSync } from 'node:fs';
 import { chmod, chown, mkdir, stat, writeFile } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import {
@@ -72,6 +72,10 @@ export async function prepareMounts(request: MountRequest): Promise<OciMount[]> 
         break;
     }
   }
+  if (spec.lastWords !== undefined) {
+    validateTarget(spec.lastWords, 'lastWords');
+    prepared.push(bind(await makeLastWords(paths, sandbox), spec.lastWords, false));
+  }
   return prepared;
 }
 
@@ -81,6 +85,37 @@ function below(whole: string, one: FilesMount | SharedMount, sandbox: Sandbox, p
   const owner = sandbox.idRange.first;
   bindSubPath({ root: whole, subPath: one.subPath, place, owner, tree: { noSuid: true, noDev: true } });
   return place;
+}
+
+const longestLastWords = 4096;
+
+/** In a small file system of its own, so that nobody fills anything else with it. */
+async function makeLastWords({ lastWords: place }: ContainerPaths, { idRange }: Sandbox): Promise<string> {
+  await mkdir(place, { recursive: true });
+  mountFileSystem('tmpfs', place, 'tmpfs', MountFlag.noSuid | MountFlag.noDev, 'mode=755,size=64k,nr_inodes=4');
+  const file = join(place, 'file');
+  await writeFile(file, '');
+  await chown(file, idRange.first, idRange.first);
+  await chmod(file, 0o666);
+  return file;
+}
+
+/** At once, so that the end and its words are told together. Undefined where there are none, or no more: a boot takes them. */
+export function readLastWords({ lastWords }: ContainerPaths): string | undefined {
+  let descriptor: number;
+  try {
+    descriptor = openSync(join(lastWords, 'file'), 'r');
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+  try {
+    const buffer = Buffer.alloc(longestLastWords);
+    const length = readSync(descriptor, buffer, 0, buffer.length, 0);
+    return length === 0 ? undefined : buffer.toString('utf8', 0, length);
+  } finally {
+    closeSync(descriptor);
+  }
 }
 
 function bind(source: string, destination: string, readOnly: boolean, propagation = 'rprivate'): OciMount {

@@ -39,6 +39,8 @@ export interface OciRequest {
   /** Absent where it has the host's. */
   userNamespacePath?: string;
   networkNamespacePath?: string;
+  /** Absent where it has its own. */
+  processNamespacePath?: string;
   idRange: { first: number; length: number };
   /** Absolute, as the cgroupfs manager wants it. */
   cgroupsPath: string;
@@ -142,7 +144,7 @@ function capabilitiesOf({ spec, userNamespacePath, engineCapabilities }: OciRequ
 }
 
 function namespacesOf(request: OciRequest): { type: string; path?: string }[] {
-  const { spec, userNamespacePath, networkNamespacePath, cgroupVersion } = request;
+  const { spec, userNamespacePath, networkNamespacePath, processNamespacePath: processes, cgroupVersion } = request;
   const shared = new Set<string>(spec.hostNamespaces ?? []);
   // As Docker: with v1 a privileged container sees the whole tree of cgroups.
   if (spec.privileged === true && cgroupVersion === 'v1') shared.add('cgroup');
@@ -155,7 +157,9 @@ function namespacesOf(request: OciRequest): { type: string; path?: string }[] {
       : networkNamespacePath === undefined
         ? []
         : [{ type: 'network', path: networkNamespacePath }]),
-    ...own.filter((type) => !shared.has(type)).map((type) => ({ type })),
+    ...own
+      .filter((type) => !shared.has(type))
+      .map((type) => ({ type, ...(type === 'pid' && processes !== undefined && { path: processes }) })),
   ];
 }
 

@@ -33,13 +33,14 @@ export async function writeEtc(paths: SandboxPaths, sandbox: Sandbox, { resolver
     // A name without a dot is asked for as it is first: it may be a container's.
     options: hasNames && !options.some((option) => option.startsWith('ndots:')) ? [...options, 'ndots:0'] : options,
   });
+  const names = sandbox.domain === undefined ? hostname : `${hostname}.${sandbox.domain}\t${hostname}`;
   const hosts = [
     '127.0.0.1\tlocalhost',
     '::1\tlocalhost ip6-localhost ip6-loopback',
     ...(sandbox.network === 'host'
-      ? [`127.0.1.1\t${hostname}`]
+      ? [`127.0.1.1\t${names}`]
       : attachments.flatMap(({ ip, ip6 }) =>
-          [ip, ...(ip6 === undefined ? [] : [ip6])].map((one) => `${one}\t${hostname}`),
+          [ip, ...(ip6 === undefined ? [] : [ip6])].map((one) => `${one}\t${names}`),
         )),
     ...(sandbox.hostAliases ?? []).map(({ ip, names }) => `${ip}\t${names.join(' ')}`),
   ];

@@ -33,6 +33,7 @@ export function validateSandbox(spec: SandboxSpec): void {
     );
   }
   const words = [
+    ...(spec.domain === undefined ? [] : [spec.domain]),
     ...(spec.dns?.servers ?? []),
     ...(spec.dns?.searches ?? []),
     ...(spec.dns?.options ?? []),

@@ -189,6 +189,7 @@ export class Sandboxes {
         ...made,
         name: spec.name,
         hostname: spec.hostname,
+        ...(spec.domain === undefined ? {} : { domain: spec.domain }),
         labels: { ...spec.labels },
         ...(spec.dns === undefined ? {} : { dns: spec.dns }),
         ...(spec.hostAliases === undefined ? {} : { hostAliases: spec.hostAliases }),

@@ -23,12 +23,9 @@ export class SystemError extends Error {
 }
 
 function errnoName(errno: number): string {
-  try {
-    return getSystemErrorName(-errno);
-  } catch {
-    const known = Object.entries(constants.errno).find(([, value]) => value === errno);
-    return known === undefined ? `errno ${errno}` : known[0];
-  }
+  // What libuv has no name for it calls an unknown error, and the kernel has more.
+  const known = Object.entries(constants.errno).find(([, value]) => value === errno);
+  return known === undefined ? getSystemErrorName(-errno) : known[0];
 }
 
 /** Numbers by architecture; from 424 on they are the same everywhere (kernel, `syscall.tbl`). */
