@@ -8,6 +8,7 @@ import { apiVersionOf } from './registry.ts';
 
 const VERBS = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'];
 const PART_VERBS = ['get', 'patch', 'update'];
+const PROXY_VERBS = ['create', 'delete', 'get', 'patch', 'update'];
 
 interface Entry {
   name: string;
@@ -133,6 +134,7 @@ function partEntries(kind: KindDefinition): Entry[] {
     entries.push(part('scale', { kind: 'Scale', group: 'autoscaling', version: 'v1' }));
   if (kind.group !== '') return entries;
   if (kind.resource === 'namespaces') entries.push(part('finalize', { verbs: ['update'] }));
+  if (kind.resource === 'services') entries.push(part('proxy', { kind: 'ServiceProxyOptions', verbs: PROXY_VERBS }));
   if (kind.resource === 'nodes') entries.push(part('proxy', { kind: 'NodeProxyOptions', verbs: ['get'] }));
   if (kind.resource === 'pods')
     entries.push(
@@ -142,6 +144,8 @@ function partEntries(kind: KindDefinition): Entry[] {
       part('eviction', { kind: 'Eviction', group: 'policy', version: 'v1', verbs: ['create'] }),
       part('exec', { kind: 'PodExecOptions', verbs: ['create', 'get'] }),
       part('log', { verbs: ['get'] }),
+      part('portforward', { kind: 'PodPortForwardOptions', verbs: ['create', 'get'] }),
+      part('proxy', { kind: 'PodProxyOptions', verbs: PROXY_VERBS }),
     );
   return entries;
 }

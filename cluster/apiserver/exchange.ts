@@ -1,4 +1,5 @@
 /** One request and its response, whether they came over HTTPS or from inside the process. */
+import type { Readable } from 'node:stream';
 import { gzip } from 'node:zlib';
 import type { Status } from '../kinds/types/meta.ts';
 import type { StatusError } from './errors.ts';
@@ -30,7 +31,7 @@ const WARNING_LIMIT = 256;
 
 /** Where a response goes. `write` tells whether more may follow at once; else `onDrain` is called when it may. */
 export interface Responder {
-  head(status: number, headers: Record<string, string>): void;
+  head(status: number, headers: Record<string, string | string[]>): void;
   write(chunk: Uint8Array): boolean;
   end(chunk?: Uint8Array): void;
   /** Breaks the connection: the client sees an error, not an end. */
@@ -48,6 +49,8 @@ export interface Exchange {
   headers: Record<string, string | string[] | undefined>;
   user: User;
   body(): Promise<Buffer>;
+  /** The body unread, for what hands it on; undefined inside the process. Instead of `body`, not besides it. */
+  stream?: () => Readable;
   responder: Responder;
   /** Shown to the client as `Warning` headers. */
   warnings: string[];

@@ -25,6 +25,7 @@ import { bind, scale } from './subresources.ts';
 import { requestToken } from './token-request.ts';
 import { asStatusError, update } from './update.ts';
 import { watch } from './watch.ts';
+import { workloadProxy } from './workload-proxy.ts';
 
 export interface Handler {
   core: Core;
@@ -154,11 +155,11 @@ async function handleSubresource(
     return requestToken(core, exchange, request, serviceAccounts);
   if (path === 'pods/eviction') return evict(core, exchange, request);
   if (path === 'pods/log' && verb === 'get') return podLog(core, exchange, request);
+  if (path === 'pods/proxy' || path === 'services/proxy') return workloadProxy(core, exchange, request);
   if (path === 'nodes/proxy' && verb === 'get') return nodeProxy(core, exchange, request);
   if (path === 'pods/exec' || path === 'pods/attach')
     throw new StatusError(400, 'BadRequest', 'Upgrade request required: connect with WebSocket (v5.channel.k8s.io)');
-  if (path === 'pods/portforward')
-    throw new StatusError(501, 'NotImplemented', 'port-forward is not served; reach the pod by its IP or its Service');
+  if (path === 'pods/portforward') throw new StatusError(400, 'BadRequest', 'Upgrade request required');
   if (subresource === 'scale') return scale(core, exchange, kind, request);
   const parts: Record<string, boolean> = {
     status: kind.subresources.status,

@@ -19,6 +19,7 @@ export function httpExchange(
     impersonator,
     sourceAddress: request.socket.remoteAddress,
     body: () => (body ??= readBody(request)),
+    stream: () => request,
     responder: httpResponder(response),
     warnings: [],
   };

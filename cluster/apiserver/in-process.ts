@@ -86,9 +86,10 @@ class MemoryResponder implements Responder {
     this.body.on('error', () => undefined);
   }
 
-  head(status: number, headers: Record<string, string>): void {
+  head(status: number, headers: Record<string, string | string[]>): void {
     this.started = true;
-    this.respond({ status, headers, body: this.body });
+    const joined = Object.entries(headers).map(([name, value]) => [name, String(value)]);
+    this.respond({ status, headers: Object.fromEntries(joined), body: this.body });
   }
 
   write(chunk: Uint8Array): boolean {

@@ -1,4 +1,4 @@
-/** What a pod's node serves: its log, and exec and attach as WebSockets; and the agent's own pages through `nodes/proxy`. */
+/** What a pod's node serves: its log; exec, attach and port-forward as connections that change their protocol; and the agent's own pages through `nodes/proxy`. */
 import type { IncomingMessage } from 'node:http';
 import { nodes, pods } from '../kinds/resources.ts';
 import type { Pod } from '../kinds/types/core.ts';
@@ -57,9 +57,10 @@ export async function nodeProxy(core: Core, exchange: Exchange, request: Resourc
   });
 }
 
-/** Where exec or attach of this request leads. Throws what the client is answered instead of an upgrade. */
+/** Where exec, attach or port-forward of this request leads. Throws what the client is answered instead of an upgrade. */
 export function streamTarget(core: Core, request: ResourceRequest, query: URLSearchParams): AgentTarget {
   const pod = findPod(core, request);
+  if (request.subresource === 'portforward') return forwardTarget(core, request, pod);
   const container = containerOf(pod, query.get('container') ?? '');
   if (!pod.spec?.nodeName) throw conflict(pods, request.name, `pod ${request.name} does not have a host assigned`);
   if (pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed')
@@ -80,7 +81,12 @@ export function streamTarget(core: Core, request: ResourceRequest, query: URLSea
   return { address: core.agents.address(pod.spec.nodeName), path };
 }
 
-function findPod(core: Core, { namespace, name }: ResourceRequest): Pod {
+function forwardTarget(core: Core, { namespace, name }: ResourceRequest, pod: Pod): AgentTarget {
+  if (!pod.spec?.nodeName) throw badRequest(`pod ${name} does not have a host assigned`);
+  return { address: core.agents.address(pod.spec.nodeName), path: `/portForward/${namespace}/${name}` };
+}
+
+export function findPod(core: Core, { namespace, name }: ResourceRequest): Pod {
   const kind = core.registry.find('', 'v1', 'pods');
   const cached =
     kind === undefined

@@ -1,4 +1,4 @@
-/** exec and attach over the network: after the checks the client's bytes are piped to the node's agent, and back. */
+/** exec, attach and port-forward over the network: after the checks the client's bytes are piped to the node's agent, and back. */
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { connect } from 'node:tls';
@@ -18,7 +18,7 @@ import { asStatusError } from './update.ts';
 export function resolveStream(handler: Handler, user: User, method: string, url: string): AgentTarget {
   const { path, query } = splitTarget(url);
   const request = parseResourcePath(method, path, query);
-  if (request?.resource !== 'pods' || request.group !== '' || !/^(exec|attach)$/.test(request.subresource))
+  if (request?.resource !== 'pods' || request.group !== '' || !/^(exec|attach|portforward)$/.test(request.subresource))
     throw noSuchPath();
   // Reading a pod is not the right to run a command in it: a GET that upgrades counts as a create.
   const access = { ...request, verb: 'create' as const };

@@ -1,0 +1,186 @@
+/**
+ * `pods/proxy` and `services/proxy`: requests that this server hands on to a pod, by its IP, and answers as they come back
+ * (Kubernetes API, "Proxy operations"). The object's name may carry a scheme and a port: `https:web:8443`.
+ *
+ * Not handed on: the client's login, which is for this server alone. Not done: connections that change their protocol, and links
+ * in HTML pages, which upstream rewrites.
+ */
+import http, { type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
+import https from 'node:https';
+import { isIPv6 } from 'node:net';
+import { endpointSlices, pods, services } from '../kinds/resources.ts';
+import type { EndpointSlice } from '../kinds/types/discovery.ts';
+import type { Pod, Service } from '../kinds/types/core.ts';
+import { kindPrefix, objectKey, objectOf } from './cache.ts';
+import type { Core } from './core.ts';
+import { badRequest, notFound, StatusError } from './errors.ts';
+import type { Exchange } from './exchange.ts';
+import type { ResourceRequest } from './route.ts';
+
+interface Place {
+  secure: boolean;
+  host: string;
+  port: number;
+}
+
+interface Name {
+  secure: boolean;
+  name: string;
+  port: string;
+}
+
+const CONNECT_TIMEOUT = 30_000;
+/** Of one connection, or of the login here. */
+const OWN_HEADERS = new Set([
+  ...[
+    'authorization',
+    'connection',
+    'host',
+    'keep-alive',
+    'proxy-authenticate',
+    'proxy-authorization',
+    'te',
+    'trailer',
+  ],
+  ...['transfer-encoding', 'upgrade'],
+]);
+
+export async function workloadProxy(core: Core, exchange: Exchange, request: ResourceRequest): Promise<void> {
+  const rest = restOf(exchange.path);
+  if (rest === '' && (exchange.method === 'GET' || exchange.method === 'HEAD')) {
+    const query = exchange.query.size === 0 ? '' : `?${exchange.query.toString()}`;
+    exchange.responder.head(301, { location: `${exchange.path}/${query}`, 'content-length': '0' });
+    return exchange.responder.end();
+  }
+  const name = parseName(request.name);
+  const place =
+    request.resource === 'pods' ? podPlace(core, request.namespace, name) : servicePlace(core, request.namespace, name);
+  await hand(exchange, place, rest === '' ? '/' : rest);
+}
+
+/** What follows `/proxy`, as it came: a decoded path would mean something else. */
+function restOf(path: string): string {
+  return /^(?:\/[^/]*){7}(.*)$/.exec(path)?.[1] ?? '';
+}
+
+function parseName(text: string): Name {
+  const parts = text.split(':');
+  const [scheme, name, port] = parts.length === 3 ? parts : ['', parts[0], parts[1] ?? ''];
+  if (parts.length > 3 || !name || (scheme !== '' && scheme !== 'http' && scheme !== 'https'))
+    throw badRequest(`invalid request ${JSON.stringify(text)}: write [http: or https:]name[:port]`);
+  return { secure: scheme === 'https', name, port: port ?? '' };
+}
+
+function podPlace(core: Core, namespace: string, { secure, name, port }: Name): Place {
+  const found = find<Pod>(core, pods, namespace, name);
+  if (found === undefined) throw notFound(pods, name);
+  const host = found.status?.podIP;
+  if (!host) throw badRequest(`pod ${name} has no IP address yet`);
+  const usual = found.spec?.containers.find(({ ports = [] }) => ports.length > 0)?.ports?.[0]?.containerPort;
+  const number = port === '' ? (usual ?? (secure ? 443 : 80)) : Number(port);
+  if (!Number.isInteger(number) || number < 1 || number > 65_535)
+    throw badRequest(`port ${JSON.stringify(port)} of pod ${name} is not a number from 1 to 65535`);
+  return { secure, host, port: number };
+}
+
+/** One of the ready endpoints, by chance. */
+function servicePlace(core: Core, namespace: string, { secure, name, port }: Name): Place {
+  const service = find<Service>(core, services, namespace, name);
+  if (service === undefined) throw notFound(services, name);
+  const all = service.spec?.ports ?? [];
+  const wanted = port === '' ? all[0] : all.find((one) => one.name === port || String(one.port) === port);
+  if (wanted === undefined || (port === '' && all.length > 1 && all.every((one) => one.name)))
+    throw serviceUnavailable(`no service port ${JSON.stringify(port)} found for service ${JSON.stringify(name)}`);
+  const ready = [...slicesOf(core, namespace, name)].flatMap(({ endpoints, ports = [] }) => {
+    const number = ports.find((one) => (one.name ?? '') === (wanted.name ?? ''))?.port;
+    if (number === undefined) return [];
+    return (endpoints ?? [])
+      .filter(({ conditions }) => conditions?.ready !== false)
+      .flatMap(({ addresses }) => addresses.slice(0, 1).map((host) => ({ host, port: number })));
+  });
+  const chosen = ready[Math.floor(Math.random() * ready.length)];
+  if (chosen === undefined) throw serviceUnavailable(`no endpoints available for service ${JSON.stringify(name)}`);
+  return { secure, ...chosen };
+}
+
+function* slicesOf(core: Core, namespace: string, service: string): Generator<EndpointSlice> {
+  const prefix = `${kindPrefix(endpointSlices)}${namespace}/`;
+  for (const [key, cached] of core.cache.resource(kindPrefix(endpointSlices)).objects) {
+    if (!key.startsWith(prefix)) continue;
+    const slice = objectOf(cached) as unknown as EndpointSlice;
+    if (slice.metadata.labels?.['kubernetes.io/service-name'] === service) yield slice;
+  }
+}
+
+function find<T>(
+  core: Core,
+  kind: { group: string; version: string; resource: string },
+  namespace: string,
+  name: string,
+) {
+  const definition = core.registry.find(kind.group, kind.version, kind.resource);
+  if (definition === undefined) return undefined;
+  const cached = core.cache.resource(kindPrefix(definition)).objects.get(objectKey(definition, namespace, name));
+  return cached === undefined ? undefined : (objectOf(cached) as T);
+}
+
+function serviceUnavailable(message: string): StatusError {
+  return new StatusError(503, 'ServiceUnavailable', message);
+}
+
+async function hand(exchange: Exchange, { secure, host, port }: Place, path: string): Promise<void> {
+  const { responder, query } = exchange;
+  const authority = `${isIPv6(host) ? `[${host}]` : host}:${port}`;
+  const outgoing = (secure ? https : http).request({
+    host,
+    port,
+    method: exchange.method,
+    path: query.size === 0 ? path : `${path}?${query.toString()}`,
+    headers: { ...handedOn(exchange.headers), host: authority, ...forwarded(exchange) },
+    agent: false,
+    // A pod's certificate is its own; upstream does not check it either.
+    rejectUnauthorized: false,
+  });
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+  outgoing.on('response', resolve);
+  outgoing.on('error', (cause) => reject(serviceUnavailable(`error trying to reach service: ${cause.message}`)));
+  outgoing.setTimeout(CONNECT_TIMEOUT, () => outgoing.destroy(new Error(`${authority} does not answer`)));
+  responder.onClose(() => outgoing.destroy());
+  if (exchange.stream === undefined) outgoing.end(await exchange.body());
+  else exchange.stream().pipe(outgoing);
+  const answer = await promise;
+  outgoing.setTimeout(0);
+  const headers = handedOn(answer.headers);
+  const location = answer.headers.location;
+  if (location !== undefined) headers['location'] = relocated(location, authority, exchange.path);
+  responder.head(answer.statusCode ?? 502, headers);
+  answer.on('data', (chunk: Buffer) => {
+    if (!responder.write(chunk)) answer.pause();
+  });
+  responder.onDrain(() => answer.resume());
+  answer.on('end', () => responder.end());
+  answer.on('error', () => responder.destroy());
+}
+
+function handedOn(headers: IncomingHttpHeaders): Record<string, string | string[]> {
+  const given: Record<string, string | string[]> = {};
+  for (const [name, value] of Object.entries(headers))
+    if (value !== undefined && !OWN_HEADERS.has(name) && !name.startsWith('impersonate-')) given[name] = value;
+  return given;
+}
+
+function forwarded({ path, sourceAddress }: Exchange): Record<string, string> {
+  return {
+    'x-forwarded-uri': path,
+    'x-forwarded-proto': 'https',
+    ...(sourceAddress === undefined ? {} : { 'x-forwarded-for': sourceAddress }),
+  };
+}
+
+/** A redirect within the pod leads through the proxy again. */
+function relocated(location: string, authority: string, path: string): string {
+  const proxy = path.slice(0, path.length - restOf(path).length);
+  if (location.startsWith('/') && !location.startsWith('//')) return `${proxy}${location}`;
+  const own = new RegExp(`^https?://${authority.replaceAll(/[.[\]]/g, '\\$&')}(/.*)?$`).exec(location);
+  return own === null ? location : `${proxy}${own[1] ?? '/'}`;
+}
