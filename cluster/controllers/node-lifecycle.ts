@@ -1,8 +1,8 @@
 /**
- * Notices nodes that are gone: one whose lease was not renewed for 40 s is said to be of unknown state and tainted, its
- * pods are taken out of service, and those that do not tolerate the taint (or no longer) are evicted. A pod whose node
- * does not answer cannot end properly: it is marked, so that a controller makes another, and removed when its grace
- * period is over.
+ * Keeps new pods off nodes that lack memory, disk or process numbers, and notices nodes that are gone: one whose lease was
+ * not renewed for 40 s is said to be of unknown state and tainted, its pods are taken out of service, and those that do not
+ * tolerate the taint (or no longer) are evicted. A pod whose node does not answer cannot end properly: it is marked, so
+ * that a controller makes another, and removed when its grace period is over.
  *
  * When no node is ready, nothing is taken out of service and nobody is evicted: there is nowhere to go, and pods that
  * nobody looks after mostly still serve.
@@ -18,6 +18,14 @@ import { isFinished, isReady, openInformer, sameJson, timestamp } from './object
 const leaseNamespace = 'kube-node-lease';
 const unreachable = 'node.kubernetes.io/unreachable';
 const notReady = 'node.kubernetes.io/not-ready';
+
+/** By which condition of a node that is there, and lacks something: no new pods then, unless they tolerate it. */
+const pressureTaints = new Map([
+  ['MemoryPressure', 'node.kubernetes.io/memory-pressure'],
+  ['DiskPressure', 'node.kubernetes.io/disk-pressure'],
+  ['PIDPressure', 'node.kubernetes.io/pid-pressure'],
+]);
+const ownKeys = new Set([unreachable, notReady, ...pressureTaints.values()]);
 
 export interface NodeLifecycleOptions {
   /** Milliseconds without renewal after which a node is unknown; default 40,000. */
@@ -73,11 +81,15 @@ export function createNodeLifecycleController(options: NodeLifecycleOptions = {}
   }
 
   function wantedTaints(node: Stored<Node>, ready: string, now: number): Taint[] {
-    const others = node.spec?.taints?.filter(({ key }) => key !== unreachable && key !== notReady) ?? [];
+    const others = node.spec?.taints?.filter(({ key }) => !ownKeys.has(key)) ?? [];
     const make = (key: string, effect: string): Taint => {
       const old = node.spec?.taints?.find((taint) => taint.key === key && taint.effect === effect);
       return old ?? { key, effect, ...(effect === 'NoExecute' && { timeAdded: timestamp(now) }) };
     };
+    for (const { type, status } of node.status?.conditions ?? []) {
+      const key = pressureTaints.get(type);
+      if (key !== undefined && status === 'True') others.push(make(key, 'NoSchedule'));
+    }
     if (ready === 'True') return others;
     const key = ready === 'Unknown' ? unreachable : notReady;
     return [...others, make(key, 'NoSchedule'), make(key, 'NoExecute')];
