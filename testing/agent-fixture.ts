@@ -9,8 +9,10 @@ import type { Controller } from '#cluster/controllers/controller.ts';
 import type { ServiceNetwork, ServiceProxy } from '#cluster/network/services/services.ts';
 import { removeServices, startServiceProxy } from '#cluster/network/services/start.ts';
 import type { Agent, AgentOptions } from '#cluster/node/agent.ts';
+import type { EvictionOptions } from '#cluster/node/eviction.ts';
 import type { NodePolicy } from '#cluster/node/security.ts';
 import { startAgent } from '#cluster/node/start.ts';
+import type { Risk } from '#engine/engine.ts';
 import { type OpenedEngine, openEngine, purgeEngine } from '#engine/open.ts';
 import { type AgentApiFixture, agentApiFixture } from './agent-api-fixture.ts';
 import { addBusyboxImage } from './busybox-image.ts';
@@ -45,6 +47,9 @@ export async function agentFixture(
     /** Claims are made, bound and held, and pods scheduled. */
     storage?: boolean;
     policy?: NodePolicy;
+    /** That its engine is opened with. */
+    risks?: Risk[];
+    eviction?: EvictionOptions;
     renewTokensAfter?: number;
     controllers?: Controller[];
     loadBalancerPool?: string[];
@@ -52,6 +57,7 @@ export async function agentFixture(
 ): Promise<AgentFixture> {
   const api = await agentApiFixture(octet, options);
   const transport = httpsTransport(api.transport);
+  const engineOptions = { ...api.engine, ...(options.risks === undefined ? {} : { allowedRisks: options.risks }) };
   let agent: Agent;
   let services: ServiceProxy | undefined;
   const start = async (engine: OpenedEngine): Promise<void> => {
@@ -72,12 +78,13 @@ export async function agentFixture(
       port: 0,
       leaseInterval: 200,
       ...(options.policy === undefined ? {} : { policy: options.policy }),
+      ...(options.eviction === undefined ? {} : { eviction: options.eviction }),
       ...(options.renewTokensAfter === undefined ? {} : { renewTokensAfter: options.renewTokensAfter }),
       log,
     });
     await Promise.all([agent.ready, services?.ready]);
   };
-  const engine = await openEngine(api.engine);
+  const engine = await openEngine(engineOptions);
   const fixture: AgentFixture = {
     client: api.client,
     kubeconfig: api.kubeconfig,
@@ -97,7 +104,7 @@ export async function agentFixture(
       await fixture.engine.close();
     },
     async startNode() {
-      fixture.engine = await openEngine(api.engine);
+      fixture.engine = await openEngine(engineOptions);
       await start(fixture.engine);
     },
     async reboot() {

@@ -23,21 +23,27 @@
  *     `periodSeconds`, so that a pod is Ready as soon as it listens (`probes.ts`).
  *   - A container that ends badly makes a Warning event, `Exited` or `OOMKilling`, that says how it ended.
  *   - An emptyDir on disk without `sizeLimit` has 1Gi, and the writable layer too: no pod can fill the host's disk.
- *   - Probes and hooks with a `host`, host namespaces, privileged containers and hostPath are refused: the pod
- *     is Failed with the reason `PodRefused`. So is a hostPort of SCTP or IPv6; one that is taken holds the pod's start up.
- *   - There is no termination message file (it would be host disk without a limit); `FallbackToLogsOnError` works.
+ *   - Probes and hooks with a `host`, hostPath, and host namespaces, privileged containers, unfiltered system calls and an
+ *     unmasked /proc are refused unless the node allows them: the pod is Failed with the reason `PodRefused`. So is a
+ *     hostPort of SCTP or IPv6; one that is taken holds the pod's start up.
+ *   - Containers may not gain privileges (`no_new_privs`) unless `allowPrivilegeEscalation` says true.
+ *   - Each container has a System V IPC namespace and a /dev/shm of its own.
+ *   - With `shareProcessNamespace` the first process is one of the agent's own, with the files of the first container's image.
  *
  * Its HTTPS endpoint is the kubelet's, for the API server alone (client certificate of the instance's CA, common name
  * `system:apiserver`):
  *   GET  /healthz
  *   GET  /containerLogs/{namespace}/{pod}/{container}?follow&previous&tailLines&sinceTime&sinceSeconds&limitBytes&timestamps&stream
- *   GET  /exec/{namespace}/{pod}/{container}?command=…&input=1&output=1&error=1&tty=1    WebSocket upgrade,
- *        v5.channel.k8s.io or v4.channel.k8s.io
+ *   GET  /exec/{namespace}/{pod}/{container}?command=…&input=1&output=1&error=1&tty=1    upgrade to WebSocket
+ *        (v5.channel.k8s.io or v4.channel.k8s.io), or of any method to SPDY/3.1 (v4.channel.k8s.io)
  *   GET  /attach/…                                                                       the same without a command
+ *   GET  /portForward/{namespace}/{pod}              upgrade to WebSocket (SPDY/3.1+portforward.k8s.io), or of any
+ *        method to SPDY/3.1 (portforward.k8s.io)
  *   GET  /stats/summary                                                                  the kubelet's Summary API
  */
 import type { Engine } from '#engine/engine.ts';
 import type { Client } from '../client/client.ts';
+import type { EvictionOptions } from './eviction.ts';
 
 export interface AgentOptions {
   nodeName: string;
@@ -53,6 +59,8 @@ export interface AgentOptions {
   leaseInterval?: number;
   /** Milliseconds after which service account tokens in volumes are renewed; default: four fifths of their life. */
   renewTokensAfter?: number;
+  /** When pods are taken away for want of memory, disk or process numbers. */
+  eviction?: EvictionOptions;
   /** Grace for `terminationGracePeriodSeconds` absent: 30 s. */
   log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 }

@@ -1,7 +1,7 @@
 /** The two things that are done to a container: make and start it, and stop it gracefully. */
 import { join } from 'node:path';
 import { type Container, EngineError, type Sandbox } from '#engine/engine.ts';
-import type { Container as ContainerDefinition, Pod } from '../kinds/types/core.ts';
+import type { Container as ContainerDefinition, EphemeralContainer, Pod } from '../kinds/types/core.ts';
 import { containerSpecOf } from './container-spec.ts';
 import { type NodeContext, placeOf, recordPodEvent } from './context.ts';
 import { AgentError, messageOf } from './errors.ts';
@@ -9,6 +9,7 @@ import { runHook } from './hooks.ts';
 import { ensureImage } from './images.ts';
 import type { CheckTarget } from './probe-check.ts';
 import { createReferences } from './references.ts';
+import { processesOf } from './shared-processes.ts';
 import type { PreparedVolume } from './volumes.ts';
 
 export interface StartRequest {
@@ -39,6 +40,8 @@ export async function makeContainer(request: StartRequest): Promise<Container> {
     signal,
     report: (reason, message) => recordPodEvent(context, pod, definition.name, { type: 'Normal', reason, message }),
   });
+  const { targetContainerName: target }: EphemeralContainer = definition;
+  const shared = await processesOf({ context, pod, sandbox: sandbox.id, target, image, signal });
   const spec = await containerSpecOf({
     pod,
     container: definition,
@@ -46,13 +49,15 @@ export async function makeContainer(request: StartRequest): Promise<Container> {
     sandbox: sandbox.id,
     attempt: request.attempt,
     crashes: request.crashes,
-    place: placeOf(context, sandbox.ip),
+    place: placeOf(context, sandbox.ip || context.hostIp),
     references,
     volumes: request.volumes,
+    seccompDirectory: context.policy.seccompDirectory,
   });
   signal.throwIfAborted();
   try {
-    const container = await context.engine.createContainer(spec, { signal });
+    const whole = { ...spec, ...(shared !== undefined && { processesOf: shared }) };
+    const container = await context.engine.createContainer(whole, { signal });
     const message = `Created container ${definition.name}`;
     recordPodEvent(context, pod, definition.name, { type: 'Normal', reason: 'Created', message });
     return container;

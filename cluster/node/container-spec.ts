@@ -3,6 +3,7 @@ import type { ContainerSpec, Image, Limits, Mount, SandboxSpec } from '#engine/e
 import type { Container, Pod } from '../kinds/types/core.ts';
 import type { PodPlace } from './downward.ts';
 import { environmentOf, expand } from './environment.ts';
+import { AgentError } from './errors.ts';
 import {
   containerNameLabel,
   crashesLabel,
@@ -18,8 +19,11 @@ import {
   specHashLabel,
 } from './labels.ts';
 import { bytesOf, milliOf } from './quantity.ts';
+import { oomScoreAdjustment, podLimitsOf, sharesOf } from './qos.ts';
 import { specHash } from './records.ts';
 import type { References } from './references.ts';
+import { needsHostIds } from './host-access.ts';
+import { securityOf } from './security-context.ts';
 import { groupsOf, userOf } from './security.ts';
 import { defaultDiskBytes, mountsOf, type PreparedVolume } from './volumes.ts';
 
@@ -36,6 +40,8 @@ export interface ContainerSpecInput {
   references: References;
   /** By the names of the pod's volumes. */
   volumes: ReadonlyMap<string, PreparedVolume>;
+  /** Of the node's own profiles. */
+  seccompDirectory?: string | undefined;
 }
 
 function podLabels(pod: Pod): Record<string, string> {
@@ -56,16 +62,18 @@ export function sandboxSpecOf(pod: Pod, nodeName: string): SandboxSpec {
   const options = dns?.options?.map(({ name, value }) => (value === undefined ? `${name}` : `${name}:${value}`));
   return {
     name: sandboxName(pod),
-    hostname: (spec?.hostname ?? pod.metadata.name ?? 'pod').slice(0, 63).replace(/[-.]+$/, ''),
+    ...hostNameOf(pod),
     labels: {
       ...podLabels(pod),
       [nodeLabel]: nodeName,
       [graceLabel]: String(spec?.terminationGracePeriodSeconds ?? 30),
     },
-    ...(dns && {
+    ...((dns || spec?.dnsPolicy === 'None') && {
       dns: {
-        ...(dns.nameservers && { servers: dns.nameservers }),
-        ...(dns.searches && { searches: dns.searches }),
+        // With `None` nothing of the host's is in it.
+        ...(spec?.dnsPolicy === 'None' && { servers: [], searches: [], options: [] }),
+        ...(dns?.nameservers && { servers: dns.nameservers }),
+        ...(dns?.searches && { searches: dns.searches }),
         ...(options && { options }),
       },
     }),
@@ -73,7 +81,29 @@ export function sandboxSpecOf(pod: Pod, nodeName: string): SandboxSpec {
       hostAliases: spec.hostAliases.map(({ ip, hostnames }) => ({ ip, names: hostnames ?? [] })),
     }),
     egress: pod.metadata.annotations?.[egressAnnotation] === 'internet' ? 'internet' : 'cluster',
+    limits: podLimitsOf(pod),
+    ...(needsHostIds(pod) && { userNamespace: 'host' }),
+    ...(spec?.hostNetwork && { network: 'host' }),
   };
+}
+
+const clusterDomain = 'cluster.local';
+/** Of the kernel's, and so of Kubernetes. */
+const longestHostname = 64;
+
+/** https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/#pod-hostname-and-subdomain-field */
+function hostNameOf({ metadata, spec }: Pod): { hostname: string; domain?: string } {
+  const hostname = (spec?.hostname ?? metadata.name ?? 'pod').slice(0, 63).replace(/[-.]+$/, '');
+  if (!spec?.subdomain) return { hostname };
+  const domain = `${spec.subdomain}.${metadata.namespace}.svc.${clusterDomain}`;
+  if (!spec.setHostnameAsFQDN) return { hostname, domain };
+  const whole = `${hostname}.${domain}`;
+  if (whole.length > longestHostname) {
+    const limit = `(${longestHostname} characters is the max, ${whole.length} characters requested)`;
+    const what = 'failed to construct FQDN from pod hostname and cluster domain';
+    throw new AgentError('Invalid', `${what}, FQDN ${whole} is too long ${limit}`);
+  }
+  return { hostname: whole };
 }
 
 export async function containerSpecOf(input: ContainerSpecInput): Promise<ContainerSpec> {
@@ -85,7 +115,6 @@ export async function containerSpecOf(input: ContainerSpecInput): Promise<Contai
   }
   const user = userOf(pod, container, image);
   const groups = groupsOf(pod);
-  const security = container.securityContext;
   return {
     sandbox: input.sandbox,
     name: `${container.name}_${input.attempt}`,
@@ -105,13 +134,11 @@ export async function containerSpecOf(input: ContainerSpecInput): Promise<Contai
     },
     limits: limitsOf(pod, container),
     mounts,
-    ...(security?.readOnlyRootFilesystem && { readOnlyRoot: true }),
-    ...(security?.capabilities && {
-      capabilities: { add: security.capabilities.add ?? [], drop: security.capabilities.drop ?? [] },
-    }),
-    noNewPrivileges: security?.allowPrivilegeEscalation !== true,
+    ...(await securityOf(pod, container, input.seccompDirectory)),
+    oomScoreAdjust: oomScoreAdjustment(pod, container, place.allocatable.memoryBytes),
     ...(container.tty && { tty: true }),
     ...(container.stdin && { stdin: true }),
+    ...(container.terminationMessagePath && { lastWords: container.terminationMessagePath }),
   };
 }
 
@@ -123,7 +150,7 @@ export function limitsOf(pod: Pod, container: Container): Limits {
   return {
     ...(limits['memory'] !== undefined && { memoryBytes: bytesOf(limits['memory']) }),
     ...(limits['cpu'] !== undefined && { cpuMillis: Math.max(10, milliOf(limits['cpu'])) }),
-    cpuShares: Math.min(262_144, Math.max(2, Math.floor((milliOf(request ?? '0') * 1024) / 1000))),
+    cpuShares: sharesOf(milliOf(request ?? '0')),
     diskBytes: disk === undefined ? defaultDiskBytes : bytesOf(disk),
     ...(Number.isInteger(pids) && pids > 0 && { pids }),
   };

@@ -36,6 +36,8 @@ export interface ContainerTasksOptions {
   pod: () => Stored<Pod>;
   /** Is the pod gone from the API? */
   gone: () => boolean;
+  /** Does the node need what it has at once? */
+  evicted: () => boolean;
   observations: Observations;
   failures: StartFailures;
   volumes: PodVolumes;
@@ -61,7 +63,7 @@ export class ContainerTasks {
     const uid = this.#options.pod().metadata.uid;
     const sandbox = engine.sandboxes().find(({ labels }) => labels[podUidLabel] === uid);
     return {
-      ip: sandbox?.ip ?? '',
+      ip: sandbox?.ip || this.#options.context.hostIp,
       definition,
       exec: (command, signal) => runCommand(engine, id ?? '', command, signal),
     };
@@ -188,6 +190,7 @@ export class ContainerTasks {
   }
 
   #graceSeconds(definition: ContainerDefinition): number {
+    if (this.#options.evicted()) return 0;
     const whole = this.#options.pod().spec?.terminationGracePeriodSeconds ?? 30;
     if (this.#options.gone()) return Math.min(goneGrace, whole);
     const { deletionTimestamp, deletionGracePeriodSeconds } = this.#options.pod().metadata;

@@ -37,7 +37,13 @@ export function placeOf(context: NodeContext, podIp: string): PodPlace {
 
 /** A pod as the object of an event; with a container, the path to it. */
 export function podReference(pod: Pod, container?: string): ObjectReference {
-  const init = pod.spec?.initContainers?.some((one: Container) => one.name === container);
+  const isIn = (list: Pick<Container, 'name'>[] | undefined): boolean =>
+    list?.some(({ name }) => name === container) ?? false;
+  const field = isIn(pod.spec?.initContainers)
+    ? 'initContainers'
+    : isIn(pod.spec?.ephemeralContainers)
+      ? 'ephemeralContainers'
+      : 'containers';
   const { name, namespace, uid, resourceVersion } = pod.metadata;
   return {
     kind: 'Pod',
@@ -46,7 +52,7 @@ export function podReference(pod: Pod, container?: string): ObjectReference {
     ...(namespace !== undefined && { namespace }),
     ...(uid !== undefined && { uid }),
     ...(resourceVersion !== undefined && { resourceVersion }),
-    ...(container !== undefined && { fieldPath: `spec.${init ? 'initContainers' : 'containers'}{${container}}` }),
+    ...(container !== undefined && { fieldPath: `spec.${field}{${container}}` }),
   };
 }
 

@@ -1,6 +1,7 @@
 /** Which container of the engine a request to the endpoint means. */
-import type { ContainerStatus } from '../kinds/types/core.ts';
+import type { Container, ContainerStatus } from '../kinds/types/core.ts';
 import type { PodWorkers } from './pods.ts';
+import { allDefinitions, allStatuses } from './records.ts';
 import { containerIdScheme } from './status.ts';
 
 export class EndpointError extends Error {
@@ -15,12 +16,9 @@ export class EndpointError extends Error {
 function statusOf(workers: PodWorkers, namespace: string, pod: string, container: string): ContainerStatus {
   const worker = workers.find(namespace, pod);
   if (!worker) throw new EndpointError(404, `pod "${pod}" not found in namespace "${namespace}" on this node`);
-  const all = [...(worker.status?.containerStatuses ?? []), ...(worker.status?.initContainerStatuses ?? [])];
-  const status = all.find(({ name }) => name === container);
+  const status = allStatuses(worker.status).find(({ name }) => name === container);
   if (status) return status;
-  const names = [...(worker.pod.spec?.initContainers ?? []), ...(worker.pod.spec?.containers ?? [])].map(
-    ({ name }) => name,
-  );
+  const names = allDefinitions(worker.pod).map(({ name }) => name);
   if (names.includes(container)) throw waiting(pod, container, 'ContainerCreating');
   throw new EndpointError(400, `container "${container}" is not valid for pod "${pod}": it has ${names.join(', ')}`);
 }
@@ -48,6 +46,15 @@ export function runningTarget(workers: PodWorkers, [namespace = '', pod = '', co
   const { state, containerID } = statusOf(workers, namespace, pod, container);
   if (state?.running && containerID) return bare(containerID);
   throw new EndpointError(400, `container "${container}" in pod "${pod}" is not running`);
+}
+
+/** What the pod's spec says of the container. */
+export function definitionOf(
+  workers: PodWorkers,
+  [namespace = '', pod = '', container = '']: string[],
+): Container | undefined {
+  const worker = workers.find(namespace, pod);
+  return worker && allDefinitions(worker.pod).find(({ name }) => name === container);
 }
 
 function waiting(pod: string, container: string, reason: string): EndpointError {

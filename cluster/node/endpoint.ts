@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import type { AgentOptions } from './agent.ts';
 import { serveAttach, serveExec } from './endpoint-exec.ts';
+import { serveForward } from './endpoint-forward.ts';
 import { serveLogs } from './endpoint-logs.ts';
 import { EndpointError } from './endpoint-target.ts';
 import type { NodeContext } from './context.ts';
@@ -53,6 +54,7 @@ export async function startEndpoint({ context, workers, port, tls }: EndpointOpt
     if (path[0] === 'exec' || path[0] === 'attach') {
       throw new EndpointError(400, `${path[0]} needs a WebSocket upgrade with v5.channel.k8s.io or v4.channel.k8s.io`);
     }
+    if (path[0] === 'portForward') throw new EndpointError(400, 'portForward needs an upgrade to SPDY or WebSocket');
     throw new EndpointError(404, `no such path "/${path.join('/')}"`);
   };
 
@@ -72,6 +74,8 @@ export async function startEndpoint({ context, workers, port, tls }: EndpointOpt
       await serveExec(context, workers, { path, query, request, socket, head });
     else if (path[0] === 'attach' && path.length === 4) {
       await serveAttach(context, workers, { path, query, request, socket, head });
+    } else if (path[0] === 'portForward' && path.length === 3) {
+      await serveForward(context, workers, { path, query, request, socket, head });
     } else throw new EndpointError(404, `no such path "/${path.join('/')}"`);
   };
 

@@ -19,6 +19,17 @@ export const pidsAnnotation = 'node.sampan.dev/pids';
 export const backoffAnnotation = 'node.sampan.dev/backoff';
 export const hostCaAnnotation = 'node.sampan.dev/host-ca';
 
+/** On the API's object of a pod that a node runs from a file: the file's version. */
+export const mirrorAnnotation = 'kubernetes.io/config.mirror';
+/** Where a node has a pod from: `api`, or `file`. */
+export const sourceAnnotation = 'kubernetes.io/config.source';
+
+/** Undefined for pods of the API. */
+export function staticSourceOf(annotations: Record<string, string> | undefined): string | undefined {
+  const source = annotations?.[sourceAnnotation];
+  return source === 'api' ? undefined : source;
+}
+
 export function restartCountOf(container: Container): number {
   return Number(container.labels[restartCountLabel] ?? 0) || 0;
 }

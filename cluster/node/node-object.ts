@@ -1,8 +1,9 @@
 /** What this node says of itself. Reads the host; pure but for that. */
 import { readFile, statfs } from 'node:fs/promises';
 import { arch, hostname } from 'node:os';
-import type { EngineInfo } from '#engine/engine.ts';
+import type { EngineInfo, Image } from '#engine/engine.ts';
 import type { Node, NodeCondition, NodeStatus } from '../kinds/types/core.ts';
+import type { PressureCondition } from './pressure.ts';
 import { formatTime } from './status.ts';
 
 export const kubeletVersion = 'v1.30.0+sampan';
@@ -16,6 +17,9 @@ export interface NodeFacts {
   port: number;
   dataDirectory: string;
   info: EngineInfo;
+  images: () => readonly Image[];
+  /** What it lacks now. */
+  pressures: () => readonly PressureCondition[];
 }
 
 export function nodeLabels({ nodeName }: NodeFacts): Record<string, string> {
@@ -45,7 +49,8 @@ export async function nodeStatus(facts: NodeFacts, current: Node | undefined, no
     ],
     capacity: resources,
     allocatable: resources,
-    conditions: conditions(current?.status?.conditions ?? [], now),
+    conditions: conditions(current?.status?.conditions ?? [], facts.pressures(), now),
+    images: imagesOf(facts.images()),
     daemonEndpoints: { kubeletEndpoint: { Port: facts.port } },
     nodeInfo: {
       architecture: architectures[arch()] ?? arch(),
@@ -62,14 +67,49 @@ export async function nodeStatus(facts: NodeFacts, current: Node | undefined, no
   };
 }
 
-function conditions(current: readonly NodeCondition[], now: number): NodeCondition[] {
-  const healthy: [string, 'True' | 'False', string, string][] = [
-    ['MemoryPressure', 'False', 'KubeletHasSufficientMemory', 'kubelet has sufficient memory available'],
-    ['DiskPressure', 'False', 'KubeletHasNoDiskPressure', 'kubelet has no disk pressure'],
-    ['PIDPressure', 'False', 'KubeletHasSufficientPID', 'kubelet has sufficient PID available'],
+/** As many as a kubelet reports, the largest first; the scheduler prefers nodes that have them. */
+const imagesReported = 50;
+const namesReported = 5;
+
+function imagesOf(images: readonly Image[]): NonNullable<NodeStatus['images']> {
+  return images
+    .filter(({ references }) => references.length > 0)
+    .sort((a, b) => b.sizeBytes - a.sizeBytes)
+    .slice(0, imagesReported)
+    .map(({ references, sizeBytes }) => ({ names: references.slice(0, namesReported), sizeBytes }));
+}
+
+type Words = [reason: string, message: string];
+
+const pressureWords: Record<PressureCondition, { well: Words; lacking: Words }> = {
+  MemoryPressure: {
+    well: ['KubeletHasSufficientMemory', 'kubelet has sufficient memory available'],
+    lacking: ['KubeletHasInsufficientMemory', 'kubelet has insufficient memory available'],
+  },
+  DiskPressure: {
+    well: ['KubeletHasNoDiskPressure', 'kubelet has no disk pressure'],
+    lacking: ['KubeletHasDiskPressure', 'kubelet has disk pressure'],
+  },
+  PIDPressure: {
+    well: ['KubeletHasSufficientPID', 'kubelet has sufficient PID available'],
+    lacking: ['KubeletHasInsufficientPID', 'kubelet has insufficient PID available'],
+  },
+};
+
+function conditions(
+  current: readonly NodeCondition[],
+  pressures: readonly PressureCondition[],
+  now: number,
+): NodeCondition[] {
+  const kinds: PressureCondition[] = ['MemoryPressure', 'DiskPressure', 'PIDPressure'];
+  const wanted: [string, 'True' | 'False', ...Words][] = [
+    ...kinds.map((type): [string, 'True' | 'False', ...Words] => {
+      const { well, lacking } = pressureWords[type];
+      return pressures.includes(type) ? [type, 'True', ...lacking] : [type, 'False', ...well];
+    }),
     ['Ready', 'True', 'KubeletReady', 'kubelet is posting ready status'],
   ];
-  return healthy.map(([type, status, reason, message]) => {
+  return wanted.map(([type, status, reason, message]) => {
     const before = current.find((condition) => condition.type === type);
     const since = before?.status === status ? before.lastTransitionTime : undefined;
     return {

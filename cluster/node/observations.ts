@@ -7,7 +7,7 @@ import { type NodeContext, recordPodEvent } from './context.ts';
 import { messageOf } from './errors.ts';
 import { type CheckTarget, check } from './probe-check.ts';
 import { type ContainerProbes, type ProbeKind, startProbes } from './probes.ts';
-import type { ContainerRecord, RecordedExit } from './records.ts';
+import { allStatuses, type ContainerRecord, type RecordedExit } from './records.ts';
 import { containerIdOf } from './status.ts';
 
 export class Observations {
@@ -106,6 +106,7 @@ export class Observations {
   /** `FallbackToLogsOnError`: 80 lines and 2,048 bytes, as upstream. */
   #keepLastWords({ definition, exit, id }: ContainerRecord): void {
     if (definition.terminationMessagePolicy !== 'FallbackToLogsOnError' || exit?.code === 0 || id === undefined) return;
+    if (exit?.lastWords !== undefined) return;
     const read = async (): Promise<void> => {
       const lines: string[] = [];
       for await (const { line } of this.#context.engine.logs(id, { tail: 80 })) lines.push(line.toString());
@@ -167,6 +168,5 @@ export class Observations {
 }
 
 function statusOfContainer(current: PodStatus | undefined, id: string): ContainerStatus | undefined {
-  const all = [...(current?.containerStatuses ?? []), ...(current?.initContainerStatuses ?? [])];
-  return all.find(({ containerID }) => containerID === containerIdOf(id));
+  return allStatuses(current).find(({ containerID }) => containerID === containerIdOf(id));
 }

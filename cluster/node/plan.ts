@@ -3,7 +3,8 @@
  * remembers nothing. `worker.ts` carries the actions out, one at a time for each container.
  *
  * Run: sandbox, then init containers in order (a sidecar only has to be started), then all containers together; what
- * ended is started again by restart policy and back-off. Stop: containers together, then sidecars from last to first.
+ * ended is started again by restart policy and back-off. Ephemeral containers start whenever there is a sandbox, and once.
+ * Stop: containers together, then sidecars from last to first.
  */
 import type { Pod } from '../kinds/types/core.ts';
 import { type BackoffPolicy, nextRestart } from './backoff.ts';
@@ -58,6 +59,7 @@ export function planPod(input: PlanInput): PodPlan {
     if (input.sandbox === 'absent') plan.actions.push({ do: 'create-sandbox' });
     return plan;
   }
+  for (const record of input.records) if (record.role === 'ephemeral') planContainer(input, record, plan);
   if (planInitialization(input, plan)) {
     for (const record of input.records) if (record.role === 'main') planContainer(input, record, plan);
   }
@@ -74,12 +76,12 @@ function planStop(input: PlanInput, plan: PodPlan): void {
     if (record.state !== 'running' || input.busy.has(record.name) || record.id === undefined) return;
     plan.actions.push({ do: 'stop', name: record.name, id: record.id, message: `Stopping container ${record.name}` });
   };
-  const mains = input.records.filter(({ role }) => role === 'main');
-  if (mains.some(running)) {
-    for (const record of mains) stop(record);
+  const first = input.records.filter(({ role }) => role === 'main' || role === 'ephemeral');
+  if (first.some(running)) {
+    for (const record of first) stop(record);
     return;
   }
-  const last = input.records.filter((record) => record.role !== 'main' && running(record)).at(-1);
+  const last = input.records.findLast(running);
   if (last) stop(last);
 }
 
@@ -87,7 +89,7 @@ function planStop(input: PlanInput, plan: PodPlan): void {
 function planInitialization(input: PlanInput, plan: PodPlan): boolean {
   const mainsBegan = input.records.some((record) => record.role === 'main' && record.container !== undefined);
   for (const record of input.records) {
-    if (record.role === 'main') continue;
+    if (record.role === 'main' || record.role === 'ephemeral') continue;
     if (record.role === 'sidecar') {
       planContainer(input, record, plan);
       if (!mainsBegan && !(record.state === 'running' && input.started(record))) return false;
@@ -158,6 +160,7 @@ function wake(plan: PodPlan, at: number): void {
 /** Will a container that ended be started again, in a pod that goes on? */
 export function restarts(pod: Pod, record: ContainerRecord): boolean {
   if (record.role === 'sidecar') return true;
+  if (record.role === 'ephemeral') return false;
   const policy = pod.spec?.restartPolicy ?? 'Always';
   if (record.role === 'init' && record.exit?.code === 0) return false;
   // An init container only ever has to succeed once, so `Always` means `OnFailure` for it.

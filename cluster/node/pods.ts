@@ -9,7 +9,7 @@ import type { Pod } from '../kinds/types/core.ts';
 import { podDirectory, podsDirectory } from './container-run.ts';
 import type { NodeContext } from './context.ts';
 import { messageOf } from './errors.ts';
-import { graceLabel, nodeLabel, podUidLabel } from './labels.ts';
+import { containerNameLabel, graceLabel, nodeLabel, podUidLabel } from './labels.ts';
 import { PodWorker } from './worker.ts';
 
 /** A pod that is gone from the API is not waited for longer than this. */
@@ -112,7 +112,12 @@ export class PodWorkers {
     const { engine, log } = this.#context;
     const graceSeconds = Math.min(longestOrphanGrace, Number(sandbox.labels[graceLabel]) || 0);
     try {
-      const running = engine.containers().filter((one) => one.sandbox === sandbox.id && one.state === 'running');
+      const running = engine
+        .containers()
+        .filter(
+          ({ sandbox: owner, state, labels }) =>
+            owner === sandbox.id && state === 'running' && labels[containerNameLabel] !== undefined,
+        );
       const signal = this.#abort.signal;
       await Promise.all(running.map(({ id }) => engine.stopContainer(id, { graceSeconds, signal })));
       await engine.removeSandbox(sandbox.id);

@@ -4,10 +4,11 @@
  */
 import { createHash } from 'node:crypto';
 import type { Container } from '#engine/engine.ts';
-import type { Container as ContainerDefinition, ContainerStatus, Pod } from '../kinds/types/core.ts';
+import type { Container as ContainerDefinition, ContainerStatus, Pod, PodStatus } from '../kinds/types/core.ts';
 import { containerNameLabel, crashesOf, restartCountOf } from './labels.ts';
 
-export type ContainerRole = 'init' | 'sidecar' | 'main';
+/** `ephemeral`: added to a pod that runs, for a look at it; nothing of the pod depends on it. */
+export type ContainerRole = 'init' | 'sidecar' | 'main' | 'ephemeral';
 
 export interface RecordedExit {
   code: number;
@@ -16,6 +17,7 @@ export interface RecordedExit {
   /** Milliseconds since the epoch. */
   at: number;
   message?: string;
+  lastWords?: string;
   /** It ran when it was last seen, and is not there any more. */
   lost?: true;
 }
@@ -54,6 +56,8 @@ export function recordsOf(pod: Pod, containers: readonly Container[], sandboxPre
     add(definition, role, pod.status?.initContainerStatuses);
   }
   for (const definition of spec?.containers ?? []) add(definition, 'main', pod.status?.containerStatuses);
+  for (const definition of spec?.ephemeralContainers ?? [])
+    add(definition, 'ephemeral', pod.status?.ephemeralContainerStatuses);
   return records;
 }
 
@@ -104,6 +108,17 @@ function fromStatus(
     exit,
     ...(startedAt !== undefined && { startedAt }),
   };
+}
+
+/** Of every container of the pod, whatever its role. */
+export function allStatuses(status: PodStatus | undefined): ContainerStatus[] {
+  const { containerStatuses = [], initContainerStatuses = [], ephemeralContainerStatuses = [] } = status ?? {};
+  return [...containerStatuses, ...initContainerStatuses, ...ephemeralContainerStatuses];
+}
+
+/** Of every container of the pod, whatever its role. */
+export function allDefinitions({ spec }: Pod): ContainerDefinition[] {
+  return [...(spec?.initContainers ?? []), ...(spec?.containers ?? []), ...(spec?.ephemeralContainers ?? [])];
 }
 
 function parseTime(text: string | undefined): number | undefined {

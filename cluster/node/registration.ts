@@ -28,6 +28,8 @@ export class Registration {
   #timer: NodeJS.Timeout | undefined;
   #uid = '';
   #statusAt = 0;
+  /** The images that were told of last. */
+  #images = '';
   #beating: Promise<void> = Promise.resolve();
 
   constructor(options: RegistrationOptions) {
@@ -50,6 +52,12 @@ export class Registration {
     this.#arm(this.#options.leaseInterval);
   }
 
+  /** The node's status changed: it is written without waiting for its time. */
+  changed(): void {
+    this.#statusAt = 0;
+    if (this.#timer !== undefined) this.#arm(0);
+  }
+
   async close(): Promise<void> {
     this.#abort.abort(new Error('the agent was closed'));
     clearTimeout(this.#timer);
@@ -58,8 +66,9 @@ export class Registration {
 
   #arm(delay: number): void {
     if (this.#abort.signal.aborted) return;
+    clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
-      this.#beating = this.#beat();
+      this.#beating = this.#beating.then(() => this.#beat());
     }, delay);
   }
 
@@ -67,7 +76,8 @@ export class Registration {
     const { leaseInterval, log } = this.#options;
     try {
       await this.#renew();
-      if (Date.now() - this.#statusAt >= statusInterval) await this.#register();
+      const isDue = Date.now() - this.#statusAt >= statusInterval;
+      if (isDue || this.#images !== imagesKey(this.#options.facts)) await this.#register();
       this.#arm(leaseInterval);
     } catch (error) {
       if (this.#abort.signal.aborted) return;
@@ -103,6 +113,7 @@ export class Registration {
     const others = (node.status?.conditions ?? []).filter(({ type }) => !conditions.some((own) => own.type === type));
     const body = { status: { ...status, conditions: [...conditions, ...others] } };
     await client.patch(nodes, name, { type: 'merge', body }, { subresource: 'status' });
+    this.#images = imagesKey(facts);
     this.#statusAt = now;
   }
 
@@ -139,6 +150,12 @@ export class Registration {
       await client.create(leases, lease);
     }
   }
+}
+
+function imagesKey({ images }: NodeFacts): string {
+  return images()
+    .flatMap(({ references }) => references)
+    .join();
 }
 
 async function orUndefined<T>(answer: Promise<T>, code = 404): Promise<T | undefined> {

@@ -1,37 +1,47 @@
 /** What a pod may not ask of this node, and whose user its containers run as. */
 import { isIPv4 } from 'node:net';
-import type { Image } from '#engine/engine.ts';
+import type { Image, Risk } from '#engine/engine.ts';
 import type { Container, Pod } from '../kinds/types/core.ts';
 import { AgentError } from './errors.ts';
+import { riskRefusal } from './host-access.ts';
 import { isBelow } from './host-path.ts';
+import { allDefinitions } from './records.ts';
+import { forbiddenSysctl } from './sysctls.ts';
 
 export interface NodePolicy {
   /** Directories of this host: pods may mount what lies below them. */
   hostPaths: readonly string[];
+  /** What of the host pods may have; none unless said. */
+  risks?: readonly Risk[];
+  /** Kernel parameters beyond the safe ones, by name or by a beginning that ends with `*`. */
+  unsafeSysctls?: readonly string[];
+  /** Where profiles of the type `Localhost` are. */
+  seccompDirectory?: string;
 }
 
 export const strictPolicy: NodePolicy = { hostPaths: [] };
+
+/** Why the pod is Failed before anything of it is made: the reason and message of its status. */
+export function rejectionOf(pod: Pod, policy: NodePolicy): { reason: string; message: string } | undefined {
+  const sysctl = forbiddenSysctl(pod, policy.unsafeSysctls ?? []);
+  if (sysctl !== undefined) return { reason: 'SysctlForbidden', message: `Pod was rejected: ${sysctl}` };
+  const refusal = refusalOf(pod, policy);
+  return refusal === undefined ? undefined : { reason: 'PodRefused', message: refusal };
+}
 
 /** The first thing that no container of this node gets, in words; undefined where there is none. */
 export function refusalOf(pod: Pod, policy: NodePolicy): string | undefined {
   const spec = pod.spec;
   if (!spec) return 'spec is missing';
-  for (const field of ['hostNetwork', 'hostPID', 'hostIPC', 'shareProcessNamespace'] as const) {
-    if (spec[field]) return `spec.${field} is not allowed on this node: remove it`;
-  }
+  const risk = riskRefusal(pod, policy.risks ?? []);
+  if (risk !== undefined) return risk;
   if (spec.os && spec.os.name !== 'linux')
     return `spec.os.name "${spec.os.name}" does not run here: this is a linux node`;
-  if (spec.securityContext?.sysctls?.length) return 'spec.securityContext.sysctls is not supported on this node';
   for (const { name, hostPath } of spec.volumes ?? [])
     if (hostPath && !isBelow(hostPath.path, policy.hostPaths))
       return `volume "${name}": hostPath "${hostPath.path}" is not allowed on this node; use emptyDir or a claim, or start the node with --allow-host-path`;
-  for (const container of [...(spec.initContainers ?? []), ...spec.containers]) {
-    const { name, securityContext, ports } = container;
-    if (securityContext?.privileged)
-      return `container "${name}": securityContext.privileged is not allowed on this node`;
-    if (securityContext?.procMount && securityContext.procMount !== 'Default') {
-      return `container "${name}": securityContext.procMount "${securityContext.procMount}" is not allowed on this node`;
-    }
+  for (const container of allDefinitions(pod)) {
+    const { name, ports } = container;
     const unpublishable = ports?.find(({ hostPort, protocol, hostIP }) => {
       return hostPort && (protocol === 'SCTP' || (hostIP !== undefined && hostIP !== '' && !isIPv4(hostIP)));
     });
@@ -61,23 +71,24 @@ export function userOf(pod: Pod, container: Container, image: Image): string | u
   const inner = container.securityContext;
   const uid = inner?.runAsUser ?? outer?.runAsUser;
   const gid = inner?.runAsGroup ?? outer?.runAsGroup;
-  if (inner?.runAsNonRoot ?? outer?.runAsNonRoot) checkNotRoot(container.name, uid, image);
+  if (inner?.runAsNonRoot ?? outer?.runAsNonRoot) checkNotRoot(pod, container.name, uid, image);
   if (uid !== undefined) return gid === undefined ? String(uid) : `${uid}:${gid}`;
   if (gid === undefined) return undefined;
   const imageUser = (image.config.user ?? '').split(':')[0] || '0';
   return `${imageUser}:${gid}`;
 }
 
-function checkNotRoot(name: string, uid: number | undefined, image: Image): void {
-  if (uid === 0) throw denied(`container "${name}": runAsUser 0 breaks runAsNonRoot`);
+function checkNotRoot({ metadata }: Pod, name: string, uid: number | undefined, image: Image): void {
+  const where = `(pod: "${metadata.name}_${metadata.namespace}(${metadata.uid})", container: ${name})`;
+  if (uid === 0) throw denied(`container's runAsUser breaks non-root policy ${where}`);
   if (uid !== undefined) return;
   const user = (image.config.user ?? '').split(':')[0] ?? '';
   if (user === '' || user === 'root' || /^0+$/.test(user)) {
-    throw denied(`container has runAsNonRoot and image will run as root (container "${name}"): set runAsUser`);
+    throw denied(`container has runAsNonRoot and image will run as root ${where}`);
   }
   if (!/^\d+$/.test(user)) {
     throw denied(
-      `container has runAsNonRoot and image has non-numeric user (${user}), cannot verify user is non-root (container "${name}")`,
+      `container has runAsNonRoot and image has non-numeric user (${user}), cannot verify user is non-root ${where}`,
     );
   }
 }

@@ -8,6 +8,7 @@ import type { NodeContext } from './context.ts';
 import { startEndpoint } from './endpoint.ts';
 import { messageOf } from './errors.ts';
 import { createEventRecorder } from './events.ts';
+import { Eviction } from './eviction.ts';
 import { NodeVolumes } from './node-volumes.ts';
 import { PodWorkers } from './pods.ts';
 import { Registration } from './registration.ts';
@@ -43,17 +44,30 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
   const endpoint = await startEndpoint({ context, workers, port: options.port, tls: options.tls });
   const registration = new Registration({
     client,
-    facts: { nodeName, address, port: endpoint.port, dataDirectory, info: engine.info() },
+    facts: {
+      nodeName,
+      address,
+      port: endpoint.port,
+      dataDirectory,
+      info: engine.info(),
+      images: () => engine.images.list(),
+      pressures: () => eviction.conditions,
+    },
     leaseInterval: options.leaseInterval ?? 10_000,
     log,
   });
-  const ready = Promise.all([registration.start(), workers.start()]).then(() => volumes.start());
+  const eviction = new Eviction({ ...options.eviction, context, workers, onChange: () => registration.changed() });
+  const ready = Promise.all([registration.start(), workers.start()]).then(() => {
+    volumes.start();
+    eviction.start();
+  });
   // Who does not wait for `ready` must not die of a close before it.
   ready.catch(() => undefined);
   return {
     port: endpoint.port,
     ready,
     async close() {
+      await eviction.close();
       await Promise.all([registration.close(), workers.close(), endpoint.close(), volumes.close()]);
       informer.close();
       services.close();

@@ -37,7 +37,12 @@ export class StatsSummary {
     const { engine } = this.#context;
     const sandbox = worker.sandbox();
     if (!sandbox) return undefined;
-    const running = engine.containers().filter((one) => one.sandbox === sandbox.id && one.state === 'running');
+    const running = engine
+      .containers()
+      .filter(
+        ({ sandbox: owner, state, labels }) =>
+          owner === sandbox.id && state === 'running' && labels[containerNameLabel] !== undefined,
+      );
     const containers = await Promise.all(running.map((one) => this.#container(one, before, next)));
     const network = await engine.sandboxStats(sandbox.id).catch(ignoreGone);
     const { name, namespace, uid, creationTimestamp } = worker.pod.metadata;

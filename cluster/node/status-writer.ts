@@ -106,7 +106,7 @@ export function changesOf(current: PodStatus = {}, wanted: PodStatus): StatusPat
   for (const field of fields) {
     if (current[field] !== wanted[field]) patch[field] = wanted[field] ?? null;
   }
-  for (const field of ['initContainerStatuses', 'containerStatuses'] as const) {
+  for (const field of ['initContainerStatuses', 'containerStatuses', 'ephemeralContainerStatuses'] as const) {
     if (wanted[field] && !same(current[field], wanted[field])) patch[field] = wanted[field];
   }
   // Lists that the server would merge by key, where old members have to go.
@@ -130,7 +130,7 @@ const quiet = new Set(['ContainerCreating', 'PodInitializing']);
 
 function isUrgent(patch: StatusPatch): boolean {
   if (patch.phase !== undefined && patch.phase !== 'Pending') return true;
-  const statuses = [patch.containerStatuses, patch.initContainerStatuses].flatMap(
+  const statuses = [patch.containerStatuses, patch.initContainerStatuses, patch.ephemeralContainerStatuses].flatMap(
     (list) => (list as ContainerStatus[] | undefined) ?? [],
   );
   if (statuses.some(({ state }) => !state?.waiting || !quiet.has(state.waiting.reason ?? ''))) return true;

@@ -10,7 +10,7 @@ import type {
 import type { PodPhase } from './plan.ts';
 import { initDone, restarts } from './plan.ts';
 import { qosClassOf } from './qos.ts';
-import type { ContainerRecord, RecordedExit } from './records.ts';
+import { allStatuses, type ContainerRecord, type ContainerRole, type RecordedExit } from './records.ts';
 import { restartCountOf } from './labels.ts';
 
 export interface StatusInput {
@@ -32,36 +32,51 @@ export interface StatusInput {
   /** The last lines of containers that ended badly and ask for them. */
   terminationMessages: ReadonlyMap<string, string>;
   stopping: boolean;
+  /** Nothing of it runs. */
+  down: boolean;
+  /** Why the node takes it away. */
+  evicted?: string;
   now: number;
 }
 
 export function statusOf(input: StatusInput): PodStatus {
   const { pod, current, hostIp, podIp } = input;
-  const inits = input.records.filter(({ role }) => role !== 'main').map((record) => containerStatus(input, record));
-  const mains = input.records.filter(({ role }) => role === 'main').map((record) => containerStatus(input, record));
-  const phase = input.verdict ? 'Failed' : input.phase;
-  const reason = input.verdict?.reason ?? (phase === current?.phase ? current.reason : undefined);
-  const message = input.verdict?.message ?? (phase === current?.phase ? current.message : undefined);
+  const statusesOf = (...roles: ContainerRole[]): ContainerStatus[] =>
+    input.records.filter(({ role }) => roles.includes(role)).map((record) => containerStatus(input, record));
+  const inits = statusesOf('init', 'sidecar');
+  const mains = statusesOf('main');
+  const ephemeral = statusesOf('ephemeral');
+  const end = input.verdict ? 'Failed' : input.phase;
+  // Whoever waits for its end takes its place: it has not ended while anything of it runs.
+  const held = isOver(end) && !input.down && !isOver(current?.phase);
+  const phase = held ? (current?.phase ?? 'Pending') : end;
+  const verdict = held ? undefined : input.verdict;
+  const reason = verdict?.reason ?? (phase === current?.phase ? current.reason : undefined);
+  const message = verdict?.message ?? (phase === current?.phase ? current.message : undefined);
   return {
     phase,
     ...(reason !== undefined && { reason }),
     ...(message !== undefined && { message }),
-    conditions: conditionsOf(input, phase, mains),
+    conditions: conditionsOf(input, end, mains),
     hostIP: hostIp,
     hostIPs: [{ ip: hostIp }],
     ...(podIp && { podIP: podIp, podIPs: [{ ip: podIp }] }),
     startTime: current?.startTime ?? formatTime(input.now),
     ...(inits.length > 0 && { initContainerStatuses: inits }),
     containerStatuses: mains,
+    ...(ephemeral.length > 0 && { ephemeralContainerStatuses: ephemeral }),
     qosClass: current?.qosClass ?? qosClassOf(pod),
   };
+}
+
+function isOver(phase: string | undefined): boolean {
+  return phase === 'Succeeded' || phase === 'Failed';
 }
 
 function containerStatus(input: StatusInput, record: ContainerRecord): ContainerStatus {
   const ready = isReady(input, record);
   const lastState = lastStateOf(input, record);
-  const known = [...(input.current?.containerStatuses ?? []), ...(input.current?.initContainerStatuses ?? [])];
-  const before = known.find(({ name }) => name === record.name);
+  const before = allStatuses(input.current).find(({ name }) => name === record.name);
   const container = record.container;
   const containerID = record.id ? containerIdOf(record.id) : before?.containerID;
   return {
@@ -70,7 +85,7 @@ function containerStatus(input: StatusInput, record: ContainerRecord): Container
     imageID: container ? imageIdOf(container.image, container.imageDigest) : (before?.imageID ?? ''),
     ...(containerID && { containerID }),
     ready,
-    started: record.state === 'running' && input.started(record),
+    ...(record.role !== 'ephemeral' && { started: record.state === 'running' && input.started(record) }),
     restartCount: record.attempt,
     state: stateOf(input, record),
     ...(lastState && { lastState }),
@@ -80,13 +95,14 @@ function containerStatus(input: StatusInput, record: ContainerRecord): Container
 /** While a pod is being deleted its probes say: services lead to it as long as nobody else is there (KEP-1669). */
 function isReady(input: StatusInput, record: ContainerRecord): boolean {
   if (record.role === 'init') return initDone(record);
+  // Nobody asks it whether it is ready.
+  if (record.role === 'ephemeral') return false;
   const ended = input.stopping && input.pod.metadata.deletionTimestamp === undefined;
   return record.state === 'running' && !ended && input.started(record) && input.ready(record);
 }
 
 function willRestart(input: StatusInput, record: ContainerRecord): boolean {
-  const over = input.stopping || input.phase === 'Succeeded' || input.phase === 'Failed';
-  return !over && restarts(input.pod, record);
+  return !input.stopping && !isOver(input.phase) && restarts(input.pod, record);
 }
 
 function stateOf(input: StatusInput, record: ContainerRecord): ContainerState {
@@ -114,8 +130,7 @@ function lastStateOf(input: StatusInput, record: ContainerRecord): ContainerStat
     return { terminated: terminatedOf(input, previous.exit, previous.startedAt, previous.id) };
   }
   // Older runs are not kept in the engine, and the API remembers them.
-  const known = [...(input.current?.containerStatuses ?? []), ...(input.current?.initContainerStatuses ?? [])];
-  const before = known.find(({ name }) => name === record.name);
+  const before = allStatuses(input.current).find(({ name }) => name === record.name);
   if (!before) return undefined;
   if (before.restartCount === record.attempt) return before.lastState;
   return before.state?.terminated ? { terminated: before.state.terminated } : before.lastState;
@@ -128,7 +143,7 @@ function terminatedOf(
   id: string | undefined,
 ): ContainerStateTerminated {
   const code = exit?.code ?? 0;
-  const message = exit?.message ?? (id === undefined ? undefined : input.terminationMessages.get(id));
+  const message = exit?.message ?? exit?.lastWords ?? (id === undefined ? undefined : lastLines(input, id));
   const lost = 'The container could not be located; it ended while nobody looked';
   return {
     exitCode: code,
@@ -141,6 +156,17 @@ function terminatedOf(
   };
 }
 
+/** As read from its log; an agent that was restarted meanwhile finds them in the API. */
+function lastLines(input: StatusInput, id: string): string | undefined {
+  const read = input.terminationMessages.get(id);
+  if (read !== undefined) return read;
+  const states = allStatuses(input.current).flatMap(({ state, lastState }) => [
+    state?.terminated,
+    lastState?.terminated,
+  ]);
+  return states.find((terminated) => terminated?.containerID === containerIdOf(id))?.message;
+}
+
 function reasonOf(exit: RecordedExit | undefined, startedAt: number | undefined): string {
   if (exit?.lost) return 'ContainerStatusUnknown';
   // A child may have been killed, and the container have gone on to a good end.
@@ -151,25 +177,27 @@ function reasonOf(exit: RecordedExit | undefined, startedAt: number | undefined)
 
 function conditionsOf(input: StatusInput, phase: string, mains: ContainerStatus[]): PodCondition[] {
   const current = input.current?.conditions ?? [];
-  const over = phase === 'Succeeded' || phase === 'Failed';
+  const over = isOver(phase);
   const initialized =
     input.records.every((record) => {
       if (record.role === 'init') return initDone(record);
-      return record.role === 'main' || (record.state === 'running' && input.started(record));
+      return record.role !== 'sidecar' || (record.state === 'running' && input.started(record));
     }) || input.records.some((record) => record.role === 'main' && record.state !== 'none');
-  const uninitialized = input.records.filter((record) => record.role === 'init' && !initDone(record));
+  const uninitialized = input.records.filter(
+    (record) =>
+      (record.role === 'init' && !initDone(record)) ||
+      (record.role === 'sidecar' && !(record.state === 'running' && input.started(record))),
+  );
   const unready = [
     ...input.records.filter((record) => record.role === 'sidecar' && !isReady(input, record)).map(({ name }) => name),
     ...mains.filter(({ ready }) => !ready).map(({ name }) => name),
   ];
   const gates = input.pod.spec?.readinessGates ?? [];
-  const closed = gates.filter(
-    ({ conditionType }) => current.find(({ type }) => type === conditionType)?.status !== 'True',
-  );
+  const closed = gates.flatMap(({ conditionType }) => closedGate(current, conditionType));
   const unreadiness = (): Partial<PodCondition> =>
     phase === 'Succeeded'
       ? { reason: 'PodCompleted' }
-      : phase === 'Failed' && over
+      : phase === 'Failed'
         ? { reason: 'PodFailed' }
         : { reason: 'ContainersNotReady', message: `containers with unready status: [${unready.join(' ')}]` };
   const containersReady = unready.length === 0 && !over;
@@ -178,7 +206,7 @@ function conditionsOf(input: StatusInput, phase: string, mains: ContainerStatus[
     [
       'Initialized',
       initialized || phase === 'Succeeded',
-      uninitialized.length > 0
+      uninitialized.length > 0 && !initialized
         ? {
             reason: 'ContainersNotInitialized',
             message: `containers with incomplete status: [${uninitialized.map(({ name }) => name).join(' ')}]`,
@@ -191,19 +219,29 @@ function conditionsOf(input: StatusInput, phase: string, mains: ContainerStatus[
       containersReady
         ? {
             reason: 'ReadinessGatesNotReady',
-            message: closed
-              .map(({ conditionType }) => `the status of pod readiness gate "${conditionType}" is not "True"`)
-              .join(', '),
+            message: closed.join(', '),
           }
         : unreadiness(),
     ],
     ['ContainersReady', containersReady, unreadiness()],
   ];
   const conditions = wanted.map(([type, holds, why]) => condition(current, type, holds, why, input.now));
+  if (input.evicted !== undefined) {
+    const why = { reason: 'TerminationByKubelet', message: input.evicted };
+    conditions.push({ ...condition(current, 'DisruptionTarget', true, {}, input.now), ...why });
+  }
   if (!current.some(({ type }) => type === 'PodScheduled')) {
     conditions.push(condition(current, 'PodScheduled', true, {}, input.now));
   }
   return conditions;
+}
+
+/** What keeps a readiness gate closed, in upstream's words; nothing where it is open. */
+function closedGate(current: readonly PodCondition[], gate: string): string[] {
+  const found = current.find(({ type }) => type === gate);
+  if (!found) return [`corresponding condition of pod readiness gate "${gate}" does not exist.`];
+  if (found.status === 'True') return [];
+  return [`the status of pod readiness gate "${gate}" is not "True", but ${found.status}`];
 }
 
 function condition(

@@ -23,7 +23,7 @@ import { Observations } from './observations.ts';
 import { type PodAction, planPod } from './plan.ts';
 import { PodVolumes } from './pod-volumes.ts';
 import { type ContainerRecord, recordsOf } from './records.ts';
-import { refusalOf } from './security.ts';
+import { rejectionOf } from './security.ts';
 import { statusOf } from './status.ts';
 import { StatusWriter } from './status-writer.ts';
 
@@ -49,6 +49,7 @@ export class PodWorker {
   #sandboxHold = 0;
   #status: PodStatus | undefined;
   #gone = false;
+  #eviction: string | undefined;
   #finishing = false;
   #closed = false;
   #queued = false;
@@ -67,6 +68,7 @@ export class PodWorker {
       context,
       pod: () => this.#pod,
       gone: () => this.#gone,
+      evicted: () => this.#eviction !== undefined,
       observations: this.#observations,
       failures: this.#failures,
       volumes: this.#volumes,
@@ -94,6 +96,27 @@ export class PodWorker {
     // A second delete may shorten the grace: what stops begins again with the rest.
     if (before && after && after < before) this.#tasks.abort();
     this.wake();
+  }
+
+  /** The node takes it away, for want of something: it is Failed with this message, and its containers go at once. */
+  evict(message: string): void {
+    if (this.#eviction !== undefined || !this.isRunning) return;
+    this.#eviction = message;
+    this.#event(undefined, 'Warning', 'Evicted', message);
+    this.#tasks.abort();
+    this.wake();
+  }
+
+  /** Evicted, and not down yet. */
+  get isEvicted(): boolean {
+    return this.#eviction !== undefined && this.isRunning;
+  }
+
+  get isRunning(): boolean {
+    const phase = this.#status?.phase;
+    return (
+      !this.#finishing && !this.#closed && phase !== 'Succeeded' && phase !== 'Failed' && this.sandbox() !== undefined
+    );
   }
 
   /** The pod is not in the API any more: its containers go at once. */
@@ -174,7 +197,7 @@ export class PodWorker {
       records,
       phase: latched ?? (deleted && down ? finalPhase(records) : plan.phase),
       ...(verdict && { verdict }),
-      podIp: sandbox?.ip ?? current?.podIP,
+      podIp: sandbox ? sandbox.ip || this.#context.hostIp : current?.podIP,
       hostIp: this.#context.hostIp,
       sandboxReady: sandbox !== undefined && !this.#sandboxTask,
       waiting: this.#waiting(now),
@@ -183,6 +206,8 @@ export class PodWorker {
       ready: this.#observations.ready,
       terminationMessages: this.#observations.terminationMessages,
       stopping,
+      down,
+      ...(this.#eviction !== undefined && { evicted: this.#eviction }),
       now,
     });
     if (!this.#gone) this.#writer.publish(this.#status);
@@ -216,9 +241,10 @@ export class PodWorker {
     now: number,
   ): { reason: string; message: string } | undefined {
     if (current?.phase === 'Failed' || current?.phase === 'Succeeded') return undefined;
+    if (this.#eviction !== undefined) return { reason: 'Evicted', message: this.#eviction };
     if (!sandbox) {
-      const refusal = refusalOf(this.#pod, this.#context.policy);
-      if (refusal !== undefined) return this.#announce('PodRefused', refusal);
+      const rejection = rejectionOf(this.#pod, this.#context.policy);
+      if (rejection !== undefined) return this.#announce(rejection.reason, rejection.message);
     }
     const deadline = this.#deadline();
     if (deadline === undefined || deadline > now) return undefined;
@@ -227,7 +253,7 @@ export class PodWorker {
   }
 
   #announce(reason: string, message: string): { reason: string; message: string } {
-    if (this.#status?.reason !== reason) this.#event(undefined, 'Warning', reason, message);
+    this.#observations.once(`verdict ${reason}`, () => this.#event(undefined, 'Warning', reason, message));
     return { reason, message };
   }
 

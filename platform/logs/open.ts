@@ -1,7 +1,6 @@
-/** Opens the log plank: follows every instance and task of every app, and keeps what others emit beside it. */
+/** Opens the log plank: follows every instance of every app, and keeps what others emit beside it. */
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
-import type { Informer } from '#cluster/client/client.ts';
 import type { Informers } from '../resources/informers.ts';
 import { pods } from '../resources/kubernetes.ts';
 import { annotations, labels } from '../resources/types.ts';
@@ -27,8 +26,8 @@ interface Followed {
 }
 
 export async function openLogs(options: LogsOptions): Promise<Logs> {
-  const informers = [options.informers.of(pods), options.informers.taskPods];
-  await Promise.all(informers.map(({ synced }) => synced));
+  const informer = options.informers.of(pods);
+  await informer.synced;
   const sources = new Map<string, Source>();
   const followed = new Map<string, Followed>();
   const stop = new AbortController();
@@ -40,9 +39,9 @@ export async function openLogs(options: LogsOptions): Promise<Logs> {
     return source;
   };
 
-  const follow = (informer: Informer<Pod>, pod: Stored<Pod>, old: boolean): void => {
+  const follow = (pod: Stored<Pod>, old: boolean): void => {
     const app = pod.metadata.labels?.[labels.app];
-    if (app === undefined || signal.aborted) return;
+    if (app === undefined || pod.metadata.labels?.[labels.process] === undefined || signal.aborted) return;
     const { uid, name, namespace = '' } = pod.metadata;
     let state = followed.get(uid);
     if (state === undefined) {
@@ -96,13 +95,11 @@ export async function openLogs(options: LogsOptions): Promise<Logs> {
     void state.done.finally(() => clearTimeout(timer));
   };
 
-  const ends = informers.map((informer) =>
-    informer.onChange((now, old) => {
-      if (old !== undefined && now?.metadata.uid !== old.metadata.uid) unfollow(old);
-      if (now !== undefined) follow(informer, now, false);
-    }),
-  );
-  for (const informer of informers) for (const pod of informer.list()) follow(informer, pod, true);
+  const unsubscribe = informer.onChange((now, old) => {
+    if (old !== undefined && now?.metadata.uid !== old.metadata.uid) unfollow(old);
+    if (now !== undefined) follow(now, false);
+  });
+  for (const pod of informer.list()) follow(pod, true);
 
   return {
     emit(line) {
@@ -138,7 +135,7 @@ export async function openLogs(options: LogsOptions): Promise<Logs> {
       })),
     async close() {
       stop.abort();
-      for (const end of ends) end();
+      unsubscribe();
       const states = [...followed.values()];
       followed.clear();
       for (const { wake } of states) wake.resolve();
@@ -154,8 +151,6 @@ function pad(time: string | undefined): string | undefined {
 
 /** Cloud Foundry's name for what wrote a line. */
 function sourceType(pod: Pod, sidecar: string | undefined): string {
-  const task = pod.metadata.annotations?.[annotations.taskName];
-  if (task !== undefined) return `APP/TASK/${task}`;
   const type = (pod.metadata.labels?.[labels.processType] ?? 'web').toUpperCase();
   return sidecar === undefined ? `APP/PROC/${type}` : `APP/PROC/${type}/SIDECAR/${sidecar.toUpperCase()}`;
 }

@@ -1,0 +1,107 @@
+/** A node that lacks something: its conditions, its images, and who goes first. Observed as told, but for the last test. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { nodes, pods } from '#cluster/kinds/resources.ts';
+import type { Container, Pod } from '#cluster/kinds/types/core.ts';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import { defaultThresholds, type NodeObservations, observe } from '#cluster/node/pressure.ts';
+import type { EvictionOptions } from '#cluster/node/eviction.ts';
+import { type AgentFixture, agentFixture } from './agent-fixture.ts';
+import { addBusyboxImage } from './busybox-image.ts';
+import { until } from './control-plane.ts';
+
+const namespace = 'default';
+const roomy: NodeObservations = {
+  'memory.available': { available: 2 ** 33, capacity: 2 ** 34 },
+  'nodefs.available': { available: 2 ** 38, capacity: 2 ** 39 },
+  'nodefs.inodesFree': { available: 1e6, capacity: 2e6 },
+  'pid.available': { available: 32_768, capacity: 32_768 },
+};
+let observed = async (): Promise<NodeObservations> => roomy;
+const eviction: EvictionOptions = {
+  period: 50,
+  transition: 200,
+  thresholds: { ...defaultThresholds, 'pid.available': '100%' },
+  observe: () => observed(),
+};
+let bed: AgentFixture;
+
+before(async () => {
+  bed = await agentFixture(89, { eviction });
+});
+after(() => bed.close());
+
+async function start(name: string, container: Partial<Container>, priority?: string): Promise<Stored<Pod>> {
+  const main = {
+    name: 'main',
+    image: bed.image,
+    imagePullPolicy: 'IfNotPresent',
+    command: ['sleep', '1000'],
+    ...container,
+  };
+  await bed.client.create(pods, {
+    metadata: { name, namespace },
+    spec: { nodeName: bed.nodeName, ...(priority && { priorityClassName: priority }), containers: [main] },
+  });
+  return await bed.until(name, 'Ready', (pod) =>
+    Boolean(pod?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True')),
+  );
+}
+
+const condition = async (type: string, status: string) =>
+  await until(bed.client, nodes, undefined, ([node]) =>
+    Boolean(node?.status?.conditions?.some((one) => one.type === type && one.status === status)),
+  );
+const isEvicted = (pod: Stored<Pod> | undefined): boolean => pod?.status?.phase === 'Failed';
+
+test('under memory pressure the pod that is most above its request goes, at once and with a reason', async () => {
+  const hold = (mebibytes: number): string[] => [
+    'sh',
+    '-c',
+    `x=$(head -c ${mebibytes}m /dev/zero | tr '\\0' x); sleep 1000`,
+  ];
+  await start('small', {});
+  await start('entitled', { command: hold(24), resources: { requests: { memory: '64Mi' } } });
+  await start('hungry', { command: hold(24) });
+  await bed.client.get(pods, 'hungry', namespace);
+  observed = async () => {
+    const left = await bed.client.get(pods, 'hungry', namespace);
+    const lacking = left.status?.phase !== 'Failed';
+    return lacking ? { ...roomy, 'memory.available': { available: 2 ** 20, capacity: 2 ** 34 } } : roomy;
+  };
+  await condition('MemoryPressure', 'True');
+  const evicted = await bed.until('hungry', 'evicted', isEvicted);
+  assert.equal(evicted.status?.reason, 'Evicted');
+  assert.match(
+    evicted.status?.message ?? '',
+    /^The node was low on resource: memory\. Threshold quantity: 100Mi, available: 1Mi\. Container main was using \d+\w*, request is 0, has larger consumption of memory\. $/,
+  );
+  assert.equal(evicted.status?.containerStatuses?.[0]?.state?.terminated?.exitCode, 137);
+  assert.equal(
+    evicted.status?.conditions?.find(({ type }) => type === 'DisruptionTarget')?.reason,
+    'TerminationByKubelet',
+  );
+  await condition('MemoryPressure', 'False');
+  for (const name of ['small', 'entitled'])
+    assert.equal((await bed.client.get(pods, name, namespace)).status?.phase, 'Running', name);
+});
+
+test('under disk pressure images that nobody uses go before any pod does', async () => {
+  const reference = await addBusyboxImage(bed.engine.images, { repository: 'unused', config: { Cmd: ['true'] } });
+  observed = async () =>
+    bed.engine.images.get(reference) === undefined
+      ? roomy
+      : { ...roomy, 'nodefs.available': { available: 1, capacity: 2 ** 39 } };
+  await condition('DiskPressure', 'True');
+  await condition('DiskPressure', 'False');
+  assert.equal(bed.engine.images.get(reference), undefined);
+  assert.notEqual(bed.engine.images.get(bed.image), undefined, 'an image that is used');
+  assert.equal((await bed.client.get(pods, 'small', namespace)).status?.phase, 'Running');
+});
+
+test('what this host really has left is looked at', async () => {
+  observed = async () => await observe(bed.engine.info().dataDirectory);
+  // Some process numbers are taken on every host.
+  await Promise.race(['small', 'entitled'].map((name) => bed.until(name, 'evicted', isEvicted)));
+  observed = async () => roomy;
+});
