@@ -38,6 +38,19 @@ test('directories that pods may mount are kept, until they are taken back', asyn
   assert.equal((await prepareInstance({ ...flags('inst-one'), allowHostPath: [''] })).hostPaths, undefined);
 });
 
+test('a pool for load balancers is kept until another is given, and must be of ranges that nobody else has', async () => {
+  const loadBalancerPool = '192.0.2.200/29, 192.0.2.220';
+  const pool = ['192.0.2.200/29', '192.0.2.220/32'];
+  const one = await prepareInstance({ ...flags('inst-one'), loadBalancerPool });
+  assert.deepEqual(one.network.loadBalancerPool, pool);
+  assert.deepEqual((await prepareInstance(flags('inst-one'))).network.loadBalancerPool, pool);
+  for (const wrong of ['192.0.2.1/29', '10.0.0.0/8', 'x', '192.0.2.0/33', one.network.serviceCidr]) {
+    await assert.rejects(prepareInstance({ ...flags('inst-one'), loadBalancerPool: wrong }), { code: 'invalid-flag' });
+  }
+  const none = await prepareInstance({ ...flags('inst-one'), loadBalancerPool: '' });
+  assert.equal(none.network.loadBalancerPool, undefined);
+});
+
 test('a port that was asked for and is taken is one clear error', async () => {
   const server = createServer();
   await new Promise<void>((done) => server.listen(0, '0.0.0.0', done));

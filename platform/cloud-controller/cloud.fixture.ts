@@ -36,6 +36,8 @@ export interface Instance {
   ready: boolean;
   restarts?: number;
   exitCode?: number;
+  /** It has ended, with this exit code. */
+  ended?: number;
   /** Why its container waits. */
   waiting?: string;
 }
@@ -376,6 +378,19 @@ function sameStatus(pod: Pod, status: NonNullable<Pod['status']>): boolean {
 
 const START = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
 
+function stateOf({ waiting, ended }: Instance): ContainerStatus['state'] {
+  if (waiting) return { waiting: { reason: waiting } };
+  if (ended === undefined) return { running: { startedAt: START } };
+  return {
+    terminated: {
+      exitCode: ended,
+      reason: ended === 0 ? 'Completed' : 'Error',
+      startedAt: START,
+      finishedAt: START,
+    },
+  };
+}
+
 function statusOf(pod: Stored<Pod>, instance: Instance, ip: string): NonNullable<Pod['status']> {
   const restarts = instance.restarts ?? 0;
   const container: ContainerStatus = {
@@ -385,7 +400,7 @@ function statusOf(pod: Stored<Pod>, instance: Instance, ip: string): NonNullable
     ready: instance.ready,
     started: instance.ready,
     restartCount: restarts,
-    state: instance.waiting ? { waiting: { reason: instance.waiting } } : { running: { startedAt: START } },
+    state: stateOf(instance),
     ...(restarts > 0
       ? {
           lastState: {
@@ -396,7 +411,7 @@ function statusOf(pod: Stored<Pod>, instance: Instance, ip: string): NonNullable
   };
   const ready = instance.ready ? 'True' : 'False';
   return {
-    phase: 'Running',
+    phase: instance.ended === undefined ? 'Running' : instance.ended === 0 ? 'Succeeded' : 'Failed',
     podIP: ip,
     podIPs: [{ ip }],
     hostIP: '127.0.0.1',

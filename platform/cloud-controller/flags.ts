@@ -21,7 +21,7 @@ const DEFAULTS = {
   set_roles_by_username: true,
   space_developer_env_var_visibility: true,
   space_scoped_private_broker_creation: false,
-  task_creation: false,
+  task_creation: true,
   unset_roles_by_username: true,
   user_org_creation: false,
 };
@@ -34,7 +34,6 @@ export const absentFeatures: readonly FlagName[] = [
   'service_instance_creation',
   'service_instance_sharing',
   'space_scoped_private_broker_creation',
-  'task_creation',
 ];
 
 export const flagNames = Object.keys(DEFAULTS) as FlagName[];

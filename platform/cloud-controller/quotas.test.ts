@@ -3,6 +3,7 @@ import { after, before, test } from 'node:test';
 import { putUser } from '../uaa/users.ts';
 import type { Json } from './api.ts';
 import { type Answer, startTestCloud, type TestCloud } from './cloud.fixture.ts';
+import { makeApp as make } from './made-app.fixture.ts';
 
 let cloud: TestCloud;
 let organization: string;
@@ -24,23 +25,7 @@ function refusal(answer: Answer): string {
   return String((answer.body.errors as Json[])[0]?.detail);
 }
 
-/** An app with a droplet, stopped. */
-async function makeApp(name: string): Promise<string> {
-  const app = await cloud.json('POST', '/v3/apps', { name, relationships: { space: one(space) } });
-  const guid = String(app.guid);
-  const item = await cloud.json('POST', '/v3/packages', { type: 'bits', relationships: { app: one(guid) } });
-  const form = new FormData();
-  form.set('bits', new Blob(['zip bytes']), 'package.zip');
-  await cloud.call('POST', `/v3/packages/${String(item.guid)}/upload`, form);
-  const build = await cloud.json('POST', '/v3/builds', { package: { guid: item.guid } });
-  const staged = await cloud.until('the build', async () => {
-    const now = await cloud.json('GET', `/v3/builds/${String(build.guid)}`);
-    return now.state !== 'STAGING' && now;
-  });
-  const droplet = String((staged.droplet as Json).guid);
-  await cloud.json('PATCH', `/v3/apps/${guid}/relationships/current_droplet`, { data: { guid: droplet } });
-  return guid;
-}
+const makeApp = async (name: string) => (await make(cloud, name, space)).app;
 
 const scale = (app: string, body: Json) => cloud.call('POST', `/v3/apps/${app}/processes/web/actions/scale`, body);
 

@@ -155,6 +155,7 @@ export class Records {
   readonly routes: Collection<types.Route>;
   readonly revisions: Collection<types.Revision>;
   readonly deployments: Collection<types.AppDeployment>;
+  readonly tasks: Collection<types.Task>;
   readonly auditEvents: Collection<types.AuditEvent>;
   readonly pods: Informer<Pod>;
   #spaceOfNamespace: Map<string, Stored<types.Space>> | undefined;
@@ -179,6 +180,7 @@ export class Records {
     this.routes = collection(types.routes);
     this.revisions = collection(types.revisions);
     this.deployments = collection(types.appDeployments);
+    this.tasks = collection(types.tasks);
     this.auditEvents = collection(types.auditEvents);
     this.pods = informers.of(pods);
     this.spaces.informer.onChange(() => {

@@ -6,6 +6,7 @@ import { pods, secrets } from '../resources/kubernetes.ts';
 import { putUser } from '../uaa/users.ts';
 import type { Json } from './api.ts';
 import { startTestCloud, type TestCloud } from './cloud.fixture.ts';
+import { makeApp } from './made-app.fixture.ts';
 
 let cloud: TestCloud;
 let space: string;
@@ -76,26 +77,13 @@ test('environment variable groups: apps have the running group from their next s
   await cloud.json('PATCH', `${group}/running`, { var: { GONE: null } });
   await cloud.json('PATCH', `${group}/staging`, { var: { MIRROR: 'two' } });
 
-  const app = String(
-    (await cloud.json('POST', '/v3/apps', { name: 'env', relationships: { space: one(space) } })).guid,
-  );
-  const item = await cloud.json('POST', '/v3/packages', { type: 'bits', relationships: { app: one(app) } });
-  const form = new FormData();
-  form.set('bits', new Blob(['zip bytes']), 'package.zip');
-  await cloud.call('POST', `/v3/packages/${String(item.guid)}/upload`, form);
-  const build = await cloud.json('POST', '/v3/builds', { package: { guid: item.guid } });
+  const { app, build } = await makeApp(cloud, 'env', space);
   const namespace = String(cloud.api.context.records.spaces.get(space)?.spec.namespace);
   const values = async (name: string) => {
     const secret = await cloud.plane.client.get(secrets, name, namespace);
     return Object.fromEntries(Object.entries(secret.data ?? {}).map(([key, value]) => [key, atob(value)]));
   };
-  assert.deepEqual(await values(`env-staging-${String(build.guid)}`), { MIRROR: 'two' });
-  const staged = await cloud.until('the build', async () => {
-    const now = await cloud.json('GET', `/v3/builds/${String(build.guid)}`);
-    return now.state !== 'STAGING' && now;
-  });
-  const droplet = String((staged.droplet as Json).guid);
-  await cloud.json('PATCH', `/v3/apps/${app}/relationships/current_droplet`, { data: { guid: droplet } });
+  assert.deepEqual(await values(`env-staging-${build}`), { MIRROR: 'two' });
   await cloud.json('POST', `/v3/apps/${app}/actions/start`);
   const pod = await cloud.until('its pod', async () => {
     const { items } = await cloud.plane.client.list(pods, { namespace });

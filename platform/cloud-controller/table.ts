@@ -18,6 +18,7 @@ import { revisionEndpoints } from './endpoints/revisions.ts';
 import { rootEndpoints } from './endpoints/root.ts';
 import { routeEndpoints } from './endpoints/routes.ts';
 import { spaceEndpoints } from './endpoints/spaces.ts';
+import { taskEndpoints } from './endpoints/tasks.ts';
 import { userEndpoints } from './endpoints/users.ts';
 
 export function endpointTable(context: Context): Endpoint[] {
@@ -36,6 +37,7 @@ export function endpointTable(context: Context): Endpoint[] {
     ...routeEndpoints(context),
     ...deploymentEndpoints(context),
     ...revisionEndpoints(context),
+    ...taskEndpoints(context),
     ...manifestEndpoints(context),
     ...eventEndpoints(context),
     ...userEndpoints(context),

@@ -10,9 +10,8 @@ import type { Logs } from './logs.ts';
 import { openLogs } from './open.ts';
 
 /** Stands in for a cluster without pods. */
-const noPods = {
-  of: () => ({ synced: Promise.resolve(), list: () => [], onChange: () => () => undefined }),
-} as unknown as Informers;
+const none = { synced: Promise.resolve(), list: () => [], onChange: () => () => undefined };
+const noPods = { of: () => none, taskPods: none } as unknown as Informers;
 
 interface LogCache extends AsyncDisposable {
   logs: Logs;

@@ -1,6 +1,7 @@
-/** Opens the log plank: follows every instance of every app, and keeps what others emit beside it. */
+/** Opens the log plank: follows every instance and task of every app, and keeps what others emit beside it. */
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
+import type { Informer } from '#cluster/client/client.ts';
 import type { Informers } from '../resources/informers.ts';
 import { pods } from '../resources/kubernetes.ts';
 import { annotations, labels } from '../resources/types.ts';
@@ -26,8 +27,8 @@ interface Followed {
 }
 
 export async function openLogs(options: LogsOptions): Promise<Logs> {
-  const informer = options.informers.of(pods);
-  await informer.synced;
+  const informers = [options.informers.of(pods), options.informers.taskPods];
+  await Promise.all(informers.map(({ synced }) => synced));
   const sources = new Map<string, Source>();
   const followed = new Map<string, Followed>();
   const stop = new AbortController();
@@ -39,9 +40,9 @@ export async function openLogs(options: LogsOptions): Promise<Logs> {
     return source;
   };
 
-  const follow = (pod: Stored<Pod>, old: boolean): void => {
+  const follow = (informer: Informer<Pod>, pod: Stored<Pod>, old: boolean): void => {
     const app = pod.metadata.labels?.[labels.app];
-    if (app === undefined || pod.metadata.labels?.[labels.process] === undefined || signal.aborted) return;
+    if (app === undefined || signal.aborted) return;
     const { uid, name, namespace = '' } = pod.metadata;
     let state = followed.get(uid);
     if (state === undefined) {
@@ -95,11 +96,13 @@ export async function openLogs(options: LogsOptions): Promise<Logs> {
     void state.done.finally(() => clearTimeout(timer));
   };
 
-  const unsubscribe = informer.onChange((now, old) => {
-    if (old !== undefined && now?.metadata.uid !== old.metadata.uid) unfollow(old);
-    if (now !== undefined) follow(now, false);
-  });
-  for (const pod of informer.list()) follow(pod, true);
+  const ends = informers.map((informer) =>
+    informer.onChange((now, old) => {
+      if (old !== undefined && now?.metadata.uid !== old.metadata.uid) unfollow(old);
+      if (now !== undefined) follow(informer, now, false);
+    }),
+  );
+  for (const informer of informers) for (const pod of informer.list()) follow(informer, pod, true);
 
   return {
     emit(line) {
@@ -135,7 +138,7 @@ export async function openLogs(options: LogsOptions): Promise<Logs> {
       })),
     async close() {
       stop.abort();
-      unsubscribe();
+      for (const end of ends) end();
       const states = [...followed.values()];
       followed.clear();
       for (const { wake } of states) wake.resolve();
@@ -151,6 +154,8 @@ function pad(time: string | undefined): string | undefined {
 
 /** Cloud Foundry's name for what wrote a line. */
 function sourceType(pod: Pod, sidecar: string | undefined): string {
+  const task = pod.metadata.annotations?.[annotations.taskName];
+  if (task !== undefined) return `APP/TASK/${task}`;
   const type = (pod.metadata.labels?.[labels.processType] ?? 'web').toUpperCase();
   return sidecar === undefined ? `APP/PROC/${type}` : `APP/PROC/${type}/SIDECAR/${sidecar.toUpperCase()}`;
 }

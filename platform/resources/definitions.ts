@@ -153,6 +153,12 @@ const DEFINITIONS: Definition[] = [
     ],
   },
   {
+    kind: 'Task',
+    plural: 'tasks',
+    scope: 'Namespaced',
+    columns: [APP, NAME, column('State', '.status.state'), AGE],
+  },
+  {
     kind: 'AuditEvent',
     plural: 'auditevents',
     scope: 'Namespaced',

@@ -6,6 +6,7 @@ import type { Client, ClientObject, Informer } from '#cluster/client/client.ts';
 import { createInformer } from '#cluster/client/informer.ts';
 import { sharedInformer } from '#cluster/client/shared-informer.ts';
 import type { Stored, TypedResource } from '#cluster/kinds/kind.ts';
+import type { Pod } from '#cluster/kinds/types/core.ts';
 import { replicaSets, pods as podResource, services as serviceResource } from './kubernetes.ts';
 import * as types from './types.ts';
 
@@ -13,6 +14,8 @@ import * as types from './types.ts';
 export interface Informers {
   readonly client: Client;
   of<T extends ClientObject>(resource: TypedResource<T>): Informer<T>;
+  /** Pods of tasks: those of `of(pods)` are instances of processes. */
+  readonly taskPods: Informer<Pod>;
   /** Opens those of the platform's own kinds and resolves when each has its first list. */
   synced(): Promise<void>;
   close(): void;
@@ -36,6 +39,7 @@ const OWN = [
   types.routes,
   types.revisions,
   types.appDeployments,
+  types.tasks,
   types.auditEvents,
 ] as const;
 
@@ -45,35 +49,45 @@ function appOf(object: ClientObject): string[] {
   return app === undefined ? [] : [app];
 }
 
+function indexesOf<T extends ClientObject>() {
+  return {
+    'platform/guid': (object: Stored<T>) => [object.metadata.name],
+    'platform/app': appOf,
+    'platform/namespace': (object: Stored<T>) => [object.metadata.namespace ?? ''],
+  };
+}
+
 export function createInformers(client: Client, options: { onError?: (error: unknown) => void } = {}): Informers {
   const open = new Map<string, Informer<ClientObject>>();
+  const labelled = <T extends ClientObject>(resource: TypedResource<T>, labelSelector: string): Informer<T> =>
+    createInformer(client, resource, {
+      labelSelector,
+      indexes: indexesOf<T>(),
+      ...(options.onError ? { onError: options.onError } : {}),
+    });
   const of = <T extends ClientObject>(resource: TypedResource<T>): Informer<T> => {
     const key = `${resource.group}/${resource.resource}`;
     const known = open.get(key) as Informer<T> | undefined;
     let informer: Informer<T>;
     if (known) informer = known;
     else {
-      const indexes = {
-        'platform/guid': (object: Stored<T>) => [object.metadata.name],
-        'platform/app': appOf,
-        'platform/namespace': (object: Stored<T>) => [object.metadata.namespace ?? ''],
-      };
       // Of built-in kinds only what runs apps is of interest: other tenants of the cluster cost nothing here.
       informer =
         resource.group === 'platform.sampan.dev'
-          ? sharedInformer(client, resource, indexes, options.onError)
-          : createInformer(client, resource, {
-              labelSelector: types.labels.process,
-              indexes,
-              ...(options.onError ? { onError: options.onError } : {}),
-            });
+          ? sharedInformer(client, resource, indexesOf<T>(), options.onError)
+          : labelled(resource, types.labels.process);
       open.set(key, informer as unknown as Informer<ClientObject>);
     }
     return informer;
   };
+  let taskPods: Informer<Pod> | undefined;
   return {
     client,
     of,
+    get taskPods() {
+      taskPods ??= labelled(podResource, types.labels.task);
+      return taskPods;
+    },
     synced: async () => {
       const all: Promise<void>[] = OWN.map((resource) => of(resource as TypedResource<ClientObject>).synced);
       all.push(of(podResource).synced, of(replicaSets).synced, of(serviceResource).synced);
@@ -81,6 +95,7 @@ export function createInformers(client: Client, options: { onError?: (error: unk
     },
     close: () => {
       for (const informer of open.values()) informer.close();
+      taskPods?.close();
       open.clear();
     },
   };

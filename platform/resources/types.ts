@@ -233,6 +233,28 @@ export type AppDeployment = Resource<
   }
 >;
 
+/** A command that runs once, with the droplet and variables that its app had when it was made. */
+export type Task = Resource<
+  {
+    app: string;
+    displayName: string;
+    /** Counts up from 1 for each app. */
+    sequence: number;
+    command: string;
+    droplet: string;
+    memoryMb: number;
+    diskMb: number;
+    logRateLimitBytes: number;
+    cancelled?: boolean;
+    userMetadata?: UserMetadata;
+  },
+  {
+    state: 'PENDING' | 'RUNNING' | 'CANCELING' | 'SUCCEEDED' | 'FAILED';
+    failureReason?: string;
+    finishedAt?: string;
+  }
+>;
+
 export type AuditEvent = Resource<{
   /** `audit.app.create`, `app.crash`, … */
   type: string;
@@ -277,6 +299,7 @@ export const processes = custom<Process>('Process', 'processes', true);
 export const routes = custom<Route>('Route', 'routes', true);
 export const revisions = custom<Revision>('Revision', 'revisions', true);
 export const appDeployments = custom<AppDeployment>('AppDeployment', 'appdeployments', true);
+export const tasks = custom<Task>('Task', 'tasks', true);
 export const auditEvents = custom<AuditEvent>('AuditEvent', 'auditevents', true);
 
 /** Namespace of the platform's own objects: users, secrets, leases, build configuration. */
@@ -288,6 +311,8 @@ export const labels = {
   appName: 'platform.sampan.dev/app-name',
   process: 'platform.sampan.dev/process',
   processType: 'platform.sampan.dev/process-type',
+  /** Guid of the task that a pod runs; such a pod has no process. */
+  task: 'platform.sampan.dev/task',
   /** The app's generation: which revision of the process a ReplicaSet runs. */
   generation: 'platform.sampan.dev/generation',
   package: 'platform.sampan.dev/package',
@@ -304,6 +329,8 @@ export const annotations = {
   updatedAt: 'platform.sampan.dev/updated-at',
   /** On a space or organization whose deletion has begun: it is taken up again after a restart. */
   deleting: 'platform.sampan.dev/deleting',
+  /** On the pod of a task: what people call it. */
+  taskName: 'platform.sampan.dev/task-name',
   /** The instance index of a pod, written before its scheduling gate is lifted. */
   instanceIndex: 'platform.sampan.dev/instance-index',
 } as const;

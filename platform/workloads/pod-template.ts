@@ -30,7 +30,7 @@ export interface InstanceInput {
   healthTimeout: number;
 }
 
-const PIDS = '1024';
+export const PIDS = '1024';
 const CONTAINER = 'app';
 
 export function replicaSetName(app: Stored<App>, process: Stored<Process>, generation: number): string {
@@ -39,7 +39,7 @@ export function replicaSetName(app: Stored<App>, process: Stored<Process>, gener
   return `${name}-${slug(process.spec.type, 10) || 'proc'}-${generation}-${hash}`;
 }
 
-function slug(text: string, length: number): string {
+export function slug(text: string, length: number): string {
   return text
     .normalize('NFKD')
     .toLowerCase()
@@ -129,8 +129,31 @@ function podTemplate(input: InstanceInput, selector: Record<string, string>): Po
   };
 }
 
+export const RESTRICTED: Container['securityContext'] = {
+  allowPrivilegeEscalation: false,
+  capabilities: { drop: ['ALL'] },
+};
+
+/** CPU is shared in proportion to memory, as Cloud Foundry does; there is no limit while others are idle. */
+export function resourcesOf(size: { memoryMb: number; diskMb: number }): NonNullable<Container['resources']> {
+  const memory = `${size.memoryMb}Mi`;
+  return {
+    requests: {
+      cpu: `${Math.max(10, Math.round(size.memoryMb / 10))}m`,
+      memory,
+      'ephemeral-storage': `${Math.min(64, size.diskMb)}Mi`,
+    },
+    limits: { memory, 'ephemeral-storage': `${size.diskMb}Mi` },
+  };
+}
+
+/** From the Secrets of variables; of two values the later counts. */
+export function variablesOf(...names: string[]): NonNullable<Container['envFrom']> {
+  return names.map((name) => ({ secretRef: { name: `env-${name}`, optional: true } }));
+}
+
 /** Restricted pods may not be root's: images that would be run as the build user does. */
-function runAsUser(droplet: Stored<Droplet>): { runAsUser?: number; runAsGroup?: number } {
+export function runAsUser(droplet: Stored<Droplet>): { runAsUser?: number; runAsGroup?: number } {
   const [user = ''] = (droplet.spec.user ?? '').split(':');
   if (droplet.spec.lifecycle === 'docker' && user !== '' && user !== '0' && user !== 'root') {
     return /^\d+$/.test(user) ? { runAsUser: Number(user) } : {};
@@ -141,8 +164,6 @@ function runAsUser(droplet: Stored<Droplet>): { runAsUser?: number; runAsGroup?:
 function container(input: InstanceInput): Container {
   const { process, droplet, revision } = input;
   const port = portOf(droplet);
-  const memory = `${process.spec.memoryMb}Mi`;
-  const disk = `${process.spec.diskMb}Mi`;
   const web = process.spec.type === 'web';
   const startup = probe(process.spec.healthCheck, port);
   const readiness = probe(process.spec.readinessCheck, port);
@@ -154,20 +175,10 @@ function container(input: InstanceInput): Container {
     ...commandOf(droplet, revision, process),
     env: environment(input, port),
     // What all apps have, then its own.
-    envFrom: ['env-running-', 'env-'].map((prefix) => ({
-      secretRef: { name: `${prefix}${revision.metadata.name}`, optional: true },
-    })),
+    envFrom: variablesOf(`running-${revision.metadata.name}`, revision.metadata.name),
     ...(web ? { ports: [{ name: 'http', containerPort: port, protocol: 'TCP' }] } : {}),
-    resources: {
-      // CPU is shared in proportion to memory, as Cloud Foundry does; there is no limit while others are idle.
-      requests: {
-        cpu: `${Math.max(10, Math.round(process.spec.memoryMb / 10))}m`,
-        memory,
-        'ephemeral-storage': `${Math.min(64, process.spec.diskMb)}Mi`,
-      },
-      limits: { memory, 'ephemeral-storage': disk },
-    },
-    securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
+    resources: resourcesOf(process.spec),
+    securityContext: RESTRICTED,
     lifecycle: { preStop: { sleep: { seconds: PRE_STOP_SECONDS } } },
     ...(startup
       ? {
@@ -206,7 +217,7 @@ function commandOf(
 }
 
 /** Kubernetes replaces `$(NAME)` in commands and values; apps mean what they wrote. */
-function escaped(text: string): string {
+export function escaped(text: string): string {
   return text.replaceAll('$(', '$$$$(');
 }
 
@@ -220,20 +231,15 @@ function probe(check: HealthCheck, port: number): Probe | undefined {
 function environment(input: InstanceInput, port: number): EnvVar[] {
   const { process } = input;
   const index = { fieldRef: { fieldPath: `metadata.annotations['${annotations.instanceIndex}']` } };
-  const podIp = { fieldRef: { fieldPath: 'status.podIP' } };
   const web = process.spec.type === 'web';
-  const memory = `${process.spec.memoryMb}m`;
   const ports = JSON.stringify([{ external: port, internal: port }]);
   return [
     { name: 'VCAP_APPLICATION', value: escaped(JSON.stringify(vcapApplication(input))) },
     { name: 'VCAP_SERVICES', value: '{}' },
-    { name: 'MEMORY_LIMIT', value: memory },
+    { name: 'MEMORY_LIMIT', value: `${process.spec.memoryMb}m` },
     { name: 'INSTANCE_INDEX', valueFrom: index },
     { name: 'CF_INSTANCE_INDEX', valueFrom: index },
-    { name: 'INSTANCE_GUID', valueFrom: { fieldRef: { fieldPath: 'metadata.uid' } } },
-    { name: 'CF_INSTANCE_GUID', valueFrom: { fieldRef: { fieldPath: 'metadata.uid' } } },
-    { name: 'CF_INSTANCE_IP', valueFrom: podIp },
-    { name: 'CF_INSTANCE_INTERNAL_IP', valueFrom: podIp },
+    ...instanceVariables(),
     ...(web
       ? [
           { name: 'PORT', value: String(port) },
@@ -247,22 +253,44 @@ function environment(input: InstanceInput, port: number): EnvVar[] {
   ];
 }
 
+/** What is known when the pod runs. */
+export function instanceVariables(): EnvVar[] {
+  const uid = { fieldRef: { fieldPath: 'metadata.uid' } };
+  const podIp = { fieldRef: { fieldPath: 'status.podIP' } };
+  return [
+    { name: 'INSTANCE_GUID', valueFrom: uid },
+    { name: 'CF_INSTANCE_GUID', valueFrom: uid },
+    { name: 'CF_INSTANCE_IP', valueFrom: podIp },
+    { name: 'CF_INSTANCE_INTERNAL_IP', valueFrom: podIp },
+  ];
+}
+
 function vcapApplication(input: InstanceInput): Record<string, unknown> {
-  const { app, process, revision, space, organization } = input;
+  const { process, revision } = input;
+  return {
+    ...applicationFacts(input, process.spec),
+    application_version: revision.metadata.name,
+    version: revision.metadata.name,
+    process_id: process.metadata.name,
+    process_type: process.spec.type,
+  };
+}
+
+/** What `VCAP_APPLICATION` says of every container of an app. */
+export function applicationFacts(
+  { app, space, organization, uris, apiUrl }: Pick<InstanceInput, 'app' | 'space' | 'organization' | 'uris' | 'apiUrl'>,
+  size: { memoryMb: number; diskMb: number },
+): Record<string, unknown> {
   return {
     application_id: app.metadata.name,
     application_name: app.spec.displayName,
-    application_uris: input.uris,
-    application_version: revision.metadata.name,
+    application_uris: uris,
     name: app.spec.displayName,
-    uris: input.uris,
-    version: revision.metadata.name,
-    cf_api: input.apiUrl,
-    limits: { fds: 16_384, mem: process.spec.memoryMb, disk: process.spec.diskMb },
+    uris,
+    cf_api: apiUrl,
+    limits: { fds: 16_384, mem: size.memoryMb, disk: size.diskMb },
     organization_id: space.spec.organization,
     organization_name: organization?.spec.displayName ?? '',
-    process_id: process.metadata.name,
-    process_type: process.spec.type,
     space_id: space.metadata.name,
     space_name: space.spec.displayName,
   };

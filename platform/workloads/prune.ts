@@ -1,9 +1,20 @@
 /** Keeps what an app's past may be asked for, and removes the rest; removes destinations whose app is gone. */
 import { ApiError, type ClientObject } from '#cluster/client/client.ts';
 import type { Stored, TypedResource } from '#cluster/kinds/kind.ts';
-import { type App, appDeployments, apps, builds, droplets, packages, revisions, routes } from '../resources/types.ts';
+import {
+  type App,
+  appDeployments,
+  apps,
+  builds,
+  droplets,
+  packages,
+  revisions,
+  routes,
+  tasks,
+} from '../resources/types.ts';
 import { secrets } from '../resources/kubernetes.ts';
 import { byGuid, createdAt } from './reading.ts';
+import { hasEnded } from './tasks.ts';
 import type { WorkloadContext } from './workloads.ts';
 
 const KEEP_REVISIONS = 100;
@@ -11,6 +22,7 @@ const KEEP_DROPLETS = 5;
 const KEEP_PACKAGES = 5;
 const KEEP_BUILDS = 20;
 const KEEP_DEPLOYMENTS = 100;
+const KEEP_TASKS = 200;
 
 export async function pruneApp(context: WorkloadContext, guid: string): Promise<void> {
   const { informers } = context;
@@ -32,6 +44,7 @@ export async function pruneApp(context: WorkloadContext, guid: string): Promise<
     | Stored<{ metadata: App['metadata']; spec: { droplet: string } }>
     | undefined;
   usedDroplets.add(current?.spec.droplet);
+  for (const task of newestFirst(tasks)) if (!hasEnded(task)) usedDroplets.add(task.spec.droplet);
   const old = newestFirst(revisions).slice(KEEP_REVISIONS);
   for (const revision of old) {
     if (usedRevisions.has(revision.metadata.name)) continue;
@@ -58,6 +71,10 @@ export async function pruneApp(context: WorkloadContext, guid: string): Promise<
       await remove(context, secrets, `env-staging-${build.metadata.name}`, build.metadata.namespace);
       await remove(context, builds, build.metadata.name, build.metadata.namespace);
     }
+  }
+  for (const task of newestFirst(tasks).filter(hasEnded).slice(KEEP_TASKS)) {
+    await remove(context, secrets, `env-running-${task.metadata.name}`, task.metadata.namespace);
+    await remove(context, tasks, task.metadata.name, task.metadata.namespace);
   }
   for (const deployment of newestFirst(appDeployments).slice(KEEP_DEPLOYMENTS)) {
     if (deployment.status?.value === 'FINALIZED') {

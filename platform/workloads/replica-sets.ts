@@ -63,8 +63,8 @@ function instanceInput(
   const { informers } = context;
   const droplet = byGuid<types.Droplet>(informers, types.droplets, version.droplet);
   const revision = byGuid<types.Revision>(informers, types.revisions, version.revision);
-  const space = spaceOfNamespace(informers, app.metadata.namespace ?? '');
-  if (!droplet || !revision || !space) {
+  const place = placeOf(context, app);
+  if (!droplet || !revision || !place) {
     context.log('warn', 'An app cannot run yet: its droplet, revision or space is not there', {
       app: app.metadata.name,
       droplet: version.droplet,
@@ -72,23 +72,31 @@ function instanceInput(
     });
     return undefined;
   }
-  const uris = informers
-    .of(types.routes)
-    .byIndex('platform/namespace', app.metadata.namespace ?? '')
-    .filter((route) => route.spec.destinations.some((destination) => destination.app === app.metadata.name))
-    .map(({ spec }) => `${spec.host === '' ? '' : `${spec.host}.`}${spec.domainName}${spec.path}`);
   return {
     app,
     process,
     droplet,
     revision,
     generation: version.generation,
-    space,
-    organization: byGuid<types.Organization>(informers, types.organizations, space.spec.organization),
-    uris,
-    apiUrl: context.apiUrl,
+    ...place,
     healthTimeout: context.defaults.healthCheckTimeout,
   };
+}
+
+/** Where an app is; undefined while its space is not known. */
+export function placeOf(
+  { informers, apiUrl }: WorkloadContext,
+  app: Stored<types.App>,
+): Pick<InstanceInput, 'space' | 'organization' | 'uris' | 'apiUrl'> | undefined {
+  const space = spaceOfNamespace(informers, app.metadata.namespace ?? '');
+  if (!space) return undefined;
+  const uris = informers
+    .of(types.routes)
+    .byIndex('platform/namespace', app.metadata.namespace ?? '')
+    .filter((route) => route.spec.destinations.some((destination) => destination.app === app.metadata.name))
+    .map(({ spec }) => `${spec.host === '' ? '' : `${spec.host}.`}${spec.domainName}${spec.path}`);
+  const organization = byGuid<types.Organization>(informers, types.organizations, space.spec.organization);
+  return { space, organization, uris, apiUrl };
 }
 
 export async function scale(

@@ -10,6 +10,7 @@ import { assignIndexes, ownerOf } from './instance-index.ts';
 import { crashOf, recordCrash, tellChange } from './lifecycle-events.ts';
 import { mendRoute, pruneApp } from './prune.ts';
 import { createKeyQueue } from './queue.ts';
+import { hasEnded, reconcileTask } from './tasks.ts';
 import type { WorkloadContext } from './workloads.ts';
 
 export interface StartWorkloadsOptions {
@@ -42,7 +43,7 @@ export async function startWorkloads(options: StartWorkloadsOptions): Promise<Ru
     now: options.now ?? Date.now,
     signal: stop.signal,
   };
-  await informers.synced();
+  await Promise.all([informers.synced(), informers.taskPods.synced]);
   const podByUid = (uid: string) =>
     informers
       .of(pods)
@@ -74,7 +75,16 @@ export async function startWorkloads(options: StartWorkloadsOptions): Promise<Ru
       if (pod) await recordCrash(context, uid, pod);
     },
   });
-  const queues = [appQueue, indexQueue, pruneQueue, routeQueue, crashQueue];
+  const taskQueue = createKeyQueue({
+    name: 'task',
+    workers: 4,
+    log,
+    work: async (guid) => {
+      const after = await reconcileTask(context, guid);
+      if (after !== undefined) taskQueue.add(guid, after);
+    },
+  });
+  const queues = [taskQueue, appQueue, indexQueue, pruneQueue, routeQueue, crashQueue];
 
   const look = (pod: Stored<Pod>): void => {
     const owner = ownerOf(pod);
@@ -90,6 +100,7 @@ export async function startWorkloads(options: StartWorkloadsOptions): Promise<Ru
     }
     for (const pod of informers.of(pods).list()) look(pod);
     for (const route of informers.of(types.routes).list()) routeQueue.add(route.metadata.name);
+    for (const task of informers.of(types.tasks).list()) taskQueue.add(task.metadata.name);
   };
 
   const stops = [
@@ -114,6 +125,15 @@ export async function startWorkloads(options: StartWorkloadsOptions): Promise<Ru
       if (now) pruneQueue.add(now.spec.app, 1_000);
     }),
     informers.of(replicaSets).onChange((now, old) => wakeApp((now ?? old)?.metadata.labels?.[types.labels.app])),
+    informers.of(types.tasks).onChange((now) => {
+      if (!now) return;
+      taskQueue.add(now.metadata.name);
+      if (hasEnded(now)) pruneQueue.add(now.spec.app, 1_000);
+    }),
+    informers.taskPods.onChange((now, old) => {
+      const task = (now ?? old)?.metadata.labels?.[types.labels.task];
+      if (task !== undefined) taskQueue.add(task);
+    }),
     informers.of(pods).onChange((now, old) => {
       tellChange(context, now, old);
       if (now) look(now);

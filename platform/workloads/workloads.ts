@@ -15,7 +15,8 @@
  *              CANCELED with the reason; the old generation never stopped serving.
  *   crash      every end of a container becomes one audit event (`app.crash`, `audit.app.process.crash`) and a log line, told by pod
  *              and restart count, so that none is told twice.
- *   prune      keeps the newest 100 revisions, 5 droplets and 5 packages of an app, and what runs.
+ *   task       one pod for each task, made once; what it came to is written down before the pod goes.
+ *   prune      keeps the newest 100 revisions, 200 tasks that ended, 5 droplets and 5 packages of an app, and what runs.
  *
  * All are level-triggered and may be killed anywhere. A destination whose app is gone is removed from its route.
  */

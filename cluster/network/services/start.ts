@@ -155,7 +155,6 @@ class Proxy implements ServiceProxy {
     try {
       await this.#apply();
       this.#failures = 0;
-      this.#isReady.resolve();
     } catch (error) {
       const retryMilliseconds = Math.min(firstRetry * 2 ** this.#failures++, lastRetry);
       this.#options.log('error', 'service rules cannot be written', { error: String(error), retryMilliseconds });
@@ -186,6 +185,7 @@ class Proxy implements ServiceProxy {
     this.#health.set(ports);
     if (this.#held?.join() !== addresses.join()) await holdAddresses(network.instance, addresses);
     this.#held = addresses;
+    this.#isReady.resolve();
     await this.#forgetStale(udpFrontends(ports));
   }
 

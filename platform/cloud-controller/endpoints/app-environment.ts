@@ -151,16 +151,6 @@ export function appEnvironmentEndpoints(context: Context): Endpoint[] {
     },
     {
       method: 'GET',
-      path: '/v3/apps/:guid/tasks',
-      auth: 'user',
-      summary: 'List the tasks of an app: there are none.',
-      handle: (request) => {
-        readApp(context, request);
-        return plainList(context, request, []);
-      },
-    },
-    {
-      method: 'GET',
       path: '/v3/apps/:guid/sidecars',
       auth: 'user',
       summary: 'List the sidecars of an app: there are none.',

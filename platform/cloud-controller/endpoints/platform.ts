@@ -18,7 +18,6 @@ const EMPTY = [
   'service_plans',
   'service_route_bindings',
   'sidecars',
-  'tasks',
 ];
 
 /** Of things that are known by name alone. */

@@ -7,7 +7,7 @@
  * each by itself must not both come in.
  */
 import type { Stored } from '#cluster/kinds/kind.ts';
-import type { App, Organization, Process, QuotaLimits, Space, SpaceQuota } from '../../resources/types.ts';
+import type { App, Organization, Process, QuotaLimits, Space, SpaceQuota, Task } from '../../resources/types.ts';
 import type { Context } from '../api.ts';
 import { unprocessable } from '../errors.ts';
 import { processesOf } from './app-create.ts';
@@ -75,13 +75,37 @@ export interface Usage {
   logRateBytes: number;
 }
 
-/** Of the started apps in these spaces. */
+/** Of the started apps in these spaces, and of the memory and log of their tasks that have not ended. */
 export function usageOf(context: Context, spaces: Stored<Space>[]): Usage {
   const { records } = context;
   const processes = spaces
     .flatMap((space) => records.processes.inNamespace(space.spec.namespace))
     .filter((process) => records.apps.get(process.spec.app)?.spec.state === 'STARTED');
-  return sumOf(processes.map((process) => process.spec));
+  const running = spaces.flatMap((space) => records.tasks.inNamespace(space.spec.namespace)).filter(isLive);
+  const tasks = sumOf(running.map(({ spec }) => ({ ...spec, instances: 1 })));
+  const apps = sumOf(processes.map((process) => process.spec));
+  return {
+    memoryMb: apps.memoryMb + tasks.memoryMb,
+    instances: apps.instances,
+    logRateBytes: apps.logRateBytes + tasks.logRateBytes,
+  };
+}
+
+function isLive(task: Stored<Task>): boolean {
+  return task.status?.state !== 'SUCCEEDED' && task.status?.state !== 'FAILED';
+}
+
+/** Throws where one more task of the app would be too much. */
+export function requireTask(context: Context, app: Stored<App>, task: { memoryMb: number }): void {
+  const space = context.records.spaceOf(app);
+  if (!space) return;
+  const count = context.records.tasks.ofApp(app.metadata.name).filter(isLive).length + 1;
+  for (const scope of scopesOf(context, space)) {
+    const { memoryMb } = usageOf(context, scope.spaces);
+    refuseAbove(scope, { field: 'app_task_limit', limit: 'tasksPerApp', value: count, unit: 'tasks of an app' });
+    refuseAbove(scope, { field: 'memory', limit: 'processMemoryMb', value: task.memoryMb, unit: 'MB an instance' });
+    refuseAbove(scope, { field: 'memory', limit: 'memoryMb', value: memoryMb + task.memoryMb, unit: 'MB of memory' });
+  }
 }
 
 type Size = Pick<Process['spec'], 'instances' | 'memoryMb' | 'logRateLimitBytes'>;
@@ -165,6 +189,7 @@ const CODES = {
   memoryMb: { organization: 'quota_exceeded', space: 'space_quota_exceeded' },
   processMemoryMb: { organization: 'instance_memory_limit_exceeded', space: 'space_instance_memory_limit_exceeded' },
   instances: { organization: 'app_instance_limit_exceeded', space: 'space_app_instance_limit_exceeded' },
+  tasksPerApp: { organization: 'app_task_limit_exceeded', space: 'space_app_task_limit_exceeded' },
   logRateBytes: { organization: 'exceeds organization log rate quota', space: 'exceeds space log rate quota' },
 };
 
