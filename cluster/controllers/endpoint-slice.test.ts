@@ -96,6 +96,16 @@ describe('endpoint slice controller', () => {
     await until(plane.client, endpointSlices, namespace, (list) => list.length === 0);
   });
 
+  it('lists nothing for a name outside', async () => {
+    const namespace = await plane.namespace('outside');
+    const spec = { selector: { app: 'web' }, ports: [{ port: 80 }] };
+    await plane.client.create(services, { metadata: { name: 'web', namespace }, spec });
+    await until(plane.client, endpointSlices, namespace, (list) => list.length === 1);
+    const body = { spec: { type: 'ExternalName', externalName: 'example.com', clusterIP: null, clusterIPs: null } };
+    await plane.client.patch(services, 'web', { type: 'merge', body }, { namespace });
+    await until(plane.client, endpointSlices, namespace, (list) => list.length === 0);
+  });
+
   it('publishes pods that are not ready when the service says so, and leaves slices of others alone', async () => {
     const namespace = await plane.namespace('publish');
     await plane.client.create(endpointSlices, {

@@ -82,8 +82,9 @@ export function createEndpointSliceController(): Controller {
     const ours = slices
       .byIndex('service', key)
       .filter(({ metadata }) => metadata.labels?.[managedByLabel] === managedBy);
-    if (!service || service.metadata.deletionTimestamp !== undefined || !service.spec?.selector) {
-      // Of a service that is gone; slices that others made for one without selector are theirs.
+    const listed = service?.spec?.selector !== undefined && service.spec.type !== 'ExternalName';
+    if (!service || service.metadata.deletionTimestamp !== undefined || !listed) {
+      // Of a service that is gone, or lists no pods; slices that others made for one without selector are theirs.
       await removeSlices(client, ours);
       return;
     }

@@ -75,6 +75,23 @@ describe('load balancer controller', () => {
     assert.deepEqual(plane.warnings, []);
   });
 
+  it('without a pool a service stays pending, and an event says why', async () => {
+    const poor = await startControlPlane();
+    try {
+      await poor.start(createLoadBalancerController([]));
+      const namespace = await poor.namespace('poor');
+      const spec = { type: 'LoadBalancer', ports: [{ port: 80 }] };
+      await poor.client.create(services, { metadata: { name: 'waits', namespace }, spec });
+      await until(poor.client, events, namespace, (all) =>
+        all.some(({ message }) => /no addresses for load balancers \(--load-balancer-pool\)/.test(message ?? '')),
+      );
+      const { status } = await poor.client.get(services, 'waits', namespace);
+      assert.deepEqual(status?.loadBalancer, {});
+    } finally {
+      await poor.close();
+    }
+  });
+
   it('a health check port comes with the policy Local and goes with it', async () => {
     const namespace = await plane.namespace('health');
     const { spec } = await make('checked', namespace, { externalTrafficPolicy: 'Local' });
