@@ -14,6 +14,7 @@ import type { SchedulerState } from './state.ts';
 export function assumeAndBind(state: SchedulerState, queued: QueuedPod, node: NodeInfo): void {
   const { pod } = queued;
   state.cluster.place(pod, node.name);
+  state.batches.placed();
   state.nominations.delete(pod.uid);
   try {
     for (const plugin of state.plugins) plugin.reserve?.(pod, node);

@@ -3,25 +3,29 @@
  * single changes and holds what was decided here before they show it; it is never copied. Plugins read it, and change nothing.
  */
 import type { Stored } from '../kinds/kind.ts';
-import type { Requirement } from '../kinds/selector.ts';
 import type { Node } from '../kinds/types/core.ts';
 import { NodeInfo } from './node-info.ts';
 import { inZoneOrder } from './node-order.ts';
-import { createPodCounts, type PodCounts } from './pod-counts.ts';
-import type { PodInfo } from './pod-info.ts';
+import { type AffinityTerms, createAffinityTerms } from './affinity-terms.ts';
+import { type PodInfo, sameLabels } from './pod-info.ts';
+import { createSelectedPods, type SelectedPods } from './selected-pods.ts';
+import { Tally } from './tally.ts';
 
 const noPods: ReadonlySet<PodInfo> = new Set();
 
 export class Cluster {
-  /** Nodes with pods that say something about others. */
-  readonly nodesWithAffinity = new Set<NodeInfo>();
-  readonly nodesWithAntiAffinity = new Set<NodeInfo>();
+  /** Counts every change of what plugins may see. */
+  version = 0;
+  /** What the pods on nodes say of others. */
+  readonly terms: AffinityTerms = createAffinityTerms();
+  readonly selected: SelectedPods = createSelectedPods((namespace) => this.podsIn(namespace));
+  nodesWithSoftTaints = 0;
   private readonly infos = new Map<string, NodeInfo>();
   private readonly placed = new Map<string, PodInfo>();
   private readonly byNamespace = new Map<string, Set<PodInfo>>();
   private readonly imageNodes = new Map<string, number>();
-  private readonly counts: PodCounts = createPodCounts((namespace) => this.podsIn(namespace));
   private list: NodeInfo[] | undefined;
+  private domainsOfNodes: Tally | undefined;
 
   /** Every node that pods may be given to, zones in turn. */
   nodes(): readonly NodeInfo[] {
@@ -34,21 +38,24 @@ export class Cluster {
     return info?.node === undefined ? undefined : info;
   }
 
+  /** The nodes themselves, counted: which domains there are, and how many nodes have a label. */
+  nodeTally(): Tally {
+    if (this.domainsOfNodes === undefined) {
+      this.domainsOfNodes = new Tally();
+      for (const node of this.nodes()) this.domainsOfNodes.change(node, 1);
+    }
+    return this.domainsOfNodes;
+  }
+
   setNode(node: Stored<Node>): void {
-    const info = this.infoOf(node.metadata.name);
-    this.countImages(info, -1);
-    info.set(node);
-    this.countImages(info, 1);
-    this.list = undefined;
+    this.change(this.infoOf(node.metadata.name), node);
   }
 
   /** Its pods still count, should it come back. */
   removeNode(name: string): void {
     const info = this.infos.get(name);
     if (!info) return;
-    this.countImages(info, -1);
-    info.set(undefined);
-    this.list = undefined;
+    this.change(info, undefined);
     this.forgetIfEmpty(info);
   }
 
@@ -60,6 +67,7 @@ export class Cluster {
   /** Counts the pod on the node, and no more where it or what it was before was. */
   place(pod: PodInfo, name: string): void {
     this.remove(pod.uid);
+    this.version++;
     const info = this.infoOf(name);
     pod.node = info;
     info.add(pod);
@@ -67,8 +75,8 @@ export class Cluster {
     let others = this.byNamespace.get(pod.namespace);
     if (!others) this.byNamespace.set(pod.namespace, (others = new Set()));
     others.add(pod);
-    this.counts.add(pod);
-    this.noteAffinity(info);
+    this.selected.change(pod, 1);
+    this.terms.change(pod, 1);
   }
 
   /** Returns what was counted. */
@@ -76,14 +84,15 @@ export class Cluster {
     const pod = this.placed.get(uid);
     const info = pod?.node;
     if (!pod || !info) return undefined;
+    this.version++;
     this.placed.delete(uid);
-    this.counts.remove(pod);
+    this.selected.change(pod, -1);
+    this.terms.change(pod, -1);
     info.remove(pod);
     pod.node = undefined;
     const others = this.byNamespace.get(pod.namespace);
     others?.delete(pod);
     if (others?.size === 0) this.byNamespace.delete(pod.namespace);
-    this.noteAffinity(info);
     this.forgetIfEmpty(info);
     return pod;
   }
@@ -97,11 +106,6 @@ export class Cluster {
     return this.placed.values();
   }
 
-  /** How many pods of a namespace that are not being deleted a selector matches, on each node that has any. Valid in this turn only. */
-  podCounts(namespace: string, selector: Requirement[]): ReadonlyMap<NodeInfo, number> {
-    return this.counts.of(namespace, selector);
-  }
-
   nodesWithImage(name: string): number {
     return this.imageNodes.get(name) ?? 0;
   }
@@ -112,14 +116,22 @@ export class Cluster {
     return info;
   }
 
-  private noteAffinity(info: NodeInfo): void {
-    if (info.podsWithAffinity.size > 0) this.nodesWithAffinity.add(info);
-    else this.nodesWithAffinity.delete(info);
-    if (info.podsWithAntiAffinity.size > 0) this.nodesWithAntiAffinity.add(info);
-    else this.nodesWithAntiAffinity.delete(info);
+  private change(info: NodeInfo, node: Stored<Node> | undefined): void {
+    const { labels, node: before } = info;
+    this.version++;
+    this.count(info, -1);
+    info.set(node);
+    this.count(info, 1);
+    // A heartbeat changes neither what nodes there are, nor their order and domains.
+    if ((before === undefined) === (node === undefined) && sameLabels(labels, info.labels)) return;
+    this.list = undefined;
+    this.domainsOfNodes = undefined;
+    this.selected.relabel();
+    this.terms.relabel();
   }
 
-  private countImages(info: NodeInfo, sign: 1 | -1): void {
+  private count(info: NodeInfo, sign: 1 | -1): void {
+    if (info.softTaints.length > 0) this.nodesWithSoftTaints += sign;
     for (const name of info.images.keys()) {
       const count = (this.imageNodes.get(name) ?? 0) + sign;
       if (count > 0) this.imageNodes.set(name, count);

@@ -15,6 +15,8 @@ export interface FilterCycle {
   /** Names of the only nodes that can do, and which plugins say so. */
   readonly only: ReadonlySet<string> | undefined;
   readonly onlyBy: readonly string[];
+  /** Of the pod in the eyes of all filters; undefined where an answer may depend on more than the pod and the node. */
+  readonly likeness: string | undefined;
   /** With those that are promised the node and are no less important, and without them: the promise may not be kept. */
   check(node: NodeInfo): Refusal | undefined;
   /** Puts another pod on the node in thought, or takes it away. Whoever does so undoes it in the same turn. */
@@ -80,7 +82,19 @@ export function beginFilters(
     return ask(node);
   }
 
-  return { pod, only, onlyBy: choosy.map(({ plugin }) => plugin), check, add, remove };
+  const likeness = likenessOf(asked, nominations);
+  return { pod, only, onlyBy: choosy.map(({ plugin }) => plugin), likeness, check, add, remove };
+}
+
+/** A promise may be given or withdrawn at any time, without a change of the cluster. */
+function likenessOf(asked: readonly Asked[], nominations: Nominations): string | undefined {
+  if (nominations.size > 0) return undefined;
+  let text = '';
+  for (const { plugin, filter } of asked) {
+    if (filter.likeness === undefined) return undefined;
+    text += `${plugin}:${filter.likeness};`;
+  }
+  return text;
 }
 
 export function isCycle(begun: FilterCycle | Refusal): begun is FilterCycle {

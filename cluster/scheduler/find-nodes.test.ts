@@ -8,7 +8,6 @@ import { nodeAffinity } from './plugins/node-affinity.ts';
 import { nodeResourcesFit } from './plugins/node-resources-fit.ts';
 import { nodeUnschedulable } from './plugins/node-unschedulable.ts';
 import { taintToleration } from './plugins/taint-toleration.ts';
-import { pickNode } from './rank.ts';
 import { clusterOf, pod, type PodWords } from './scheduling.fixture.ts';
 
 const plugins = [nodeUnschedulable, taintToleration, nodeAffinity, nodeResourcesFit];
@@ -86,18 +85,6 @@ describe('the search', () => {
       describeDiagnosis(3, diagnosis),
       "0/3 nodes are available: 1 node(s) were unschedulable, 2 node(s) didn't satisfy plugin(s) [NodeAffinity].",
     );
-  });
-});
-
-describe('a choice', () => {
-  it('takes the best, and of equals each now and then', () => {
-    const cluster = clusterOf({ name: 'a', pods: [pod({ requests: { cpu: '1' } })] }, { name: 'b' }, { name: 'c' });
-    const picked = new Set<string | undefined>();
-    for (let round = 0; round < 100; round++)
-      picked.add(
-        pickNode(plugins, pod({ requests: { cpu: '1', memory: '2Gi' } }), { cluster, nodes: cluster.nodes() })?.name,
-      );
-    assert.deepEqual([...picked].toSorted(), ['b', 'c']);
   });
 });
 

@@ -31,8 +31,16 @@ export interface Rejection {
   readonly unresolvable: boolean;
 }
 
+interface Likeness {
+  /**
+   * Given where an answer depends on nothing but the pod's likeness and the node that is asked about: two pods of one likeness
+   * get the same answer. Many pods that are alike are then given nodes by one search (`batch.ts`).
+   */
+  readonly likeness?: string;
+}
+
 /** What a plugin worked out about one pod. Every function is called synchronously; none may throw. */
-export interface PodFilter {
+export interface PodFilter extends Likeness {
   /** Only nodes of these names can pass, whatever `check` says: the others are not even asked. */
   only?: ReadonlySet<string>;
   /** Undefined: the node will do. Called for many nodes: must not be slow. */
@@ -45,7 +53,7 @@ export interface PodFilter {
   remove?(other: PodInfo, node: NodeInfo): void;
 }
 
-export interface PodScore {
+export interface PodScore extends Likeness {
   score(node: NodeInfo): number;
   /** Brings the scores (of the nodes given to `Plugin.score`, in their order) to 0 to 100, in place; they are so already without. */
   normalize?(scores: Float64Array): void;

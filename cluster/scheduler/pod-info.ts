@@ -13,6 +13,8 @@ export interface HostPort {
 
 /** A term of pod affinity or anti-affinity of one pod. */
 export interface AffinityTerm {
+  /** The same for terms that say the same. */
+  text: string;
   topologyKey: string;
   weight: number;
   namespaces: ReadonlySet<string>;
@@ -51,10 +53,12 @@ const noLabels: Record<string, string> = {};
 function affinityTerm(namespace: string, term: PodAffinityTerm, weight: number): AffinityTerm {
   const { namespaces = [], namespaceSelector, labelSelector, topologyKey } = term;
   const own = namespaces.length === 0 && namespaceSelector === undefined;
+  const meant = own ? [namespace] : namespaces;
   return {
+    text: JSON.stringify([topologyKey, meant, namespaceSelector, labelSelector]),
     topologyKey,
     weight,
-    namespaces: new Set(own ? [namespace] : namespaces),
+    namespaces: new Set(meant),
     namespaceSelector: namespaceSelector && labelSelectorRequirements(namespaceSelector),
     selector: labelSelector && labelSelectorRequirements(labelSelector),
   };
@@ -109,13 +113,6 @@ export function podInfo(pod: Stored<Pod>): PodInfo {
     preferredAntiAffinity: podAntiAffinity?.preferredDuringSchedulingIgnoredDuringExecution?.map(preferred) ?? none,
     node: undefined,
   };
-}
-
-/** Does it say anything about other pods? */
-export function hasAffinity(pod: PodInfo): boolean {
-  return (
-    pod.affinity.length + pod.antiAffinity.length + pod.preferredAffinity.length + pod.preferredAntiAffinity.length > 0
-  );
 }
 
 export function isOver({ status }: Pod): boolean {

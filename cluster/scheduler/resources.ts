@@ -74,6 +74,12 @@ export function addResources(into: Resources, from: Resources, sign: 1 | -1 = 1)
   for (const [name, value] of from.others) into.others.set(name, (into.others.get(name) ?? 0) + sign * value);
 }
 
+/** The same for the same amounts. */
+export function resourcesText({ cpu, memory, ephemeralStorage, others }: Resources): string {
+  const text = `${cpu}/${memory}/${ephemeralStorage}`;
+  return others === undefined ? text : `${text}/${JSON.stringify([...others])}`;
+}
+
 function takeGreater(into: Resources, from: Resources): void {
   into.cpu = Math.max(into.cpu, from.cpu);
   into.memory = Math.max(into.memory, from.memory);

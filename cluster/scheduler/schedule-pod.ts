@@ -7,13 +7,12 @@ import type { Diagnosis } from './find-nodes.ts';
 import type { NodeInfo } from './node-info.ts';
 import { planPreemption, type Preemption } from './preemption.ts';
 import type { QueuedPod } from './pod-queue.ts';
-import { pickNode } from './rank.ts';
 import { reportFailure, withdrawNomination } from './report.ts';
 import type { SchedulerState } from './state.ts';
 import type { Victims } from './victims.ts';
 
 export function schedulePod(state: SchedulerState, queued: QueuedPod): void {
-  const { cluster, plugins, search } = state;
+  const { plugins, search, batches } = state;
   const { pod } = queued;
   const begun = beginFilters(plugins, pod, state);
   if (!isCycle(begun)) {
@@ -26,8 +25,13 @@ export function schedulePod(state: SchedulerState, queued: QueuedPod): void {
     assumeAndBind(state, queued, promised);
     return;
   }
+  const alike = batches.next(begun);
+  if (alike !== undefined) {
+    assumeAndBind(state, queued, alike);
+    return;
+  }
   const { fitting, diagnosis } = search.find(begun);
-  const chosen = pickNode(plugins, pod, { cluster, nodes: fitting });
+  const chosen = batches.choose(begun, fitting);
   if (chosen === undefined) turnAway(state, queued, diagnosis, begun);
   else assumeAndBind(state, queued, chosen);
 }

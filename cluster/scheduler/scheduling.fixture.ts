@@ -9,7 +9,7 @@ import { beginFilters, isCycle } from './filter-cycle.ts';
 import { createNominations } from './nominations.ts';
 import type { Plugin, PluginContext } from './plugin.ts';
 import { type PodInfo, podInfo } from './pod-info.ts';
-import { scoreNodes } from './rank.ts';
+import { askScores, rawScores, sumScores } from './rank.ts';
 
 let names = 0;
 
@@ -106,9 +106,10 @@ export function fitting(plugins: Plugin | Plugin[], subject: PodInfo, cluster: C
   return Object.entries(refusals(plugins, subject, cluster)).flatMap(([name, reason]) => (reason === '' ? [name] : []));
 }
 
-/** Normalized, and times the plugin's weight where `weighted`. */
+/** Normalized. */
 export function scores(plugin: Plugin, subject: PodInfo, cluster: Cluster): Record<string, number> {
   const nodes = cluster.nodes();
-  const sums = scoreNodes([{ ...plugin, weight: 1 }], subject, { cluster, nodes });
+  const asked = askScores([{ ...plugin, weight: 1 }], subject, { cluster, nodes });
+  const sums = sumScores(asked, rawScores(asked, nodes), nodes.length);
   return Object.fromEntries(nodes.map(({ name }, at) => [name, sums[at] ?? Number.NaN]));
 }

@@ -7,6 +7,7 @@ import { createEventRecorder } from '../client/event-recorder.ts';
 import { sharedInformer } from '../client/shared-informer.ts';
 import type { TypedResource } from '../kinds/kind.ts';
 import { nodes as nodeResource, podDisruptionBudgets, pods as podResource } from '../kinds/resources.ts';
+import { createBatches } from './batch.ts';
 import { Cluster } from './cluster.ts';
 import { createSearch } from './find-nodes.ts';
 import { followNodes, followPods, schedulerName } from './follow.ts';
@@ -68,6 +69,7 @@ export async function startScheduler(options: SchedulerOptions): Promise<Running
     nominations,
     queue,
     search: createSearch(cluster, options.percentageOfNodesToScore),
+    batches: createBatches(plugins, cluster),
     wake: createWake(plugins, queue),
     pods: informer(podResource),
     budgets: informer(podDisruptionBudgets),

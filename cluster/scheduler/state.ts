@@ -3,6 +3,7 @@ import type { Client, Informer } from '../client/client.ts';
 import type { EventRecorder } from '../client/event-recorder.ts';
 import type { Pod } from '../kinds/types/core.ts';
 import type { PodDisruptionBudget } from '../kinds/types/policy.ts';
+import type { Batches } from './batch.ts';
 import type { Cluster } from './cluster.ts';
 import type { Search } from './find-nodes.ts';
 import type { Nominations } from './nominations.ts';
@@ -18,6 +19,7 @@ export interface SchedulerState {
   readonly nominations: Nominations;
   readonly queue: PodQueue;
   readonly search: Search;
+  readonly batches: Batches;
   readonly wake: Wake;
   readonly pods: Informer<Pod>;
   readonly budgets: Informer<PodDisruptionBudget>;

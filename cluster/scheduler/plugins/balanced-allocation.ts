@@ -10,6 +10,7 @@ export const balancedAllocation: Plugin = {
   weight: 1,
   score({ requests }) {
     return {
+      likeness: `${requests.cpu}/${requests.memory}`,
       score({ allocatable, requested }) {
         if (allocatable.cpu === 0 || allocatable.memory === 0) return 100;
         const cpu = share(requested.cpu + requests.cpu, allocatable.cpu);

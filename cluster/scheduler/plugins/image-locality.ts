@@ -25,6 +25,7 @@ export const imageLocality: Plugin = {
     if (candidates.length === 0 || [...spread.values()].every((part) => part === 0)) return undefined;
     const most = mostPerContainer * containers.length;
     return {
+      likeness: images.join(),
       score(node) {
         let sum = 0;
         for (const image of images) sum += Math.trunc((node.images.get(image) ?? 0) * (spread.get(image) ?? 0));

@@ -5,6 +5,7 @@
 import type { Informer } from '../../client/client.ts';
 import { namespaces, nodes, pods } from '../../kinds/resources.ts';
 import type { Namespace } from '../../kinds/types/core.ts';
+import type { TermKind } from '../affinity-terms.ts';
 import type { Cluster } from '../cluster.ts';
 import { nodeLabelsChanged } from '../node-changes.ts';
 import type { NodeInfo } from '../node-info.ts';
@@ -18,6 +19,7 @@ import {
   unresolvable,
 } from '../plugin.ts';
 import { type AffinityTerm, type PodInfo, podInfo, termMatches } from '../pod-info.ts';
+import { Tally } from '../tally.ts';
 
 const notNear = unresolvable("node(s) didn't match pod affinity rules");
 const tooNear = rejection("node(s) didn't match pod anti-affinity rules");
@@ -28,113 +30,115 @@ const requiredWeight = 1;
 
 type LabelsOf = (namespace: string) => Record<string, string> | undefined;
 
-/** Numbers of domains: by topology key, then by its value. */
-class DomainCounts {
-  private readonly byKey = new Map<string, Map<string, number>>();
-
-  add(key: string, { labels }: NodeInfo, by: number): void {
-    const value = labels[key];
-    if (value === undefined) return;
-    let counts = this.byKey.get(key);
-    if (!counts) this.byKey.set(key, (counts = new Map()));
-    const count = (counts.get(value) ?? 0) + by;
-    if (count === 0) counts.delete(value);
-    else counts.set(value, count);
-    if (counts.size === 0) this.byKey.delete(key);
-  }
-
-  get(key: string, { labels }: NodeInfo): number {
-    const value = labels[key];
-    return value === undefined ? 0 : (this.byKey.get(key)?.get(value) ?? 0);
-  }
-
-  /** Over all keys. */
-  sum(node: NodeInfo): number {
-    let sum = 0;
-    for (const key of this.byKey.keys()) sum += this.get(key, node);
-    return sum;
-  }
-
-  some(node: NodeInfo): boolean {
-    for (const key of this.byKey.keys()) if (this.get(key, node) > 0) return true;
-    return false;
-  }
-
-  get isEmpty(): boolean {
-    return this.byKey.size === 0;
-  }
-}
-
 function matchesAll(terms: readonly AffinityTerm[], pod: PodInfo, labelsOf: LabelsOf): boolean {
   return terms.length > 0 && terms.every((term) => termMatches(term, pod, labelsOf));
 }
 
-/** The pods that a term may match: those of its namespaces, and of all where it selects namespaces. */
-function* podsFor(terms: readonly AffinityTerm[], cluster: Cluster): Generator<PodInfo> {
-  if (terms.some(({ namespaceSelector }) => namespaceSelector !== undefined)) {
-    yield* cluster.pods();
-    return;
+/** Where the pods are that a rule about terms selects. Kept, where the terms mean one namespace only, which is the usual. */
+function tallyOf(terms: readonly AffinityTerm[], selects: (pod: PodInfo) => boolean, cluster: Cluster): Tally {
+  const namespaces = new Set(terms.flatMap((term) => [...term.namespaces]));
+  const byLabels = terms.some(({ namespaceSelector }) => namespaceSelector !== undefined);
+  const [only] = namespaces;
+  if (!byLabels && namespaces.size === 1 && only !== undefined)
+    return cluster.selected.tally(only, terms.map(({ text }) => text).join(), selects);
+  const tally = new Tally();
+  for (const pods of byLabels ? [cluster.pods()] : [...namespaces].map((name) => cluster.podsIn(name)))
+    for (const pod of pods) if (pod.node && selects(pod)) tally.change(pod.node, 1);
+  return tally;
+}
+
+/** Pods in domains, and what is added and taken in thought. */
+class Near {
+  readonly topologyKey: string;
+  private readonly tally: Tally;
+  private thought: Tally | undefined;
+
+  constructor(topologyKey: string, tally: Tally) {
+    this.topologyKey = topologyKey;
+    this.tally = tally;
   }
-  const wanted = new Set(terms.flatMap((term) => [...term.namespaces]));
-  for (const namespace of wanted) yield* cluster.podsIn(namespace);
+
+  at(node: NodeInfo): number {
+    const { topologyKey, thought } = this;
+    return this.tally.near(topologyKey, node) + (thought?.near(topologyKey, node) ?? 0);
+  }
+
+  change(node: NodeInfo, by: 1 | -1): void {
+    (this.thought ??= new Tally()).change(node, by);
+  }
+
+  /** In any domain at all. */
+  get isNowhere(): boolean {
+    const counts = this.tally.domains(this.topologyKey);
+    const thought = this.thought?.domains(this.topologyKey);
+    if (thought === undefined || thought.size === 0) return counts.size === 0;
+    return [...new Set([...counts.keys(), ...thought.keys()])].every(
+      (value) => (counts.get(value) ?? 0) + (thought.get(value) ?? 0) <= 0,
+    );
+  }
 }
 
 /** What required terms demand of each domain, kept right while pods are added and removed in thought. */
 class RequiredTerms {
   private readonly pod: PodInfo;
   private readonly labelsOf: LabelsOf;
-  private readonly near = new DomainCounts();
-  private readonly far = new DomainCounts();
-  private readonly unwelcome = new DomainCounts();
+  /** Of pods that all terms of affinity match, by each term's key. */
+  private readonly near: Near[];
+  private readonly far: { term: AffinityTerm; near: Near }[];
+  /** Of pods that do not want this one, by their term. */
+  private readonly unwelcome: Map<string, Near>;
 
   constructor(pod: PodInfo, cluster: Cluster, labelsOf: LabelsOf) {
     this.pod = pod;
     this.labelsOf = labelsOf;
-    for (const node of cluster.nodesWithAntiAffinity)
-      for (const other of node.podsWithAntiAffinity) this.countUnwelcome(other, node, 1);
-    const terms = [...pod.affinity, ...pod.antiAffinity];
-    if (terms.length === 0) return;
-    for (const other of podsFor(terms, cluster)) if (other.node?.node) this.countWanted(other, other.node, 1);
+    const { affinity, antiAffinity } = pod;
+    const all = affinity.length > 0 && tallyOf(affinity, (other) => matchesAll(affinity, other, labelsOf), cluster);
+    this.near = all ? affinity.map(({ topologyKey }) => new Near(topologyKey, all)) : [];
+    this.far = antiAffinity.map((term) => ({
+      term,
+      near: new Near(
+        term.topologyKey,
+        tallyOf([term], (other) => termMatches(term, other, labelsOf), cluster),
+      ),
+    }));
+    this.unwelcome = new Map();
+    for (const { term, tally } of cluster.terms.of('antiAffinity'))
+      if (termMatches(term, pod, labelsOf)) this.unwelcome.set(term.text, new Near(term.topologyKey, tally));
   }
 
   get isEmpty(): boolean {
-    const { affinity, antiAffinity } = this.pod;
-    return affinity.length + antiAffinity.length === 0 && this.unwelcome.isEmpty;
+    return this.near.length + this.far.length + this.unwelcome.size === 0;
   }
 
-  count(other: PodInfo, node: NodeInfo, by: 1 | -1): void {
-    this.countUnwelcome(other, node, by);
-    this.countWanted(other, node, by);
+  change(other: PodInfo, node: NodeInfo, by: 1 | -1): void {
+    const { pod, labelsOf, near, far, unwelcome } = this;
+    if (near.length > 0 && matchesAll(pod.affinity, other, labelsOf)) for (const one of near) one.change(node, by);
+    for (const { term, near: one } of far) if (termMatches(term, other, labelsOf)) one.change(node, by);
+    for (const term of other.antiAffinity) {
+      if (!termMatches(term, pod, labelsOf)) continue;
+      let one = unwelcome.get(term.text);
+      if (!one) unwelcome.set(term.text, (one = new Near(term.topologyKey, new Tally())));
+      one.change(node, by);
+    }
   }
 
   isNear(node: NodeInfo): boolean {
-    const { affinity } = this.pod;
-    if (affinity.length === 0) return true;
-    if (affinity.some(({ topologyKey }) => node.labels[topologyKey] === undefined)) return false;
-    if (affinity.every(({ topologyKey }) => this.near.get(topologyKey, node) > 0)) return true;
+    const { near } = this;
+    if (near.length === 0) return true;
+    if (near.some(({ topologyKey }) => node.labels[topologyKey] === undefined)) return false;
+    if (near.every((one) => one.at(node) > 0)) return true;
     // The first of a group that wants to be together has nobody to go to.
-    return this.near.isEmpty && matchesAll(affinity, this.pod, this.labelsOf);
+    return near.every((one) => one.isNowhere) && matchesAll(this.pod.affinity, this.pod, this.labelsOf);
   }
 
   isTooNear(node: NodeInfo): boolean {
-    return this.pod.antiAffinity.some(({ topologyKey }) => this.far.get(topologyKey, node) > 0);
+    for (const { near } of this.far) if (near.at(node) > 0) return true;
+    return false;
   }
 
   isUnwelcome(node: NodeInfo): boolean {
-    return this.unwelcome.some(node);
-  }
-
-  private countUnwelcome(other: PodInfo, node: NodeInfo, by: 1 | -1): void {
-    for (const term of other.antiAffinity)
-      if (termMatches(term, this.pod, this.labelsOf)) this.unwelcome.add(term.topologyKey, node, by);
-  }
-
-  private countWanted(other: PodInfo, node: NodeInfo, by: 1 | -1): void {
-    const { affinity, antiAffinity } = this.pod;
-    if (matchesAll(affinity, other, this.labelsOf))
-      for (const { topologyKey } of affinity) this.near.add(topologyKey, node, by);
-    for (const term of antiAffinity)
-      if (termMatches(term, other, this.labelsOf)) this.far.add(term.topologyKey, node, by);
+    for (const near of this.unwelcome.values()) if (near.at(node) > 0) return true;
+    return false;
   }
 }
 
@@ -147,42 +151,44 @@ function filter(pod: PodInfo, cluster: Cluster, labelsOf: LabelsOf): PodFilter |
       if (terms.isTooNear(node)) return tooNear;
       return terms.isUnwelcome(node) ? notWanted : undefined;
     },
-    add: (other, node) => terms.count(other, node, 1),
-    remove: (other, node) => terms.count(other, node, -1),
+    add: (other, node) => terms.change(other, node, 1),
+    remove: (other, node) => terms.change(other, node, -1),
   };
 }
 
-function addWeights(
-  counts: DomainCounts,
-  terms: readonly AffinityTerm[],
-  pod: PodInfo,
-  at: NodeInfo,
-  sign: number,
-  labelsOf: LabelsOf,
-): void {
-  for (const term of terms) if (termMatches(term, pod, labelsOf)) counts.add(term.topologyKey, at, sign * term.weight);
+interface Weighed {
+  topologyKey: string;
+  tally: Tally;
+  weight: number;
 }
 
 function score(pod: PodInfo, cluster: Cluster, labelsOf: LabelsOf): PodScore | undefined {
-  const counts = new DomainCounts();
-  const own = [...pod.preferredAffinity, ...pod.preferredAntiAffinity];
-  if (own.length > 0) {
-    for (const other of podsFor(own, cluster)) {
-      if (!other.node?.node) continue;
-      addWeights(counts, pod.preferredAffinity, other, other.node, 1, labelsOf);
-      addWeights(counts, pod.preferredAntiAffinity, other, other.node, -1, labelsOf);
-    }
-  }
-  for (const node of cluster.nodesWithAffinity) {
-    if (!node.node) continue;
-    for (const other of node.podsWithAffinity) {
-      addWeights(counts, other.affinity, pod, node, requiredWeight, labelsOf);
-      addWeights(counts, other.preferredAffinity, pod, node, 1, labelsOf);
-      addWeights(counts, other.preferredAntiAffinity, pod, node, -1, labelsOf);
-    }
-  }
-  if (counts.isEmpty) return undefined;
-  return { score: (node) => counts.sum(node), normalize: spread };
+  const own = (terms: readonly AffinityTerm[], sign: number): Weighed[] =>
+    terms.map((term) => ({
+      topologyKey: term.topologyKey,
+      tally: tallyOf([term], (other) => termMatches(term, other, labelsOf), cluster),
+      weight: sign * term.weight,
+    }));
+  const others = (kind: TermKind, weightOf: (term: AffinityTerm) => number): Weighed[] =>
+    [...cluster.terms.of(kind)]
+      .filter(({ term }) => termMatches(term, pod, labelsOf))
+      .map(({ term, tally }) => ({ topologyKey: term.topologyKey, tally, weight: weightOf(term) }));
+  const weighed = [
+    ...own(pod.preferredAffinity, 1),
+    ...own(pod.preferredAntiAffinity, -1),
+    ...others('affinity', () => requiredWeight),
+    ...others('preferredAffinity', ({ weight }) => weight),
+    ...others('preferredAntiAffinity', ({ weight }) => -weight),
+  ].filter(({ topologyKey, tally }) => tally.domains(topologyKey).size > 0);
+  if (weighed.length === 0) return undefined;
+  return {
+    score(node) {
+      let sum = 0;
+      for (const { topologyKey, tally, weight } of weighed) sum += weight * tally.near(topologyKey, node);
+      return sum;
+    },
+    normalize: spread,
+  };
 }
 
 /** The worst gets 0, the best 100. */

@@ -32,7 +32,7 @@ export const nodeAffinity: Plugin = {
     const only = required && namesIn(required.nodeSelectorTerms);
     if (only?.size === 0) return conflict;
     return {
-      ...(only && { only }),
+      ...(only ? { only } : { likeness: JSON.stringify([pod.spec?.nodeSelector, required]) }),
       check: (node) => (matchesNodeSelection(pod, node) ? undefined : mismatch),
     };
   },
@@ -40,6 +40,7 @@ export const nodeAffinity: Plugin = {
     const terms = pod.spec?.affinity?.nodeAffinity?.preferredDuringSchedulingIgnoredDuringExecution ?? [];
     if (terms.length === 0) return undefined;
     return {
+      likeness: JSON.stringify(terms),
       score(node) {
         let sum = 0;
         for (const { weight, preference } of terms) if (matchesTerm(preference, node)) sum += weight;

@@ -10,7 +10,7 @@ export const nodeName: Plugin = {
   filter({ pod }) {
     const wanted = pod.spec?.nodeName;
     if (!wanted) return undefined;
-    return { check: ({ name }) => (name === wanted ? undefined : other) };
+    return { likeness: wanted, check: ({ name }) => (name === wanted ? undefined : other) };
   },
   hints: [hint(nodes, (_pod, now, old) => nodeAdded(now, old))],
 };

@@ -18,7 +18,10 @@ export const nodePorts: Plugin = {
   name: 'NodePorts',
   filter({ ports }) {
     if (ports.length === 0) return undefined;
-    return { check: (node) => (ports.some((port) => conflicts(node, port)) ? taken : undefined) };
+    return {
+      likeness: JSON.stringify(ports),
+      check: (node) => (ports.some((port) => conflicts(node, port)) ? taken : undefined),
+    };
   },
   hints: [
     hint(

@@ -3,7 +3,7 @@ import { nodeRoomGrew } from '../node-changes.ts';
 import type { NodeInfo } from '../node-info.ts';
 import { hint, type Plugin, type Rejection, rejection } from '../plugin.ts';
 import type { PodInfo } from '../pod-info.ts';
-import { parseResources, type Resources } from '../resources.ts';
+import { parseResources, type Resources, resourcesText } from '../resources.ts';
 
 const insufficient = new Map<string, Rejection>();
 
@@ -71,10 +71,13 @@ export const nodeResourcesFit: Plugin = {
   name: 'NodeResourcesFit',
   weight: 1,
   filter({ requests }) {
-    return { check: (node) => (fits(requests, node) ? undefined : rejectionFor(missing(requests, node))) };
+    return {
+      likeness: resourcesText(requests),
+      check: (node) => (fits(requests, node) ? undefined : rejectionFor(missing(requests, node))),
+    };
   },
   score(pod) {
-    return { score: (node) => leastAllocated(pod, node) };
+    return { likeness: `${pod.scoredCpu}/${pod.scoredMemory}`, score: (node) => leastAllocated(pod, node) };
   },
   hints: [
     // Every pod that goes leaves a place, which may be all that was missing.

@@ -12,7 +12,7 @@ export const nodeUnschedulable: Plugin = {
   name: 'NodeUnschedulable',
   filter({ pod }) {
     if (tolerates(pod.spec?.tolerations, taint)) return undefined;
-    return { check: ({ node }) => (node?.spec?.unschedulable === true ? cordoned : undefined) };
+    return { likeness: '', check: ({ unschedulable }) => (unschedulable ? cordoned : undefined) };
   },
   hints: [hint(nodes, (_pod, now, old) => nodeTaintsChanged(now, old) && now?.spec?.unschedulable !== true)],
 };

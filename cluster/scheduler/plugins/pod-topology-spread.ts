@@ -26,45 +26,76 @@ function hasEveryKey({ labels }: NodeInfo, constraints: SpreadConstraint[]): boo
   return constraints.every(({ topologyKey }) => labels[topologyKey] !== undefined);
 }
 
+/**
+ * Is a node with the constraint's key all that counts? So it mostly is: then the counts that are kept for all pods hold for this
+ * one, and no node need be looked at.
+ */
+function countsEveryNode(constraint: SpreadConstraint, all: SpreadConstraint[], cluster: Cluster): boolean {
+  if (!constraint.includesAll) return false;
+  const others = all.filter(({ topologyKey }) => topologyKey !== constraint.topologyKey);
+  return others.every(({ topologyKey }) => {
+    let labelled = 0;
+    for (const count of cluster.nodeTally().domains(topologyKey).values()) labelled += count;
+    return labelled === cluster.nodes().length;
+  });
+}
+
 /** Pods in each domain of a constraint that some node which counts is in. */
 class Domains {
   readonly constraint: SpreadConstraint;
-  private readonly counts = new Map<string, number>();
+  private readonly counts: ReadonlyMap<string, number>;
+  /** Its keys are the domains. */
+  private readonly eligible: ReadonlyMap<string, number>;
+  private readonly thought = new Map<string, number>();
   private least: number | undefined;
 
-  constructor(pod: PodInfo, constraint: SpreadConstraint, eligible: NodeInfo[], cluster: Cluster) {
+  constructor(constraint: SpreadConstraint, all: SpreadConstraint[], cluster: Cluster) {
     this.constraint = constraint;
-    const onNode = cluster.podCounts(pod.namespace, constraint.selector);
-    for (const node of eligible) {
-      if (!constraint.includes(node)) continue;
-      const value = node.labels[constraint.topologyKey] ?? '';
-      this.counts.set(value, (this.counts.get(value) ?? 0) + (onNode.get(node) ?? 0));
+    const { topologyKey } = constraint;
+    const tally = constraint.tally(cluster);
+    if (countsEveryNode(constraint, all, cluster)) {
+      this.counts = tally.domains(topologyKey);
+      this.eligible = cluster.nodeTally().domains(topologyKey);
+      return;
     }
+    const counts = new Map<string, number>();
+    for (const node of cluster.nodes()) {
+      if (!hasEveryKey(node, all) || !constraint.includes(node)) continue;
+      const value = node.labels[topologyKey] ?? '';
+      counts.set(value, (counts.get(value) ?? 0) + (tally.onNodes().get(node) ?? 0));
+    }
+    this.counts = this.eligible = counts;
   }
 
   change(node: NodeInfo, by: 1 | -1): void {
     if (!this.constraint.includes(node)) return;
     const value = node.labels[this.constraint.topologyKey] ?? '';
-    this.counts.set(value, (this.counts.get(value) ?? 0) + by);
+    this.thought.set(value, (this.thought.get(value) ?? 0) + by);
     this.least = undefined;
   }
 
   exceeds(value: string): boolean {
     const { minDomains, maxSkew, selectsItself } = this.constraint;
-    this.least ??= this.counts.size < minDomains ? 0 : this.smallest();
-    return (this.counts.get(value) ?? 0) + (selectsItself ? 1 : 0) - this.least > maxSkew;
+    this.least ??= this.eligible.size < minDomains ? 0 : this.smallest();
+    return this.countOf(value) + (selectsItself ? 1 : 0) - this.least > maxSkew;
+  }
+
+  private countOf(value: string): number {
+    return (this.counts.get(value) ?? 0) + (this.thought.get(value) ?? 0);
   }
 
   private smallest(): number {
     let least = Number.POSITIVE_INFINITY;
-    for (const count of this.counts.values()) if (count < least) least = count;
+    for (const value of this.eligible.keys()) {
+      least = Math.min(least, this.countOf(value));
+      if (least === 0) break;
+    }
     return least;
   }
 }
 
-function filter(pod: PodInfo, cluster: Cluster, { constraints }: Spreading): PodFilter {
-  const eligible = cluster.nodes().filter((node) => hasEveryKey(node, constraints));
-  const domains = constraints.map((constraint) => new Domains(pod, constraint, eligible, cluster));
+function filter(cluster: Cluster, pod: PodInfo, { constraints }: Spreading): PodFilter {
+  const domains = constraints.map((constraint) => new Domains(constraint, constraints, cluster));
   const change = (other: PodInfo, node: NodeInfo, by: 1 | -1): void => {
     if (other.namespace !== pod.namespace || !hasEveryKey(node, constraints)) return;
     for (const domain of domains) if (matchesLabels(domain.constraint.selector, other.labels)) domain.change(node, by);
@@ -85,52 +116,52 @@ function filter(pod: PodInfo, cluster: Cluster, { constraints }: Spreading): Pod
 
 interface Scored {
   constraint: SpreadConstraint;
-  /** Pods by node, for the host name; by domain, for all others. */
-  onNode: ReadonlyMap<NodeInfo, number>;
-  inDomain: Map<string, number>;
+  countAt: (node: NodeInfo, value: string) => number;
   /** So that the few domains of a coarse key weigh as much as the many of a fine one. */
   weight: number;
 }
 
-function scored(
-  pod: PodInfo,
-  cluster: Cluster,
-  constraint: SpreadConstraint,
-  { scoring, needed }: { scoring: NodeInfo[]; needed: (node: NodeInfo) => boolean },
-): Scored {
-  const onNode = cluster.podCounts(pod.namespace, constraint.selector);
-  const inDomain = new Map<string, number>();
-  const { topologyKey } = constraint;
-  if (topologyKey === hostnameKey) return { constraint, onNode, inDomain, weight: Math.log(scoring.length + 2) };
-  for (const { labels } of scoring) inDomain.set(labels[topologyKey] ?? '', 0);
-  for (const [node, count] of onNode) {
-    if (!node.node || !needed(node) || !constraint.includes(node)) continue;
-    const value = node.labels[topologyKey] ?? '';
-    const before = inDomain.get(value);
-    if (before !== undefined) inDomain.set(value, before + count);
-  }
-  return { constraint, onNode, inDomain, weight: Math.log(inDomain.size + 2) };
+interface Scoring {
+  cluster: Cluster;
+  all: SpreadConstraint[];
+  scoring: NodeInfo[];
+  needed: (node: NodeInfo) => boolean;
 }
 
-function score(
-  pod: PodInfo,
-  cluster: Cluster,
-  candidates: readonly NodeInfo[],
-  { constraints, needsEveryKey }: Spreading,
-): PodScore {
+function scored(constraint: SpreadConstraint, { cluster, all, scoring, needed }: Scoring): Scored {
+  const tally = constraint.tally(cluster);
+  const { topologyKey } = constraint;
+  if (topologyKey === hostnameKey) {
+    const onNodes = tally.onNodes();
+    return { constraint, countAt: (node) => onNodes.get(node) ?? 0, weight: Math.log(scoring.length + 2) };
+  }
+  const values = new Set(scoring.map(({ labels }) => labels[topologyKey] ?? ''));
+  const weight = Math.log(values.size + 2);
+  if (countsEveryNode(constraint, all, cluster)) {
+    const counts = tally.domains(topologyKey);
+    return { constraint, countAt: (_node, value) => counts.get(value) ?? 0, weight };
+  }
+  const counts = new Map<string, number>();
+  for (const [node, count] of tally.onNodes()) {
+    const value = node.labels[topologyKey] ?? '';
+    if (node.node && values.has(value) && needed(node) && constraint.includes(node))
+      counts.set(value, (counts.get(value) ?? 0) + count);
+  }
+  return { constraint, countAt: (_node, value) => counts.get(value) ?? 0, weight };
+}
+
+function score(cluster: Cluster, candidates: readonly NodeInfo[], { constraints, needsEveryKey }: Spreading): PodScore {
   const needed = (node: NodeInfo): boolean => !needsEveryKey || hasEveryKey(node, constraints);
   const scoring = candidates.filter(needed);
-  const all = constraints.map((constraint) => scored(pod, cluster, constraint, { scoring, needed }));
+  const all = constraints.map((constraint) => scored(constraint, { cluster, all: constraints, scoring, needed }));
   return {
     /** The lower, the fewer; less than nothing for a node that is left out. */
     score(node) {
       if (!needed(node)) return -1;
       let sum = 0;
-      for (const { constraint, onNode, inDomain, weight } of all) {
+      for (const { constraint, countAt, weight } of all) {
         const value = node.labels[constraint.topologyKey];
-        if (value === undefined) continue;
-        const count = constraint.topologyKey === hostnameKey ? onNode.get(node) : inDomain.get(value);
-        sum += (count ?? 0) * weight + constraint.maxSkew - 1;
+        if (value !== undefined) sum += countAt(node, value) * weight + constraint.maxSkew - 1;
       }
       return Math.round(sum);
     },
@@ -159,11 +190,11 @@ export function podTopologySpread(context: PluginContext): Plugin {
     weight: 2,
     filter(pod, cluster) {
       const spreading = spreadingOf(pod, 'DoNotSchedule');
-      return spreading && filter(pod, cluster, spreading);
+      return spreading && filter(cluster, pod, spreading);
     },
     score(pod, cluster, candidates) {
       const spreading = spreadingOf(pod, 'ScheduleAnyway');
-      return spreading && score(pod, cluster, candidates, spreading);
+      return spreading && score(cluster, candidates, spreading);
     },
     hints: [
       // A pod that comes raises the least of its constraint, one that goes lowers its own domain.

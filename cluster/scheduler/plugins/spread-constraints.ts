@@ -5,10 +5,12 @@ import { replicaSets, replicationControllers, services, statefulSets } from '../
 import { labelSelectorRequirements, matchesLabels, type Requirement } from '../../kinds/selector.ts';
 import type { ReplicaSet, StatefulSet } from '../../kinds/types/apps.ts';
 import type { ReplicationController, Service, TopologySpreadConstraint } from '../../kinds/types/core.ts';
+import type { Cluster } from '../cluster.ts';
 import type { NodeInfo } from '../node-info.ts';
-import { matchesNodeSelection } from '../node-selection.ts';
+import { matchesNodeSelection, selectsNodes } from '../node-selection.ts';
 import type { PluginContext } from '../plugin.ts';
 import type { PodInfo } from '../pod-info.ts';
+import type { Tally } from '../tally.ts';
 import { tolerates } from '../tolerates.ts';
 
 export const hostnameKey = 'kubernetes.io/hostname';
@@ -22,6 +24,10 @@ export interface SpreadConstraint {
   selectsItself: boolean;
   /** Do pods on the node count, and does its domain? */
   includes: (node: NodeInfo) => boolean;
+  /** Every node is included. */
+  includesAll: boolean;
+  /** The pods that count. */
+  tally: (cluster: Cluster) => Tally;
 }
 
 export interface Spreading {
@@ -46,6 +52,13 @@ function worked(pod: PodInfo, constraint: TopologySpreadConstraint, ofSet?: Requ
     minDomains,
     selector,
     selectsItself: matchesLabels(selector, pod.labels),
+    tally: (cluster) =>
+      cluster.selected.tally(
+        pod.namespace,
+        `staying ${JSON.stringify(selector)}`,
+        (other) => other.pod.metadata.deletionTimestamp === undefined && matchesLabels(selector, other.labels),
+      ),
+    includesAll: (nodeAffinityPolicy === 'Ignore' || !selectsNodes(pod.pod)) && nodeTaintsPolicy === 'Ignore',
     includes: (node) =>
       (nodeAffinityPolicy === 'Ignore' || matchesNodeSelection(pod.pod, node)) &&
       (nodeTaintsPolicy === 'Ignore' || node.hardTaints.every((taint) => tolerates(pod.pod.spec?.tolerations, taint))),

@@ -22,8 +22,9 @@ export const taintToleration: Plugin = {
   name: 'TaintToleration',
   weight: 3,
   filter({ pod }) {
-    const tolerations = pod.spec?.tolerations;
+    const tolerations = pod.spec?.tolerations ?? [];
     return {
+      likeness: JSON.stringify(tolerations),
       check({ hardTaints }) {
         for (const taint of hardTaints)
           if (!tolerates(tolerations, taint)) return rejectionFor(taint.key, taint.value ?? '');
@@ -32,10 +33,11 @@ export const taintToleration: Plugin = {
     };
   },
   /** The fewer taints it would only rather not bear, the better. */
-  score({ pod }, _cluster, candidates) {
-    if (candidates.every(({ softTaints }) => softTaints.length === 0)) return undefined;
-    const tolerations = pod.spec?.tolerations?.filter(({ effect }) => !effect || effect === 'PreferNoSchedule');
+  score({ pod }, cluster) {
+    if (cluster.nodesWithSoftTaints === 0) return undefined;
+    const tolerations = (pod.spec?.tolerations ?? []).filter(({ effect }) => !effect || effect === 'PreferNoSchedule');
     return {
+      likeness: JSON.stringify(tolerations),
       score: ({ softTaints }: NodeInfo) => softTaints.filter((taint) => !tolerates(tolerations, taint)).length,
       normalize: (scores) => normalizeByGreatest(scores, true),
     };
