@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { type Row, formatRows } from './row.ts';
 
 const benches: Record<string, () => Promise<{ run: () => Promise<Row[]> }>> = {
+  api: () => import('./api.ts'),
   boot: () => import('./boot.ts'),
   heal: () => import('./heal.ts'),
   idle: () => import('./idle.ts'),
@@ -14,6 +15,7 @@ const benches: Record<string, () => Promise<{ run: () => Promise<Row[]> }>> = {
   push: () => import('./push.ts'),
   registry: () => import('./registry.ts'),
   router: () => import('./router.ts'),
+  scheduler: () => import('./scheduler.ts'),
   services: () => import('./services.ts'),
   start: () => import('./start.ts'),
   'start-many': () => import('./start-many.ts'),
