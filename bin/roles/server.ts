@@ -1,11 +1,13 @@
 /** The cluster's server: the store, the Kubernetes API, the controllers and the scheduler. */
 import { existsSync, mkdirSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { openAuditLog } from '#cluster/apiserver/audit/log.ts';
 import { BUILTIN_POLICY, readAuditPolicy } from '#cluster/apiserver/audit/policy.ts';
 import { openServiceAccountKeys } from '#cluster/apiserver/authenticators/service-account-keys.ts';
 import { startApiServer } from '#cluster/apiserver/server.ts';
 import { createClient } from '#cluster/client/create.ts';
+import { leadWith } from '#cluster/client/leader-election.ts';
 import { allControllers } from '#cluster/controllers/all.ts';
 import { startControllers } from '#cluster/controllers/run.ts';
 import { startScheduler } from '#cluster/scheduler/start.ts';
@@ -63,19 +65,32 @@ export async function startServer({ instance, signal, log }: RoleContext): Promi
   // One client for all that runs here: one copy of what they watch.
   const client = createClient(api.transport({ name: 'system:kube-controller-manager', groups: ['system:masters'] }));
   const { clusterCidr, podCidr, loadBalancerPool = [] } = instance.network;
-  const controllers = await startControllers(
-    allControllers({
-      tokens: { sign: keys.sign, ca },
-      loadBalancerPool,
-      nodeRanges: { clusterCidr, reserved: [{ node: instance.nodeName, range: podCidr }] },
-      nodeCertificates: {
-        authority: readAuthority(instance),
-        serverNames: namesIn(readPair(instance, 'kubernetes').certificate),
-      },
-    }),
-    { client, signal, log, now: Date.now },
+  // Killed and started again it is the same one, and goes on with what it held.
+  const election = { client, identity: `${hostname()}_${instance.name}`, signal, log };
+  const controllers = leadWith({ ...election, name: 'kube-controller-manager' }, (leading) =>
+    startControllers(
+      allControllers({
+        tokens: { sign: keys.sign, ca },
+        loadBalancerPool,
+        nodeRanges: { clusterCidr, reserved: [{ node: instance.nodeName, range: podCidr }] },
+        nodeCertificates: {
+          authority: readAuthority(instance),
+          serverNames: namesIn(readPair(instance, 'kubernetes').certificate),
+        },
+      }),
+      { client, signal: leading, log, now: Date.now },
+    ),
   );
-  const scheduler = await startScheduler({ client, signal, log });
+  const scheduler = leadWith({ ...election, name: 'kube-scheduler' }, (leading) =>
+    startScheduler({ client, signal: leading, log }),
+  );
+  for (const { ended } of [controllers, scheduler]) {
+    ended.catch((error: unknown) => {
+      // Without its controllers a cluster stands still: the server is started anew.
+      log('error', 'a part of the server failed', { error: String(error) });
+      process.exit(1);
+    });
+  }
   return {
     async close() {
       await scheduler.close();
