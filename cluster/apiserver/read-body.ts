@@ -1,4 +1,5 @@
 /** Request bodies: JSON, YAML or protobuf, with what strict clients want to know about them. */
+import { ProtobufError } from '#lib/protobuf.ts';
 import { decodeObject } from '../kinds/decode.ts';
 import { definitions } from '../kinds/schema.ts';
 import { badRequest, StatusError } from './errors.ts';
@@ -57,7 +58,7 @@ export function unknownFormat(accepted: string[]): StatusError {
 }
 
 async function parseProtobuf(body: Buffer): Promise<Record<string, unknown>> {
-  const { decodeProtobuf, ProtobufError } = await import('../kinds/protobuf.ts');
+  const { decodeProtobuf } = await import('../kinds/protobuf.ts');
   try {
     return decodeProtobuf(body);
   } catch (cause) {

@@ -6,6 +6,7 @@
  * The encoding writes empty values where JSON leaves a field out; `values` are those fields, in `pointers` empty means set.
  */
 import { readFileSync } from 'node:fs';
+import { ProtobufError, protobufBytes as asBytes, protobufFields as fieldsOf } from '#lib/protobuf.ts';
 import {
   definitions,
   INT_OR_STRING,
@@ -21,14 +22,6 @@ interface Field {
   /** Left out when empty. */
   value: boolean;
   inline: string | undefined;
-}
-
-export class ProtobufError extends Error {
-  readonly code = 'protobuf-malformed';
-  constructor(message: string) {
-    super(message);
-    this.name = 'ProtobufError';
-  }
 }
 
 const MAGIC = Buffer.from('k8s\0');
@@ -127,14 +120,14 @@ function decodeEntry(bytes: Buffer, schema: Schema): [string, unknown] {
   return [key, value ?? ''];
 }
 
-function decodeValue(value: bigint | Buffer, reference: Schema): unknown {
+function decodeValue(value: number | Buffer, reference: Schema): unknown {
   const name = refName(reference);
   if (name === QUANTITY) return stringIn(asBytes(value));
   if (name === INT_OR_STRING) return decodeIntOrString(asBytes(value));
   if (name !== undefined && TIMES.includes(name)) return decodeTime(asBytes(value), name.endsWith('MicroTime'));
   if (name !== undefined && RAW.includes(name)) return decodeRaw(asBytes(value));
   const schema = resolveSchema(reference);
-  if (typeof value === 'bigint') return schema.type === 'boolean' ? value !== 0n : Number(BigInt.asIntN(64, value));
+  if (typeof value === 'number') return schema.type === 'boolean' ? value !== 0 : value;
   if (schema.type === 'string') return schema.format === 'byte' ? value.toString('base64') : value.toString();
   return decodeMessage(value, name ?? '', schema);
 }
@@ -156,8 +149,8 @@ function decodeRaw(bytes: Buffer): unknown {
 function decodeIntOrString(bytes: Buffer): number | string {
   let [isText, number, text] = [false, 0, ''];
   for (const field of fieldsOf(bytes)) {
-    if (field.number === 1) isText = field.value === 1n;
-    else if (field.number === 2 && typeof field.value === 'bigint') number = Number(BigInt.asIntN(64, field.value));
+    if (field.number === 1) isText = field.value === 1;
+    else if (field.number === 2 && typeof field.value === 'number') number = field.value;
     else if (field.number === 3) text = asBytes(field.value).toString();
   }
   return isText ? text : number;
@@ -167,44 +160,13 @@ function decodeIntOrString(bytes: Buffer): number | string {
 function decodeTime(bytes: Buffer, micro: boolean): string | undefined {
   let [seconds, nanos] = [0, 0];
   for (const { number, value } of fieldsOf(bytes)) {
-    if (typeof value !== 'bigint') continue;
-    if (number === 1) seconds = Number(BigInt.asIntN(64, value));
-    if (number === 2) nanos = Number(value);
+    if (typeof value !== 'number') continue;
+    if (number === 1) seconds = value;
+    if (number === 2) nanos = value;
   }
   if (seconds === 0 && nanos === 0) return undefined;
   const date = new Date(seconds * 1000);
   if (Number.isNaN(date.getTime())) throw new ProtobufError(`${seconds} is no time`);
   const text = date.toISOString().slice(0, 19);
   return micro ? `${text}.${String(Math.floor(nanos / 1000)).padStart(6, '0')}Z` : `${text}Z`;
-}
-
-function asBytes(value: bigint | Buffer | undefined): Buffer {
-  if (typeof value === 'bigint') throw new ProtobufError('a number where a message was expected');
-  return value ?? Buffer.alloc(0);
-}
-
-function* fieldsOf(bytes: Buffer): Generator<{ number: number; value: bigint | Buffer }> {
-  let at = 0;
-  const varint = () => {
-    let [result, shift] = [0n, 0n];
-    for (;;) {
-      const byte = bytes[at++];
-      if (byte === undefined || shift > 63n) throw new ProtobufError('it ends within a number');
-      result |= BigInt(byte & 0x7f) << shift;
-      if (byte < 0x80) return result;
-      shift += 7n;
-    }
-  };
-  while (at < bytes.length) {
-    const tag = Number(varint());
-    const number = Math.floor(tag / 8);
-    const wire = tag % 8;
-    if (wire === 0) yield { number, value: varint() };
-    else {
-      const length = wire === 2 ? Number(varint()) : wire === 1 ? 8 : wire === 5 ? 4 : -1;
-      if (length < 0 || at + length > bytes.length) throw new ProtobufError('it ends within a field');
-      if (wire === 2) yield { number, value: bytes.subarray(at, at + length) };
-      at += length;
-    }
-  }
 }
