@@ -24,6 +24,7 @@ const clients = [
   { command: 'bzip2', package: 'bzip2' },
   { command: 'xz', package: 'xz-utils' },
   { command: 'zstd', package: 'zstd' },
+  { command: 'etcd', package: 'etcd-server' },
 ];
 
 function onPath(command: string): boolean {

@@ -228,6 +228,16 @@ export function asStatusError(error: unknown): StatusError {
     return new StatusError(503, 'ServiceUnavailable', `the store did not take the write: ${error.message}`, undefined, {
       cause: error,
     });
+  if (error instanceof StoreError && error.code === 'unknown')
+    return new StatusError(
+      504,
+      'Timeout',
+      `Timeout: request did not complete within the allotted time: ${error.message}`,
+      undefined,
+      { cause: error },
+    );
+  if (error instanceof StoreError && error.code === 'too-large')
+    return new StatusError(413, 'RequestEntityTooLarge', error.message, undefined, { cause: error });
   return new StatusError(
     500,
     'InternalError',

@@ -7,6 +7,7 @@ import { apiFixture } from '#testing/apiserver-fixture.ts';
 import { storeContract } from '#testing/store-contract.ts';
 import { encryptedStore, reencrypt } from './encrypted.ts';
 import { addEncryptionKey, openEncryptionKeys } from './encryption-keys.ts';
+import { copyIntoSqlite } from './sqlite/copy-in.ts';
 import { openSqliteStore } from './sqlite/open.ts';
 import { type Store, StoreError } from './store.ts';
 
@@ -21,7 +22,8 @@ storeContract({
       keys: [{ name: '1', secret: Buffer.alloc(32, 7) }],
       prefixes: ['/'],
     }),
-  killedWriter: new URL('./sqlite/killed-writer.fixture.ts', import.meta.url),
+  copyInto: (directory, pages, after) => copyIntoSqlite(join(directory, 'store.db'), pages, after),
+  program: new URL('./sqlite/killed-clients.fixture.ts', import.meta.url),
 });
 
 async function withDirectory(body: (directory: string, disk: Store) => Promise<void>): Promise<void> {

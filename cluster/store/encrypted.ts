@@ -62,7 +62,9 @@ export function encryptedStore(store: Store, options: EncryptionOptions): Store 
     },
     revision: () => store.revision(),
     compact: (revision) => store.compact(revision),
-    backup: (path) => store.backup(path),
+    async *snapshot() {
+      for await (const { entries, revision } of store.snapshot()) yield { entries: entries.map(plain), revision };
+    },
     close: () => store.close(),
   };
 }

@@ -1,13 +1,13 @@
 /**
  * The store's contract: one revisioned map from keys to bytes. Everything that the cluster knows is in it.
  *
- * Every write gets the next revision, a number that only grows, across all keys. The store is linearizable: a read that
+ * Every write gets a revision of its own, a number that only grows, across all keys. The store is linearizable: a read that
  * starts after a write was acknowledged sees it. A write is on disk (fsync) before it is acknowledged.
  *
  * Keys are `/`-separated printable ASCII, as `/registry/<group>/<resource>/<namespace>/<name>`; a prefix ends with `/`.
  * Values are opaque bytes and are never copied or parsed here; who gets one must not change it.
  *
- * Drivers: `sqlite/` (default), etcd later. `testing/store-contract.ts` is run against each.
+ * Drivers: `sqlite/` (default) and `etcd/`. `testing/store-contract.ts` is run against each.
  */
 export type StoreErrorCode =
   | 'exists' // create: the key is there; `entry` holds what is
@@ -15,7 +15,9 @@ export type StoreErrorCode =
   | 'conflict' // update, delete: the key has another revision; `entry` holds what is
   | 'compacted' // list at, or watch from, a revision that history no longer holds
   | 'future' // list at a revision that does not exist yet
-  | 'unavailable' // the disk refused (full, read-only), or the driver is closed. The write did not happen.
+  | 'unavailable' // the disk refused (full, read-only), etcd does not answer, the driver is closed. The write did not happen.
+  | 'unknown' // whoever was to write did not say whether it did: the write may have happened. Read what is there.
+  | 'too-large' // the value is larger than the driver takes
   | 'corrupt'; // the database is damaged; the message says where
 
 export class StoreError extends Error {
@@ -77,12 +79,21 @@ export interface Store {
   revision(): Promise<number>;
   /** Forgets what only revisions below `revision` can see. */
   compact(revision: number): Promise<void>;
-  /** A consistent copy in one file, while writes go on. */
-  backup(path: string): Promise<{ revision: number; bytes: number }>;
+  /**
+   * Everything as it is at one revision, in key order, in pages, while writes go on; at least one page. Rejects with `compacted`
+   * when it takes longer than history lasts (etcd): begin again.
+   */
+  snapshot(): AsyncIterable<SnapshotPage>;
   close(): Promise<void>;
 }
 
 export interface WatchBatch {
   events: StoreEvent[];
   revision: number;
+}
+
+export interface SnapshotPage {
+  /** The same on every page. */
+  revision: number;
+  entries: Entry[];
 }

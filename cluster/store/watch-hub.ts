@@ -1,19 +1,26 @@
 /**
- * Hands committed events to watchers, for any driver that commits in one process. The driver publishes each commit in
+ * Hands committed events to watchers, for any driver that sees all of them in one process. The driver publishes each commit in
  * revision order; a watcher that starts in the past first gets what the driver's history holds.
  */
 import { StoreError, type StoreEvent, type WatchBatch } from './store.ts';
 
 const backlogLimit = 100_000;
-const replayChunk = 500;
 
 interface WatchHubOptions {
   /** The newest revision published when the hub is made. */
   revision: number;
   /** Revisions below it have no history. */
   compacted: () => number;
-  /** Events of the prefix after `after`, up to and with `until`, at most `limit`, in order. */
-  history: (prefix: string, after: number, until: number, limit: number) => StoreEvent[];
+  /** Events of the range in order; rejects with `compacted` when they are no longer there. */
+  replay: (range: ReplayRange) => AsyncIterable<WatchBatch>;
+}
+
+export interface ReplayRange {
+  prefix: string;
+  after: number;
+  /** Published already: so far, and with it. */
+  until: number;
+  signal: AbortSignal;
 }
 
 interface Watcher {
@@ -35,7 +42,9 @@ interface WatchHub {
   /** `revision` is that of the last event of the commit. */
   publish(events: StoreEvent[], revision: number): void;
   watch(prefix: string, options: { after: number; signal: AbortSignal }): AsyncGenerator<WatchBatch>;
-  /** Ends every watch with the error. */
+  /** Ends the watches that there are with the error. */
+  drop(error: StoreError): void;
+  /** Also those that come. */
   close(error: StoreError): void;
 }
 
@@ -45,7 +54,7 @@ export function createWatchHub(options: WatchHubOptions): WatchHub {
   let closed: StoreError | undefined;
   let progressDue = false;
 
-  function drop(watcher: Watcher, error: StoreError): void {
+  function end(watcher: Watcher, error: StoreError): void {
     watcher.failure = error;
     watcher.batches = [];
     watchers.delete(watcher);
@@ -60,7 +69,7 @@ export function createWatchHub(options: WatchHubOptions): WatchHub {
     if (own.length === 0) return;
     watcher.backlog += own.length;
     if (watcher.backlog > backlogLimit) {
-      drop(
+      end(
         watcher,
         new StoreError(
           'compacted',
@@ -79,25 +88,8 @@ export function createWatchHub(options: WatchHubOptions): WatchHub {
     for (const watcher of watchers) if (watcher.reported < watcher.revision) watcher.wake?.();
   }
 
-  /** What was committed before the watch began: read in pieces, so that others get their turn. */
-  async function* replay(watcher: Watcher, until: number, signal: AbortSignal): AsyncGenerator<WatchBatch> {
-    let after = watcher.after;
-    for (;;) {
-      if (after < options.compacted()) throw tooOld(watcher.prefix, after);
-      const events = options.history(watcher.prefix, after, until, replayChunk);
-      const last = events.length < replayChunk ? until : (events.at(-1)?.entry.revision ?? until);
-      if (events.length > 0) yield { events, revision: last };
-      if (last >= until || signal.aborted) return;
-      after = last;
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-  }
-
-  function tooOld(prefix: string, after: number): StoreError {
-    return new StoreError(
-      'compacted',
-      `watch of ${prefix} after revision ${after}: history begins at ${options.compacted()}`,
-    );
+  function drop(error: StoreError): void {
+    for (const watcher of watchers) end(watcher, error);
   }
 
   async function* watch(
@@ -105,7 +97,7 @@ export function createWatchHub(options: WatchHubOptions): WatchHub {
     { after, signal }: { after: number; signal: AbortSignal },
   ): AsyncGenerator<WatchBatch> {
     if (closed) throw closed;
-    if (after < options.compacted()) throw tooOld(prefix, after);
+    if (after < options.compacted()) throw tooOld(prefix, after, options.compacted());
     const watcher: Watcher = {
       prefix,
       after,
@@ -122,8 +114,10 @@ export function createWatchHub(options: WatchHubOptions): WatchHub {
     signal.addEventListener('abort', onAbort);
     try {
       if (after < from) {
-        yield* replay(watcher, from, signal);
-        watcher.reported = from;
+        for await (const batch of options.replay({ prefix, after, until: from, signal })) {
+          watcher.reported = batch.revision;
+          yield batch;
+        }
       }
       while (!signal.aborted) {
         if (watcher.failure) throw watcher.failure;
@@ -165,9 +159,14 @@ export function createWatchHub(options: WatchHubOptions): WatchHub {
       setImmediate(tellProgress);
     },
     watch,
+    drop,
     close(error) {
       closed = error;
-      for (const watcher of watchers) drop(watcher, error);
+      drop(error);
     },
   };
+}
+
+export function tooOld(prefix: string, after: number, compacted: number): StoreError {
+  return new StoreError('compacted', `watch of ${prefix} after revision ${after}: history begins at ${compacted}`);
 }

@@ -1,14 +1,13 @@
 import { join } from 'node:path';
 import { it } from 'node:test';
-import { killRounds } from '#testing/store-contract.ts';
+import { chaosRounds } from '#testing/store-chaos.ts';
 import { openSqliteStore } from './open.ts';
 
-it('sqlite store: 1,000 rounds of kill -9 lose no acknowledged write', async () => {
-  await killRounds(
+it('sqlite store: 1,000 rounds of kill -9, and its clients were told the truth', async () => {
+  await chaosRounds(
     {
-      name: 'sqlite',
       open: (directory) => openSqliteStore({ path: join(directory, 'store.db') }),
-      killedWriter: new URL('./killed-writer.fixture.ts', import.meta.url),
+      program: new URL('./killed-clients.fixture.ts', import.meta.url),
     },
     1000,
   );

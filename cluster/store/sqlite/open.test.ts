@@ -7,13 +7,15 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { storeContract } from '#testing/store-contract.ts';
 import { StoreError, type StoreErrorCode } from '../store.ts';
-import { createHistoryPolicy } from './history-policy.ts';
+import { createHistoryPolicy } from '../history-policy.ts';
+import { copyIntoSqlite } from './copy-in.ts';
 import { openSqliteStore } from './open.ts';
 
 storeContract({
   name: 'sqlite',
   open: (directory) => openSqliteStore({ path: join(directory, 'store.db') }),
-  killedWriter: new URL('./killed-writer.fixture.ts', import.meta.url),
+  copyInto: (directory, pages, after) => copyIntoSqlite(join(directory, 'store.db'), pages, after),
+  program: new URL('./killed-clients.fixture.ts', import.meta.url),
 });
 
 const hasCode =
@@ -157,8 +159,7 @@ describe('sqlite store', () => {
     const second = await openSqliteStore({ path });
     await store.create('/a', Buffer.from('1'));
     await assert.rejects(second.create('/b', Buffer.from('2')), hasCode('unavailable', /another process writes/));
-    await store.backup(join(directory, 'backup.db'));
-    for (const name of ['store.db', 'store.db-wal', 'store.db-shm', 'backup.db']) {
+    for (const name of ['store.db', 'store.db-wal', 'store.db-shm']) {
       assert.equal((await stat(join(directory, name))).mode & 0o777, 0o600, name);
     }
     assert.equal((await store.list('/')).entries.length, 1);

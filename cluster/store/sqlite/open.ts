@@ -2,13 +2,13 @@
  * The SQLite driver of the store: one file, one thread that writes. Reads and watches are served on the thread that
  * opened it, see `reader.ts`; writes are committed together by the writer thread, see `writer.ts`.
  */
-import { type Entry, type ListResult, type Store, StoreError, type StoreEvent } from '../store.ts';
-import { createWatchHub } from '../watch-hub.ts';
-import { backupDatabase } from './backup.ts';
+import { type Entry, type ListResult, type Store, StoreError, type StoreEvent, type WatchBatch } from '../store.ts';
+import { createWatchHub, type ReplayRange, tooOld } from '../watch-hub.ts';
 import { toStoreError } from './errors.ts';
-import { createHistoryPolicy, type HistoryLimits } from './history-policy.ts';
+import { createHistoryPolicy, type HistoryLimits } from '../history-policy.ts';
 import type { WriteOperation, WriteOutcome } from './protocol.ts';
 import { openReader, type PageQuery } from './reader.ts';
+import { sqliteSnapshot } from './snapshot.ts';
 import { openWriter } from './writer.ts';
 
 export interface SqliteStoreOptions {
@@ -20,6 +20,7 @@ export interface SqliteStoreOptions {
 
 /** A list without a limit is read in pages of so many, so that it never holds the thread for long. */
 const pageSize = 500;
+const replayChunk = 500;
 const printableAscii = /^[\x21-\x7e]+$/;
 const noValue = new Uint8Array(0);
 
@@ -85,8 +86,20 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
   const hub = createWatchHub({
     revision: newest,
     compacted: () => compacted,
-    history: (...range) => read(() => reader.events(...range)),
+    replay,
   });
+
+  /** In pieces, so that others get their turn. */
+  async function* replay({ prefix, after, until, signal }: ReplayRange): AsyncGenerator<WatchBatch> {
+    for (let last = after; ; ) {
+      if (last < compacted) throw tooOld(prefix, last, compacted);
+      const events = read(() => reader.events(prefix, last, until, replayChunk));
+      last = events.length < replayChunk ? until : (events.at(-1)?.entry.revision ?? until);
+      if (events.length > 0) yield { events, revision: last };
+      if (last >= until || signal.aborted) return;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
 
   function read<T>(query: () => T): T {
     if (closed) throw closed;
@@ -186,7 +199,10 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     watch: (prefix, watchOptions) => hub.watch(prefix, watchOptions),
     revision: async () => read(() => reader.revision()),
     compact,
-    backup: (to) => (closed ? Promise.reject(closed) : backupDatabase(path, to)),
+    async *snapshot() {
+      if (closed) throw closed;
+      yield* sqliteSnapshot(path);
+    },
     async close() {
       if (closed) return;
       closed = new StoreError('unavailable', `the store ${path} is closed`);

@@ -6,9 +6,9 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { crc32 } from 'node:zlib';
 import { type Entry, type ListResult, type StoreEvent, StoreError } from '../store.ts';
-import { openForReading } from './schema.ts';
+import { NEWEST_REVISION, openForReading } from './schema.ts';
 
-interface Row {
+export interface Row {
   revision: number;
   previous: number;
   created: number;
@@ -34,7 +34,7 @@ function endOf(prefix: string): string {
   return prefix.slice(0, -1) + String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1);
 }
 
-function toEntry(row: Row): Entry {
+export function toEntry(row: Row): Entry {
   if (crc32(row.value) !== row.checksum) {
     throw new StoreError(
       'corrupt',
@@ -51,9 +51,6 @@ export function openReader(path: string) {
     `SELECT ${columns} FROM current c JOIN history h ON h.revision = c.revision WHERE c.key = ?`,
   );
   const byRevision = database.prepare(`SELECT ${columns} FROM history h WHERE h.revision = ?`);
-  const newest = database.prepare(
-    'SELECT max(revision, (SELECT coalesce(max(revision), 0) FROM history)) AS revision FROM state',
-  );
   const page = database.prepare(
     `SELECT ${columns} FROM current c CROSS JOIN history h ON h.revision = c.revision
      WHERE c.key >= ? AND c.key > ? AND c.key < ? ORDER BY c.key LIMIT ?`,
@@ -71,9 +68,8 @@ export function openReader(path: string) {
      ORDER BY h.revision LIMIT ?`,
   );
 
-  function revision(): number {
-    return Number(newest.get()?.revision);
-  }
+  const newest = database.prepare(NEWEST_REVISION);
+  const revision = (): number => Number(newest.get()?.revision);
 
   function entryAt(at: number): Entry | undefined {
     const row = byRevision.get(at) as Row | undefined;

@@ -70,3 +70,11 @@ export function openForReading(path: string): DatabaseSync {
   database.exec('PRAGMA query_only = ON; PRAGMA cell_size_check = ON; PRAGMA cache_size = -4000;');
   return database;
 }
+
+/** A compaction may have taken the newest row: that of a delete. */
+export const NEWEST_REVISION =
+  'SELECT max(revision, (SELECT coalesce(max(revision), 0) FROM history)) AS revision FROM state';
+
+export function newestRevision(database: DatabaseSync): number {
+  return Number(database.prepare(NEWEST_REVISION).get()?.revision);
+}

@@ -6,7 +6,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import { crc32 } from 'node:zlib';
 import type { PlainError, Reply, Request, ThreadData, WriteOperation, WriteOutcome } from './protocol.ts';
-import { openForWriting } from './schema.ts';
+import { newestRevision, openForWriting } from './schema.ts';
 
 const compactionStep = 2000;
 const port = parentPort;
@@ -31,11 +31,8 @@ function run(database: DatabaseSync): void {
   const remove = database.prepare('DELETE FROM current WHERE key = ?');
   const begin = database.prepare('BEGIN IMMEDIATE');
   const commit = database.prepare('COMMIT');
-  const newest = database.prepare(
-    'SELECT max(revision, (SELECT coalesce(max(revision), 0) FROM history)) AS revision FROM state',
-  );
   const nothing = new Uint8Array(0);
-  let revision = Number(newest.get()?.revision);
+  let revision = newestRevision(database);
   let compacted = Number(database.prepare('SELECT compacted FROM state').get()?.compacted);
   const compactions: { id: number; revision: number }[] = [];
 

@@ -4,7 +4,7 @@
  */
 import { getCompileCacheDir } from 'node:module';
 import { Worker } from 'node:worker_threads';
-import type { StoreError } from '../store.ts';
+import { StoreError } from '../store.ts';
 import { toStoreError } from './errors.ts';
 import type { PlainError, Reply, Request, ThreadData, WriteOperation, WriteOutcome } from './protocol.ts';
 
@@ -67,7 +67,10 @@ export async function openWriter(options: WriterOptions): Promise<Writer> {
     if (dead) return;
     dead = error;
     ready.reject(error); // Does nothing when it was ready.
-    for (const pending of [...(inFlight ?? []), ...queue.splice(0)]) pending.failed(error);
+    for (const pending of queue.splice(0)) pending.failed(error);
+    // Their transaction may have been committed before the thread ended.
+    const unknown = new StoreError('unknown', error.message, { cause: error });
+    for (const pending of inFlight ?? []) pending.failed(unknown);
     inFlight = undefined;
     for (const compaction of compactions.values()) compaction.reject(error);
     compactions.clear();
