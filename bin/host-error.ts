@@ -11,6 +11,7 @@ export type HostErrorCode =
   | 'kernel-feature'
   | 'package-missing'
   | 'not-ready'
+  | 'store-unreachable'
   | 'io';
 
 export class HostError extends Error {

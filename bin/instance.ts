@@ -15,9 +15,10 @@ import { freePort, portIsFree } from '#lib/ports.ts';
 import { HostError } from './host-error.ts';
 import { hostRoutes, overlaps } from '#lib/routes.ts';
 import { parsePool } from './load-balancer-pool.ts';
+import { chooseStore, type EtcdSettings, type StoreFlags } from './store/settings.ts';
 
 /** What the user said: flags, then `SAMPAN_*` variables, then defaults. */
-export interface InstanceFlags {
+export interface InstanceFlags extends StoreFlags {
   name?: string;
   data?: string;
   domain?: string;
@@ -60,6 +61,8 @@ export interface Instance {
   hostPaths?: string[];
   /** Which of the host's ranges it has; 0 to 63. */
   slot: number;
+  /** Where the cluster's state is; absent: in SQLite. */
+  store?: EtcdSettings;
 }
 
 export const runRoot = '/run/sampan';
@@ -114,10 +117,17 @@ export function requireInstance(flags: InstanceFlags): Instance {
   );
 }
 
-/** Sets the instance up where it is new, or checks and refreshes what was chosen. */
-export async function prepareInstance(flags: InstanceFlags): Promise<Instance> {
+/**
+ * Sets the instance up where it is new, or checks and refreshes what was chosen.
+ * @param check  before anything is written down
+ */
+export async function prepareInstance(
+  flags: InstanceFlags,
+  check: (instance: Instance) => Promise<void> = async () => undefined,
+): Promise<Instance> {
   const { name, dataDirectory, runDirectory } = instanceDirectories(flags);
   const known = readInstance(flags);
+  const store = chooseStore(flags, known && { dataDirectory, store: known.store }, known?.name ?? name);
   mkdirSync(dataDirectory, { recursive: true, mode: 0o711 });
   mkdirSync(runDirectory, { recursive: true, mode: 0o711 });
   chmodSync(dataDirectory, 0o711);
@@ -149,7 +159,9 @@ export async function prepareInstance(flags: InstanceFlags): Promise<Instance> {
       ...hostPathsOf(flags, known),
       idRange: { first: 65536 * (8192 + slot * 512), length: 65536 * 512 },
       slot,
+      ...(store === undefined ? {} : { store }),
     };
+    await check(instance);
     const text = `${JSON.stringify(instance, null, 2)}\n`;
     replaceFile(join(dataDirectory, 'instance.json'), text);
     replaceFile(join(runDirectory, 'instance.json'), text);

@@ -17,6 +17,12 @@ export async function createProgram(words: string[]): Promise<Command> {
     .option('--https <port>', 'port for https (SAMPAN_HTTPS; default 443, 8443 when taken)')
     .option('--kubernetes <port>', 'port of the Kubernetes API (SAMPAN_KUBERNETES; default 6443)')
     .option('--registry <port>', 'port of the image registry (SAMPAN_REGISTRY; default 5000)')
+    .option('--store <driver>', 'where the cluster keeps its state, sqlite or etcd (SAMPAN_STORE; default sqlite)')
+    .option('--etcd-endpoints <urls>', 'the members of etcd, as https://HOST:PORT,… (SAMPAN_ETCD_ENDPOINTS)')
+    .option('--etcd-ca <file>', "the authority of etcd's certificates (SAMPAN_ETCD_CA)")
+    .option('--etcd-cert <file>', 'the certificate to show to etcd (SAMPAN_ETCD_CERT)')
+    .option('--etcd-key <file>', 'its key (SAMPAN_ETCD_KEY)')
+    .option('--etcd-prefix <prefix>', 'where in etcd the state lies (SAMPAN_ETCD_PREFIX; default /sampan/NAME)')
     .showHelpAfterError('(see `sampan --help`)')
     .exitOverride();
   const flags = (): GlobalOptions => program.opts<GlobalOptions>();
@@ -75,6 +81,10 @@ export async function createProgram(words: string[]): Promise<Command> {
     .action(async (options: { repair?: boolean; json?: boolean }) =>
       (await import('./commands/fsck.ts')).engineFsck(flags(), options),
     );
+  program
+    .command('cluster')
+    .description('run the cluster without the platform, for kubectl, until interrupted; its pods go on')
+    .action(async () => (await import('./commands/cluster.ts')).cluster(flags()));
   program
     .command('status')
     .description('show what runs and where it answers')

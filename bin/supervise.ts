@@ -39,7 +39,7 @@ export const readyFile = (instance: Instance, role: Role): string => join(instan
 export const logFile = (instance: Instance, role: Role): string => join(instance.dataDirectory, 'log', `${role}.log`);
 
 /** Starts what does not run. What runs already is left as it is. */
-export function startRoles(instance: Instance): void {
+export function startRoles(instance: Instance, which: Role[] = roles): void {
   mkdirSync(instance.runDirectory, { recursive: true, mode: 0o711 });
   mkdirSync(join(instance.dataDirectory, 'log'), { recursive: true, mode: 0o700 });
   if (systemdIsInit()) {
@@ -47,8 +47,8 @@ export function startRoles(instance: Instance): void {
     const environmentFile = join(instance.dataDirectory, 'environment');
     writeFileSync(environmentFile, environmentText(environment), { mode: 0o600 });
     const shared = { instance: instance.name, environmentFile, canBackOff: canBackOff() };
-    startUnits(roles.map((role) => ({ ...shared, role, command: command(instance, role) })));
-  } else for (const role of roles) startKeeper(instance, role);
+    startUnits(which.map((role) => ({ ...shared, role, command: command(instance, role) })));
+  } else for (const role of which) startKeeper(instance, role);
 }
 
 // The keeper: $1 is the role's pid file, $2 its log, the rest the command. A role that lasted 10 s is restarted at once.
@@ -129,9 +129,9 @@ export async function stopRoles(instance: Instance, which: Role[] = roles): Prom
 /** Resolves when each role wrote its ready file; rejects with its last log lines when it takes too long. */
 export async function waitReady(
   instance: Instance,
-  options: { milliseconds: number; signal?: AbortSignal },
+  options: { milliseconds: number; roles?: Role[]; signal?: AbortSignal },
 ): Promise<void> {
-  const missing = (): Role[] => roles.filter((role) => !isReady(instance, role));
+  const missing = (): Role[] => (options.roles ?? roles).filter((role) => !isReady(instance, role));
   if (missing().length === 0) return;
   await new Promise<void>((done, fail) => {
     const finish = (error?: Error): void => {

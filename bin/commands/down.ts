@@ -7,6 +7,7 @@ import { HostError } from '../host-error.ts';
 import { type InstanceFlags, instanceDirectories, lockInstance, readInstance } from '../instance.ts';
 import { requireRoot } from '../preflight.ts';
 import { Progress } from '#lib/progress.ts';
+import { removeState } from '../store/open.ts';
 import { stopRoles } from '../supervise.ts';
 
 /** Stops everything of an instance; with `purge` also removes everything that it keeps. Idempotent. */
@@ -48,5 +49,7 @@ async function takeDown(flags: InstanceFlags, options: { purge?: boolean }): Pro
   await progress.step('removing the rules of services', () => removeServices(instance.name));
   rmSync(instance.runDirectory, { recursive: true, force: true });
   if (!options.purge) return;
+  const { store } = instance;
+  if (store !== undefined) await progress.step('removing the state from etcd', () => removeState(store));
   await progress.step('removing what was kept', () => rmSync(instance.dataDirectory, { recursive: true, force: true }));
 }

@@ -13,9 +13,9 @@ import { startControllers } from '#cluster/controllers/run.ts';
 import { startScheduler } from '#cluster/scheduler/start.ts';
 import { encryptedStore, reencrypt } from '#cluster/store/encrypted.ts';
 import { openEncryptionKeys } from '#cluster/store/encryption-keys.ts';
-import { openSqliteStore } from '#cluster/store/sqlite/open.ts';
 import { namesIn } from '#lib/certificate-names.ts';
 import { podGateway, readAuthority, readCa, readPair } from '../certificates.ts';
+import { openInstanceStore } from '../store/open.ts';
 import type { RoleContext, RunningRole } from './role.ts';
 
 /** What rests encrypted. */
@@ -27,7 +27,7 @@ const SERVICE_ACCOUNT_ISSUER = 'https://kubernetes.default.svc.cluster.local';
 export async function startServer({ instance, signal, log }: RoleContext): Promise<RunningRole> {
   const directory = join(instance.dataDirectory, 'cluster');
   mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const disk = await openSqliteStore({ path: join(directory, 'store.db'), log });
+  const disk = await openInstanceStore(instance, log);
   const encryption = {
     keys: await openEncryptionKeys(join(directory, 'encryption-keys.json')),
     prefixes: ENCRYPTED_PREFIXES,

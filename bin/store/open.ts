@@ -1,0 +1,70 @@
+/** The instance's store, by what was chosen for it. */
+import { readFileSync } from 'node:fs';
+import { type EtcdPlace, removeFromEtcd, requirePlace } from '#cluster/store/etcd/copy-in.ts';
+import { openEtcdStore } from '#cluster/store/etcd/open.ts';
+import { openSqliteStore } from '#cluster/store/sqlite/open.ts';
+import { type Store, StoreError } from '#cluster/store/store.ts';
+import { HostError } from '../host-error.ts';
+import type { Instance } from '../instance.ts';
+import { type EtcdSettings, sqlitePath } from './settings.ts';
+
+export type StoreLog = (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
+
+/** @throws StoreError */
+export function openInstanceStore(instance: Instance, log?: StoreLog): Promise<Store> {
+  const { store } = instance;
+  const logged = log === undefined ? {} : { log };
+  if (store === undefined) return openSqliteStore({ path: sqlitePath(instance.dataDirectory), ...logged });
+  return openEtcdStore({ ...etcdPlace(store), ...logged });
+}
+
+/** For a client that waits less than a server does. */
+export function etcdPlace(settings: EtcdSettings, timeoutMilliseconds?: number): EtcdPlace {
+  const { endpoints, prefix, half, owner, ca, cert, key } = settings;
+  const read = (path: string): string => readFileSync(path, 'utf8');
+  return {
+    endpoints,
+    prefix: `${prefix}/${half}`,
+    owner,
+    // Read at each connect: certificates are renewed.
+    tls: () => ({
+      ...(ca === undefined ? {} : { ca: read(ca) }),
+      ...(cert === undefined || key === undefined ? {} : { cert: read(cert), key: read(key) }),
+    }),
+    ...(timeoutMilliseconds === undefined ? {} : { timeoutMilliseconds }),
+  };
+}
+
+const PATIENCE = 3000;
+
+/** Before a server is started that would only fail. @throws HostError `store-unreachable` */
+export async function requireReachable({ store }: Pick<Instance, 'store'>): Promise<void> {
+  if (store === undefined) return;
+  try {
+    await requirePlace(etcdPlace(store, PATIENCE));
+  } catch (error) {
+    throw unreachable(store, error);
+  }
+}
+
+export function unreachable(settings: EtcdSettings, error: unknown): unknown {
+  if (!(error instanceof StoreError)) return error;
+  return new HostError(
+    'store-unreachable',
+    `The state cannot be kept in etcd at ${settings.endpoints.join(', ')}: ${error.message}.`,
+    'Start etcd, or mend --etcd-endpoints, --etcd-ca, --etcd-cert, --etcd-key, --etcd-prefix.',
+    { cause: error },
+  );
+}
+
+/** Of both halves. An etcd that is gone does not keep an instance from being removed. */
+export async function removeState(settings: EtcdSettings): Promise<void> {
+  try {
+    for (const half of ['a', 'b'] as const) await removeFromEtcd(etcdPlace({ ...settings, half }, PATIENCE));
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+    process.stderr.write(
+      `warning: the state is left in etcd: ${error.message}\n  remedy: etcdctl del --prefix ${settings.prefix}/\n`,
+    );
+  }
+}
