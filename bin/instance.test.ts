@@ -38,6 +38,15 @@ test('directories that pods may mount are kept, until they are taken back', asyn
   assert.equal((await prepareInstance({ ...flags('inst-one'), allowHostPath: [''] })).hostPaths, undefined);
 });
 
+test('risks and kernel parameters that pods may have are kept, until they are taken back', async () => {
+  const given = { allowRisk: ['host-namespaces'], allowSysctl: ['net.core.*'] };
+  await prepareInstance({ ...flags('inst-one'), ...given });
+  const { risks, sysctls } = await prepareInstance(flags('inst-one'));
+  assert.deepEqual({ risks, sysctls }, { risks: ['host-namespaces'], sysctls: ['net.core.*'] });
+  assert.equal((await prepareInstance({ ...flags('inst-one'), allowRisk: [''] })).risks, undefined);
+  await assert.rejects(prepareInstance({ ...flags('inst-one'), allowRisk: ['everything'] }), /--allow-risk/);
+});
+
 test('a pool for load balancers is kept until another is given, and must be of ranges that nobody else has', async () => {
   const loadBalancerPool = '192.0.2.200/29, 192.0.2.220';
   const pool = ['192.0.2.200/29', '192.0.2.220/32'];

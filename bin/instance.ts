@@ -10,6 +10,7 @@ import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { randomBytes } from 'node:crypto';
 import { renameSync } from 'node:fs';
+import type { Risk } from '#engine/engine.ts';
 import { LockTimeout, lockFile } from '#lib/lock-file.ts';
 import { freePort, portIsFree } from '#lib/ports.ts';
 import { HostError } from './host-error.ts';
@@ -28,8 +29,10 @@ export interface InstanceFlags extends StoreFlags {
   registry?: string;
   /** CIDRs, with commas between; an empty text takes the pool away. */
   loadBalancerPool?: string;
-  /** Empty texts count for nothing. */
+  /** Of these lists empty texts count for nothing. */
   allowHostPath?: string[];
+  allowRisk?: string[];
+  allowSysctl?: string[];
 }
 
 export interface Instance {
@@ -59,6 +62,10 @@ export interface Instance {
   idRange: { first: number; length: number };
   /** Directories of this machine that pods may mount. */
   hostPaths?: string[];
+  /** What of this machine pods may have. */
+  risks?: Risk[];
+  /** Kernel parameters beyond the safe ones that pods may set. */
+  sysctls?: string[];
   /** Which of the host's ranges it has; 0 to 63. */
   slot: number;
   /** Where the cluster's state is; absent: in SQLite. */
@@ -157,6 +164,8 @@ export async function prepareInstance(
       },
       network: { ...networkOf(slot), ...loadBalancerPoolOf(flags, networkOf(slot), known) },
       ...hostPathsOf(flags, known),
+      ...risksOf(flags, known),
+      ...sysctlsOf(flags, known),
       idRange: { first: 65536 * (8192 + slot * 512), length: 65536 * 512 },
       slot,
       ...(store === undefined ? {} : { store }),
@@ -227,8 +236,32 @@ function loadBalancerPoolOf(
   return pool.length === 0 ? {} : { loadBalancerPool: pool };
 }
 
+function kept(given: string[] | undefined, before: string[] | undefined): string[] {
+  return given?.filter((text) => text !== '') ?? before ?? [];
+}
+
+const allRisks: readonly Risk[] = ['unconfined', 'host-namespaces', 'privileged'];
+
+function risksOf({ allowRisk }: InstanceFlags, known: Instance | undefined): Pick<Instance, 'risks'> {
+  const risks = kept(allowRisk, known?.risks).map((text) => {
+    const risk = allRisks.find((one) => one === text);
+    if (risk !== undefined) return risk;
+    throw new HostError(
+      'invalid-flag',
+      `Cannot use ${JSON.stringify(text)} in --allow-risk: there is no such risk.`,
+      `Name one of ${allRisks.join(', ')}.`,
+    );
+  });
+  return risks.length === 0 ? {} : { risks };
+}
+
+function sysctlsOf({ allowSysctl }: InstanceFlags, known: Instance | undefined): Pick<Instance, 'sysctls'> {
+  const sysctls = kept(allowSysctl, known?.sysctls);
+  return sysctls.length === 0 ? {} : { sysctls };
+}
+
 function hostPathsOf({ allowHostPath }: InstanceFlags, known: Instance | undefined): Pick<Instance, 'hostPaths'> {
-  const paths = allowHostPath?.filter((path) => path !== '') ?? known?.hostPaths ?? [];
+  const paths = kept(allowHostPath, known?.hostPaths);
   const relative = paths.find((path) => !path.startsWith('/'));
   if (relative !== undefined)
     throw new HostError(

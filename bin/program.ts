@@ -7,6 +7,10 @@ interface GlobalOptions extends InstanceFlags {
   json?: boolean;
 }
 
+type UpOptions = Pick<InstanceFlags, 'allowHostPath' | 'allowRisk' | 'allowSysctl' | 'loadBalancerPool'> & {
+  foreground?: boolean;
+};
+
 export async function createProgram(words: string[]): Promise<Command> {
   const program = new Command('sampan')
     .description('A platform for your applications on your own machines: push, and forget.')
@@ -39,9 +43,15 @@ export async function createProgram(words: string[]): Promise<Command> {
       '--allow-host-path <directory...>',
       'let pods mount what lies below these directories of this machine; kept, "" takes them back',
     )
-    .action(async (options: { foreground?: boolean; loadBalancerPool?: string; allowHostPath?: string[] }) =>
-      (await import('./commands/up.ts')).up({ ...flags(), ...options }, options),
-    );
+    .option(
+      '--allow-risk <risk...>',
+      'let pods be unconfined, have host-namespaces, or be privileged; each includes those before; kept, "" takes them back',
+    )
+    .option(
+      '--allow-sysctl <name...>',
+      'let pods set these kernel parameters besides the safe ones, such as net.core.*; kept, "" takes them back',
+    )
+    .action(async (options: UpOptions) => (await import('./commands/up.ts')).up({ ...flags(), ...options }, options));
   program
     .command('down')
     .description('stop the platform and every app; what they keep stays')

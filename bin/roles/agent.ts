@@ -14,6 +14,7 @@ export async function startAgentRole({ instance, signal, log }: RoleContext): Pr
   const ca = readCa(instance);
   const node = await startNodeEngine(instance, {
     log,
+    allowedRisks: instance.risks ?? [],
     onError: (what, error) => log('error', what, { error: String(error) }),
   });
   const { engine } = node;
@@ -42,7 +43,12 @@ export async function startAgentRole({ instance, signal, log }: RoleContext): Pr
     port: instance.ports.agent,
     tls: { ...pair, clientCa: ca },
     dataDirectory: join(instance.dataDirectory, 'node'),
-    policy: { hostPaths: instance.hostPaths ?? [] },
+    policy: {
+      hostPaths: instance.hostPaths ?? [],
+      risks: instance.risks ?? [],
+      unsafeSysctls: instance.sysctls ?? [],
+      seccompDirectory: join(instance.dataDirectory, 'node', 'seccomp'),
+    },
     log,
   });
   await Promise.all([agent.ready, services.ready]);
