@@ -63,13 +63,23 @@ test('under memory pressure the pod that is most above its request goes, at once
   await start('small', {});
   await start('entitled', { command: hold(24), resources: { requests: { memory: '64Mi' } } });
   await start('hungry', { command: hold(24) });
-  await bed.client.get(pods, 'hungry', namespace);
   observed = async () => {
-    const left = await bed.client.get(pods, 'hungry', namespace);
-    const lacking = left.status?.phase !== 'Failed';
+    const lacking = bed.engine
+      .containers()
+      .some(({ state, labels }) => state === 'running' && labels['io.kubernetes.pod.name'] === 'hungry');
     return lacking ? { ...roomy, 'memory.available': { available: 2 ** 20, capacity: 2 ** 34 } } : roomy;
   };
   await condition('MemoryPressure', 'True');
+  const main = { name: 'main', image: bed.image, imagePullPolicy: 'IfNotPresent', command: ['sleep', '1000'] };
+  await bed.client.create(pods, {
+    metadata: { name: 'late', namespace },
+    spec: { nodeName: bed.nodeName, containers: [main] },
+  });
+  const late = await bed.until('late', 'rejected', isEvicted);
+  assert.deepEqual(
+    [late.status?.reason, late.status?.message],
+    ['Evicted', 'Pod was rejected: The node had condition: [MemoryPressure]. '],
+  );
   const evicted = await bed.until('hungry', 'evicted', isEvicted);
   assert.equal(evicted.status?.reason, 'Evicted');
   assert.match(

@@ -64,6 +64,57 @@ test('logs, at once and followed', { skip: missing }, async () => {
   await once(follower, 'exit');
 });
 
+test('logs of the run before, of every container, since, in parts and with times', { skip: missing }, async () => {
+  const container = (name: string, script: string) => ({
+    name,
+    image: bed.image,
+    imagePullPolicy: 'IfNotPresent',
+    command: ['sh', '-c', script],
+  });
+  await bed.client.create(pods, {
+    metadata: { name: 'talk', namespace: 'default', annotations: { 'node.sampan.dev/backoff': 'cloudfoundry' } },
+    spec: {
+      nodeName: bed.nodeName,
+      terminationGracePeriodSeconds: 0,
+      initContainers: [container('first', 'echo begun')],
+      volumes: [{ name: 'run', emptyDir: {} }],
+      containers: [
+        {
+          ...container(
+            'main',
+            'test -e /run/again && echo second && exec sleep 1000; touch /run/again; echo one; echo two; exit 1',
+          ),
+          volumeMounts: [{ name: 'run', mountPath: '/run' }],
+        },
+        container('other', 'echo beside; exec sleep 1000'),
+      ],
+    },
+  });
+  await bed.until('talk', 'runs again', (pod) => {
+    const statuses = pod?.status?.containerStatuses ?? [];
+    return statuses[0]?.restartCount === 1 && statuses.every(({ state }) => state?.running !== undefined);
+  });
+  const logs = async (...args: string[]) => (await kubectl('logs', 'talk', ...args)).stdout;
+  assert.equal(await logs('-c', 'main', '--previous'), 'one\ntwo\n');
+  assert.equal(await logs('-c', 'main', '--previous', '--tail=1'), 'two\n');
+  assert.equal(await logs('-c', 'main', '--previous', '--limit-bytes=5'), 'one\nt');
+  assert.match(await logs('-c', 'main', '--timestamps'), /^\d{4}-\d\d-\d\dT[\d:.]+\S* second\n$/);
+  assert.equal(await logs('-c', 'main', '--since=1h'), 'second\n');
+  assert.equal(await logs('-c', 'main', '--since-time=2099-01-01T00:00:00Z'), '');
+  assert.equal(await logs('-c', 'first'), 'begun\n');
+  assert.deepEqual((await logs('--all-containers', '--prefix')).split('\n').sort(), [
+    '',
+    '[pod/talk/first] begun',
+    '[pod/talk/main] second',
+    '[pod/talk/other] beside',
+  ]);
+  assert.match(
+    (await kubectl('logs', 'talk', '-c', 'other', '-p')).stderr,
+    /previous terminated container "other" in pod "talk" not found/,
+  );
+  await kubectl('delete', 'pod', 'talk', '--wait=false');
+});
+
 test('exec: input, output and the exit code', { skip: missing }, async () => {
   const child = spawn('kubectl', ['exec', '-i', 'web', '--', 'cat'], {
     env: { ...process.env, KUBECONFIG: bed.kubeconfig },

@@ -201,6 +201,41 @@ test('users and groups, a read-only root, capabilities, and profiles of system c
   );
 });
 
+test('names: the host name, its domain, other hosts, and name servers', async () => {
+  const read = { command: shell('hostname; cat /etc/hosts; cat /etc/resolv.conf') };
+  const plain = await run('plain', read, {
+    hostname: 'short',
+    subdomain: 'group',
+    hostAliases: [{ ip: '192.0.2.7', hostnames: ['one.test', 'two.test'] }],
+    dnsPolicy: 'None',
+    dnsConfig: { nameservers: ['192.0.2.53'], searches: ['a.test'], options: [{ name: 'ndots', value: '2' }] },
+  });
+  const ip = plain.pod.status?.podIP;
+  assert.match(plain.said, /^short\n/);
+  assert.ok(plain.said.includes(`${ip}\tshort.group.default.svc.cluster.local\tshort\n`), plain.said);
+  assert.ok(plain.said.includes('192.0.2.7\tone.test two.test\n'), plain.said);
+  assert.match(plain.said, /nameserver 192\.0\.2\.53\n/);
+  assert.doesNotMatch(plain.said, /nameserver (?!192\.0\.2\.53)/);
+  assert.match(plain.said, /search a\.test\n[\s\S]*options ndots:2/);
+  const whole = await run('whole', read, {
+    hostname: 'w',
+    subdomain: 'group',
+    setHostnameAsFQDN: true,
+    dnsPolicy: 'Default',
+  });
+  assert.match(whole.said, /^w\.group\.default\.svc\.cluster\.local\n/);
+});
+
+test('a deadline ends a pod, and the reason says so', async () => {
+  await create('late', { activeDeadlineSeconds: 1, restartPolicy: 'Always' }, [{ command: ['sleep', '1000'] }]);
+  const { status } = await bed.until('late', 'over', isOver);
+  assert.deepEqual(
+    [status?.phase, status?.reason, status?.message],
+    ['Failed', 'DeadlineExceeded', 'Pod was active on the node longer than the specified deadline'],
+  );
+  assert.equal(statusOf({ status } as Stored<Pod>)?.state?.terminated?.exitCode, 137);
+});
+
 test('host namespaces and privileged containers, where the node allows them', async () => {
   const host = await run(
     'host',

@@ -7,6 +7,7 @@ import type { PodPlace } from './downward.ts';
 import type { EventRecorder } from './events.ts';
 import type { NodeVolumes } from './node-volumes.ts';
 import type { ServiceLookup } from './references.ts';
+import type { PressureCondition } from './pressure.ts';
 import type { NodePolicy } from './security.ts';
 
 export interface NodeContext {
@@ -20,6 +21,8 @@ export interface NodeContext {
   /** Milliseconds after which tokens in volumes are renewed; of tests, else by their life. */
   renewTokensAfter?: number;
   dataDirectory: string;
+  /** What the node lacks now. */
+  pressures?: () => readonly PressureCondition[];
   log: AgentOptions['log'];
   /** This node's copy of all Services, for the variables of containers. */
   services?: ServiceLookup;

@@ -4,8 +4,9 @@
  */
 import type { Pod } from '../kinds/types/core.ts';
 import { mirrorAnnotation, staticSourceOf } from './labels.ts';
-import type { CrossedThreshold, Signal } from './pressure.ts';
+import type { CrossedThreshold, PressureCondition, Signal } from './pressure.ts';
 import { resourceOfSignal } from './pressure.ts';
+import { qosClassOf } from './qos.ts';
 import { bytesOf } from './quantity.ts';
 
 const criticalPriority = 2_000_000_000;
@@ -28,6 +29,14 @@ export function isCritical({ metadata, spec }: Pod): boolean {
   const annotations = metadata.annotations ?? {};
   if (annotations[mirrorAnnotation] !== undefined || staticSourceOf(annotations) !== undefined) return true;
   return (spec?.priority ?? 0) >= criticalPriority;
+}
+
+/** Why a pod that has just come is not started on a node that lacks something; undefined where it is. */
+export function pressureRefusal(pod: Pod, pressures: readonly PressureCondition[]): string | undefined {
+  if (pressures.length === 0 || isCritical(pod)) return undefined;
+  // One that says how much memory it needs was placed with that in mind.
+  if (pressures.every((one) => one === 'MemoryPressure') && qosClassOf(pod) !== 'BestEffort') return undefined;
+  return `The node had condition: [${pressures.join(' ')}]. `;
 }
 
 export function rank(candidates: readonly Candidate[], signal: Signal): Candidate[] {

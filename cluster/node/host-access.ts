@@ -20,7 +20,7 @@ export function needsHostIds(pod: Pod): boolean {
 export function riskRefusal(pod: Pod, allowed: readonly Risk[]): string | undefined {
   const may = (risk: Risk): boolean => allowed.some((one) => order.indexOf(one) >= order.indexOf(risk));
   const remedy = (risk: Risk): string =>
-    `is not allowed on this node: remove it, or allow the engine the risk "${risk}"`;
+    `is not allowed on this node: remove it, or start the node with --allow-risk ${risk}`;
   for (const field of ['hostNetwork', 'hostPID', 'hostIPC'] as const) {
     if (pod.spec?.[field] && !may('host-namespaces')) return `spec.${field} ${remedy('host-namespaces')}`;
   }

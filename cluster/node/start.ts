@@ -33,6 +33,7 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
     volumes,
     ...(options.renewTokensAfter !== undefined && { renewTokensAfter: options.renewTokensAfter }),
     dataDirectory,
+    pressures: () => eviction.conditions,
     log,
     services,
   };

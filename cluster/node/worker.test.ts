@@ -356,7 +356,7 @@ test('what this node does not give makes the pod Failed, with the reason', async
   assert.equal(pod.status?.reason, 'PodRefused');
   assert.equal(
     pod.status?.message,
-    'spec.hostNetwork is not allowed on this node: remove it, or allow the engine the risk "host-namespaces"',
+    'spec.hostNetwork is not allowed on this node: remove it, or start the node with --allow-risk host-namespaces',
   );
   assert.deepEqual(bed.engine.calls, []);
 });

@@ -17,6 +17,7 @@ import { ContainerTasks } from './container-tasks.ts';
 import { type NodeContext, recordPodEvent } from './context.ts';
 import { messageOf } from './errors.ts';
 import { hostPortsOf, isPublished } from './host-ports.ts';
+import { pressureRefusal } from './eviction-rank.ts';
 import { StartFailures } from './failures.ts';
 import { podUidLabel } from './labels.ts';
 import { Observations } from './observations.ts';
@@ -245,6 +246,10 @@ export class PodWorker {
     if (!sandbox) {
       const rejection = rejectionOf(this.#pod, this.#context.policy);
       if (rejection !== undefined) return this.#announce(rejection.reason, rejection.message);
+      // One that ran before has its place already.
+      const pressures = current?.startTime === undefined ? (this.#context.pressures?.() ?? []) : [];
+      const lacking = pressureRefusal(this.#pod, pressures);
+      if (lacking !== undefined) return this.#announce('Evicted', `Pod was rejected: ${lacking}`);
     }
     const deadline = this.#deadline();
     if (deadline === undefined || deadline > now) return undefined;
