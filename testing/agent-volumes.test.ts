@@ -107,19 +107,23 @@ test('emptyDir: shared by the containers, of its size, and as it was after a res
         volumeMounts: [
           { name: 'disk', mountPath: '/disk' },
           { name: 'memory', mountPath: '/memory' },
+          { name: 'limited', mountPath: '/limited' },
         ],
+        resources: { limits: { memory: '32Mi' } },
       },
       {
         volumeMounts: [
           { name: 'disk', mountPath: '/part', subPathExpr: '$(HOSTNAME_OF)/x' },
           { name: 'disk', mountPath: '/seen', readOnly: true, recursiveReadOnly: 'Enabled' },
         ],
+        resources: { limits: { memory: '32Mi' } },
         env: [{ name: 'HOSTNAME_OF', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } }],
       },
     ],
     volumes: [
       { name: 'disk', emptyDir: { sizeLimit: '16Mi' } },
       { name: 'memory', emptyDir: { medium: 'Memory', sizeLimit: '1Mi' } },
+      { name: 'limited', emptyDir: { medium: 'Memory' } },
     ],
   });
   const pod = await ready('scratch');
@@ -135,6 +139,11 @@ test('emptyDir: shared by the containers, of its size, and as it was after a res
     sh('scratch', `dd if=/dev/zero of=${directory}/fill bs=1M count=32 2>&1 | grep -o "No space.*"`);
   assert.equal(await fill('/disk'), 'No space left on device');
   assert.equal(await fill('/memory'), 'No space left on device');
+  assert.equal(
+    await sh('scratch', 'df -m /limited | tail -1 | tr -s " " | cut -d " " -f 2'),
+    '64',
+    'what the pod may have',
+  );
   await sh('scratch', 'kill -9 1').catch(() => '');
   const id = pod.status?.containerStatuses?.[0]?.containerID?.replace('sampan://', '') ?? '';
   process.kill(bed.engine.container(id)?.pid ?? 0, 'SIGKILL');
@@ -344,6 +353,20 @@ test('a claim of the default class: made on the node of its first pod, kept, gro
   assert.equal(waiting?.metadata.name, name, 'it waits for its node');
   await bed.startNode();
   await until(bed.client, persistentVolumes, undefined, (volumes) => volumes.length === 0);
+  await untilTrue(async () => bed.engine.diskVolumes.list().length === 0);
+});
+
+test('an ephemeral volume comes and goes with its pod', async () => {
+  const claim = { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '16Mi' } } };
+  await create('own', {
+    scheduled: true,
+    containers: [{ volumeMounts: [{ name: 'v', mountPath: '/v' }] }],
+    volumes: [{ name: 'v', ephemeral: { volumeClaimTemplate: { spec: claim } } }],
+  });
+  await ready('own');
+  assert.equal(await sh('own', 'echo mine > /v/file; cat /v/file'), 'mine');
+  await remove('own');
+  await until(bed.client, persistentVolumes, undefined, (all) => all.length === 0);
   await untilTrue(async () => bed.engine.diskVolumes.list().length === 0);
 });
 

@@ -183,6 +183,18 @@ describe('volume controllers', () => {
     await plane.client.delete(storageClasses, 'local');
     await plane.restartControllers();
     const ns = await plane.namespace('defaults');
+    const early = await plane.client.create(persistentVolumeClaims, {
+      metadata: { name: 'early', namespace: ns },
+      spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Ti' } } },
+    });
+    assert.equal(early.spec?.storageClassName, undefined);
+    await plane.client.create(storageClasses, {
+      metadata: { name: 'late', annotations: { 'storageclass.kubernetes.io/is-default-class': 'true' } },
+      provisioner: 'example.com/other',
+    });
+    await claimIs(ns, 'early', ({ spec }) => spec?.storageClassName === 'late');
+    await told(ns, 'early', 'ExternalProvisioning', /external provisioner 'example\.com\/other'/);
+    await plane.client.delete(storageClasses, 'late');
     await claim(ns, 'any', { storageClassName: 'local' });
     await told(ns, 'any', 'ProvisioningFailed', /"local" not found/);
   });

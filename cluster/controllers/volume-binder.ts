@@ -7,7 +7,7 @@ import { persistentVolumeClaims, persistentVolumes, storageClasses } from '../ki
 import { bindCompleted, classOf } from '../kinds/volume-match.ts';
 import type { Controller } from './controller.ts';
 import { keyOf, openInformer, splitKey } from './objects.ts';
-import { syncClaim } from './volume-claims.ts';
+import { isDefaultClass, syncClaim } from './volume-claims.ts';
 import { syncVolume } from './volume-phases.ts';
 import type { VolumeRoom } from './volume-writes.ts';
 
@@ -51,6 +51,7 @@ export function createVolumeBinder(): Controller {
       });
       classes.onChange((now) => {
         if (now) enqueueUnbound(now.metadata.name);
+        if (now && isDefaultClass(now)) enqueueUnbound('');
       });
       await Promise.all([volumes.synced, claims.synced, classes.synced]);
       for (const key of this.keys?.() ?? []) enqueue(key);

@@ -1,6 +1,7 @@
 /** What the binder does for one claim. */
 import type { Stored } from '../kinds/kind.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../kinds/types/core.ts';
+import type { StorageClass } from '../kinds/types/storage.ts';
 import { bindCompleted, classOf, findVolume, isReservedFor, mismatch, selectedNode } from '../kinds/volume-match.ts';
 import { type VolumeRoom, bind, setClaimStatus, tell, updateClaim } from './volume-writes.ts';
 
@@ -24,6 +25,7 @@ async function syncUnbound(room: VolumeRoom, claim: Claim): Promise<void> {
   // For one that waits, only what was reserved by hand does.
   const volume = findVolume(room.volumes.list(), claim, () => isDelayed) as Stored<PersistentVolume> | undefined;
   if (volume !== undefined) return await bind(room, volume, claim);
+  if (await takeDefaultClass(room, claim)) return;
   if (isDelayed)
     tell(room, claim, 'Normal', 'WaitForFirstConsumer', 'waiting for first consumer to be created before binding');
   else if (name === '')
@@ -38,6 +40,27 @@ async function syncUnbound(room: VolumeRoom, claim: Claim): Promise<void> {
     tell(room, claim, 'Warning', 'ProvisioningFailed', `storageclass.storage.k8s.io "${name}" not found`);
   else return await askProvisioner(room, claim, storageClass.provisioner);
   await setClaimStatus(room, claim, { phase: 'Pending' });
+}
+
+/** A claim from before there was a default class gets it now; one that wants none says so by an empty name. */
+async function takeDefaultClass(room: VolumeRoom, claim: Claim): Promise<boolean> {
+  if (claim.spec?.storageClassName !== undefined || classOf(claim) !== '') return false;
+  const storageClassName = defaultClassOf(room.classes.list());
+  if (storageClassName === undefined) return false;
+  await updateClaim(room, { ...claim, spec: { ...claim.spec, storageClassName } });
+  return true;
+}
+
+/** The newest; of those of one second the first by name. */
+function defaultClassOf(classes: Stored<StorageClass>[]): string | undefined {
+  const created = ({ metadata }: Stored<StorageClass>): number => Date.parse(metadata.creationTimestamp);
+  return classes
+    .filter(isDefaultClass)
+    .sort((a, b) => created(b) - created(a) || (a.metadata.name < b.metadata.name ? -1 : 1))[0]?.metadata.name;
+}
+
+export function isDefaultClass({ metadata }: StorageClass): boolean {
+  return metadata.annotations?.['storageclass.kubernetes.io/is-default-class'] === 'true';
 }
 
 async function askProvisioner(room: VolumeRoom, claim: Claim, provisioner: string): Promise<void> {

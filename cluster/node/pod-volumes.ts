@@ -240,7 +240,12 @@ export class PodVolumes {
   ): Promise<PreparedVolume> {
     const { context } = this.#options;
     const limit = bytesOf(emptyDir?.sizeLimit ?? '0');
-    if (emptyDir?.medium === 'Memory') return { kind: 'memory', ...ofGroup, ...(limit > 0 && { sizeBytes: limit }) };
+    if (emptyDir?.medium === 'Memory')
+      return {
+        kind: 'memory',
+        ...ofGroup,
+        sizeBytes: Math.min(limit || Number.POSITIVE_INFINITY, memoryOf(pod) ?? context.engine.info().memoryBytes),
+      };
     const { path } = await context.engine.diskVolumes.mount({
       name: context.volumes.scratchName(pod.metadata.uid, name),
       sizeBytes: Math.max(limit || defaultDiskBytes, smallestScratch),
@@ -323,6 +328,15 @@ export class PodVolumes {
     const all = [...(spec?.containers ?? []), ...(spec?.initContainers ?? []), ...(spec?.ephemeralContainers ?? [])];
     return all.find((one) => one.name === name);
   }
+}
+
+/** What all its containers together may have; undefined where one has no limit. */
+function memoryOf({ spec }: Stored<Pod>): number | undefined {
+  const limits = (spec?.containers ?? []).map(({ resources }) => resources?.limits?.['memory']);
+  return limits.reduce<number | undefined>(
+    (sum, limit) => (sum === undefined || limit === undefined ? undefined : sum + bytesOf(limit)),
+    0,
+  );
 }
 
 /** The engine's least. */

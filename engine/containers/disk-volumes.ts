@@ -118,6 +118,8 @@ export class LocalDiskVolumes implements DiskVolumes {
   async #mountImage(file: string, place: string, { kind }: Entry, isSound: boolean): Promise<void> {
     const options = { noSuid: true, discard: kind === 'scratch', shared: true };
     if (isSound) return mountImage(file, place, options);
+    // Without a journal a boot may leave more than is mended without being asked; nobody wants it back at that price.
+    if (kind === 'scratch') await run('e2fsck', ['-y', file], { env: withSystemPrograms(), allow: [1] });
     await mending(file, this.#disks.mountAgain(file, place, options));
   }
 
