@@ -55,7 +55,7 @@ export interface AgentOptions {
   port: number;
   tls: { certificate: string; key: string; clientCa: string };
   dataDirectory: string;
-  /** Lease renewal, milliseconds; default 10,000 (a node is gone after 40,000). */
+  /** Lease renewal, milliseconds; default 10,000. The lease says four times that; the server's own grace decides. */
   leaseInterval?: number;
   /** Milliseconds after which service account tokens in volumes are renewed; default: four fifths of their life. */
   renewTokensAfter?: number;
