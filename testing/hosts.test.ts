@@ -3,15 +3,12 @@ import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { after, before, test } from 'node:test';
 import { certificateSigningRequests, nodes, pods } from '#cluster/kinds/resources.ts';
-import type { Pod } from '#cluster/kinds/types/core.ts';
-import type { Stored } from '#cluster/kinds/kind.ts';
 import { until } from './control-plane.ts';
 import { CLUSTER, type Host, type Hosts, openHosts } from './hosts.ts';
+import { image, isReady, namespace, request } from './hosts-apps.ts';
 import { type HostsServer, startHostsServer } from './hosts-server.ts';
 import { kubectlMissing } from './kubectl.ts';
 
-const namespace = 'default';
-const image = 'fixtures.invalid/busybox:latest';
 let hosts: Hosts;
 let server: HostsServer;
 let one: Host;
@@ -56,10 +53,6 @@ async function runPod(name: string, host: Host): Promise<void> {
   await until(server.client, pods, namespace, (list) => list.some((pod) => pod.metadata.name === name && isReady(pod)));
 }
 
-function isReady(pod: Stored<Pod>): boolean {
-  return pod.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') === true;
-}
-
 async function ipOf(name: string): Promise<string> {
   return (await server.client.get(pods, name, namespace)).status?.podIP ?? '';
 }
@@ -76,10 +69,6 @@ async function inPod(name: string, script: string): Promise<string> {
 /** What the pod at an address serves below a path. */
 function get(from: string, ip: string, path: string): Promise<string> {
   return inPod(from, request(ip, path));
-}
-
-function request(ip: string, path: string): string {
-  return `printf 'GET ${path} HTTP/1.0\\r\\n\\r\\n' | busybox nc -w 5 ${ip} 8080 | sed '1,/^\\r$/d'`;
 }
 
 test('each node has its certificate, its range and its address from nobody but the server', async () => {
@@ -115,6 +104,8 @@ test('pods of two hosts reach each other by their own addresses, with packets as
 test('a host reaches pods of the other, which see it as their own network’s', async () => {
   const b = await ipOf('web-host-2');
   assert.equal((await one.run('sh', '-c', request(b, '/name'))).trim(), 'web-host-2');
+  // And the other host itself, at its address in the pods' network.
+  await one.run('busybox', 'ping', '-c', '1', '-W', '5', b.replace(/\d+$/, '1'));
   const route = await one.run('ip', 'route', 'get', b);
   assert.match(route, /via 10\.96\.[01]\.0 dev so\S+ src 10\.96\.[01]\.1/);
 });
