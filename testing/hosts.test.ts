@@ -2,12 +2,13 @@
 import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { after, before, test } from 'node:test';
-import { certificateSigningRequests, nodes, pods } from '#cluster/kinds/resources.ts';
-import { until } from './control-plane.ts';
+import { certificateSigningRequests, nodes, pods, services } from '#cluster/kinds/resources.ts';
+import { until as untilObjects } from './control-plane.ts';
 import { CLUSTER, type Host, type Hosts, openHosts } from './hosts.ts';
 import { image, isReady, namespace, request } from './hosts-apps.ts';
 import { type HostsServer, startHostsServer } from './hosts-server.ts';
 import { kubectlMissing } from './kubectl.ts';
+import { until } from './until.ts';
 
 let hosts: Hosts;
 let server: HostsServer;
@@ -35,7 +36,7 @@ after(async () => {
 async function runPod(name: string, host: Host): Promise<void> {
   const script = `mkdir /tmp/w; echo ${name} > /tmp/w/name; echo hello from ${name}; head -c 3000000 /dev/zero > /tmp/w/large; exec httpd -f -p 8080 -h /tmp/w`;
   await server.client.create(pods, {
-    metadata: { name, namespace, labels: { app: 'web' } },
+    metadata: { name, namespace, labels: { app: 'web', host: host.name } },
     spec: {
       nodeName: host.name,
       terminationGracePeriodSeconds: 0,
@@ -50,7 +51,9 @@ async function runPod(name: string, host: Host): Promise<void> {
       ],
     },
   });
-  await until(server.client, pods, namespace, (list) => list.some((pod) => pod.metadata.name === name && isReady(pod)));
+  await untilObjects(server.client, pods, namespace, (list) =>
+    list.some((pod) => pod.metadata.name === name && isReady(pod)),
+  );
 }
 
 async function ipOf(name: string): Promise<string> {
@@ -118,6 +121,43 @@ test('nothing is flooded or learned, and what nobody has is unreachable at once'
   assert.match(details, /10\.96\.[01]\.0 dev so\S+ lladdr 02:73:0a:60:\S+ PERMANENT/);
   assert.match(await inPod('web-host-1', 'nc -w 5 10.96.77.5 80'), /unreachable|refused|No route/i);
 });
+
+test('a Service is served by pods of both hosts, to pods of both', async () => {
+  const ip = await createService('web', { app: 'web' });
+  for (const from of ['web-host-1', 'web-host-2']) {
+    const seen = new Set<string>();
+    for (let attempt = 0; attempt < 60 && seen.size < 2; attempt += 1) seen.add(await get(from, ip, '/name'));
+    assert.deepEqual([...seen].toSorted(), ['web-host-1', 'web-host-2'], `from ${from}`);
+  }
+});
+
+test('a node port of either host leads to a pod of the other, for more than one packet', async () => {
+  for (const [at, where] of [
+    [one, two],
+    [two, one],
+  ] as const) {
+    await createService(`only-${where.name}`, { host: where.name }, 'NodePort');
+    const { spec } = await server.client.get(services, `only-${where.name}`, namespace);
+    const port = spec?.ports?.[0]?.nodePort ?? 0;
+    assert.equal((await text(at.address, port, '/name')).trim(), `web-${where.name}`);
+    assert.equal((await text(at.address, port, '/large')).length, 3_000_000);
+  }
+});
+
+/** Its address, when every host has its rules. */
+async function createService(name: string, selector: Record<string, string>, type = 'ClusterIP'): Promise<string> {
+  const { spec } = await server.client.create(services, {
+    metadata: { name, namespace },
+    spec: { type, selector, ports: [{ port: 8080, targetPort: 8080 }] },
+  });
+  const ip = spec?.clusterIP ?? '';
+  for (const host of hosts.list) await until(async () => (await host.run('sh', '-c', request(ip, '/name'))) !== '');
+  return ip;
+}
+
+async function text(host: string, port: number, path: string): Promise<string> {
+  return (await fetch(`http://${host}:${port}${path}`)).text();
+}
 
 test('kubectl reads logs of pods on both hosts and runs commands in them', { skip: kubectlMissing }, async () => {
   for (const name of ['web-host-1', 'web-host-2']) {
