@@ -6,17 +6,15 @@ import { startServiceProxy } from '#cluster/network/services/start.ts';
 import { startAgent } from '#cluster/node/start.ts';
 import { sourceAddress } from '#lib/source-address.ts';
 import { readCa, readPair } from '../certificates.ts';
+import { keptSettings } from '../kept-engine-flags.ts';
 import { startNodeEngine } from '../node-engine.ts';
 import type { RoleContext, RunningRole } from './role.ts';
 import { waitForRole } from './wait-for-role.ts';
 
 export async function startAgentRole({ instance, signal, log }: RoleContext): Promise<RunningRole> {
   const ca = readCa(instance);
-  const node = await startNodeEngine(instance, {
-    log,
-    allowedRisks: instance.risks ?? [],
-    onError: (what, error) => log('error', what, { error: String(error) }),
-  });
+  const onError = (what: string, error: unknown): void => log('error', what, { error: String(error) });
+  const node = await startNodeEngine(instance, { ...keptSettings(instance, onError), log, onError });
   const { engine } = node;
   await waitForRole(instance, 'server', signal);
   const pair = readPair(instance, 'agent');
