@@ -24,6 +24,8 @@ before(async () => {
     tolerationSeconds: 300,
   });
   [one, two] = hosts.list as [Host, Host];
+  // As where Docker is: what nobody accepts is not forwarded.
+  await Promise.all(hosts.list.map((host) => host.run('iptables', '-P', 'FORWARD', 'DROP')));
   await Promise.all(hosts.list.map((host) => host.start(server.node)));
   await Promise.all(hosts.list.map((host) => runPod(`web-${host.name}`, host)));
 });

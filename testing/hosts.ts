@@ -111,7 +111,7 @@ async function openHost({ index, name, number, subnet, directory, wire, mtu }: H
   ip(wire, `link set ${port} master switch up`);
   ip(namespaces, 'link set lo up', `address add ${address}/24 dev eth0`, 'link set eth0 up');
   ip(namespaces, `route add default via ${subnet}.1`);
-  const before = await stateOf(namespaces);
+  let before: string[] | undefined;
   const engine: HostAgentOptions['engine'] = {
     instance: instanceOf(name, nodeName),
     dataDirectory: join(home, 'data'),
@@ -131,6 +131,7 @@ async function openHost({ index, name, number, subnet, directory, wire, mtu }: H
     address,
     run: async (program, ...args) => (await run('nsenter', [...namespaces.enter, program, ...args])).stdout,
     async start(node) {
+      before ??= await stateOf(namespaces);
       started = { ...node, engine, nodeName, address, directory: join(home, 'node') };
       agent = startFixture(namespaces, 'start', started);
       await said(agent, 'ready');

@@ -62,13 +62,13 @@ test('passes a FORWARD chain that drops, in others’ tables as in iptables, and
       1,
       rules,
     );
-    assert.equal(rules.match(/ACCEPT/g)?.length, 2, rules);
+    assert.equal(rules.match(/ACCEPT/g)?.length, 4, rules);
   }
   assert.equal(
     execFileSync('nft', ['list', 'table', 'inet', 'theirs'], { encoding: 'utf8' }).match(
       /accept comment "sampan-network-test"/g,
     )?.length,
-    2,
+    4,
   );
   await network.purge();
   assert.equal(

@@ -3,7 +3,7 @@
  * in our own table does not help, because every table must accept. Ours is put there with a comment, and removed by `purge`.
  */
 import { run } from '#lib/run.ts';
-import { linkPrefix, ruleTag, tableName } from './names.ts';
+import { linkPrefix, overlayName, ruleTag, tableName } from './names.ts';
 
 interface Chain {
   family: string;
@@ -71,11 +71,12 @@ export class ForeignForward {
     const own = await this.#ownRules();
     if (own.some((rule) => rule.family === chain.family && rule.table === chain.table && rule.chain === chain.name))
       return;
-    const links = `${linkPrefix(this.#instance)}*`;
-    for (const direction of ['iifname', 'oifname']) {
-      const rule = [direction, `"${links}"`, 'accept', 'comment', `"${ruleTag(this.#instance)}"`];
-      await run('nft', ['insert', 'rule', chain.family, chain.table, chain.name, ...rule]);
-    }
+    const names = [`${linkPrefix(this.#instance)}*`, overlayName(this.#instance)];
+    for (const name of names)
+      for (const direction of ['iifname', 'oifname']) {
+        const rule = [direction, `"${name}"`, 'accept', 'comment', `"${ruleTag(this.#instance)}"`];
+        await run('nft', ['insert', 'rule', chain.family, chain.table, chain.name, ...rule]);
+      }
   }
 
   async #ownRules(): Promise<Rule[]> {
@@ -89,12 +90,9 @@ export class ForeignForward {
   }
 
   #iptablesMatches(): string[][] {
-    const links = `${linkPrefix(this.#instance)}+`;
+    const names = [`${linkPrefix(this.#instance)}+`, overlayName(this.#instance)];
     const comment = ['-m', 'comment', '--comment', ruleTag(this.#instance), '-j', 'ACCEPT'];
-    return [
-      ['-i', links, ...comment],
-      ['-o', links, ...comment],
-    ];
+    return names.flatMap((name) => ['-i', '-o'].map((direction) => [direction, name, ...comment]));
   }
 }
 
