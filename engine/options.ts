@@ -15,8 +15,11 @@ export interface EngineOptions {
   runtime?: string;
   /** How many sandboxes are kept ready. Default 4; 0 for none. */
   sandboxPool?: number;
-  /** Credentials and CA by registry host (`host:port`), for pulls without credentials of their own. */
-  registries?: Record<string, { username?: string; password?: string; ca?: string }>;
+  /**
+   * Credentials and CA by registry host (`host:port`), for pulls without credentials of their own; and the address where it answers,
+   * where that is another than its name: images of a cluster are named by every host's own loopback, and lie on one of them.
+   */
+  registries?: Record<string, { username?: string; password?: string; ca?: string; address?: string }>;
   /** Registries that the own one caches: host (`host[:port]`) by what the names of their repositories begin with here. */
   mirrors?: Record<string, string>;
   /**

@@ -16,7 +16,7 @@ import { type PullSource, Puller } from './pull.ts';
 import { PullThrough } from './pull-through.ts';
 import { pushImage } from './push.ts';
 import { canonicalReference, parseReference } from './reference.ts';
-import { accessKey, RegistryClient } from './registry-client.ts';
+import { accessKey, type RegistryAccess, RegistryClient } from './registry-client.ts';
 import { BUILD_CACHE_SCOPE, DANGLING_SCOPE, findManifest, IMAGES_SCOPE } from './scopes.ts';
 import type { CollectOptions, ContentStore } from './store.ts';
 import type { UnpackLimits } from './unpack.ts';
@@ -380,11 +380,16 @@ class LocalImages implements NodeImages {
 
   #client(host: string, options: PullOptions): RegistryClient {
     const configured = this.#options.registries?.[host] ?? {};
-    const { username, password } = configured;
+    const { username, password, address } = configured;
     const credentials =
       options.credentials ?? (username !== undefined && password !== undefined ? { username, password } : undefined);
     const ca = options.ca ?? configured.ca;
-    const access = { host, ...(credentials === undefined ? {} : { credentials }), ...(ca === undefined ? {} : { ca }) };
+    const access: RegistryAccess = {
+      host,
+      ...(credentials === undefined ? {} : { credentials }),
+      ...(ca === undefined ? {} : { ca }),
+      ...(address === undefined ? {} : { address }),
+    };
     const key = accessKey(access);
     const client = this.#clients.get(key) ?? new RegistryClient(access);
     this.#clients.delete(key);

@@ -11,6 +11,7 @@ import { after, before, beforeEach, test } from 'node:test';
 import { createAuthority, issueCertificate } from '#lib/certificates.ts';
 import { digestOf } from '#lib/digest.ts';
 import { tarOf } from '#testing/oci-layout.ts';
+import type { EngineOptions } from '../options.ts';
 import { OCI_INDEX, OCI_MANIFEST } from './manifest.ts';
 import { type NodeImages, openImages } from './open.ts';
 import { isLoopback } from './registry-client.ts';
@@ -106,9 +107,12 @@ function serve(request: IncomingMessage, response: ServerResponse, path: string)
 
 const isLayer = (path: string): boolean => path.endsWith(digestOf(layer));
 
-async function withImages(work: (images: NodeImages, dataDirectory: string) => Promise<void>): Promise<void> {
+async function withImages(
+  work: (images: NodeImages, dataDirectory: string) => Promise<void>,
+  registries: EngineOptions['registries'] = { [host]: { ca } },
+): Promise<void> {
   const dataDirectory = await mkdtemp(join(directory, 'node-'));
-  const images = await openImages({ dataDirectory, registries: { [host]: { ca } } });
+  const images = await openImages({ dataDirectory, registries });
   try {
     await work(images, dataDirectory);
     assert.deepEqual(await readdir(join(dataDirectory, 'engine/content/uploads')), []);
@@ -131,6 +135,14 @@ test('the manifest for this platform is chosen from an index', async () => {
       message: /has no manifest for linux\/\w+; it has windows\/amd64/,
     });
   });
+});
+
+test('a registry that answers elsewhere than its name says is asked there, and its images keep the name', async () => {
+  const work = async (images: NodeImages): Promise<void> => {
+    const image = await images.pull('127.0.0.1:1/app');
+    assert.deepEqual([image.digest, image.references], [manifestDigest, ['127.0.0.1:1/app:latest']]);
+  };
+  await withImages(work, { '127.0.0.1:1': { ca, address: host } });
 });
 
 test('a download that breaks goes on where it stopped', async () => {

@@ -23,6 +23,8 @@ export interface RegistryAccess {
   credentials?: { username: string; password: string };
   /** PEM, besides the system's. */
   ca?: string;
+  /** `host:port` where it answers, where that is not its name. */
+  address?: string;
 }
 
 const IDLE_MILLISECONDS = 60_000;
@@ -39,7 +41,8 @@ export class RegistryClient {
 
   constructor(access: RegistryAccess) {
     this.#access = access;
-    this.#origin = new URL(`https://${access.host === 'docker.io' ? 'registry-1.docker.io' : access.host}`);
+    const named = access.host === 'docker.io' ? 'registry-1.docker.io' : access.host;
+    this.#origin = new URL(`https://${access.address ?? named}`);
     this.#agent = new Agent({
       keepAlive: true,
       ca: [
@@ -48,7 +51,7 @@ export class RegistryClient {
         ...(access.ca === undefined ? [] : [access.ca]),
       ],
       // Proxies are for the world outside; our own addresses never go there.
-      ...(isLoopback(this.#origin.hostname) ? {} : { proxyEnv: process.env }),
+      ...(access.address !== undefined || isLoopback(this.#origin.hostname) ? {} : { proxyEnv: process.env }),
     });
   }
 
