@@ -1,7 +1,7 @@
 /** `/etc/hosts`, `/etc/resolv.conf` and `/etc/hostname` of a sandbox. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { hostResolver, renderResolver } from '#lib/dns/resolv-conf.ts';
 import type { Sandbox } from '../engine.ts';
-import { hostResolver, renderResolver } from '../network/resolver.ts';
 import type { EngineOptions } from '../options.ts';
 import { BRIDGE, attachmentsOf } from './attachments.ts';
 import type { SandboxPaths } from './layout.ts';
@@ -18,7 +18,7 @@ export async function writeEtc(paths: SandboxPaths, sandbox: Sandbox, { resolver
   const attachments = attachmentsOf(sandbox);
   const hasNames = attachments.some(({ network }) => network !== BRIDGE);
   const isAlone = attachments.length === 0 && sandbox.network !== 'host';
-  const host = dns?.servers === undefined || hasNames ? await hostResolver() : undefined;
+  const host = dns?.servers === undefined || hasNames ? hostResolver() : undefined;
   if (host !== undefined && host.servers.length === 0 && !hasNames && !isAlone) {
     log(
       'warn',

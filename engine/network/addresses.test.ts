@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { parseResolver, renderResolver } from '#lib/dns/resolv-conf.ts';
 import { IdRanges } from '../containers/id-ranges.ts';
 import { addressBytes, addressOfBytes, formatAddress, parseAddress } from './address-text.ts';
 import { AddressPool, formatCidr, gatewayOf, overlap, parseCidr } from './addresses.ts';
-import { parseResolver, renderResolver } from './resolver.ts';
 import { freeSubnets, localPool } from './subnets.ts';
 
 test('ranges are read strictly', () => {

@@ -1,6 +1,5 @@
 /** What a sandbox finds by name: those of its own networks whose containers run. Pure, over what the engine knows. */
 import type { Attachment, Network } from '../../networks.ts';
-import { addressOfBytes } from '../address-text.ts';
 
 export interface Named {
   sandbox: string;
@@ -47,15 +46,6 @@ export function lookUpAddress(source: NameSource, asker: Named, ip: string): str
     }
   }
   return undefined;
-}
-
-/** `7.0.20.172.in-addr.arpa` as `172.20.0.7`; of IPv6 each hexadecimal digit is a label, the last one first (RFC 3596, 2.5). */
-export function addressOfPointer(name: string): string | undefined {
-  const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.in-addr\.arpa$/.exec(name);
-  if (match !== null) return [match[4], match[3], match[2], match[1]].map(Number).join('.');
-  if (!/^(?:[0-9a-f]\.){32}ip6\.arpa$/.test(name)) return undefined;
-  const digits = name.slice(0, 64).split('.').reverse().join('');
-  return addressOfBytes(Buffer.from(digits, 'hex'));
 }
 
 /** Whether it may ask other servers: not where every network of it is internal, or names would be a way out. */

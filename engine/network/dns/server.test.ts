@@ -6,10 +6,10 @@ import { type Socket, createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { RecordType, ResponseCode } from '#lib/dns/message.ts';
 import { questionOf } from '#testing/dns-fuzz.ts';
 import { serveDns } from '#testing/dns-upstream.ts';
 import type { Network } from '../../networks.ts';
-import { RecordType, ResponseCode } from './message.ts';
 import type { Named } from './names.ts';
 import { NameServer } from './server.ts';
 
@@ -120,7 +120,7 @@ describe('the server for names', { timeout: 60_000 }, () => {
   });
 
   test('asks others in turn, also by TCP, but not for those in internal networks alone', async () => {
-    const reply = await ask('127.0.54.2', questionOf('far.example', RecordType.a, 0x4321));
+    const reply = await ask('127.0.54.2', questionOf('far.example', RecordType.a, { id: 0x4321 }));
     assert.deepEqual([reply.readUInt16BE(0), ...reply.subarray(-4)], [0x4321, 203, 0, 113, 9]);
     assert.equal(code(await ask('127.0.54.2', questionOf('none.example', RecordType.a))), ResponseCode.noSuchName);
     const socket = await connect('127.0.54.2');

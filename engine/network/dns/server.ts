@@ -5,22 +5,14 @@
  *
  * What one sandbox may keep busy is bounded, so that it cannot take names away from the others.
  */
-import { type Socket as UdpSocket, createSocket } from 'node:dgram';
-import { once } from 'node:events';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { type Server, type Socket, createServer, isIPv6 } from 'node:net';
-import { hasCode } from '../../sys/libc.ts';
-import { type Answer, type Query, RecordType, ResponseCode, readQuery, writeRefusal, writeReply } from './message.ts';
-import {
-  type NameSource,
-  type Named,
-  addressOfPointer,
-  findAsker,
-  lookUp,
-  lookUpAddress,
-  mayAskOthers,
-} from './names.ts';
-import { type DnsServer, askOthers } from './upstream.ts';
+import { DnsListener } from '#lib/dns/listener.ts';
+import { type Query, RecordType, ResponseCode, readQuery } from '#lib/dns/message.ts';
+import { addressOfPointer } from '#lib/dns/name.ts';
+import { type ResourceRecord, addressRecord, nameRecord } from '#lib/dns/record.ts';
+import { sizeLimit, writeRefusal, writeReply } from '#lib/dns/reply.ts';
+import { type DnsServer, Upstream } from '#lib/dns/upstream.ts';
+import { Tally } from '#lib/tally.ts';
+import { type NameSource, type Named, findAsker, lookUp, lookUpAddress, mayAskOthers } from './names.ts';
 
 export interface NameServerOptions {
   address: string;
@@ -32,61 +24,41 @@ export interface NameServerOptions {
   log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 }
 
-const UDP_LIMIT = 512;
 const QUESTIONS_EACH = 64;
-const CONNECTIONS_EACH = 16;
-const CONNECTIONS = 512;
-const IDLE_MILLISECONDS = 10_000;
-const PORT_ATTEMPTS = 20;
+/** Names come and go with containers. */
+const SECONDS_TO_LIVE = 5;
 
 export class NameServer {
   readonly #options: NameServerOptions;
-  readonly #udp: UdpSocket;
-  readonly #tcp: Server;
+  readonly #upstream = new Upstream();
   readonly #closing = new AbortController();
-  readonly #asking = new Map<string, number>();
-  readonly #connected = new Map<string, number>();
-  readonly #sockets = new Set<Socket>();
-  readonly port: number;
+  readonly #asking = new Tally();
+  #listener: DnsListener | undefined;
 
-  private constructor(options: NameServerOptions, sockets: { udp: UdpSocket; tcp: Server; port: number }) {
+  private constructor(options: NameServerOptions) {
     this.#options = options;
-    this.#udp = sockets.udp;
-    this.#tcp = sockets.tcp;
-    this.port = sockets.port;
-    this.#tcp.maxConnections = CONNECTIONS;
-    const onError = (error: unknown): void => options.log('warn', 'the server for names', { error: String(error) });
-    this.#udp.on('error', onError).on('message', (message, { address, port }) => {
-      void this.answer(message, { ip: address, tcp: false }).then((reply) => {
-        if (reply !== undefined && !this.#closing.signal.aborted) this.#udp.send(reply, port, address, () => {});
-      }, onError);
-    });
-    this.#tcp.on('error', onError).on('connection', (socket) => this.#serve(socket));
   }
 
   static async open(options: NameServerOptions): Promise<NameServer> {
-    const { address, portFile } = options;
-    const kept = existsSync(portFile) ? Number(readFileSync(portFile, 'utf8')) : 0;
-    let wanted = kept > 0 && kept < 65_536 ? kept : 0;
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        const sockets = await bind(address, wanted);
-        writeFileSync(portFile, String(sockets.port), { mode: 0o600 });
-        return new NameServer(options, sockets);
-      } catch (error) {
-        if (attempt >= PORT_ATTEMPTS || !hasCode(error, 'EADDRINUSE')) throw error;
-        wanted = 0;
-      }
-    }
+    const { address, portFile, source, log } = options;
+    const server = new NameServer(options);
+    server.#listener = await DnsListener.open({
+      address,
+      portFile,
+      answer: (message, from) => server.answer(message, from),
+      knows: (ip) => findAsker(source, ip) !== undefined,
+      onError: (error) => log('warn', 'the server for names', { error: String(error) }),
+    });
+    return server;
+  }
+
+  get port(): number {
+    return this.#listener?.port ?? 0;
   }
 
   async close(): Promise<void> {
     this.#closing.abort();
-    for (const socket of this.#sockets) socket.destroy();
-    const closed = [once(this.#udp, 'close'), once(this.#tcp, 'close')];
-    this.#udp.close();
-    this.#tcp.close();
-    await Promise.all(closed);
+    await this.#listener?.close();
   }
 
   /** Undefined: nothing is answered. */
@@ -97,7 +69,7 @@ export class NameServer {
     const query = readQuery(message);
     if (query === undefined) return undefined;
     if (typeof query === 'number') return writeRefusal(message, query);
-    const limit = from.tcp ? 65_535 : UDP_LIMIT;
+    const limit = sizeLimit(query, from.tcp);
     const own = this.#ownAnswers(asker, query);
     if (own !== undefined) return writeReply(message, query, { answers: own, limit });
     return (
@@ -107,19 +79,18 @@ export class NameServer {
   }
 
   /** Undefined where the name is none of ours; an empty list where we have nothing of that type. */
-  #ownAnswers(asker: Named, { name, type }: Query): Answer[] | undefined {
+  #ownAnswers(asker: Named, { name, type }: Query): ResourceRecord[] | undefined {
     const { source } = this.#options;
     if (name === undefined || name === '') return undefined;
     if (type === RecordType.ptr) {
       const ip = addressOfPointer(name);
       const found = ip === undefined ? undefined : lookUpAddress(source, asker, ip);
-      return found === undefined ? undefined : [{ type: 'ptr', name: found }];
+      return found === undefined ? undefined : [nameRecord('ptr', name, SECONDS_TO_LIVE, found)];
     }
     const addresses = lookUp(source, asker, name);
     if (addresses === undefined) return undefined;
-    return addresses
-      .map((ip): Answer => ({ type: isIPv6(ip) ? 'aaaa' : 'a', ip }))
-      .filter((answer) => type === RecordType.any || type === RecordType[answer.type]);
+    const records = addresses.map((ip) => addressRecord(name, SECONDS_TO_LIVE, ip));
+    return records.filter((record) => type === RecordType.any || type === record.type);
   }
 
   async #others(
@@ -129,85 +100,18 @@ export class NameServer {
   ): Promise<Buffer | undefined> {
     const { source, hostServers } = this.#options;
     const { sandbox, servers = [] } = asker;
-    if (!mayAskOthers(source, asker) || count(this.#asking, sandbox) >= QUESTIONS_EACH) return undefined;
-    add(this.#asking, sandbox, 1);
+    if (!mayAskOthers(source, asker) || this.#asking.of(sandbox) >= QUESTIONS_EACH) return undefined;
+    this.#asking.add(sandbox, 1);
     try {
-      return await askOthers(message, {
+      return await this.#upstream.ask({
+        message,
         end: query.end,
         servers: servers.length > 0 ? servers.map((address) => ({ address, port: 53 })) : await hostServers(),
         tcp,
         signal: this.#closing.signal,
       });
     } finally {
-      add(this.#asking, sandbox, -1);
+      this.#asking.add(sandbox, -1);
     }
   }
-
-  #serve(socket: Socket): void {
-    const ip = socket.remoteAddress ?? '';
-    const isKnown = findAsker(this.#options.source, ip) !== undefined;
-    if (!isKnown || count(this.#connected, ip) >= CONNECTIONS_EACH) {
-      socket.destroy();
-      return;
-    }
-    add(this.#connected, ip, 1);
-    this.#sockets.add(socket);
-    socket.setTimeout(IDLE_MILLISECONDS, () => socket.destroy());
-    socket.on('error', () => socket.destroy());
-    socket.on('close', () => {
-      add(this.#connected, ip, -1);
-      this.#sockets.delete(socket);
-    });
-    // It went away in the middle, which is its right.
-    void this.#converse(socket, ip).catch(() => socket.destroy());
-  }
-
-  /** One question after the other: who does not read its answers is not read either. */
-  async #converse(socket: Socket, ip: string): Promise<void> {
-    let read = Buffer.alloc(0);
-    for await (const chunk of socket as AsyncIterable<Buffer>) {
-      read = Buffer.concat([read, chunk]);
-      for (;;) {
-        const length = read.length < 2 ? undefined : read.readUInt16BE(0);
-        if (length === undefined || read.length < 2 + length) break;
-        const reply = await this.answer(read.subarray(2, 2 + length), { ip, tcp: true });
-        read = read.subarray(2 + length);
-        if (reply === undefined) return void socket.destroy();
-        const size = Buffer.alloc(2);
-        size.writeUInt16BE(reply.length);
-        if (!socket.write(Buffer.concat([size, reply]))) await once(socket, 'drain');
-      }
-    }
-    socket.end();
-  }
-}
-
-/** Both at one port. */
-async function bind(address: string, wanted: number): Promise<{ udp: UdpSocket; tcp: Server; port: number }> {
-  const udp = createSocket('udp4');
-  const tcp = createServer();
-  try {
-    const bound = once(udp, 'listening');
-    udp.bind({ address, port: wanted, exclusive: true });
-    await bound;
-    const { port } = udp.address();
-    const listening = once(tcp, 'listening');
-    tcp.listen({ host: address, port, exclusive: true });
-    await listening;
-    return { udp, tcp, port };
-  } catch (error) {
-    udp.close();
-    tcp.close();
-    throw error;
-  }
-}
-
-function count(map: ReadonlyMap<string, number>, key: string): number {
-  return map.get(key) ?? 0;
-}
-
-function add(map: Map<string, number>, key: string, change: number): void {
-  const value = count(map, key) + change;
-  if (value === 0) map.delete(key);
-  else map.set(key, value);
 }

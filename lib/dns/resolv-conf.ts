@@ -1,6 +1,6 @@
 /**
- * The name servers that sandboxes get where their spec names none: the host's. A server on the loopback (systemd-resolved, dnsmasq)
- * is not there inside a sandbox, so then the list that systemd-resolved keeps of its upstream servers is used.
+ * resolv.conf(5): the host's, as those in a network namespace of their own can use it. A server on the loopback (systemd-resolved, dnsmasq)
+ * is not there for them, so then the list that systemd-resolved keeps of its upstream servers is used.
  */
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -17,7 +17,7 @@ const files = ['/etc/resolv.conf', '/run/systemd/resolve/resolv.conf'];
  * Read synchronously: it is on the way of a start, and a turn of the thread pool may take milliseconds.
  * @returns settings with servers that are not on the loopback; `servers` is empty where the host has none
  */
-export async function hostResolver(paths: string[] = files): Promise<ResolverSettings> {
+export function hostResolver(paths: string[] = files): ResolverSettings {
   let first: ResolverSettings | undefined;
   for (const path of paths) {
     let text: string;
@@ -54,6 +54,7 @@ export function parseResolver(text: string, withLoopback = false): ResolverSetti
   return settings;
 }
 
+/** At most three servers: nobody's resolver asks more. */
 export function renderResolver(settings: ResolverSettings): string {
   const lines = settings.servers.slice(0, 3).map((server) => `nameserver ${server}`);
   if (settings.searches.length > 0) lines.push(`search ${settings.searches.join(' ')}`);
