@@ -9,10 +9,10 @@ import { type Row, formatRows } from './row.ts';
 const benches: Record<string, () => Promise<{ run: () => Promise<Row[]> }>> = {
   api: () => import('./api.ts'),
   boot: () => import('./boot.ts'),
+  dns: () => import('./dns.ts'),
   heal: () => import('./heal.ts'),
   idle: () => import('./idle.ts'),
   'image-push': () => import('./image-push.ts'),
-  'node-loss': () => import('./node-loss.ts'),
   push: () => import('./push.ts'),
   registry: () => import('./registry.ts'),
   router: () => import('./router.ts'),

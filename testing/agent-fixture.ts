@@ -12,14 +12,15 @@ import type { Agent, AgentOptions } from '#cluster/node/agent.ts';
 import type { EvictionOptions } from '#cluster/node/eviction.ts';
 import type { NodePolicy } from '#cluster/node/security.ts';
 import { startAgent } from '#cluster/node/start.ts';
+import type { Risk } from '#engine/engine.ts';
 import { type OpenedEngine, openEngine, purgeEngine } from '#engine/open.ts';
-import type { EngineOptions } from '#engine/options.ts';
 import { type AgentApiFixture, agentApiFixture } from './agent-api-fixture.ts';
 import { addBusyboxImage } from './busybox-image.ts';
 
 const run = promisify(execFile);
 
 export interface AgentFixture {
+  api: AgentApiFixture;
   client: Client;
   kubeconfig: string;
   /** A reference to busybox. */
@@ -47,16 +48,18 @@ export async function agentFixture(
     /** Claims are made, bound and held, and pods scheduled. */
     storage?: boolean;
     policy?: NodePolicy;
-    engine?: Partial<EngineOptions>;
+    /** That its engine is opened with. */
+    risks?: Risk[];
     eviction?: EvictionOptions;
     renewTokensAfter?: number;
     controllers?: Controller[];
     loadBalancerPool?: string[];
+    agent?: (api: AgentApiFixture) => Partial<AgentOptions>;
   } = {},
 ): Promise<AgentFixture> {
   const api = await agentApiFixture(octet, options);
   const transport = httpsTransport(api.transport);
-  const engineOptions = { ...api.engine, ...options.engine };
+  const engineOptions = { ...api.engine, ...(options.risks === undefined ? {} : { allowedRisks: options.risks }) };
   let agent: Agent;
   let services: ServiceProxy | undefined;
   const start = async (engine: OpenedEngine): Promise<void> => {
@@ -71,6 +74,7 @@ export async function agentFixture(
     }
     agent = await startAgent({
       ...api.agent,
+      ...options.agent?.(api),
       client,
       engine,
       address: '127.0.0.1',
@@ -85,6 +89,7 @@ export async function agentFixture(
   };
   const engine = await openEngine(engineOptions);
   const fixture: AgentFixture = {
+    api,
     client: api.client,
     kubeconfig: api.kubeconfig,
     image: await addBusyboxImage(engine.images),

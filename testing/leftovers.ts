@@ -27,7 +27,7 @@ export function tracesOf(instance: string, marks: string[]): Traces {
     cgroups: cgroupDirectories().filter((path) => path.includes(`sampan-${instance}`)),
     tables: execFileSync('nft', ['list', 'tables'], { encoding: 'utf8' })
       .split('\n')
-      .filter((line) => /^table inet sampan-(.+?)(\.services)?$/.exec(line)?.[1] === instance),
+      .filter((line) => /^table inet sampan-([^.]+)(\..+)?$/.exec(line)?.[1] === instance),
     loops: readdirSync('/sys/block')
       .filter((name) => name.startsWith('loop'))
       .map((name) => `${name} ${readText(`/sys/block/${name}/loop/backing_file`)}`)

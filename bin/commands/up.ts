@@ -1,10 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
-import { prepareDoors, remoteText } from '../docker-door.ts';
-import { HostError } from '../host-error.ts';
+import { ensureCertificates } from '../certificates.ts';
 import { type Instance, type InstanceFlags, lockInstance, prepareInstance } from '../instance.ts';
-import { keepFlags, keptFlags, mergedFlags } from '../kept-engine-flags.ts';
 import { kubeconfigText } from '../kubeconfig-text.ts';
 import { checkHost } from '../preflight.ts';
 import { Progress } from '#lib/progress.ts';
@@ -12,43 +9,23 @@ import { ensureSecrets } from '../secrets.ts';
 import { type Role, roles, startRoles, stopRoles, waitReady } from '../supervise.ts';
 import { requireReachable } from '../store/open.ts';
 import { untilInterrupted } from '../until-interrupted.ts';
-import { type EngineFlags, engineSettings, requirePaths, tcpAddress } from './engine-flags.ts';
 import { statusText } from './status.ts';
 
-interface EngineChange extends EngineFlags {
-  engineDefaults?: boolean;
-}
-
-export interface UpFlags
-  extends EngineChange,
-    Pick<InstanceFlags, 'allowHostPath' | 'allowRisk' | 'allowSysctl' | 'loadBalancerPool'> {
-  foreground?: boolean;
-}
-
-interface Extent {
-  which?: Role[];
-  engine?: EngineChange;
-}
-
 /** Starts the instance, or some of its roles, or adopts what runs of it. Resolves when it is ready. */
-export async function bringUp(flags: InstanceFlags, progress: Progress, extent: Extent = {}): Promise<Instance> {
+export async function bringUp(flags: InstanceFlags, progress: Progress, which = roles): Promise<Instance> {
   await progress.step('checking the machine', (say) => checkHost(flags, say));
   const release = await lockInstance(flags);
   try {
-    return await setUp(flags, progress, extent);
+    return await setUp(flags, progress, which);
   } finally {
     release();
   }
 }
 
-async function setUp(
-  flags: InstanceFlags,
-  progress: Progress,
-  { which = roles, engine = {} }: Extent,
-): Promise<Instance> {
+async function setUp(flags: InstanceFlags, progress: Progress, which: Role[]): Promise<Instance> {
   const instance = await progress.step('preparing the instance', async () => {
     const prepared = await prepareInstance(flags, requireReachable);
-    await setEngineFlags(prepared, engine);
+    await ensureCertificates(prepared);
     ensureSecrets(prepared);
     writeFileSync(join(prepared.dataDirectory, 'kubeconfig'), kubeconfigText(prepared), { mode: 0o600 });
     return prepared;
@@ -60,36 +37,11 @@ async function setUp(
   return instance;
 }
 
-/** An agent that runs with others ends here, before they change, and starts with the rest. */
-async function setEngineFlags(instance: Instance, { engineDefaults, ...given }: EngineChange): Promise<void> {
-  const kept = keptFlags(instance);
-  const flags = mergedFlags(engineDefaults === true ? {} : kept, given);
-  const { registryAuth: _file, ...checked } = flags;
-  const { tcp } = engineSettings(checked);
-  if (tcp?.port === 0)
-    throw new HostError(
-      'invalid-flag',
-      'Cannot use port 0 as --tcp of `sampan up`: clients would not know where to ask after a restart.',
-      'Give a port, for example --tcp 127.0.0.1:2376.',
-    );
-  await prepareDoors(instance, tcp);
-  if (isDeepStrictEqual(flags, kept)) return;
-  await stopRoles(instance, ['agent']);
-  await keepFlags(instance, flags);
-}
-
-export async function up(
-  flags: InstanceFlags,
-  { foreground, ...engine }: EngineChange & { foreground?: boolean },
-): Promise<void> {
-  requirePaths(engine);
-  engineSettings(engine);
+export async function up(flags: InstanceFlags, options: { foreground?: boolean }): Promise<void> {
   const progress = new Progress();
-  const instance = await bringUp(flags, progress, { engine });
+  const instance = await bringUp(flags, progress);
   process.stdout.write(await statusText(instance));
-  const { tcp } = keptFlags(instance);
-  if (tcp !== undefined) process.stdout.write(remoteText(instance, tcpAddress(tcp)));
-  if (foreground !== true) return;
+  if (!options.foreground) return;
   await untilInterrupted();
   await progress.step('stopping the platform', () => stopRoles(instance));
 }

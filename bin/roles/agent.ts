@@ -6,15 +6,18 @@ import { startServiceProxy } from '#cluster/network/services/start.ts';
 import { startAgent } from '#cluster/node/start.ts';
 import { sourceAddress } from '#lib/source-address.ts';
 import { readCa, readPair } from '../certificates.ts';
-import { keptSettings } from '../kept-engine-flags.ts';
 import { startNodeEngine } from '../node-engine.ts';
+import { startNodeNetwork } from '../node-network.ts';
 import type { RoleContext, RunningRole } from './role.ts';
 import { waitForRole } from './wait-for-role.ts';
 
 export async function startAgentRole({ instance, signal, log }: RoleContext): Promise<RunningRole> {
   const ca = readCa(instance);
-  const onError = (what: string, error: unknown): void => log('error', what, { error: String(error) });
-  const node = await startNodeEngine(instance, { ...keptSettings(instance, onError), log, onError });
+  const node = await startNodeEngine(instance, {
+    log,
+    allowedRisks: instance.risks ?? [],
+    onError: (what, error) => log('error', what, { error: String(error) }),
+  });
   const { engine } = node;
   await waitForRole(instance, 'server', signal);
   const pair = readPair(instance, 'agent');
@@ -33,6 +36,7 @@ export async function startAgentRole({ instance, signal, log }: RoleContext): Pr
     loadBalancerPool: instance.network.loadBalancerPool ?? [],
     log,
   });
+  const network = startNodeNetwork(instance, client, log);
   const agent = await startAgent({
     nodeName: instance.nodeName,
     client,
@@ -47,13 +51,15 @@ export async function startAgentRole({ instance, signal, log }: RoleContext): Pr
       unsafeSysctls: instance.sysctls ?? [],
       seccompDirectory: join(instance.dataDirectory, 'node', 'seccomp'),
     },
+    names: network.names,
     log,
   });
-  await Promise.all([agent.ready, services.ready]);
+  await Promise.all([agent.ready, services.ready, network.ready]);
   return {
     async close() {
       await agent.close();
       await services.close();
+      await network.close();
       await node.close();
     },
   };

@@ -10,6 +10,7 @@ import { createClient } from '#cluster/client/create.ts';
 import { leadWith } from '#cluster/client/leader-election.ts';
 import { allControllers } from '#cluster/controllers/all.ts';
 import { startControllers } from '#cluster/controllers/run.ts';
+import { clusterDnsAddress } from '#cluster/network/dns/dns.ts';
 import { startScheduler } from '#cluster/scheduler/start.ts';
 import { encryptedStore, reencrypt } from '#cluster/store/encrypted.ts';
 import { openEncryptionKeys } from '#cluster/store/encryption-keys.ts';
@@ -64,7 +65,7 @@ export async function startServer({ instance, signal, log }: RoleContext): Promi
   });
   // One client for all that runs here: one copy of what they watch.
   const client = createClient(api.transport({ name: 'system:kube-controller-manager', groups: ['system:masters'] }));
-  const { clusterCidr, podCidr, loadBalancerPool = [] } = instance.network;
+  const { clusterCidr, podCidr, serviceCidr, loadBalancerPool = [] } = instance.network;
   // Killed and started again it is the same one, and goes on with what it held.
   const election = { client, identity: `${hostname()}_${instance.name}`, signal, log };
   const controllers = leadWith({ ...election, name: 'kube-controller-manager' }, (leading) =>
@@ -72,6 +73,7 @@ export async function startServer({ instance, signal, log }: RoleContext): Promi
       allControllers({
         tokens: { sign: keys.sign, ca },
         loadBalancerPool,
+        clusterDns: clusterDnsAddress(serviceCidr),
         nodeRanges: { clusterCidr, reserved: [{ node: instance.nodeName, range: podCidr }] },
         nodeCertificates: {
           authority: readAuthority(instance),

@@ -51,6 +51,8 @@ export const RIGHTS: Readonly<Record<string, GroupRights>> = {
     rules: [
       { verbs: READ, groups: [''], resources: ['services', 'namespaces', 'nodes'] },
       { verbs: ['get'], groups: [''], resources: ['endpoints'] },
+      // Every pod's name and address: for names, and for the policies between them.
+      { verbs: ['list', 'watch'], groups: [''], resources: ['pods'] },
       { verbs: READ, groups: ['discovery.k8s.io'], resources: ['endpointslices'] },
       { verbs: READ, groups: ['node.k8s.io'], resources: ['runtimeclasses'] },
       { verbs: ['create', 'patch', 'update'], groups: ['', 'events.k8s.io'], resources: ['events'] },

@@ -1,5 +1,6 @@
 /** Every controller of the server, for the composition root. */
 import { createClusterRoleAggregation } from './cluster-role-aggregation.ts';
+import { createClusterDns } from './cluster-dns.ts';
 import type { Controller } from './controller.ts';
 import { createCronJobController } from './cron-job.ts';
 import { createDaemonSetController } from './daemon-set.ts';
@@ -40,10 +41,12 @@ export interface ControllerOptions {
   nodeLifecycle?: NodeLifecycleOptions;
   /** CIDRs that load balancers get their addresses from. */
   loadBalancerPool?: readonly string[];
+  /** The address at which pods ask for names. */
+  clusterDns?: string;
 }
 
 export function allControllers(options: ControllerOptions = {}): Controller[] {
-  const { tokens, nodeRanges, nodeCertificates, nodeLifecycle, loadBalancerPool = [] } = options;
+  const { tokens, nodeRanges, nodeCertificates, nodeLifecycle, clusterDns, loadBalancerPool = [] } = options;
   return [
     createReplicaSetController(),
     createReplicationController(),
@@ -61,6 +64,7 @@ export function allControllers(options: ControllerOptions = {}): Controller[] {
     createNamespaceController(),
     createServiceAccountController(),
     ...(tokens === undefined ? [] : [createServiceAccountTokens(tokens), createRootCaPublisher(tokens.ca)]),
+    ...(clusterDns === undefined ? [] : [createClusterDns(clusterDns)]),
     createClusterRoleAggregation(),
     createResourceQuotaController(),
     createGarbageCollector(),

@@ -17,7 +17,8 @@ export const storageClassKind = defineKind(storageClasses, {
     {
       ...nameColumn,
       value: ({ metadata }) => {
-        return `${metadata.name ?? ''}${isDefaultClass({ metadata }) ? ' (default)' : ''}`;
+        const chosen = DEFAULT_CLASS.some((key) => metadata.annotations?.[key] === 'true');
+        return `${metadata.name ?? ''}${chosen ? ' (default)' : ''}`;
       },
     },
     column<StorageClass>('Provisioner', 'string', (one) => one.provisioner),
@@ -42,8 +43,3 @@ export const storageClassKind = defineKind(storageClasses, {
     ...immutable('volumeBindingMode')(object, old),
   ],
 });
-
-/** Claims that name no class get it. */
-export function isDefaultClass({ metadata }: Pick<StorageClass, 'metadata'>): boolean {
-  return DEFAULT_CLASS.some((key) => metadata.annotations?.[key] === 'true');
-}

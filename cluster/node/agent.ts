@@ -44,6 +44,7 @@
 import type { Engine } from '#engine/engine.ts';
 import type { Client } from '../client/client.ts';
 import type { EvictionOptions } from './eviction.ts';
+import type { ClusterNames } from './pod-dns.ts';
 
 export interface AgentOptions {
   nodeName: string;
@@ -55,7 +56,9 @@ export interface AgentOptions {
   port: number;
   tls: { certificate: string; key: string; clientCa: string };
   dataDirectory: string;
-  /** Lease renewal, milliseconds; default 10,000. The lease says four times that; the server's own grace decides. */
+  /** Where pods ask for names; absent: of the host's servers. */
+  names?: ClusterNames;
+  /** Lease renewal, milliseconds; default 10,000 (a node is gone after 40,000). */
   leaseInterval?: number;
   /** Milliseconds after which service account tokens in volumes are renewed; default: four fifths of their life. */
   renewTokensAfter?: number;

@@ -56,10 +56,9 @@ export function sandboxName(pod: Pod): string {
   return `${pod.metadata.namespace}/${pod.metadata.name}/${pod.metadata.uid}`;
 }
 
-export function sandboxSpecOf(pod: Pod, nodeName: string): SandboxSpec {
+/** @param dns  what its resolv.conf says; undefined: the host's */
+export function sandboxSpecOf(pod: Pod, nodeName: string, dns?: SandboxSpec['dns']): SandboxSpec {
   const spec = pod.spec;
-  const dns = spec?.dnsConfig;
-  const options = dns?.options?.map(({ name, value }) => (value === undefined ? `${name}` : `${name}:${value}`));
   return {
     name: sandboxName(pod),
     ...hostNameOf(pod),
@@ -68,15 +67,7 @@ export function sandboxSpecOf(pod: Pod, nodeName: string): SandboxSpec {
       [nodeLabel]: nodeName,
       [graceLabel]: String(spec?.terminationGracePeriodSeconds ?? 30),
     },
-    ...((dns || spec?.dnsPolicy === 'None') && {
-      dns: {
-        // With `None` nothing of the host's is in it.
-        ...(spec?.dnsPolicy === 'None' && { servers: [], searches: [], options: [] }),
-        ...(dns?.nameservers && { servers: dns.nameservers }),
-        ...(dns?.searches && { searches: dns.searches }),
-        ...(options && { options }),
-      },
-    }),
+    ...(dns && { dns }),
     ...(spec?.hostAliases && {
       hostAliases: spec.hostAliases.map(({ ip, hostnames }) => ({ ip, names: hostnames ?? [] })),
     }),

@@ -6,6 +6,7 @@ import type { AgentOptions } from './agent.ts';
 import type { PodPlace } from './downward.ts';
 import type { EventRecorder } from './events.ts';
 import type { NodeVolumes } from './node-volumes.ts';
+import type { ClusterNames } from './pod-dns.ts';
 import type { ServiceLookup } from './references.ts';
 import type { PressureCondition } from './pressure.ts';
 import type { NodePolicy } from './security.ts';
@@ -23,6 +24,8 @@ export interface NodeContext {
   dataDirectory: string;
   /** What the node lacks now. */
   pressures?: () => readonly PressureCondition[];
+  /** Absent: pods ask the host's servers. */
+  names?: ClusterNames;
   log: AgentOptions['log'];
   /** This node's copy of all Services, for the variables of containers. */
   services?: ServiceLookup;

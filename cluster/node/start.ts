@@ -34,6 +34,7 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
     ...(options.renewTokensAfter !== undefined && { renewTokensAfter: options.renewTokensAfter }),
     dataDirectory,
     pressures: () => eviction.conditions,
+    ...(options.names && { names: options.names }),
     log,
     services,
   };

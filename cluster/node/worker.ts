@@ -22,6 +22,7 @@ import { StartFailures } from './failures.ts';
 import { podUidLabel } from './labels.ts';
 import { Observations } from './observations.ts';
 import { type PodAction, planPod } from './plan.ts';
+import { dnsOf } from './pod-dns.ts';
 import { PodVolumes } from './pod-volumes.ts';
 import { type ContainerRecord, recordsOf } from './records.ts';
 import { rejectionOf } from './security.ts';
@@ -315,7 +316,10 @@ export class PodWorker {
     const { engine } = this.#context;
     const create = async (): Promise<void> => {
       try {
-        const spec = sandboxSpecOf(this.#pod, this.#context.nodeName);
+        const { nodeName, names } = this.#context;
+        const { dns, omitted } = dnsOf(this.#pod, names);
+        for (const message of omitted) this.#event(undefined, 'Warning', 'DNSConfigForming', message);
+        const spec = sandboxSpecOf(this.#pod, nodeName, dns);
         const { id } = this.sandbox() ?? (await engine.createSandbox(spec, { signal: abort.signal }));
         const ports = hostPortsOf(this.#pod);
         if (ports.length > 0) await engine.publishPorts(id, ports);

@@ -43,11 +43,14 @@ interface Connection {
   answeringPort: string;
 }
 
-/** @param gone  frontends of earlier states that are not there any more */
+/**
+ * @param gone  frontends of earlier states that are not there any more
+ * @param range.foreign  addresses of the service range that somebody else leads anywhere
+ */
 export async function forgetStale(
   frontends: UdpFrontends,
   gone: Iterable<string>,
-  serviceCidr: string,
+  range: { serviceCidr: string; foreign: ReadonlySet<string> },
 ): Promise<number> {
   const { stdout } = await run('conntrack', ['-L', '-f', 'ipv4', '-p', 'udp']);
   const known = new Map(frontends);
@@ -55,7 +58,8 @@ export async function forgetStale(
   const own = new Set(Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address)));
   const stale = new Map<string, Connection>();
   for (const connection of connectionsOf(stdout)) {
-    if (isStale(connection, known, own, serviceCidr)) stale.set(Object.values(connection).join(' '), connection);
+    if (range.foreign.has(connection.destination)) continue;
+    if (isStale(connection, known, own, range.serviceCidr)) stale.set(Object.values(connection).join(' '), connection);
   }
   for (const { destination, port, answeredBy, answeringPort } of stale.values()) {
     const original = ['--orig-dst', destination, '--orig-port-dst', port];

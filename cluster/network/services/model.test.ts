@@ -16,6 +16,9 @@ test('what has no address of its own has no rules', () => {
   assert.deepEqual(portsOf({ type: 'ExternalName', externalName: 'example.com' }), []);
   assert.deepEqual(portsOf({ clusterIP: 'fd00::1', clusterIPs: ['fd00::1'] }), []);
   assert.deepEqual(portsOf({ clusterIP: '' }), []);
+  const { metadata, ...rest } = service({ clusterIP: '10.0.0.1' });
+  const labels = { 'service.kubernetes.io/service-proxy-name': 'another' };
+  assert.deepEqual(servicePortsOf({ metadata: { ...metadata, labels }, ...rest }, [], { name: 'n' }), []);
 });
 
 test('the family that rules are made for is found wherever it stands', () => {
@@ -30,17 +33,11 @@ test('a load balancer: addresses of its status but those of proxies, ranges in t
       sessionAffinity: 'ClientIP',
       externalTrafficPolicy: 'Local',
       loadBalancerSourceRanges: [' 203.0.113.77/24', 'fd00::/8', '300.0.0.0/8', '10.0.0.0/33'],
-      externalIPs: ['198.51.100.1', 'fd00::2', '127.0.0.1'],
+      externalIPs: ['198.51.100.1', 'fd00::2'],
     },
     {
       loadBalancer: {
-        ingress: [
-          { ip: '192.0.2.1' },
-          { ip: '192.0.2.2', ipMode: 'Proxy' },
-          { ip: 'fd00::3' },
-          { hostname: 'x' },
-          { ip: '127.0.0.2' },
-        ],
+        ingress: [{ ip: '192.0.2.1' }, { ip: '192.0.2.2', ipMode: 'Proxy' }, { ip: 'fd00::3' }, { hostname: 'x' }],
       },
     },
   );

@@ -2,13 +2,17 @@
 import { isIPv4 } from 'node:net';
 import { ipv4Number, ipv4Text } from '#lib/ipv4.ts';
 import type { Stored } from '../../kinds/kind.ts';
-import { specialAddressProblem } from '../../kinds/special-addresses.ts';
 import type { Service, ServicePort as ApiServicePort } from '../../kinds/types/core.ts';
 import type { EndpointSlice } from '../../kinds/types/discovery.ts';
 import { backendsOf, isPort, type NodeFacts } from './choice.ts';
 import type { Protocol, ServicePort, TrafficPolicy } from './services.ts';
 
 const protocolOf: Record<string, Protocol> = { TCP: 'tcp', UDP: 'udp', SCTP: 'sctp' };
+
+/** Somebody else's to lead anywhere, such as the cluster's name server. */
+export function isForeign({ metadata }: Service): boolean {
+  return metadata.labels?.['service.kubernetes.io/service-proxy-name'] !== undefined;
+}
 
 /** Nothing for what has no address: headless Services, external names, and those of IPv6 alone. */
 export function servicePortsOf(
@@ -17,7 +21,7 @@ export function servicePortsOf(
   node: NodeFacts,
 ): ServicePort[] {
   const { spec } = service;
-  if (spec === undefined || spec.type === 'ExternalName') return [];
+  if (spec === undefined || spec.type === 'ExternalName' || isForeign(service)) return [];
   const clusterIp = [spec.clusterIP ?? '', ...(spec.clusterIPs ?? [])].find((address) => isIPv4(address));
   if (clusterIp === undefined) return [];
   return (spec.ports ?? []).flatMap((port) => servicePortOf(service, clusterIp, port, { slices, node }) ?? []);
@@ -40,10 +44,10 @@ function servicePortOf(
     port: port.port,
     clusterIp,
     ...(external && nodePort !== undefined && isPort(nodePort) && { nodePort }),
-    externalIps: (spec.externalIPs ?? []).filter(isOutward),
+    externalIps: (spec.externalIPs ?? []).filter((address) => isIPv4(address)),
     // A balancer that is a proxy sends to node ports, and wants its own address to be reached through it.
     loadBalancerIps: balanced.flatMap(({ ip, ipMode }) =>
-      ip !== undefined && isOutward(ip) && ipMode !== 'Proxy' ? [ip] : [],
+      ip !== undefined && isIPv4(ip) && ipMode !== 'Proxy' ? [ip] : [],
     ),
     sourceRanges: (spec.loadBalancerSourceRanges ?? []).flatMap((range) => rangeOf(range.trim()) ?? []),
     ...(spec.sessionAffinity === 'ClientIP' && {
@@ -54,11 +58,6 @@ function servicePortOf(
     backends: backendsOf(slices, { name, protocol: apiProtocol }, node),
     ...(spec.healthCheckNodePort && { healthCheckNodePort: spec.healthCheckNodePort }),
   };
-}
-
-/** Whatever the API let through: traffic to a node's loopback is never led away. */
-function isOutward(address: string): boolean {
-  return isIPv4(address) && specialAddressProblem(address) === undefined;
 }
 
 /** With the bits of hosts set to nothing; undefined for what is none of IPv4. */

@@ -12,7 +12,7 @@ import { forgetStale, mayBeStale, type UdpFrontends, udpFrontends } from './conn
 import { HealthChecks } from './health-checks.ts';
 import { KernelTable, removeTable } from './kernel-table.ts';
 import { addressesOfNode, type BalancedService, holdAddresses } from './load-balancers.ts';
-import { servicePortsOf } from './model.ts';
+import { isForeign, servicePortsOf } from './model.ts';
 import { type Fragment, renderService, renderTable, tableName } from './rules.ts';
 import type { ServicePort, ServiceProxy, ServiceProxyOptions } from './services.ts';
 
@@ -216,7 +216,11 @@ class Proxy implements ServiceProxy {
       return;
     }
     const gone = [...(before?.keys() ?? [])].filter((frontend) => !now.has(frontend));
-    await forgetStale(now, gone, this.#options.network.serviceCidr);
+    const { serviceCidr } = this.#options.network;
+    const foreign = this.#services
+      .list()
+      .flatMap((service) => (isForeign(service) ? (service.spec?.clusterIP ?? []) : []));
+    await forgetStale(now, gone, { serviceCidr, foreign: new Set(foreign) });
     this.#udp = now;
   }
 }
