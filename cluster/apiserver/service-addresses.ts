@@ -6,7 +6,7 @@ import { BlockList, isIP } from 'node:net';
 import { ipv4Number, ipv4Text } from '#lib/ipv4.ts';
 import type { FieldError } from '../kinds/field-error.ts';
 import { invalid } from '../kinds/field-errors.ts';
-import type { Service, ServiceSpec } from '../kinds/types/core.ts';
+import type { Service, ServicePort, ServiceSpec } from '../kinds/types/core.ts';
 import type { ResourceCache } from './cache.ts';
 import { objectOf } from './cache.ts';
 
@@ -101,16 +101,13 @@ export class ServiceAddresses {
     return { errors, release };
   }
 
-  private assignPorts(
-    ports: { nodePort?: number; protocol?: string }[],
-    taken: Set<number>,
-    mine: number[],
-    errors: FieldError[],
-  ): void {
+  private assignPorts(ports: ServicePort[], taken: Set<number>, mine: number[], errors: FieldError[]): void {
     for (const [index, port] of ports.entries()) {
-      // One number may serve several protocols of a service.
-      const shared = ports.findIndex((one) => one.nodePort === port.nodePort && one.protocol !== port.protocol);
-      if (port.nodePort && shared >= 0 && shared < index) continue;
+      const others = ports.slice(0, index).filter(({ protocol }) => protocol !== port.protocol);
+      // A service that is asked on one port by two protocols has one number for both.
+      const twin = others.find((one) => one.port === port.port)?.nodePort;
+      if (!port.nodePort && twin !== undefined) port.nodePort = twin;
+      if (port.nodePort && others.some(({ nodePort }) => nodePort === port.nodePort)) continue;
       port.nodePort = this.takePort(port.nodePort, `spec.ports[${index}].nodePort`, { taken, mine, errors });
     }
   }

@@ -6,6 +6,7 @@ import { duplicate, invalid, notSupported, required } from './field-errors.ts';
 import { dns1035Problem, dnsLabelProblem, validateLabels } from './names.ts';
 import { services } from './resources.ts';
 import { validateClassUpdate, validateTraffic } from './service-traffic.ts';
+import { dropOfFormerType } from './service-types.ts';
 import type { Service, ServiceSpec } from './types/core.ts';
 
 const TYPES = ['ClusterIP', 'ExternalName', 'LoadBalancer', 'NodePort'];
@@ -44,14 +45,15 @@ export const serviceKind = defineKind(services, {
   /** A client that applies its manifest again does not know the addresses that were given. */
   prepareForUpdate: (object, old) => {
     const [now, before] = [(object as Service).spec, (old as Service).spec];
-    if (now === undefined || before === undefined || now.type === 'ExternalName') return;
+    if (now === undefined || before === undefined) return;
+    dropOfFormerType(now, before);
+    if (now.type === 'ExternalName') return;
     if (!now.clusterIP && before.clusterIP) {
       now.clusterIP = before.clusterIP;
       now.clusterIPs = before.clusterIPs ?? [before.clusterIP];
     }
     if (before.ipFamilies !== undefined) now.ipFamilies ??= before.ipFamilies;
     if (before.ipFamilyPolicy !== undefined) now.ipFamilyPolicy ??= before.ipFamilyPolicy;
-    dropOfFormerType(now, before);
     for (const port of now.ports ?? []) {
       const same = before.ports?.find((one) => one.port === port.port && one.protocol === port.protocol);
       if (now.type !== 'ClusterIP' && same?.nodePort !== undefined) port.nodePort ??= same.nodePort;
@@ -75,27 +77,10 @@ export const serviceKind = defineKind(services, {
   },
 });
 
-/** What only the former type had, and nobody changed, goes with it. */
-function dropOfFormerType(now: ServiceSpec, before: ServiceSpec): void {
-  const takesNodePorts = (spec: ServiceSpec): boolean => spec.type === 'NodePort' || spec.type === 'LoadBalancer';
-  if (!takesNodePorts(now) && takesNodePorts(before)) {
-    const held = new Set(before.ports?.map(({ nodePort }) => nodePort));
-    for (const port of now.ports ?? []) if (held.has(port.nodePort)) delete port.nodePort;
-    if (now.externalTrafficPolicy === before.externalTrafficPolicy) delete now.externalTrafficPolicy;
-  }
-  const checked = (spec: ServiceSpec): boolean =>
-    spec.type === 'LoadBalancer' && spec.externalTrafficPolicy === 'Local';
-  if (checked(now) && before.healthCheckNodePort !== undefined) now.healthCheckNodePort ??= before.healthCheckNodePort;
-  if (!checked(now) && now.healthCheckNodePort === before.healthCheckNodePort) delete now.healthCheckNodePort;
-  if (now.type === 'LoadBalancer' || before.type !== 'LoadBalancer') return;
-  if (now.allocateLoadBalancerNodePorts === before.allocateLoadBalancerNodePorts)
-    delete now.allocateLoadBalancerNodePorts;
-  if (now.loadBalancerClass === before.loadBalancerClass) delete now.loadBalancerClass;
-}
-
 function defaultSpec(spec: ServiceSpec): void {
   spec.type ??= 'ClusterIP';
   spec.sessionAffinity ??= 'None';
+  if (spec.sessionAffinity === 'None') delete spec.sessionAffinityConfig;
   if (spec.sessionAffinity === 'ClientIP') spec.sessionAffinityConfig ??= { clientIP: { timeoutSeconds: 10800 } };
   for (const port of spec.ports ?? []) {
     port.protocol ??= 'TCP';
