@@ -13,6 +13,7 @@ const benches: Record<string, () => Promise<{ run: () => Promise<Row[]> }>> = {
   heal: () => import('./heal.ts'),
   idle: () => import('./idle.ts'),
   'image-push': () => import('./image-push.ts'),
+  'node-loss': () => import('./node-loss.ts'),
   push: () => import('./push.ts'),
   registry: () => import('./registry.ts'),
   router: () => import('./router.ts'),

@@ -13,7 +13,7 @@ import { type PeerRegistry, startPeerRegistry } from '#testing/peer-registry.ts'
 import { type Finished, TestPlatform, finish } from '#testing/platform.ts';
 import { until } from '#testing/until.ts';
 
-const instance = new TestPlatform(`alone-${process.pid % 10_000}`);
+const instance = new TestPlatform('alone');
 const image = 'busybox:alone';
 let engine: ChildProcess;
 /** Speaks plain HTTP, and asks for a password. */

@@ -1,15 +1,13 @@
 /** Every command and its flags. The work of each is in `commands/`, loaded when it is asked for. */
 import { Command } from 'commander';
-import type { EngineFlags } from './commands/engine.ts';
+import type { EngineFlags } from './commands/engine-flags.ts';
+import { withEngineOptions } from './commands/engine-options.ts';
+import type { UpFlags } from './commands/up.ts';
 import type { InstanceFlags } from './instance.ts';
 
 interface GlobalOptions extends InstanceFlags {
   json?: boolean;
 }
-
-type UpOptions = Pick<InstanceFlags, 'allowHostPath' | 'allowRisk' | 'allowSysctl' | 'loadBalancerPool'> & {
-  foreground?: boolean;
-};
 
 export async function createProgram(words: string[]): Promise<Command> {
   const program = new Command('sampan')
@@ -31,8 +29,7 @@ export async function createProgram(words: string[]): Promise<Command> {
     .exitOverride();
   const flags = (): GlobalOptions => program.opts<GlobalOptions>();
 
-  program
-    .command('up')
+  withEngineOptions(program.command('up'))
     .description('start the platform, and return when it is ready')
     .option('--foreground', 'stay, and stop the platform when interrupted')
     .option(
@@ -51,30 +48,25 @@ export async function createProgram(words: string[]): Promise<Command> {
       '--allow-sysctl <name...>',
       'let pods set these kernel parameters besides the safe ones, such as net.core.*; kept, "" takes them back',
     )
-    .action(async (options: UpOptions) => (await import('./commands/up.ts')).up({ ...flags(), ...options }, options));
+    .option('--engine-defaults', "forget what earlier starts were told of the engine; this one's flags hold")
+    .addHelpText(
+      'after',
+      '\nFlags of the engine are kept with the instance: they hold at every later start, each until it is given anew.\n' +
+        'Where they change, the agent is started again; apps go on.',
+    )
+    .action(async ({ allowHostPath, allowRisk, allowSysctl, loadBalancerPool, ...options }: UpFlags) =>
+      (await import('./commands/up.ts')).up(
+        { ...flags(), allowHostPath, allowRisk, allowSysctl, loadBalancerPool },
+        options,
+      ),
+    );
   program
     .command('down')
     .description('stop the platform and every app; what they keep stays')
     .option('--purge', 'remove everything of this instance from the machine')
     .action(async (options: { purge?: boolean }) => (await import('./commands/down.ts')).down(flags(), options));
-  const engine = program
-    .command('engine')
+  const engine = withEngineOptions(program.command('engine'))
     .description('run the engine alone, with registry and Docker API, until interrupted')
-    .option('--allow-bind <directory...>', 'let containers mount what lies below these directories of this machine')
-    .option('--allow-device <path...>', 'let containers have these devices of this machine (directories: all in them)')
-    .option('--allow-unconfined', 'let containers leave the system-call filter and the masks of /proc and /sys')
-    .option('--allow-host-namespaces', "let containers have this machine's users, network, processes and IPC")
-    .option('--allow-privileged', 'let containers be root on this machine; includes the three above')
-    .option('--runtime <name>', 'the OCI runtime, by name or path (SAMPAN_RUNTIME; default runc)')
-    .option('--disk-high <percent>', 'remove unused images when the disk is so full (default 85)')
-    .option('--disk-low <percent>', 'until it is so full (default 80)')
-    .option(
-      '--tcp <host:port>',
-      'the Docker API over TCP too, for clients with a certificate (port 0 takes a free one)',
-    )
-    .option('--mirror <[prefix=]host...>', 'cache these registries; theirs are the repositories below prefix/ here')
-    .option('--registry-auth <file>', "log in to other registries as in this file, in the form of docker's config.json")
-    .option('--build-timeout <duration>', 'stop builds that take longer, such as 90s, 30m, 4h (default 2h)')
     .addHelpText(
       'after',
       '\nWhere the engine keeps everything and where its registry answers: --name, --data, --registry, before the word\n' +

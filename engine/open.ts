@@ -1,8 +1,7 @@
 /** Opens the engine of one instance: images, network, sandboxes and containers, each taking over what an earlier engine left. */
-import { accessSync, constants, existsSync } from 'node:fs';
 import { availableParallelism, release as kernelRelease, totalmem } from 'node:os';
-import { delimiter, join } from 'node:path';
 import { hostServers } from '#lib/dns/resolv-conf.ts';
+import { findProgram } from '#lib/find-program.ts';
 import { run } from '#lib/run.ts';
 import { Cgroups } from './containers/cgroups.ts';
 import { Containers } from './containers/containers.ts';
@@ -52,8 +51,8 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
     throw new EngineError('unavailable', 'the engine needs root: run it as root or with sudo');
   const log = options.log ?? logToStandardError;
   const layout = layoutOf(options);
-  const runtime = findProgram(options.runtime ?? 'runc');
-  const conmon = findProgram('conmon');
+  const runtime = requireProgram(options.runtime ?? 'runc');
+  const conmon = requireProgram('conmon');
   const network = new Network({ instance: options.instance, ...options.network, log });
   const cgroups = new Cgroups(options.instance);
   await prepareDirectories(layout, options.instance);
@@ -222,15 +221,9 @@ async function wakeByEvents(watermarks: Watermarks, events: EventHub): Promise<v
 }
 
 /** An absolute path: conmon and the runtime do not look programs up as a shell does. */
-function findProgram(name: string): string {
-  if (name.startsWith('/')) return name;
-  const directories = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/local/sbin', '/usr/sbin', '/sbin'];
-  for (const directory of directories) {
-    const path = join(directory, name);
-    if (!path.startsWith('/') || !existsSync(path)) continue;
-    accessSync(path, constants.X_OK);
-    return path;
-  }
+function requireProgram(name: string): string {
+  const path = findProgram(name);
+  if (path !== undefined) return path;
   throw new EngineError(
     'unavailable',
     `"${name}" is not on the PATH: install it (Debian: apt-get install runc conmon)`,

@@ -74,7 +74,7 @@ describe('the main job', { concurrency: 1 }, () => {
       nodes: { name: string; ready: boolean }[];
     }>('status');
     assert.equal(status.ready, true);
-    assert.equal(status.name, 'journey');
+    assert.equal(status.name, platform.name);
     assert.deepEqual(Object.keys(status.endpoints).sort(), [
       'api',
       'docker',

@@ -29,7 +29,7 @@ function processesOf(pattern: RegExp): { pid: number; line: string }[] {
 function ourProcesses(): number[] {
   const data = platform.dataDirectory;
   return processesOf(/sampan\.ts role (server|agent|platform)|sampan-keeper-/)
-    .filter(({ line }) => line.includes(data) || line.includes('sampan-keeper-survive-'))
+    .filter(({ line }) => line.includes(data) || line.includes(`sampan-keeper-${platform.name}-`))
     .map(({ pid }) => pid);
 }
 
@@ -111,6 +111,29 @@ describe('survival', { concurrency: 1 }, () => {
           (instance) => instance.state === 'RUNNING',
         ).length === 2,
     );
+  });
+
+  test('what up was told of the engine holds at every later start, until it is told otherwise', async () => {
+    const warnings = async (): Promise<string> => (await platform.docker('info', '-f', '{{json .Warnings}}')).stdout;
+    const before = await containers();
+    assert.doesNotMatch(await warnings(), /--allow-/);
+    await platform.must('up', '--allow-unconfined', '--mirror', 'lan=127.0.0.1:5');
+    assert.match(await warnings(), /--allow-unconfined/);
+    await platform.must('up', '--allow-host-namespaces');
+    assert.match(await warnings(), /--allow-host-namespaces/);
+    assert.equal(await containers(), before, 'apps went on');
+    const refused = await platform.sampan('up', '--tcp', '127.0.0.1:0');
+    assert.match(refused.stderr, /Cannot use port 0 as --tcp of `sampan up`/);
+    const [agent] = processesOf(/sampan\.ts role agent/).filter(({ line }) => line.includes(platform.dataDirectory));
+    assert.ok(agent !== undefined);
+    process.kill(agent.pid, 'SIGKILL');
+    await until('the agent is back', async () => /--allow-unconfined.*--allow-host-namespaces/.test(await warnings()));
+    await platform.must('up');
+    const mirrored = `127.0.0.1:${platform.instance.ports.registry}/lan/nothing`;
+    assert.match((await platform.docker('pull', mirrored)).stderr, /ECONNREFUSED/, 'the other registry is asked');
+    await platform.must('up', '--engine-defaults');
+    assert.doesNotMatch(await warnings(), /--allow-/);
+    assert.equal(await containers(), before);
   });
 
   test('HAProxy killed: back within 1 s', async () => {

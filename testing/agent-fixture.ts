@@ -12,8 +12,8 @@ import type { Agent, AgentOptions } from '#cluster/node/agent.ts';
 import type { EvictionOptions } from '#cluster/node/eviction.ts';
 import type { NodePolicy } from '#cluster/node/security.ts';
 import { startAgent } from '#cluster/node/start.ts';
-import type { Risk } from '#engine/engine.ts';
 import { type OpenedEngine, openEngine, purgeEngine } from '#engine/open.ts';
+import type { EngineOptions } from '#engine/options.ts';
 import { type AgentApiFixture, agentApiFixture } from './agent-api-fixture.ts';
 import { addBusyboxImage } from './busybox-image.ts';
 
@@ -48,8 +48,7 @@ export async function agentFixture(
     /** Claims are made, bound and held, and pods scheduled. */
     storage?: boolean;
     policy?: NodePolicy;
-    /** That its engine is opened with. */
-    risks?: Risk[];
+    engine?: Partial<EngineOptions>;
     eviction?: EvictionOptions;
     renewTokensAfter?: number;
     controllers?: Controller[];
@@ -59,7 +58,7 @@ export async function agentFixture(
 ): Promise<AgentFixture> {
   const api = await agentApiFixture(octet, options);
   const transport = httpsTransport(api.transport);
-  const engineOptions = { ...api.engine, ...(options.risks === undefined ? {} : { allowedRisks: options.risks }) };
+  const engineOptions = { ...api.engine, ...options.engine };
   let agent: Agent;
   let services: ServiceProxy | undefined;
   const start = async (engine: OpenedEngine): Promise<void> => {

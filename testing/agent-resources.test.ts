@@ -31,7 +31,7 @@ before(async () => {
     unsafeSysctls: ['net.core.*'],
     seccompDirectory: profiles,
   } as const;
-  bed = await agentFixture(93, { risks: ['privileged'], policy });
+  bed = await agentFixture(93, { engine: { allowedRisks: ['privileged'] }, policy });
 });
 after(async () => {
   await bed.close();

@@ -78,7 +78,7 @@ export async function apiFixture({ wrapStore, ...further }: FixtureOptions = {})
       tls: { ...server, clientCa: authority.certificate },
       agentClient: { ...admin, ca: authority.certificate },
       serviceCidr: '10.96.0.0/24',
-      advertiseAddress: '127.0.0.1',
+      advertiseAddress: '192.0.2.1',
       ...further,
       authenticateToken: async (token) => (token === 'good' ? { name: 'jane', groups: ['system:masters'] } : undefined),
     });

@@ -15,7 +15,7 @@ import { nodes, pods, serviceAccounts } from '#cluster/kinds/resources.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
 import { openSqliteStore } from '#cluster/store/sqlite/open.ts';
 import type { Store } from '#cluster/store/store.ts';
-import { createAuthority, issueCertificate } from '#lib/certificates.ts';
+import { createAuthority, issueCertificate, type KeyPair } from '#lib/certificates.ts';
 
 export interface ControlPlane {
   store: Store;
@@ -26,6 +26,8 @@ export interface ControlPlane {
   /** Over the network, as an administrator. */
   https(): Transport;
   address: HttpsTransportOptions;
+  /** Signs who is let in. */
+  authority: KeyPair;
   /** What controllers logged as a warning or worse. */
   warnings: string[];
   context: ControllerContext;
@@ -92,6 +94,7 @@ export async function startControlPlane(): Promise<ControlPlane> {
     inProcess,
     https: () => keep(httpsTransport(address)),
     address,
+    authority,
     warnings,
     context,
     async start(...controllers) {

@@ -1,9 +1,10 @@
-/** A host's node, in a process of its own: joins its cluster, opens its engine, runs the agent and the overlay. Options as JSON. */
+/** A host's node, in a process of its own: joins its cluster, opens its engine, runs agent, overlay and services. Options as JSON. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createClient } from '#cluster/client/create.ts';
 import { httpsTransport } from '#cluster/client/https.ts';
 import { startOverlay } from '#cluster/network/overlay/start.ts';
+import { removeServices, startServiceProxy } from '#cluster/network/services/start.ts';
 import { joinCluster } from '#cluster/node/join.ts';
 import { startAgent } from '#cluster/node/start.ts';
 import { openEngine, purgeEngine } from '#engine/open.ts';
@@ -52,11 +53,18 @@ async function start(): Promise<void> {
     engine,
     log,
   });
-  await Promise.all([agent.ready, overlay.ready]);
+  const services = startServiceProxy({
+    network: { instance: base.instance, ...base.network, podCidr },
+    nodeName: node.nodeName,
+    client,
+    log,
+  });
+  await Promise.all([agent.ready, overlay.ready, services.ready]);
   process.stdout.write('ready\n');
 }
 
 if (mode === 'purge') {
   const podCidr = readFileSync(join(node.directory, 'pod-range'), 'utf8');
+  await removeServices(base.instance);
   await purgeEngine({ ...base, network: { ...base.network, podCidr } });
 } else await start();

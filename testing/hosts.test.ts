@@ -2,16 +2,14 @@
 import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { after, before, test } from 'node:test';
-import { certificateSigningRequests, nodes, pods } from '#cluster/kinds/resources.ts';
-import type { Pod } from '#cluster/kinds/types/core.ts';
-import type { Stored } from '#cluster/kinds/kind.ts';
-import { until } from './control-plane.ts';
+import { certificateSigningRequests, nodes, pods, services } from '#cluster/kinds/resources.ts';
+import { until as untilObjects } from './control-plane.ts';
 import { CLUSTER, type Host, type Hosts, openHosts } from './hosts.ts';
+import { image, isReady, namespace, request } from './hosts-apps.ts';
 import { type HostsServer, startHostsServer } from './hosts-server.ts';
 import { kubectlMissing } from './kubectl.ts';
+import { until } from './until.ts';
 
-const namespace = 'default';
-const image = 'fixtures.invalid/busybox:latest';
 let hosts: Hosts;
 let server: HostsServer;
 let one: Host;
@@ -40,7 +38,7 @@ after(async () => {
 async function runPod(name: string, host: Host): Promise<void> {
   const script = `mkdir /tmp/w; echo ${name} > /tmp/w/name; echo hello from ${name}; head -c 3000000 /dev/zero > /tmp/w/large; exec httpd -f -p 8080 -h /tmp/w`;
   await server.client.create(pods, {
-    metadata: { name, namespace, labels: { app: 'web' } },
+    metadata: { name, namespace, labels: { app: 'web', host: host.name } },
     spec: {
       nodeName: host.name,
       terminationGracePeriodSeconds: 0,
@@ -55,11 +53,9 @@ async function runPod(name: string, host: Host): Promise<void> {
       ],
     },
   });
-  await until(server.client, pods, namespace, (list) => list.some((pod) => pod.metadata.name === name && isReady(pod)));
-}
-
-function isReady(pod: Stored<Pod>): boolean {
-  return pod.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') === true;
+  await untilObjects(server.client, pods, namespace, (list) =>
+    list.some((pod) => pod.metadata.name === name && isReady(pod)),
+  );
 }
 
 async function ipOf(name: string): Promise<string> {
@@ -78,10 +74,6 @@ async function inPod(name: string, script: string): Promise<string> {
 /** What the pod at an address serves below a path. */
 function get(from: string, ip: string, path: string): Promise<string> {
   return inPod(from, request(ip, path));
-}
-
-function request(ip: string, path: string): string {
-  return `printf 'GET ${path} HTTP/1.0\\r\\n\\r\\n' | busybox nc -w 5 ${ip} 8080 | sed '1,/^\\r$/d'`;
 }
 
 test('each node has its certificate, its range and its address from nobody but the server', async () => {
@@ -117,6 +109,8 @@ test('pods of two hosts reach each other by their own addresses, with packets as
 test('a host reaches pods of the other, which see it as their own network’s', async () => {
   const b = await ipOf('web-host-2');
   assert.equal((await one.run('sh', '-c', request(b, '/name'))).trim(), 'web-host-2');
+  // And the other host itself, at its address in the pods' network.
+  await one.run('busybox', 'ping', '-c', '1', '-W', '5', b.replace(/\d+$/, '1'));
   const route = await one.run('ip', 'route', 'get', b);
   assert.match(route, /via 10\.96\.[01]\.0 dev so\S+ src 10\.96\.[01]\.1/);
 });
@@ -129,6 +123,43 @@ test('nothing is flooded or learned, and what nobody has is unreachable at once'
   assert.match(details, /10\.96\.[01]\.0 dev so\S+ lladdr 02:73:0a:60:\S+ PERMANENT/);
   assert.match(await inPod('web-host-1', 'nc -w 5 10.96.77.5 80'), /unreachable|refused|No route/i);
 });
+
+test('a Service is served by pods of both hosts, to pods of both', async () => {
+  const ip = await createService('web', { app: 'web' });
+  for (const from of ['web-host-1', 'web-host-2']) {
+    const seen = new Set<string>();
+    for (let attempt = 0; attempt < 60 && seen.size < 2; attempt += 1) seen.add(await get(from, ip, '/name'));
+    assert.deepEqual([...seen].toSorted(), ['web-host-1', 'web-host-2'], `from ${from}`);
+  }
+});
+
+test('a node port of either host leads to a pod of the other, for more than one packet', async () => {
+  for (const [at, where] of [
+    [one, two],
+    [two, one],
+  ] as const) {
+    await createService(`only-${where.name}`, { host: where.name }, 'NodePort');
+    const { spec } = await server.client.get(services, `only-${where.name}`, namespace);
+    const port = spec?.ports?.[0]?.nodePort ?? 0;
+    assert.equal((await text(at.address, port, '/name')).trim(), `web-${where.name}`);
+    assert.equal((await text(at.address, port, '/large')).length, 3_000_000);
+  }
+});
+
+/** Its address, when every host has its rules. */
+async function createService(name: string, selector: Record<string, string>, type = 'ClusterIP'): Promise<string> {
+  const { spec } = await server.client.create(services, {
+    metadata: { name, namespace },
+    spec: { type, selector, ports: [{ port: 8080, targetPort: 8080 }] },
+  });
+  const ip = spec?.clusterIP ?? '';
+  for (const host of hosts.list) await until(async () => (await host.run('sh', '-c', request(ip, '/name'))) !== '');
+  return ip;
+}
+
+async function text(host: string, port: number, path: string): Promise<string> {
+  return (await fetch(`http://${host}:${port}${path}`)).text();
+}
 
 test('kubectl reads logs of pods on both hosts and runs commands in them', { skip: kubectlMissing }, async () => {
   for (const name of ['web-host-1', 'web-host-2']) {

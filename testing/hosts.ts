@@ -121,7 +121,7 @@ async function openHost({ index, name, number, subnet, directory, wire, mtu }: H
       serviceCidr: CLUSTER.serviceCidr,
       overlay: { vni: CLUSTER.vni, port: CLUSTER.port, address },
     },
-    idRange: { first: 65_536 * (8000 + number * 40 + index * 10), length: 65_536 * 10 },
+    idRange: { first: 65_536 * (8000 + number * 100 + index * 32), length: 65_536 * 32 },
     sandboxPool: 1,
   };
   let agent: ChildProcess | undefined;

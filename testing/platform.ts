@@ -33,8 +33,9 @@ export class TestPlatform {
   readonly directory: string;
   readonly dataDirectory: string;
 
+  /** The process's number is put behind the name: two runs of one test on one machine do not meet. */
   constructor(name: string) {
-    this.name = name;
+    this.name = `${name}-${process.pid % 10_000}`;
     this.directory = mkdtempSync(join(tmpdir(), `sampan-test-${name}-`));
     this.dataDirectory = join(this.directory, 'data');
   }

@@ -19,7 +19,7 @@ export async function cluster(flags: InstanceFlags): Promise<void> {
       `Use its kubeconfig ${join(known.dataDirectory, 'kubeconfig')}, or give another --name and --data.`,
     );
   const progress = new Progress();
-  const instance = await bringUp(flags, progress, clusterRoles);
+  const instance = await bringUp(flags, progress, { which: clusterRoles });
   process.stdout.write(
     `Cluster ready at ${endpoints(instance).kubernetes}\n  export KUBECONFIG=${join(instance.dataDirectory, 'kubeconfig')}\n`,
   );

@@ -1,23 +1,127 @@
-/** Flags of `sampan engine` that are read before anything starts. */
-import { readFileSync } from 'node:fs';
+/** Flags of the engine, as `sampan engine` and `sampan up` take them: read and checked before anything starts. */
+import { existsSync, readFileSync } from 'node:fs';
+import type { Risk } from '#engine/engine.ts';
 import { parseMirror } from '#engine/images/pull-through.ts';
+import { defaultWatermarks } from '#engine/images/watermarks.ts';
 import type { EngineOptions } from '#engine/options.ts';
+import { findProgram } from '#lib/find-program.ts';
 import { HostError } from '../host-error.ts';
 
-export interface RegistryFlags {
+interface RegistryFlags {
+  /** `[PREFIX=]HOST`: see `engine/images/pull-through.ts`. */
   mirror?: string[];
+  /** A file as `docker login` writes it, for pulls without credentials of their own. */
   registryAuth?: string;
+  /** A number and its unit. */
   buildTimeout?: string;
 }
 
-export interface RegistrySettings {
+/** Each of the first five names a risk that whoever may use the socket may then take; see `Risk` in `engine/engine.ts`. */
+export interface EngineFlags extends RegistryFlags {
+  /** Directories of the host that containers may mount and change. */
+  allowBind?: string[];
+  /** Devices of the host, or directories of them. */
+  allowDevice?: string[];
+  allowUnconfined?: boolean;
+  allowHostNamespaces?: boolean;
+  allowPrivileged?: boolean;
+  /** OCI runtime: a name on the PATH or an absolute path. */
+  runtime?: string;
+  /** Watermarks of the disk, in percent. */
+  diskHigh?: string;
+  diskLow?: string;
+  /** `HOST:PORT` of the Docker API over TCP, with client certificates; port 0 takes a free one. */
+  tcp?: string;
+}
+
+interface RegistrySettings {
   mirrors: NonNullable<EngineOptions['mirrors']>;
   registries: NonNullable<EngineOptions['registries']>;
   buildTimeoutMilliseconds?: number;
 }
 
-/** @throws HostError `invalid-flag` */
-export function registryFlags({ mirror = [], registryAuth, buildTimeout }: RegistryFlags): RegistrySettings {
+export interface TcpAddress {
+  host: string;
+  port: number;
+}
+
+export type EngineSettings = RegistrySettings &
+  Pick<EngineOptions, 'allowedBinds' | 'allowedDevices' | 'allowedRisks' | 'diskWatermarks' | 'runtime'> & {
+    tcp?: TcpAddress;
+  };
+
+/** What was said, in the words of `startNodeEngine`. @throws HostError `invalid-flag` */
+export function engineSettings(flags: EngineFlags): EngineSettings {
+  const { allowBind = [], allowDevice = [], runtime, diskHigh, diskLow, tcp } = flags;
+  return {
+    allowedBinds: allowBind,
+    allowedDevices: allowDevice,
+    allowedRisks: risks(flags),
+    ...registryFlags(flags),
+    ...(tcp === undefined ? {} : { tcp: tcpAddress(tcp) }),
+    ...(runtime === undefined ? {} : { runtime }),
+    diskWatermarks: watermarks(diskHigh, diskLow),
+  };
+}
+
+/** What they name is there now. @throws HostError `invalid-flag` */
+export function requirePaths({ allowBind, allowDevice, runtime }: EngineFlags): void {
+  requireEach('--allow-bind', allowBind, '/srv/data');
+  requireEach('--allow-device', allowDevice, '/dev/fuse');
+  if (runtime !== undefined && findProgram(runtime) === undefined)
+    throw wrongFlag('--runtime', runtime, 'there is no such program on this machine', 'runc, or an absolute path');
+}
+
+function requireEach(flag: string, paths: readonly string[] = [], example: string): void {
+  for (const path of paths) {
+    if (path.startsWith('/') && existsSync(path)) continue;
+    throw new HostError(
+      'invalid-flag',
+      `Cannot use ${JSON.stringify(path)} as ${flag}: it is not an absolute path of something that is there.`,
+      `Give an absolute path, for example ${flag} ${example}.`,
+    );
+  }
+}
+
+function risks({ allowUnconfined, allowHostNamespaces, allowPrivileged }: EngineFlags): Risk[] {
+  const flags: [Risk, boolean | undefined][] = [
+    ['unconfined', allowUnconfined],
+    ['host-namespaces', allowHostNamespaces],
+    ['privileged', allowPrivileged],
+  ];
+  return flags.filter(([, given]) => given === true).map(([risk]) => risk);
+}
+
+/** An IPv6 address is in brackets. */
+export function tcpAddress(text: string): TcpAddress {
+  const match = /^(?:\[([0-9a-fA-F:]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})$/.exec(text);
+  const host = match?.[1] ?? match?.[2] ?? '';
+  const port = Number(match?.[3]);
+  if (host !== '' && port <= 65_535) return { host, port };
+  throw new HostError(
+    'invalid-flag',
+    `Cannot use ${JSON.stringify(text)} as --tcp: it is not HOST:PORT.`,
+    'Give an address of this machine and a port, for example --tcp 127.0.0.1:2376; port 0 takes a free one.',
+  );
+}
+
+function watermarks(high?: string, low?: string): EngineOptions['diskWatermarks'] & object {
+  const given = {
+    ...(high === undefined ? {} : { highPercent: percent('--disk-high', high) }),
+    ...(low === undefined ? {} : { lowPercent: percent('--disk-low', low) }),
+  };
+  const { highPercent, lowPercent } = { ...defaultWatermarks, ...given };
+  if (lowPercent <= highPercent) return given;
+  throw wrongFlag('--disk-low', String(lowPercent), `--disk-high is ${highPercent}, which is less`, 'a lower one');
+}
+
+function percent(flag: string, text: string): number {
+  const found = Number(text);
+  if (/^\d{1,3}$/.test(text) && found > 0 && found <= 100) return found;
+  throw wrongFlag(flag, text, 'it is no percentage from 1 to 100', '85');
+}
+
+function registryFlags({ mirror = [], registryAuth, buildTimeout }: RegistryFlags): RegistrySettings {
   const mirrors: Record<string, string> = {};
   for (const text of mirror) {
     try {

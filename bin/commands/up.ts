@@ -1,7 +1,10 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ensureCertificates } from '../certificates.ts';
+import { isDeepStrictEqual } from 'node:util';
+import { prepareDoors, remoteText } from '../docker-door.ts';
+import { HostError } from '../host-error.ts';
 import { type Instance, type InstanceFlags, lockInstance, prepareInstance } from '../instance.ts';
+import { keepFlags, keptFlags, mergedFlags } from '../kept-engine-flags.ts';
 import { kubeconfigText } from '../kubeconfig-text.ts';
 import { checkHost } from '../preflight.ts';
 import { Progress } from '#lib/progress.ts';
@@ -9,23 +12,43 @@ import { ensureSecrets } from '../secrets.ts';
 import { type Role, roles, startRoles, stopRoles, waitReady } from '../supervise.ts';
 import { requireReachable } from '../store/open.ts';
 import { untilInterrupted } from '../until-interrupted.ts';
+import { type EngineFlags, engineSettings, requirePaths, tcpAddress } from './engine-flags.ts';
 import { statusText } from './status.ts';
 
+interface EngineChange extends EngineFlags {
+  engineDefaults?: boolean;
+}
+
+export interface UpFlags
+  extends EngineChange,
+    Pick<InstanceFlags, 'allowHostPath' | 'allowRisk' | 'allowSysctl' | 'loadBalancerPool'> {
+  foreground?: boolean;
+}
+
+interface Extent {
+  which?: Role[];
+  engine?: EngineChange;
+}
+
 /** Starts the instance, or some of its roles, or adopts what runs of it. Resolves when it is ready. */
-export async function bringUp(flags: InstanceFlags, progress: Progress, which = roles): Promise<Instance> {
+export async function bringUp(flags: InstanceFlags, progress: Progress, extent: Extent = {}): Promise<Instance> {
   await progress.step('checking the machine', (say) => checkHost(flags, say));
   const release = await lockInstance(flags);
   try {
-    return await setUp(flags, progress, which);
+    return await setUp(flags, progress, extent);
   } finally {
     release();
   }
 }
 
-async function setUp(flags: InstanceFlags, progress: Progress, which: Role[]): Promise<Instance> {
+async function setUp(
+  flags: InstanceFlags,
+  progress: Progress,
+  { which = roles, engine = {} }: Extent,
+): Promise<Instance> {
   const instance = await progress.step('preparing the instance', async () => {
     const prepared = await prepareInstance(flags, requireReachable);
-    await ensureCertificates(prepared);
+    await setEngineFlags(prepared, engine);
     ensureSecrets(prepared);
     writeFileSync(join(prepared.dataDirectory, 'kubeconfig'), kubeconfigText(prepared), { mode: 0o600 });
     return prepared;
@@ -37,11 +60,36 @@ async function setUp(flags: InstanceFlags, progress: Progress, which: Role[]): P
   return instance;
 }
 
-export async function up(flags: InstanceFlags, options: { foreground?: boolean }): Promise<void> {
+/** An agent that runs with others ends here, before they change, and starts with the rest. */
+async function setEngineFlags(instance: Instance, { engineDefaults, ...given }: EngineChange): Promise<void> {
+  const kept = keptFlags(instance);
+  const flags = mergedFlags(engineDefaults === true ? {} : kept, given);
+  const { registryAuth: _file, ...checked } = flags;
+  const { tcp } = engineSettings(checked);
+  if (tcp?.port === 0)
+    throw new HostError(
+      'invalid-flag',
+      'Cannot use port 0 as --tcp of `sampan up`: clients would not know where to ask after a restart.',
+      'Give a port, for example --tcp 127.0.0.1:2376.',
+    );
+  await prepareDoors(instance, tcp);
+  if (isDeepStrictEqual(flags, kept)) return;
+  await stopRoles(instance, ['agent']);
+  await keepFlags(instance, flags);
+}
+
+export async function up(
+  flags: InstanceFlags,
+  { foreground, ...engine }: EngineChange & { foreground?: boolean },
+): Promise<void> {
+  requirePaths(engine);
+  engineSettings(engine);
   const progress = new Progress();
-  const instance = await bringUp(flags, progress);
+  const instance = await bringUp(flags, progress, { engine });
   process.stdout.write(await statusText(instance));
-  if (!options.foreground) return;
+  const { tcp } = keptFlags(instance);
+  if (tcp !== undefined) process.stdout.write(remoteText(instance, tcpAddress(tcp)));
+  if (foreground !== true) return;
   await untilInterrupted();
   await progress.step('stopping the platform', () => stopRoles(instance));
 }

@@ -6,6 +6,7 @@ import { startServiceProxy } from '#cluster/network/services/start.ts';
 import { startAgent } from '#cluster/node/start.ts';
 import { sourceAddress } from '#lib/source-address.ts';
 import { readCa, readPair } from '../certificates.ts';
+import { keptSettings } from '../kept-engine-flags.ts';
 import { startNodeEngine } from '../node-engine.ts';
 import { startNodeNetwork } from '../node-network.ts';
 import type { RoleContext, RunningRole } from './role.ts';
@@ -13,11 +14,8 @@ import { waitForRole } from './wait-for-role.ts';
 
 export async function startAgentRole({ instance, signal, log }: RoleContext): Promise<RunningRole> {
   const ca = readCa(instance);
-  const node = await startNodeEngine(instance, {
-    log,
-    allowedRisks: instance.risks ?? [],
-    onError: (what, error) => log('error', what, { error: String(error) }),
-  });
+  const onError = (what: string, error: unknown): void => log('error', what, { error: String(error) });
+  const node = await startNodeEngine(instance, { ...keptSettings(instance, onError), log, onError });
   const { engine } = node;
   await waitForRole(instance, 'server', signal);
   const pair = readPair(instance, 'agent');

@@ -72,6 +72,21 @@ const REFUSED: [string, object, RegExp][] = [
     /spec\.externalIPs\[0\]: .*may not be in the loopback range/,
   ],
   [
+    'discovery.k8s.io/v1/endpointslices',
+    { endpoints: [{ addresses: ['127.0.0.1'] }] },
+    /endpoints\[0\]\.addresses\[0\]: Invalid value: "127\.0\.0\.1": may not be in the loopback range/,
+  ],
+  [
+    'discovery.k8s.io/v1/endpointslices',
+    { endpoints: [{ addresses: ['fd00::1'] }] },
+    /endpoints\[0\]\.addresses\[0\]: Invalid value: "fd00::1": must be a valid IPv4 address/,
+  ],
+  [
+    '/v1/endpoints',
+    { subsets: [{ addresses: [{ ip: '169.254.169.254' }] }] },
+    /subsets\[0\]\.addresses\[0\]\.ip: Invalid value: "169\.254\.169\.254": may not be in the link-local range/,
+  ],
+  [
     '/v1/services',
     { spec: { ports: [{ port: 80, nodePort: 30_000 }] } },
     /spec\.ports\[0\]\.nodePort: Forbidden: may not be used when `type` is 'ClusterIP'/,

@@ -72,7 +72,7 @@ export interface Client {
     resource: TypedResource<T>,
     name: string,
     patch: Patch,
-    options?: { namespace?: string; subresource?: 'status' | 'scale' },
+    options?: { namespace?: string; subresource?: 'status' | 'scale'; signal?: AbortSignal },
   ): Promise<Stored<T>>;
   delete<T extends ClientObject>(resource: TypedResource<T>, name: string, options?: DeleteOptions): Promise<void>;
   deleteCollection<T extends ClientObject>(resource: TypedResource<T>, options: ListOptions): Promise<void>;

@@ -169,6 +169,7 @@ export function createClient(transport: Transport): Client {
         path: withQuery(path, query),
         body: patch.type === 'json' ? patch.operations : patch.body,
         contentType: patchTypes[patch.type],
+        signal: options.signal,
       });
     },
     async delete(resource, name, options = {}) {

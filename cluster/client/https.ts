@@ -7,6 +7,7 @@ import {
   type RequestOptions,
 } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
 import { errorFromAnswer } from './api-errors.ts';
 import { readAll } from './json-lines.ts';
@@ -27,6 +28,10 @@ export interface HttpsTransportOptions {
   serverName?: string;
 }
 
+/** A network that is back is not waited for as long as TCP would: it asks ever more seldom. */
+const connectWithin = 10_000;
+/** Longer than a server takes for anything but a watch or a stream. */
+const answerWithin = 90_000;
 /** A server sends a bookmark every minute to those who asked: a watch that is silent for longer has lost its peer. */
 const watchSilence = 150_000;
 
@@ -36,6 +41,14 @@ function flatten(message: IncomingMessage): Record<string, string> {
     if (value !== undefined) headers[name] = Array.isArray(value) ? value.join(', ') : value;
   }
   return headers;
+}
+
+function dialed(request: ClientRequest, socket: Socket): void {
+  if (!socket.connecting) return;
+  const timer = setTimeout(() => {
+    request.destroy(new Error(`no connection to the server within ${connectWithin / 1000} s`));
+  }, connectWithin);
+  for (const event of ['connect', 'close']) socket.once(event, () => clearTimeout(timer));
 }
 
 export function httpsTransport(options: HttpsTransportOptions): Transport {
@@ -71,7 +84,13 @@ export function httpsTransport(options: HttpsTransportOptions): Transport {
         ...(request.signal && { signal: request.signal }),
       };
       const outgoing: ClientRequest = secure ? httpsRequest(settings) : httpRequest(settings);
+      const silent = setTimeout(() => {
+        outgoing.destroy(new Error(`the server did not answer within ${answerWithin / 1000} s`));
+      }, answerWithin);
+      outgoing.once('socket', (socket) => dialed(outgoing, socket));
+      outgoing.once('close', () => clearTimeout(silent));
       outgoing.on('response', (incoming) => {
+        clearTimeout(silent);
         if (/[?&]watch=true(&|$)/.test(request.path)) {
           const lost = (): void =>
             void incoming.destroy(new Error(`the server was silent for ${watchSilence / 1000} s`));

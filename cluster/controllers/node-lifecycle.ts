@@ -30,6 +30,8 @@ const ownKeys = new Set([unreachable, notReady, ...pressureTaints.values()]);
 export interface NodeLifecycleOptions {
   /** Milliseconds without renewal after which a node is unknown; default 40,000. */
   leaseGrace?: number;
+  /** The same for a node that has not said anything yet: it may be starting. Default 60,000. */
+  startupGrace?: number;
   /** Milliseconds after a pod's own grace period until it is removed from a node that does not answer; default 10,000. */
   removeAfter?: number;
 }
@@ -50,6 +52,10 @@ function toleratedFor(pod: Pod, taint: Taint): number {
   return shortest;
 }
 
+function hasReported({ status }: Node): boolean {
+  return status?.conditions?.some(({ type }) => type === 'Ready') === true;
+}
+
 function readyStatus(node: Node): string {
   return node.status?.conditions?.find(({ type }) => type === 'Ready')?.status ?? 'False';
 }
@@ -63,7 +69,8 @@ async function ignoreGone(action: Promise<unknown>): Promise<void> {
 }
 
 export function createNodeLifecycleController(options: NodeLifecycleOptions = {}): Controller {
-  const leaseGrace = options.leaseGrace ?? 40_000;
+  const graceOf = (node: Node): number =>
+    hasReported(node) ? (options.leaseGrace ?? 40_000) : (options.startupGrace ?? 60_000);
   const removeAfter = options.removeAfter ?? 10_000;
   let nodes: Informer<Node>;
   let leases: Informer<Lease>;
@@ -166,13 +173,14 @@ export function createNodeLifecycleController(options: NodeLifecycleOptions = {}
     }
     const time = now();
     const silent = time - lastSign(node, time);
-    if (silent >= leaseGrace) {
+    const grace = graceOf(node);
+    if (silent >= grace) {
       if (readyStatus(node) !== 'Unknown') {
         log('warn', `node ${name} does not answer`, { node: name, silentMilliseconds: silent });
       }
       node = await markUnknown(client, node, time);
     } else {
-      requeue(name, leaseGrace - silent + 10);
+      requeue(name, grace - silent + 10);
     }
     const ready = readyStatus(node);
     const taints = wantedTaints(node, ready, time);

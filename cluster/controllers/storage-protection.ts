@@ -6,6 +6,7 @@ import { ApiError, type ClientObject, type Informer } from '../client/client.ts'
 import type { Stored, TypedResource } from '../kinds/kind.ts';
 import { persistentVolumeClaims, persistentVolumes, pods as podResource } from '../kinds/resources.ts';
 import type { PersistentVolume, PersistentVolumeClaim, Pod } from '../kinds/types/core.ts';
+import { claimNameOf } from '../kinds/volume-match.ts';
 import type { Controller, ControllerContext } from './controller.ts';
 import { keyOf, openInformer, splitKey } from './objects.ts';
 
@@ -91,8 +92,8 @@ async function settle<T extends ClientObject>(
 
 /** Keys of the claims that a pod uses. */
 function claimsOf({ metadata, spec }: Stored<Pod>): string[] {
-  return (spec?.volumes ?? []).flatMap(({ name, persistentVolumeClaim, ephemeral }) => {
-    const claim = persistentVolumeClaim?.claimName ?? (ephemeral && `${metadata.name}-${name}`);
+  return (spec?.volumes ?? []).flatMap((volume) => {
+    const claim = claimNameOf(metadata.name, volume);
     return claim === undefined ? [] : [`${metadata.namespace ?? ''}/${claim}`];
   });
 }

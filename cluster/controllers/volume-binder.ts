@@ -4,10 +4,11 @@
  */
 import { createEventRecorder } from '../client/event-recorder.ts';
 import { persistentVolumeClaims, persistentVolumes, storageClasses } from '../kinds/resources.ts';
+import { isDefaultClass } from '../kinds/storage-class.ts';
 import { bindCompleted, classOf } from '../kinds/volume-match.ts';
 import type { Controller } from './controller.ts';
 import { keyOf, openInformer, splitKey } from './objects.ts';
-import { isDefaultClass, syncClaim } from './volume-claims.ts';
+import { syncClaim } from './volume-claims.ts';
 import { syncVolume } from './volume-phases.ts';
 import type { VolumeRoom } from './volume-writes.ts';
 

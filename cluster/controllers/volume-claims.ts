@@ -1,6 +1,7 @@
 /** What the binder does for one claim. */
 import type { Stored } from '../kinds/kind.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../kinds/types/core.ts';
+import { isDefaultClass } from '../kinds/storage-class.ts';
 import type { StorageClass } from '../kinds/types/storage.ts';
 import { bindCompleted, classOf, findVolume, isReservedFor, mismatch, selectedNode } from '../kinds/volume-match.ts';
 import { type VolumeRoom, bind, setClaimStatus, tell, updateClaim } from './volume-writes.ts';
@@ -57,10 +58,6 @@ function defaultClassOf(classes: Stored<StorageClass>[]): string | undefined {
   return classes
     .filter(isDefaultClass)
     .sort((a, b) => created(b) - created(a) || (a.metadata.name < b.metadata.name ? -1 : 1))[0]?.metadata.name;
-}
-
-export function isDefaultClass({ metadata }: StorageClass): boolean {
-  return metadata.annotations?.['storageclass.kubernetes.io/is-default-class'] === 'true';
 }
 
 async function askProvisioner(room: VolumeRoom, claim: Claim, provisioner: string): Promise<void> {

@@ -5,7 +5,7 @@ import type { Stored } from '../kinds/kind.ts';
 import { persistentVolumeClaims, persistentVolumes } from '../kinds/resources.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../kinds/types/core.ts';
 import type { StorageClass } from '../kinds/types/storage.ts';
-import { bindCompleted, boundByController, sizeOf } from '../kinds/volume-match.ts';
+import { bindCompleted, boundByController, reservedFor, sizeOf } from '../kinds/volume-match.ts';
 import { quantityValue } from '../kinds/quantity.ts';
 import type { ControllerContext } from './controller.ts';
 import { sameJson, timestamp } from './objects.ts';
@@ -30,15 +30,8 @@ export async function bind(room: VolumeRoom, volume: Volume, claim: Claim): Prom
 }
 
 async function reserve(room: VolumeRoom, volume: Volume, claim: Claim): Promise<Volume> {
-  const { name, namespace = '', uid, resourceVersion } = claim.metadata;
-  if (volume.spec?.claimRef?.uid === uid) return volume;
-  const claimRef = { apiVersion: 'v1', kind: 'PersistentVolumeClaim', name, namespace, uid, resourceVersion };
-  const byUs: Record<string, string> = volume.spec?.claimRef === undefined ? { [boundByController]: 'yes' } : {};
-  return await updateVolume(room, {
-    ...volume,
-    metadata: { ...volume.metadata, annotations: { ...volume.metadata.annotations, ...byUs } },
-    spec: { ...volume.spec, claimRef },
-  });
+  if (volume.spec?.claimRef?.uid === claim.metadata.uid) return volume;
+  return await updateVolume(room, reservedFor(volume, claim));
 }
 
 async function nameVolume(room: VolumeRoom, claim: Claim, volume: Volume): Promise<Claim> {

@@ -1,8 +1,11 @@
+import { isIP } from 'node:net';
 import { ageColumn, column, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
 import type { FieldError } from './field-error.ts';
 import { invalid, notSupported, required } from './field-errors.ts';
+import { dnsSubdomainProblem } from './names.ts';
 import { endpointSlices } from './resources.ts';
+import { validateAddress } from './special-addresses.ts';
 import type { EndpointSlice } from './types/discovery.ts';
 
 const ADDRESS_TYPES = ['IPv4', 'IPv6', 'FQDN'];
@@ -37,8 +40,10 @@ export const endpointSliceKind = defineKind(endpointSlices, {
     if (slice.endpoints.length > ENDPOINTS_LIMIT)
       errors.push(invalid('endpoints', slice.endpoints.length, `must have at most ${ENDPOINTS_LIMIT} items`));
     for (const [index, endpoint] of slice.endpoints.entries()) {
+      const field = `endpoints[${index}].addresses`;
       if (!Array.isArray(endpoint.addresses) || endpoint.addresses.length === 0)
-        errors.push(required(`endpoints[${index}].addresses`, 'must contain at least 1 address'));
+        errors.push(required(field, 'must contain at least 1 address'));
+      else errors.push(...addressErrors(slice.addressType, endpoint.addresses, field));
     }
     return errors;
   },
@@ -47,6 +52,18 @@ export const endpointSliceKind = defineKind(endpointSlices, {
       ? []
       : [invalid('addressType', object['addressType'], 'field is immutable')],
 });
+
+function addressErrors(type: string, addresses: string[], field: string): FieldError[] {
+  return addresses.flatMap((address, index) => {
+    const at = `${field}[${index}]`;
+    if (type === 'FQDN') {
+      const problem = dnsSubdomainProblem(address);
+      return problem === undefined ? [] : [invalid(at, address, problem)];
+    }
+    if (isIP(address) !== (type === 'IPv4' ? 4 : 6)) return [invalid(at, address, `must be a valid ${type} address`)];
+    return validateAddress(address, at);
+  });
+}
 
 function shorten(values: string[]): string {
   if (values.length === 0) return '<unset>';

@@ -1,17 +1,14 @@
-import { isIP } from 'node:net';
 import { ageColumn, column, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
-import { invalid, required } from './field-errors.ts';
+import { required } from './field-errors.ts';
 import { endpoints } from './resources.ts';
 import { check, dnsLabel, oneOf, port, type Rule, setDefaults } from './rules.ts';
+import { validateAddress } from './special-addresses.ts';
 import type { Endpoints } from './types/core.ts';
 
 const SHOWN = 3;
 
-const address: Rule = (value, field) =>
-  isIP(String(value)) === 0
-    ? [invalid(field, value, 'must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)')]
-    : [];
+const address: Rule = (value, field) => validateAddress(String(value), field);
 
 export const endpointsKind = defineKind(endpoints, {
   schemaName: 'io.k8s.api.core.v1.Endpoints',

@@ -1,8 +1,9 @@
 /** What a Service may say of its traffic: affinity, policies, external addresses, load balancers. In upstream's words. */
-import { BlockList, isIP, isIPv4 } from 'node:net';
+import { isIP } from 'node:net';
 import type { FieldError } from './field-error.ts';
 import { forbidden, invalid, notSupported } from './field-errors.ts';
 import { check, oneOf } from './rules.ts';
+import { validateAddress } from './special-addresses.ts';
 import type { ServiceSpec } from './types/core.ts';
 
 const POLICIES = ['Cluster', 'Local'];
@@ -13,7 +14,7 @@ export function validateTraffic(spec: ServiceSpec): FieldError[] {
     ...check(spec, { sessionAffinity: oneOf('ClientIP', 'None'), trafficDistribution: oneOf('PreferClose') }, 'spec'),
     ...affinityErrors(spec),
     ...policyErrors(spec),
-    ...(spec.externalIPs ?? []).flatMap((address, index) => externalIpErrors(address, `spec.externalIPs[${index}]`)),
+    ...(spec.externalIPs ?? []).flatMap((address, index) => validateAddress(address, `spec.externalIPs[${index}]`)),
     ...loadBalancerErrors(spec),
     ...nodePortErrors(spec),
   ];
@@ -52,26 +53,6 @@ function policyErrors(spec: ServiceSpec): FieldError[] {
 
 function isExternal({ type, externalIPs }: ServiceSpec): boolean {
   return type === 'NodePort' || type === 'LoadBalancer' || (type === 'ClusterIP' && (externalIPs ?? []).length > 0);
-}
-
-const loopback = new BlockList();
-loopback.addSubnet('127.0.0.0', 8);
-loopback.addAddress('::1', 'ipv6');
-const linkLocal = new BlockList();
-linkLocal.addSubnet('169.254.0.0', 16);
-linkLocal.addSubnet('224.0.0.0', 24);
-linkLocal.addSubnet('fe80::', 10, 'ipv6');
-
-function externalIpErrors(address: string, field: string): FieldError[] {
-  if (isIP(address) === 0)
-    return [invalid(field, address, 'must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)')];
-  const family = isIPv4(address) ? 'ipv4' : 'ipv6';
-  if (['0.0.0.0', '::'].includes(address)) return [invalid(field, address, `may not be unspecified (${address})`)];
-  if (loopback.check(address, family))
-    return [invalid(field, address, 'may not be in the loopback range (127.0.0.0/8, ::1/128)')];
-  if (linkLocal.check(address, family))
-    return [invalid(field, address, 'may not be in the link-local range (169.254.0.0/16, fe80::/10)')];
-  return [];
 }
 
 function loadBalancerErrors(spec: ServiceSpec): FieldError[] {

@@ -17,8 +17,7 @@ export const storageClassKind = defineKind(storageClasses, {
     {
       ...nameColumn,
       value: ({ metadata }) => {
-        const chosen = DEFAULT_CLASS.some((key) => metadata.annotations?.[key] === 'true');
-        return `${metadata.name ?? ''}${chosen ? ' (default)' : ''}`;
+        return `${metadata.name ?? ''}${isDefaultClass({ metadata }) ? ' (default)' : ''}`;
       },
     },
     column<StorageClass>('Provisioner', 'string', (one) => one.provisioner),
@@ -43,3 +42,8 @@ export const storageClassKind = defineKind(storageClasses, {
     ...immutable('volumeBindingMode')(object, old),
   ],
 });
+
+/** Claims that name no class get it. */
+export function isDefaultClass({ metadata }: Pick<StorageClass, 'metadata'>): boolean {
+  return DEFAULT_CLASS.some((key) => metadata.annotations?.[key] === 'true');
+}

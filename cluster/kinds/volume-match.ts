@@ -1,7 +1,7 @@
 /** Which PersistentVolumes do for a claim (Kubernetes "Persistent Volumes", binding). Pure; the binder and the scheduler both ask. */
 import { quantityValue } from './quantity.ts';
 import { matchesLabelSelector } from './selector.ts';
-import type { PersistentVolume, PersistentVolumeClaim } from './types/core.ts';
+import type { PersistentVolume, PersistentVolumeClaim, Volume } from './types/core.ts';
 
 const OLD_CLASS = 'volume.beta.kubernetes.io/storage-class';
 export const bindCompleted = 'pv.kubernetes.io/bind-completed';
@@ -18,6 +18,20 @@ export function isReservedFor({ spec }: PersistentVolume, { metadata }: Persiste
   const reference = spec?.claimRef;
   if (reference?.name !== metadata.name || (reference?.namespace ?? '') !== (metadata.namespace ?? '')) return false;
   return !reference?.uid || reference.uid === metadata.uid;
+}
+
+/** The volume as it is when the claim has it. Who chose it by hand finds no note of ours. */
+export function reservedFor<T extends PersistentVolume>(volume: T, { metadata }: PersistentVolumeClaim): T {
+  const { name = '', namespace = '', uid = '', resourceVersion = '' } = metadata;
+  const claimRef = { apiVersion: 'v1', kind: 'PersistentVolumeClaim', name, namespace, uid, resourceVersion };
+  const byUs: Record<string, string> = volume.spec?.claimRef === undefined ? { [boundByController]: 'yes' } : {};
+  const annotations = { ...volume.metadata.annotations, ...byUs };
+  return { ...volume, metadata: { ...volume.metadata, annotations }, spec: { ...volume.spec, claimRef } };
+}
+
+/** The claim that a pod's volume stands for; undefined where it is of another kind. */
+export function claimNameOf(podName: string, { name, persistentVolumeClaim, ephemeral }: Volume): string | undefined {
+  return persistentVolumeClaim?.claimName ?? (ephemeral && `${podName}-${name}`);
 }
 
 /** Why the volume cannot be this claim's, in upstream's words; undefined where it can. */

@@ -58,7 +58,7 @@ export interface AgentOptions {
   dataDirectory: string;
   /** Where pods ask for names; absent: of the host's servers. */
   names?: ClusterNames;
-  /** Lease renewal, milliseconds; default 10,000 (a node is gone after 40,000). */
+  /** Lease renewal, milliseconds; default 10,000. The lease says four times that; the server's own grace decides. */
   leaseInterval?: number;
   /** Milliseconds after which service account tokens in volumes are renewed; default: four fifths of their life. */
   renewTokensAfter?: number;

@@ -318,11 +318,13 @@ test('images: default policies and pull secrets', () => {
     'host:5000/app': { username: 'a', password: 'b' },
   };
   const secret = { metadata: { name: 's' }, data: { '.dockerconfigjson': base64(JSON.stringify({ auths })) } };
-  assert.deepEqual(credentialsFor('host:5000/app:1', secret), [{ username: 'me', password: 'pass:word' }]);
-  assert.deepEqual(credentialsFor('host:5000/app/x:1', secret), [
-    { username: 'me', password: 'pass:word' },
-    { username: 'a', password: 'b' },
-  ]);
+  // The one that names more of the path first.
+  for (const reference of ['host:5000/app:1', 'host:5000/app/x:1'])
+    assert.deepEqual(credentialsFor(reference, secret), [
+      { username: 'a', password: 'b' },
+      { username: 'me', password: 'pass:word' },
+    ]);
+  assert.deepEqual(credentialsFor('host:5000/application:1', secret), [{ username: 'me', password: 'pass:word' }]);
   assert.deepEqual(credentialsFor('host:50001/app', secret), []);
   assert.deepEqual(credentialsFor('x/y', { metadata: {}, data: { '.dockerconfigjson': base64('{') } }), []);
 });

@@ -96,14 +96,33 @@ export function credentialsFor(reference: string, secret: Secret): Credentials[]
     return []; // Written by a user: a broken secret gives no credentials, and the registry's refusal says so.
   }
   const auths = modern === undefined ? parsed : asRecord(parsed)?.['auths'];
-  const found: Credentials[] = [];
+  const found: { location: string; credentials: Credentials }[] = [];
   for (const [server, entry] of Object.entries(asRecord(auths) ?? {})) {
-    const location = server.replace(/^https?:\/\//, '').replace(/\/(v[12]\/?)?$/, '');
-    if (reference !== location && !reference.startsWith(`${location}/`)) continue;
-    const credentials = readEntry(asRecord(entry));
-    if (credentials) found.push(credentials);
+    const location = locationOf(server);
+    const credentials = isFor(location, reference) ? readEntry(asRecord(entry)) : undefined;
+    if (credentials) found.push({ location, credentials });
   }
-  return found;
+  // What names more of the repository's path is meant for it more than what names less.
+  return found.sort((a, b) => b.location.length - a.location.length).map(({ credentials }) => credentials);
+}
+
+/** `docker login` writes addresses in several ways, and Docker's own registry under a name of old. */
+function locationOf(server: string): string {
+  const location = server.replace(/^https?:\/\//, '').replace(/\/(v[12]\/?)?$/, '');
+  return location.replace(/^(index|registry-1)\.docker\.io(?=\/|$)/, 'docker.io');
+}
+
+/** A host, with `*` for any part of it between dots, and perhaps the beginning of a path (Kubernetes "Images", imagePullSecrets). */
+function isFor(location: string, reference: string): boolean {
+  const [host = '', ...path] = location.split('/');
+  const [ownHost = '', ...ownPath] = reference.split('/');
+  const parts = host.split('.');
+  const ownParts = ownHost.split('.');
+  const glob = (pattern: string, text: string): boolean =>
+    new RegExp(`^${pattern.split('*').map(RegExp.escape).join('[^.:]*')}$`).test(text);
+  if (parts.length !== ownParts.length || !parts.every((part, index) => glob(part, ownParts[index] ?? '')))
+    return false;
+  return path.every((part, index) => part === ownPath[index]?.replace(index === path.length - 1 ? /[:@].*$/ : '', ''));
 }
 
 function readEntry(entry: Record<string, unknown> | undefined): Credentials | undefined {

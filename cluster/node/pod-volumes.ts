@@ -269,7 +269,9 @@ export class PodVolumes {
         ? await hostDirectoryOf(bound.volume, context.policy.hostPaths)
         : await context.volumes.mount(handle, bound.volume, pod.metadata.uid);
     const { fsGroup, fsGroupChangePolicy } = pod.spec?.securityContext ?? {};
-    if (fsGroup !== undefined && !bound.readOnly && bound.volume.spec?.hostPath === undefined)
+    // In a pod that runs already, what an agent before this one gave to the group is the containers' own to change.
+    const isNew = !context.engine.sandboxes().some(({ labels }) => labels[podUidLabel] === pod.metadata.uid);
+    if (fsGroup !== undefined && isNew && !bound.readOnly && bound.volume.spec?.hostPath === undefined)
       await giveToGroup(path, fsGroup, fsGroupChangePolicy === 'OnRootMismatch');
     return { kind: 'path', path, ...(bound.readOnly && { readOnly: true }) };
   }

@@ -1,8 +1,10 @@
 /**
  * The node's own object and its lease. The lease is renewed every `leaseInterval`: that it goes on says that the node
- * lives. The node's status is written at the start, and then every 5 minutes, as it hardly changes.
+ * lives. The node's status is written at the start, and then every 5 minutes, as it hardly changes; and at once where somebody
+ * else says of this node that it is not ready: the server may have been the one that was away.
  */
-import { ApiError, type Client } from '../client/client.ts';
+import { ApiError, type Client, type Informer } from '../client/client.ts';
+import { createInformer } from '../client/informer.ts';
 import { leases, namespaces, nodes } from '../kinds/resources.ts';
 import type { Lease } from '../kinds/types/coordination.ts';
 import type { Node } from '../kinds/types/core.ts';
@@ -11,7 +13,8 @@ import { messageOf } from './errors.ts';
 import { type NodeFacts, nodeLabels, nodeStatus } from './node-object.ts';
 
 const leaseNamespace = 'kube-node-lease';
-const leaseDurationSeconds = 40;
+/** For a server that is busy, not gone. */
+const shortestWait = 2000;
 const statusInterval = 300_000;
 const retryAfter = 1000;
 
@@ -26,6 +29,7 @@ export class Registration {
   readonly #options: RegistrationOptions;
   readonly #abort = new AbortController();
   #timer: NodeJS.Timeout | undefined;
+  #own: Informer<Node> | undefined;
   #uid = '';
   #statusAt = 0;
   /** The images that were told of last. */
@@ -50,6 +54,23 @@ export class Registration {
       }
     }
     this.#arm(this.#options.leaseInterval);
+    this.#watchOwn();
+  }
+
+  #watchOwn(): void {
+    const { client, facts, leaseInterval, log } = this.#options;
+    const own = createInformer(client, nodes, {
+      fieldSelector: `metadata.name=${facts.nodeName}`,
+      onError: (error) => log('warn', 'the watch on the own node broke off', { error: messageOf(error) }),
+    });
+    own.onChange((node) => {
+      const conditions = node?.status?.conditions ?? [];
+      if (!conditions.some(({ type, status }) => type === 'Ready' && status !== 'True')) return;
+      // Not more often than otherwise: whoever says so may say it again.
+      this.#statusAt = 0;
+      this.#arm(Math.min(retryAfter, leaseInterval));
+    });
+    this.#own = own;
   }
 
   /** The node's status changed: it is written without waiting for its time. */
@@ -60,6 +81,7 @@ export class Registration {
 
   async close(): Promise<void> {
     this.#abort.abort(new Error('the agent was closed'));
+    this.#own?.close();
     clearTimeout(this.#timer);
     await this.#beating;
   }
@@ -118,13 +140,20 @@ export class Registration {
   }
 
   async #renew(): Promise<void> {
-    const { client, facts } = this.#options;
+    const { client, facts, leaseInterval } = this.#options;
     const name = facts.nodeName;
     const renewTime = new Date().toISOString().replace('Z', '000Z');
+    const leaseDurationSeconds = Math.max(1, Math.ceil((leaseInterval * 4) / 1000));
     const spec = { holderIdentity: name, leaseDurationSeconds, renewTime };
     const body = { spec };
     const renewed = await orUndefined(
-      client.patch(leases, name, { type: 'merge', body }, { namespace: leaseNamespace }),
+      client.patch(
+        leases,
+        name,
+        { type: 'merge', body },
+        // An answer that does not come is not waited for: the way there may have been gone when it was sent, and be back.
+        { namespace: leaseNamespace, signal: AbortSignal.timeout(Math.max(leaseInterval, shortestWait)) },
+      ),
     );
     if (renewed) return;
     // Not there: the node may have been removed by an administrator, and so may be the namespace on a young cluster.

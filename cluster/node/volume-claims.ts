@@ -3,6 +3,7 @@ import { ApiError, type Client } from '../client/client.ts';
 import type { Stored } from '../kinds/kind.ts';
 import { nodes, persistentVolumeClaims, persistentVolumes } from '../kinds/resources.ts';
 import type { PersistentVolume, PersistentVolumeClaim, Pod, Volume } from '../kinds/types/core.ts';
+import { claimNameOf } from '../kinds/volume-match.ts';
 import { matchesTerm } from '../scheduler/node-selection.ts';
 import { AgentError, messageOf } from './errors.ts';
 import { prepareHostPath } from './host-path.ts';
@@ -20,7 +21,7 @@ export async function boundVolumeOf(
   source: Volume,
   nodeName: string,
 ): Promise<BoundVolume | undefined> {
-  const name = source.persistentVolumeClaim?.claimName ?? (source.ephemeral && `${pod.metadata.name}-${source.name}`);
+  const name = claimNameOf(pod.metadata.name, source);
   if (name === undefined) return undefined;
   const namespace = pod.metadata.namespace ?? '';
   const fail = (why: string): AgentError =>

@@ -71,6 +71,8 @@ const DEFINITIONS: Definition[] = [
     columns: [NAME, column('Internal', '.spec.internal', 'boolean'), AGE],
   },
   { kind: 'Reservation', plural: 'reservations', scope: 'Cluster', columns: [column('Key', '.spec.key'), AGE] },
+  { kind: 'Group', plural: 'groups', scope: 'Cluster', columns: [NAME, AGE] },
+  { kind: 'OauthClient', plural: 'oauthclients', scope: 'Cluster', columns: [column('Id', '.spec.id'), AGE] },
   { kind: 'User', plural: 'users', scope: 'Cluster', columns: [column('Username', '.spec.username'), AGE] },
   {
     kind: 'Role',

@@ -2,7 +2,7 @@
 import type { TypedResource } from '#cluster/kinds/kind.ts';
 import type { CustomResourceDefinition } from '#cluster/kinds/types/apiextensions.ts';
 import type { ReplicaSet } from '#cluster/kinds/types/apps.ts';
-import type { Namespace, Pod, Secret, Service } from '#cluster/kinds/types/core.ts';
+import type { ConfigMap, Namespace, Pod, Secret, Service } from '#cluster/kinds/types/core.ts';
 
 export const namespaces: TypedResource<Namespace> = {
   group: '',
@@ -12,6 +12,13 @@ export const namespaces: TypedResource<Namespace> = {
   namespaced: false,
 };
 export const pods: TypedResource<Pod> = { group: '', version: 'v1', resource: 'pods', kind: 'Pod', namespaced: true };
+export const configMaps: TypedResource<ConfigMap> = {
+  group: '',
+  version: 'v1',
+  resource: 'configmaps',
+  kind: 'ConfigMap',
+  namespaced: true,
+};
 export const secrets: TypedResource<Secret> = {
   group: '',
   version: 'v1',

@@ -267,7 +267,34 @@ export type AuditEvent = Resource<{
 }>;
 
 /** A user of the platform; the password's hash (argon2id) is in the Secret `user-<guid>` of the system namespace. */
-export type User = Resource<{ username: string; origin: string; active: boolean; groups: string[] }>;
+export type User = Resource<{
+  username: string;
+  origin: string;
+  active: boolean;
+  /** Their names: each is a scope of the user's tokens. */
+  groups: string[];
+  email?: string;
+  givenName?: string;
+  familyName?: string;
+  externalId?: string;
+}>;
+
+/** A group that somebody made, besides those that the platform knows; a user's are in `User.groups`. */
+export type Group = Resource<{ displayName: string; description?: string }>;
+
+/** A client of UAA besides the platform's own; its secret's hash is in the Secret `client-<object's name>` of the system namespace. */
+export type OauthClient = Resource<{
+  id: string;
+  displayName?: string;
+  grants: string[];
+  /** Of users' tokens, and of its own. */
+  scopes: string[];
+  authorities: string[];
+  redirectUris: string[];
+  autoApprove: boolean;
+  accessSeconds?: number;
+  refreshSeconds?: number;
+}>;
 
 /** A flag that an administrator has changed; `metadata.name` is its name with dashes. */
 export type FeatureFlag = Resource<{ enabled: boolean; customErrorMessage?: string }>;
@@ -290,6 +317,8 @@ export const domains = custom<Domain>('Domain', 'domains', false);
 export const reservations = custom<Reservation>('Reservation', 'reservations', false);
 export const users = custom<User>('User', 'users', false);
 export const featureFlags = custom<FeatureFlag>('FeatureFlag', 'featureflags', false);
+export const groups = custom<Group>('Group', 'groups', false);
+export const oauthClients = custom<OauthClient>('OauthClient', 'oauthclients', false);
 export const roles = custom<Role>('Role', 'roles', false);
 export const apps = custom<App>('App', 'apps', true);
 export const packages = custom<Package>('Package', 'packages', true);

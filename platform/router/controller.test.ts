@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { endpointSlices } from '#cluster/kinds/resources.ts';
 import type { Endpoint } from '#cluster/kinds/types/discovery.ts';
+import { sourceAddress } from '#lib/source-address.ts';
 import { startControlPlane } from '#testing/control-plane.ts';
 import { installResources } from '../resources/definitions.ts';
 import { createInformers } from '../resources/informers.ts';
@@ -60,8 +61,10 @@ test('route controller: routes, endpoints and apps become what the router serves
     await plane.client.create(routes, routeObject('r4', { host: 'bad name' }));
     await until('the route is there', async () => (await get(router, 'web.apps.test')).status === 503);
 
+    // The loopback's may be nobody's endpoint.
+    const address = await sourceAddress();
     const endpoint = (name: string, conditions: Endpoint['conditions']): Endpoint => ({
-      addresses: ['127.0.0.1'],
+      addresses: [address],
       conditions,
       targetRef: { kind: 'Pod', name, namespace },
     });

@@ -34,7 +34,7 @@ export async function startApp(
   handle?: (request: IncomingMessage, response: ServerResponse) => void,
 ): Promise<App> {
   const server = createServer(handle ?? ((_request, response) => response.end(name)));
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(0, '0.0.0.0', resolve));
   const { port } = server.address() as AddressInfo;
   return {
     server,

@@ -1,22 +1,12 @@
 /** The grants of `/oauth/token` (RFC 6749 sections 4.3, 4.4 and 6). */
-import { randomUUID, timingSafeEqual } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { Client } from '#cluster/client/client.ts';
+import type { ClientFacts, Clients } from './clients.ts';
 import { Lockout } from './lockout.ts';
 import { hashPassword, verifyPassword } from './passwords.ts';
-import { ACCESS_SECONDS, type TokenSubject, type Tokens } from './tokens.ts';
+import type { TokenSubject, Tokens } from './tokens.ts';
 import { UaaError } from './uaa.ts';
-import { type Account, findAccount, userGuid } from './users.ts';
-
-export interface OauthClient {
-  id: string;
-  secret: string;
-  grants: string[];
-  /** Of tokens that the client gets for itself. */
-  scopes: string[];
-}
-
-/** `cf` is public: its secret is empty, as every copy of the client has it. */
-export const CF_CLIENT: OauthClient = { id: 'cf', secret: '', grants: ['password', 'refresh_token'], scopes: [] };
+import { type Account, findAccount, OWN_ORIGIN, userGuid } from './users.ts';
 
 export interface TokenResponse {
   access_token: string;
@@ -30,19 +20,19 @@ export interface TokenResponse {
 export class Grants {
   readonly #client: Client;
   readonly #tokens: Tokens;
-  readonly #clients: OauthClient[];
+  readonly #clients: Clients;
   readonly #lockout: Lockout;
   #decoy: Promise<string> | undefined;
 
-  constructor(options: { client: Client; tokens: Tokens; clients?: OauthClient[]; now?: () => number }) {
+  constructor(options: { client: Client; tokens: Tokens; clients: Clients; now?: () => number }) {
     this.#client = options.client;
     this.#tokens = options.tokens;
-    this.#clients = [CF_CLIENT, ...(options.clients ?? [])];
+    this.#clients = options.clients;
     this.#lockout = new Lockout(options.now);
   }
 
   /** The client of a Basic header, or of `client_id` and `client_secret` in the form. */
-  authenticate(authorization: string | undefined, form: URLSearchParams): OauthClient {
+  authenticate(authorization: string | undefined, form: URLSearchParams): Promise<ClientFacts> {
     let id = form.get('client_id') ?? '';
     let secret = form.get('client_secret') ?? '';
     const basic = /^basic\s+([A-Za-z0-9+/=]+)$/i.exec(authorization ?? '');
@@ -52,12 +42,10 @@ export class Grants {
       id = safeDecode(colon < 0 ? decoded : decoded.slice(0, colon));
       secret = colon < 0 ? '' : safeDecode(decoded.slice(colon + 1));
     }
-    const client = this.#clients.find((candidate) => candidate.id === id);
-    if (!client || !equal(secret, client.secret)) throw new UaaError('unauthorized', 'Bad credentials');
-    return client;
+    return this.#clients.authenticate(id, secret);
   }
 
-  async token(client: OauthClient, form: URLSearchParams): Promise<TokenResponse> {
+  async token(client: ClientFacts, form: URLSearchParams): Promise<TokenResponse> {
     const grant = form.get('grant_type') ?? '';
     if (grant === '') throw new UaaError('invalid_request', 'Missing grant type');
     if (!['password', 'refresh_token', 'client_credentials'].includes(grant)) {
@@ -68,27 +56,23 @@ export class Grants {
     }
     if (grant === 'password') return this.#password(client, form);
     if (grant === 'refresh_token') return this.#refresh(client, form);
-    const scopes = narrowed(client.scopes, form.get('scope'));
-    const { token, jti } = await this.#tokens.access({
-      userId: '',
-      userName: '',
-      origin: 'uaa',
-      clientId: client.id,
-      grantType: grant,
-      scopes,
-      epoch: 0,
-    });
-    return { access_token: token, token_type: 'bearer', expires_in: ACCESS_SECONDS, scope: scopes.join(' '), jti };
+    const scopes = narrowed(client.authorities, form.get('scope'));
+    const { token, jti, seconds } = await this.#tokens.access(
+      { userId: '', userName: '', origin: OWN_ORIGIN, clientId: client.id, grantType: grant, scopes, epoch: 0 },
+      client.accessSeconds,
+    );
+    return { access_token: token, token_type: 'bearer', expires_in: seconds, scope: scopes.join(' '), jti };
   }
 
-  async #password(client: OauthClient, form: URLSearchParams): Promise<TokenResponse> {
+  async #password(client: ClientFacts, form: URLSearchParams): Promise<TokenResponse> {
     const username = form.get('username') ?? '';
     const password = form.get('password') ?? '';
     if (username === '' || username.length > 255) throw new UaaError('unauthorized', 'Bad credentials');
     if (this.#lockout.remaining(username) > 0) {
       throw new UaaError(
         'unauthorized',
-        'Your account has been locked because of too many failed attempts to login. Try again later.',
+        // cf knows this sentence.
+        'Your account has been locked because of too many failed attempts to login.',
       );
     }
     const account = await findAccount(this.#client, userGuid(username));
@@ -100,10 +84,16 @@ export class Grants {
       throw new UaaError('unauthorized', 'Bad credentials');
     }
     this.#lockout.succeeded(username);
-    return this.#issue(account, client, 'password', narrowed(account.scopes, form.get('scope')), randomUUID());
+    return this.#issue(
+      account,
+      client,
+      'password',
+      narrowed(allowed(account, client), form.get('scope')),
+      randomUUID(),
+    );
   }
 
-  async #refresh(client: OauthClient, form: URLSearchParams): Promise<TokenResponse> {
+  async #refresh(client: ClientFacts, form: URLSearchParams): Promise<TokenResponse> {
     const token = form.get('refresh_token') ?? '';
     if (token === '') throw new UaaError('invalid_request', 'Missing refresh token');
     const claims = await this.#tokens.verifyRefresh(token);
@@ -111,13 +101,13 @@ export class Grants {
     if (!account || claims.clientId !== client.id || claims.epoch !== account.epoch) {
       throw new UaaError('invalid_token', 'The refresh token was revoked. Log in again.');
     }
-    const allowed = claims.scopes.filter((scope) => account.scopes.includes(scope));
-    return this.#issue(account, client, claims.grantType, narrowed(allowed, form.get('scope')), randomUUID());
+    const kept = allowed(account, client).filter((scope) => claims.scopes.includes(scope));
+    return this.#issue(account, client, claims.grantType, narrowed(kept, form.get('scope')), randomUUID());
   }
 
   async #issue(
     account: Account,
-    client: OauthClient,
+    client: ClientFacts,
     grantType: string,
     scopes: string[],
     id: string,
@@ -132,18 +122,25 @@ export class Grants {
       epoch: account.epoch,
     };
     const [access, refresh] = await Promise.all([
-      this.#tokens.access(subject),
-      this.#tokens.refresh(subject, id.replaceAll('-', '')),
+      this.#tokens.access(subject, client.accessSeconds),
+      client.grants.includes('refresh_token')
+        ? this.#tokens.refresh(subject, id.replaceAll('-', ''), client.refreshSeconds)
+        : undefined,
     ]);
     return {
       access_token: access.token,
       token_type: 'bearer',
-      refresh_token: refresh,
-      expires_in: ACCESS_SECONDS,
+      ...(refresh === undefined ? {} : { refresh_token: refresh }),
+      expires_in: access.seconds,
       scope: scopes.join(' '),
       jti: access.jti,
     };
   }
+}
+
+/** What the user has and the client may be given. */
+function allowed(account: Account, client: ClientFacts): string[] {
+  return account.scopes.filter((scope) => client.scopes?.includes(scope) ?? true);
 }
 
 function narrowed(scopes: string[], requested: string | null): string[] {
@@ -162,10 +159,4 @@ function safeDecode(text: string): string {
   } catch {
     return text; // not encoded at all: older clients send the plain value
   }
-}
-
-function equal(left: string, right: string): boolean {
-  const a = Buffer.from(left);
-  const b = Buffer.from(right);
-  return a.length === b.length && timingSafeEqual(a, b);
 }

@@ -1,17 +1,26 @@
 /** UAA's HTTP endpoints. */
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Client } from '#cluster/client/client.ts';
-import { Grants, type OauthClient } from './grants.ts';
+import { clientRoutes } from './client-routes.ts';
+import { Clients, type OwnClient } from './clients.ts';
+import { Grants } from './grants.ts';
+import { Guard } from './guard.ts';
+import { rotateKeys, type SigningKey } from './keys.ts';
+import type { Revocations } from './revocations.ts';
+import { revocationRoutes } from './revocation-routes.ts';
+import { groupRoutes } from './scim/groups.ts';
+import { userRoutes } from './scim/users.ts';
 import type { Tokens } from './tokens.ts';
 import { UaaError } from './uaa.ts';
 
 export interface UaaOptions {
   client: Client;
   tokens: Tokens;
+  revoked: Revocations;
   /** UAA's own URL and the login server's, as clients dial them. */
   urls: { uaa: string; login: string };
   /** Besides `cf`. */
-  clients?: OauthClient[];
+  clients?: OwnClient[];
   now?: () => number;
   log?: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 }
@@ -20,8 +29,10 @@ const FORM_LIMIT = 64 * 1024;
 
 export function createUaa(options: UaaOptions): FastifyInstance {
   const app = Fastify({ bodyLimit: FORM_LIMIT, forceCloseConnections: true });
-  const grants = new Grants(options);
-  const { tokens, urls } = options;
+  const { client, tokens, urls } = options;
+  const clients = new Clients(client, options.clients ?? []);
+  const grants = new Grants({ ...options, clients });
+  const guard = new Guard(tokens);
   app.addContentTypeParser(
     'application/x-www-form-urlencoded',
     { parseAs: 'string' },
@@ -36,16 +47,26 @@ export function createUaa(options: UaaOptions): FastifyInstance {
 
   app.post('/oauth/token', async (request, reply) => {
     const form = formOf(request);
-    const response = await grants.token(grants.authenticate(request.headers.authorization, form), form);
+    const response = await grants.token(await grants.authenticate(request.headers.authorization, form), form);
     return reply.header('cache-control', 'no-store').header('pragma', 'no-cache').send(response);
   });
   app.post('/check_token', async (request) => {
     const form = formOf(request);
-    grants.authenticate(request.headers.authorization, form);
+    await grants.authenticate(request.headers.authorization, form);
     return tokens.claims(form.get('token') ?? '');
   });
-  app.get('/token_keys', async () => ({ keys: [jwk(tokens)] }));
-  app.get('/token_key', async () => jwk(tokens));
+  userRoutes(app, { client, guard });
+  groupRoutes(app, { client, guard });
+  clientRoutes(app, { clients, guard });
+  revocationRoutes(app, { client, guard, tokens, revoked: options.revoked });
+  app.get('/token_keys', async () => ({ keys: tokens.keys.all.map(jwk) }));
+  // Not UAA's: there a new key is set in its configuration.
+  app.post('/token_keys', async (request, reply) => {
+    await guard.scope(request, 'uaa.admin');
+    await rotateKeys(client, tokens.keys, options.now ?? Date.now);
+    return reply.code(201).send(jwk(tokens.keys.current));
+  });
+  app.get('/token_key', async () => jwk(tokens.keys.current));
   app.get('/userinfo', async (request) => {
     const identity = await tokens.verify(request.headers.authorization ?? '');
     return {
@@ -94,15 +115,15 @@ function formOf(request: FastifyRequest): URLSearchParams {
   return new URLSearchParams(query < 0 ? '' : request.url.slice(query + 1));
 }
 
-function jwk(tokens: Tokens): Record<string, unknown> {
-  const { kty, n, e } = tokens.key.publicKey.export({ format: 'jwk' });
-  return { kty, use: 'sig', alg: 'RS256', kid: tokens.key.id, n, e, value: tokens.key.publicPem };
+function jwk(key: SigningKey): Record<string, unknown> {
+  const { kty, n, e } = key.publicKey.export({ format: 'jwk' });
+  return { kty, use: 'sig', alg: 'RS256', kid: key.id, n, e, value: key.publicPem };
 }
 
 function sendError(error: unknown, reply: FastifyReply, options: UaaOptions): FastifyReply {
   if (error instanceof UaaError) {
     if (error.status === 401) reply.header('www-authenticate', 'Bearer realm="UAA/oauth"');
-    return reply.code(error.status).send({ error: error.code, error_description: error.message });
+    return reply.code(error.status).send(error.toJson());
   }
   const status = (error as { statusCode?: number }).statusCode;
   if (status !== undefined && status < 500) {

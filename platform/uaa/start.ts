@@ -2,9 +2,11 @@
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { Client } from '#cluster/client/client.ts';
-import type { OauthClient } from './grants.ts';
+import type { OwnClient } from './clients.ts';
+import { keepRotating, openKeyRing } from './keys.ts';
+import { Revocations } from './revocations.ts';
 import { createUaa } from './server.ts';
-import { loadSigningKey, Tokens } from './tokens.ts';
+import { Tokens } from './tokens.ts';
 import { ensureAdmin } from './users.ts';
 
 export interface StartUaaOptions {
@@ -16,7 +18,7 @@ export interface StartUaaOptions {
   host?: string;
   /** 0 picks a free one. */
   port: number;
-  clients?: OauthClient[];
+  clients?: OwnClient[];
   log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 }
 
@@ -30,13 +32,27 @@ export interface RunningUaa {
 
 /** Needs the platform's resource definitions (`installResources`) to be served. */
 export async function startUaa(options: StartUaaOptions): Promise<RunningUaa> {
-  const [key, admin] = await Promise.all([
-    loadSigningKey(options.client),
-    ensureAdmin(options.client, { passwordFile: join(options.dataDirectory, 'admin-password') }),
+  const { client, log } = options;
+  const [keys, revoked, admin] = await Promise.all([
+    openKeyRing(client, Date.now),
+    Revocations.open(client, Date.now),
+    ensureAdmin(client, { passwordFile: join(options.dataDirectory, 'admin-password') }),
   ]);
-  const tokens = new Tokens(key, options.urls.uaa);
-  const app = createUaa({ ...options, tokens });
+  const tokens = new Tokens(keys, revoked, options.urls.uaa);
+  const stopRotating = keepRotating(client, keys, {
+    now: Date.now,
+    onError: (error) => log('warn', 'The keys of tokens could not be looked at', { error: String(error) }),
+  });
+  const app = createUaa({ ...options, tokens, revoked });
   await app.listen({ host: options.host ?? '127.0.0.1', port: options.port });
   const { port } = app.server.address() as AddressInfo;
-  return { port, tokens, admin, close: () => app.close() };
+  return {
+    port,
+    tokens,
+    admin,
+    async close() {
+      stopRotating();
+      await app.close();
+    },
+  };
 }

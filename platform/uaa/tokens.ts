@@ -1,57 +1,12 @@
 /** Access and refresh tokens: JWTs signed with the instance's key, with the claims of Cloud Foundry's UAA. */
-import { createPublicKey, generateKeyPair as generate, type KeyObject, randomUUID } from 'node:crypto';
-import { promisify } from 'node:util';
+import { randomUUID } from 'node:crypto';
 import { type JWTPayload, jwtVerify, SignJWT } from 'jose';
-import { ApiError, type Client } from '#cluster/client/client.ts';
-import { secrets } from '../resources/kubernetes.ts';
-import { systemNamespace } from '../resources/types.ts';
+import type { KeyRing } from './keys.ts';
+import type { Revocations } from './revocations.ts';
 import { type Identity, type TokenVerifier, UaaError } from './uaa.ts';
-import { createHash, createPrivateKey } from 'node:crypto';
 
 export const ACCESS_SECONDS = 600;
 export const REFRESH_SECONDS = 30 * 24 * 3600;
-const SECRET = 'uaa-keys';
-
-export interface SigningKey {
-  id: string;
-  privateKey: KeyObject;
-  publicKey: KeyObject;
-  publicPem: string;
-}
-
-/** The key in the Secret `uaa-keys`; made when it is not there. Of two that make it at once, one wins and both use it. */
-export async function loadSigningKey(client: Client): Promise<SigningKey> {
-  const existing = await readKey(client);
-  if (existing) return existing;
-  const { privateKey } = await promisify(generate)('rsa', { modulusLength: 2048 });
-  const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
-  try {
-    await client.create(secrets, {
-      metadata: { name: SECRET, namespace: systemNamespace },
-      type: 'Opaque',
-      data: { 'signing-key': Buffer.from(pem).toString('base64') },
-    });
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.reason !== 'AlreadyExists') throw error;
-  }
-  const made = await readKey(client);
-  if (!made) throw new Error(`Cannot read the Secret ${systemNamespace}/${SECRET} that was just written`);
-  return made;
-}
-
-async function readKey(client: Client): Promise<SigningKey | undefined> {
-  try {
-    const secret = await client.get(secrets, SECRET, systemNamespace);
-    const privateKey = createPrivateKey(Buffer.from(secret.data?.['signing-key'] ?? '', 'base64'));
-    const publicKey = createPublicKey(privateKey);
-    const publicPem = publicKey.export({ type: 'spki', format: 'pem' }).toString();
-    return { id: createHash('sha256').update(publicPem).digest('hex').slice(0, 16), privateKey, publicKey, publicPem };
-  } catch (error) {
-    if (error instanceof ApiError && error.code === 404) return undefined;
-    throw error;
-  }
-}
-
 export interface TokenSubject {
   userId: string;
   userName: string;
@@ -73,16 +28,21 @@ export interface RefreshClaims {
 }
 
 export class Tokens implements TokenVerifier {
-  readonly key: SigningKey;
+  readonly keys: KeyRing;
   readonly issuer: string;
+  readonly #revoked: Revocations;
 
   /** `issuer` is UAA's URL; tokens carry `<issuer>/oauth/token`, as UAA's do. */
-  constructor(key: SigningKey, issuer: string) {
-    this.key = key;
+  constructor(keys: KeyRing, revoked: Revocations, issuer: string) {
+    this.keys = keys;
+    this.#revoked = revoked;
     this.issuer = `${issuer}/oauth/token`;
   }
 
-  async access(subject: TokenSubject): Promise<{ token: string; jti: string }> {
+  async access(
+    subject: TokenSubject,
+    seconds = ACCESS_SECONDS,
+  ): Promise<{ token: string; jti: string; seconds: number }> {
     const jti = randomUUID().replaceAll('-', '');
     const user = subject.grantType !== 'client_credentials';
     const audiences = [...new Set([subject.clientId, ...subject.scopes.map((scope) => scope.split('.')[0] ?? scope)])];
@@ -104,17 +64,18 @@ export class Tokens implements TokenVerifier {
               auth_time: Math.floor(Date.now() / 1000),
             }
           : { authorities: subject.scopes }),
-        rev_sig: this.key.id.slice(0, 8),
+        revocable: true,
+        rev_sig: this.keys.current.id.slice(0, 8),
         zid: 'uaa',
         aud: audiences,
       },
-      ACCESS_SECONDS,
+      seconds,
     );
-    return { token, jti };
+    return { token, jti, seconds };
   }
 
   /** `id` names the place in its chain: rotation makes a new one. */
-  refresh(subject: TokenSubject, id: string): Promise<string> {
+  refresh(subject: TokenSubject, id: string, seconds = REFRESH_SECONDS): Promise<string> {
     return this.#sign(
       {
         jti: `${id}-r`,
@@ -128,10 +89,11 @@ export class Tokens implements TokenVerifier {
         user_name: subject.userName,
         origin: subject.origin,
         epoch: subject.epoch,
+        revocable: true,
         zid: 'uaa',
         aud: [subject.clientId],
       },
-      REFRESH_SECONDS,
+      seconds,
     );
   }
 
@@ -166,33 +128,41 @@ export class Tokens implements TokenVerifier {
   }
 
   async claims(token: string): Promise<JWTPayload> {
+    let claims: JWTPayload;
     try {
-      const { payload } = await jwtVerify(token, this.key.publicKey, {
+      const { payload } = await jwtVerify(token, ({ kid }) => this.keys.find(kid).publicKey, {
         algorithms: ['RS256'],
         issuer: this.issuer,
         clockTolerance: 5,
       });
-      return payload;
+      claims = payload;
     } catch (cause) {
-      throw new UaaError('invalid_token', 'The token expired, was revoked, or was not issued here. Log in again.', {
-        cause,
-      });
+      throw invalid(cause);
     }
+    if (this.#revoked.has(claims)) throw invalid(undefined);
+    return claims;
   }
 
   #sign(claims: JWTPayload, seconds: number): Promise<string> {
+    const key = this.keys.current;
     return new SignJWT(claims)
       .setProtectedHeader({
         alg: 'RS256',
-        kid: this.key.id,
+        kid: key.id,
         typ: 'JWT',
         jku: this.issuer.replace('/oauth/token', '/token_keys'),
       })
       .setIssuer(this.issuer)
       .setIssuedAt()
       .setExpirationTime(`${seconds}s`)
-      .sign(this.key.privateKey);
+      .sign(key.privateKey);
   }
+}
+
+function invalid(cause: unknown): UaaError {
+  return new UaaError('invalid_token', 'The token expired, was revoked, or was not issued here. Log in again.', {
+    cause,
+  });
 }
 
 function text(value: unknown): string {

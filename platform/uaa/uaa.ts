@@ -35,7 +35,13 @@ export type UaaErrorCode =
   | 'unsupported_grant_type'
   | 'invalid_token'
   | 'insufficient_scope'
-  | 'not_found';
+  | 'not_found'
+  | 'invalid_scim_resource'
+  | 'scim_resource_not_found'
+  | 'scim_resource_already_exists'
+  | 'invalid_client_metadata'
+  | 'invalid_password'
+  | 'access_denied';
 
 const STATUS: Record<UaaErrorCode, number> = {
   invalid_request: 400,
@@ -48,6 +54,12 @@ const STATUS: Record<UaaErrorCode, number> = {
   invalid_token: 401,
   insufficient_scope: 403,
   not_found: 404,
+  invalid_scim_resource: 400,
+  scim_resource_not_found: 404,
+  scim_resource_already_exists: 409,
+  invalid_client_metadata: 400,
+  invalid_password: 422,
+  access_denied: 403,
 };
 
 export class UaaError extends Error {
@@ -59,6 +71,10 @@ export class UaaError extends Error {
   }
   get status(): number {
     return STATUS[this.code];
+  }
+  toJson(): Record<string, string> {
+    const json = { error: this.code, error_description: this.message };
+    return this.code.includes('scim') ? { ...json, message: this.message } : json;
   }
 }
 
@@ -72,4 +88,13 @@ export const ADMIN_SCOPES = [
   'routing.router_groups.read',
   'scim.read',
   'scim.write',
+  'clients.read',
+  'clients.write',
+  'clients.secret',
+  'uaa.admin',
+];
+
+/** Groups that there are without anybody having made them. */
+export const KNOWN_GROUPS = [
+  ...new Set([...USER_SCOPES, ...ADMIN_SCOPES, 'cloud_controller.admin_read_only', 'cloud_controller.global_auditor']),
 ];

@@ -2,11 +2,15 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { ApiError, type Client } from '#cluster/client/client.ts';
+import type { Stored } from '#cluster/kinds/kind.ts';
 import { writeFileAtomic } from '#lib/atomic-file.ts';
 import { secrets } from '../resources/kubernetes.ts';
-import { systemNamespace, type User, users } from '../resources/types.ts';
+import { roles, systemNamespace, type User, users } from '../resources/types.ts';
 import { hashPassword, PASSWORD_MAX_BYTES, verifyPassword } from './passwords.ts';
 import { ADMIN_SCOPES, UaaError, USER_SCOPES } from './uaa.ts';
+
+/** Users that log in here; those of other origins come from an identity provider and have no password. */
+export const OWN_ORIGIN = 'uaa';
 
 export interface Account {
   guid: string;
@@ -18,8 +22,13 @@ export interface Account {
 }
 
 /** One guid for each name, so that two that create a user at once cannot make two of it. */
-export function userGuid(username: string, origin = 'uaa'): string {
-  const hex = createHash('sha256').update(`${origin}\n${username.toLowerCase()}`).digest('hex');
+export function userGuid(username: string, origin = OWN_ORIGIN): string {
+  return nameGuid(`${origin}\n${username.toLowerCase()}`);
+}
+
+/** Of what is known by a name: a guid (RFC 9562, version 5 in form). */
+export function nameGuid(name: string): string {
+  const hex = createHash('sha256').update(name).digest('hex');
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-5${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }
 
@@ -29,25 +38,17 @@ function secretName(guid: string): string {
 
 /** The account, or undefined when there is none, or it is not active. */
 export async function findAccount(client: Client, guid: string): Promise<Account | undefined> {
-  try {
-    const [user, secret] = await Promise.all([
-      client.get(users, guid),
-      client.get(secrets, secretName(guid), systemNamespace),
-    ]);
-    if (!user.spec.active) return undefined;
-    const data = (key: string) => Buffer.from(secret.data?.[key] ?? '', 'base64').toString();
-    return {
-      guid,
-      username: user.spec.username,
-      origin: user.spec.origin,
-      scopes: [...new Set([...USER_SCOPES, ...user.spec.groups])],
-      passwordHash: data('password'),
-      epoch: Number(data('epoch')) || 0,
-    };
-  } catch (error) {
-    if (error instanceof ApiError && error.code === 404) return undefined;
-    throw error;
-  }
+  const [user, secret] = await Promise.all([readUser(client, guid), readSecret(client, guid)]);
+  if (!user?.spec.active) return undefined;
+  const { username, origin, groups } = user.spec;
+  return {
+    guid,
+    username,
+    origin,
+    scopes: [...new Set([...USER_SCOPES, ...groups])],
+    passwordHash: secret['password'] ?? '',
+    epoch: Number(secret['epoch']) || 0,
+  };
 }
 
 /** Creates the user, or changes password and groups of one that is there. A new password voids all refresh tokens. */
@@ -56,16 +57,13 @@ export async function putUser(
   options: { username: string; password: string; groups?: string[] },
 ): Promise<string> {
   const { username, password } = options;
-  if (password.length === 0 || Buffer.byteLength(password) > PASSWORD_MAX_BYTES) {
-    throw new UaaError('invalid_request', `Cannot set the password: expected 1 to ${PASSWORD_MAX_BYTES} bytes`);
-  }
+  requireSize(password);
   const guid = userGuid(username);
   const account = await findAccount(client, guid);
   if (!account || !(await verifyPassword(password, account.passwordHash))) {
-    const epoch = (account?.epoch ?? 0) + 1;
-    await putSecret(client, guid, { password: await hashPassword(password), epoch: String(epoch) });
+    await storePassword(client, guid, password);
   }
-  const spec: User['spec'] = { username, origin: 'uaa', active: true, groups: options.groups ?? [] };
+  const spec: User['spec'] = { username, origin: OWN_ORIGIN, active: true, groups: options.groups ?? [] };
   try {
     await client.create(users, { metadata: { name: guid }, spec });
   } catch (error) {
@@ -73,6 +71,88 @@ export async function putUser(
     await client.patch(users, guid, { type: 'merge', body: { spec } });
   }
   return guid;
+}
+
+/** The password first: a user without one could never log in, while a password without its user is nobody's. */
+export async function createUser(
+  client: Client,
+  spec: User['spec'],
+  password: string | undefined,
+): Promise<Stored<User>> {
+  const guid = userGuid(spec.username, spec.origin);
+  const existing = await readUser(client, guid);
+  if (existing) throw taken(spec.username);
+  if (password !== undefined) await storePassword(client, guid, password);
+  try {
+    return await client.create(users, { metadata: { name: guid }, spec });
+  } catch (error) {
+    if (error instanceof ApiError && error.reason === 'AlreadyExists') throw taken(spec.username);
+    throw error;
+  }
+}
+
+function taken(username: string): UaaError {
+  return new UaaError('scim_resource_already_exists', `Username already in use: ${username}`);
+}
+
+export async function readUser(client: Client, guid: string): Promise<Stored<User> | undefined> {
+  try {
+    return await client.get(users, guid);
+  } catch (error) {
+    if (error instanceof ApiError && (error.code === 404 || error.code === 400)) return undefined;
+    throw error;
+  }
+}
+
+/** Voids all refresh tokens. */
+export async function storePassword(client: Client, guid: string, password: string): Promise<void> {
+  requireSize(password);
+  await bump(client, guid, { password: await hashPassword(password) });
+}
+
+/** Voids all refresh tokens of a user. */
+export async function revokeTokens(client: Client, guid: string): Promise<void> {
+  await bump(client, guid, {});
+}
+
+async function bump(client: Client, guid: string, values: Record<string, string>): Promise<void> {
+  const epoch = (await readSecret(client, guid))['epoch'];
+  await putSecret(client, guid, { ...values, epoch: String((Number(epoch) || 0) + 1) });
+}
+
+function requireSize(password: string): void {
+  if (password.length === 0 || Buffer.byteLength(password) > PASSWORD_MAX_BYTES) {
+    throw new UaaError('invalid_password', `Password must be 1 to ${PASSWORD_MAX_BYTES} bytes`);
+  }
+}
+
+/** With password and roles; the user last, so that what a crash interrupts can be repeated. */
+export async function deleteUser(client: Client, guid: string): Promise<void> {
+  const { items } = await client.list(roles);
+  const own = items.filter((role) => role.spec.user === guid);
+  await Promise.all(own.map((role) => ignoreMissing(client.delete(roles, role.metadata.name))));
+  await ignoreMissing(client.delete(secrets, secretName(guid), { namespace: systemNamespace }));
+  await ignoreMissing(client.delete(users, guid));
+}
+
+async function ignoreMissing(work: Promise<unknown>): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.code !== 404) throw error;
+  }
+}
+
+async function readSecret(client: Client, guid: string): Promise<Record<string, string>> {
+  try {
+    const { data = {} } = await client.get(secrets, secretName(guid), systemNamespace);
+    return Object.fromEntries(
+      Object.entries(data).map(([key, value]) => [key, Buffer.from(value, 'base64').toString()]),
+    );
+  } catch (error) {
+    if (error instanceof ApiError && error.code === 404) return {};
+    throw error;
+  }
 }
 
 async function putSecret(client: Client, guid: string, values: Record<string, string>): Promise<void> {

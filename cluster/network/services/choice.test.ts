@@ -55,6 +55,11 @@ test('hints hold where every ready endpoint has one and one is for this zone', (
   assert.deepEqual(chosen(both, { name: 'here', zone: 'c' }).Cluster, ['10.0.0.1', '10.0.0.2']);
 });
 
+test('nobody is led to the loopback of a node, nor to what is on its link alone', () => {
+  const special = ['127.0.0.1', '0.0.0.0', '169.254.169.254', '224.0.0.1'].map((ip) => at(ip, ready));
+  assert.deepEqual(chosen([...special, at('10.0.0.1', ready)]).Cluster, ['10.0.0.1']);
+});
+
 test('each slice has its own number for a named port; other ports and families are passed over', () => {
   const slices = [
     slice([at('10.0.0.1', ready)], 8080),

@@ -1,6 +1,7 @@
 /** Which endpoints of a Service's port may be chosen on this node (`CategorizeEndpoints` of upstream's proxies). Pure. */
 import { isIPv4 } from 'node:net';
 import { ipv4Number } from '#lib/ipv4.ts';
+import { specialAddressProblem } from '../../kinds/special-addresses.ts';
 import type { Endpoint, EndpointSlice } from '../../kinds/types/discovery.ts';
 import type { Backend, TrafficPolicy } from './services.ts';
 
@@ -67,7 +68,7 @@ function candidatesOf(slices: readonly EndpointSlice[], port: PortIdentity, node
       if (number === undefined || !isPort(number)) continue;
       for (const endpoint of slice.endpoints) {
         const ip = endpoint.addresses[0];
-        if (ip === undefined || !isIPv4(ip)) continue;
+        if (ip === undefined || !isIPv4(ip) || specialAddressProblem(ip) !== undefined) continue;
         const candidate = candidateOf(endpoint, { ip, port: number }, node);
         const key = `${ip}:${number}`;
         if (candidate.ready || !found.has(key)) found.set(key, candidate);

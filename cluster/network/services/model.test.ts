@@ -33,11 +33,17 @@ test('a load balancer: addresses of its status but those of proxies, ranges in t
       sessionAffinity: 'ClientIP',
       externalTrafficPolicy: 'Local',
       loadBalancerSourceRanges: [' 203.0.113.77/24', 'fd00::/8', '300.0.0.0/8', '10.0.0.0/33'],
-      externalIPs: ['198.51.100.1', 'fd00::2'],
+      externalIPs: ['198.51.100.1', 'fd00::2', '127.0.0.1'],
     },
     {
       loadBalancer: {
-        ingress: [{ ip: '192.0.2.1' }, { ip: '192.0.2.2', ipMode: 'Proxy' }, { ip: 'fd00::3' }, { hostname: 'x' }],
+        ingress: [
+          { ip: '192.0.2.1' },
+          { ip: '192.0.2.2', ipMode: 'Proxy' },
+          { ip: 'fd00::3' },
+          { hostname: 'x' },
+          { ip: '127.0.0.2' },
+        ],
       },
     },
   );

@@ -2,6 +2,7 @@
 import { isIPv4 } from 'node:net';
 import { ipv4Number, ipv4Text } from '#lib/ipv4.ts';
 import type { Stored } from '../../kinds/kind.ts';
+import { specialAddressProblem } from '../../kinds/special-addresses.ts';
 import type { Service, ServicePort as ApiServicePort } from '../../kinds/types/core.ts';
 import type { EndpointSlice } from '../../kinds/types/discovery.ts';
 import { backendsOf, isPort, type NodeFacts } from './choice.ts';
@@ -44,10 +45,10 @@ function servicePortOf(
     port: port.port,
     clusterIp,
     ...(external && nodePort !== undefined && isPort(nodePort) && { nodePort }),
-    externalIps: (spec.externalIPs ?? []).filter((address) => isIPv4(address)),
+    externalIps: (spec.externalIPs ?? []).filter(isOutward),
     // A balancer that is a proxy sends to node ports, and wants its own address to be reached through it.
     loadBalancerIps: balanced.flatMap(({ ip, ipMode }) =>
-      ip !== undefined && isIPv4(ip) && ipMode !== 'Proxy' ? [ip] : [],
+      ip !== undefined && isOutward(ip) && ipMode !== 'Proxy' ? [ip] : [],
     ),
     sourceRanges: (spec.loadBalancerSourceRanges ?? []).flatMap((range) => rangeOf(range.trim()) ?? []),
     ...(spec.sessionAffinity === 'ClientIP' && {
@@ -58,6 +59,11 @@ function servicePortOf(
     backends: backendsOf(slices, { name, protocol: apiProtocol }, node),
     ...(spec.healthCheckNodePort && { healthCheckNodePort: spec.healthCheckNodePort }),
   };
+}
+
+/** Whatever the API let through: traffic to a node's loopback is never led away. */
+function isOutward(address: string): boolean {
+  return isIPv4(address) && specialAddressProblem(address) === undefined;
 }
 
 /** With the bits of hosts set to nothing; undefined for what is none of IPv4. */

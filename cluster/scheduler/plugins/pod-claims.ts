@@ -1,4 +1,5 @@
 /** The claims that a pod names. */
+import { claimNameOf } from '../../kinds/volume-match.ts';
 import type { PodInfo } from '../pod-info.ts';
 
 export interface PodClaim {
@@ -11,9 +12,9 @@ const none: readonly PodClaim[] = [];
 
 export function claimNamesOf({ name: podName, pod }: PodInfo): readonly PodClaim[] {
   let found: PodClaim[] | undefined;
-  for (const { name, persistentVolumeClaim, ephemeral } of pod.spec?.volumes ?? []) {
-    if (persistentVolumeClaim) (found ??= []).push({ name: persistentVolumeClaim.claimName, isEphemeral: false });
-    else if (ephemeral) (found ??= []).push({ name: `${podName}-${name}`, isEphemeral: true });
+  for (const volume of pod.spec?.volumes ?? []) {
+    const name = claimNameOf(podName, volume);
+    if (name !== undefined) (found ??= []).push({ name, isEphemeral: volume.ephemeral !== undefined });
   }
   return found ?? none;
 }

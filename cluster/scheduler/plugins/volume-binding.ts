@@ -7,7 +7,7 @@ import type { Stored } from '../../kinds/kind.ts';
 import { persistentVolumeClaims, persistentVolumes, storageClasses } from '../../kinds/resources.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../kinds/types/core.ts';
 import type { StorageClass } from '../../kinds/types/storage.ts';
-import { bindCompleted, boundByController, classOf, findVolume, selectedNode } from '../../kinds/volume-match.ts';
+import { bindCompleted, classOf, findVolume, reservedFor, selectedNode } from '../../kinds/volume-match.ts';
 import type { NodeInfo } from '../node-info.ts';
 import { matchesTerm } from '../node-selection.ts';
 import { hint, type Plugin, type PluginContext, type PodFilter, type Rejection, unresolvable } from '../plugin.ts';
@@ -177,17 +177,9 @@ async function bindClaims(room: Room, pod: PodInfo, node: NodeInfo, signal: Abor
   await untilBound(room, pod, node, signal);
 }
 
-async function reserveVolume({ context }: Room, { metadata }: Claim, volume: Volume): Promise<void> {
-  if (volume.spec?.claimRef?.uid === metadata.uid) return;
-  const { name, namespace = '', uid, resourceVersion } = metadata;
-  const claimRef = { apiVersion: 'v1', kind: 'PersistentVolumeClaim', name, namespace, uid, resourceVersion };
-  const byUs: Record<string, string> = volume.spec?.claimRef === undefined ? { [boundByController]: 'yes' } : {};
-  const annotations = { ...volume.metadata.annotations, ...byUs };
-  await context.client.update(persistentVolumes, {
-    ...volume,
-    metadata: { ...volume.metadata, annotations },
-    spec: { ...volume.spec, claimRef },
-  });
+async function reserveVolume({ context }: Room, claim: Claim, volume: Volume): Promise<void> {
+  if (volume.spec?.claimRef?.uid === claim.metadata.uid) return;
+  await context.client.update(persistentVolumes, reservedFor(volume, claim));
 }
 
 async function selectNode({ context }: Room, { metadata }: Claim, node: string): Promise<void> {

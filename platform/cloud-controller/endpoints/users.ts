@@ -68,6 +68,42 @@ export function userEndpoints(context: Context): Endpoint[] {
       },
     },
     {
+      method: 'POST',
+      path: '/v3/users',
+      auth: 'admin',
+      summary: 'Make a user of UAA known here: every user of it is known already.',
+      handle: (request) => {
+        const reader = new Reader(request.body).only('guid', 'username', 'origin', 'metadata');
+        const username = reader.string('username');
+        const guid = username === undefined ? reader.string('guid') : userGuid(username, reader.string('origin'));
+        if (guid === undefined) reader.fail("Guid can't be blank: give it, or username and origin");
+        reader.done();
+        const user = records.users.get(guid ?? '');
+        if (!user)
+          throw unprocessable(
+            `User with guid '${(guid ?? '').slice(0, 60)}' does not exist in UAA. Create it there first.`,
+          );
+        return created(presentUser(urls, user));
+      },
+    },
+    {
+      method: 'DELETE',
+      path: '/v3/users/:guid',
+      auth: 'admin',
+      summary: 'Take all roles from a user; UAA deletes the user.',
+      handle: (request) => {
+        const user = records.users.get(request.params.guid ?? '');
+        if (!user) throw notFound('User');
+        const { name } = user.metadata;
+        const job = context.jobs.start('user.forget', async () => {
+          for (const role of records.roles.all()) {
+            if (role.spec.user === name) await records.roles.delete(role.metadata.name);
+          }
+        });
+        return accepted(context, job);
+      },
+    },
+    {
       method: 'GET',
       path: '/whoami',
       auth: 'user',
@@ -189,7 +225,7 @@ function userOf(context: Context, request: ApiRequest): string {
   if (typeof data.guid === 'string') return data.guid;
   if (typeof data.username === 'string') {
     context.flags.require(request.identity, 'set_roles_by_username');
-    return userGuid(data.username);
+    return userGuid(data.username, typeof data.origin === 'string' ? data.origin : undefined);
   }
   throw unprocessable('Relationships User must be structured like this: "user: {"data": {"guid": "valid-guid"}}"');
 }

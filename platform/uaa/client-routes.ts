@@ -1,0 +1,162 @@
+/** `/oauth/clients`: who may ask for tokens. A secret goes in and never comes out. */
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { OauthClient } from '../resources/types.ts';
+import type { Clients } from './clients.ts';
+import type { Guard } from './guard.ts';
+import { bodyOf, optionalText, requiredText } from './scim/body.ts';
+import { UaaError } from './uaa.ts';
+
+const GRANTS = ['password', 'refresh_token', 'client_credentials', 'authorization_code'];
+const MAX_SECONDS = 365 * 24 * 3600;
+
+interface One {
+  Params: { id: string };
+}
+
+type Spec = OauthClient['spec'];
+
+export function clientRoutes(app: FastifyInstance, { clients, guard }: { clients: Clients; guard: Guard }): void {
+  const find = async (request: FastifyRequest<One>) => {
+    const { id } = request.params;
+    const client = await clients.stored(id);
+    if (client) return client;
+    if (clients.isOwn(id)) throw new UaaError('access_denied', `The client ${id} is the platform's own`);
+    throw new UaaError('not_found', `No client with requested id: ${id.slice(0, 60)}`);
+  };
+
+  app.get('/oauth/clients', async (request) => {
+    await guard.scope(request, 'clients.read', 'clients.admin', 'uaa.admin');
+    const resources = (await clients.list()).map(present);
+    return { resources, startIndex: 1, itemsPerPage: resources.length, totalResults: resources.length, schemas: [] };
+  });
+
+  app.post('/oauth/clients', async (request, reply) => {
+    await guard.scope(request, 'clients.write', 'clients.admin', 'uaa.admin');
+    const body = bodyOf(request.body);
+    const id = requiredText(body, 'client_id');
+    if (!/^[\x21-\x39\x3b-\x7e]{1,255}$/.test(id)) {
+      throw new UaaError(
+        'invalid_client_metadata',
+        'client_id must be 1 to 255 printable ASCII characters without spaces and colons',
+      );
+    }
+    const spec = changed(
+      { id, grants: [], scopes: ['uaa.none'], authorities: ['uaa.none'], redirectUris: [], autoApprove: false },
+      body,
+    );
+    if (spec.grants.length === 0) {
+      throw new UaaError(
+        'invalid_client_metadata',
+        `authorized_grant_types must name at least one of ${GRANTS.join(', ')}`,
+      );
+    }
+    await clients.register(spec, optionalText(body, 'client_secret') ?? '');
+    return reply.code(201).send(present(spec));
+  });
+
+  app.get<One>('/oauth/clients/:id', async (request) => {
+    await guard.scope(request, 'clients.read', 'clients.admin', 'uaa.admin');
+    return present((await find(request)).spec);
+  });
+
+  app.put<One>('/oauth/clients/:id', async (request) => {
+    await guard.scope(request, 'clients.write', 'clients.admin', 'uaa.admin');
+    const client = await find(request);
+    const spec = changed(client.spec, bodyOf(request.body));
+    await clients.change(client, spec);
+    return present(spec);
+  });
+
+  app.delete<One>('/oauth/clients/:id', async (request) => {
+    await guard.scope(request, 'clients.write', 'clients.admin', 'uaa.admin');
+    const { spec } = await find(request);
+    await clients.remove(spec.id);
+    return present(spec);
+  });
+
+  app.put<One>('/oauth/clients/:id/secret', async (request) => {
+    const identity = await guard.scope(request, 'clients.secret', 'clients.admin', 'uaa.admin');
+    const { spec } = await find(request);
+    const body = bodyOf(request.body);
+    const secret = requiredText(body, 'secret');
+    const others = identity.scopes.some((scope) => scope === 'clients.admin' || scope === 'uaa.admin');
+    if (!others) {
+      if (identity.clientId !== spec.id)
+        throw new UaaError('access_denied', "Not permitted to change another client's secret");
+      await clients.authenticate(spec.id, optionalText(body, 'oldSecret') ?? '');
+    }
+    await clients.setSecret(spec.id, secret);
+    return { status: 'ok', message: 'Secret is updated' };
+  });
+}
+
+function changed(spec: Spec, body: Record<string, unknown>): Spec {
+  const grants = list(body, 'authorized_grant_types') ?? spec.grants;
+  const unknown = grants.find((grant) => !GRANTS.includes(grant));
+  if (unknown !== undefined) {
+    throw new UaaError(
+      'invalid_client_metadata',
+      `${JSON.stringify(unknown.slice(0, 60))} is none of the grant types ${GRANTS.join(', ')}`,
+    );
+  }
+  const redirectUris = list(body, 'redirect_uri') ?? spec.redirectUris;
+  for (const uri of redirectUris) {
+    if (!URL.canParse(uri) || uri.includes('#')) {
+      throw new UaaError(
+        'invalid_client_metadata',
+        `redirect_uri ${JSON.stringify(uri.slice(0, 120))} must be an absolute URL without a fragment`,
+      );
+    }
+  }
+  const displayName = optionalText(body, 'name') ?? spec.displayName;
+  const accessSeconds = seconds(body, 'access_token_validity') ?? spec.accessSeconds;
+  const refreshSeconds = seconds(body, 'refresh_token_validity') ?? spec.refreshSeconds;
+  return {
+    id: spec.id,
+    ...(displayName === undefined ? {} : { displayName }),
+    grants,
+    scopes: list(body, 'scope') ?? spec.scopes,
+    authorities: list(body, 'authorities') ?? spec.authorities,
+    redirectUris,
+    autoApprove: body['autoapprove'] === undefined ? spec.autoApprove : body['autoapprove'] === true,
+    ...(accessSeconds === undefined ? {} : { accessSeconds }),
+    ...(refreshSeconds === undefined ? {} : { refreshSeconds }),
+  };
+}
+
+/** A list, or one text with commas between. */
+function list(body: Record<string, unknown>, field: string): string[] | undefined {
+  const value = body[field];
+  if (value === undefined || value === null) return undefined;
+  const items = typeof value === 'string' ? value.split(',') : value;
+  if (
+    Array.isArray(items) &&
+    items.length <= 200 &&
+    items.every((item) => typeof item === 'string' && item.length <= 2048)
+  ) {
+    return [...new Set(items as string[])].map((item) => item.trim()).filter(Boolean);
+  }
+  throw new UaaError('invalid_client_metadata', `${field} must be a list of texts`);
+}
+
+function seconds(body: Record<string, unknown>, field: string): number | undefined {
+  const value = body[field];
+  if (value === undefined || value === null) return undefined;
+  if (typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= MAX_SECONDS) return value;
+  throw new UaaError('invalid_client_metadata', `${field} must be 1 to ${MAX_SECONDS} seconds`);
+}
+
+function present(spec: Spec): Record<string, unknown> {
+  return {
+    client_id: spec.id,
+    ...(spec.displayName === undefined ? {} : { name: spec.displayName }),
+    authorized_grant_types: spec.grants,
+    scope: spec.scopes,
+    authorities: spec.authorities,
+    redirect_uri: spec.redirectUris,
+    autoapprove: spec.autoApprove,
+    ...(spec.accessSeconds === undefined ? {} : { access_token_validity: spec.accessSeconds }),
+    ...(spec.refreshSeconds === undefined ? {} : { refresh_token_validity: spec.refreshSeconds }),
+    resource_ids: [],
+  };
+}

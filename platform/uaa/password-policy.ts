@@ -1,0 +1,58 @@
+/**
+ * What a new password must be, for users that are made or changed through the API. An administrator's own rules are in the
+ * ConfigMap `uaa-password-policy` of the system namespace, whole numbers by these names; what is absent is 0.
+ */
+import { ApiError, type Client } from '#cluster/client/client.ts';
+import { configMaps } from '../resources/kubernetes.ts';
+import { systemNamespace } from '../resources/types.ts';
+import { UaaError } from './uaa.ts';
+
+const NAME = 'uaa-password-policy';
+
+/** Each in UAA's words; `least` is what the policy says, and 0 asks for nothing. */
+const RULES: Record<string, { count: (password: string) => number; refusal: (least: number) => string }> = {
+  minLength: {
+    count: (password) => [...password].length,
+    refusal: (least) => `Password must be at least ${least} characters in length.`,
+  },
+  requireUpperCaseCharacter: {
+    count: (password) => matches(password, /\p{Lu}/gu),
+    refusal: (least) => `Password must contain at least ${least} uppercase characters.`,
+  },
+  requireLowerCaseCharacter: {
+    count: (password) => matches(password, /\p{Ll}/gu),
+    refusal: (least) => `Password must contain at least ${least} lowercase characters.`,
+  },
+  requireDigit: {
+    count: (password) => matches(password, /\p{Nd}/gu),
+    refusal: (least) => `Password must contain at least ${least} digit characters.`,
+  },
+  requireSpecialCharacter: {
+    count: (password) => matches(password, /[^\p{L}\p{N}]/gu),
+    refusal: (least) => `Password must contain at least ${least} special characters.`,
+  },
+};
+
+/** Rejects with `invalid_password`, all that is wrong in one message. */
+export async function checkPassword(client: Client, password: string): Promise<void> {
+  if (password === '') throw new UaaError('invalid_password', 'Password must be given');
+  const policy = await readPolicy(client);
+  const problems = Object.entries(RULES)
+    .filter(([name, { count }]) => count(password) < (policy[name] ?? 0))
+    .map(([name, { refusal }]) => refusal(policy[name] ?? 0));
+  if (problems.length > 0) throw new UaaError('invalid_password', problems.join(' '));
+}
+
+async function readPolicy(client: Client): Promise<Record<string, number>> {
+  try {
+    const { data = {} } = await client.get(configMaps, NAME, systemNamespace);
+    return Object.fromEntries(Object.entries(data).map(([name, value]) => [name, Number(value) || 0]));
+  } catch (error) {
+    if (error instanceof ApiError && error.code === 404) return {};
+    throw error;
+  }
+}
+
+function matches(text: string, pattern: RegExp): number {
+  return text.match(pattern)?.length ?? 0;
+}
