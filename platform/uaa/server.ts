@@ -38,6 +38,11 @@ export function createUaa(options: UaaOptions): FastifyInstance {
     { parseAs: 'string' },
     async (_request: FastifyRequest, body: string | Buffer) => new URLSearchParams(String(body)),
   );
+  const parseJson = app.getDefaultJsonParser('error', 'error');
+  // cf says that there is JSON where it sends nothing.
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) =>
+    body === '' ? done(null, undefined) : parseJson(request, String(body), done),
+  );
   app.setErrorHandler((error, _request, reply) => sendError(error, reply, options));
   app.setNotFoundHandler((request, reply) =>
     reply

@@ -1,0 +1,104 @@
+/** The everyday commands of the stock `cf` client, against a whole platform. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { Cf, findCf } from '#testing/cf.ts';
+import { TestPlatform, until } from '#testing/platform.ts';
+import { talkativeApp, writeApp } from '#testing/sample-apps.ts';
+
+const program = findCf();
+const skip = program === undefined && 'cf is not on the PATH';
+
+describe('the stock cf client', { concurrency: 1, skip }, () => {
+  let platform: TestPlatform;
+  let admin: Cf;
+  let source: string;
+
+  before(async () => {
+    platform = new TestPlatform('cf');
+    await platform.must('up');
+    admin = new Cf(platform, program ?? '', 'admin');
+    await admin.login('admin', readFileSync(join(platform.dataDirectory, 'admin-password'), 'utf8').trim());
+    await admin.must('target', '-o', 'default', '-s', 'dev');
+    source = writeApp(join(platform.directory, 'app'), talkativeApp('one'));
+  });
+  after(() => platform.purge());
+
+  const answers = () => platform.ask(platform.host('shop'));
+
+  test('push, app, logs, scale', async () => {
+    await admin.must('push', 'shop', '-p', source, '-m', '128M');
+    assert.equal((await answers()).status, 200);
+    assert.match(await admin.must('apps'), /shop +started +web:1\/1 +shop\./);
+    assert.match(await admin.must('app', 'shop'), /#0 +running/);
+    assert.match(await admin.must('logs', 'shop', '--recent'), /\[APP\/PROC\/WEB\/0\] OUT starting version one/);
+    await admin.must('scale', 'shop', '-i', '2');
+    await until('two instances', async () => /#1 +running/.test(await admin.must('app', 'shop')));
+  });
+
+  test('a new version, rolling; revisions and the way back; the environment', async () => {
+    writeApp(source, talkativeApp('two'));
+    await admin.must('push', 'shop', '-p', source, '-m', '128M', '--strategy', 'rolling');
+    const version = async () => (JSON.parse((await answers()).body) as { version: string }).version;
+    assert.equal(await version(), 'two');
+    assert.match(await admin.must('revisions', 'shop'), /2\(deployed\)/);
+    await admin.must('rollback', 'shop', '--version', '1', '-f');
+    assert.equal(await version(), 'one');
+    await admin.must('set-env', 'shop', 'COLOR', 'red');
+    assert.match(await admin.must('env', 'shop'), /COLOR: +red/);
+    assert.match(await admin.must('events', 'shop'), /audit\.app\.revision|audit\.app\.deployment/);
+  });
+
+  test('run-task: its lines are in the logs, what it came to in the list', async () => {
+    await admin.must('run-task', 'shop', '--command', 'echo from a task in $HOME; exit 3', '--name', 'migrate');
+    await until('the task to end', async () => /migrate +FAILED/.test(await admin.must('tasks', 'shop')));
+    await until('its line', async () =>
+      /\[APP\/TASK\/migrate\/0\] OUT from a task in \//.test(await admin.must('logs', 'shop', '--recent')),
+    );
+  });
+
+  test('users, roles and organizations: everybody has what they were given', async () => {
+    await admin.must('create-user', 'bob', 'bobs password');
+    await admin.must('create-org', 'other');
+    const bob = new Cf(platform, program ?? '', 'bob');
+    await bob.login('bob', 'bobs password');
+    assert.match(await bob.must('orgs'), /No orgs found/);
+    await admin.must('set-space-role', 'bob', 'default', 'dev', 'SpaceAuditor');
+    assert.match(await bob.must('orgs'), /default/);
+    assert.doesNotMatch(await bob.must('orgs'), /other/);
+    await bob.must('target', '-o', 'default', '-s', 'dev');
+    assert.match(await bob.must('apps'), /shop/);
+    assert.match(await bob.refused('scale', 'shop', '-i', '3'), /You are not authorized/);
+    assert.match(await bob.refused('create-user', 'eve', 'pw'), /not authorized|insufficient/i);
+    await admin.must('delete-user', 'bob', '-f');
+    assert.match(await bob.refused('auth', 'bob', 'bobs password'), /Credentials were rejected/);
+  });
+
+  test('quotas hold, and say which', async () => {
+    await admin.must('create-space-quota', 'small', '-m', '512M');
+    await admin.must('set-space-quota', 'dev', 'small');
+    assert.match(await admin.refused('scale', 'shop', '-i', '9'), /quota "small" of space "dev" allows 512 MB/);
+    await admin.must('unset-space-quota', 'dev', 'small');
+    await admin.must('delete-space-quota', 'small', '-f');
+  });
+
+  test('routes: made, mapped, listed, unmapped and deleted', async () => {
+    const { domain } = platform.instance;
+    await admin.must('map-route', 'shop', domain, '--hostname', 'store', '--path', '/x');
+    await until('the route', async () => (await platform.ask(`store.${domain}`, { path: '/x' })).status === 200);
+    assert.match(await admin.must('routes'), /store +\S+ +\/x/);
+    await admin.must('unmap-route', 'shop', domain, '--hostname', 'store', '--path', '/x');
+    await admin.must('delete-orphaned-routes', '-f');
+    assert.doesNotMatch(await admin.must('routes'), /store/);
+  });
+
+  test('create-app-manifest gives what push takes; delete leaves nothing', async () => {
+    const manifest = join(platform.directory, 'manifest.yml');
+    await admin.must('create-app-manifest', 'shop', '-p', manifest);
+    assert.match(readFileSync(manifest, 'utf8'), /name: shop[\s\S]*COLOR: red/);
+    await admin.must('delete', 'shop', '-f', '-r');
+    assert.match(await admin.must('apps'), /No apps found/);
+    assert.match(await admin.must('routes'), /No routes found/);
+  });
+});

@@ -1,0 +1,70 @@
+/** The stock `cf` client, where it is on the PATH, against a test platform. */
+import { accessSync, constants, mkdirSync, writeFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { type Finished, finish, type TestPlatform } from './platform.ts';
+
+/** Undefined where there is none. */
+export function findCf(): string | undefined {
+  for (const directory of (process.env['PATH'] ?? '').split(delimiter)) {
+    const path = join(directory, 'cf');
+    try {
+      accessSync(path, constants.X_OK);
+      return path;
+    } catch {
+      // look further
+    }
+  }
+  return undefined;
+}
+
+/** One user's cf: a home of its own. */
+export class Cf {
+  readonly #platform: TestPlatform;
+  readonly #program: string;
+  readonly #home: string;
+  readonly #hosts: string;
+
+  constructor(platform: TestPlatform, program: string, user: string) {
+    this.#platform = platform;
+    this.#program = program;
+    this.#home = join(platform.directory, `cf-${user}`);
+    this.#hosts = join(this.#home, 'hosts');
+    mkdirSync(this.#home, { recursive: true });
+  }
+
+  /** Never rejects for an exit status. */
+  run(words: string[], options: { cwd?: string } = {}): Promise<Finished> {
+    const { domain } = this.#platform.instance;
+    const names = ['api', 'uaa', 'login', 'log-cache'].map((name) => `${name}.${domain}`);
+    writeFileSync(this.#hosts, `127.0.0.1 localhost ${names.join(' ')}\n`);
+    // It finds the platform's names in a hosts file of its own: the machine's is not ours to change.
+    const script = 'mount --bind "$1" /etc/hosts && shift && exec "$@"';
+    return finish('unshare', ['--mount', 'sh', '-ec', script, 'sh', this.#hosts, this.#program, ...words], {
+      env: { PATH: process.env['PATH'], CF_HOME: this.#home, CF_COLOR: 'false', LANG: 'C.UTF-8' },
+      input: '',
+      ...options,
+    });
+  }
+
+  /** As `run`, and an error with all that was printed when it fails. */
+  async must(...words: string[]): Promise<string> {
+    const result = await this.run(words);
+    if (result.code === 0) return result.stdout;
+    throw new Error(
+      `cf ${words.join(' ')} ended with ${result.code}\n${result.stdout}\n${result.stderr}\n${this.#platform.logTail()}`,
+    );
+  }
+
+  /** What it prints where it must not work. */
+  async refused(...words: string[]): Promise<string> {
+    const result = await this.run(words);
+    if (result.code !== 0) return `${result.stdout}${result.stderr}`;
+    throw new Error(`cf ${words.join(' ')} was to fail\n${result.stdout}`);
+  }
+
+  async login(user: string, password: string): Promise<void> {
+    const { domain, ports } = this.#platform.instance;
+    await this.must('api', `https://api.${domain}:${ports.https}`, '--skip-ssl-validation');
+    await this.must('auth', user, password);
+  }
+}
