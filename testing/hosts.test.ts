@@ -176,7 +176,7 @@ test('the overlay takes nothing from strangers, and carries nothing that a pod m
     s.send(Buffer.from('${made.toString('base64')}', 'base64'), ${CLUSTER.port}, '${one.address}', () => s.close());`;
   const before = await received();
   // This process is on the switch, and no host of the cluster. What a pod sends leaves with its host's address, which is.
-  await sendFrom(hosts.address, made, one.address);
+  for (const to of [one.address, one.address.replace(/\d+$/, '255')]) await sendFrom(hosts.address, made, to);
   const pod = (await two.run('pidof', 'httpd')).trim();
   await two.run('nsenter', '--target', pod, '--net', '--', process.execPath, '-e', program);
   assert.equal(await received(), before);
@@ -216,6 +216,7 @@ async function sendFrom(from: string, packet: Buffer, to: string): Promise<void>
   const socket = createSocket('udp4');
   try {
     await new Promise<void>((done) => socket.bind(0, from, done));
+    socket.setBroadcast(true);
     await new Promise<void>((done, fail) =>
       socket.send(packet, CLUSTER.port, to, (error) => (error ? fail(error) : done())),
     );

@@ -87,7 +87,7 @@ ${overlay.egress}  }
   # After translation too: a published port may lead to a pod or to this host.
   chain input {
     type filter hook input priority filter; policy accept;
-${resolverInput(state, gateway, links)}    iifname ${links} ip saddr @isolated ct state new drop
+${overlay.encapsulated}${resolverInput(state, gateway, links)}    iifname ${links} ip saddr @isolated ct state new drop
     iifname ${links} ip saddr @internal ct state new drop
     iifname ${links} ip6 saddr @internal6 ct state new drop
   }
@@ -148,8 +148,9 @@ ${resolverTranslation(state, gateway, links)}    fib daddr type local jump publi
 }
 
 /**
- * Packets of the overlay come from its hosts alone, and from ours only by the kernel: one that a sandbox made up would be taken by the
- * others, since it would leave with this host's address. What is inside comes from behind a peer, and goes to a sandbox.
+ * Packets of the overlay are taken from its hosts alone, and nobody else's are forwarded: one that a sandbox made up would leave with
+ * this host's address, and be taken by the others. After translation, since a Service may lead there. What is inside
+ * comes from behind a peer, and goes to a sandbox.
  */
 function overlayRules({ instance, clusterCidr, overlay }: NetworkOptions, { hosts = [] }: TableState) {
   if (overlay === undefined) return { sets: '', spoofing: '', egress: '', encapsulated: '', forward: '' };
@@ -164,14 +165,13 @@ function overlayRules({ instance, clusterCidr, overlay }: NetworkOptions, { host
 ${elements([...hosts].sort())}  }
 
 `,
-    spoofing: `    fib daddr type local ${outer} ip saddr != @hosts drop
-    iifname ${device} meta nfproto ipv6 drop
+    spoofing: `    iifname ${device} meta nfproto ipv6 drop
     iifname ${device} fib saddr . iif oif 0 drop
     iifname != ${links} iifname != ${device} iifname != "lo" ip saddr ${clusterCidr} drop
 `,
     egress: `    ip daddr @hosts drop
 `,
-    encapsulated: `    ip daddr @hosts ${outer} drop
+    encapsulated: `    ip saddr != @hosts ${outer} drop
 `,
     forward: `    iifname ${device} oifname != ${links} drop
 `,
