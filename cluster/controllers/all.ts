@@ -1,4 +1,5 @@
 /** Every controller of the server, for the composition root. */
+import { createBootstrapTokenCleaner } from './bootstrap-token-cleaner.ts';
 import { createClusterRoleAggregation } from './cluster-role-aggregation.ts';
 import { createClusterDns } from './cluster-dns.ts';
 import type { Controller } from './controller.ts';
@@ -69,7 +70,9 @@ export function allControllers(options: ControllerOptions = {}): Controller[] {
     createResourceQuotaController(),
     createGarbageCollector(),
     ...(nodeRanges === undefined ? [] : [createNodeIpamController(nodeRanges)]),
-    ...(nodeCertificates === undefined ? [] : [createNodeCertificates(nodeCertificates)]),
+    ...(nodeCertificates === undefined
+      ? []
+      : [createNodeCertificates(nodeCertificates), createBootstrapTokenCleaner()]),
     createNodeLifecycleController(nodeLifecycle),
     createPodCollector(),
     ...storageControllers(),
