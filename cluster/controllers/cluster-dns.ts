@@ -37,7 +37,7 @@ export function createClusterDns(clusterIP: string): Controller {
             'kubernetes.io/cluster-service': 'true',
             'kubernetes.io/name': 'CoreDNS',
             // The rules of Services leave it alone.
-            'service.kubernetes.io/service-proxy-name': 'sampan.dev/dns',
+            'service.kubernetes.io/service-proxy-name': 'sampan-dns',
           },
         },
         spec: {
