@@ -74,13 +74,15 @@ async function watches(task: ClientTask & { kind: 'watches' }): Promise<ClientFi
   const { promise, resolve } = Promise.withResolvers<void>();
   const perTransport = 200;
   let transport = httpsTransport(task.address);
+  const { resourceVersion } = await createClient(transport).list(pods, { namespace: task.namespace, limit: 1 });
   for (let index = 0; index < task.count; index++) {
     if (index % perTransport === 0) transport = httpsTransport(task.address);
-    const { body } = await transport.request({
+    const { body, status } = await transport.request({
       method: 'GET',
-      path: `/api/v1/namespaces/${task.namespace}/pods?watch=true&resourceVersion=0&sendInitialEvents=false`,
+      path: `/api/v1/namespaces/${task.namespace}/pods?watch=true&resourceVersion=${resourceVersion}`,
       headers: { accept: 'application/json' },
     });
+    if (status !== 200) throw new Error(`a watch was answered with ${status}`);
     body.setEncoding('utf8');
     body.on('data', (text: string) => {
       const now = performance.timeOrigin + performance.now();
