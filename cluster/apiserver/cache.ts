@@ -31,6 +31,8 @@ export interface Change {
   /** For a delete: the last state, with the revision of the delete. */
   object: CachedObject;
   previous: CachedObject | undefined;
+  /** The object without its resourceVersion, while listeners are told of the change: theirs to read, not to keep. */
+  parsed: ApiObject | undefined;
   /** Frames and other renderings that watchers share, by what they show. */
   rendered: Map<string, Buffer>;
 }
@@ -56,8 +58,7 @@ export class ResourceCache {
     this.objects.set(object.key, object);
   }
 
-  read(key: string, value: Uint8Array, revision: number): CachedObject {
-    const object = parseObject(value);
+  read(key: string, value: Uint8Array, revision: number, object = parseObject(value)): CachedObject {
     const fields: Record<string, string> = {};
     for (const [path, textOf] of Object.entries(this.selectable())) {
       const text = textOf(object);
@@ -72,18 +73,20 @@ export class ResourceCache {
   apply(event: StoreEvent): void {
     const { key, value, revision } = event.entry;
     const previous = this.objects.get(key);
-    const object = this.read(key, value, revision);
+    const parsed = parseObject(value);
+    const object = this.read(key, value, revision, parsed);
     if (event.type === 'delete') {
       this.objects.delete(key);
       this.keys.remove(key);
     } else this.put(object);
-    const change: Change = { type: event.type, revision, object, previous, rendered: new Map() };
+    const change: Change = { type: event.type, revision, object, previous, parsed, rendered: new Map() };
     this.history.push(change);
     if (this.history.length > HISTORY_LIMIT * 2) {
       this.historyStart = this.history[HISTORY_LIMIT - 1]?.revision ?? this.historyStart;
       this.history.splice(0, HISTORY_LIMIT);
     }
     for (const listener of this.listeners) listener(change);
+    change.parsed = undefined;
     // Who comes later renders it again: bytes of old changes are not kept twice.
     change.rendered.clear();
   }
@@ -166,6 +169,7 @@ export class Cache {
             revision: entry.revision,
             object: resource.read(entry.key, entry.value, entry.revision),
             previous: previous === undefined ? undefined : resource.read(entry.key, previous.value, previous.revision),
+            parsed: undefined,
             rendered: new Map(),
           });
         }

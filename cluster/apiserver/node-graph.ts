@@ -2,6 +2,7 @@
  * Which node needs which objects: the Secrets, ConfigMaps, ServiceAccounts and claims that the pods bound to it name. Kept up
  * to date by the watch cache, so that a node's read is one look-up.
  */
+import type { ApiObject } from '../kinds/kind.ts';
 import { pods } from '../kinds/resources.ts';
 import type { Pod } from '../kinds/types/core.ts';
 import { type Cache, type CachedObject, kindPrefix, objectOf } from './cache.ts';
@@ -15,21 +16,21 @@ export class NodeGraph {
   constructor(cache: Cache) {
     const resource = cache.resource(kindPrefix(pods));
     for (const object of resource.objects.values()) this.put(object, false);
-    resource.listeners.add(({ type, object }) => this.put(object, type === 'delete'));
+    resource.listeners.add(({ type, object, parsed }) => this.put(object, type === 'delete', parsed));
   }
 
   needsObject(node: string, resource: string, namespace: string, name: string): boolean {
     return this.needs.get(node)?.has(`${resource}/${namespace}/${name}`) === true;
   }
 
-  private put(object: CachedObject, gone: boolean): void {
+  private put(object: CachedObject, gone: boolean, parsed?: ApiObject): void {
     const before = this.ofPod.get(object.key);
     const node = gone ? undefined : object.fields['spec.nodeName'];
     if (before === undefined && node === undefined) return;
     if (before !== undefined) this.count(before.node, before.names, -1);
     this.ofPod.delete(object.key);
     if (node === undefined) return;
-    const pod = objectOf(object) as Pod;
+    const pod = (parsed ?? objectOf(object)) as Pod;
     const names = namesIn(pod);
     this.ofPod.set(object.key, { node, uid: pod.metadata.uid ?? '', names });
     this.count(node, names, 1);

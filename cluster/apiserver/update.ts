@@ -91,7 +91,7 @@ export interface ChangeOptions {
   change: (current: ApiObject) => ApiObject | Promise<ApiObject>;
   /** Who manages which fields was already worked out (server-side apply). */
   tracked?: boolean;
-  /** Written as it is: the change is the server's own and may touch what no client may. */
+  /** Written as it is: the change is the server's own, always changes something, and may touch what no client may. */
   unchecked?: boolean;
   /** The subresource by which managed fields say that it was written, where it is no part of the object. */
   trackedAs?: string;
@@ -123,10 +123,11 @@ async function changeLocked(
   for (let attempt = 1; ; attempt++) {
     const cached = resource.objects.get(key);
     if (cached === undefined) throw notFound(kind, name);
-    const old = objectOf(cached);
-    old.apiVersion = apiVersionOf(kind);
     const current = objectOf(cached);
-    current.apiVersion = old.apiVersion;
+    current.apiVersion = apiVersionOf(kind);
+    // Nothing compares them: one reading will do.
+    const old = unchecked === true ? current : objectOf(cached);
+    old.apiVersion = current.apiVersion;
     const wanted = await change(current);
     const { resourceVersion, uid } = wanted.metadata;
     if (uid && uid !== old.metadata.uid)
@@ -174,6 +175,7 @@ async function changeLocked(
         return servedBytes(storedBytes(now), entry.revision);
       }
       if (
+        unchecked !== true &&
         isDeepStrictEqual(
           { ...now, metadata: { ...now.metadata, resourceVersion } },
           { ...old, metadata: { ...old.metadata, resourceVersion } },
