@@ -3,6 +3,7 @@ import type { FieldError } from './field-error.ts';
 import { duplicate, forbidden, invalid, notSupported, required } from './field-errors.ts';
 import { dnsLabelProblem, dnsSubdomainProblem } from './names.ts';
 import { quantityProblem } from './quantity.ts';
+import { validateScheduling } from './scheduling-validate.ts';
 import type { Container, Pod, PodSpec, Probe } from './types/core.ts';
 import { validateMounts, validateVolumes } from './volume-validate.ts';
 
@@ -43,6 +44,7 @@ export function validatePodSpec(spec: PodSpec, at: string): FieldError[] {
     errors.push(
       invalid(`${at}.activeDeadlineSeconds`, spec.activeDeadlineSeconds, 'must be between 1 and 2147483647, inclusive'),
     );
+  errors.push(...validateScheduling(spec, at));
   checkName(spec.hostname, `${at}.hostname`, dnsLabelProblem, errors);
   checkName(spec.subdomain, `${at}.subdomain`, dnsLabelProblem, errors);
   checkName(spec.nodeName, `${at}.nodeName`, dnsSubdomainProblem, errors);

@@ -4,6 +4,7 @@ import { forbidden, required } from './field-errors.ts';
 import { admitPod, defaultPodSpec } from './pod-defaults.ts';
 import { summarizePod } from './pod-status.ts';
 import { validatePodSpec, validatePodUpdate } from './pod-validate.ts';
+import { mergeMatchLabelKeys } from './match-label-keys.ts';
 import { quantityValue } from './quantity.ts';
 import { pods } from './resources.ts';
 import type { Pod, PodSpec } from './types/core.ts';
@@ -46,6 +47,7 @@ export const podKind = defineKind(pods, {
     const pod = object as Pod;
     if (pod.spec === undefined) return;
     admitPod(pod.spec, pod.metadata.annotations);
+    mergeMatchLabelKeys(pod);
     pod.status = { phase: 'Pending', qosClass: qosClass(pod.spec) };
     if ((pod.spec.schedulingGates ?? []).length > 0)
       pod.status.conditions = [
