@@ -36,7 +36,7 @@ export interface PodQueue {
   turnedAway(queued: QueuedPod, plugins: ReadonlySet<string>): void;
   /** It failed for another reason: it is tried again after its back-off. */
   failed(queued: QueuedPod): void;
-  /** What it waits for will not come: it is tried again after its back-off. */
+  /** What it would wait for has happened: it is tried again after its back-off. */
   retry(queued: QueuedPod): void;
   /** Something changed: moves on those of the pods that the plugin turned away that it helps. */
   wake(plugin: string, helps: (pod: PodInfo) => boolean): void;

@@ -59,12 +59,12 @@ function turnAway(
   }
   const nominated = nominatedNode(state, queued);
   const preemption = planPreemption(pod, { cluster, cycle, diagnosis, budgets: budgets.list(), nominated });
-  queue.turnedAway(queued, diagnosis.plugins);
   if ('victims' in preemption) {
     nominations.set(pod, preemption.victims.node.name);
-    state.track(makeRoom(state, queued, preemption.victims, message));
+    state.track(makeRoom(state, queued, preemption.victims, { message, plugins: diagnosis.plugins }));
     return;
   }
+  queue.turnedAway(queued, diagnosis.plugins);
   if (preemption.hopeless) nominations.delete(pod.uid);
   state.track(reportFailure(pod, { reason: 'Unschedulable', ...described(message, preemption) }, state));
 }
@@ -76,21 +76,36 @@ function described(
   return { message: `${message} preemption: ${why}`, ...(hopeless && { nominate: undefined }) };
 }
 
-/** Its promise stands before anybody goes: who is less important does not take the room. */
-async function makeRoom(state: SchedulerState, queued: QueuedPod, victims: Victims, message: string): Promise<void> {
-  const { nominations, client } = state;
+interface Why {
+  message: string;
+  plugins: ReadonlySet<string>;
+}
+
+/**
+ * Its promise stands before anybody goes: who is less important does not take the room. Until all are told to go the pod is not
+ * tried again, or it would send others away.
+ */
+async function makeRoom(
+  state: SchedulerState,
+  queued: QueuedPod,
+  victims: Victims,
+  { message, plugins }: Why,
+): Promise<void> {
+  const { nominations, client, queue, cluster } = state;
   const { pod } = queued;
   const node = victims.node.name;
   const lesser = [...nominations.on(node)].filter((other) => other.priority < pod.priority);
   for (const other of lesser) nominations.delete(other.uid);
-  await reportFailure(pod, { reason: 'Unschedulable', message, nominate: node }, state);
-  await Promise.all(lesser.map((other) => withdrawNomination(client, other)));
   try {
+    await reportFailure(pod, { reason: 'Unschedulable', message, nominate: node }, state);
+    await Promise.all(lesser.map((other) => withdrawNomination(client, other)));
     await evictVictims(victims, pod, state);
   } catch (error) {
-    // Nobody else will say that the room is not coming.
     nominations.delete(pod.uid);
-    state.queue.retry(queued);
+    queue.failed(queued);
     throw error;
   }
+  queue.turnedAway(queued, plugins);
+  // Those that went at once are not heard of again.
+  if (victims.pods.every(({ uid }) => cluster.pod(uid) === undefined)) queue.retry(queued);
 }
