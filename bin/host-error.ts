@@ -12,6 +12,7 @@ export type HostErrorCode =
   | 'package-missing'
   | 'not-ready'
   | 'store-unreachable'
+  | 'backup-unusable'
   | 'io';
 
 export class HostError extends Error {

@@ -8,11 +8,12 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { renameSync } from 'node:fs';
 import type { Risk } from '#engine/engine.ts';
 import { LockTimeout, lockFile } from '#lib/lock-file.ts';
 import { freePort, portIsFree } from '#lib/ports.ts';
+import { finishRestore } from './backup/finish.ts';
 import { HostError } from './host-error.ts';
 import { hostRoutes, overlaps } from '#lib/routes.ts';
 import { parsePool } from './load-balancer-pool.ts';
@@ -37,6 +38,8 @@ export interface InstanceFlags extends StoreFlags {
 
 export interface Instance {
   name: string;
+  /** Of its own; a restore keeps it. */
+  id: string;
   dataDirectory: string;
   runDirectory: string;
   domain: string;
@@ -124,6 +127,17 @@ export function requireInstance(flags: InstanceFlags): Instance {
   );
 }
 
+/** @throws HostError `conflict` when something of it runs, or may run */
+export function requireDown(flags: InstanceFlags): void {
+  const { name, runDirectory } = instanceDirectories(flags);
+  if (!existsSync(join(runDirectory, 'instance.json'))) return;
+  throw new HostError(
+    'conflict',
+    `The instance ${name} is up.`,
+    `Stop it with \`sampan --name ${name} down\`; its apps start again with the next up.`,
+  );
+}
+
 /**
  * Sets the instance up where it is new, or checks and refreshes what was chosen.
  * @param check  before anything is written down
@@ -133,8 +147,10 @@ export async function prepareInstance(
   check: (instance: Instance) => Promise<void> = async () => undefined,
 ): Promise<Instance> {
   const { name, dataDirectory, runDirectory } = instanceDirectories(flags);
+  finishRestore(dataDirectory);
   const known = readInstance(flags);
-  const store = chooseStore(flags, known && { dataDirectory, store: known.store }, known?.name ?? name);
+  const own = { name: known?.name ?? name, id: known?.id ?? randomUUID() };
+  const store = chooseStore(flags, known && { dataDirectory, store: known.store }, own);
   mkdirSync(dataDirectory, { recursive: true, mode: 0o711 });
   mkdirSync(runDirectory, { recursive: true, mode: 0o711 });
   chmodSync(dataDirectory, 0o711);
@@ -147,7 +163,7 @@ export async function prepareInstance(
     const port = (which: keyof Instance['ports'], flag: string | undefined, preferred: number[]): Promise<number> =>
       choosePort({ which, flag, preferred, claimed, current: known?.ports[which], running });
     const instance: Instance = {
-      name: known?.name ?? name,
+      ...own,
       dataDirectory,
       runDirectory,
       domain: checkDomain(flags.domain ?? process.env.SAMPAN_DOMAIN ?? known?.domain ?? defaultDomain(name)),
@@ -171,13 +187,21 @@ export async function prepareInstance(
       ...(store === undefined ? {} : { store }),
     };
     await check(instance);
-    const text = `${JSON.stringify(instance, null, 2)}\n`;
-    replaceFile(join(dataDirectory, 'instance.json'), text);
-    replaceFile(join(runDirectory, 'instance.json'), text);
+    keepInstance(instance);
+    replaceFile(join(runDirectory, 'instance.json'), instanceText(instance));
     return instance;
   } finally {
     release();
   }
+}
+
+export function instanceText(instance: Instance): string {
+  return `${JSON.stringify(instance, null, 2)}\n`;
+}
+
+/** What was chosen for it, from now on. */
+export function keepInstance(instance: Instance): void {
+  replaceFile(join(instance.dataDirectory, 'instance.json'), instanceText(instance));
 }
 
 function parseInstance(path: string): Instance | undefined {

@@ -93,6 +93,23 @@ export async function createProgram(words: string[]): Promise<Command> {
     .option('--json', 'machine-readable')
     .action(async (options: { json?: boolean }) => (await import('./commands/status.ts')).status(flags(), options));
   program
+    .command('backup')
+    .description('save everything that brings the instance back but images and volumes, also while it runs')
+    .argument('<file>', '- for standard output')
+    .action(async (file: string) => (await import('./commands/backup.ts')).backup(flags(), file));
+  program
+    .command('restore')
+    .description('bring an instance that is down, or a new one, to what a backup holds')
+    .argument('<file>', '- for standard input')
+    .action(async (file: string) => (await import('./commands/restore.ts')).restore(flags(), file));
+  program
+    .command('store')
+    .description("where the cluster's state is kept")
+    .command('move')
+    .description('take the state of an instance that is down to another driver, and compare every key')
+    .requiredOption('--to <driver>', 'sqlite, or etcd with --etcd-endpoints and its kin')
+    .action(async (options: { to: string }) => (await import('./commands/store.ts')).moveStore(flags(), options));
+  program
     .command('doctor')
     .description('check what this machine needs, and say how to mend it')
     .option('--fix', 'install what is missing')

@@ -1,75 +1,28 @@
-/** The cluster's state: in etcd and in SQLite, through the real commands and kubectl. The cluster runs without the platform. */
+/** The state of a cluster in etcd: kept, saved while it runs, and brought back. */
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
+import { statSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
-import { type Etcd, startEtcd } from '#testing/etcd.ts';
-import { TestPlatform, until } from '#testing/platform.ts';
+import { ClusterBed, CreateLoad } from '#testing/cluster-bed.ts';
+import { finish, until } from '#testing/platform.ts';
 
-const platform = new TestPlatform('state');
-let etcd: Etcd;
-let running: ReturnType<TestPlatform['start']> | undefined;
-
-const etcdFlags = (): string[] => [
-  ...['--store', 'etcd', '--etcd-endpoints', etcd.endpoints.join()],
-  ...['--etcd-ca', join(etcd.directory, 'ca.crt')],
-  ...['--etcd-cert', join(etcd.directory, 'client.crt'), '--etcd-key', join(etcd.directory, 'client.key')],
-];
-
-async function startCluster(...words: string[]): Promise<void> {
-  const started = platform.start('cluster', ...words);
-  running = started;
-  await until('the cluster to be ready', async () => started.output().includes('Cluster ready') || undefined, 90).catch(
-    (error: unknown) => {
-      throw new Error(`${started.output()}\n${platform.logTail()}`, { cause: error });
-    },
-  );
-}
-
-async function stopCluster(): Promise<void> {
-  assert.ok(running);
-  assert.equal(await running.stop(), 0, running.output());
-  running = undefined;
-}
-
-const configMap = (name: string, value: string): string[] => [
-  'create',
-  'configmap',
-  name,
-  `--from-literal=value=${value}`,
-];
-const valueOf = (name: string): Promise<string> =>
-  platform.mustKubectl('get', 'configmap', name, '-o', 'jsonpath={.data.value}');
+let bed: ClusterBed;
+/** A revision that a client saw after the backup was taken. */
+let lost = 0;
+let token = '';
 
 describe('the state of the cluster', { concurrency: 1 }, () => {
   before(async () => {
-    etcd = await startEtcd({ tls: true });
+    bed = await ClusterBed.open('state');
   });
-  after(async () => {
-    await running?.stop();
-    await platform.purge();
-    await etcd.stop();
-  });
-
-  test('an etcd that is not there, or that refuses us, is told with flag and remedy, and nothing is kept of it', async () => {
-    const nobody = await platform.sampan('cluster', '--store', 'etcd', '--etcd-endpoints', 'https://127.0.0.1:1');
-    assert.equal(nobody.code, 1);
-    assert.match(nobody.stderr, /cannot be kept in etcd at https:\/\/127.0.0.1:1: .*ECONNREFUSED/);
-    assert.match(nobody.stderr, /remedy: Start etcd, or mend --etcd-endpoints, --etcd-ca/);
-    const endpoints = ['--etcd-endpoints', etcd.endpoints.join()];
-    const stranger = await platform.sampan('cluster', '--store', 'etcd', ...endpoints);
-    assert.match(stranger.stderr, /certificate/);
-    const alone = await platform.sampan('cluster', ...endpoints);
-    assert.match(alone.stderr, /--etcd-endpoints is of no use: the state is kept in sqlite/);
-    const plain = await platform.sampan('cluster', '--store', 'etcd', '--etcd-endpoints', 'http://10.0.0.1:2379');
-    assert.match(plain.stderr, /http is for an etcd on the loopback only/);
-  });
+  after(() => bed.close());
 
   test('a cluster without platform keeps its state in etcd, as kubectl sees it', async () => {
-    await startCluster(...etcdFlags());
-    await platform.mustKubectl(...configMap('in-etcd', 'one'));
-    await platform.mustKubectl('wait', '--for=condition=Ready', 'node', '--all', '--timeout=30s');
-    assert.equal(await valueOf('in-etcd'), 'one');
-    const status = await platform.mustJson<{ processes: { role: string; ready: boolean }[] }>('status');
+    await bed.startCluster('--store', 'etcd', ...bed.endpointFlags);
+    await bed.mustKubectl(...bed.createConfigMap('in-etcd', 'one'));
+    await bed.mustKubectl('create', 'secret', 'generic', 'kept', '--from-literal=password=secret');
+    await bed.mustKubectl('wait', '--for=condition=Ready', 'node', '--all', '--timeout=30s');
+    assert.equal(await bed.readConfigMap('in-etcd'), 'one');
+    const status = await bed.mustJson<{ processes: { role: string; ready: boolean }[] }>('status');
     assert.deepEqual(
       status.processes.map(({ role, ready }) => [role, ready]),
       [
@@ -80,22 +33,63 @@ describe('the state of the cluster', { concurrency: 1 }, () => {
     );
   });
 
-  test('the API goes on over a kill of etcd, and its clients notice no more than a pause', async () => {
-    const [member] = etcd.members;
-    await member?.kill();
-    const waiting = platform.kubectl(...configMap('meanwhile', 'two'));
-    await member?.start();
-    const answer = await waiting;
-    assert.equal(answer.code, 0, answer.stderr);
-    assert.equal(await valueOf('meanwhile'), 'two');
+  test('a backup is taken under load, of one revision; an instance that is up is not restored', async () => {
+    const load = new CreateLoad(bed);
+    await until('some writes', async () => load.written > 50);
+    await bed.must('backup', bed.backupFile);
+    await until('more writes', async () => load.written > 150);
+    await load.stop();
+    assert.equal(statSync(bed.backupFile).mode & 0o777, 0o600);
+    const piped = await finish(
+      'sh',
+      ['-c', 'exec "$@" > "$0"', `${bed.backupFile}.piped`, ...bed.command('backup', '-')],
+      {
+        env: bed.environment,
+      },
+    );
+    assert.equal(piped.code, 0, piped.stderr);
+    assert.match((await bed.sampan('backup', bed.backupFile)).stderr, /is there already/);
+    assert.match((await bed.sampan('restore', bed.backupFile)).stderr, /The instance [a-z-]+ is up/);
+    await bed.mustKubectl(...bed.createConfigMap('after-the-backup', 'lost'));
+    lost = await bed.revisionOf('after-the-backup');
+    token = (await bed.mustKubectl('create', 'token', 'default')).trim();
   });
 
-  test('what was chosen is kept with the instance, and another store is refused', async () => {
-    await stopCluster();
-    const other = await platform.sampan('cluster', '--store', 'sqlite');
-    assert.match(other.stderr, /keeps its state in etcd, not in sqlite \(--store\)/);
-    assert.match(other.stderr, /sampan store move --to sqlite/);
-    await startCluster();
-    assert.equal(await valueOf('in-etcd'), 'one');
+  test('a restore brings everything back as it was then', async () => {
+    await bed.stopCluster();
+    await bed.must('down');
+    await bed.must('restore', bed.backupFile);
+    await bed.startCluster();
+    assert.equal(await bed.readConfigMap('in-etcd'), 'one');
+    assert.equal((await bed.kubectl('get', 'configmap', 'after-the-backup')).code, 1);
+    assert.ok((await bed.loaded()) > 50);
+    assert.equal(await bed.mustKubectl('get', 'secret', 'kept', '-o', 'jsonpath={.data.password}'), 'c2VjcmV0');
+  });
+
+  test('revisions grow on: whoever comes with an old one lists again', async () => {
+    assert.ok((await bed.revisionOf('in-etcd')) > lost);
+    for (const resourceVersion of [lost, lost - 1]) {
+      const watched = await bed.kubectl(
+        'get',
+        '--raw',
+        `/api/v1/configmaps?watch=1&timeoutSeconds=2&resourceVersion=${resourceVersion}`,
+      );
+      assert.match(watched.stdout, /"type":"ERROR".*"code":410/, watched.stderr);
+      const listed = await bed.kubectl(
+        'get',
+        '--raw',
+        `/api/v1/configmaps?resourceVersionMatch=Exact&resourceVersion=${resourceVersion}&limit=5`,
+      );
+      assert.match(listed.stderr, /too old/);
+    }
+    const user = await bed.mustKubectl(
+      '--token',
+      token,
+      'auth',
+      'whoami',
+      '-o',
+      'jsonpath={.status.userInfo.username}',
+    );
+    assert.ok(user);
   });
 });

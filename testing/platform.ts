@@ -60,6 +60,11 @@ export class TestPlatform {
     return JSON.parse(readFileSync(join(this.dataDirectory, 'instance.json'), 'utf8')) as InstanceFile;
   }
 
+  /** `sampan …` as the words of a command. */
+  command(...words: string[]): string[] {
+    return [process.execPath, ...nodeFlags, entry, ...words];
+  }
+
   /** Runs `sampan …`; never rejects for an exit status. */
   sampan(...words: string[]): Promise<Finished> {
     return finish(process.execPath, [...nodeFlags, entry, ...words], { env: this.environment });

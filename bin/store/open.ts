@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { type EtcdPlace, removeFromEtcd, requirePlace } from '#cluster/store/etcd/copy-in.ts';
 import { openEtcdStore } from '#cluster/store/etcd/open.ts';
 import { openSqliteStore } from '#cluster/store/sqlite/open.ts';
-import { type Store, StoreError } from '#cluster/store/store.ts';
+import { sqliteSnapshot } from '#cluster/store/sqlite/snapshot.ts';
+import { type SnapshotPage, type Store, StoreError } from '#cluster/store/store.ts';
 import { HostError } from '../host-error.ts';
 import type { Instance } from '../instance.ts';
 import { type EtcdSettings, sqlitePath } from './settings.ts';
@@ -16,6 +17,18 @@ export function openInstanceStore(instance: Instance, log?: StoreLog): Promise<S
   const logged = log === undefined ? {} : { log };
   if (store === undefined) return openSqliteStore({ path: sqlitePath(instance.dataDirectory), ...logged });
   return openEtcdStore({ ...etcdPlace(store), ...logged });
+}
+
+/** Of an instance that may be running. @throws StoreError */
+export async function* instanceSnapshot(instance: Instance): AsyncGenerator<SnapshotPage> {
+  const { store: settings } = instance;
+  if (settings === undefined) return yield* sqliteSnapshot(sqlitePath(instance.dataDirectory));
+  const store = await openEtcdStore(etcdPlace(settings));
+  try {
+    yield* store.snapshot();
+  } finally {
+    await store.close();
+  }
 }
 
 /** For a client that waits less than a server does. */
@@ -57,14 +70,20 @@ export function unreachable(settings: EtcdSettings, error: unknown): unknown {
   );
 }
 
-/** Of both halves. An etcd that is gone does not keep an instance from being removed. */
+/** Of an instance that is removed. */
 export async function removeState(settings: EtcdSettings): Promise<void> {
+  for (const half of ['a', 'b'] as const) await removeHalf({ ...settings, half });
+}
+
+/** What is not needed any more. An etcd that is gone keeps nobody from going on. */
+export async function removeHalf(settings: EtcdSettings): Promise<void> {
   try {
-    for (const half of ['a', 'b'] as const) await removeFromEtcd(etcdPlace({ ...settings, half }, PATIENCE));
+    await removeFromEtcd(etcdPlace(settings, PATIENCE));
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
+    const { prefix, half } = settings;
     process.stderr.write(
-      `warning: the state is left in etcd: ${error.message}\n  remedy: etcdctl del --prefix ${settings.prefix}/\n`,
+      `warning: old state is left in etcd: ${error.message}\n  remedy: etcdctl del --prefix ${prefix}/${half}/; etcdctl del ${prefix}/${half}.meta\n`,
     );
   }
 }

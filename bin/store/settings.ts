@@ -2,7 +2,6 @@
  * Where an instance keeps the cluster's state: SQLite in its data directory, or etcd. Chosen by the first `up`, kept in `instance.json`, and
  * changed by `sampan store move` only; where and how etcd is reached may change with any `up`.
  */
-import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { HostError } from '../host-error.ts';
@@ -22,7 +21,7 @@ export interface EtcdSettings {
   prefix: string;
   /** Below the prefix there is room for two stores: while one is copied into, the other is whole. */
   half: 'a' | 'b';
-  /** Told from other instances that were given the same prefix. */
+  /** The instance's id. */
   owner: string;
   /** Absolute paths, PEM. */
   ca?: string;
@@ -36,7 +35,13 @@ export type Driver = (typeof DRIVERS)[number];
 /** What there is already; `store` is undefined for SQLite. */
 export interface KnownStore {
   dataDirectory: string;
-  store: EtcdSettings | undefined;
+  store?: EtcdSettings | undefined;
+}
+
+/** An instance: its id tells it from others that were given the same prefix. */
+export interface StoreOwner {
+  name: string;
+  id: string;
 }
 
 export const sqlitePath = (dataDirectory: string): string => join(dataDirectory, 'cluster', 'store.db');
@@ -61,7 +66,11 @@ export function storeFlags(flags: StoreFlags): StoreFlags {
 }
 
 /** Undefined for SQLite. @throws HostError `invalid-flag`, `conflict` */
-export function chooseStore(flags: StoreFlags, known: KnownStore | undefined, name: string): EtcdSettings | undefined {
+export function chooseStore(
+  flags: StoreFlags,
+  known: KnownStore | undefined,
+  owner: StoreOwner,
+): EtcdSettings | undefined {
   const given = storeFlags(flags);
   const driver = given.store === undefined ? undefined : parseDriver(given.store);
   const current =
@@ -72,7 +81,7 @@ export function chooseStore(flags: StoreFlags, known: KnownStore | undefined, na
       `The instance keeps its state in ${current}, not in ${driver} (--store).`,
       `Move it with \`sampan down\` and \`sampan store move --to ${driver}\`.`,
     );
-  if ((current ?? driver ?? 'sqlite') === 'etcd') return etcdSettings(given, known?.store, name);
+  if ((current ?? driver ?? 'sqlite') === 'etcd') return etcdSettings(given, known?.store, owner);
   const lone = Object.keys(given).find((flag) => flag.startsWith('etcd'));
   if (lone !== undefined)
     throw new HostError(
@@ -98,7 +107,11 @@ export function driverOf({ store }: Pick<KnownStore, 'store'>): Driver {
 }
 
 /** @param known  what is not given stays as it was */
-export function etcdSettings(flags: StoreFlags, known: EtcdSettings | undefined, name: string): EtcdSettings {
+export function etcdSettings(
+  flags: StoreFlags,
+  known: EtcdSettings | undefined,
+  { name, id }: StoreOwner,
+): EtcdSettings {
   const prefix = flags.etcdPrefix === undefined ? (known?.prefix ?? `/sampan/${name}`) : parsePrefix(flags.etcdPrefix);
   if (known !== undefined && prefix !== known.prefix)
     throw new HostError(
@@ -128,10 +141,14 @@ export function etcdSettings(flags: StoreFlags, known: EtcdSettings | undefined,
     endpoints,
     prefix,
     half: known?.half ?? 'a',
-    owner: known?.owner ?? randomUUID(),
+    owner: id,
     ...(ca === undefined ? {} : { ca }),
     ...(cert === undefined || key === undefined ? {} : { cert, key }),
   };
+}
+
+export function otherHalf(half: EtcdSettings['half']): EtcdSettings['half'] {
+  return half === 'a' ? 'b' : 'a';
 }
 
 function parseEndpoints(text: string): string[] {
