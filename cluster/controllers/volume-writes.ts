@@ -76,9 +76,12 @@ export async function setVolumeStatus(
   volume: Volume,
   { phase, message }: { phase: string; message?: string },
 ): Promise<Volume> {
-  if (volume.status?.phase === phase && volume.status.message === message) return volume;
+  // What others said of it in the same phase stays.
+  if (volume.status?.phase === phase) return volume;
   const { client, signal, now } = room.context;
-  const status = { phase, ...(message !== undefined && { message }), lastPhaseTransitionTime: timestamp(now()) };
+  const { message: _old, ...rest } = volume.status ?? {};
+  const said = message === undefined ? {} : { message };
+  const status = { ...rest, ...said, phase, lastPhaseTransitionTime: timestamp(now()) };
   const written = await client.updateStatus(persistentVolumes, { ...volume, status });
   await room.volumes.reached(written.metadata.resourceVersion, signal);
   return written;

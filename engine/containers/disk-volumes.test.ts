@@ -224,6 +224,8 @@ describe('disk volumes', { timeout: 120_000 }, () => {
         );
       await assert.rejects(shell('true', { mounts: [at('../x', '/x')] }), code('invalid', /not a relative path/));
       await assert.rejects(shell('true', { mounts: [at('real/file/x', '/x')] }), code('invalid', /no directory/));
+      const file = { ...at('x', '/x'), source: join(directory, 'real', 'file') };
+      await assert.rejects(shell('true', { mounts: [file] }), code('invalid', /needs a directory to be in/));
       const scratch = [{ kind: 'shared' as const, name: 'm', target: '/m', memory: true, group: 2000, subPath: 'a/b' }];
       assert.deepEqual(await shell('stat -c %u:%g:%a /m', { mounts: scratch }), ['0:2000:2777']);
     } finally {

@@ -20,7 +20,7 @@ export function bindSubPath({ root, subPath, place, owner, tree }: SubPathReques
   const parts = subPath.split('/').filter((part) => part !== '' && part !== '.');
   if (subPath.startsWith('/') || subPath.includes('\0') || parts.includes('..'))
     throw invalid(subPath, 'is not a relative path without ".."');
-  const top = openSync(root, OpenFlag.path | constants.O_DIRECTORY);
+  const top = openRoot(root, subPath);
   try {
     const found = openOrMake(top, parts, { subPath, owner });
     try {
@@ -35,6 +35,15 @@ export function bindSubPath({ root, subPath, place, owner, tree }: SubPathReques
     }
   } finally {
     closeSync(top);
+  }
+}
+
+function openRoot(root: string, subPath: string): number {
+  try {
+    return openSync(root, OpenFlag.path | constants.O_DIRECTORY);
+  } catch (error) {
+    if (hasCode(error, 'ENOTDIR')) throw invalid(subPath, `needs a directory to be in: ${root} is none`);
+    throw error;
   }
 }
 
