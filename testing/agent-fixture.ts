@@ -34,7 +34,8 @@ export interface AgentFixture {
   until: AgentApiFixture['until'];
   /** Closes agent and engine, as a restart of their process would. */
   stopNode(): Promise<void>;
-  startNode(): Promise<void>;
+  /** `offline`: nothing answers where the API server should be. */
+  startNode(options?: { offline?: boolean }): Promise<void>;
   /** What a reboot takes: every process of the containers, the mounts and the run directory. */
   reboot(): Promise<void>;
   close(): Promise<void>;
@@ -50,6 +51,7 @@ export async function agentFixture(
     policy?: NodePolicy;
     engine?: Partial<EngineOptions>;
     eviction?: EvictionOptions;
+    staticPods?: string;
     renewTokensAfter?: number;
     controllers?: Controller[];
     loadBalancerPool?: string[];
@@ -61,8 +63,9 @@ export async function agentFixture(
   const engineOptions = { ...api.engine, ...options.engine };
   let agent: Agent;
   let services: ServiceProxy | undefined;
-  const start = async (engine: OpenedEngine): Promise<void> => {
-    const client = createClient(transport);
+  const nowhere = httpsTransport({ ...api.transport, url: 'https://127.0.0.1:1' });
+  const start = async (engine: OpenedEngine, offline = false): Promise<void> => {
+    const client = createClient(offline ? nowhere : transport);
     const log: AgentOptions['log'] = (level, message, fields) => {
       if (level === 'error') console.error(message, fields);
     };
@@ -81,10 +84,11 @@ export async function agentFixture(
       leaseInterval: 200,
       ...(options.policy === undefined ? {} : { policy: options.policy }),
       ...(options.eviction === undefined ? {} : { eviction: options.eviction }),
+      ...(options.staticPods === undefined ? {} : { staticPods: options.staticPods }),
       ...(options.renewTokensAfter === undefined ? {} : { renewTokensAfter: options.renewTokensAfter }),
       log,
     });
-    await Promise.all([agent.ready, services?.ready]);
+    if (!offline) await Promise.all([agent.ready, services?.ready]);
   };
   const engine = await openEngine(engineOptions);
   const fixture: AgentFixture = {
@@ -106,9 +110,9 @@ export async function agentFixture(
       await services?.close();
       await fixture.engine.close();
     },
-    async startNode() {
+    async startNode(startOptions) {
       fixture.engine = await openEngine(engineOptions);
-      await start(fixture.engine);
+      await start(fixture.engine, startOptions?.offline);
     },
     async reboot() {
       const running = fixture.engine.containers();
@@ -124,6 +128,7 @@ export async function agentFixture(
     async close() {
       await fixture.stopNode();
       transport.close();
+      nowhere.close();
       await removeServices(api.network.instance);
       await purgeEngine(api.engine);
       await api.close();

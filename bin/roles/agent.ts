@@ -50,6 +50,7 @@ export async function startAgentRole({ instance, signal, log }: RoleContext): Pr
       seccompDirectory: join(instance.dataDirectory, 'node', 'seccomp'),
     },
     names: network.names,
+    staticPods: join(instance.dataDirectory, 'node', 'manifests'),
     log,
   });
   await Promise.all([agent.ready, services.ready, network.ready]);

@@ -62,6 +62,8 @@ export interface AgentOptions {
   leaseInterval?: number;
   /** Milliseconds after which service account tokens in volumes are renewed; default: four fifths of their life. */
   renewTokensAfter?: number;
+  /** Directory of manifests, a file for each static pod; none by default. */
+  staticPods?: string;
   /** When pods are taken away for want of memory, disk or process numbers. */
   eviction?: EvictionOptions;
   /** Grace for `terminationGracePeriodSeconds` absent: 30 s. */

@@ -6,6 +6,7 @@ import { containerSpecOf } from './container-spec.ts';
 import { type NodeContext, placeOf, recordPodEvent } from './context.ts';
 import { AgentError, messageOf } from './errors.ts';
 import { runHook } from './hooks.ts';
+import { staticSourceOf } from './labels.ts';
 import { ensureImage } from './images.ts';
 import type { CheckTarget } from './probe-check.ts';
 import { createReferences } from './references.ts';
@@ -32,7 +33,9 @@ export async function makeContainer(request: StartRequest): Promise<Container> {
     namespace: pod.metadata.namespace ?? 'default',
     serviceAccountName: pod.spec?.serviceAccountName ?? 'default',
   };
-  const references = createReferences(context.client, owner, context.services);
+  // A static pod runs before the API answers, and needs nothing of it.
+  const isStatic = staticSourceOf(pod.metadata.annotations) !== undefined;
+  const references = createReferences(context.client, owner, isStatic ? undefined : context.services);
   const image = await ensureImage(context.engine, {
     pod,
     container: definition,

@@ -9,7 +9,8 @@ import type { Pod } from '../kinds/types/core.ts';
 import { podDirectory, podsDirectory } from './container-run.ts';
 import type { NodeContext } from './context.ts';
 import { messageOf } from './errors.ts';
-import { containerNameLabel, graceLabel, nodeLabel, podUidLabel } from './labels.ts';
+import { containerNameLabel, graceLabel, mirrorAnnotation, nodeLabel, podUidLabel, staticSourceOf } from './labels.ts';
+import { ended, MirrorPod, mirrorName, removeMirror } from './mirror-pod.ts';
 import { PodWorker } from './worker.ts';
 
 /** A pod that is gone from the API is not waited for longer than this. */
@@ -20,6 +21,9 @@ export class PodWorkers {
   readonly #context: NodeContext;
   readonly #informer: Informer<Pod>;
   readonly #workers = new Map<string, PodWorker>();
+  /** Those of static pods, by `namespace/name`. */
+  readonly #mirrors = new Map<string, MirrorPod>();
+  #statics: readonly Stored<Pod>[] = [];
   readonly #abort = new AbortController();
   #stopListening: (() => void) | undefined;
 
@@ -67,13 +71,54 @@ export class PodWorkers {
     await Promise.all(this.all().map((worker) => worker.close()));
   }
 
+  /** From now on these pods run besides those of the API, and none else that came this way before. */
+  setStatic(pods: readonly Stored<Pod>[]): void {
+    this.#statics = pods;
+    const wanted = new Set(pods.map(({ metadata }) => metadata.uid));
+    for (const worker of this.#workers.values()) {
+      const isStatic = staticSourceOf(worker.pod.metadata.annotations) !== undefined;
+      if (isStatic && !wanted.has(worker.uid)) worker.update(ended(worker.pod));
+    }
+    this.#startStatics();
+  }
+
+  /** One whose manifest was another before waits until that one has ended. */
+  #startStatics(): void {
+    for (const pod of this.#statics) if (!this.#mirrors.has(mirrorName(pod))) this.#startStatic(pod);
+  }
+
+  #startStatic(pod: Stored<Pod>): void {
+    const name = mirrorName(pod);
+    const mirror = new MirrorPod(this.#context, pod);
+    this.#mirrors.set(name, mirror);
+    const done = (): void => {
+      this.#workers.delete(pod.metadata.uid);
+      this.#mirrors.delete(name);
+      this.#startStatics();
+    };
+    const known = this.#informer.list().find((one) => mirrorName(one) === name);
+    if (known) mirror.observe(known);
+    this.#workers.set(pod.metadata.uid, new PodWorker(this.#context, pod, done, mirror));
+  }
+
   #change(now: Stored<Pod> | undefined, old: Stored<Pod> | undefined): void {
+    const either = now ?? old;
+    if (either?.metadata.annotations?.[mirrorAnnotation] !== undefined)
+      return this.#mirrorChanged(either, now === undefined);
     if (old && old.metadata.uid !== now?.metadata.uid) this.#workers.get(old.metadata.uid)?.gone();
     if (!now) return;
     const { uid } = now.metadata;
     const worker = this.#workers.get(uid);
     if (worker) worker.update(now);
     else this.#workers.set(uid, new PodWorker(this.#context, now, () => this.#workers.delete(uid)));
+  }
+
+  /** The API's object of a static pod: nobody changes what runs by it. */
+  #mirrorChanged(object: Stored<Pod>, isGone: boolean): void {
+    const mirror = this.#mirrors.get(mirrorName(object));
+    if (isGone) mirror?.lost(object);
+    else if (mirror) mirror.observe(object);
+    else void removeMirror(this.#context, object);
   }
 
   async #followEngine(): Promise<void> {

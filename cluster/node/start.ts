@@ -13,6 +13,7 @@ import { NodeVolumes } from './node-volumes.ts';
 import { PodWorkers } from './pods.ts';
 import { Registration } from './registration.ts';
 import { type NodePolicy, strictPolicy } from './security.ts';
+import { StaticPods } from './static-pods.ts';
 
 /** Resolves when the endpoint listens; pods are taken up as soon as the API answers (`ready`). */
 export async function startAgent(options: AgentOptions & { policy?: NodePolicy }): Promise<Agent> {
@@ -59,6 +60,12 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
     log,
   });
   const eviction = new Eviction({ ...options.eviction, context, workers, onChange: () => registration.changed() });
+  const statics =
+    options.staticPods === undefined
+      ? undefined
+      : new StaticPods({ directory: options.staticPods, nodeName, log, onChange: (all) => workers.setStatic(all) });
+  // Before the API answers: what keeps it may be among them.
+  await statics?.start();
   const ready = Promise.all([registration.start(), workers.start()]).then(() => {
     volumes.start();
     eviction.start();
@@ -69,6 +76,7 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
     port: endpoint.port,
     ready,
     async close() {
+      statics?.close();
       await eviction.close();
       await Promise.all([registration.close(), workers.close(), endpoint.close(), volumes.close()]);
       informer.close();

@@ -12,7 +12,21 @@ import { messageOf } from './errors.ts';
 const patience = 100;
 const retryAfter = 1000;
 
-export class StatusWriter {
+/** A pod as the API has it: its status is read and written, and it is removed at last. */
+export interface PodObject {
+  /** What the API has now, as far as is known here. */
+  readonly current: PodStatus | undefined;
+  /** The object as it was seen by watch. */
+  observe(pod: Stored<Pod>): void;
+  publish(status: PodStatus): void;
+  /** Resolves when what was published last is written, or was given up. */
+  flush(): Promise<void>;
+  /** Nothing of it runs any more. */
+  remove(): Promise<void>;
+  close(): void;
+}
+
+export class StatusWriter implements PodObject {
   readonly #context: NodeContext;
   #pod: Stored<Pod>;
   #wanted: PodStatus | undefined;
@@ -47,6 +61,20 @@ export class StatusWriter {
   async flush(): Promise<void> {
     if (this.#wanted && changesOf(this.#pod.status, this.#wanted)) this.#start();
     await this.#writing;
+  }
+
+  async remove(): Promise<void> {
+    const { name, namespace, uid } = this.#pod.metadata;
+    try {
+      await this.#context.client.delete(pods, name, {
+        ...(namespace !== undefined && { namespace }),
+        gracePeriodSeconds: 0,
+        preconditions: { uid },
+      });
+    } catch (error) {
+      // Gone already, or another pod has the name by now.
+      if (!(error instanceof ApiError && (error.code === 404 || error.code === 409))) throw error;
+    }
   }
 
   close(): void {

@@ -6,9 +6,7 @@
 import { rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Sandbox } from '#engine/engine.ts';
-import { ApiError } from '../client/client.ts';
 import type { Stored } from '../kinds/kind.ts';
-import { pods } from '../kinds/resources.ts';
 import type { Pod, PodStatus } from '../kinds/types/core.ts';
 import { backoffPolicyOf, grow } from './backoff.ts';
 import { podDirectory } from './container-run.ts';
@@ -27,7 +25,7 @@ import { PodVolumes } from './pod-volumes.ts';
 import { type ContainerRecord, recordsOf } from './records.ts';
 import { rejectionOf } from './security.ts';
 import { statusOf } from './status.ts';
-import { StatusWriter } from './status-writer.ts';
+import { type PodObject, StatusWriter } from './status-writer.ts';
 
 /** How long readers of the log may take for its end before it is removed. */
 const lastLinesWithin = 2000;
@@ -40,7 +38,7 @@ export class PodWorker {
   readonly readers = new Set<Promise<void>>();
   readonly #context: NodeContext;
   readonly #onDone: () => void;
-  readonly #writer: StatusWriter;
+  readonly #writer: PodObject;
   readonly #observations: Observations;
   readonly #failures = new StartFailures();
   readonly #tasks: ContainerTasks;
@@ -57,12 +55,13 @@ export class PodWorker {
   #queued = false;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(context: NodeContext, pod: Stored<Pod>, onDone: () => void) {
+  /** `object` stands for it in the API; default: it came from there. */
+  constructor(context: NodeContext, pod: Stored<Pod>, onDone: () => void, object?: PodObject) {
     this.uid = pod.metadata.uid;
     this.#context = context;
     this.#pod = pod;
     this.#onDone = onDone;
-    this.#writer = new StatusWriter(context, pod);
+    this.#writer = object ?? new StatusWriter(context, pod);
     const wake = (): void => this.wake();
     this.#observations = new Observations(context, wake);
     this.#volumes = new PodVolumes({ context, pod: () => this.#pod, wake });
@@ -353,7 +352,7 @@ export class PodWorker {
       if (sandbox) await this.#context.engine.removeSandbox(sandbox.id);
       await this.#volumes.release();
       await rm(podDirectory(this.#context, this.uid), { recursive: true, force: true });
-      if (!this.#gone) await this.#deleteObject();
+      if (!this.#gone) await this.#writer.remove();
       this.#writer.close();
       this.#closed = true;
       this.#onDone();
@@ -363,20 +362,6 @@ export class PodWorker {
         this.#finishing = false;
         this.wake();
       }, 1000);
-    }
-  }
-
-  async #deleteObject(): Promise<void> {
-    const { name, namespace, uid } = this.#pod.metadata;
-    try {
-      await this.#context.client.delete(pods, name, {
-        ...(namespace !== undefined && { namespace }),
-        gracePeriodSeconds: 0,
-        preconditions: { uid },
-      });
-    } catch (error) {
-      // Gone already, or another pod has the name by now.
-      if (!(error instanceof ApiError && (error.code === 404 || error.code === 409))) throw error;
     }
   }
 
