@@ -7,6 +7,7 @@ import { KernelTable, removeTable } from '#cluster/network/services/kernel-table
 import { renderService, renderTable, tableName } from '#cluster/network/services/rules.ts';
 import type { ServicePort } from '#cluster/network/services/services.ts';
 import type { Table } from '#cluster/network/services/table.ts';
+import { tableContents } from './nft-table.ts';
 import { until } from './until.ts';
 
 const network = {
@@ -17,25 +18,7 @@ const network = {
 };
 const name = tableName(network.instance);
 const nft = (...words: string[]): string => execFileSync('nft', words, { encoding: 'utf8' });
-interface Entry {
-  name?: string;
-  chain?: string;
-  handle?: number;
-  elem?: unknown[];
-}
-
-/** What there is, in an order that does not depend on what came first; rules stay in theirs. */
-function list(): [string, string[]][] {
-  const found = new Map<string, string[]>();
-  const { nftables } = JSON.parse(nft('-j', 'list', 'table', 'inet', name)) as { nftables: Record<string, Entry>[] };
-  for (const [kind, entry] of nftables.flatMap((one) => Object.entries(one))) {
-    const { handle: _handle, ...rest } = entry;
-    if (rest.elem !== undefined) rest.elem = rest.elem.map((one) => JSON.stringify(one)).sort();
-    const key = `${kind} ${rest.chain ?? rest.name ?? ''}`;
-    found.set(key, [...(found.get(key) ?? []), JSON.stringify(rest)]);
-  }
-  return [...found].sort(([one], [other]) => (one < other ? -1 : 1));
-}
+const list = () => tableContents(name);
 
 function random(seed: number): () => number {
   let state = seed;
