@@ -163,7 +163,8 @@ function hostAddresses(): string[] {
     .map((address) => address.address);
 }
 
-function firstAddress(cidr: string): string {
+/** Of a range that begins at a multiple of 256. */
+export function firstAddress(cidr: string): string {
   return cidr.replace(/\.0\/\d+$/, '.1');
 }
 

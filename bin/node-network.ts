@@ -1,17 +1,38 @@
-/** The network plank of a node in the agent: names and policies, over one copy of the cluster's pods. */
+/** The network plank of a node, beside its agent: ways to other hosts, rules of services, names. The same on every host of a cluster. */
 import { join } from 'node:path';
 import type { Client } from '#cluster/client/client.ts';
 import { clusterDnsAddress } from '#cluster/network/dns/dns.ts';
 import { startDns } from '#cluster/network/dns/start.ts';
+import { startOverlay } from '#cluster/network/overlay/start.ts';
 import { createPodInformer } from '#cluster/network/pods.ts';
+import { removeServices, startServiceProxy } from '#cluster/network/services/start.ts';
+import { purgeTables } from '#cluster/network/tables.ts';
 import type { ClusterNames } from '#cluster/node/pod-dns.ts';
-import { podGateway } from './certificates.ts';
-import type { Instance } from './instance.ts';
+import type { OpenedEngine } from '#engine/open.ts';
+import type { EngineOptions } from '#engine/options.ts';
+import { firstAddress } from './certificates.ts';
 import type { RoleContext } from './roles/role.ts';
+
+export interface NodeNetworkOptions {
+  instance: string;
+  nodeName: string;
+  /** Of this host, where others reach it. */
+  address: string;
+  /** What the engine was opened with; without an overlay this is the only host. */
+  network: EngineOptions['network'];
+  loadBalancerPool?: readonly string[];
+  /** Names below it lead to this host. */
+  localDomain?: string;
+  /** Keeps what must be the same after a restart. */
+  directory: string;
+  engine: OpenedEngine;
+  client: Client;
+  log: RoleContext['log'];
+}
 
 export interface NodeNetwork {
   names: ClusterNames;
-  /** Resolves when names are answered. */
+  /** Resolves when names are answered, other hosts are known, and every Service has its rules. */
   ready: Promise<void>;
   /** What is in the kernel stays. */
   close(): Promise<void>;
@@ -19,34 +40,53 @@ export interface NodeNetwork {
 
 const DOMAIN = 'cluster.local';
 
-export function startNodeNetwork(instance: Instance, client: Client, log: RoleContext['log']): NodeNetwork {
-  const { network, name } = instance;
-  const server = clusterDnsAddress(network.serviceCidr);
+export function startNodeNetwork(options: NodeNetworkOptions): NodeNetwork {
+  const { instance, nodeName, network, client, log } = options;
   const onError = (error: unknown): void => log('warn', 'the network is tried again', { error: String(error) });
   const pods = createPodInformer(client, onError);
-  const gateway = podGateway(instance);
+  const server = clusterDnsAddress(network.serviceCidr);
+  const gateway = firstAddress(network.podCidr);
   const dns = startDns({
-    instance: name,
+    instance,
     domain: DOMAIN,
     clusterIp: server,
     gateway,
     ...network,
     // The router listens on every address of this host.
-    localZones: [{ domain: instance.domain, address: gateway }],
-    portFile: join(instance.dataDirectory, 'node', 'dns-port'),
+    localZones: options.localDomain === undefined ? [] : [{ domain: options.localDomain, address: gateway }],
+    portFile: join(options.directory, 'dns-port'),
     log,
     client,
     pods,
   });
-  const ready = dns.then(() => undefined);
+  const services = startServiceProxy({
+    network: { instance, ...network },
+    nodeName,
+    client,
+    loadBalancerPool: options.loadBalancerPool ?? [],
+    log,
+  });
+  const overlay = network.overlay && startOverlay({ ...options, own: ownPeer(options), ...network });
+  const ready = Promise.all([dns, services.ready, overlay?.ready]).then(() => undefined);
   // Who does not wait for `ready` must not die of it.
-  ready.catch((error: unknown) => log('error', 'names are not answered', { error: String(error) }));
+  ready.catch((error: unknown) => log('error', 'the network is not ready', { error: String(error) }));
   return {
     names: { server, domain: DOMAIN },
     ready,
     async close() {
       pods.close();
-      await dns.then((started) => started.close()).catch(() => undefined);
+      const names = dns.then((started) => started.close()).catch(() => undefined);
+      await Promise.all([names, services.close(), overlay?.close()]);
     },
   };
+}
+
+function ownPeer({ address, network }: NodeNetworkOptions): { address: string; range: string } {
+  return { address, range: network.podCidr };
+}
+
+/** Leaves nothing of a node whose agent has ended; the ways to other hosts are the engine's. Idempotent. */
+export async function removeNodeNetwork(instance: string): Promise<void> {
+  await removeServices(instance);
+  await purgeTables(instance);
 }

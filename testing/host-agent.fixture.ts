@@ -1,10 +1,9 @@
-/** A host's node, in a process of its own: joins its cluster, opens its engine, runs agent, overlay and services. Options as JSON. */
+/** A host's node, in a process of its own: joins its cluster, opens its engine, runs its agent and its network. Options as JSON. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { removeNodeNetwork, startNodeNetwork } from '#bin/node-network.ts';
 import { createClient } from '#cluster/client/create.ts';
 import { httpsTransport } from '#cluster/client/https.ts';
-import { startOverlay } from '#cluster/network/overlay/start.ts';
-import { removeServices, startServiceProxy } from '#cluster/network/services/start.ts';
 import { joinCluster } from '#cluster/node/join.ts';
 import { startAgent } from '#cluster/node/start.ts';
 import { openEngine, purgeEngine } from '#engine/open.ts';
@@ -34,6 +33,16 @@ async function start(): Promise<void> {
   const engine = await openEngine({ ...base, network: { ...base.network, podCidr }, log });
   await addBusyboxImage(engine.images);
   const client = createClient(httpsTransport(joined.transport));
+  const network = startNodeNetwork({
+    instance: base.instance,
+    nodeName: node.nodeName,
+    address: node.address,
+    network: { ...base.network, podCidr },
+    directory: node.directory,
+    engine,
+    client,
+    log,
+  });
   const agent = await startAgent({
     nodeName: node.nodeName,
     client,
@@ -43,28 +52,15 @@ async function start(): Promise<void> {
     tls: { ...joined.tls, clientCa: node.server.ca },
     dataDirectory: node.directory,
     leaseInterval: node.leaseInterval,
+    names: network.names,
     log,
   });
-  const overlay = startOverlay({
-    client,
-    nodeName: node.nodeName,
-    own: { address: node.address, range: podCidr },
-    clusterCidr: base.network.clusterCidr,
-    engine,
-    log,
-  });
-  const services = startServiceProxy({
-    network: { instance: base.instance, ...base.network, podCidr },
-    nodeName: node.nodeName,
-    client,
-    log,
-  });
-  await Promise.all([agent.ready, overlay.ready, services.ready]);
+  await Promise.all([agent.ready, network.ready]);
   process.stdout.write('ready\n');
 }
 
 if (mode === 'purge') {
   const podCidr = readFileSync(join(node.directory, 'pod-range'), 'utf8');
-  await removeServices(base.instance);
+  await removeNodeNetwork(base.instance);
   await purgeEngine({ ...base, network: { ...base.network, podCidr } });
 } else await start();

@@ -8,6 +8,7 @@ import { openServiceAccountKeys } from '#cluster/apiserver/authenticators/servic
 import { startApiServer } from '#cluster/apiserver/server.ts';
 import type { Client } from '#cluster/client/client.ts';
 import { createClient } from '#cluster/client/create.ts';
+import { clusterDnsAddress } from '#cluster/network/dns/dns.ts';
 import { allControllers } from '#cluster/controllers/all.ts';
 import { startControllers } from '#cluster/controllers/run.ts';
 import { secrets } from '#cluster/kinds/resources.ts';
@@ -77,6 +78,7 @@ export async function startHostsServer(options: HostsServerOptions): Promise<Hos
   const controllers = await startControllers(
     allControllers({
       tokens: { sign: keys.sign, ca },
+      clusterDns: clusterDnsAddress(CLUSTER.serviceCidr),
       nodeRanges: { clusterCidr: CLUSTER.clusterCidr },
       nodeCertificates: { authority, serverNames: [address] },
       nodeLifecycle: { leaseGrace: options.leaseGrace },

@@ -133,6 +133,16 @@ test('a Service is served by pods of both hosts, to pods of both', async () => {
   }
 });
 
+test('pods of both hosts find it by its name', async () => {
+  const { spec } = await server.client.get(services, 'web', namespace);
+  for (const from of ['web-host-1', 'web-host-2'])
+    assert.match(
+      await inPod(from, 'nslookup web.default.svc.cluster.local'),
+      new RegExp(`${spec?.clusterIP}\\b`),
+      from,
+    );
+});
+
 test('a node port of either host leads to a pod of the other, for more than one packet', async () => {
   for (const [at, where] of [
     [one, two],

@@ -1,9 +1,8 @@
 import { rmSync } from 'node:fs';
-import { removeServices } from '#cluster/network/services/start.ts';
-import { purgeTables } from '#cluster/network/tables.ts';
 import { purgeEngine, stopContainers } from '#engine/open.ts';
 import { stopProxy } from '#platform/router/open.ts';
 import { engineOptions } from '../engine-options.ts';
+import { removeNodeNetwork } from '../node-network.ts';
 import { HostError } from '../host-error.ts';
 import { type InstanceFlags, instanceDirectories, lockInstance, readInstance } from '../instance.ts';
 import { requireRoot } from '../preflight.ts';
@@ -47,10 +46,7 @@ async function takeDown(flags: InstanceFlags, options: { purge?: boolean }): Pro
   await progress.step('stopping the apps', () =>
     options.purge ? purgeEngine(engineOptions(instance)) : stopContainers(engineOptions(instance)),
   );
-  await progress.step('removing the rules of the network', async () => {
-    await removeServices(instance.name);
-    await purgeTables(instance.name);
-  });
+  await progress.step('removing the rules of the network', () => removeNodeNetwork(instance.name));
   rmSync(instance.runDirectory, { recursive: true, force: true });
   if (!options.purge) return;
   const { store } = instance;

@@ -1,8 +1,7 @@
-/** The node: engine, registry, Docker API, the node agent and the rules of services. */
+/** The node: engine, registry, Docker API, the node agent and the node's network. */
 import { join } from 'node:path';
 import { createClient } from '#cluster/client/create.ts';
 import { httpsTransport } from '#cluster/client/https.ts';
-import { startServiceProxy } from '#cluster/network/services/start.ts';
 import { startAgent } from '#cluster/node/start.ts';
 import { sourceAddress } from '#lib/source-address.ts';
 import { readCa, readPair } from '../certificates.ts';
@@ -27,37 +26,42 @@ export async function startAgentRole({ instance, signal, log }: RoleContext): Pr
       key: pair.key,
     }),
   );
-  const services = startServiceProxy({
-    network: { instance: instance.name, ...instance.network },
+  const address = await sourceAddress();
+  const directory = join(instance.dataDirectory, 'node');
+  const network = startNodeNetwork({
+    instance: instance.name,
     nodeName: instance.nodeName,
-    client,
+    address,
+    network: instance.network,
     loadBalancerPool: instance.network.loadBalancerPool ?? [],
+    localDomain: instance.domain,
+    directory,
+    engine,
+    client,
     log,
   });
-  const network = startNodeNetwork(instance, client, log);
   const agent = await startAgent({
     nodeName: instance.nodeName,
     client,
     engine,
-    address: await sourceAddress(),
+    address,
     port: instance.ports.agent,
     tls: { ...pair, clientCa: ca },
-    dataDirectory: join(instance.dataDirectory, 'node'),
+    dataDirectory: directory,
     policy: {
       hostPaths: instance.hostPaths ?? [],
       risks: instance.risks ?? [],
       unsafeSysctls: instance.sysctls ?? [],
-      seccompDirectory: join(instance.dataDirectory, 'node', 'seccomp'),
+      seccompDirectory: join(directory, 'seccomp'),
     },
     names: network.names,
     staticPods: join(instance.dataDirectory, 'node', 'manifests'),
     log,
   });
-  await Promise.all([agent.ready, services.ready, network.ready]);
+  await Promise.all([agent.ready, network.ready]);
   return {
     async close() {
       await agent.close();
-      await services.close();
       await network.close();
       await node.close();
     },
