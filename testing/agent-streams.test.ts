@@ -186,6 +186,17 @@ test('exec -it has the size of the terminal, and follows it', { skip: skip || !h
   }
 });
 
+test('run --rm -i gives input once, and ends with the exit code of what ran', { skip }, async () => {
+  const overrides = JSON.stringify({ spec: { nodeName: bed.nodeName } });
+  const flags = ['--rm', '-i', '--quiet', '--restart=Never', '--image', bed.image, '--image-pull-policy=IfNotPresent'];
+  for (const [index, program] of programs.entries()) {
+    const command = ['run', `once-${index}`, ...flags, '--overrides', overrides, '--', 'sh', '-c', 'sort; exit 3'];
+    const said = await run(program, command, 'b\na\n');
+    assert.equal(said.stdout.replace(/^pod .* deleted\n/m, ''), 'a\nb\n', said.stderr);
+    assert.equal(said.code, 3, said.stderr);
+  }
+});
+
 test('a pod and a service are reached through the API server', { skip }, async () => {
   await bed.client.create(services, {
     metadata: { name: 'front', namespace },

@@ -7,7 +7,7 @@
  */
 import http, { type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import https from 'node:https';
-import { isIPv6 } from 'node:net';
+import { BlockList, isIP, isIPv6 } from 'node:net';
 import { endpointSlices, pods, services } from '../kinds/resources.ts';
 import type { EndpointSlice } from '../kinds/types/discovery.ts';
 import type { Pod, Service } from '../kinds/types/core.ts';
@@ -130,6 +130,7 @@ function serviceUnavailable(message: string): StatusError {
 
 async function hand(exchange: Exchange, { secure, host, port }: Place, path: string): Promise<void> {
   const { responder, query } = exchange;
+  if (!isProxyable(host)) throw badRequest('address not allowed');
   const authority = `${isIPv6(host) ? `[${host}]` : host}:${port}`;
   const outgoing = (secure ? https : http).request({
     host,
@@ -160,6 +161,28 @@ async function hand(exchange: Exchange, { secure, host, port }: Place, path: str
   responder.onDrain(() => answer.resume());
   answer.on('end', () => responder.end());
   answer.on('error', () => responder.destroy());
+}
+
+/**
+ * Who may write a pod's status or an EndpointSlice must not lead this server to what only it reaches: its own loopback, or the
+ * metadata services of clouds.
+ */
+const ownAddresses = new BlockList();
+for (const [network, prefix, family] of [
+  ['0.0.0.0', 8, 'ipv4'],
+  ['127.0.0.0', 8, 'ipv4'],
+  ['169.254.0.0', 16, 'ipv4'],
+  ['224.0.0.0', 3, 'ipv4'],
+  ['::', 127, 'ipv6'],
+  ['fe80::', 10, 'ipv6'],
+  ['ff00::', 8, 'ipv6'],
+] as const)
+  ownAddresses.addSubnet(network, prefix, family);
+
+/** Exported for its test. */
+export function isProxyable(host: string): boolean {
+  const version = isIP(host);
+  return version !== 0 && !ownAddresses.check(host, version === 4 ? 'ipv4' : 'ipv6');
 }
 
 function handedOn(headers: IncomingHttpHeaders): Record<string, string | string[]> {

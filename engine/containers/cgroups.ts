@@ -64,7 +64,7 @@ export class Cgroups {
   /** Limits on a sandbox as a whole, above those of its containers. */
   async limitSandbox(sandbox: string, limits: Limits): Promise<void> {
     const path = this.path(sandbox);
-    for (const directory of this.#directories(path)) await mkdir(directory, { recursive: true });
+    await Promise.all(this.#directories(path).map((directory) => mkdir(directory, { recursive: true })));
     if (this.version === 'v2') await this.#enableControllers(path);
     await writeLimits(this, path, limits);
   }
