@@ -97,6 +97,19 @@ describe('a batch', () => {
     });
   }
 
+  it('that fits nowhere is told so without asking anybody, until something changes', () => {
+    const cluster = clusterOf(...various(20));
+    const batches = createBatches(plugins, cluster);
+    const words: PodWords = { requests: { cpu: '100' } };
+    const diagnosis = { plugins: new Set(['NodeResourcesFit']), rejections: new Map() };
+    assert.equal(batches.hopeless(begin(pod(words), cluster)), undefined);
+    batches.foundNothing(begin(pod(words), cluster), diagnosis);
+    assert.equal(batches.hopeless(begin(pod(words), cluster)), diagnosis);
+    assert.equal(batches.hopeless(begin(pod({ requests: { cpu: '99' } }), cluster)), undefined);
+    cluster.removeNode('n1');
+    assert.equal(batches.hopeless(begin(pod(words), cluster)), undefined);
+  });
+
   it('leaves a node that is full', () => {
     const cluster = clusterOf(...various(12));
     const port = { containers: [{ name: 'c', ports: [{ containerPort: 80, hostPort: 80 }] }] };

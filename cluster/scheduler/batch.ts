@@ -6,6 +6,7 @@
  */
 import type { Cluster } from './cluster.ts';
 import type { FilterCycle } from './filter-cycle.ts';
+import type { Diagnosis } from './find-nodes.ts';
 import type { NodeInfo } from './node-info.ts';
 import { type AskedScore, askScores, pickGreatest, rawScores, sumScores } from './rank.ts';
 import type { Plugin } from './plugin.ts';
@@ -13,6 +14,10 @@ import type { Plugin } from './plugin.ts';
 export interface Batches {
   /** A node for the pod by an earlier search, or undefined where that does not hold for it. */
   next(cycle: FilterCycle): NodeInfo | undefined;
+  /** Why a pod that is like this one fitted nowhere, where nothing changed since. */
+  hopeless(cycle: FilterCycle): Diagnosis | undefined;
+  /** A search found nothing. */
+  foundNothing(cycle: FilterCycle, diagnosis: Diagnosis): void;
   /** The best of the nodes that a search found. Those are kept for pods that are like this one. */
   choose(cycle: FilterCycle, fitting: NodeInfo[]): NodeInfo | undefined;
   /** The pod counts on the node that was chosen for it: what is kept goes on to hold. Without a choice before it, nothing happens. */
@@ -47,6 +52,7 @@ function likenessOf(asked: readonly AskedScore[]): string | undefined {
 
 export function createBatches(plugins: readonly Plugin[], cluster: Cluster): Batches {
   let batch: Batch | undefined;
+  let nothing: { likeness: string; version: number; diagnosis: Diagnosis } | undefined;
 
   /** Brings what is kept of the node that got the last pod up to date; it may be full now. */
   function refresh(current: Batch, cycle: FilterCycle, asked: AskedScore[]): void {
@@ -77,6 +83,13 @@ export function createBatches(plugins: readonly Plugin[], cluster: Cluster): Bat
       current.awaited = true;
       current.chosen = pickGreatest(sumScores(asked, current.raw, current.nodes.length));
       return current.nodes[current.chosen];
+    },
+    hopeless({ likeness }) {
+      const holds = nothing !== undefined && nothing.likeness === likeness && nothing.version === cluster.version;
+      return holds ? nothing?.diagnosis : undefined;
+    },
+    foundNothing({ likeness }, diagnosis) {
+      nothing = likeness === undefined ? undefined : { likeness, version: cluster.version, diagnosis };
     },
     choose(cycle, fitting) {
       batch = undefined;

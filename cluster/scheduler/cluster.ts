@@ -23,6 +23,8 @@ export class Cluster {
   private readonly infos = new Map<string, NodeInfo>();
   private readonly placed = new Map<string, PodInfo>();
   private readonly byNamespace = new Map<string, Set<PodInfo>>();
+  /** Of the pods on nodes: how many have which. */
+  private readonly priorities = new Map<number, number>();
   private readonly imageNodes = new Map<string, number>();
   private list: NodeInfo[] | undefined;
   private domainsOfNodes: Tally | undefined;
@@ -77,6 +79,7 @@ export class Cluster {
     others.add(pod);
     this.selected.change(pod, 1);
     this.terms.change(pod, 1);
+    this.priorities.set(pod.priority, (this.priorities.get(pod.priority) ?? 0) + 1);
   }
 
   /** Returns what was counted. */
@@ -88,6 +91,9 @@ export class Cluster {
     this.placed.delete(uid);
     this.selected.change(pod, -1);
     this.terms.change(pod, -1);
+    const alike = (this.priorities.get(pod.priority) ?? 0) - 1;
+    if (alike > 0) this.priorities.set(pod.priority, alike);
+    else this.priorities.delete(pod.priority);
     info.remove(pod);
     pod.node = undefined;
     const others = this.byNamespace.get(pod.namespace);
@@ -104,6 +110,12 @@ export class Cluster {
   /** All pods on nodes. */
   pods(): Iterable<PodInfo> {
     return this.placed.values();
+  }
+
+  /** Is any pod on any node less important? */
+  hasLesser({ priority }: PodInfo): boolean {
+    for (const other of this.priorities.keys()) if (other < priority) return true;
+    return false;
   }
 
   nodesWithImage(name: string): number {

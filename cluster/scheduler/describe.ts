@@ -1,8 +1,12 @@
 /** Why a pod fits nowhere, in kube-scheduler's words. */
 import type { Diagnosis } from './find-nodes.ts';
-import type { Rejection } from './plugin.ts';
+import { type Rejection, unresolvable } from './plugin.ts';
 
-export const noNodes = 'no nodes available to schedule pods';
+const noNodes = 'no nodes available to schedule pods';
+
+/** Of a node, by pre-emption. */
+export const nobody = unresolvable('No preemption victims found for incoming pod');
+export const unhelpful = unresolvable('Preemption is not helpful for scheduling');
 
 /** `2 Insufficient cpu, 1 node(s) were unschedulable`: each reason with its number of nodes, in order of the text. */
 function histogram(
@@ -35,8 +39,26 @@ export function describeRejections(
   return `0/${nodeCount} nodes are available:${reasons === '' ? '' : ` ${reasons}.`}`;
 }
 
-export function describeDiagnosis(nodeCount: number, { everywhere, rejections, absent }: Diagnosis): string {
+/** Thousands of pods that are alike share one diagnosis: its text is made once. */
+const told = new WeakMap<Diagnosis, { why?: string; nobody?: string }>();
+
+function once(diagnosis: Diagnosis, what: 'why' | 'nobody', tell: () => string): string {
+  let texts = told.get(diagnosis);
+  if (!texts) told.set(diagnosis, (texts = {}));
+  return (texts[what] ??= tell());
+}
+
+export function describeDiagnosis(nodeCount: number, diagnosis: Diagnosis): string {
+  const { everywhere, rejections, absent } = diagnosis;
   if (nodeCount === 0) return noNodes;
   if (everywhere !== undefined) return `0/${nodeCount} nodes are available: ${everywhere.reasons.join(', ')}.`;
-  return describeRejections(nodeCount, rejections, absent);
+  return once(diagnosis, 'why', () => describeRejections(nodeCount, rejections, absent));
+}
+
+/** What pre-emption says where no pod is less important. */
+export function describeNobody(nodeCount: number, diagnosis: Diagnosis): string {
+  return once(diagnosis, 'nobody', () => {
+    const resolvable = [...diagnosis.rejections].filter(([, { unresolvable: never }]) => !never);
+    return describeRejections(nodeCount, new Map(resolvable.map(([node]) => [node, nobody])), unhelpful);
+  });
 }

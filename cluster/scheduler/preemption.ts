@@ -3,11 +3,11 @@ import type { Stored } from '../kinds/kind.ts';
 import type { Pod } from '../kinds/types/core.ts';
 import type { PodDisruptionBudget } from '../kinds/types/policy.ts';
 import type { Cluster } from './cluster.ts';
-import { describeRejections } from './describe.ts';
+import { describeNobody, describeRejections, unhelpful } from './describe.ts';
 import type { FilterCycle } from './filter-cycle.ts';
 import type { Diagnosis } from './find-nodes.ts';
 import type { NodeInfo } from './node-info.ts';
-import { type Rejection, unresolvable } from './plugin.ts';
+import type { Rejection } from './plugin.ts';
 import type { PodInfo } from './pod-info.ts';
 import { pickVictims } from './pick-victims.ts';
 import { selectVictims, type Victims } from './victims.ts';
@@ -31,7 +31,6 @@ export interface PreemptionInput {
 
 /** Of how many nodes it is tried out: a tenth, but not fewer than this. */
 const leastCandidates = 100;
-const unhelpful = unresolvable('Preemption is not helpful for scheduling');
 
 function isBeingPreempted({ metadata, status }: Pod): boolean {
   return (
@@ -58,6 +57,7 @@ export function planPreemption(pod: PodInfo, input: PreemptionInput): Preemption
   const { cluster, cycle, diagnosis, budgets } = input;
   const forbidden = forbids(pod, input);
   if (forbidden !== undefined) return { message: forbidden, hopeless: false };
+  if (!cluster.hasLesser(pod)) return { message: describeNobody(cluster.nodes().length, diagnosis), hopeless: true };
   const nodes = [...diagnosis.rejections].flatMap(([node, { unresolvable: never }]) => (never ? [] : [node]));
   const refused = new Map<NodeInfo, Rejection>();
   const found = cycle === undefined ? [] : tryOut(cycle, { nodes, budgets, refused });

@@ -30,10 +30,18 @@ export function schedulePod(state: SchedulerState, queued: QueuedPod): void {
     assumeAndBind(state, queued, alike);
     return;
   }
+  const known = batches.hopeless(begun);
+  if (known !== undefined) {
+    turnAway(state, queued, known, begun);
+    return;
+  }
   const { fitting, diagnosis } = search.find(begun);
   const chosen = batches.choose(begun, fitting);
-  if (chosen === undefined) turnAway(state, queued, diagnosis, begun);
-  else assumeAndBind(state, queued, chosen);
+  if (chosen !== undefined) assumeAndBind(state, queued, chosen);
+  else {
+    batches.foundNothing(begun, diagnosis);
+    turnAway(state, queued, diagnosis, begun);
+  }
 }
 
 function nominatedNode({ cluster, nominations }: SchedulerState, { pod }: QueuedPod): NodeInfo | undefined {

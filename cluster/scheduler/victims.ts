@@ -2,9 +2,10 @@
 import type { Stored } from '../kinds/kind.ts';
 import { labelSelectorRequirements, matchesLabels } from '../kinds/selector.ts';
 import type { PodDisruptionBudget } from '../kinds/types/policy.ts';
+import { nobody } from './describe.ts';
 import type { FilterCycle } from './filter-cycle.ts';
 import type { NodeInfo } from './node-info.ts';
-import { type Rejection, unresolvable } from './plugin.ts';
+import type { Rejection } from './plugin.ts';
 import type { PodInfo } from './pod-info.ts';
 
 export interface Victims {
@@ -14,8 +15,6 @@ export interface Victims {
   /** How many of them a disruption budget does not permit. */
   violations: number;
 }
-
-const nobody = unresolvable('No preemption victims found for incoming pod');
 
 /** When it began to run; one that did not yet began last. */
 export function startOf({ pod }: PodInfo): number {
