@@ -46,14 +46,24 @@ const apart = (pod: Pod): Pod => ({
   },
 });
 
+const tooLarge = (pod: Pod): Pod => ({
+  ...pod,
+  spec: {
+    ...pod.spec,
+    containers: (pod.spec?.containers ?? []).map((one) => ({ ...one, resources: { requests: { cpu: '1000' } } })),
+  },
+});
+
 interface Load {
   what: string;
   count: number;
+  /** They fit nowhere: what is awaited is that each says so. */
+  inVain?: boolean;
   change?: (pod: Pod) => Pod;
 }
 
-/** Milliseconds from the scheduler's start to the last pod that is seen bound, and the pods. */
-async function measure({ count, change }: Load): Promise<number> {
+/** Milliseconds from the scheduler's start to the last pod that is seen bound. */
+async function measure({ count, change, inVain = false }: Load): Promise<number> {
   const plane = await startControlPlane();
   try {
     const namespace = await plane.namespace('bench');
@@ -63,9 +73,11 @@ async function measure({ count, change }: Load): Promise<number> {
     const ready = sharedInformer(plane.client, namespaces);
     await Promise.all([informer.synced, ready.synced]);
     const all = Promise.withResolvers<void>();
-    let bound = 0;
+    let done = 0;
+    const isDone = (pod: Pod | undefined): boolean =>
+      inVain ? (pod?.status?.conditions?.length ?? 0) > 0 : Boolean(pod?.spec?.nodeName);
     informer.onChange((now, old) => {
-      if (now?.spec?.nodeName && !old?.spec?.nodeName && ++bound === count) all.resolve();
+      if (isDone(now) && !isDone(old) && ++done === count) all.resolve();
     });
     const began = performance.now();
     const scheduler = await startScheduler(plane.context);
@@ -73,8 +85,9 @@ async function measure({ count, change }: Load): Promise<number> {
     const took = performance.now() - began;
     await scheduler.close();
     const { entries } = await plane.store.list('/registry/core/pods/');
-    const persisted = entries.filter(({ value }) => Buffer.from(value).includes('"nodeName":"node-')).length;
-    if (persisted !== count) throw new Error(`${persisted} of ${count} pods are bound in the store`);
+    const sign = inVain ? '"reason":"Unschedulable"' : '"nodeName":"node-';
+    const persisted = entries.filter(({ value }) => Buffer.from(value).includes(sign)).length;
+    if (persisted !== count) throw new Error(`${persisted} of ${count} pods are so in the store`);
     ready.close();
     informer.close();
     return took;
@@ -85,20 +98,21 @@ async function measure({ count, change }: Load): Promise<number> {
 
 export async function run(): Promise<Row[]> {
   const loads: Load[] = [
-    { what: 'pods', count: podCount },
+    { what: 'pods bound and stored', count: podCount },
     { what: 'pods spread over zones', count: podCount / 2, change: spread('ScheduleAnyway') },
     { what: 'pods spread over zones, strictly', count: podCount / 5, change: spread('DoNotSchedule') },
     { what: 'pods each on a node of its own (anti-affinity)', count: Math.min(podCount / 5, nodeCount), change: apart },
+    { what: 'pods that fit nowhere, each told why', count: podCount / 5, change: tooLarge, inVain: true },
   ];
   const rows: Row[] = [];
   for (const load of loads) {
     const took = await measure(load);
     rows.push({
-      what: `${load.count.toLocaleString('en')} ${load.what} bound and stored, ${nodeCount.toLocaleString('en')} simulated nodes`,
+      what: `${load.count.toLocaleString('en')} ${load.what}, ${nodeCount.toLocaleString('en')} simulated nodes`,
       unit: '/s',
       ours: load.count / (took / 1000),
       greater: true,
-      goal: 'at least 810/s (published: 680 to 810)',
+      goal: load.count === podCount ? 'at least 810/s (published: 680 to 810)' : '',
     });
   }
   return rows;

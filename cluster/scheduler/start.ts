@@ -35,8 +35,8 @@ export interface RunningScheduler {
   close(): Promise<void>;
 }
 
-/** Binds under way at once. */
-const bindLimit = 64;
+/** Binds under way at once: what waits for the disk together is written together. */
+const bindLimit = 256;
 /** The thread is given to others after so long. */
 const turnMilliseconds = 4;
 
