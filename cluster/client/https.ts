@@ -51,6 +51,10 @@ function dialed(request: ClientRequest, socket: Socket): void {
   for (const event of ['connect', 'close']) socket.once(event, () => clearTimeout(timer));
 }
 
+function isWatch({ path }: TransportRequest): boolean {
+  return /[?&]watch=true(&|$)/.test(path);
+}
+
 export function httpsTransport(options: HttpsTransportOptions): Transport {
   const url = new URL(options.url);
   if (url.protocol !== 'https:' && url.protocol !== 'http:') {
@@ -65,6 +69,8 @@ export function httpsTransport(options: HttpsTransportOptions): Transport {
   };
   const agentOptions = { keepAlive: true, keepAliveMsecs: 15_000, maxSockets: 256, scheduling: 'lifo' as const };
   const agent = secure ? new HttpsAgent({ ...agentOptions, ...tls }) : new HttpAgent(agentOptions);
+  // Each watch has a connection for as long as it lasts: however many there are, other requests are not kept waiting.
+  const watches = secure ? new HttpsAgent(tls) : new HttpAgent();
   const sockets = new Set<WebSocket>();
 
   async function authorization(): Promise<Record<string, string>> {
@@ -75,7 +81,7 @@ export function httpsTransport(options: HttpsTransportOptions): Transport {
   function send(request: TransportRequest, headers: Record<string, string>): Promise<TransportResponse> {
     return new Promise((resolve, reject) => {
       const settings: RequestOptions = {
-        agent,
+        agent: isWatch(request) ? watches : agent,
         host: url.hostname.replace(/^\[|\]$/g, ''),
         port: url.port || (secure ? 443 : 80),
         method: request.method,
@@ -91,7 +97,7 @@ export function httpsTransport(options: HttpsTransportOptions): Transport {
       outgoing.once('close', () => clearTimeout(silent));
       outgoing.on('response', (incoming) => {
         clearTimeout(silent);
-        if (/[?&]watch=true(&|$)/.test(request.path)) {
+        if (isWatch(request)) {
           const lost = (): void =>
             void incoming.destroy(new Error(`the server was silent for ${watchSilence / 1000} s`));
           incoming.setTimeout(watchSilence, lost);
@@ -141,6 +147,7 @@ export function httpsTransport(options: HttpsTransportOptions): Transport {
     },
     close() {
       agent.destroy();
+      watches.destroy();
       for (const socket of sockets) socket.terminate();
     },
   };
