@@ -3,6 +3,7 @@ import { after, before, describe, it } from 'node:test';
 import { createNode, setReady, startControlPlane, type ControlPlane, until } from '#testing/control-plane.ts';
 import { leases, nodes, pods } from '../kinds/resources.ts';
 import type { Pod, PodSpec } from '../kinds/types/core.ts';
+import type { OwnerReference } from '../kinds/types/meta.ts';
 import { createNodeLifecycleController } from './node-lifecycle.ts';
 import { isReady } from './objects.ts';
 import { createPodCollector } from './pod-collector.ts';
@@ -33,9 +34,15 @@ describe('node lifecycle', () => {
       .catch(() => plane.client.create(leases, { metadata: { name, namespace: leaseNamespace }, ...body }));
   }
 
-  async function boundPod(namespace: string, name: string, node: string, spec: Partial<PodSpec> = {}): Promise<void> {
+  async function boundPod(
+    namespace: string,
+    name: string,
+    node: string,
+    spec: Partial<PodSpec> = {},
+    ownerReferences: OwnerReference[] = [],
+  ): Promise<void> {
     const pod: Pod = {
-      metadata: { name, namespace },
+      metadata: { name, namespace, ownerReferences },
       spec: { nodeName: node, terminationGracePeriodSeconds: 1, containers: [{ name: 'c', image: 'i' }], ...spec },
     };
     await plane.client.create(pods, pod);
@@ -105,6 +112,30 @@ describe('node lifecycle', () => {
     await until(plane.client, nodes, undefined, (list) =>
       list.some(({ metadata, spec }) => metadata.name === 'silent' && (spec?.taints ?? []).length === 0),
     );
+  });
+
+  it('leaves pods of a StatefulSet until an administrator says that the node is off', async () => {
+    const namespace = await plane.namespace('stateful');
+    await createNode(plane.client, 'off');
+    await renew('off');
+    const owner = { apiVersion: 'apps/v1', kind: 'StatefulSet', name: 'db', uid: 'db', controller: true };
+    const unreachable = { key: 'node.kubernetes.io/unreachable', operator: 'Exists', effect: 'NoExecute' };
+    const tolerations = [{ ...unreachable, tolerationSeconds: 0 }];
+    await boundPod(namespace, 'web', 'off', { tolerations });
+    await boundPod(namespace, 'db-0', 'off', { tolerations }, [owner]);
+    await createNode(plane.client, 'other');
+    const beat = setInterval(() => void renew('other').catch(() => undefined), 100);
+    stops.push(() => clearInterval(beat));
+    const [left] = await until(plane.client, pods, namespace, (list) => list.length === 1);
+    assert.equal(left?.metadata.name, 'db-0');
+    assert.notEqual(left.metadata.deletionTimestamp, undefined);
+    const taint = { key: 'node.kubernetes.io/out-of-service', value: 'nodeshutdown', effect: 'NoExecute' };
+    const node = await plane.client.get(nodes, 'off');
+    await plane.client.update(nodes, {
+      ...node,
+      spec: { ...node.spec, taints: [...(node.spec?.taints ?? []), taint] },
+    });
+    await until(plane.client, pods, namespace, (list) => list.length === 0);
   });
 
   it('removes pods of nodes that are no more, and those deleted before they had one', async () => {

@@ -13,11 +13,12 @@ import { leases as leaseResource, nodes as nodeResource, pods as podResource } f
 import type { Lease } from '../kinds/types/coordination.ts';
 import type { Node, Pod, Taint } from '../kinds/types/core.ts';
 import type { Controller, ControllerContext } from './controller.ts';
-import { isFinished, isReady, openInformer, sameJson, timestamp } from './objects.ts';
+import { controllerOf, isFinished, isReady, openInformer, sameJson, timestamp } from './objects.ts';
 
 const leaseNamespace = 'kube-node-lease';
 const unreachable = 'node.kubernetes.io/unreachable';
 const notReady = 'node.kubernetes.io/not-ready';
+const outOfService = 'node.kubernetes.io/out-of-service';
 
 /** By which condition of a node that is there, and lacks something: no new pods then, unless they tolerate it. */
 const pressureTaints = new Map([
@@ -50,6 +51,14 @@ function toleratedFor(pod: Pod, taint: Taint): number {
     tolerated = true;
   }
   return shortest;
+}
+
+function isOneAtMost({ metadata }: Pod): boolean {
+  return controllerOf(metadata)?.kind === 'StatefulSet';
+}
+
+function isOff({ spec }: Node): boolean {
+  return spec?.taints?.some(({ key }) => key === outOfService) === true;
 }
 
 function hasReported({ status }: Node): boolean {
@@ -147,7 +156,7 @@ export function createNodeLifecycleController(options: NodeLifecycleOptions = {}
       const remove = (grace: { gracePeriodSeconds?: number }): Promise<void> =>
         ignoreGone(client.delete(podResource, name, { namespace, preconditions: { uid }, ...grace }));
       if (deletionTimestamp !== undefined) {
-        if (taint.key !== unreachable) continue;
+        if (taint.key !== unreachable || (isOneAtMost(pod) && !isOff(node))) continue;
         const wait = Date.parse(deletionTimestamp) + removeAfter - now;
         if (wait <= 0) await remove({ gracePeriodSeconds: 0 });
         else next = Math.min(next, wait);
