@@ -1,6 +1,8 @@
 /** The network's tests, for a network namespace of their own: chains that drop are made here, which would harm others elsewhere. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -158,4 +160,65 @@ test('puts its rules back when somebody flushes them', async () => {
     assert.ok(Date.now() < end, 'the table was not put back');
   }
   await network.purge();
+});
+
+test('peers are exactly those that were said last, however often whoever said others was killed', async () => {
+  execFileSync('ip', ['link', 'set', 'lo', 'up']);
+  execFileSync('ip', ['address', 'add', '192.0.2.1/32', 'dev', 'lo']);
+  const before = list();
+  const overlaid = { ...options, overlay: { vni: 4711, port: 8472, address: '192.0.2.1' } };
+  const fixture = fileURLToPath(new URL('peers-chaos.fixture.ts', import.meta.url));
+  const flags = ['--experimental-ffi', '--disable-warning=ExperimentalWarning'];
+  for (let round = 0; round < 5; round += 1) {
+    const child = spawn(process.execPath, [...flags, fixture, JSON.stringify(overlaid)]);
+    await once(child.stdout, 'data');
+    // Not a wait for anything: the moment of the kill is what varies.
+    await delay(5 + round * 7);
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  }
+  const network = new Network(overlaid);
+  await network.ensure();
+  const known = network.peers();
+  const hosts = /set hosts \{[^}]*elements = \{([^}]*)\}/.exec(list())?.[1] ?? '';
+  assert.deepEqual(
+    hosts
+      .split(',')
+      .map((one) => one.trim())
+      .filter((one) => one !== '')
+      .sort(),
+    known.map(({ address }) => address).sort(),
+    'the rules are for the peers that the kernel knows',
+  );
+  const peers = [
+    { address: '192.0.2.11', range: '10.86.40.0/24' },
+    { address: '192.0.2.12', range: '10.86.41.0/24' },
+  ];
+  await network.setPeers(peers);
+  assert.deepEqual(network.peers(), peers);
+  const device = execFileSync('ip', ['-o', 'link', 'show', 'type', 'vxlan'], { encoding: 'utf8' }).split(': ')[1] ?? '';
+  const lines = (...args: string[]): string[] =>
+    execFileSync(args[0] ?? '', args.slice(1), { encoding: 'utf8' })
+      .trim()
+      .split('\n')
+      .map((line) => line.trim())
+      .sort();
+  assert.deepEqual(lines('bridge', 'fdb', 'show', 'dev', device), [
+    '02:73:0a:56:28:00 dst 192.0.2.11 self permanent',
+    '02:73:0a:56:29:00 dst 192.0.2.12 self permanent',
+  ]);
+  assert.deepEqual(lines('ip', 'neighbour', 'show', 'nud', 'permanent', 'dev', device), [
+    '10.86.40.0 lladdr 02:73:0a:56:28:00 PERMANENT',
+    '10.86.41.0 lladdr 02:73:0a:56:29:00 PERMANENT',
+  ]);
+  assert.deepEqual(lines('ip', 'route', 'show', 'dev', device), [
+    '10.86.40.0/24 via 10.86.40.0 proto static src 10.86.3.1 onlink',
+    '10.86.41.0/24 via 10.86.41.0 proto static src 10.86.3.1 onlink',
+  ]);
+  await assert.rejects(network.setPeers([{ address: '192.0.2.1', range: '10.86.42.0/24' }]), { code: 'invalid' });
+  await assert.rejects(network.setPeers([{ address: '192.0.2.11', range: '10.86.3.0/25' }]), { code: 'invalid' });
+  assert.deepEqual(network.peers(), peers);
+  await network.purge();
+  assert.equal(list(), before);
+  assert.equal(execFileSync('ip', ['route'], { encoding: 'utf8' }), '');
 });
