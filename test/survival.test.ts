@@ -172,8 +172,10 @@ describe('survival', { concurrency: 1 }, () => {
     await platform.must('down');
     assert.deepEqual(tracesOf(name, marks).processes, []);
     assert.ok(existsSync(platform.dataDirectory));
-    await platform.must('up');
+    await platform.must('up', '--load-balancer-pool', '198.18.90.1');
     await until('serving again', async () => (await platform.ask(platform.host('steady'))).status === 200, 60);
+    await platform.mustKubectl('create', 'service', 'loadbalancer', 'public', '--tcp=80:80');
+    await until('the address is held', async () => tracesOf(name, marks).addresses.length === 1);
     await platform.must('down', '--purge');
     assert.deepEqual(tracesOf(name, marks), noTraces);
     assert.equal(existsSync(platform.dataDirectory), false);

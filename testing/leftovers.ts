@@ -1,7 +1,8 @@
-/** What of an instance is on this machine: processes, mounts, links, namespaces, cgroups, tables, loop devices and files. */
+/** What of an instance is on this machine: processes, mounts, links, namespaces, cgroups, tables, addresses, loop devices and files. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
+import { addressLabel } from '#cluster/network/services/load-balancers.ts';
 
 export interface Traces {
   processes: string[];
@@ -9,6 +10,8 @@ export interface Traces {
   links: string[];
   cgroups: string[];
   tables: string[];
+  /** Of load balancers. */
+  addresses: string[];
   loops: string[];
 }
 
@@ -28,6 +31,9 @@ export function tracesOf(instance: string, marks: string[]): Traces {
     tables: execFileSync('nft', ['list', 'tables'], { encoding: 'utf8' })
       .split('\n')
       .filter((line) => /^table inet sampan-([^.]+)(\..+)?$/.exec(line)?.[1] === instance),
+    addresses: execFileSync('ip', ['-oneline', '-4', 'address', 'show', 'dev', 'lo'], { encoding: 'utf8' })
+      .split('\n')
+      .filter((line) => line.includes(` ${addressLabel(instance)}\\`)),
     loops: readdirSync('/sys/block')
       .filter((name) => name.startsWith('loop'))
       .map((name) => `${name} ${readText(`/sys/block/${name}/loop/backing_file`)}`)
@@ -35,7 +41,15 @@ export function tracesOf(instance: string, marks: string[]): Traces {
   };
 }
 
-export const noTraces: Traces = { processes: [], mounts: [], links: [], cgroups: [], tables: [], loops: [] };
+export const noTraces: Traces = {
+  processes: [],
+  mounts: [],
+  links: [],
+  cgroups: [],
+  tables: [],
+  addresses: [],
+  loops: [],
+};
 
 function cgroupDirectories(): string[] {
   const roots = existsSync('/sys/fs/cgroup/cgroup.controllers')

@@ -44,9 +44,14 @@ export function inPool(address: string, pool: readonly string[]): boolean {
   return isIPv4(address) && pool.some((range) => overlaps(`${address}/32`, range));
 }
 
+/** Of an instance's addresses on `lo`: at most 15 characters, and the link's name first. */
+export function addressLabel(instance: string): string {
+  return `lo:${createHash('sha256').update(instance).digest('hex').slice(0, 8)}`;
+}
+
 /** On `lo`, with a label that says whose they are: these and no others. By nothing but what the kernel has. */
 export async function holdAddresses(instance: string, wanted: readonly string[]): Promise<void> {
-  const label = `lo:${createHash('sha256').update(instance).digest('hex').slice(0, 8)}`;
+  const label = addressLabel(instance);
   const { stdout } = await run('ip', ['-json', '-4', 'address', 'show', 'dev', 'lo']);
   const [link] = JSON.parse(stdout) as { addr_info?: { local: string; label?: string }[] }[];
   const there = (link?.addr_info ?? []).filter((one) => one.label === label).map(({ local }) => local);
