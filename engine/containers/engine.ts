@@ -338,7 +338,7 @@ export class LocalEngine implements Engine, ContainerVerbs, Overlay {
     const container = containers.get(id);
     const sandbox = container === undefined ? undefined : sandboxes.get(container.sandbox);
     if (container === undefined || sandbox === undefined) throw new EngineError('not-found', `no container ${id}`);
-    await replaceFiles(containerPaths(layout, id), { container, sandbox, target, files });
+    replaceFiles(containerPaths(layout, id), { container, sandbox, target, files });
   }
 
   events(options: { signal?: AbortSignal } = {}): AsyncIterable<EngineEvent> {

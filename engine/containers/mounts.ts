@@ -58,7 +58,7 @@ export async function prepareMounts(request: MountRequest): Promise<OciMount[]> 
         prepared.push(tmpfsMount(one));
         break;
       case 'files':
-        await makeFiles(place, one, sandbox);
+        makeFiles(place, one, sandbox);
         prepared.push(bind(below(place, one, sandbox), one.target, one.readOnly !== false));
         break;
       case 'bind':
@@ -150,8 +150,8 @@ function validateTarget(target: string, field: string): void {
 }
 
 /** Where the mount may be written, it is a small file system of its own: the run directory is memory of the host. */
-async function makeFiles(place: string, { files, group, readOnly }: FilesMount, sandbox: Sandbox): Promise<void> {
-  await mkdir(place, { recursive: true });
+function makeFiles(place: string, { files, group, readOnly }: FilesMount, sandbox: Sandbox): void {
+  mkdirSync(place, { recursive: true });
   if (readOnly === false) {
     const content = files.reduce((sum, file) => sum + file.content.length, 0);
     mountFileSystem(
@@ -162,20 +162,17 @@ async function makeFiles(place: string, { files, group, readOnly }: FilesMount, 
       `mode=755,size=${2 * content + 1024 * 1024}`,
     );
   }
-  await publishFiles(place, { files, group, firstId: sandbox.idRange.first });
+  publishFiles(place, { files, group, firstId: sandbox.idRange.first });
 }
 
 /** @throws EngineError `not-found` where the container has no such mount */
-export async function replaceFiles(
-  paths: ContainerPaths,
-  { container, sandbox, target, files }: ReplaceRequest,
-): Promise<void> {
+export function replaceFiles(paths: ContainerPaths, { container, sandbox, target, files }: ReplaceRequest): void {
   const wanted = container.spec.mounts ?? [];
   const index = wanted.findIndex((one) => one.kind === 'files' && one.target === target && one.subPath === undefined);
   const found = wanted[index];
   if (found?.kind !== 'files')
     throw new EngineError('not-found', `container ${container.id} has no files mount at ${target}`);
-  await publishFiles(join(paths.mounts, String(index)), { files, group: found.group, firstId: sandbox.idRange.first });
+  publishFiles(join(paths.mounts, String(index)), { files, group: found.group, firstId: sandbox.idRange.first });
 }
 
 /** The container's root owns what root owns on the host. */
