@@ -70,10 +70,10 @@ export interface Engine extends WrittenFiles {
    */
   recoverSandbox(id: string): Promise<Sandbox>;
   /**
-   * Connects to a port of the sandbox's own loopback, from inside its network: what listens for the pod alone is reached too.
-   * `unavailable` where nothing listens.
+   * Connects as a process in the sandbox would: to its own loopback, so that what listens for it alone is reached too, or to
+   * `ip`, as far as its packets may go. `unavailable` where nothing listens.
    */
-  dialSandbox(id: string, port: number, options?: { signal?: AbortSignal }): Promise<Duplex>;
+  dialSandbox(id: string, port: number, options?: { ip?: string; signal?: AbortSignal }): Promise<Duplex>;
   sandboxes(): Sandbox[];
   sandbox(id: string): Sandbox | undefined;
 
@@ -247,6 +247,8 @@ export interface SandboxSpec {
   hostname: string;
   /** Its /etc/hosts names it `hostname.domain` too. */
   domain?: string;
+  /** First line of its /etc/hosts, for who wants to know whose that is. */
+  hostsComment?: string;
   labels?: Record<string, string>;
   dns?: { servers?: string[]; searches?: string[]; options?: string[] };
   /** Lines for /etc/hosts besides localhost and the sandbox's own name. */
@@ -275,6 +277,7 @@ export interface Sandbox {
   name: string;
   hostname: string;
   domain?: string;
+  hostsComment?: string;
   labels: Record<string, string>;
   /** In the first of its networks that is not internal, else in the first; empty without any, and with the host's network. */
   ip: string;

@@ -1,5 +1,6 @@
 /** Sidecars, ephemeral containers, shared processes and readiness gates, with a real engine and a stock kubectl. */
 import assert from 'node:assert/strict';
+import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { pods } from '#cluster/kinds/resources.ts';
@@ -7,6 +8,7 @@ import type { Container, ContainerStatus, Pod, PodSpec } from '#cluster/kinds/ty
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
 import { runKubectl } from './agent-kubectl-run.ts';
 import { kubectlMissing } from './kubectl.ts';
+import { until } from './until.ts';
 
 let bed: AgentFixture;
 const namespace = 'default';
@@ -186,4 +188,20 @@ test('readiness gates hold a pod back until somebody opens them', { skip: kubect
   const opened = await bed.until('gated', 'Ready', isReady);
   assert.equal(conditionOf(opened, 'example.com/open')?.status, 'True');
   await remove('gated');
+});
+
+test('a hook may ask another pod', async () => {
+  const answer = "printf 'HTTP/1.0 200 OK\\r\\n\\r\\n' | nc -l -p 8080";
+  await create('handler', { terminationGracePeriodSeconds: 0 }, [{ command: shell(`while true; do ${answer}; done`) }]);
+  const { status } = await bed.until('handler', 'Ready', isReady);
+  const get = (path: string) => ({ httpGet: { ...(status?.podIP && { host: status.podIP }), port: 8080, path } });
+  const lifecycle = { postStart: get('/began'), preStop: get('/ends') };
+  await create('caller', {}, [{ command: server, lifecycle }]);
+  await bed.until('caller', 'Ready', isReady);
+  const heard = async () => await text(await bed.client.podLog({ name: 'handler', namespace }, {}));
+  await until(async () => (await heard()).includes('GET /began HTTP/1.1'));
+  await bed.client.delete(pods, 'caller', { namespace });
+  await bed.until('caller', 'gone', (pod) => pod === undefined);
+  assert.match(await heard(), /GET \/ends HTTP\/1\.1/);
+  await remove('handler');
 });

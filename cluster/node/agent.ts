@@ -23,8 +23,8 @@
  *     `periodSeconds`, so that a pod is Ready as soon as it listens (`probes.ts`).
  *   - A container that ends badly makes a Warning event, `Exited` or `OOMKilling`, that says how it ended.
  *   - An emptyDir on disk without `sizeLimit` has 1Gi, and the writable layer too: no pod can fill the host's disk.
- *   - Probes and hooks with a `host`, hostPath, and host namespaces, privileged containers, unfiltered system calls and an
- *     unmasked /proc are refused unless the node allows them: the pod is Failed with the reason `PodRefused`. So is a
+ *   - Probes and hooks with a `host` ask it from inside the pod's network, not from the node's.
+ *   - hostPath, host namespaces, privileged containers, unfiltered system calls and an unmasked /proc are refused unless the node allows them: the pod is Failed with the reason `PodRefused`. So is a
  *     hostPort of SCTP or IPv6; one that is taken holds the pod's start up.
  *   - Containers may not gain privileges (`no_new_privs`) unless `allowPrivilegeEscalation` says true.
  *   - Each container has a System V IPC namespace and a /dev/shm of its own.

@@ -14,7 +14,7 @@ import { qosClassOf } from './qos.ts';
 import { parseQuantity } from './quantity.ts';
 import { specHash } from './records.ts';
 import type { References } from './references.ts';
-import { refusalOf, strictPolicy } from './security.ts';
+import { refusalOf, rejectionOf, strictPolicy } from './security.ts';
 import { filesOf } from './volume-files.ts';
 import type { PreparedVolume } from './volumes.ts';
 
@@ -285,10 +285,19 @@ test('what is refused is named', () => {
   const hostPort = { containerPort: 80, hostPort: 80 };
   assert.equal(refused({ containers: [{ ports: [hostPort] }] }), undefined);
   assert.match(refused({ containers: [{ ports: [{ ...hostPort, protocol: 'SCTP' }] }] }) ?? '', /hostPort 80.*SCTP/);
-  assert.match(
-    refused({ containers: [{ livenessProbe: { tcpSocket: { host: '127.0.0.1', port: 1 } } }] }) ?? '',
-    /livenessProbe.*host/,
-  );
+  const sysctls = [{ name: 'net.core.somaxconn', value: '1' }];
+  assert.deepEqual(rejectionOf(podObject('a', { securityContext: { sysctls } }), strictPolicy), {
+    reason: 'SysctlForbidden',
+    message: 'Pod was rejected: forbidden sysctl: "net.core.somaxconn" not allowlisted',
+  });
+  for (const risk of ['unconfined', 'host-namespaces', 'privileged'] as const) {
+    const policy = { ...strictPolicy, risks: [risk] };
+    const isRefused = (spec: Parameters<typeof podObject>[1]): boolean =>
+      refusalOf(podObject('a', spec), policy) !== undefined;
+    assert.equal(isRefused({ containers: [{ securityContext: { procMount: 'Unmasked' } }] }), false, risk);
+    assert.equal(isRefused({ hostPID: true }), risk === 'unconfined', risk);
+    assert.equal(isRefused({ containers: [{ securityContext: { privileged: true } }] }), risk !== 'privileged', risk);
+  }
 });
 
 test('sandboxes: labels, hostname, egress, name resolution', () => {

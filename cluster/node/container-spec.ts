@@ -62,6 +62,7 @@ export function sandboxSpecOf(pod: Pod, nodeName: string, dns?: SandboxSpec['dns
   return {
     name: sandboxName(pod),
     ...hostNameOf(pod),
+    hostsComment: `Kubernetes-managed hosts file${spec?.hostNetwork ? ' (host network)' : ''}.`,
     labels: {
       ...podLabels(pod),
       [nodeLabel]: nodeName,

@@ -2,6 +2,8 @@
  * What is under way for the containers of one pod: at most one action for each container. An action that fails is
  * remembered in `failures` and told in the pod's events; the worker is woken when one ends, however it ended.
  */
+import { lookup } from 'node:dns/promises';
+import { isIP } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Sandbox } from '#engine/engine.ts';
 import type { Stored } from '../kinds/kind.ts';
@@ -66,6 +68,10 @@ export class ContainerTasks {
       ip: sandbox?.ip || this.#options.context.hostIp,
       definition,
       exec: (command, signal) => runCommand(engine, id ?? '', command, signal),
+      dial: async (host, port, signal) => {
+        const ip = isIP(host) === 0 ? (await lookup(host)).address : host;
+        return await engine.dialSandbox(sandbox?.id ?? '', port, { ip, signal });
+      },
     };
   }
 

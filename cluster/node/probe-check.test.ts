@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { createServer as createHttp2, type ServerHttp2Stream } from 'node:http2';
-import { type AddressInfo, createServer as createTcp } from 'node:net';
+import { type AddressInfo, connect, createServer as createTcp, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import type { Container, Probe } from '../kinds/types/core.ts';
 import { type CheckAction, type CheckResult, check, portOf } from './probe-check.ts';
@@ -10,9 +10,18 @@ import { eagerPause, type ProbeOptions, startProbes } from './probes.ts';
 
 const definition: Container = { name: 'main', ports: [{ name: 'web', containerPort: 8080 }] };
 
+/** Hosts that were asked from inside the pod's network; all of them are this one. */
+const asked: string[] = [];
+async function dial(host: string, port: number): Promise<Socket> {
+  asked.push(host);
+  const socket = connect(port, '127.0.0.1');
+  await once(socket, 'connect');
+  return socket;
+}
+
 function look(action: CheckAction, timeout = 1000): Promise<CheckResult> {
   const exec = async (command: string[]) => ({ code: command[0] === 'good' ? 0 : 3, output: command.join(' ') });
-  return check(action, { ip: '127.0.0.1', definition, exec }, timeout);
+  return check(action, { ip: '127.0.0.1', definition, exec, dial }, timeout);
 }
 
 type Listening = { listen: (port: number, host: string) => unknown; close: () => unknown; address: () => unknown };
@@ -37,6 +46,35 @@ test('http: 200 to 399 is good; headers and path are sent; the reason is told', 
   assert.equal((await get('/302')).ok, true);
   assert.deepEqual(await get('/503'), { ok: false, message: 'HTTP probe failed with statuscode: 503' });
   assert.equal(seen[0], 'GET /200 yes kube-probe/1.30');
+});
+
+test('http: redirects to the same host are followed, those to others are answers', async (t) => {
+  const server = createServer((request, response) => {
+    const path = request.url ?? '';
+    if (path === '/here') response.writeHead(302, { location: '/broken' });
+    else if (path === '/away') response.writeHead(302, { location: 'http://other.example/' });
+    else if (path === '/round') response.writeHead(301, { location: '/round' });
+    else response.writeHead(path === '/broken' ? 500 : 200);
+    response.end();
+  });
+  const port = await listen(t, server);
+  const get = (path: string) => look({ httpGet: { path, port } });
+  assert.deepEqual(await get('/here'), { ok: false, message: 'HTTP probe failed with statuscode: 500' });
+  assert.deepEqual(await get('/away'), { ok: true, message: 'HTTP probe succeeded with statuscode: 302' });
+  assert.match((await get('/round')).message, /stopped after 10 redirects/);
+});
+
+test('another host is asked from inside the pod’s network', async (t) => {
+  const seen: (string | undefined)[] = [];
+  const server = createServer((request, response) => {
+    seen.push(request.headers.host);
+    response.end();
+  });
+  const port = await listen(t, server);
+  assert.equal((await look({ httpGet: { host: 'other.test', port } })).ok, true);
+  assert.equal((await look({ tcpSocket: { host: '192.0.2.1', port } })).ok, true);
+  assert.deepEqual(asked, ['other.test', '192.0.2.1']);
+  assert.deepEqual(seen, [`other.test:${port}`]);
 });
 
 test('http: what would break the request apart is not sent', async (t) => {

@@ -1,8 +1,10 @@
 /**
  * One look at a container: by HTTP, TCP or gRPC at its pod's address, or by a command in it. Never rejects: what goes
- * wrong is a failed check with a message. Hooks use the same ways.
+ * wrong is a failed check with a message. Hooks use the same ways. Another `host` is asked from inside the pod's network: a
+ * pod reaches by its checks what it reaches anyhow, and nothing of this host's.
  */
-import { connect, type Socket } from 'node:net';
+import { connect, isIPv6 } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
 import type { Container, GRPCAction, HTTPGetAction, TCPSocketAction } from '../kinds/types/core.ts';
 import type { IntOrString } from '../kinds/types/meta.ts';
@@ -20,6 +22,8 @@ export interface CheckTarget {
   definition: Container;
   /** Runs a command in the container; rejects when it cannot be run or the signal is aborted. */
   exec: (command: string[], signal: AbortSignal) => Promise<{ code: number; output: string }>;
+  /** From inside the pod's network. */
+  dial: (host: string, port: number, signal: AbortSignal) => Promise<Duplex>;
 }
 
 export interface CheckResult {
@@ -50,8 +54,9 @@ async function perform(action: CheckAction, target: CheckTarget, signal: AbortSi
   }
   if (action.httpGet) return await checkHttp(action.httpGet, target, signal);
   if (action.tcpSocket) {
-    using socket = disposable(await open(target.ip, portOf(action.tcpSocket.port, target.definition), signal));
-    return { ok: true, message: `connected to port ${socket.value.remotePort}` };
+    const port = portOf(action.tcpSocket.port, target.definition);
+    using _socket = disposable(await open(target, { host: action.tcpSocket.host, port, secure: false }, signal));
+    return { ok: true, message: `connected to port ${port}` };
   }
   if (action.grpc) {
     const { checkGrpc } = await import('./probe-grpc.ts');
@@ -69,15 +74,25 @@ export function portOf(port: IntOrString, definition: Container): number {
   return number;
 }
 
-function disposable(socket: Socket): Disposable & { value: Socket } {
+function disposable(socket: Duplex): Disposable & { value: Duplex } {
   return { value: socket, [Symbol.dispose]: () => socket.destroy() };
 }
 
-function open(host: string, port: number, signal: AbortSignal, secure = false): Promise<Socket> {
-  const { promise, resolve, reject } = Promise.withResolvers<Socket>();
+interface Place {
+  /** Undefined or empty: the pod's own address. */
+  host: string | undefined;
+  port: number;
+  secure: boolean;
+}
+
+async function open(target: CheckTarget, { host, port, secure }: Place, signal: AbortSignal): Promise<Duplex> {
   signal.throwIfAborted();
+  const within = host ? await target.dial(host, port, signal) : undefined;
+  if (within && !secure) return within;
+  const { promise, resolve, reject } = Promise.withResolvers<Duplex>();
+  const at = within ? { socket: within } : { host: target.ip, port };
   // A pod's certificate is its own: the probe asks whether it answers, as upstream's does.
-  const socket = secure ? connectTls({ host, port, rejectUnauthorized: false }) : connect({ host, port });
+  const socket = secure ? connectTls({ ...at, rejectUnauthorized: false }) : connect({ host: target.ip, port });
   const abort = (): void => void socket.destroy(signal.reason instanceof Error ? signal.reason : new Error('aborted'));
   signal.addEventListener('abort', abort, { once: true });
   socket.once(secure ? 'secureConnect' : 'connect', () => resolve(socket));
@@ -86,25 +101,62 @@ function open(host: string, port: number, signal: AbortSignal, secure = false): 
     signal.removeEventListener('abort', abort);
     reject(new Error('connection closed'));
   });
-  return promise;
+  return await promise;
 }
 
+const mostRedirects = 10;
+
 async function checkHttp(get: HTTPGetAction, target: CheckTarget, signal: AbortSignal): Promise<CheckResult> {
-  const port = portOf(get.port, target.definition);
+  const host = get.host || target.ip;
   const secure = get.scheme?.toUpperCase() === 'HTTPS';
   const path = get.path?.startsWith('/') ? get.path : `/${get.path ?? ''}`;
-  const url = `${secure ? 'https' : 'http'}://${target.ip}:${port}${path}`;
-  const request = requestText(get, path, `${target.ip}:${port}`);
-  let status: number;
-  try {
-    using socket = disposable(await open(target.ip, port, signal, secure));
-    socket.value.write(request);
-    status = await readStatus(socket.value);
-  } catch (error) {
-    return { ok: false, message: `Get "${url}": ${signal.aborted ? 'no answer in time' : messageOf(error)}` };
+  const authority = `${isIPv6(host) ? `[${host}]` : host}:${portOf(get.port, target.definition)}`;
+  let url = `${secure ? 'https' : 'http'}://${authority}${path}`;
+  let request = requestText(get, path, authority);
+  for (let redirects = 0; ; redirects += 1) {
+    let answer: Answer;
+    try {
+      answer = await ask(target, { get, url, request }, signal);
+    } catch (error) {
+      return { ok: false, message: `Get "${url}": ${signal.aborted ? 'no answer in time' : messageOf(error)}` };
+    }
+    const { status, location } = answer;
+    const next = location === undefined ? undefined : URL.parse(location, url);
+    // As upstream: one that leads to another host is an answer, and a good one.
+    if (next?.hostname !== new URL(url).hostname) {
+      const ok = status >= 200 && status < 400;
+      return { ok, message: `HTTP probe ${ok ? 'succeeded' : 'failed'} with statuscode: ${status}` };
+    }
+    if (redirects >= mostRedirects)
+      return { ok: false, message: `Get "${url}": stopped after ${mostRedirects} redirects` };
+    url = next.href;
+    request = requestText(get, `${next.pathname}${next.search}`, next.host);
   }
-  const ok = status >= 200 && status < 400;
-  return { ok, message: `HTTP probe ${ok ? 'succeeded' : 'failed'} with statuscode: ${status}` };
+}
+
+interface Answer {
+  status: number;
+  /** Where a redirect leads. */
+  location?: string;
+}
+
+async function ask(
+  target: CheckTarget,
+  { get, url, request }: { get: HTTPGetAction; url: string; request: string },
+  signal: AbortSignal,
+): Promise<Answer> {
+  const { protocol, port } = new URL(url);
+  const secure = protocol === 'https:';
+  const place = { host: get.host, port: Number(port) || (secure ? 443 : 80), secure };
+  using socket = disposable(await open(target, place, signal));
+  const abort = (): void => void socket.value.destroy(new Error('aborted'));
+  signal.addEventListener('abort', abort, { once: true });
+  socket.value.write(request);
+  try {
+    return await readAnswer(socket.value);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
 }
 
 function requestText(get: HTTPGetAction, path: string, authority: string): string {
@@ -124,14 +176,21 @@ function requestText(get: HTTPGetAction, path: string, authority: string): strin
   return `GET ${path} HTTP/1.1\r\n${[...headers.values()].join('\r\n')}\r\n\r\n`;
 }
 
-/** Only the status line counts; the rest is not read. */
-async function readStatus(socket: Socket): Promise<number> {
+const longestHead = 16 * 1024;
+
+/** Only the status line counts, and of a redirect where it leads; the rest is not read. */
+async function readAnswer(socket: Duplex): Promise<Answer> {
   let head = '';
   for await (const chunk of socket) {
     head += (chunk as Buffer).toString('latin1');
-    const match = /^HTTP\/1\.[01] (\d{3})[ \r\n]/.exec(head);
-    if (match) return Number(match[1]);
-    if (head.length > 64) break;
+    const status = Number(/^HTTP\/1\.[01] (\d{3})[ \r\n]/.exec(head)?.[1] ?? Number.NaN);
+    if (Number.isNaN(status) && head.length > 64) break;
+    if (Number.isNaN(status)) continue;
+    if (![301, 302, 303, 307, 308].includes(status)) return { status };
+    const end = head.indexOf('\r\n\r\n');
+    if (end < 0 && head.length < longestHead) continue;
+    const location = /^location:[ \t]*(\S+)/im.exec(head.slice(0, end < 0 ? longestHead : end))?.[1];
+    return { status, ...(location !== undefined && { location }) };
   }
   throw new Error(head === '' ? 'EOF' : `malformed HTTP response "${head.slice(0, 32)}"`);
 }

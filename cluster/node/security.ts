@@ -47,20 +47,7 @@ export function refusalOf(pod: Pod, policy: NodePolicy): string | undefined {
     });
     if (unpublishable)
       return `container "${name}": hostPort ${unpublishable.hostPort} is not supported on this node with SCTP or IPv6`;
-    const foreign = foreignCheck(container);
-    if (foreign) return `container "${name}": ${foreign} names a host: only the pod's own address may be asked`;
     if (container.volumeDevices?.length) return `container "${name}": volumeDevices is not supported on this node`;
-  }
-  return undefined;
-}
-
-/** Checks run from this host, so one with a host of its own could ask what no pod may reach. */
-function foreignCheck(container: Container): string | undefined {
-  const { startupProbe, livenessProbe, readinessProbe, lifecycle } = container;
-  const { postStart, preStop } = lifecycle ?? {};
-  for (const [field, action] of Object.entries({ startupProbe, livenessProbe, readinessProbe, postStart, preStop })) {
-    if (action?.httpGet?.host || action?.tcpSocket?.host)
-      return `${field}.${action.httpGet ? 'httpGet' : 'tcpSocket'}.host`;
   }
   return undefined;
 }

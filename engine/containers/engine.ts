@@ -41,7 +41,7 @@ import { readArchive, statPath, writeArchive } from './archive.ts';
 import type { Cgroups } from './cgroups.ts';
 import * as verbs from './container-verbs.ts';
 import type { Containers } from './containers.ts';
-import { dial } from './dial.ts';
+import { dial, type DialOptions } from './dial.ts';
 import { diskUse } from './disk-use.ts';
 import type { LocalDiskVolumes } from './disk-volumes.ts';
 import type { EventHub } from './events.ts';
@@ -141,10 +141,10 @@ export class LocalEngine implements Engine, ContainerVerbs, Overlay {
     return this.#rooms.network.peers();
   }
 
-  async dialSandbox(id: string, port: number, options: { signal?: AbortSignal } = {}): Promise<Duplex> {
+  async dialSandbox(id: string, port: number, options: DialOptions = {}): Promise<Duplex> {
     const sandbox = this.#rooms.sandboxes.get(id);
     if (sandbox === undefined) throw new EngineError('not-found', `no sandbox ${id}`);
-    return await dial(sandbox, port, options.signal);
+    return await dial(sandbox, port, options);
   }
 
   sandboxes(): Sandbox[] {

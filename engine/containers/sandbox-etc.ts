@@ -35,6 +35,7 @@ export async function writeEtc(paths: SandboxPaths, sandbox: Sandbox, { resolver
   });
   const names = sandbox.domain === undefined ? hostname : `${hostname}.${sandbox.domain}\t${hostname}`;
   const hosts = [
+    ...(sandbox.hostsComment === undefined ? [] : [`# ${sandbox.hostsComment}`]),
     '127.0.0.1\tlocalhost',
     '::1\tlocalhost ip6-localhost ip6-loopback',
     ...(sandbox.network === 'host'
@@ -42,7 +43,7 @@ export async function writeEtc(paths: SandboxPaths, sandbox: Sandbox, { resolver
       : attachments.flatMap(({ ip, ip6 }) =>
           [ip, ...(ip6 === undefined ? [] : [ip6])].map((one) => `${one}\t${names}`),
         )),
-    ...(sandbox.hostAliases ?? []).map(({ ip, names }) => `${ip}\t${names.join(' ')}`),
+    ...(sandbox.hostAliases ?? []).map(({ ip, names }) => `${ip}\t${names.join('\t')}`),
   ];
   const contents: [string, string][] = [
     [paths.hosts, `${hosts.join('\n')}\n`],

@@ -32,6 +32,8 @@ export function validateSandbox(spec: SandboxSpec): void {
       `hostname: ${JSON.stringify(spec.hostname)} is not a host name of at most 64 characters`,
     );
   }
+  if (spec.hostsComment !== undefined && !/^[ -~]{0,200}$/.test(spec.hostsComment))
+    throw new EngineError('invalid', `hostsComment: ${JSON.stringify(spec.hostsComment)} is not one line of text`);
   const words = [
     ...(spec.domain === undefined ? [] : [spec.domain]),
     ...(spec.dns?.servers ?? []),

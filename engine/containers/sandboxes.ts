@@ -190,6 +190,7 @@ export class Sandboxes {
         name: spec.name,
         hostname: spec.hostname,
         ...(spec.domain === undefined ? {} : { domain: spec.domain }),
+        ...(spec.hostsComment === undefined ? {} : { hostsComment: spec.hostsComment }),
         labels: { ...spec.labels },
         ...(spec.dns === undefined ? {} : { dns: spec.dns }),
         ...(spec.hostAliases === undefined ? {} : { hostAliases: spec.hostAliases }),

@@ -1,4 +1,5 @@
 /** TCP sockets in another network namespace. A socket belongs for ever to the one that it was made in. Source: tcp(7), connect(2). */
+import { isIPv4 } from 'node:net';
 import { hasCode, syscall } from './libc.ts';
 import { inNetworkNamespace } from './netlink.ts';
 
@@ -8,19 +9,17 @@ const SOCK_STREAM = 1;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 
-export type LoopbackFamily = 'ipv4' | 'ipv6';
-
-/** A socket that does not block; not connected yet. */
-export function loopbackSocket(namespacePath: string, family: LoopbackFamily): number {
-  const domain = family === 'ipv4' ? AF_INET : AF_INET6;
+/** A socket that does not block, for connections to `ip`; not connected yet. */
+export function socketIn(namespacePath: string, ip: string): number {
+  const family = isIPv4(ip) ? AF_INET : AF_INET6;
   return inNetworkNamespace(namespacePath, () =>
-    syscall('socket', domain, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
+    syscall('socket', family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
   );
 }
 
-/** Begins or goes on with connecting to the loopback. False: not yet, ask again. @throws SystemError where it was refused */
-export function connectLoopback(descriptor: number, family: LoopbackFamily, port: number): boolean {
-  const address = family === 'ipv4' ? ipv4Loopback(port) : ipv6Loopback(port);
+/** Begins or goes on with connecting. False: not yet, ask again. @throws SystemError where it was refused */
+export function connectSocket(descriptor: number, ip: string, port: number): boolean {
+  const address = isIPv4(ip) ? ipv4Address(ip, port) : ipv6Address(ip, port);
   try {
     syscall('connect', descriptor, address, address.length);
     return true;
@@ -32,19 +31,24 @@ export function connectLoopback(descriptor: number, family: LoopbackFamily, port
 }
 
 /** struct sockaddr_in: family, port in network order, address. */
-function ipv4Loopback(port: number): Buffer {
+function ipv4Address(ip: string, port: number): Buffer {
   const address = Buffer.alloc(16);
   address.writeUInt16LE(AF_INET, 0);
   address.writeUInt16BE(port, 2);
-  address.set([127, 0, 0, 1], 4);
+  address.set(ip.split('.').map(Number), 4);
   return address;
 }
 
 /** struct sockaddr_in6: family, port, flow, address, scope. */
-function ipv6Loopback(port: number): Buffer {
+function ipv6Address(ip: string, port: number): Buffer {
   const address = Buffer.alloc(28);
   address.writeUInt16LE(AF_INET6, 0);
   address.writeUInt16BE(port, 2);
-  address[23] = 1;
+  // As a URL it has only hexadecimal groups left, and one gap at most.
+  const [left = '', right] = new URL(`http://[${ip}]`).hostname.slice(1, -1).split('::');
+  const groups = (text: string): number[] => (text === '' ? [] : text.split(':').map((group) => Number(`0x${group}`)));
+  for (const [index, group] of groups(left).entries()) address.writeUInt16BE(group, 8 + 2 * index);
+  const last = groups(right ?? '');
+  for (const [index, group] of last.entries()) address.writeUInt16BE(group, 24 - 2 * (last.length - index));
   return address;
 }
