@@ -51,7 +51,7 @@ async function serve(name: string): Promise<void> {
     command: ['sh', '-c', 'mkdir /tmp/www && echo fine > /tmp/www/index.html && exec httpd -f -p 8080 -h /tmp/www'],
     readinessProbe: { httpGet: { path: '/', port: 8080 } },
     // What ends is led around before it stops.
-    lifecycle: { preStop: { exec: { command: ['sleep', '2'] } } },
+    lifecycle: { preStop: { exec: { command: ['sleep', '5'] } } },
   };
   await api.client.create(pods, {
     metadata: { name, namespace, labels: { app: 'web' } },

@@ -281,6 +281,9 @@ test('node ports: from outside, from a pod and from this host; with the policy L
   const far = await settled('far', 1);
   assert.ok(await dropped(who(host, far.spec?.ports?.[0]?.nodePort ?? 0)));
   assert.match(await fromPod('client', who(far.spec?.clusterIP ?? '', 80)), /^one /);
+  await kubectl('patch', 'service', 'far', '-p', '{"spec":{"internalTrafficPolicy":"Local"}}');
+  await settled('far', 1);
+  assert.equal(await fromPod('client', who(far.spec?.clusterIP ?? '', 80)), 'failed: 28');
 });
 
 test('a load balancer of the pool: reached by its neighbours as one of them, from its ranges alone, with a health check', async () => {
@@ -333,7 +336,7 @@ test('external addresses, and Endpoints written by hand for a service without a 
 test('a pod that ends serves on while nobody else does, and keeps the connections that it has', async () => {
   const ending = container({
     command: ['sh', '-c', `(while :; do nc -l -p 9000 -e cat; done) & ${web}`],
-    lifecycle: { preStop: { exec: { command: ['sleep', '4'] } } },
+    lifecycle: { preStop: { exec: { command: ['sleep', '20'] } } },
   });
   await serve('ending', { terminationGracePeriodSeconds: 30, containers: [ending] }, { app: 'ending' });
   const ports = [
