@@ -4,15 +4,14 @@
  * conmon is told things by environment and file descriptors (conmon(8)): `_OCI_SYNCPIPE` names the descriptor on which it reports
  * the container's process id, or the runtime's error. It keeps that open for as long as it lives, so one line is read and no more.
  */
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, constants, openSync, rmSync } from 'node:fs';
+import { chmodSync, closeSync, constants, openSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
 import { EngineError } from '../engine.ts';
 import { hasCode } from '../sys/libc.ts';
+import { makePipe, reap, spawnProcess } from '../sys/spawn.ts';
 import type { ContainerPaths, Layout } from './layout.ts';
 
 export interface ConmonRequest {
@@ -52,27 +51,18 @@ export async function startConmon(request: ConmonRequest): Promise<{ pid: number
     ['--log-path', `k8s-file:${request.logPath}`],
     ['--log-level', 'error'],
     ['--container-pidfile', paths.pid],
-    ['--conmon-pidfile', paths.conmonPid],
     ['--exit-dir', layout.exits],
     ['--persist-dir', paths.persist],
   ];
-  const args = [...options.flat(), '--full-attach', '--no-sync-log'];
+  // Our child for as long as we live, rather than a child's child: one process less, and its number is known at once.
+  const args = [...options.flat(), '--full-attach', '--no-sync-log', '--sync'];
   if (request.tty) args.push('--terminal');
   if (request.stdin) args.push('--stdin');
-  const child = spawn(request.conmon, args, {
-    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
-    cwd: paths.bundle,
-    env: { PATH: process.env['PATH'], _OCI_SYNCPIPE: '3' },
-    detached: true,
-  });
+  const { conmon, sync, errors } = launch(request.conmon, args, paths.bundle);
+  writeFileSync(paths.conmonPid, String(conmon));
   const stderr: Buffer[] = [];
-  child.stderr?.on('data', (chunk: Buffer) => stderr.push(chunk));
-  const sync = child.stdio[3];
-  if (!(sync instanceof Readable)) throw new EngineError('internal', 'conmon has no sync pipe');
+  errors.on('data', (chunk: Buffer) => stderr.push(chunk)).on('error', () => {});
   const { promise: report, resolve, reject } = Promise.withResolvers<string>();
-  child.once('error', (error) =>
-    reject(new EngineError('unavailable', `cannot run conmon: ${error.message}`, { cause: error })),
-  );
   let text = '';
   sync.on('data', (chunk: Buffer) => {
     text += chunk.toString();
@@ -84,25 +74,55 @@ export async function startConmon(request: ConmonRequest): Promise<{ pid: number
     const line = (await report).split('\n')[0] ?? '';
     const { pid, message } = parseReport(line);
     if (pid === undefined) throw runtimeError(message ?? Buffer.concat(stderr).toString());
-    return { pid, monitor: monitorOf(sync) };
+    return { pid, monitor: monitorOf(sync, conmon) };
   } catch (error) {
     sync.destroy();
+    reap(conmon);
     throw error;
   } finally {
-    child.stderr?.destroy();
-    child.unref();
+    errors.destroy();
   }
 }
 
+function launch(program: string, args: string[], directory: string): { conmon: number; sync: Socket; errors: Socket } {
+  const report = makePipe();
+  const words = makePipe();
+  try {
+    const conmon = spawnProcess({
+      program,
+      args,
+      environment: { PATH: process.env['PATH'] ?? '', _OCI_SYNCPIPE: '3' },
+      directory,
+      descriptors: new Map([
+        [2, words.write],
+        [3, report.write],
+      ]),
+    });
+    return { conmon, sync: readerOf(report.read), errors: readerOf(words.read) };
+  } catch (error) {
+    closeSync(report.read);
+    closeSync(words.read);
+    throw new EngineError('unavailable', `cannot run conmon: ${(error as Error).message}`, { cause: error });
+  } finally {
+    closeSync(report.write);
+    closeSync(words.write);
+  }
+}
+
+function readerOf(descriptor: number): Socket {
+  return new Socket({ fd: descriptor, readable: true, writable: false });
+}
+
 /** conmon holds its end of the pipe for as long as it lives. */
-function monitorOf(sync: Readable): Monitor {
+function monitorOf(sync: Socket, conmon: number): Monitor {
   sync.removeAllListeners();
   const gone = new Promise<boolean>((resolve) => {
     sync.once('end', () => resolve(true)).once('error', () => resolve(true));
     sync.once('close', () => resolve(false));
   });
   sync.resume();
-  if (sync instanceof Socket) sync.unref();
+  sync.unref();
+  sync.once('close', () => reap(conmon));
   return { gone, forget: () => void sync.destroy() };
 }
 

@@ -127,6 +127,7 @@ export class Containers {
 
   async create(spec: ContainerSpec, signal?: AbortSignal): Promise<Container> {
     this.#assertOpen();
+    using _creation = this.#options.sandboxes.busy();
     const creating = this.#create(spec, signal);
     this.#creating.add(creating);
     return await creating.finally(() => this.#creating.delete(creating));
@@ -193,6 +194,7 @@ export class Containers {
   async start(id: string, again = false): Promise<void> {
     this.#assertOpen();
     const entry = this.#entry(id);
+    using _start = this.#options.sandboxes.busy();
     await this.#exclusive(entry, async () => {
       const { record } = entry;
       if (record.state !== 'created' && !(again && record.state === 'exited'))

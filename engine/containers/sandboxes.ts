@@ -18,6 +18,7 @@ import type { Cgroups } from './cgroups.ts';
 import { DurableSandboxes } from './durable-sandboxes.ts';
 import { HeldPorts } from './held-ports.ts';
 import { IdRanges } from './id-ranges.ts';
+import { Lull } from './lull.ts';
 import { type Layout, type SandboxPaths, sandboxPaths } from './layout.ts';
 import { makeNamespaces } from './namespaces.ts';
 import { choosePorts, publishedRules } from './published-ports.ts';
@@ -32,8 +33,6 @@ type Log = NonNullable<EngineOptions['log']>;
 interface SandboxRecord extends Sandbox {
   pooled: boolean;
 }
-
-const restMilliseconds = 250;
 
 export interface SandboxesOptions {
   layout: Layout;
@@ -62,7 +61,8 @@ export class Sandboxes {
   /** Ports and networks, one after the other: each call decides on all there is. */
   #changing: Promise<unknown> = Promise.resolve();
   #refill: Promise<void> | undefined;
-  #refillTimer: NodeJS.Timeout | undefined;
+  /** What is taken is replaced when nothing starts, so that making it competes with no start. */
+  readonly #lull = new Lull(() => this.fillPool());
   #closed = false;
 
   private constructor(
@@ -208,7 +208,7 @@ export class Sandboxes {
       if (made !== undefined) await this.#unmake(made);
       throw namedWhenFull(error);
     } finally {
-      this.#fillSoon();
+      if (!this.#closed) this.#lull.want();
     }
   }
 
@@ -430,13 +430,9 @@ export class Sandboxes {
     return published;
   }
 
-  /** What was taken is replaced a moment later, so that making it does not compete with the start that it was taken for. */
-  #fillSoon(): void {
-    if (this.#closed) return;
-    if (this.#ready.length === 0) return this.fillPool();
-    clearTimeout(this.#refillTimer);
-    this.#refillTimer = setTimeout(() => this.fillPool(), restMilliseconds);
-    this.#refillTimer.unref();
+  /** A container is being made or started: what can wait does, until that is disposed of. */
+  busy(): Disposable {
+    return this.#lull.begin();
   }
 
   /** Fills the pool in the background; calls while it fills are the same fill. */
@@ -456,7 +452,7 @@ export class Sandboxes {
 
   async close(): Promise<void> {
     this.#closed = true;
-    clearTimeout(this.#refillTimer);
+    this.#lull.close();
     await this.#refill;
     this.#held.close();
   }
@@ -466,6 +462,7 @@ export class Sandboxes {
       const sandbox = await this.#make();
       this.#record(sandbox, { pooled: true });
       this.#ready.push(sandbox);
+      if (this.#lull.isDisturbed && !this.#closed) return this.#lull.want();
     }
   }
 

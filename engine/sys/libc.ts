@@ -45,6 +45,7 @@ const numbers = {
     unshare: 272,
     close: 3,
     wait4: 61,
+    pipe2: 293,
     prctl: 157,
     setfsuid: 122,
     setfsgid: 123,
@@ -70,6 +71,7 @@ const numbers = {
     unshare: 97,
     close: 57,
     wait4: 260,
+    pipe2: 59,
     prctl: 167,
     setfsuid: 151,
     setfsgid: 152,
@@ -94,8 +96,26 @@ const common = {
 export type SyscallName = keyof typeof numbers.x64 | keyof typeof common;
 export type SyscallArgument = number | bigint | string | Uint8Array | null;
 
+/** Functions of the C library that answer 0 or an errno, with how many arguments they take. */
+const libraryFunctions = {
+  posix_spawn: 6,
+  posix_spawn_file_actions_init: 1,
+  posix_spawn_file_actions_adddup2: 3,
+  posix_spawn_file_actions_addopen: 5,
+  posix_spawn_file_actions_addchdir_np: 2,
+  posix_spawn_file_actions_destroy: 1,
+  posix_spawnattr_init: 1,
+  posix_spawnattr_setflags: 2,
+  posix_spawnattr_setsigdefault: 2,
+  posix_spawnattr_setsigmask: 2,
+  posix_spawnattr_destroy: 1,
+} as const;
+
+export type LibraryFunction = keyof typeof libraryFunctions;
+
 interface Native {
   call(number: bigint, values: readonly bigint[]): bigint;
+  library(name: LibraryFunction, values: readonly bigint[]): number;
   errno(): number;
   address(bytes: Uint8Array): bigint;
   /** glibc's clone(2): a process that runs sleep(3) on that stack. */
@@ -117,12 +137,22 @@ function load(): Native {
     clone: { arguments: ['pointer', 'pointer', 'i32', 'i64'], return: 'i32' },
     sleep: { arguments: ['u32'], return: 'u32' },
   });
+  const { functions: library } = ffi.dlopen('libc.so.6', signatures());
   return {
+    library: (name, values) => library[name](...values),
     call: (number, [a = 0n, b = 0n, c = 0n, d = 0n, e = 0n, f = 0n]) => functions.syscall(number, a, b, c, d, e, f),
     errno: () => ffi.getInt32(functions.__errno_location()),
     address: (bytes) => ffi.getRawPointer(bytes),
     cloneSleeping: (stackTop, flags, seconds) => functions.clone(functions.sleep.pointer, stackTop, flags, seconds),
   };
+}
+
+function signatures(): Record<LibraryFunction, { arguments: 'i64'[]; return: 'i32' }> {
+  const each = Object.entries(libraryFunctions).map(([name, count]) => [
+    name,
+    { arguments: Array<'i64'>(count).fill('i64'), return: 'i32' as const },
+  ]);
+  return Object.fromEntries(each) as ReturnType<typeof signatures>;
 }
 
 /** The system call's number on this architecture. */
@@ -139,29 +169,44 @@ function syscallNumber(name: SyscallName): number {
  */
 export function syscall(name: SyscallName, ...args: SyscallArgument[]): number {
   native ??= load();
-  const api = native;
+  const result = native.call(BigInt(syscallNumber(name)), pass(native, name, args));
+  if (result < 0n) throw new SystemError(name, native.errno(), detailOf(args));
+  return Number(result);
+}
+
+/** As `syscall`, of a function in the C library. */
+export function libraryCall(name: LibraryFunction, ...args: SyscallArgument[]): void {
+  native ??= load();
+  const errno = native.library(name, pass(native, name, args));
+  if (errno !== 0) throw new SystemError(name, errno, detailOf(args));
+}
+
+/** Where bytes lie; only for as long as somebody holds them. */
+export function addressOf(bytes: Uint8Array): bigint {
+  native ??= load();
+  return native.address(bytes);
+}
+
+function pass(api: Native, name: string, args: readonly SyscallArgument[]): bigint[] {
   held.length = 0;
-  const values = args.map((argument) => {
+  return args.map((argument) => {
     if (argument === null) return 0n;
     if (typeof argument === 'bigint') return argument;
     if (typeof argument === 'number') return BigInt(argument);
-    let bytes: Uint8Array;
-    if (typeof argument === 'string') {
-      if (argument.includes('\0')) throw new SystemError(name, constants.errno.EINVAL, 'a string holds a NUL');
-      bytes = Buffer.from(`${argument}\0`);
-    } else {
-      bytes = argument;
-    }
+    const bytes = typeof argument === 'string' ? cString(argument, name) : argument;
     held.push(bytes);
     return api.address(bytes);
   });
-  const result = api.call(BigInt(syscallNumber(name)), values);
-  if (result < 0n) {
-    const errno = api.errno();
-    const detail = args.filter((argument) => typeof argument === 'string').join(', ');
-    throw new SystemError(name, errno, detail);
-  }
-  return Number(result);
+}
+
+/** @param what  is called with it */
+export function cString(text: string, what: string): Buffer {
+  if (text.includes('\0')) throw new SystemError(what, constants.errno.EINVAL, 'a string holds a NUL');
+  return Buffer.from(`${text}\0`);
+}
+
+function detailOf(args: readonly SyscallArgument[]): string {
+  return args.filter((argument) => typeof argument === 'string').join(', ');
 }
 
 const CLONE_VM = 0x100;
