@@ -5,6 +5,8 @@ import { clusterDnsAddress } from '#cluster/network/dns/dns.ts';
 import { startDns } from '#cluster/network/dns/start.ts';
 import { startOverlay } from '#cluster/network/overlay/start.ts';
 import { createPodInformer } from '#cluster/network/pods.ts';
+import { startPolicies } from '#cluster/network/policy/start.ts';
+import type { NetworkPolicies } from '#cluster/network/policy/policy.ts';
 import { removeServices, startServiceProxy } from '#cluster/network/services/start.ts';
 import { purgeTables } from '#cluster/network/tables.ts';
 import type { ClusterNames } from '#cluster/node/pod-dns.ts';
@@ -32,7 +34,8 @@ export interface NodeNetworkOptions {
 
 export interface NodeNetwork {
   names: ClusterNames;
-  /** Resolves when names are answered, other hosts are known, and every Service has its rules. */
+  admit: NetworkPolicies['admit'];
+  /** Resolves when names are answered, policies hold, other hosts are known, and every Service has its rules. */
   ready: Promise<void>;
   /** What is in the kernel stays. */
   close(): Promise<void>;
@@ -66,17 +69,19 @@ export function startNodeNetwork(options: NodeNetworkOptions): NodeNetwork {
     loadBalancerPool: options.loadBalancerPool ?? [],
     log,
   });
+  const policies = startPolicies({ instance, nodeName, resolver: server, log, client, pods });
   const overlay = network.overlay && startOverlay({ ...options, own: ownPeer(options), ...network });
-  const ready = Promise.all([dns, services.ready, overlay?.ready]).then(() => undefined);
+  const ready = Promise.all([dns, policies.ready, services.ready, overlay?.ready]).then(() => undefined);
   // Who does not wait for `ready` must not die of it.
   ready.catch((error: unknown) => log('error', 'the network is not ready', { error: String(error) }));
   return {
     names: { server, domain: DOMAIN },
+    admit: policies.admit,
     ready,
     async close() {
       pods.close();
       const names = dns.then((started) => started.close()).catch(() => undefined);
-      await Promise.all([names, services.close(), overlay?.close()]);
+      await Promise.all([names, policies.close(), services.close(), overlay?.close()]);
     },
   };
 }

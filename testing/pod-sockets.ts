@@ -41,16 +41,52 @@ export async function exchange(
   }
 }
 
+/** Datagrams from one port to one other, again and again: one connection, as the packet filter sees it. */
+export function conversation(
+  namespacePath: string,
+  { ip, port }: { ip: string; port: number },
+): Disposable & { isAnswered: (milliseconds: number) => Promise<boolean> } {
+  const socket = udpIn(namespacePath);
+  return {
+    async isAnswered(milliseconds) {
+      const answer = once(socket, 'message', { signal: AbortSignal.timeout(milliseconds) });
+      socket.send('hello', port, ip);
+      return await answer.then(
+        () => true,
+        () => false,
+      );
+    },
+    [Symbol.dispose]: () => void socket.close(),
+  };
+}
+
+/** Gives datagrams back, until it is disposed. */
+export function echo(namespacePath: string, port: number): Disposable {
+  const descriptor = openIn(namespacePath, SOCK_DGRAM);
+  const address = socketAddress('0.0.0.0', port);
+  syscall('bind', descriptor, address, address.length);
+  const socket = createSocket('udp4');
+  socket.bind({ fd: descriptor });
+  socket.on('message', (message, from) => socket.send(message, from.port, from.address));
+  socket.on('error', () => {});
+  return { [Symbol.dispose]: () => void socket.close() };
+}
+
+/** struct sockaddr_in: family, port in network order, address. */
+function socketAddress(ip: string, port: number): Buffer {
+  const address = Buffer.alloc(16);
+  address.writeUInt16LE(AF_INET, 0);
+  address.writeUInt16BE(port, 2);
+  address.set(ip.split('.').map(Number), 4);
+  return address;
+}
+
 /** Resolves when a connection was made; rejects where it was refused, or when the signal is aborted. */
 export async function connects(
   namespacePath: string,
   { ip, port, signal }: { ip: string; port: number; signal: AbortSignal },
 ): Promise<void> {
-  // struct sockaddr_in: family, port in network order, address.
-  const address = Buffer.alloc(16);
-  address.writeUInt16LE(AF_INET, 0);
-  address.writeUInt16BE(port, 2);
-  address.set(ip.split('.').map(Number), 4);
+  const address = socketAddress(ip, port);
   const descriptor = openIn(namespacePath, SOCK_STREAM);
   try {
     while (!(await isConnected(descriptor, address))) await delay(5, undefined, { signal });

@@ -55,6 +55,7 @@ export async function startAgentRole({ instance, signal, log }: RoleContext): Pr
       seccompDirectory: join(directory, 'seccomp'),
     },
     names: network.names,
+    admit: network.admit,
     staticPods: join(instance.dataDirectory, 'node', 'manifests'),
     log,
   });

@@ -54,6 +54,7 @@ export const RIGHTS: Readonly<Record<string, GroupRights>> = {
       // Every pod's name and address: for names, and for the policies between them.
       { verbs: ['list', 'watch'], groups: [''], resources: ['pods'] },
       { verbs: READ, groups: ['discovery.k8s.io'], resources: ['endpointslices'] },
+      { verbs: READ, groups: ['networking.k8s.io'], resources: ['networkpolicies'] },
       { verbs: READ, groups: ['node.k8s.io'], resources: ['runtimeclasses'] },
       { verbs: ['create', 'patch', 'update'], groups: ['', 'events.k8s.io'], resources: ['events'] },
       { verbs: ['create'], groups: ['authentication.k8s.io'], resources: ['tokenreviews'] },

@@ -5,6 +5,8 @@ import type { Stored } from '../kinds/kind.ts';
 import { pods } from '../kinds/resources.ts';
 import type { Container, Pod } from '../kinds/types/core.ts';
 
+const mirrorAnnotation = 'kubernetes.io/config.mirror';
+
 /** Has an index `ip`; a pod that has ended has no address any more. */
 export function createPodInformer(client: Client, onError: (error: unknown) => void): Informer<Pod> {
   return createInformer(client, pods, { indexes: { ip: addressesOf }, transform: reduced, onError });
@@ -16,14 +18,16 @@ export function addressesOf({ status }: Pod): string[] {
 }
 
 function reduced({ metadata, spec, status }: Stored<Pod>): Stored<Pod> {
-  const { name, namespace, uid, resourceVersion, labels } = metadata;
+  const { name, namespace, uid, resourceVersion, labels, annotations } = metadata;
+  const mirrored = annotations?.[mirrorAnnotation];
   const { nodeName, hostNetwork, containers = [], initContainers = [] } = spec ?? {};
   const { phase, podIP, podIPs } = status ?? {};
   const sidecars = initContainers.filter(({ restartPolicy }) => restartPolicy === 'Always');
   return {
     metadata: {
       name,
-      uid,
+      // A pod of a file of its node goes by the uid that the node knows it by.
+      uid: mirrored ?? uid,
       resourceVersion,
       ...(namespace !== undefined && { namespace }),
       ...(labels && { labels }),

@@ -44,6 +44,8 @@
 import type { Engine } from '#engine/engine.ts';
 import type { Client } from '../client/client.ts';
 import type { EvictionOptions } from './eviction.ts';
+import type { Stored } from '../kinds/kind.ts';
+import type { Pod } from '../kinds/types/core.ts';
 import type { ClusterNames } from './pod-dns.ts';
 
 export interface AgentOptions {
@@ -58,6 +60,8 @@ export interface AgentOptions {
   dataDirectory: string;
   /** Where pods ask for names; absent: of the host's servers. */
   names?: ClusterNames;
+  /** Awaited before a container starts: what policies say of the pod holds for its address. */
+  admit?: (pod: Stored<Pod>, ip: string, signal: AbortSignal) => Promise<void>;
   /** Lease renewal, milliseconds; default 10,000. The lease says four times that; the server's own grace decides. */
   leaseInterval?: number;
   /** Milliseconds after which service account tokens in volumes are renewed; default: four fifths of their life. */

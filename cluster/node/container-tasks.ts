@@ -157,6 +157,9 @@ export class ContainerTasks {
 
   async #run(record: ContainerRecord, id: string, signal: AbortSignal): Promise<void> {
     const { name, definition } = record;
+    const { ip } = this.target(record);
+    if (ip !== '') await this.#options.context.admit?.(this.#options.pod(), ip, signal);
+    signal.throwIfAborted();
     try {
       await runContainer(this.#options.context, this.#options.pod(), definition, id);
     } catch (error) {

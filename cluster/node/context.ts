@@ -26,6 +26,7 @@ export interface NodeContext {
   pressures?: () => readonly PressureCondition[];
   /** Absent: pods ask the host's servers. */
   names?: ClusterNames;
+  admit?: AgentOptions['admit'];
   log: AgentOptions['log'];
   /** This node's copy of all Services, for the variables of containers. */
   services?: ServiceLookup;

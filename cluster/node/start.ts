@@ -36,6 +36,7 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
     dataDirectory,
     pressures: () => eviction.conditions,
     ...(options.names && { names: options.names }),
+    ...(options.admit && { admit: options.admit }),
     log,
     services,
   };

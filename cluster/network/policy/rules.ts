@@ -1,0 +1,117 @@
+/**
+ * One policy's rules, as rules of nftables that refer to sets by the names of selectors. Pure.
+ * Peers by ports: each pair is one rule that accepts.
+ */
+import { isIPv4 } from 'node:net';
+import { ipv4Number, ipv4Text } from '#lib/ipv4.ts';
+import type { IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from '../../kinds/types/networking.ts';
+import { type NamedPort, type Selector, Selections } from './selections.ts';
+
+export interface PolicyRules {
+  /** The pods that it is about. */
+  subject: Selector;
+  /** Absent: it says nothing of that direction. */
+  ingress?: Direction;
+  egress?: Direction;
+}
+
+export interface Direction {
+  rules: string[];
+  /** By the names that the rules have for them. */
+  sets: Map<string, { selector: Selector; port?: NamedPort }>;
+}
+
+interface Peer {
+  /** What its address matches; empty: any. */
+  match: string;
+  /** The pods that it may be, for ports by name. */
+  selector: Selector;
+}
+
+const PROTOCOLS = new Map([
+  ['TCP', 'tcp'],
+  ['UDP', 'udp'],
+  ['SCTP', 'sctp'],
+]);
+
+export function policyRules({ metadata, spec }: NetworkPolicy): PolicyRules {
+  const namespace = metadata.namespace ?? '';
+  const subject: Selector = { namespace, pods: spec?.podSelector ?? {} };
+  const types = spec?.policyTypes ?? ['Ingress', ...(spec?.egress === undefined ? [] : ['Egress'])];
+  const rules: PolicyRules = { subject };
+  if (types.includes('Ingress')) {
+    const parts = (spec?.ingress ?? []).map(({ from, ports }) => ({ peers: from, ports }));
+    rules.ingress = direction(parts, { namespace, subject, address: 'ip saddr' });
+  }
+  if (types.includes('Egress')) {
+    const parts = (spec?.egress ?? []).map(({ to, ports }) => ({ peers: to, ports }));
+    rules.egress = direction(parts, { namespace, address: 'ip daddr' });
+  }
+  return rules;
+}
+
+/** `subject`: the pods whose ports are meant; of egress they are the peers'. */
+interface Side {
+  namespace: string;
+  address: 'ip saddr' | 'ip daddr';
+  subject?: Selector;
+}
+
+function direction(
+  parts: { peers: NetworkPolicyPeer[] | undefined; ports: NetworkPolicyPort[] | undefined }[],
+  side: Side,
+): Direction {
+  const made: Direction = { rules: [], sets: new Map() };
+  for (const { peers, ports } of parts) {
+    for (const peer of peersOf(peers ?? [], side, made)) {
+      for (const port of portsOf(ports ?? [], side.subject ?? peer.selector, made))
+        made.rules.push([peer.match, port, 'accept'].filter((part) => part !== '').join(' '));
+    }
+  }
+  made.rules = [...new Set(made.rules)];
+  return made;
+}
+
+function peersOf(peers: NetworkPolicyPeer[], { namespace, address }: Side, made: Direction): Peer[] {
+  if (peers.length === 0) return [{ match: '', selector: {} }];
+  return peers.flatMap(({ ipBlock, podSelector, namespaceSelector }) => {
+    if (ipBlock !== undefined) return blockPeer(ipBlock, address);
+    const selector: Selector = {
+      ...(namespaceSelector === undefined ? { namespace } : { namespaces: namespaceSelector }),
+      pods: podSelector ?? {},
+    };
+    const name = `pods-${Selections.keyOf(selector)}`;
+    made.sets.set(name, { selector });
+    return [{ match: `${address} @${name}`, selector }];
+  });
+}
+
+function blockPeer({ cidr, except = [] }: IPBlock, address: string): Peer[] {
+  const block = normalized(cidr);
+  if (block === undefined) return [];
+  const without = except.map(normalized).filter((range) => range !== undefined);
+  const match = [`${address} ${block}`, ...without.map((range) => `${address} != ${range}`)].join(' ');
+  return [{ match, selector: {} }];
+}
+
+/** Undefined where it is none of IPv4. */
+function normalized(cidr: string): string | undefined {
+  const [address = '', bits = '32'] = cidr.split('/');
+  if (!isIPv4(address)) return undefined;
+  const size = 2 ** (32 - Number(bits));
+  return `${ipv4Text(Math.floor(ipv4Number(address) / size) * size)}/${bits}`;
+}
+
+function portsOf(ports: NetworkPolicyPort[], owner: Selector, made: Direction): string[] {
+  if (ports.length === 0) return [''];
+  return ports.flatMap(({ port, endPort, protocol: wanted = 'TCP' }) => {
+    const protocol = PROTOCOLS.get(wanted);
+    if (protocol === undefined) return [];
+    if (port === undefined) return [`meta l4proto ${protocol}`];
+    if (typeof port === 'number') return [`${protocol} dport ${endPort === undefined ? port : `${port}-${endPort}`}`];
+    const named = { name: port, protocol };
+    const name = `ports-${Selections.keyOf(owner)}-${protocol}-${port}`;
+    made.sets.set(name, { selector: owner, port: named });
+    return [`ip daddr . meta l4proto . th dport @${name}`];
+  });
+}

@@ -1,0 +1,140 @@
+/** The rules of a node, whole, and what a pod that comes or goes changes in them. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { matchesGolden } from '#testing/golden.ts';
+import type { Stored } from '../../kinds/kind.ts';
+import type { NetworkPolicy, NetworkPolicySpec } from '../../kinds/types/networking.ts';
+import { difference, replacement } from '../services/table.ts';
+import type { PodFacts } from './policy.ts';
+import { Selections } from './selections.ts';
+import { renderPolicies } from './table.ts';
+
+const RESOLVER = '10.87.0.10';
+const pod = (namespace: string, name: string, ip: string, more: Partial<PodFacts> = {}): PodFacts => ({
+  uid: `${namespace}-${name}`,
+  namespace,
+  labels: { pod: name },
+  ip,
+  isHere: true,
+  ports: [],
+  ...more,
+});
+const policy = (name: string, spec: NetworkPolicySpec): Stored<NetworkPolicy> => ({
+  metadata: { name, namespace: 'x', uid: name, resourceVersion: '1', creationTimestamp: '' },
+  spec,
+});
+const web = { name: 'http', protocol: 'tcp', port: 8080 };
+
+function selectionsOf(...pods: PodFacts[]): Selections {
+  const selections = new Selections();
+  for (const name of ['x', 'y']) selections.setNamespace(name, { ns: name });
+  for (const one of pods) selections.setPod(one);
+  return selections;
+}
+
+const policies = [
+  policy('deny-all', { podSelector: {}, policyTypes: ['Ingress', 'Egress'] }),
+  policy('allow-web', {
+    podSelector: { matchLabels: { pod: 'a' } },
+    policyTypes: ['Ingress'],
+    ingress: [
+      {
+        from: [{ namespaceSelector: { matchLabels: { ns: 'y' } }, podSelector: { matchLabels: { pod: 'a' } } }],
+        ports: [
+          { port: 'http', protocol: 'TCP' },
+          { port: 81, protocol: 'TCP' },
+        ],
+      },
+      { from: [{ ipBlock: { cidr: '192.0.2.77/24', except: ['192.0.2.128/25', '192.0.2.64/26'] } }] },
+      { from: [{ ipBlock: { cidr: 'fd00::/8' } }] },
+    ],
+  }),
+  policy('names', {
+    podSelector: { matchExpressions: [{ key: 'pod', operator: 'In', values: ['a', 'b'] }] },
+    policyTypes: ['Egress'],
+    egress: [
+      {
+        to: [{ namespaceSelector: {}, podSelector: { matchLabels: { 'k8s-app': 'kube-dns' } } }],
+        ports: [
+          { port: 'dns', protocol: 'UDP' },
+          { port: 53, protocol: 'TCP' },
+        ],
+      },
+      { ports: [{ port: 32_000, endPort: 32_768, protocol: 'UDP' }, { protocol: 'SCTP' }] },
+    ],
+  }),
+];
+const policiesOf = (namespace: string) => (namespace === 'x' ? policies : []);
+const pods = [
+  pod('x', 'a', '10.86.0.2', { ports: [web] }),
+  pod('x', 'b', '10.86.0.3'),
+  pod('x', 'c', '10.86.0.4'),
+  pod('y', 'a', '10.86.0.5'),
+  pod('y', 'far', '10.86.7.5', { isHere: false, labels: { pod: 'a' } }),
+];
+
+test('the whole table', () => {
+  const table = renderPolicies(policiesOf, selectionsOf(...pods), RESOLVER);
+  matchesGolden(join(import.meta.dirname, 'testdata/table.nft'), replacement('sampan-golden.policy', table));
+});
+
+test('a pod that comes or goes changes elements alone', () => {
+  const selections = selectionsOf(...pods);
+  const before = renderPolicies(policiesOf, selections, RESOLVER);
+  selections.setPod(pod('y', 'a2', '10.86.0.9', { labels: { pod: 'a' } }));
+  const peer = renderPolicies(policiesOf, selections, RESOLVER);
+  assert.match(difference('t', before, peer), /^add element inet t pods-\w+ \{ 10\.86\.0\.9 \}\n$/);
+  selections.setPod(pod('x', 'c2', '10.86.0.8', { labels: { pod: 'c' } }));
+  const own = renderPolicies(policiesOf, selections, RESOLVER);
+  assert.deepEqual(
+    difference('t', peer, own)
+      .trim()
+      .split('\n')
+      .map((line) => line.replace(/(to|from)-\w+/, '$1')),
+    [
+      'add element inet t entering { 10.86.0.8 : goto to }',
+      'add element inet t leaving { 10.86.0.8 : goto from }',
+      'add element inet t selves { 10.86.0.8 . 10.86.0.8 }',
+    ],
+  );
+  selections.removePod('x-c2');
+  selections.removePod('y-a2');
+  const after = renderPolicies(policiesOf, selections, RESOLVER);
+  assert.ok(
+    difference('t', own, after)
+      .split('\n')
+      .every((line) => line === '' || line.startsWith('delete element')),
+  );
+  assert.equal(difference('t', before, after), '');
+});
+
+test('a namespace that gets other labels has other pods allowed', () => {
+  const selections = selectionsOf(...pods);
+  const before = renderPolicies(policiesOf, selections, RESOLVER);
+  selections.setNamespace('y', { ns: 'z' });
+  const after = renderPolicies(policiesOf, selections, RESOLVER);
+  assert.match(difference('t', before, after), /^delete element inet t pods-\w+ \{ 10\.86\.0\.5, 10\.86\.7\.5 \}\n$/);
+  selections.setNamespace('y', undefined);
+  assert.equal(difference('t', after, renderPolicies(policiesOf, selections, RESOLVER)), '');
+});
+
+test('who comes later has an address that two claim', () => {
+  const [first = pod('x', 'a', '')] = pods;
+  const selections = selectionsOf(first, pod('y', 'new', first.ip));
+  const { elements } = renderPolicies(policiesOf, selections, RESOLVER).get('entering') as {
+    elements: ReadonlyMap<string, string>;
+  };
+  assert.deepEqual([...elements], [], 'no policy is about the newer one');
+});
+
+test('types that are not said: ingress, and egress where there are rules of it', () => {
+  const of = (spec: NetworkPolicySpec) => {
+    const all = () => [policy('p', spec)];
+    const table = renderPolicies(all, selectionsOf(...pods.slice(0, 1)), RESOLVER);
+    return [...table.keys()].filter((name) => /^(in|out)-/.test(name)).map((name) => name.split('-')[0]);
+  };
+  assert.deepEqual(of({ podSelector: {} }), ['in']);
+  assert.deepEqual(of({ podSelector: {}, egress: [{}] }), ['out', 'in']);
+  assert.deepEqual(of({ podSelector: {}, policyTypes: ['Egress'] }), ['out']);
+});
