@@ -53,6 +53,7 @@ async function start(): Promise<void> {
     dataDirectory: node.directory,
     leaseInterval: node.leaseInterval,
     names: network.names,
+    admit: network.admit,
     log,
   });
   await Promise.all([agent.ready, network.ready]);
