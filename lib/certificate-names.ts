@@ -1,7 +1,7 @@
-import { X509Certificate } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
+import { isIP } from 'node:net';
 
-/** DNS names and addresses that a certificate (PEM) is for. */
-export function namesIn(certificate: string): string[] {
-  const { subjectAltName = '' } = new X509Certificate(certificate);
-  return [...subjectAltName.matchAll(/(?:DNS|IP Address):([^,\s]+)/g)].map(([, name = '']) => name);
+/** Is a certificate for this DNS name or address? */
+export function isFor(certificate: X509Certificate, name: string): boolean {
+  return (isIP(name) === 0 ? certificate.checkHost(name) : certificate.checkIP(name)) !== undefined;
 }

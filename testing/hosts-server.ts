@@ -80,7 +80,7 @@ export async function startHostsServer(options: HostsServerOptions): Promise<Hos
       tokens: { sign: keys.sign, ca },
       clusterDns: clusterDnsAddress(CLUSTER.serviceCidr),
       nodeRanges: { clusterCidr: CLUSTER.clusterCidr },
-      nodeCertificates: { authority, serverNames: [address] },
+      nodeCertificates: { authority, serverCertificates: [serving.certificate] },
       nodeLifecycle: { leaseGrace: options.leaseGrace },
     }),
     { client, log, signal: stop.signal, now: Date.now },

@@ -14,7 +14,6 @@ import { clusterDnsAddress } from '#cluster/network/dns/dns.ts';
 import { startScheduler } from '#cluster/scheduler/start.ts';
 import { encryptedStore, reencrypt } from '#cluster/store/encrypted.ts';
 import { openEncryptionKeys } from '#cluster/store/encryption-keys.ts';
-import { namesIn } from '#lib/certificate-names.ts';
 import { podGateway, readAuthority, readCa, readPair } from '../certificates.ts';
 import { openInstanceStore } from '../store/open.ts';
 import type { RoleContext, RunningRole } from './role.ts';
@@ -24,6 +23,9 @@ const ENCRYPTED_PREFIXES = ['/registry/core/secrets/'];
 
 /** Never changes: tokens carry it. */
 const SERVICE_ACCOUNT_ISSUER = 'https://kubernetes.default.svc.cluster.local';
+
+/** A node that is called as one of them would get its certificate. */
+const servingCertificates = ['kubernetes', 'registry', 'router'] as const;
 
 export async function startServer({ instance, signal, log }: RoleContext): Promise<RunningRole> {
   const directory = join(instance.dataDirectory, 'cluster');
@@ -77,7 +79,7 @@ export async function startServer({ instance, signal, log }: RoleContext): Promi
         nodeRanges: { clusterCidr, reserved: [{ node: instance.nodeName, range: podCidr }] },
         nodeCertificates: {
           authority: readAuthority(instance),
-          serverNames: namesIn(readPair(instance, 'kubernetes').certificate),
+          serverCertificates: servingCertificates.map((name) => readPair(instance, name).certificate),
         },
       }),
       { client, signal: leading, log, now: Date.now },

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { X509Certificate } from 'node:crypto';
 import { createRequest } from '#lib/certificate-requests.ts';
-import { type KeyPair, createAuthority } from '#lib/certificates.ts';
+import { type KeyPair, createAuthority, issueCertificate } from '#lib/certificates.ts';
 import { type ControlPlane, startControlPlane, until } from '#testing/control-plane.ts';
 import { createClient } from '../client/create.ts';
 import type { Client } from '../client/client.ts';
@@ -18,19 +18,34 @@ let plane: ControlPlane;
 let authority: KeyPair;
 let bootstrapper: Client;
 let worker: Client;
+/** A node that calls itself as the platform's API. */
+let impostor: Client;
+const impostorName = 'api.apps.example';
 
 before(async () => {
   plane = await startControlPlane();
   authority = await createAuthority({ commonName: 'nodes', days: 30 });
-  const serverNames = ['kubernetes', '192.0.2.1'];
-  await plane.start(createNodeCertificates({ authority, serverNames }));
+  const server = await issueCertificate(authority, {
+    commonName: 'servers',
+    dnsNames: ['kubernetes', '*.apps.example'],
+    ips: ['192.0.2.1'],
+    usages: ['server'],
+    days: 1,
+  });
+  await plane.start(createNodeCertificates({ authority, serverCertificates: [server.certificate] }));
   const groups = ['system:bootstrappers', 'system:bootstrappers:sampan:nodes'];
   bootstrapper = createClient(plane.inProcess({ name: 'system:bootstrap:abcdef', groups }));
-  worker = createClient(plane.inProcess({ name: 'system:node:worker', groups: ['system:nodes'] }));
-  await plane.client.create(nodes, {
-    metadata: { name: 'worker' },
-    status: { addresses: [{ type: 'InternalIP', address: '192.0.2.7' }] },
-  });
+  const asNode = (name: string) =>
+    createClient(plane.inProcess({ name: `system:node:${name}`, groups: ['system:nodes'] }));
+  worker = asNode('worker');
+  impostor = asNode(impostorName);
+  for (const name of ['worker', impostorName])
+    await plane.client.create(nodes, {
+      metadata: { name },
+      status: {
+        addresses: ['192.0.2.7', '192.0.2.1', '127.0.0.1'].map((address) => ({ type: 'InternalIP', address })),
+      },
+    });
 });
 after(() => plane.close());
 
@@ -114,6 +129,10 @@ test('nothing else is approved', async () => {
     ask(worker, { signerName: SERVING, subject: { ...proper, ips: ['192.0.2.1'] } }),
     ask(worker, { signerName: SERVING, subject: { ...proper, dnsNames: ['kubernetes'] } }),
     ask(worker, { signerName: SERVING, subject: { ...proper, ips: ['127.0.0.1'] } }),
+    ask(impostor, {
+      signerName: SERVING,
+      subject: { ...proper, commonName: `system:node:${impostorName}`, dnsNames: [impostorName] },
+    }),
     ask(worker, { signerName: SERVING, subject: proper }),
     ask(bootstrapper, { signerName: SERVING, subject: { ...proper, dnsNames: ['worker'] } }),
     ask(bootstrapper, { signerName: 'kubernetes.io/kube-apiserver-client' }),

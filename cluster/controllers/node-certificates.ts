@@ -4,9 +4,11 @@
  *
  * A client certificate is given to who may `create` `certificatesigningrequests/nodeclient` (new nodes, by their bootstrap token) or,
  * for the node that one is already, `selfnodeclient`. A serving certificate is given to a node alone, for its own name and
- * for addresses that its Node has; never for a name or address of the API server, as whom it could then answer. What is asked for
+ * for addresses that its Node has; never for a name or address of the cluster's own servers, as whom it could then answer. What is asked for
  * otherwise waits for an administrator; what is approved and still breaks a signer's rules is marked Failed.
  */
+import { X509Certificate } from 'node:crypto';
+import { isFor } from '#lib/certificate-names.ts';
 import { type KeyPair, CertificateError } from '#lib/certificates.ts';
 import { type RequestedSubject, readRequest, signRequest } from '#lib/certificate-requests.ts';
 import { ApiError, type Client, type Informer } from '../client/client.ts';
@@ -20,8 +22,8 @@ import { openInformer, timestamp } from './objects.ts';
 
 export interface NodeCertificateOptions {
   authority: KeyPair;
-  /** Names and addresses in the API server's own certificate. */
-  serverNames: readonly string[];
+  /** PEM, what the cluster's own servers show: no node gets a certificate for what one of these is for. */
+  serverCertificates: readonly string[];
 }
 
 type Request = Stored<CertificateSigningRequest>;
@@ -30,7 +32,8 @@ const YEAR = 365 * 86_400;
 const HOUR = 3_600_000;
 const LIFE = { decided: HOUR, pending: 24 * HOUR } as const;
 
-export function createNodeCertificates({ authority, serverNames }: NodeCertificateOptions): Controller {
+export function createNodeCertificates({ authority, serverCertificates }: NodeCertificateOptions): Controller {
+  const servers = serverCertificates.map((certificate) => new X509Certificate(certificate));
   let requests: Informer<CertificateSigningRequest>;
   let nodes: Informer<Node>;
   let requeue: (key: string, afterMilliseconds?: number) => void = () => undefined;
@@ -49,9 +52,9 @@ export function createNodeCertificates({ authority, serverNames }: NodeCertifica
     const of = (...types: string[]): string[] =>
       addresses.filter(({ type }) => types.includes(type)).map(({ address }) => address);
     const own = new Set([name, ...of('Hostname', 'InternalDNS', 'ExternalDNS', 'InternalIP', 'ExternalIP')]);
-    const others = new Set(serverNames);
+    const isServers = (one: string): boolean => servers.some((server) => isFor(server, one));
     return [...dnsNames, ...ips].every(
-      (one) => own.has(one) && !others.has(one) && !/^(127\.|::1$|localhost$)/.test(one),
+      (one) => own.has(one) && !isServers(one) && !/^(127\.|::1$|localhost$)/.test(one),
     );
   }
 

@@ -107,7 +107,9 @@ export function createNodeIpamController({ clusterCidr, nodeBits = 24, reserved 
         // A node that was replaced under its name meanwhile is another one: the write conflicts.
         await client.update(nodeResource, { ...node, spec: { ...node.spec, podCIDR: range, podCIDRs: [range] } });
       } catch (error) {
+        // Nobody has it: the next try takes it again.
         given.delete(name);
+        cursor = Math.max(0, placeOf(range));
         throw error;
       }
     },

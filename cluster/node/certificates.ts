@@ -3,6 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomic } from '#lib/atomic-file.ts';
+import { isFor } from '#lib/certificate-names.ts';
 import { createRequest } from '#lib/certificate-requests.ts';
 import { ApiError, type Client } from '../client/client.ts';
 import { createInformer } from '../client/informer.ts';
@@ -62,8 +63,7 @@ export function freshPair(
 ): CertificatePair | undefined {
   if (pair === undefined || pair.renewAt <= Date.now()) return undefined;
   const certificate = new X509Certificate(pair.certificate);
-  const isFor = (name: string): boolean => (certificate.checkHost(name) ?? certificate.checkIP(name)) !== undefined;
-  return names.every(isFor) ? pair : undefined;
+  return names.every((name) => isFor(certificate, name)) ? pair : undefined;
 }
 
 /** Resolves when it was signed and is on disk; waits as long as nobody decides. Rejects where it was denied. */
