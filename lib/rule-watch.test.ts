@@ -7,9 +7,14 @@ import { RuleWatch } from './rule-watch.ts';
 
 const table = `sampan-rule-watch-${process.pid}`;
 let losses = 0;
+let others = 0;
 const watch = new RuleWatch(
   (line) => line === `delete table inet ${table}`,
   () => losses++,
+);
+const other = new RuleWatch(
+  () => false,
+  () => others++,
 );
 after(() => watch.close());
 
@@ -43,4 +48,14 @@ test('what was before the watch is told of once, then each loss; a watch that en
   assert.notDeepEqual(monitors(), [first]);
   lose();
   await until(async () => losses === 4);
+  assert.equal(others, 2);
+});
+
+test('one monitor is for all, and ends with the last', async () => {
+  assert.equal(monitors().length, 1);
+  other.close();
+  lose();
+  await until(async () => losses === 5);
+  watch.close();
+  await until(async () => monitors().length === 0);
 });
