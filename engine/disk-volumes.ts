@@ -32,6 +32,8 @@ export interface DiskVolumeSpec {
   /** At least 16 MiB (4 MiB for scratch). The file system's own needs are within it. */
   sizeBytes: number;
   kind?: 'lasting' | 'scratch';
+  /** It was made before: `not-found` where it is not there. */
+  existing?: boolean;
 }
 
 export interface DiskVolume {

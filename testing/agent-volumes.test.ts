@@ -407,6 +407,11 @@ test('what is to be retained stays on the disk, and comes back with a volume tha
   await create('reads', pod('second'));
   await ready('reads');
   assert.equal(await sh('reads', 'cat /v/file'), 'kept');
+  await remove('reads');
+  // Its disk was lost, or a backup was restored without it: an empty volume in its place would hide that.
+  await bed.engine.diskVolumes.remove(again.csi?.volumeHandle ?? '');
+  await create('lost', pod('second'));
+  await eventOf('lost', 'FailedMount', /volume "pvc-.*" was made, and is not in .* any more/);
 });
 
 test('directories that an administrator made volumes of, where the node allows them', async () => {

@@ -150,6 +150,10 @@ describe('API server: who may do what', () => {
     assert.equal(await asNode('PATCH', `${VOLUMES}/on-n1`, { metadata: { labels: { a: 'b' } } }), 403);
     assert.equal(await asNode('PATCH', `${VOLUMES}/on-n1`, { spec: { storageClassName: 'x' } }), 403);
     assert.equal(await asNode('DELETE', `${VOLUMES}/on-n1`), 403);
+    const annotate = (annotations: Record<string, string>) =>
+      asNode('PATCH', `${VOLUMES}/on-n1`, { metadata: { annotations } });
+    assert.equal(await annotate({ 'pv.kubernetes.io/provisioned-by': 'x' }), 403);
+    assert.equal(await annotate({ 'local.sampan.dev/made': 'true' }), 200);
     assert.equal(await asNode('PATCH', `${VOLUMES}/on-n1`, without), 200);
     assert.equal(await asNode('PATCH', `${VOLUMES}/on-n1`, { metadata: { finalizers } }), 403);
   });

@@ -13,6 +13,8 @@ export const localDriver = 'local.sampan.dev';
 /** Label of a PersistentVolume: the name of its node. By it a node may see the volume. */
 export const volumeNodeLabel = 'local.sampan.dev/node';
 export const volumeFinalizer = 'local.sampan.dev/volume';
+/** Annotation: its node has made it. From then on it is never made again: an empty one in its place would hide a loss. */
+export const volumeMade = 'local.sampan.dev/made';
 /** What a volume has at least. */
 export const smallestVolume = 16 * 1024 * 1024;
 

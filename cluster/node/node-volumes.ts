@@ -7,7 +7,7 @@ import type { Engine } from '#engine/engine.ts';
 import { ApiError, type Client, type Informer } from '../client/client.ts';
 import { createInformer } from '../client/informer.ts';
 import type { Stored } from '../kinds/kind.ts';
-import { localHandle, smallestVolume, volumeFinalizer, volumeNodeLabel } from '../kinds/local-volume.ts';
+import { localHandle, smallestVolume, volumeFinalizer, volumeMade, volumeNodeLabel } from '../kinds/local-volume.ts';
 import { persistentVolumes } from '../kinds/resources.ts';
 import type { ObjectReference, PersistentVolume } from '../kinds/types/core.ts';
 import type { AgentOptions } from './agent.ts';
@@ -89,7 +89,12 @@ export class NodeVolumes {
   /** The claim is told of a size that it did not have before. */
   async #mount(handle: string, volume: Stored<PersistentVolume>): Promise<string> {
     const { engine, client, recorder } = this.#options;
-    const mounted = await engine.diskVolumes.mount({ name: handle, sizeBytes: sizeOf(volume) });
+    const existing = volume.metadata.annotations?.[volumeMade] !== undefined;
+    const mounted = await engine.diskVolumes.mount({ name: handle, sizeBytes: sizeOf(volume), existing });
+    if (!existing) {
+      const body = { metadata: { annotations: { [volumeMade]: 'true' } } };
+      await client.patch(persistentVolumes, volume.metadata.name, { type: 'merge', body });
+    }
     if (mounted.sizeBytes >= sizeOf(volume)) await finishResize(client, recorder, volume);
     return mounted.path;
   }

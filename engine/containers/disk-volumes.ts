@@ -49,16 +49,26 @@ export class LocalDiskVolumes implements DiskVolumes {
     // Root's alone: a container's root may leave programs here that would run as the host's.
     for (const directory of [opened.#data, opened.#run]) await mkdir(directory, { recursive: true, mode: 0o700 });
     for (const file of await readdir(opened.#data)) {
-      const path = join(opened.#data, file);
-      const found = Object.entries(SUFFIXES).find(([, suffix]) => file.endsWith(suffix));
-      if (found !== undefined) {
-        const [kind, suffix] = found as [Entry['kind'], string];
-        const noted = await readFile(path + GROWING, 'utf8').catch(() => undefined);
-        const sizeBytes = Number(noted) || (await stat(path)).size;
-        opened.#entries.set(file.slice(0, -suffix.length), { kind, sizeBytes });
-      } else if (!file.endsWith(GROWING)) await rm(path, { force: true });
+      const suffix = Object.values(SUFFIXES).find((one) => file.endsWith(one));
+      if (suffix !== undefined) await opened.#find(file.slice(0, -suffix.length));
+      else if (!file.endsWith(GROWING)) await rm(join(opened.#data, file), { force: true });
     }
     return opened;
+  }
+
+  /** What is known of it, or lies there: somebody may have put it back. */
+  async #find(name: string): Promise<Entry | undefined> {
+    const known = this.#entries.get(name);
+    if (known !== undefined) return known;
+    for (const kind of ['lasting', 'scratch'] as const) {
+      const file = this.#file(name, kind);
+      if (!existsSync(file)) continue;
+      const noted = await readFile(file + GROWING, 'utf8').catch(() => undefined);
+      const entry = { kind, sizeBytes: Number(noted) || (await stat(file)).size };
+      this.#entries.set(name, entry);
+      return entry;
+    }
+    return undefined;
   }
 
   list(): DiskVolume[] {
@@ -79,6 +89,11 @@ export class LocalDiskVolumes implements DiskVolumes {
         `sizeBytes: ${spec.sizeBytes} is too small for volume "${spec.name}": give at least ${SMALLEST_LASTING}`,
       );
     return await this.#exclusive(spec.name, async () => {
+      if (spec.existing === true && (await this.#find(spec.name)) === undefined)
+        throw new EngineError(
+          'not-found',
+          `volume "${spec.name}" was made, and is not in ${this.#data} any more: put ${spec.name}${SUFFIXES[kind]} back, or delete the volume`,
+        );
       try {
         return await this.#mount(spec.name, kind, Math.ceil(spec.sizeBytes / BLOCK) * BLOCK);
       } catch (error) {
@@ -88,7 +103,7 @@ export class LocalDiskVolumes implements DiskVolumes {
   }
 
   async #mount(name: string, wanted: Entry['kind'], size: number): Promise<MountedDiskVolume> {
-    let entry = this.#entries.get(name);
+    let entry = await this.#find(name);
     const isNew = entry === undefined;
     if (entry === undefined) {
       entry = { kind: wanted, sizeBytes: size };

@@ -2,7 +2,7 @@
  * What a node's writes may contain (Kubernetes "Using Node Authorization", NodeRestriction): a node that is taken over must
  * not draw other pods to itself, or give itself what its own pods do not have.
  */
-import { volumeFinalizer } from '../../kinds/local-volume.ts';
+import { volumeFinalizer, volumeMade } from '../../kinds/local-volume.ts';
 import {
   leases,
   nodes,
@@ -136,7 +136,7 @@ function checkPodStatus(request: AdmissionRequest, node: string): void {
     throw refuse(request, node, 'cannot update labels through pod status');
 }
 
-/** The disk space of a deleted volume is free again: of all of the volume a node may take away only its own finalizer. */
+/** Of a volume on its disk a node says that it made it, and, when it is deleted, that it is gone: nothing else. */
 function checkVolume(request: AdmissionRequest, node: string): void {
   const rest = ({ metadata, ...object }: AdmissionRequest['object']) => ({
     ...object,
@@ -145,13 +145,18 @@ function checkVolume(request: AdmissionRequest, node: string): void {
       managedFields: [],
       resourceVersion: '',
       finalizers: metadata.finalizers?.filter((one) => one !== volumeFinalizer) ?? [],
+      annotations: { ...metadata.annotations, [volumeMade]: 'true' },
     },
   });
   const { object, old } = request;
   const added =
     object.metadata.finalizers?.includes(volumeFinalizer) && !old?.metadata.finalizers?.includes(volumeFinalizer);
   if (request.operation !== 'UPDATE' || old === undefined || added || !isDeepStrictEqual(rest(object), rest(old)))
-    throw refuse(request, node, `may of persistentvolumes only take away the finalizer "${volumeFinalizer}"`);
+    throw refuse(
+      request,
+      node,
+      `may of persistentvolumes only set the annotation "${volumeMade}" and take away the finalizer "${volumeFinalizer}"`,
+    );
 }
 
 /** Of claims a node says how far their growth is. */
