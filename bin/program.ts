@@ -1,5 +1,7 @@
 /** Every command and its flags. The work of each is in `commands/`, loaded when it is asked for. */
 import { Command } from 'commander';
+import type { ApiFlags } from './api-flags.ts';
+import { withApiOptions } from './commands/api-options.ts';
 import type { EngineFlags } from './commands/engine-flags.ts';
 import { withEngineOptions } from './commands/engine-options.ts';
 import type { UpFlags } from './commands/up.ts';
@@ -29,7 +31,7 @@ export async function createProgram(words: string[]): Promise<Command> {
     .exitOverride();
   const flags = (): GlobalOptions => program.opts<GlobalOptions>();
 
-  withEngineOptions(program.command('up'))
+  withApiOptions(withEngineOptions(program.command('up')))
     .description('start the platform, and return when it is ready')
     .option('--foreground', 'stay, and stop the platform when interrupted')
     .option(
@@ -83,10 +85,9 @@ export async function createProgram(words: string[]): Promise<Command> {
     .action(async (options: { repair?: boolean; json?: boolean }) =>
       (await import('./commands/fsck.ts')).engineFsck(flags(), options),
     );
-  program
-    .command('cluster')
+  withApiOptions(program.command('cluster'))
     .description('run the cluster without the platform, for kubectl, until interrupted; its pods go on')
-    .action(async () => (await import('./commands/cluster.ts')).cluster(flags()));
+    .action(async (options: ApiFlags) => (await import('./commands/cluster.ts')).cluster(flags(), options));
   program
     .command('status')
     .description('show what runs and where it answers')
@@ -109,6 +110,14 @@ export async function createProgram(words: string[]): Promise<Command> {
     .description('take the state of an instance that is down to another driver, and compare every key')
     .requiredOption('--to <driver>', 'sqlite, or etcd with --etcd-endpoints and its kin')
     .action(async (options: { to: string }) => (await import('./commands/store.ts')).moveStore(flags(), options));
+  program
+    .command('rotate-keys')
+    .description('a new key for Secrets at rest (encryption), or for tokens (service-accounts), also while it runs')
+    .argument('<kind>', 'encryption or service-accounts')
+    .option('--retire', 'of service-accounts: refuse from now on what older keys signed')
+    .action(async (kind: string, options: { retire?: boolean }) =>
+      (await import('./commands/rotate-keys.ts')).rotateKeys(flags(), kind, options),
+    );
   program
     .command('doctor')
     .description('check what this machine needs, and say how to mend it')

@@ -164,8 +164,12 @@ export async function waitReady(
 
 /** A role is ready when the process that said so still runs. */
 export function isReady(instance: Instance, role: Role): boolean {
+  return readyPid(instance, role) !== undefined;
+}
+
+export function readyPid(instance: Instance, role: Role): number | undefined {
   const pid = readPid(readyFile(instance, role));
-  return pid !== undefined && isRole(pid, instance, role);
+  return pid !== undefined && isRole(pid, instance, role) ? pid : undefined;
 }
 
 function tailOf(instance: Instance, role: Role): string {

@@ -1,10 +1,11 @@
-/** The state of a cluster over etcd that fails, damaged backups, purges, and moves between drivers. */
+/** The state of a cluster over etcd that fails, damaged backups, purges, moves between drivers; and who may come in. */
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { openEtcdClient } from '#cluster/store/etcd/client.ts';
 import { ClusterBed } from '#testing/cluster-bed.ts';
+import { startIssuer } from '#testing/oidc-issuer.ts';
 
 let bed: ClusterBed;
 
@@ -88,7 +89,7 @@ describe('the state of the cluster', { concurrency: 1 }, () => {
   test('the state moves to sqlite and back, and every key is there', async () => {
     const before = await bed.mustKubectl('get', '--raw', '/api/v1/secrets').then(withoutRevisions);
     await bed.stopCluster();
-    assert.match((await bed.sampan('store', 'move', '--to', 'sqlite')).stderr, /The instance [a-z-]+ is up/);
+    assert.match((await bed.sampan('store', 'move', '--to', 'sqlite')).stderr, /The instance [a-z0-9-]+ is up/);
     await bed.must('down');
     assert.match((await bed.sampan('store', 'move', '--to', 'etcd', ...bed.endpointFlags)).stderr, /in etcd already/);
     await bed.must('store', 'move', '--to', 'sqlite');
@@ -111,5 +112,42 @@ describe('the state of the cluster', { concurrency: 1 }, () => {
     await bed.must('restore', bed.backupFile, '--store', 'sqlite');
     await bed.startCluster();
     assert.equal(await bed.readConfigMap('in-etcd'), 'one');
+  });
+
+  test('users of an OpenID Connect issuer come in, and what they do is audited by a policy of ours', async () => {
+    const issuer = await startIssuer();
+    try {
+      const file = (name: string, text: string): string => {
+        writeFileSync(join(bed.directory, name), text);
+        return join(bed.directory, name);
+      };
+      const rules = [{ level: 'Request', users: ['oidc:ann'] }, { level: 'None' }];
+      await bed.stopCluster();
+      await bed.startCluster(
+        ...['--oidc-issuer-url', issuer.url, '--oidc-client-id', 'sampan', '--oidc-signing-algs', 'ES256'],
+        ...['--oidc-ca-file', file('issuer.crt', issuer.ca), '--oidc-username-prefix', 'oidc:'],
+        ...[
+          '--audit-policy-file',
+          file('policy.yaml', JSON.stringify({ apiVersion: 'audit.k8s.io/v1', kind: 'Policy', rules })),
+        ],
+      );
+      rmSync(join(bed.directory, 'issuer.crt'));
+      rmSync(join(bed.directory, 'policy.yaml'));
+      const ann = await issuer.sign({ sub: 'ann' });
+      assert.equal((await bed.whoami(ann)).stdout, 'oidc:ann');
+      await bed.stopCluster();
+      await bed.startCluster();
+      assert.equal((await bed.whoami(ann)).stdout, 'oidc:ann');
+      const audited = readFileSync(join(bed.dataDirectory, 'cluster', 'audit.log'), 'utf8')
+        .trim()
+        .split('\n')
+        .slice(-1);
+      assert.match(audited.join(), /"level":"Request".*"username":"oidc:ann"/);
+      await bed.stopCluster();
+      await bed.startCluster('--oidc-issuer-url', '', '--audit-policy-file', '');
+      assert.notEqual((await bed.whoami(ann)).code, 0);
+    } finally {
+      await issuer.close();
+    }
   });
 });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { createClient } from '#cluster/client/create.ts';
 import { httpsTransport } from '#cluster/client/https.ts';
 import { type Etcd, startEtcd } from './etcd.ts';
-import { TestPlatform, until } from './platform.ts';
+import { type Finished, finish, TestPlatform, until } from './platform.ts';
 
 export class ClusterBed extends TestPlatform {
   readonly etcd: Etcd;
@@ -56,6 +56,14 @@ export class ClusterBed extends TestPlatform {
 
   async revisionOf(name: string): Promise<number> {
     return Number(await this.mustKubectl('get', 'configmap', name, '-o', 'jsonpath={.metadata.resourceVersion}'));
+  }
+
+  /** Who one is by a token alone. */
+  whoami(token: string): Promise<Finished> {
+    const server = `https://127.0.0.1:${this.instance.ports.kubernetes}`;
+    const ca = join(this.dataDirectory, 'pki', 'ca.crt');
+    const words = ['--kubeconfig', '/dev/null', '--server', server, '--certificate-authority', ca, '--token', token];
+    return finish('kubectl', [...words, 'auth', 'whoami', '-o', 'jsonpath={.status.userInfo.username}']);
   }
 
   /** How many ConfigMaps of `Load` there are. */

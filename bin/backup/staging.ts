@@ -30,6 +30,8 @@ const KEPT = [
   'cluster/encryption-keys.json',
   'cluster/service-account-keys',
   'cluster/audit-policy.yaml',
+  'cluster/oidc.json',
+  'engine-flags.json',
 ] as const;
 /** Made from a backup's keys where the state is in SQLite. */
 const DATABASE = ['cluster/store.db-wal', 'cluster/store.db-shm', 'cluster/store.db'];

@@ -1,6 +1,7 @@
 /** The cluster plank in the foreground: API server, controllers, scheduler and a node, without the platform. */
 import { join } from 'node:path';
 import { Progress } from '#lib/progress.ts';
+import type { ApiFlags } from '../api-flags.ts';
 import { endpoints } from '../endpoints.ts';
 import { HostError } from '../host-error.ts';
 import { type InstanceFlags, readInstance } from '../instance.ts';
@@ -10,7 +11,7 @@ import { bringUp } from './up.ts';
 
 const clusterRoles: Role[] = ['server', 'agent'];
 
-export async function cluster(flags: InstanceFlags): Promise<void> {
+export async function cluster(flags: InstanceFlags, api: ApiFlags): Promise<void> {
   const known = readInstance(flags);
   if (known !== undefined && isReady(known, 'platform'))
     throw new HostError(
@@ -19,7 +20,7 @@ export async function cluster(flags: InstanceFlags): Promise<void> {
       `Use its kubeconfig ${join(known.dataDirectory, 'kubeconfig')}, or give another --name and --data.`,
     );
   const progress = new Progress();
-  const instance = await bringUp(flags, progress, { which: clusterRoles });
+  const instance = await bringUp(flags, progress, { which: clusterRoles, api });
   process.stdout.write(
     `Cluster ready at ${endpoints(instance).kubernetes}\n  export KUBECONFIG=${join(instance.dataDirectory, 'kubeconfig')}\n`,
   );

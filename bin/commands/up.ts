@@ -1,12 +1,14 @@
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { type ApiFlags, apiChanges } from '../api-flags.ts';
 import { prepareDoors, remoteText } from '../docker-door.ts';
 import { HostError } from '../host-error.ts';
 import { type Instance, type InstanceFlags, lockInstance, prepareInstance } from '../instance.ts';
 import { keepFlags, keptFlags, mergedFlags } from '../kept-engine-flags.ts';
 import { kubeconfigText } from '../kubeconfig-text.ts';
 import { checkHost } from '../preflight.ts';
+import { writeFileAtomic } from '#lib/atomic-file.ts';
 import { Progress } from '#lib/progress.ts';
 import { ensureSecrets } from '../secrets.ts';
 import { type Role, roles, startRoles, stopRoles, waitReady } from '../supervise.ts';
@@ -21,6 +23,7 @@ interface EngineChange extends EngineFlags {
 
 export interface UpFlags
   extends EngineChange,
+    ApiFlags,
     Pick<InstanceFlags, 'allowHostPath' | 'allowRisk' | 'allowSysctl' | 'loadBalancerPool'> {
   foreground?: boolean;
 }
@@ -28,6 +31,7 @@ export interface UpFlags
 interface Extent {
   which?: Role[];
   engine?: EngineChange;
+  api?: ApiFlags;
 }
 
 /** Starts the instance, or some of its roles, or adopts what runs of it. Resolves when it is ready. */
@@ -44,10 +48,11 @@ export async function bringUp(flags: InstanceFlags, progress: Progress, extent: 
 async function setUp(
   flags: InstanceFlags,
   progress: Progress,
-  { which = roles, engine = {} }: Extent,
+  { which = roles, engine = {}, api = {} }: Extent,
 ): Promise<Instance> {
   const instance = await progress.step('preparing the instance', async () => {
     const prepared = await prepareInstance(flags, requireReachable);
+    await setApiFlags(prepared, api);
     await setEngineFlags(prepared, engine);
     ensureSecrets(prepared);
     writeFileSync(join(prepared.dataDirectory, 'kubeconfig'), kubeconfigText(prepared), { mode: 0o600 });
@@ -58,6 +63,17 @@ async function setUp(
     await waitReady(instance, { milliseconds: 300_000, roles: which });
   });
   return instance;
+}
+
+/** A server that runs with others ends here, and starts with the rest. */
+async function setApiFlags(instance: Instance, flags: ApiFlags): Promise<void> {
+  const changes = await apiChanges(instance.dataDirectory, flags);
+  if (changes.length === 0) return;
+  await stopRoles(instance, ['server']);
+  mkdirSync(join(instance.dataDirectory, 'cluster'), { recursive: true, mode: 0o700 });
+  for (const { path, content } of changes)
+    if (content === undefined) rmSync(path);
+    else await writeFileAtomic(path, content, { mode: 0o600 });
 }
 
 /** An agent that runs with others ends here, before they change, and starts with the rest. */
@@ -80,16 +96,23 @@ async function setEngineFlags(instance: Instance, { engineDefaults, ...given }: 
 
 export async function up(
   flags: InstanceFlags,
-  { foreground, ...engine }: EngineChange & { foreground?: boolean },
+  { foreground, ...options }: EngineChange & ApiFlags & { foreground?: boolean },
 ): Promise<void> {
+  const [api, engine] = apart(options);
   requirePaths(engine);
   engineSettings(engine);
   const progress = new Progress();
-  const instance = await bringUp(flags, progress, { engine });
+  const instance = await bringUp(flags, progress, { engine, api });
   process.stdout.write(await statusText(instance));
   const { tcp } = keptFlags(instance);
   if (tcp !== undefined) process.stdout.write(remoteText(instance, tcpAddress(tcp)));
   if (foreground !== true) return;
   await untilInterrupted();
   await progress.step('stopping the platform', () => stopRoles(instance));
+}
+
+function apart(options: EngineChange & ApiFlags): [ApiFlags, EngineChange] {
+  const isApi = ([flag]: [string, unknown]): boolean => flag.startsWith('oidc') || flag.startsWith('audit');
+  const all = Object.entries(options);
+  return [Object.fromEntries(all.filter(isApi)), Object.fromEntries(all.filter((one) => !isApi(one)))];
 }

@@ -12,14 +12,14 @@ import { allControllers } from '#cluster/controllers/all.ts';
 import { startControllers } from '#cluster/controllers/run.ts';
 import { clusterDnsAddress } from '#cluster/network/dns/dns.ts';
 import { startScheduler } from '#cluster/scheduler/start.ts';
-import { encryptedStore, reencrypt } from '#cluster/store/encrypted.ts';
-import { openEncryptionKeys } from '#cluster/store/encryption-keys.ts';
+import { encryptedStore } from '#cluster/store/encrypted.ts';
+import { finishKeyRotation } from '#cluster/store/key-rotation.ts';
+import { auditPolicyFile, keptOidc } from '../api-flags.ts';
 import { podGateway, readAuthority, readCa, readPair } from '../certificates.ts';
+import { encryptionFor, encryptionKeysFile, serviceAccountKeysDirectory } from '../cluster-keys.ts';
+import { onReload } from '../reload.ts';
 import { openInstanceStore } from '../store/open.ts';
 import type { RoleContext, RunningRole } from './role.ts';
-
-/** What rests encrypted. */
-const ENCRYPTED_PREFIXES = ['/registry/core/secrets/'];
 
 /** Never changes: tokens carry it. */
 const SERVICE_ACCOUNT_ISSUER = 'https://kubernetes.default.svc.cluster.local';
@@ -31,21 +31,19 @@ export async function startServer({ instance, signal, log }: RoleContext): Promi
   const directory = join(instance.dataDirectory, 'cluster');
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const disk = await openInstanceStore(instance, log);
-  const encryption = {
-    keys: await openEncryptionKeys(join(directory, 'encryption-keys.json')),
-    prefixes: ENCRYPTED_PREFIXES,
-  };
-  const rewritten = await reencrypt(disk, encryption);
+  const encryption = encryptionFor([]);
+  const rotate = (): Promise<number> => finishKeyRotation(disk, encryption, encryptionKeysFile(instance));
+  const rewritten = await rotate();
   if (rewritten > 0) log('info', 'values were encrypted with the newest key', { values: rewritten });
   const store = encryptedStore(disk, encryption);
   // Of the administrator's own making, where there is one.
-  const policyPath = join(directory, 'audit-policy.yaml');
+  const policyPath = auditPolicyFile(instance.dataDirectory);
   const audit = {
     policy: existsSync(policyPath) ? await readAuditPolicy(policyPath) : BUILTIN_POLICY,
     log: await openAuditLog({ path: join(directory, 'audit.log'), log }),
   };
   const ca = readCa(instance);
-  const keys = await openServiceAccountKeys(join(directory, 'service-account-keys'));
+  const keys = await openServiceAccountKeys(serviceAccountKeysDirectory(instance));
   const api = await startApiServer({
     store,
     host: '0.0.0.0',
@@ -55,6 +53,7 @@ export async function startServer({ instance, signal, log }: RoleContext): Promi
     serviceCidr: instance.network.serviceCidr,
     advertiseAddress: podGateway(instance),
     serviceAccounts: { issuer: SERVICE_ACCOUNT_ISSUER, keys },
+    oidc: [keptOidc(instance.dataDirectory) ?? []].flat(),
     taintNewNodes: true,
     protectStorage: true,
     audit,
@@ -95,8 +94,13 @@ export async function startServer({ instance, signal, log }: RoleContext): Promi
       process.exit(1);
     });
   }
+  const stopReloading = onReload(instance, async () => {
+    await keys.reload();
+    return `${await rotate()} values were written anew`;
+  });
   return {
     async close() {
+      stopReloading();
       await scheduler.close();
       await controllers.close();
       await api.close();

@@ -5,8 +5,10 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { apiFixture } from '#testing/apiserver-fixture.ts';
 import { storeContract } from '#testing/store-contract.ts';
-import { encryptedStore, reencrypt } from './encrypted.ts';
+import { until } from '#testing/until.ts';
+import { type EncryptionOptions, encryptedStore, reencrypt } from './encrypted.ts';
 import { addEncryptionKey, openEncryptionKeys } from './encryption-keys.ts';
+import { finishKeyRotation } from './key-rotation.ts';
 import { copyIntoSqlite } from './sqlite/copy-in.ts';
 import { openSqliteStore } from './sqlite/open.ts';
 import { type Store, StoreError } from './store.ts';
@@ -86,6 +88,38 @@ describe('encryption at rest', () => {
         without.get(`${SECRETS}default/old`),
         /encrypted with the key "2", which is not there: put it back/,
       );
+    }));
+
+  it('a rotation under load leaves nothing that only an older key opens, and then no older key', () =>
+    withDirectory(async (directory, disk) => {
+      const path = join(directory, 'keys.json');
+      const options: EncryptionOptions = { keys: [], prefixes: [SECRETS] };
+      await finishKeyRotation(disk, options, path);
+      const store = encryptedStore(disk, options);
+      const before = (await store.create(`${SECRETS}default/first`, Buffer.from('first'))).revision;
+      let writing = true;
+      let count = 0;
+      const writers = Array.from({ length: 16 }, async (_, writer) => {
+        for (let index = 0; writing; index++, count++)
+          await store.create(`${SECRETS}${writer}/${index}`, Buffer.from(`${writer}-${index}`));
+      });
+      for (const name of ['2', '3', '4']) {
+        const enough = count + 100;
+        await until(async () => count > enough);
+        assert.equal(await addEncryptionKey(path), name);
+        assert.ok((await finishKeyRotation(disk, options, path)) > 0);
+        assert.deepEqual(
+          (await openEncryptionKeys(path)).map((key) => key.name),
+          [name],
+        );
+      }
+      writing = false;
+      await Promise.all(writers);
+      const alone = encryptedStore(disk, { keys: await openEncryptionKeys(path), prefixes: [SECRETS] });
+      const { entries } = await alone.list('/');
+      assert.equal(entries.length, count + 1);
+      // Nor can history be asked for what they wrote.
+      await assert.rejects(alone.list(SECRETS, { revision: before }), /history begins at/);
     }));
 
   it('a value that was moved or changed on disk is refused', () =>

@@ -16,10 +16,12 @@ const TAG = 16;
 const NAME_LIMIT = 64;
 
 export interface EncryptionOptions {
-  /** The first writes. */
+  /** The first writes. They may be changed while the store is in use. */
   keys: readonly EncryptionKey[];
   /** `/registry/core/secrets/`, … */
   prefixes: readonly string[];
+  /** Writes that may have been encrypted with keys from before a change; the store notes them. */
+  underway?: Set<Promise<unknown>>;
 }
 
 export function encryptedStore(store: Store, options: EncryptionOptions): Store {
@@ -29,12 +31,17 @@ export function encryptedStore(store: Store, options: EncryptionOptions): Store 
     const value = open(entry.key, entry.value);
     return value === entry.value ? entry : { ...entry, value };
   };
+  options.underway ??= new Set();
+  const { underway } = options;
   const writing = async (work: Promise<Entry>): Promise<Entry> => {
+    underway.add(work);
     try {
       return plain(await work);
     } catch (error) {
       if (!(error instanceof StoreError) || error.entry === undefined) throw error;
       throw new StoreError(error.code, error.message, { cause: error, entry: plain(error.entry) });
+    } finally {
+      underway.delete(work);
     }
   };
   return {
@@ -102,26 +109,29 @@ function isSecret({ prefixes }: EncryptionOptions, key: string): boolean {
 }
 
 function sealer(options: EncryptionOptions): Transform {
-  const [first] = options.keys;
-  if (first === undefined) throw new StoreError('unavailable', 'there is no key to encrypt with');
-  const head = Buffer.from(`${PREFIX}${first.name}:`);
+  writingKey(options);
   return (key, value) => {
     if (!isSecret(options, key)) return value;
+    const { name, secret } = writingKey(options);
     const nonce = randomBytes(NONCE);
-    const cipher = createCipheriv(ALGORITHM, first.secret, nonce).setAAD(Buffer.from(key));
+    const cipher = createCipheriv(ALGORITHM, secret, nonce).setAAD(Buffer.from(key));
     const sealed = cipher.update(value);
-    return Buffer.concat([head, nonce, sealed, cipher.final(), cipher.getAuthTag()]);
+    return Buffer.concat([Buffer.from(`${PREFIX}${name}:`), nonce, sealed, cipher.final(), cipher.getAuthTag()]);
   };
 }
 
+function writingKey({ keys: [first] }: EncryptionOptions): EncryptionKey {
+  if (first === undefined) throw new StoreError('unavailable', 'there is no key to encrypt with');
+  return first;
+}
+
 function opener(options: EncryptionOptions): Transform {
-  const secrets = new Map(options.keys.map(({ name, secret }) => [name, secret]));
   return (key, value) => {
     const bytes = asBuffer(value);
     if (!isSecret(options, key) || bytes.toString('latin1', 0, PREFIX.length) !== PREFIX) return value;
     const end = bytes.indexOf(':', PREFIX.length);
     const name = bytes.toString('latin1', PREFIX.length, Math.min(end, PREFIX.length + NAME_LIMIT));
-    const secret = secrets.get(name);
+    const secret = options.keys.find((one) => one.name === name)?.secret;
     if (secret === undefined)
       throw new StoreError(
         'corrupt',

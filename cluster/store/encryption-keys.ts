@@ -1,6 +1,7 @@
 /**
  * The keys that values are encrypted with, in one file: `{"keys": [{"name": "1", "secret": "<32 bytes, base64>"}]}`. The first
- * writes; all of them read. Rotation: put a new one first, start, and remove the old one when everything was written anew.
+ * writes; all of them read. Rotation: a new one is put first, and the others go when nothing is left that they wrote, see
+ * `finishKeyRotation`.
  */
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, statSync } from 'node:fs';
@@ -28,13 +29,19 @@ export async function openEncryptionKeys(path: string): Promise<EncryptionKey[]>
   return readKeys(path);
 }
 
-/** From the next start on a new key writes. Returns its name. */
+/** From the next read of the file on a new key writes. Returns its name. */
 export async function addEncryptionKey(path: string): Promise<string> {
   const keys = readKeys(path);
   const numbers = keys.map(({ name }) => Number(name)).filter(Number.isInteger);
   const name = String(Math.max(0, ...numbers) + 1);
   await writeKeys(path, [newKey(name), ...keys]);
   return name;
+}
+
+/** All but the one that writes; nothing when that is another by now. */
+export async function retireEncryptionKeys(path: string, writing: string): Promise<void> {
+  const [first, ...others] = readKeys(path);
+  if (first?.name === writing && others.length > 0) await writeKeys(path, [first]);
 }
 
 function newKey(name: string): EncryptionKey {

@@ -3,17 +3,19 @@
  * name signs; all of them verify, so that a new key may come before the old one's tokens have ended.
  */
 import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
-import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { writeFileAtomic } from '#lib/atomic-file.ts';
+import { syncDirectory, writeFileAtomic } from '#lib/atomic-file.ts';
 import { type JWK, SignJWT } from 'jose';
 
 export const TOKEN_ALGORITHM = 'ES256';
 
 export interface ServiceAccountKeys {
   sign(claims: Record<string, unknown>): Promise<string>;
-  /** Every key that verifies, newest first (RFC 7517). */
+  /** Every key that verifies, newest first (RFC 7517). Another object when they have changed. */
   readonly jwks: { keys: JWK[] };
+  /** Reads the directory anew: keys came or went. */
+  reload(): Promise<void>;
 }
 
 export class KeyError extends Error {
@@ -24,32 +26,44 @@ export class KeyError extends Error {
   }
 }
 
-/** Makes the first key where the directory has none. Synchronous: it is read once, before anything is served. */
+/** Makes the first key where the directory has none. */
 export async function openServiceAccountKeys(directory: string): Promise<ServiceAccountKeys> {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   chmodSync(directory, 0o700);
-  let names = keyFiles(directory);
-  if (names.length === 0) {
-    await addServiceAccountKey(directory);
-    names = keyFiles(directory);
-  }
-  const keys = names.map((name) => readKey(join(directory, name)));
-  const [newest] = keys;
-  if (newest === undefined) throw new KeyError(`Cannot sign service account tokens: no key in "${directory}"`);
+  let newest: ReadKey;
+  let jwks: { keys: JWK[] };
+  const reload = async (): Promise<void> => {
+    if (keyFiles(directory).length === 0) await addServiceAccountKey(directory);
+    const keys = keyFiles(directory).map((name) => readKey(join(directory, name)));
+    newest = keys[0] as ReadKey;
+    jwks = { keys: keys.map(({ jwk }) => jwk) };
+  };
+  await reload();
   return {
     sign: (claims) =>
       new SignJWT(claims).setProtectedHeader({ alg: TOKEN_ALGORITHM, kid: newest.jwk.kid ?? '' }).sign(newest.key),
-    jwks: { keys: keys.map(({ jwk }) => jwk) },
+    get jwks() {
+      return jwks;
+    },
+    reload,
   };
 }
 
-/** From the next start on it signs, and the others verify. */
+/** From the next reading on it signs, and the others verify. */
 export async function addServiceAccountKey(directory: string): Promise<void> {
   const last = keyFiles(directory)[0];
   const number = last === undefined ? 1 : Number.parseInt(last, 10) + 1;
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
   await writeFileAtomic(join(directory, `${String(number).padStart(6, '0')}.pem`), pem, { mode: 0o600 });
+}
+
+/** All but the newest: what they signed is refused from the next reading on. Returns how many. */
+export async function retireServiceAccountKeys(directory: string): Promise<number> {
+  const older = keyFiles(directory).slice(1);
+  for (const name of older) rmSync(join(directory, name));
+  await syncDirectory(directory);
+  return older.length;
 }
 
 /** Newest first. */
@@ -60,7 +74,12 @@ function keyFiles(directory: string): string[] {
     .reverse();
 }
 
-function readKey(path: string): { key: KeyObject; jwk: JWK } {
+interface ReadKey {
+  key: KeyObject;
+  jwk: JWK;
+}
+
+function readKey(path: string): ReadKey {
   if ((statSync(path).mode & 0o077) !== 0)
     throw new KeyError(`Cannot use the key "${path}": others may read it; chmod 600 it`);
   let key: KeyObject;

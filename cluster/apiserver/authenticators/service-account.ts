@@ -44,11 +44,17 @@ const VERIFIED_LIMIT = 2_000;
 const CREDENTIAL = 'authentication.kubernetes.io/';
 
 export function serviceAccountTokens(core: Core, options: ServiceAccountOptions): AuthenticateToken {
-  const keys = createLocalJWKSet(options.keys.jwks);
+  let { jwks } = options.keys;
+  let keys = createLocalJWKSet(jwks);
   const own = options.audiences ?? [options.issuer];
   const verified = new Map<string, JWTPayload>();
 
   async function verify(token: string): Promise<JWTPayload> {
+    if (options.keys.jwks !== jwks) {
+      ({ jwks } = options.keys);
+      keys = createLocalJWKSet(jwks);
+      verified.clear();
+    }
     const digest = digestOf(token);
     const known = verified.get(digest);
     if (known !== undefined) return known;
