@@ -10,6 +10,7 @@ import { notAuthorized, notFound } from './errors.ts';
 import type { Collection, Records } from './records.ts';
 
 const WRITES_SPACE = new Set(['space_developer']);
+const OPERATES_SPACE = new Set(['space_developer', 'space_supporter']);
 const MANAGES_SPACE = new Set(['space_manager']);
 
 export class Access {
@@ -21,7 +22,7 @@ export class Access {
 
   readsOrganization(identity: Identity, organization: string): boolean {
     return (
-      identity.admin ||
+      identity.reads !== 'own' ||
       this.#roles(identity).some(
         (role) =>
           role.organization === organization ||
@@ -39,7 +40,7 @@ export class Access {
 
   readsSpace(identity: Identity, space: Stored<Space>): boolean {
     return (
-      identity.admin ||
+      identity.reads !== 'own' ||
       this.#roles(identity).some(
         (role) =>
           role.space === space.metadata.name ||
@@ -48,7 +49,17 @@ export class Access {
     );
   }
 
-  /** Secrets of a space (environment variables) and every change in it. */
+  /** Environment variables and commands, which may hold secrets. */
+  readsSecrets(identity: Identity, space: Stored<Space>): boolean {
+    return identity.reads === 'all' || this.#has(identity, space, WRITES_SPACE);
+  }
+
+  /** What keeps its apps going: start, stop, scale, routes, and the like. */
+  operatesSpace(identity: Identity, space: Stored<Space>): boolean {
+    return identity.admin || this.#has(identity, space, OPERATES_SPACE);
+  }
+
+  /** Every change in a space. */
   writesSpace(identity: Identity, space: Stored<Space>): boolean {
     return identity.admin || this.#has(identity, space, WRITES_SPACE);
   }
@@ -72,9 +83,30 @@ export class Access {
   }
 
   write<T extends ClientObject>(identity: Identity, collection: Collection<T>, guid: string, what: string): Stored<T> {
-    const object = this.read(identity, collection, guid, what);
+    return this.#require(this.read(identity, collection, guid, what), (space) => this.writesSpace(identity, space));
+  }
+
+  operate<T extends ClientObject>(
+    identity: Identity,
+    collection: Collection<T>,
+    guid: string,
+    what: string,
+  ): Stored<T> {
+    return this.#require(this.read(identity, collection, guid, what), (space) => this.operatesSpace(identity, space));
+  }
+
+  readSecrets<T extends ClientObject>(
+    identity: Identity,
+    collection: Collection<T>,
+    guid: string,
+    what: string,
+  ): Stored<T> {
+    return this.#require(this.read(identity, collection, guid, what), (space) => this.readsSecrets(identity, space));
+  }
+
+  #require<T extends ClientObject>(object: Stored<T>, allowed: (space: Stored<Space>) => boolean): Stored<T> {
     const space = this.#records.spaceOf(object);
-    if (!space || !this.writesSpace(identity, space)) throw notAuthorized();
+    if (!space || !allowed(space)) throw notAuthorized();
     return object;
   }
 

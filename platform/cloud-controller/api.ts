@@ -44,6 +44,7 @@ export interface ApiRequest {
   /** From the path. */
   params: Record<string, string>;
   query: URLSearchParams;
+  method: string;
   /** Path without the query. */
   path: string;
   headers: IncomingHttpHeaders;

@@ -15,6 +15,7 @@ const PLATFORM: Identity = {
   origin: 'uaa',
   scopes: [],
   admin: true,
+  reads: 'all',
 };
 
 export async function ensureDefaults(

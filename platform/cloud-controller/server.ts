@@ -10,7 +10,7 @@ import { errorList } from './jobs.ts';
 import { isObject } from './validate.ts';
 
 const BODY_LIMIT = 8 * 1024 * 1024;
-const NOBODY: Identity = { userId: '', userName: '', clientId: '', origin: '', scopes: [], admin: false };
+const NOBODY: Identity = { userId: '', userName: '', clientId: '', origin: '', scopes: [], admin: false, reads: 'own' };
 
 export function createServer(context: Context, endpoints: Endpoint[], tokens: TokenVerifier): FastifyInstance {
   const app = Fastify({
@@ -55,7 +55,8 @@ async function serve(
   if (endpoint.auth === 'admin' && !identity.admin) throw notAuthorized();
   const mutating = endpoint.method !== 'GET';
   const scope = mutating ? 'cloud_controller.write' : 'cloud_controller.read';
-  if (endpoint.auth === 'user' && !identity.admin && !identity.scopes.includes(scope)) throw notAuthorized();
+  const global = identity.admin || (!mutating && identity.reads !== 'own');
+  if (endpoint.auth === 'user' && !global && !identity.scopes.includes(scope)) throw notAuthorized();
   const [path = '', query = ''] = splitUrl(request.url);
   const text = endpoint.rawBody ? '' : await readText(request.raw, request.headers['content-length']);
   const gone = new AbortController();
@@ -63,6 +64,7 @@ async function serve(
     if (!reply.raw.writableFinished) gone.abort(new Error('The client went away'));
   });
   const apiRequest: ApiRequest = {
+    method: endpoint.method,
     params: request.params as Record<string, string>,
     query: new URLSearchParams(query),
     path,

@@ -131,7 +131,7 @@ export async function startCloudController(options: StartCloudControllerOptions)
       const identity = await options.tokens.verify(authorization);
       const object = records.apps.get(app);
       const space = object && records.spaceOf(object);
-      return identity.admin || (space !== undefined && context.access.readsSpace(identity, space));
+      return identity.reads !== 'own' || (space !== undefined && context.access.readsSpace(identity, space));
     },
     close: async () => {
       clearInterval(sweep);

@@ -108,6 +108,11 @@ export class Tokens implements TokenVerifier {
       origin: text(claims.origin) || 'uaa',
       scopes,
       admin: scopes.includes('cloud_controller.admin'),
+      reads: ['cloud_controller.admin', 'cloud_controller.admin_read_only'].some((scope) => scopes.includes(scope))
+        ? 'all'
+        : scopes.includes('cloud_controller.global_auditor')
+          ? 'plain'
+          : 'own',
     };
   }
 

@@ -17,6 +17,8 @@ export interface Identity {
   scopes: string[];
   /** Has `cloud_controller.admin`. */
   admin: boolean;
+  /** What they may read of everybody's: nothing, all but secrets (`cloud_controller.global_auditor`), or all. */
+  reads: 'own' | 'plain' | 'all';
 }
 
 export interface TokenVerifier {

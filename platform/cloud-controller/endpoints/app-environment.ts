@@ -12,7 +12,7 @@ import {
 import { vcapApplication } from '../operations/vcap.ts';
 import { link } from '../present/base.ts';
 import { environmentProblems, isObject } from '../validate.ts';
-import { readApp, writeApp } from './apps.ts';
+import { operateApp, readApp, readAppSecrets } from './apps.ts';
 
 /** 64 KiB a variable would not fit Linux' limit of one string much longer; all of it is one object in the store. */
 const MAX_BYTES = 512 * 1024;
@@ -38,7 +38,7 @@ export function appEnvironmentEndpoints(context: Context): Endpoint[] {
       auth: 'user',
       summary: "Get the user's environment variables of an app.",
       handle: async (request) => {
-        const app = writeApp(context, request);
+        const app = readAppSecrets(context, request);
         requireVisible(context, request);
         const values = await readEnvironment(context.client, app.metadata.namespace ?? '', app.metadata.name);
         return ok(variables(app.metadata.name, values));
@@ -50,7 +50,7 @@ export function appEnvironmentEndpoints(context: Context): Endpoint[] {
       auth: 'user',
       summary: 'Set environment variables of an app, or remove those that are null; they count from the next start on.',
       handle: async (request) => {
-        const app = writeApp(context, request);
+        const app = operateApp(context, request);
         const old = await readEnvironment(context.client, app.metadata.namespace ?? '', app.metadata.name);
         const merged = changedEnvironment(old, request.body.var);
         await writeEnvironment(context, app, app.metadata.name, merged);
@@ -67,7 +67,7 @@ export function appEnvironmentEndpoints(context: Context): Endpoint[] {
       auth: 'user',
       summary: 'Get all of the environment of an app, the platform’s part too.',
       handle: async (request) => {
-        const app = writeApp(context, request);
+        const app = readAppSecrets(context, request);
         requireVisible(context, request);
         const [staging, running, own] = await Promise.all([
           readGroup(context, 'staging'),
@@ -93,7 +93,7 @@ export function appEnvironmentEndpoints(context: Context): Endpoint[] {
         const space = records.spaceOf(app);
         return ok({
           read_basic_data: true,
-          read_sensitive_data: space !== undefined && access.writesSpace(request.identity, space),
+          read_sensitive_data: space !== undefined && access.readsSecrets(request.identity, space),
         });
       },
     },
@@ -137,7 +137,7 @@ export function appEnvironmentEndpoints(context: Context): Endpoint[] {
       auth: 'user',
       summary: 'Change a feature of an app: only to what it is.',
       handle: (request) => {
-        writeApp(context, request);
+        operateApp(context, request);
         const current = feature(request);
         const { enabled } = request.body;
         if (typeof enabled !== 'boolean') throw new UnprocessableError(['Enabled must be a boolean']);

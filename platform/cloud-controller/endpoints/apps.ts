@@ -23,14 +23,23 @@ export function writeApp(context: Context, request: ApiRequest): Stored<App> {
   return context.access.write(request.identity, context.records.apps, request.params.guid ?? '', 'App');
 }
 
+/** For what space supporters may do too. */
+export function operateApp(context: Context, request: ApiRequest): Stored<App> {
+  return context.access.operate(request.identity, context.records.apps, request.params.guid ?? '', 'App');
+}
+
+export function readAppSecrets(context: Context, request: ApiRequest): Stored<App> {
+  return context.access.readSecrets(request.identity, context.records.apps, request.params.guid ?? '', 'App');
+}
+
 export function appEndpoints(context: Context): Endpoint[] {
   const { records, access, urls } = context;
   const present = (app: Stored<App>) => presentApp(urls, app, spaceGuid(context, app));
   const includes = spaceIncludes<App>(context);
   const action =
-    (run: (request: ApiRequest, app: Stored<App>) => Promise<Stored<App>>) =>
+    (run: (request: ApiRequest, app: Stored<App>) => Promise<Stored<App>>, find = operateApp) =>
     async (request: ApiRequest): Promise<Reply> =>
-      ok(present(await run(request, writeApp(context, request))));
+      ok(present(await run(request, find(context, request))));
   return [
     {
       method: 'GET',
@@ -77,7 +86,7 @@ export function appEndpoints(context: Context): Endpoint[] {
       path: '/v3/apps/:guid',
       auth: 'user',
       summary: 'Rename an app, change its lifecycle or its metadata.',
-      handle: action((request, app) => patchApp(context, request, app)),
+      handle: action((request, app) => patchApp(context, request, app), writeApp),
     },
     {
       method: 'DELETE',
@@ -119,7 +128,7 @@ export function appEndpoints(context: Context): Endpoint[] {
       auth: 'user',
       summary: 'Choose the droplet that runs from the next start on.',
       handle: async (request) => {
-        const app = writeApp(context, request);
+        const app = operateApp(context, request);
         const data = request.body.data;
         const guid = isObject(data) ? data.guid : undefined;
         if (typeof guid !== 'string')

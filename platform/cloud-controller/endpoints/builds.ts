@@ -115,7 +115,7 @@ async function postBuild(context: Context, request: ApiRequest): Promise<Reply> 
   if (!item || !space || !app || !access.readsSpace(request.identity, space)) {
     throw unprocessable('Unable to use package. Ensure that the package exists and you have access to it.');
   }
-  if (!access.writesSpace(request.identity, space)) throw notAuthorized();
+  if (!access.operatesSpace(request.identity, space)) throw notAuthorized();
   if (packageState(item) !== 'READY') throw unprocessable('Package is not ready: upload its bits first.');
   const staging = records.builds
     .ofApp(app.metadata.name)

@@ -109,7 +109,12 @@ export function deploymentEndpoints(context: Context): Endpoint[] {
       auth: 'user',
       summary: 'Cancel a deployment: the old version takes over again.',
       handle: async (request) => {
-        const deployment = access.write(request.identity, records.deployments, request.params.guid ?? '', 'Deployment');
+        const deployment = access.operate(
+          request.identity,
+          records.deployments,
+          request.params.guid ?? '',
+          'Deployment',
+        );
         if (value(deployment) !== 'ACTIVE') throw unprocessable(`Cannot cancel a ${reason(deployment)} deployment`);
         await records.deployments.modify(deployment.metadata.name, (current) => ({
           ...current,
@@ -156,7 +161,7 @@ async function postDeployment(context: Context, request: ApiRequest): Promise<Re
   if (!app || !space || !access.readsSpace(request.identity, space)) {
     throw unprocessable('Unable to use app. Ensure that the app exists and you have access to it.');
   }
-  if (!access.writesSpace(request.identity, space)) throw notAuthorized();
+  if (!access.operatesSpace(request.identity, space)) throw notAuthorized();
   const deployment = await serially(app.metadata.name, () =>
     deploy(context, request, {
       app: records.apps.get(app.metadata.name) ?? app,

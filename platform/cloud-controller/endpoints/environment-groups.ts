@@ -47,6 +47,7 @@ export function environmentGroupEndpoints(context: Context): Endpoint[] {
 function group(request: ApiRequest): EnvironmentGroup {
   const { name } = request.params;
   if (name !== 'running' && name !== 'staging') throw notFound('Environment variable group');
-  if (!request.identity.admin) throw notAuthorized();
+  const { admin, reads } = request.identity;
+  if (!(request.method === 'GET' ? reads === 'all' : admin)) throw notAuthorized();
   return name;
 }

@@ -12,8 +12,8 @@ export function eventEndpoints(context: Context): Endpoint[] {
     const space = records.spaces.get(event.spec.space ?? '');
     if (space) return access.readsSpace(identity, space);
     return event.spec.organization === undefined
-      ? identity.admin
-      : access.managesOrganization(identity, event.spec.organization);
+      ? identity.reads !== 'own'
+      : identity.reads !== 'own' || access.managesOrganization(identity, event.spec.organization);
   };
   return [
     {

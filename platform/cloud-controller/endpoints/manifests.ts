@@ -3,7 +3,7 @@ import { unprocessable } from '../errors.ts';
 import { applyPlans, findApp } from '../manifest/apply.ts';
 import { generateManifest, manifestDifference } from '../manifest/generate.ts';
 import { parseManifest } from '../manifest/parse.ts';
-import { writeApp } from './apps.ts';
+import { readAppSecrets, writeApp } from './apps.ts';
 import { writeSpace } from './spaces.ts';
 
 export function manifestEndpoints(context: Context): Endpoint[] {
@@ -67,7 +67,7 @@ export function manifestEndpoints(context: Context): Endpoint[] {
       auth: 'user',
       summary: 'Get the manifest of an app as it is.',
       handle: async (request) => {
-        const app = writeApp(context, request);
+        const app = readAppSecrets(context, request);
         const { stringify } = await import('yaml');
         const manifest = { applications: [await generateManifest(context, app)] };
         return { status: 200, type: 'application/x-yaml', body: `---\n${stringify(manifest)}` };

@@ -119,7 +119,7 @@ export function packageEndpoints(context: Context): Endpoint[] {
       auth: 'user',
       summary: 'Download the source of a package as a zip file.',
       handle: async (request) => {
-        const item = write(request);
+        const item = access.readSecrets(request.identity, records.packages, request.params.guid ?? '', 'Package');
         if (item.spec.type !== 'bits') throw unprocessable('Package type must be bits.');
         if (packageState(item) !== 'READY' || item.spec.image === undefined) {
           throw unprocessable('Package has no bits to download.');

@@ -40,7 +40,7 @@ export function processEndpoints(context: Context): Endpoint[] {
   };
   const writable = (request: ApiRequest, find: (request: ApiRequest) => Stored<Process>) => {
     const process = find(request);
-    return access.write(request.identity, records.processes, process.metadata.name, 'Process');
+    return access.operate(request.identity, records.processes, process.metadata.name, 'Process');
   };
   const list = (request: ApiRequest, items: Stored<Process>[]) =>
     listReply(context, request, {

@@ -34,7 +34,7 @@ function organizationQuotaEndpoints(context: Context): Endpoint[] {
   const present = (request: ApiRequest, quota: Stored<OrganizationQuota>) =>
     presentOrganizationQuota(urls, quota, visible(request, quota));
   const reads = (request: ApiRequest, quota: Stored<OrganizationQuota>) =>
-    request.identity.admin || visible(request, quota).length > 0;
+    request.identity.reads !== 'own' || visible(request, quota).length > 0;
   const read = (request: ApiRequest): Stored<OrganizationQuota> => {
     const quota = records.organizationQuotas.get(request.params.guid ?? '');
     if (!quota || !reads(request, quota)) throw notFound('Organization quota');
@@ -166,7 +166,9 @@ function spaceQuotaEndpoints(context: Context): Endpoint[] {
   const present = (request: ApiRequest, quota: Stored<SpaceQuota>) =>
     presentSpaceQuota(urls, quota, visible(request, quota));
   const reads = (request: ApiRequest, quota: Stored<SpaceQuota>) =>
-    access.managesOrganization(request.identity, quota.spec.organization) || visible(request, quota).length > 0;
+    request.identity.reads !== 'own' ||
+    access.managesOrganization(request.identity, quota.spec.organization) ||
+    visible(request, quota).length > 0;
   const read = (request: ApiRequest): Stored<SpaceQuota> => {
     const quota = records.spaceQuotas.get(request.params.guid ?? '');
     if (!quota || !reads(request, quota)) throw notFound('Space quota');

@@ -86,7 +86,7 @@ export function revisionEndpoints(context: Context): Endpoint[] {
       auth: 'user',
       summary: 'Get the environment variables that a revision ran with.',
       handle: async (request) => {
-        const revision = access.write(request.identity, records.revisions, request.params.guid ?? '', 'Revision');
+        const revision = access.readSecrets(request.identity, records.revisions, request.params.guid ?? '', 'Revision');
         if (!revision.metadata.namespace) throw notFound('Revision');
         const self = `${urls.api}/v3/revisions/${revision.metadata.name}`;
         return ok({

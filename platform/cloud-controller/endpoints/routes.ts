@@ -25,7 +25,7 @@ export function routeEndpoints(context: Context): Endpoint[] {
   const read = (request: ApiRequest) =>
     access.read(request.identity, records.routes, request.params.guid ?? '', 'Route');
   const write = (request: ApiRequest) =>
-    access.write(request.identity, records.routes, request.params.guid ?? '', 'Route');
+    access.operate(request.identity, records.routes, request.params.guid ?? '', 'Route');
   const list = (request: ApiRequest, items: Stored<Route>[]) =>
     listReply(context, request, {
       items,
@@ -200,7 +200,7 @@ async function postRoute(context: Context, request: ApiRequest): Promise<Reply> 
   if (!space || !access.readsSpace(request.identity, space)) {
     throw unprocessable('Invalid space. Ensure that the space exists and you have access to it.');
   }
-  if (!access.writesSpace(request.identity, space)) throw notAuthorized();
+  if (!access.operatesSpace(request.identity, space)) throw notAuthorized();
   const domain = records.domains.get(domainGuid ?? '');
   if (!domain || !readsDomain(context, request, domain)) {
     throw unprocessable('Invalid domain. Ensure that the domain exists and you have access to it.');

@@ -142,7 +142,8 @@ export function spaceEndpoints(context: Context): Endpoint[] {
       auth: 'user',
       summary: 'Delete the routes of a space that lead nowhere (`unmapped=true`).',
       handle: (request) => {
-        const space = writeSpace(context, request, request.params.guid ?? '');
+        const space = readSpace(context, request, request.params.guid ?? '');
+        if (!access.operatesSpace(request.identity, space)) throw notAuthorized();
         if (request.query.get('unmapped') !== 'true')
           throw unprocessable(
             "Mass delete not supported for mapped routes. Use 'unmapped=true' parameter to delete all unmapped routes.",

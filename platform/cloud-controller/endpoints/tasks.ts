@@ -22,7 +22,7 @@ export function taskEndpoints(context: Context): Endpoint[] {
   const { records, access, urls } = context;
   const present = (request: ApiRequest, task: Stored<Task>, listed = false) => {
     const space = records.spaceOf(task);
-    const command = !listed && space !== undefined && access.writesSpace(request.identity, space);
+    const command = !listed && space !== undefined && access.readsSecrets(request.identity, space);
     return presentTask(urls, task, { command });
   };
   const write = (request: ApiRequest) =>
@@ -42,7 +42,8 @@ export function taskEndpoints(context: Context): Endpoint[] {
       userLabels: (item) => item.spec.userMetadata?.labels ?? {},
     });
   const cancel = async (request: ApiRequest): Promise<Reply> => {
-    const task = await cancelTask(context, request, write(request));
+    const { guid = '' } = request.params;
+    const task = await cancelTask(context, request, access.operate(request.identity, records.tasks, guid, 'Task'));
     return { status: 202, body: present(request, task) };
   };
   return [

@@ -21,7 +21,7 @@ export function userEndpoints(context: Context): Endpoint[] {
   const { records, access, urls } = context;
   /** A user sees themself, and who shares an organization with them. */
   const seesUser = (request: ApiRequest, user: Stored<User>): boolean =>
-    request.identity.admin ||
+    request.identity.reads !== 'own' ||
     user.metadata.name === request.identity.userId ||
     records.roles
       .all()
@@ -32,7 +32,7 @@ export function userEndpoints(context: Context): Endpoint[] {
           access.readsOrganization(request.identity, role.spec.organization),
       );
   const seesRole = (request: ApiRequest, role: Stored<Role>): boolean => {
-    if (request.identity.admin || role.spec.user === request.identity.userId) return true;
+    if (request.identity.reads !== 'own' || role.spec.user === request.identity.userId) return true;
     const space = records.spaces.get(role.spec.space ?? '');
     if (space) return access.readsSpace(request.identity, space);
     return role.spec.organization !== undefined && access.readsOrganization(request.identity, role.spec.organization);
