@@ -111,7 +111,7 @@ test('each role may do what Cloud Foundry lets it', async () => {
       if (status >= 300 || endpoint.method === 'GET') continue;
       // What ended or went is there again for the next one; an instance comes back by itself.
       const lasting =
-        /(cancel|stop)$/.test(endpoint.path) || (endpoint.method === 'DELETE' && !/:index$/.test(endpoint.path));
+        /(cancel|stop)$/.test(endpoint.path) || (endpoint.method === 'DELETE' && !endpoint.path.endsWith(':index'));
       if (lasting) world = await tenancy.world();
       else await tenancy.settled(world);
     }
