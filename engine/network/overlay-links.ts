@@ -2,6 +2,7 @@
  * VXLAN devices and what leads through them, by rtnetlink, without a process.
  * Sources: rtnetlink(7), linux/if_link.h, linux/neighbour.h.
  */
+import { EngineError } from '../engine.ts';
 import { hasCode } from '../sys/libc.ts';
 import { NetlinkFamily, NetlinkFlag, NetlinkSocket, attribute, nested, parseAttributes } from '../sys/netlink.ts';
 import { addressBytes } from './address-text.ts';
@@ -83,7 +84,18 @@ export class OverlayLinks {
       nested(Link.linkInfo, attribute(Link.infoKind, 'vxlan'), data),
     ]);
     const flags = NetlinkFlag.create | NetlinkFlag.exclusive;
-    this.#socket.request({ type: Message.newLink, flags, payload }, `create overlay ${name}`);
+    try {
+      this.#socket.request({ type: Message.newLink, flags, payload }, `create overlay ${name}`);
+    } catch (error) {
+      if (!hasCode(error, 'EOPNOTSUPP')) throw error;
+      throw new EngineError(
+        'unavailable',
+        'network.overlay: this kernel has no VXLAN; load its module (modprobe vxlan)',
+        {
+          cause: error,
+        },
+      );
+    }
   }
 
   /** And up, where somebody took it down. */
