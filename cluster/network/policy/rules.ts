@@ -5,20 +5,22 @@
 import { isIPv4 } from 'node:net';
 import { ipv4Number, ipv4Text } from '#lib/ipv4.ts';
 import type { IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from '../../kinds/types/networking.ts';
-import { type NamedPort, type Selector, Selections } from './selections.ts';
+import { type Requirement, labelSelectorRequirements } from '../../kinds/selector.ts';
+import type { Chain } from '../services/table.ts';
+import { type Keyed, type NamedPort, type Selector, keyOf } from './selections.ts';
 
 export interface PolicyRules {
-  /** The pods that it is about. */
-  subject: Selector;
+  /** The pods of its namespace that it is about. */
+  subject: Requirement[];
   /** Absent: it says nothing of that direction. */
   ingress?: Direction;
   egress?: Direction;
 }
 
 export interface Direction {
-  rules: string[];
+  chain: Chain;
   /** By the names that the rules have for them. */
-  sets: Map<string, { selector: Selector; port?: NamedPort }>;
+  sets: Map<string, Keyed & { port?: NamedPort }>;
 }
 
 interface Peer {
@@ -38,14 +40,15 @@ export function policyRules({ metadata, spec }: NetworkPolicy): PolicyRules {
   const namespace = metadata.namespace ?? '';
   const subject: Selector = { namespace, pods: spec?.podSelector ?? {} };
   const types = spec?.policyTypes ?? ['Ingress', ...(spec?.egress === undefined ? [] : ['Egress'])];
-  const rules: PolicyRules = { subject };
+  const rules: PolicyRules = { subject: labelSelectorRequirements(subject.pods ?? {}) };
+  const comment = `${namespace}/${metadata.name}`;
   if (types.includes('Ingress')) {
     const parts = (spec?.ingress ?? []).map(({ from, ports }) => ({ peers: from, ports }));
-    rules.ingress = direction(parts, { namespace, subject, address: 'ip saddr' });
+    rules.ingress = direction(parts, { namespace, comment, subject, address: 'ip saddr' });
   }
   if (types.includes('Egress')) {
     const parts = (spec?.egress ?? []).map(({ to, ports }) => ({ peers: to, ports }));
-    rules.egress = direction(parts, { namespace, address: 'ip daddr' });
+    rules.egress = direction(parts, { namespace, comment, address: 'ip daddr' });
   }
   return rules;
 }
@@ -53,6 +56,7 @@ export function policyRules({ metadata, spec }: NetworkPolicy): PolicyRules {
 /** `subject`: the pods whose ports are meant; of egress they are the peers'. */
 interface Side {
   namespace: string;
+  comment: string;
   address: 'ip saddr' | 'ip daddr';
   subject?: Selector;
 }
@@ -61,18 +65,18 @@ function direction(
   parts: { peers: NetworkPolicyPeer[] | undefined; ports: NetworkPolicyPort[] | undefined }[],
   side: Side,
 ): Direction {
-  const made: Direction = { rules: [], sets: new Map() };
+  const rules = new Set<string>();
+  const sets: Direction['sets'] = new Map();
   for (const { peers, ports } of parts) {
-    for (const peer of peersOf(peers ?? [], side, made)) {
-      for (const port of portsOf(ports ?? [], side.subject ?? peer.selector, made))
-        made.rules.push([peer.match, port, 'accept'].filter((part) => part !== '').join(' '));
+    for (const peer of peersOf(peers ?? [], side, sets)) {
+      for (const port of portsOf(ports ?? [], side.subject ?? peer.selector, sets))
+        rules.add([peer.match, port, 'accept'].filter((part) => part !== '').join(' '));
     }
   }
-  made.rules = [...new Set(made.rules)];
-  return made;
+  return { chain: { kind: 'chain', comment: side.comment, rules: [...rules] }, sets };
 }
 
-function peersOf(peers: NetworkPolicyPeer[], { namespace, address }: Side, made: Direction): Peer[] {
+function peersOf(peers: NetworkPolicyPeer[], { namespace, address }: Side, sets: Direction['sets']): Peer[] {
   if (peers.length === 0) return [{ match: '', selector: {} }];
   return peers.flatMap(({ ipBlock, podSelector, namespaceSelector }) => {
     if (ipBlock !== undefined) return blockPeer(ipBlock, address);
@@ -80,8 +84,9 @@ function peersOf(peers: NetworkPolicyPeer[], { namespace, address }: Side, made:
       ...(namespaceSelector === undefined ? { namespace } : { namespaces: namespaceSelector }),
       pods: podSelector ?? {},
     };
-    const name = `pods-${Selections.keyOf(selector)}`;
-    made.sets.set(name, { selector });
+    const key = keyOf(selector);
+    const name = `pods-${key}`;
+    sets.set(name, { key, selector });
     return [{ match: `${address} @${name}`, selector }];
   });
 }
@@ -102,16 +107,16 @@ function normalized(cidr: string): string | undefined {
   return `${ipv4Text(Math.floor(ipv4Number(address) / size) * size)}/${bits}`;
 }
 
-function portsOf(ports: NetworkPolicyPort[], owner: Selector, made: Direction): string[] {
+function portsOf(ports: NetworkPolicyPort[], selector: Selector, sets: Direction['sets']): string[] {
   if (ports.length === 0) return [''];
   return ports.flatMap(({ port, endPort, protocol: wanted = 'TCP' }) => {
     const protocol = PROTOCOLS.get(wanted);
     if (protocol === undefined) return [];
     if (port === undefined) return [`meta l4proto ${protocol}`];
     if (typeof port === 'number') return [`${protocol} dport ${endPort === undefined ? port : `${port}-${endPort}`}`];
-    const named = { name: port, protocol };
-    const name = `ports-${Selections.keyOf(owner)}-${protocol}-${port}`;
-    made.sets.set(name, { selector: owner, port: named });
+    const key = keyOf(selector);
+    const name = `ports-${key}-${protocol}-${port}`;
+    sets.set(name, { key, selector, port: { name: port, protocol } });
     return [`ip daddr . meta l4proto . th dport @${name}`];
   });
 }

@@ -15,6 +15,12 @@ export interface Selector {
   pods?: LabelSelector;
 }
 
+/** With the selector's `keyOf`, which is not made anew for every look. */
+export interface Keyed {
+  key: string;
+  selector: Selector;
+}
+
 export interface NamedPort {
   name: string;
   /** `tcp` */
@@ -30,17 +36,15 @@ interface Selection {
   sets: Map<string, ElementSet>;
 }
 
-const NO_LABELS: Record<string, string> = {};
+/** A short name that is the same for the same selector, for ever. */
+export function keyOf(selector: Selector): string {
+  return createHash('sha256').update(canonical(selector)).digest('hex').slice(0, 12);
+}
 
 export class Selections {
   readonly #byKey = new Map<string, Selection>();
   readonly #pods = new Map<string, PodFacts>();
   readonly #namespaces = new Map<string, Record<string, string>>();
-
-  /** A short name that is the same for the same selector, for ever. */
-  static keyOf(selector: Selector): string {
-    return createHash('sha256').update(canonical(selector)).digest('hex').slice(0, 12);
-  }
 
   pods(): Iterable<PodFacts> {
     return this.#pods.values();
@@ -73,16 +77,16 @@ export class Selections {
   }
 
   /** Addresses of the pods that are meant. */
-  addresses(selector: Selector): ElementSet {
-    return this.#set(selector, '', () => ({
+  addresses(wanted: Keyed): ElementSet {
+    return this.#set(wanted, '', () => ({
       spec: 'type ipv4_addr',
       keys: (pod) => [pod.ip],
     }));
   }
 
   /** Where they have a port of that name. */
-  ports(selector: Selector, { name, protocol }: NamedPort): ElementSet {
-    return this.#set(selector, `${protocol}/${name}`, () => ({
+  ports(wanted: Keyed, { name, protocol }: NamedPort): ElementSet {
+    return this.#set(wanted, `${protocol}/${name}`, () => ({
       spec: 'type ipv4_addr . inet_proto . inet_service',
       keys: ({ ip, ports }) =>
         ports
@@ -96,8 +100,8 @@ export class Selections {
     for (const key of this.#byKey.keys()) if (!selectors.has(key)) this.#byKey.delete(key);
   }
 
-  #set(selector: Selector, name: string, how: () => { spec: string; keys: (pod: PodFacts) => string[] }): ElementSet {
-    const { members, sets } = this.#selection(selector);
+  #set(wanted: Keyed, name: string, how: () => { spec: string; keys: (pod: PodFacts) => string[] }): ElementSet {
+    const { members, sets } = this.#selection(wanted);
     const known = sets.get(name);
     if (known !== undefined) return known;
     const { spec, keys } = how();
@@ -107,8 +111,7 @@ export class Selections {
     return made;
   }
 
-  #selection(selector: Selector): Selection {
-    const key = Selections.keyOf(selector);
+  #selection({ key, selector }: Keyed): Selection {
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
     const selection: Selection = {
@@ -136,7 +139,7 @@ export class Selections {
       const labels = this.#namespaces.get(pod.namespace);
       if (labels === undefined || !matchesLabels(namespaces, labels)) return false;
     }
-    return matchesLabels(pods, pod.labels ?? NO_LABELS);
+    return matchesLabels(pods, pod.labels);
   }
 }
 

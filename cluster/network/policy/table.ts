@@ -7,12 +7,12 @@
  */
 import { createHash } from 'node:crypto';
 import type { Stored } from '../../kinds/kind.ts';
-import { labelSelectorRequirements, matchesLabels } from '../../kinds/selector.ts';
+import { matchesLabels } from '../../kinds/selector.ts';
 import type { NetworkPolicy } from '../../kinds/types/networking.ts';
 import type { Chain, ElementSet, Table } from '../services/table.ts';
 import type { PodFacts } from './policy.ts';
 import { type Direction, type PolicyRules, policyRules } from './rules.ts';
-import { Selections } from './selections.ts';
+import type { Selections } from './selections.ts';
 
 /** A policy is read once for as long as it is the same. */
 const read = new WeakMap<Stored<NetworkPolicy>, PolicyRules>();
@@ -93,16 +93,11 @@ function addPolicies(policies: readonly Stored<NetworkPolicy>[], building: Build
   for (const policy of policies) {
     const rules = rulesOf(policy);
     const own = rules[side];
-    const selects = matchesLabels(labelSelectorRequirements(rules.subject.pods ?? {}), pod.labels);
-    if (own === undefined || !selects) continue;
+    if (own === undefined || !matchesLabels(rules.subject, pod.labels)) continue;
     const name = `${side === 'ingress' ? 'in' : 'out'}-${idOf(policy.metadata.uid)}`;
     names.push(name);
     if (table.has(name)) continue;
-    table.set(name, {
-      kind: 'chain',
-      comment: `${policy.metadata.namespace}/${policy.metadata.name}`,
-      rules: own.rules,
-    });
+    table.set(name, own.chain);
     addSets(own, building);
   }
   if (names.length === 0) return undefined;
@@ -113,9 +108,10 @@ function addPolicies(policies: readonly Stored<NetworkPolicy>[], building: Build
 }
 
 function addSets({ sets }: Direction, { table, selections, used }: Building): void {
-  for (const [name, { selector, port }] of sets) {
-    used.add(Selections.keyOf(selector));
-    table.set(name, port === undefined ? selections.addresses(selector) : selections.ports(selector, port));
+  for (const [name, wanted] of sets) {
+    const { key, port } = wanted;
+    used.add(key);
+    table.set(name, port === undefined ? selections.addresses(wanted) : selections.ports(wanted, port));
   }
 }
 
