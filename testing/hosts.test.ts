@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { after, before, test } from 'node:test';
-import { certificateSigningRequests, nodes, pods, services } from '#cluster/kinds/resources.ts';
+import { certificateSigningRequests, networkPolicies, nodes, pods, services } from '#cluster/kinds/resources.ts';
+import type { NetworkPolicySpec } from '#cluster/kinds/types/networking.ts';
 import { until as untilObjects } from './control-plane.ts';
 import { CLUSTER, type Host, type Hosts, openHosts } from './hosts.ts';
 import { image, isReady, namespace, request } from './hosts-apps.ts';
@@ -141,6 +142,24 @@ test('pods of both hosts find it by its name', async () => {
       new RegExp(`${spec?.clusterIP}\\b`),
       from,
     );
+});
+
+test('a policy holds for pods of the other host, on whichever side it is', async () => {
+  const b = await ipOf('web-host-2');
+  const isReached = async (): Promise<boolean> =>
+    (await inPod('web-host-1', `nc -w 1 ${b} 8080 < /dev/null && echo open`)) === 'open';
+  const hold = (spec: NetworkPolicySpec): Promise<unknown> =>
+    server.client.create(networkPolicies, { metadata: { name: 'between', namespace }, spec });
+  const withdraw = () => server.client.delete(networkPolicies, 'between', { namespace });
+  await until(isReached);
+  await hold({ podSelector: { matchLabels: { host: two.name } }, policyTypes: ['Ingress'] });
+  await until(async () => !(await isReached()));
+  await withdraw();
+  await until(isReached);
+  await hold({ podSelector: { matchLabels: { host: one.name } }, policyTypes: ['Egress'] });
+  await until(async () => !(await isReached()));
+  await withdraw();
+  await until(isReached);
 });
 
 test('a node port of either host leads to a pod of the other, for more than one packet', async () => {

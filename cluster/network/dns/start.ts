@@ -5,6 +5,7 @@ import { type Query, ResponseCode, readQuery } from '#lib/dns/message.ts';
 import { answersOf } from '#lib/dns/received.ts';
 import { sizeLimit, writeRefusal, writeReply } from '#lib/dns/reply.ts';
 import { hostServers } from '#lib/dns/resolv-conf.ts';
+import { run } from '#lib/run.ts';
 import { Tally } from '#lib/tally.ts';
 import type { Client, Informer } from '../../client/client.ts';
 import type { Pod } from '../../kinds/types/core.ts';
@@ -41,6 +42,7 @@ export async function startDns(options: DnsOptions & { client: Client; pods: Inf
   const table = new KernelTable(tableName(instance, 'dns'), onError);
   const rules = renderDnsTable(options, listener.port);
   await table.write(rules);
+  await forgetQuestions(options.clusterIp).catch(onError);
   table.watch(() => {
     log('warn', 'the table of the name server was removed by somebody else: putting it back');
     table.write(rules).catch(onError);
@@ -54,6 +56,16 @@ export async function startDns(options: DnsOptions & { client: Client; pods: Inf
       await listener.close();
     },
   };
+}
+
+/**
+ * Who asks again from one port is led by what the kernel remembers of the first question: to a port of before, or nowhere, where that
+ * came while there was no table. So it forgets.
+ */
+async function forgetQuestions(clusterIp: string): Promise<void> {
+  const questions = ['-f', 'ipv4', '-p', 'udp', '--orig-dst', clusterIp, '--orig-port-dst', '53'];
+  // Its exit status is 1 where there were none.
+  await run('conntrack', ['-D', ...questions], { allow: [1] });
 }
 
 /** What is answered to one message, without a socket. */
