@@ -7,6 +7,7 @@ import { pods } from '#cluster/kinds/resources.ts';
 import type { Container, ContainerStatus, Pod, PodSpec } from '#cluster/kinds/types/core.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
 import { runKubectl } from './agent-kubectl-run.ts';
+import { kubectlPrograms } from './kubectl-versions.ts';
 import { kubectlMissing } from './kubectl.ts';
 import { until } from './until.ts';
 
@@ -122,17 +123,23 @@ test('sidecars: the next waits for their start, they are restarted, and end in r
 test('kubectl debug adds a container that sees the processes of its target', { skip: kubectlMissing }, async () => {
   await create('patient', { terminationGracePeriodSeconds: 0 }, [{ command: ['sleep', '4711'] }]);
   await bed.until('patient', 'Ready', isReady);
-  const flags = ['--image', bed.image, '--image-pull-policy', 'IfNotPresent', '-c', 'look', '-i', '--quiet'];
-  const command = ['--', 'sh', '-c', 'read go; echo $go; ps -o pid,args; exit 3'];
-  const said = await kubectl(['debug', 'patient', '--target=main', ...flags, ...command], 'go\n');
-  assert.match(said.stdout, /^go$[\s\S]* 1 sleep 4711$/m, said.stderr);
-  const pod = await bed.until('patient', 'looked at', (now) =>
-    Boolean(now?.status?.ephemeralContainerStatuses?.[0]?.state?.terminated),
-  );
-  assert.equal(pod.status?.ephemeralContainerStatuses?.[0]?.state?.terminated?.exitCode, 3);
-  assert.equal(pod.status?.phase, 'Running');
-  assert.ok(isReady(pod));
-  assert.match((await kubectl(['logs', 'patient', '-c', 'look'])).stdout, /^go$/m);
+  const programs = kubectlPrograms();
+  // The newest asks for the capability to trace what it looks at.
+  for (const [index, program] of [programs[0], programs.at(-1)].entries()) {
+    const name = `look-${index}`;
+    const flags = ['--image', bed.image, '--image-pull-policy', 'IfNotPresent', '-c', name, '-i', '--quiet'];
+    const command = ['--', 'sh', '-c', 'read go; echo $go; ps -o pid,args; exit 3'];
+    const args = ['debug', 'patient', '--target=main', ...flags, ...command];
+    const said = await runKubectl(bed.kubeconfig, args, { input: 'go\n', ...(program && { program: program.path }) });
+    assert.match(said.stdout, /^go$[\s\S]* 1 sleep 4711$/m, said.stderr);
+    const stateOf = (pod: Stored<Pod> | undefined) =>
+      pod?.status?.ephemeralContainerStatuses?.find((status) => status.name === name)?.state?.terminated;
+    const pod = await bed.until('patient', 'looked at', (now) => stateOf(now) !== undefined);
+    assert.equal(stateOf(pod)?.exitCode, 3);
+    assert.equal(pod.status?.phase, 'Running');
+    assert.ok(isReady(pod));
+    assert.match((await kubectl(['logs', 'patient', '-c', name])).stdout, /^go$/m);
+  }
   const lost = await kubectl(['debug', 'patient', '--target=none', '--image', bed.image, '-c', 'lost']);
   assert.match(lost.stderr, /targetContainerName: .*Not found: "none"/);
 });

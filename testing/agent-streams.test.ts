@@ -7,12 +7,14 @@ import { spawn, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { connect } from 'node:net';
+import { createServer } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
+import { WebSocket, WebSocketServer } from 'ws';
 import { endpointSlices, pods, services } from '#cluster/kinds/resources.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
 import { runKubectl, startKubectl } from './agent-kubectl-run.ts';
@@ -233,6 +235,36 @@ test('a pod and a service are reached through the API server', { skip }, async (
   const address = /127\.0\.0\.1:\d+/.exec(line)?.[0];
   const answer = await fetch(`http://${address}/api/v1/namespaces/${namespace}/services/front/proxy`);
   assert.deepEqual([answer.status, answer.redirected, await answer.text()], [200, true, 'page\n']);
+  const echo = createServer(async (request, response) => {
+    response.setHeader('set-cookie', ['a=1', 'b=2']);
+    response.end(`${request.method} ${request.url} ${await text(request)}`);
+  });
+  const sockets = new WebSocketServer({ server: echo });
+  sockets.on('connection', (socket) => socket.on('message', (data) => socket.send(data)));
+  echo.listen(0, bed.engine.info().bridge.gateway);
+  await once(echo, 'listening');
+  await bed.client.create(services, { metadata: { name: 'echo', namespace }, spec: { ports: [{ port: 80 }] } });
+  await bed.client.create(endpointSlices, {
+    metadata: { name: 'echo-1', namespace, labels: { 'kubernetes.io/service-name': 'echo' } },
+    addressType: 'IPv4',
+    ports: [{ name: '', port: (echo.address() as AddressInfo).port, protocol: 'TCP' }],
+    endpoints: [{ addresses: [bed.engine.info().bridge.gateway], conditions: { ready: true } }],
+  });
+  const at = `${address}/api/v1/namespaces/${namespace}/services/echo/proxy`;
+  for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']) {
+    const body = method === 'GET' ? {} : { body: 'body' };
+    const said = await fetch(`http://${at}/a%2Fb?c=d`, { method, ...body });
+    assert.equal(await said.text(), `${method} /a%2Fb?c=d ${body.body ?? ''}`);
+    assert.deepEqual(said.headers.getSetCookie(), ['a=1', 'b=2']);
+  }
+  const socket = new WebSocket(`ws://${at}/socket`);
+  await once(socket, 'open');
+  socket.send('through');
+  assert.equal(String(((await once(socket, 'message')) as [Buffer])[0]), 'through');
+  socket.terminate();
+  sockets.close();
+  echo.close();
+  echo.closeAllConnections();
   proxy.kill();
   await once(proxy, 'exit');
 });

@@ -273,7 +273,7 @@ test('hostPath where the node allows it: the type is checked, or made', async ()
     volumes: [volume('file', 'file', 'File'), volume('made', 'new/directory', 'DirectoryOrCreate')],
   });
   await ready('host');
-  assert.equal(await sh('host', 'cat /made/x'), 'made');
+  assert.equal(await sh('host', 'until cat /made/x 2>/dev/null | grep made; do sleep 0.05; done'), 'made');
   assert.equal(statSync(join(host, 'new/directory/x')).uid, 0);
   for (const [type, what] of [
     ['Directory', 'a directory'],

@@ -25,7 +25,7 @@ import { bind, scale } from './subresources.ts';
 import { requestToken } from './token-request.ts';
 import { asStatusError, update } from './update.ts';
 import { watch } from './watch.ts';
-import { workloadProxy } from './workload-proxy.ts';
+import { isWorkloadProxy, workloadProxy } from './workload-proxy.ts';
 
 export interface Handler {
   core: Core;
@@ -155,7 +155,7 @@ async function handleSubresource(
     return requestToken(core, exchange, request, serviceAccounts);
   if (path === 'pods/eviction') return evict(core, exchange, request);
   if (path === 'pods/log' && verb === 'get') return podLog(core, exchange, request);
-  if (path === 'pods/proxy' || path === 'services/proxy') return workloadProxy(core, exchange, request);
+  if (isWorkloadProxy(request)) return workloadProxy(core, exchange, request);
   if (path === 'nodes/proxy' && verb === 'get') return nodeProxy(core, exchange, request);
   if (path === 'pods/exec' || path === 'pods/attach')
     throw new StatusError(400, 'BadRequest', 'Upgrade request required: connect with WebSocket (v5.channel.k8s.io)');

@@ -42,7 +42,13 @@ export function parseResourcePath(method: string, path: string, query: URLSearch
     subresource,
     namespace: group === '' && resource === 'namespaces' ? '' : namespace,
     name: name ?? '',
-    verb: verbOf(method, name !== undefined, watching || isTrue(query.get('watch')), query),
+    // Only what is handed on has a use for it.
+    verb: verbOf(
+      method === 'OPTIONS' && subresource === 'proxy' ? 'GET' : method,
+      name !== undefined,
+      watching || isTrue(query.get('watch')),
+      query,
+    ),
     rest: rest.join('/'),
   };
 }

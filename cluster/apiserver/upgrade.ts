@@ -1,5 +1,9 @@
-/** exec, attach and port-forward over the network: after the checks the client's bytes are piped to the node's agent, and back. */
+/**
+ * Connections that change their protocol: exec, attach and port-forward, whose bytes are piped to the node's agent after the checks,
+ * and those of pods and services through their proxies.
+ */
 import type { IncomingMessage } from 'node:http';
+import { connect as connectPlain, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { connect } from 'node:tls';
 import { observe } from './audit/observe.ts';
@@ -13,6 +17,7 @@ import { splitTarget } from './http-exchange.ts';
 import { type AgentTarget, streamTarget } from './pod-streams.ts';
 import { parseResourcePath } from './route.ts';
 import { asStatusError } from './update.ts';
+import { isWorkloadProxy, placeOf, unreachable } from './workload-proxy.ts';
 
 /** Which agent, and which path on it. Throws what is answered instead. */
 export function resolveStream(handler: Handler, user: User, method: string, url: string): AgentTarget {
@@ -32,8 +37,9 @@ export async function upgrade(handler: Handler, request: IncomingMessage, client
     const identity = await authenticate(request, handler);
     const note = noteStream(handler, request, identity);
     try {
-      const target = resolveStream(handler, identity.user, request.method ?? 'GET', request.url ?? '/');
-      await pipe(handler, target, request, client, head);
+      const [method, url] = [request.method ?? 'GET', request.url ?? '/'];
+      const destination = workload(handler, identity.user, method, url) ?? agent(handler, identity.user, method, url);
+      await pipe(destination, request, client, head);
       note(101);
     } catch (error) {
       note(asStatusError(error).code);
@@ -42,6 +48,44 @@ export async function upgrade(handler: Handler, request: IncomingMessage, client
   } catch (error) {
     refuseUpgrade(client, asStatusError(error));
   }
+}
+
+/** Where the client's bytes go. */
+interface Destination {
+  open(): Socket;
+  /** That says that it is open. */
+  opened: 'connect' | 'secureConnect';
+  authority: string;
+  path: string;
+  unreachable(cause: Error): StatusError;
+}
+
+function agent(handler: Handler, user: User, method: string, url: string): Destination {
+  const { agents } = handler.core;
+  const { address, path } = resolveStream(handler, user, method, url);
+  return {
+    open: () => connect({ ...agents.tls(address), host: address.host, port: address.port }),
+    opened: 'secureConnect',
+    authority: `${address.host}:${address.port}`,
+    path,
+    unreachable: (cause) => agents.unreachable(address, cause),
+  };
+}
+
+/** Undefined where it is no proxy's path. */
+function workload(handler: Handler, user: User, method: string, url: string): Destination | undefined {
+  const { path, query } = splitTarget(url);
+  const request = parseResourcePath(method, path, query);
+  if (request === undefined || !isWorkloadProxy(request)) return undefined;
+  if (!mayAccess(handler.core, user, request, query)) throw refuse(handler.core, user, request);
+  const { secure, host, port, authority, path: rest } = placeOf(handler.core, request, path);
+  return {
+    open: () => (secure ? connect({ host, port, rejectUnauthorized: false }) : connectPlain({ host, port })),
+    opened: secure ? 'secureConnect' : 'connect',
+    authority,
+    path: query.size === 0 ? rest : `${rest}?${query.toString()}`,
+    unreachable,
+  };
 }
 
 /** In the audit log a stream is one event, when it began or was refused. */
@@ -73,31 +117,24 @@ function noteStream(handler: Handler, request: IncomingMessage, identity: Identi
   };
 }
 
-function pipe(
-  handler: Handler,
-  { address, path }: AgentTarget,
-  request: IncomingMessage,
-  client: Duplex,
-  head: Buffer,
-): Promise<void> {
-  const { agents } = handler.core;
+function pipe(destination: Destination, request: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
-    const agent = connect({ ...agents.tls(address), host: address.host, port: address.port });
+    const socket = destination.open();
     let open = false;
-    agent.on('error', (error) => {
+    socket.on('error', (error) => {
       if (open) client.destroy();
-      else reject(agents.unreachable(address, error));
+      else reject(destination.unreachable(error));
     });
-    client.on('close', () => agent.destroy());
-    agent.on('secureConnect', () => {
+    client.on('close', () => socket.destroy());
+    socket.on(destination.opened, () => {
       open = true;
-      agent.write(requestHead(request, `${address.host}:${address.port}`, path));
-      if (head.length > 0) agent.write(head);
-      agent.pipe(client);
-      client.pipe(agent);
+      socket.write(requestHead(request, destination.authority, destination.path));
+      if (head.length > 0) socket.write(head);
+      socket.pipe(client);
+      client.pipe(socket);
       resolve();
     });
-    agent.on('close', () => client.destroy());
+    socket.on('close', () => client.destroy());
   });
 }
 

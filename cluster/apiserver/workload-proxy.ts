@@ -2,8 +2,8 @@
  * `pods/proxy` and `services/proxy`: requests that this server hands on to a pod, by its IP, and answers as they come back
  * (Kubernetes API, "Proxy operations"). The object's name may carry a scheme and a port: `https:web:8443`.
  *
- * Not handed on: the client's login, which is for this server alone. Not done: connections that change their protocol, and links
- * in HTML pages, which upstream rewrites.
+ * Not handed on: the client's login, which is for this server alone. Not done: links in HTML pages, which upstream rewrites.
+ * Connections that change their protocol are in `upgrade.ts`.
  */
 import http, { type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import https from 'node:https';
@@ -17,7 +17,7 @@ import { badRequest, notFound, StatusError } from './errors.ts';
 import type { Exchange } from './exchange.ts';
 import type { ResourceRequest } from './route.ts';
 
-interface Place {
+export interface Place {
   secure: boolean;
   host: string;
   port: number;
@@ -52,10 +52,29 @@ export async function workloadProxy(core: Core, exchange: Exchange, request: Res
     exchange.responder.head(301, { location: `${exchange.path}/${query}`, 'content-length': '0' });
     return exchange.responder.end();
   }
+  await hand(exchange, placeOf(core, request, exchange.path));
+}
+
+export function isWorkloadProxy({ group, resource, subresource }: ResourceRequest): boolean {
+  return group === '' && subresource === 'proxy' && (resource === 'pods' || resource === 'services');
+}
+
+/** Where a request leads, and with which path there. Throws what is answered instead. */
+export function placeOf(
+  core: Core,
+  request: ResourceRequest,
+  requestPath: string,
+): Place & { authority: string; path: string } {
   const name = parseName(request.name);
   const place =
     request.resource === 'pods' ? podPlace(core, request.namespace, name) : servicePlace(core, request.namespace, name);
-  await hand(exchange, place, rest === '' ? '/' : rest);
+  const { host, port } = place;
+  if (!isProxyable(host)) throw badRequest('address not allowed');
+  return { ...place, authority: `${isIPv6(host) ? `[${host}]` : host}:${port}`, path: restOf(requestPath) || '/' };
+}
+
+export function unreachable(cause: Error): StatusError {
+  return serviceUnavailable(`error trying to reach service: ${cause.message}`);
 }
 
 /** What follows `/proxy`, as it came: a decoded path would mean something else. */
@@ -128,10 +147,11 @@ function serviceUnavailable(message: string): StatusError {
   return new StatusError(503, 'ServiceUnavailable', message);
 }
 
-async function hand(exchange: Exchange, { secure, host, port }: Place, path: string): Promise<void> {
+async function hand(
+  exchange: Exchange,
+  { secure, host, port, authority, path }: ReturnType<typeof placeOf>,
+): Promise<void> {
   const { responder, query } = exchange;
-  if (!isProxyable(host)) throw badRequest('address not allowed');
-  const authority = `${isIPv6(host) ? `[${host}]` : host}:${port}`;
   const outgoing = (secure ? https : http).request({
     host,
     port,
@@ -144,7 +164,7 @@ async function hand(exchange: Exchange, { secure, host, port }: Place, path: str
   });
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   outgoing.on('response', resolve);
-  outgoing.on('error', (cause) => reject(serviceUnavailable(`error trying to reach service: ${cause.message}`)));
+  outgoing.on('error', (cause) => reject(unreachable(cause)));
   outgoing.setTimeout(CONNECT_TIMEOUT, () => outgoing.destroy(new Error(`${authority} does not answer`)));
   responder.onClose(() => outgoing.destroy());
   if (exchange.stream === undefined) outgoing.end(await exchange.body());
