@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { services } from '../kinds/resources.ts';
 import { createBatches } from './batch.ts';
 import type { Cluster } from './cluster.ts';
 import { beginFilters, type FilterCycle, isCycle } from './filter-cycle.ts';
@@ -7,10 +8,12 @@ import type { NodeInfo } from './node-info.ts';
 import { createNominations, type Nominations } from './nominations.ts';
 import { balancedAllocation } from './plugins/balanced-allocation.ts';
 import { interPodAffinity } from './plugins/inter-pod-affinity.ts';
+import { podTopologySpread } from './plugins/pod-topology-spread.ts';
 import { nodeAffinity } from './plugins/node-affinity.ts';
 import { nodePorts } from './plugins/node-ports.ts';
 import { nodeResourcesFit } from './plugins/node-resources-fit.ts';
 import { taintToleration } from './plugins/taint-toleration.ts';
+import type { Plugin } from './plugin.ts';
 import type { PodInfo } from './pod-info.ts';
 import { askScores, rawScores, sumScores } from './rank.ts';
 import { clusterOf, contextWith, type NodeWords, pod, type PodWords } from './scheduling.fixture.ts';
@@ -29,6 +32,9 @@ function begin(subject: PodInfo, cluster: Cluster, nominations: Nominations = cr
   assert.ok(isCycle(cycle));
   return cycle;
 }
+
+const service = { metadata: { name: 's', namespace: 'default' }, spec: { selector: { app: 'web' } } };
+const spreading = [...plugins, podTopologySpread(contextWith([{ resource: services, object: service }]))];
 
 const various = (count: number): NodeWords[] =>
   Array.from({ length: count }, (_, at) => ({
@@ -50,27 +56,39 @@ const alike: PodWords = {
 };
 
 describe('a batch', () => {
-  it('gives each pod of a crowd a node that is best for it, and room is there', () => {
-    const cluster = clusterOf(...various(60));
-    const batches = createBatches(plugins, cluster);
-    let again = 0;
-    for (let index = 0; index < 150; index++) {
-      const subject = pod(alike);
-      const cycle = begin(subject, cluster);
-      const fitting = cluster.nodes().filter((node) => cycle.check(node) === undefined);
-      const asked = askScores(plugins, subject, { cluster, nodes: fitting });
-      const sums = sumScores(asked, rawScores(asked, fitting), fitting.length);
-      const kept = batches.next(cycle);
-      const node = kept ?? batches.choose(cycle, fitting);
-      if (kept) again++;
-      assert.ok(node);
-      // Taken from a batch, it is as good as from a search of all nodes, which this batch was.
-      assert.equal(sums[fitting.indexOf(node)], Math.max(...sums));
-      cluster.place(subject, node.name);
-      batches.placed();
-    }
-    assert.ok(again > 100, `${again} of 150 needed no search`);
-  });
+  const zone = { topologyKey: 'zone', labelSelector: { matchLabels: { app: 'web' } } };
+  const preferred = {
+    preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 1, podAffinityTerm: zone }],
+  };
+  const web = { ...alike, labels: { app: 'web' } };
+  const crowds: [string, Plugin[], PodWords][] = [
+    ['a crowd', plugins, alike],
+    ['a crowd that is spread', spreading, web],
+    ['a crowd that would rather be apart', plugins, { ...web, affinity: { podAntiAffinity: preferred } }],
+  ];
+  for (const [what, all, words] of crowds) {
+    it(`gives each pod of ${what} a node that is best for it, and room is there`, () => {
+      const cluster = clusterOf(...various(60));
+      const batches = createBatches(all, cluster);
+      let again = 0;
+      for (let index = 0; index < 150; index++) {
+        const subject = pod(words);
+        const cycle = begin(subject, cluster);
+        const fitting = cluster.nodes().filter((node) => cycle.check(node) === undefined);
+        const asked = askScores(all, subject, { cluster, nodes: fitting });
+        const sums = sumScores(asked, rawScores(asked, fitting), fitting.length);
+        const kept = batches.next(cycle);
+        const node = kept ?? batches.choose(cycle, fitting);
+        if (kept) again++;
+        assert.ok(node);
+        // Taken from a batch, it is as good as from a search of all nodes, which this batch was.
+        assert.equal(sums[fitting.indexOf(node)], Math.max(...sums));
+        cluster.place(subject, node.name);
+        batches.placed();
+      }
+      assert.ok(again > 100, `${again} of 150 needed no search`);
+    });
+  }
 
   const cases: [string, (cluster: Cluster, nominations: Nominations) => void, PodWords, boolean][] = [
     ['a pod that is alike', () => undefined, {}, true],

@@ -1,14 +1,14 @@
 /**
  * Pods that are alike come in crowds: the replicas of a set. The nodes found and scored for one of them hold for the next, but
  * for the node that the one was given: only that one is asked again. So many pods cost one search, and get what they would have
- * got one by one, as long as nothing else changed meanwhile and every plugin with an opinion says that its answers depend
- * on nothing but the node (`likeness`).
+ * got one by one, as long as nothing else changed meanwhile and every plugin with an opinion says what its answers depend on
+ * (`likeness`). Scores that depend on more than the node are asked for again, of the nodes found.
  */
 import type { Cluster } from './cluster.ts';
 import type { FilterCycle } from './filter-cycle.ts';
 import type { Diagnosis } from './find-nodes.ts';
 import type { NodeInfo } from './node-info.ts';
-import { type AskedScore, askScores, pickGreatest, rawScores, sumScores } from './rank.ts';
+import { type AskedScore, askScores, pickGreatest, rawScores, scoreAll, sumScores } from './rank.ts';
 import type { Plugin } from './plugin.ts';
 
 export interface Batches {
@@ -54,20 +54,22 @@ export function createBatches(plugins: readonly Plugin[], cluster: Cluster): Bat
   let batch: Batch | undefined;
   let nothing: { likeness: string; version: number; diagnosis: Diagnosis } | undefined;
 
-  /** Brings what is kept of the node that got the last pod up to date; it may be full now. */
+  /** Brings what is kept up to date with the pod that the chosen node got; it may be full now. */
   function refresh(current: Batch, cycle: FilterCycle, asked: AskedScore[]): void {
-    const { nodes, raw, chosen } = current;
+    const { nodes, chosen } = current;
     const node = nodes[chosen] as NodeInfo;
-    if (cycle.check(node) === undefined) {
-      for (const [index, { answer }] of asked.entries()) (raw[index] as Float64Array)[chosen] = answer.score(node);
-      return;
-    }
-    nodes[chosen] = nodes.at(-1) as NodeInfo;
-    nodes.pop();
-    current.raw = raw.map((scores) => {
-      scores[chosen] = scores.at(-1) as number;
-      return scores.subarray(0, nodes.length);
-    });
+    if (cycle.check(node) !== undefined) {
+      nodes[chosen] = nodes.at(-1) as NodeInfo;
+      nodes.pop();
+      current.raw = current.raw.map((scores) => {
+        scores[chosen] = scores.at(-1) as number;
+        return scores.subarray(0, nodes.length);
+      });
+    } else
+      for (const [index, { answer }] of asked.entries())
+        (current.raw[index] as Float64Array)[chosen] = answer.score(node);
+    for (const [index, { answer }] of asked.entries())
+      if (answer.isVolatile) scoreAll(answer, nodes, current.raw[index] as Float64Array);
   }
 
   return {

@@ -33,7 +33,7 @@ export interface Rejection {
 
 interface Likeness {
   /**
-   * Given where an answer depends on nothing but the pod's likeness and the node that is asked about: two pods of one likeness
+   * Given where an answer depends on nothing but the pod's likeness and the state of the node (a score may be volatile): two pods of one likeness
    * get the same answer. Many pods that are alike are then given nodes by one search (`batch.ts`).
    */
   readonly likeness?: string;
@@ -54,6 +54,8 @@ export interface PodFilter extends Likeness {
 }
 
 export interface PodScore extends Likeness {
+  /** The answers depend on other nodes too: those of pods that are alike are asked for again for each of them. */
+  readonly isVolatile?: boolean;
   score(node: NodeInfo): number;
   /** Brings the scores (of the nodes given to `Plugin.score`, in their order) to 0 to 100, in place; they are so already without. */
   normalize?(scores: Float64Array): void;

@@ -28,9 +28,13 @@ export function askScores(
 export function rawScores(asked: readonly AskedScore[], nodes: readonly NodeInfo[]): Float64Array[] {
   return asked.map(({ answer }) => {
     const scores = new Float64Array(nodes.length);
-    for (let at = 0; at < nodes.length; at++) scores[at] = answer.score(nodes[at] as NodeInfo);
+    scoreAll(answer, nodes, scores);
     return scores;
   });
+}
+
+export function scoreAll(answer: PodScore, nodes: readonly NodeInfo[], into: Float64Array): void {
+  for (let at = 0; at < nodes.length; at++) into[at] = answer.score(nodes[at] as NodeInfo);
 }
 
 /** The sum of every plugin's normalized and weighted scores. */

@@ -157,6 +157,8 @@ function filter(pod: PodInfo, cluster: Cluster, labelsOf: LabelsOf): PodFilter |
 }
 
 interface Weighed {
+  /** Of the term. */
+  text: string;
   topologyKey: string;
   tally: Tally;
   weight: number;
@@ -165,6 +167,7 @@ interface Weighed {
 function score(pod: PodInfo, cluster: Cluster, labelsOf: LabelsOf): PodScore | undefined {
   const own = (terms: readonly AffinityTerm[], sign: number): Weighed[] =>
     terms.map((term) => ({
+      text: term.text,
       topologyKey: term.topologyKey,
       tally: tallyOf([term], (other) => termMatches(term, other, labelsOf), cluster),
       weight: sign * term.weight,
@@ -172,7 +175,12 @@ function score(pod: PodInfo, cluster: Cluster, labelsOf: LabelsOf): PodScore | u
   const others = (kind: TermKind, weightOf: (term: AffinityTerm) => number): Weighed[] =>
     [...cluster.terms.of(kind)]
       .filter(({ term }) => termMatches(term, pod, labelsOf))
-      .map(({ term, tally }) => ({ topologyKey: term.topologyKey, tally, weight: weightOf(term) }));
+      .map(({ term, tally }) => ({
+        text: term.text,
+        topologyKey: term.topologyKey,
+        tally,
+        weight: weightOf(term),
+      }));
   const weighed = [
     ...own(pod.preferredAffinity, 1),
     ...own(pod.preferredAntiAffinity, -1),
@@ -182,6 +190,8 @@ function score(pod: PodInfo, cluster: Cluster, labelsOf: LabelsOf): PodScore | u
   ].filter(({ topologyKey, tally }) => tally.domains(topologyKey).size > 0);
   if (weighed.length === 0) return undefined;
   return {
+    likeness: weighed.map(({ text, weight }) => `${weight}${text}`).join(),
+    isVolatile: true,
     score(node) {
       let sum = 0;
       for (const { topologyKey, tally, weight } of weighed) sum += weight * tally.near(topologyKey, node);

@@ -150,11 +150,23 @@ function scored(constraint: SpreadConstraint, { cluster, all, scoring, needed }:
   return { constraint, countAt: (_node, value) => counts.get(value) ?? 0, weight };
 }
 
-function score(cluster: Cluster, candidates: readonly NodeInfo[], { constraints, needsEveryKey }: Spreading): PodScore {
+/** Pods whose soft constraints count the same pods in the same domains. */
+function likenessOf(
+  { namespace }: PodInfo,
+  { constraints, needsEveryKey }: Spreading,
+): { likeness?: string; isVolatile: true } {
+  if (constraints.some(({ includesAll }) => !includesAll)) return { isVolatile: true };
+  const same = constraints.map(({ topologyKey, maxSkew, selector }) => [topologyKey, maxSkew, selector]);
+  return { likeness: JSON.stringify([namespace, needsEveryKey, same]), isVolatile: true };
+}
+
+function score(cluster: Cluster, pod: PodInfo, spreading: Spreading, candidates: readonly NodeInfo[]): PodScore {
+  const { constraints, needsEveryKey } = spreading;
   const needed = (node: NodeInfo): boolean => !needsEveryKey || hasEveryKey(node, constraints);
   const scoring = candidates.filter(needed);
   const all = constraints.map((constraint) => scored(constraint, { cluster, all: constraints, scoring, needed }));
   return {
+    ...likenessOf(pod, spreading),
     /** The lower, the fewer; less than nothing for a node that is left out. */
     score(node) {
       if (!needed(node)) return -1;
@@ -194,7 +206,7 @@ export function podTopologySpread(context: PluginContext): Plugin {
     },
     score(pod, cluster, candidates) {
       const spreading = spreadingOf(pod, 'ScheduleAnyway');
-      return spreading && score(cluster, candidates, spreading);
+      return spreading && score(cluster, pod, spreading, candidates);
     },
     hints: [
       // A pod that comes raises the least of its constraint, one that goes lowers its own domain.
