@@ -18,6 +18,7 @@ test('ports of what lasts, as the engine publishes them', () => {
     { hostPort: 8080, port: 80, protocol: 'tcp', hostIp: '0.0.0.0' },
     { hostPort: 8080, port: 80, protocol: 'udp', hostIp: '192.0.2.1' },
   ]);
+  assert.deepEqual(hostPortsOf(podObject('b', { hostNetwork: true, containers: [{ ports: [port] }] })), []);
   const sandbox = { id: 'x', name: 'x', state: 'ready', ip: '', labels: {}, createdAt: 0 } as never;
   assert.equal(isPublished(pod, sandbox), false);
   assert.equal(isPublished(pod, { ...(sandbox as object), published: ports } as never), true);

@@ -3,6 +3,8 @@ import type { PublishedPort, Sandbox } from '#engine/engine.ts';
 import type { Pod } from '../kinds/types/core.ts';
 
 export function hostPortsOf({ spec }: Pod): PublishedPort[] {
+  // With the host's network they are the container's own already.
+  if (spec?.hostNetwork) return [];
   const lasting = (spec?.initContainers ?? []).filter(({ restartPolicy }) => restartPolicy === 'Always');
   return [...(spec?.containers ?? []), ...lasting].flatMap(({ ports = [] }) =>
     ports.flatMap(({ hostPort, containerPort, protocol, hostIP }) =>
