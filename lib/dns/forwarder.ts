@@ -7,6 +7,7 @@
  */
 import { Cache } from './cache.ts';
 import { Flag, HEADER, INTERNET, type Query, RecordType, ResponseCode } from './message.ts';
+import { labelsOf } from './name.ts';
 import { EDNS_SIZE } from './reply.ts';
 import { type Received, lessened, readReply, secondsToKeep } from './received.ts';
 import { type DnsServer, Upstream } from './upstream.ts';
@@ -113,7 +114,7 @@ function questionFor(message: Buffer, { end, edns }: Query): Buffer {
 
 /** A question of our own, as an asker would put it: for what an answer of ours leads to. */
 export function questionOf(name: string, type: number): { message: Buffer; query: Query } {
-  const labels = name.split('.').flatMap((label) => [Buffer.from([label.length]), Buffer.from(label, 'latin1')]);
+  const labels = labelsOf(name).flatMap((label) => [Buffer.from([label.length]), Buffer.from(label, 'latin1')]);
   const tail = Buffer.from([0, type >> 8, type & 255, 0, INTERNET]);
   const head = Buffer.from([0, 0, Flag.recursionWanted >> 8, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
   const message = Buffer.concat([head, ...labels, tail]);

@@ -45,6 +45,9 @@ const services = [
   service('default', 'headless', { clusterIP: 'None', ports: [{ ...http, port: 8080 }] }),
   service('default', 'idle', { clusterIP: 'None', ports: [http] }),
   service('default', 'six', { clusterIP: 'None' }),
+  service('default', 'named', { clusterIP: 'None', ports: [http] }),
+  service('default', 'odd', { clusterIP: 'None', ports: [http] }),
+  service('default', 'long', { type: 'ExternalName', externalName: `${'x'.repeat(70)}.example.com` }),
   service('default', 'far', { type: 'ExternalName', externalName: 'www.example.com' }),
   service('default', 'near', { type: 'ExternalName', externalName: 'Kubernetes.default.svc.cluster.local.' }),
   service('default', 'lost', { type: 'ExternalName', externalName: 'none.example.com' }),
@@ -65,6 +68,8 @@ const slices = [
   ),
   slice('default', 'idle', [{ addresses: ['10.86.0.103'], conditions: { ready: false } }], [http]),
   slice('default', 'six', [{ addresses: ['fd00::7'] }]),
+  { ...slice('default', 'named', [{ addresses: ['www.example.com'] }], [http]), addressType: 'FQDN' },
+  slice('default', 'odd', [{ addresses: ['no address', '10.86.0.106'] }], [http]),
   slice('default', 'two', [{ addresses: ['10.86.0.105'] }], [http]),
 ];
 const view: ClusterView = {
@@ -140,6 +145,9 @@ const rows: Row[] = [
   ['102.0.86.10.in-addr.arpa', 'PTR', 'NXDOMAIN'],
   ['six.default.svc.cluster.local', 'AAAA', ['six.default.svc.cluster.local AAAA fd000000000000000000000000000007']],
   ['six.default.svc.cluster.local', 'A', 'NODATA'],
+  ['named.default.svc.cluster.local', 'A', 'NXDOMAIN'],
+  ['named.default.svc.cluster.local', 'SRV', 'NXDOMAIN'],
+  ['odd.default.svc.cluster.local', 'A', ['odd.default.svc.cluster.local A 10.86.0.106']],
   // 2.5: external names
   ['far.default.svc.cluster.local', 'CNAME', ['far.default.svc.cluster.local CNAME www.example.com']],
   [
@@ -241,6 +249,9 @@ test('every question of the specification', async (context) => {
     assert.deepEqual((received && answersOf(received))?.map(textOf), [
       'lost.default.svc.cluster.local CNAME none.example.com',
     ]);
+  });
+  await context.test('an external name that no name can be is asked for as far as it can', async () => {
+    assert.equal(readReply(await ask('long.default.svc.cluster.local', 1))?.code, ResponseCode.noSuchName);
   });
   await context.test('SRV has the addresses that would be asked for next', async () => {
     const received = readReply(await ask('_http._tcp.headless.default.svc.cluster.local', 33));

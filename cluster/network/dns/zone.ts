@@ -1,4 +1,5 @@
 /** What the cluster's zone has at a name: the specification as a pure function of a view. */
+import { isIP } from 'node:net';
 import type { Endpoint, EndpointSlice } from '../../kinds/types/discovery.ts';
 import type { Service } from '../../kinds/types/core.ts';
 import type { ClusterView } from './dns.ts';
@@ -121,10 +122,15 @@ function endpointRecords(
   target: string,
   wanted: (endpoint: Endpoint) => boolean,
 ): RecordSet | undefined {
-  const ready = slices.map((slice) => ({
-    ports: slice.ports ?? [],
-    endpoints: (slice.endpoints ?? []).filter((endpoint) => isReady(endpoint) && wanted(endpoint)),
-  }));
+  // Of slices with names for addresses there is nothing to say.
+  const ready = slices
+    .filter(({ addressType }) => addressType !== 'FQDN')
+    .map(({ ports = [], endpoints = [] }) => ({
+      ports,
+      endpoints: endpoints
+        .filter((endpoint) => isReady(endpoint) && wanted(endpoint))
+        .map((endpoint) => ({ ...endpoint, addresses: endpoint.addresses.filter((ip) => isIP(ip) !== 0) })),
+    }));
   const addresses = new Set(ready.flatMap(({ endpoints }) => endpoints.flatMap((endpoint) => endpoint.addresses)));
   if (addresses.size === 0) return undefined;
   const services = (): ServicePort[] =>

@@ -93,25 +93,32 @@ function peersOf(peers: NetworkPolicyPeer[], { namespace, address }: Side, sets:
 
 function blockPeer({ cidr, except = [] }: IPBlock, address: string): Peer[] {
   const block = normalized(cidr);
-  if (block === undefined) return [];
-  const without = except.map(normalized).filter((range) => range !== undefined);
+  const without = except.map(normalized);
+  // An exception that nobody understands must not open what it was to close.
+  if (block === undefined || without.includes(undefined)) return [];
   const match = [`${address} ${block}`, ...without.map((range) => `${address} != ${range}`)].join(' ');
   return [{ match, selector: {} }];
 }
 
-/** Undefined where it is none of IPv4. */
+/** Undefined where it is none of IPv4. What is no range was refused by the API; here nothing else becomes a part of a script. */
 function normalized(cidr: string): string | undefined {
   const [address = '', bits = '32'] = cidr.split('/');
-  if (!isIPv4(address)) return undefined;
+  if (!isIPv4(address) || !/^\d{1,2}$/.test(bits) || Number(bits) > 32) return undefined;
   const size = 2 ** (32 - Number(bits));
   return `${ipv4Text(Math.floor(ipv4Number(address) / size) * size)}/${bits}`;
+}
+
+/** As the API lets them be. */
+function isPort(port: unknown): boolean {
+  if (port === undefined) return true;
+  return typeof port === 'string' ? /^[a-z0-9-]{1,63}$/.test(port) : Number.isInteger(port);
 }
 
 function portsOf(ports: NetworkPolicyPort[], selector: Selector, sets: Direction['sets']): string[] {
   if (ports.length === 0) return [''];
   return ports.flatMap(({ port, endPort, protocol: wanted = 'TCP' }) => {
     const protocol = PROTOCOLS.get(wanted);
-    if (protocol === undefined) return [];
+    if (protocol === undefined || !isPort(port) || !isPort(endPort)) return [];
     if (port === undefined) return [`meta l4proto ${protocol}`];
     if (typeof port === 'number') return [`${protocol} dport ${endPort === undefined ? port : `${port}-${endPort}`}`];
     const key = keyOf(selector);

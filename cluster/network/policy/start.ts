@@ -1,4 +1,5 @@
 /** Keeps the policies of a node: see `policy.ts`. */
+import { isIPv4 } from 'node:net';
 import { coalesced } from '#lib/coalesced.ts';
 import { settledBefore } from '#lib/settled-before.ts';
 import type { Client, Informer } from '../../client/client.ts';
@@ -125,7 +126,8 @@ function factsOf({ metadata, spec, status }: Stored<Pod>, nodeName: string, held
   const isOver = status?.phase === 'Succeeded' || status?.phase === 'Failed';
   // The agent knows better than the status, which may be of a sandbox before.
   const ip = isOver ? undefined : (held ?? addressesOf({ metadata, ...(status && { status }) })[0]);
-  if (ip === undefined || spec?.hostNetwork === true) return undefined;
+  // It becomes a part of a script: whatever somebody wrote into a status, only an address does.
+  if (ip === undefined || !isIPv4(ip) || spec?.hostNetwork === true) return undefined;
   const ports = (spec?.containers ?? []).flatMap((container) => container.ports ?? []);
   return {
     uid: metadata.uid,

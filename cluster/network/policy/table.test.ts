@@ -138,3 +138,18 @@ test('types that are not said: ingress, and egress where there are rules of it',
   assert.deepEqual(of({ podSelector: {}, egress: [{}] }), ['out', 'in']);
   assert.deepEqual(of({ podSelector: {}, policyTypes: ['Egress'] }), ['out']);
 });
+
+test('whatever is in an object, only addresses, ports and names become a part of a script', () => {
+  const evil = '1.1.1.1/8 accept; flush ruleset';
+  const spec = {
+    podSelector: {},
+    ingress: [
+      { from: [{ ipBlock: { cidr: evil } }, { ipBlock: { cidr: '10.0.0.0/8', except: [evil] } }] },
+      { ports: [{ port: 'x; flush ruleset' }, { port: 80, endPort: '90; flush ruleset' }, { protocol: 'TCP; flush' }] },
+    ],
+  } as unknown as NetworkPolicySpec;
+  const all = () => [policy('p', spec)];
+  const text = difference('t', new Map(), renderPolicies(all, selectionsOf(...pods.slice(0, 1)), RESOLVER));
+  assert.doesNotMatch(text, /flush/);
+  assert.doesNotMatch(text, /add rule inet t in-/);
+});
