@@ -36,10 +36,10 @@ after(async () => {
 });
 
 /** Serves its own name over HTTP on 8080, and echoes lines on 7000. */
-async function runPod(name: string, host: Host): Promise<void> {
+async function runPod(name: string, host: Host, annotations: Record<string, string> = {}): Promise<void> {
   const script = `mkdir /tmp/w; echo ${name} > /tmp/w/name; echo hello from ${name}; head -c 3000000 /dev/zero > /tmp/w/large; exec httpd -f -p 8080 -h /tmp/w`;
   await server.client.create(pods, {
-    metadata: { name, namespace, labels: { app: 'web', host: host.name } },
+    metadata: { name, namespace, annotations, labels: { app: 'web', host: host.name } },
     spec: {
       nodeName: host.name,
       terminationGracePeriodSeconds: 0,
@@ -212,6 +212,18 @@ test('the overlay takes nothing from strangers, and carries nothing that a pod m
   // The same packet, from the host itself.
   await two.run(process.execPath, '-e', program);
   assert.equal(await received(), before + 1);
+});
+
+test('a pod that may reach the internet alone reaches neither the other host nor its pods', async () => {
+  await runPod('build', two, { 'node.sampan.dev/egress': 'internet' });
+  const node = await server.client.get(nodes, one.name);
+  const agent = `${one.address} ${node.status?.daemonEndpoints?.kubeletEndpoint?.Port}`;
+  const opens = async (from: string, to: string): Promise<boolean> =>
+    (await inPod(from, `nc -w 2 ${to} < /dev/null > /dev/null && echo open`)).includes('open');
+  assert.equal(await opens('web-host-2', agent), true);
+  assert.equal(await opens('build', agent), false);
+  assert.equal(await opens('build', `${await ipOf('web-host-1')} 8080`), false);
+  await server.client.delete(pods, 'build', { namespace, gracePeriodSeconds: 0 });
 });
 
 test('an agent that is killed leaves its pods and the ways between them, and comes back to both', async () => {
