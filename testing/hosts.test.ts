@@ -226,6 +226,24 @@ test('a pod that may reach the internet alone reaches neither the other host nor
   await server.client.delete(pods, 'build', { namespace, gracePeriodSeconds: 0 });
 });
 
+test('a policy knows pods of the other host by their labels, and holds for what comes from there', async () => {
+  const b = await ipOf('web-host-2');
+  const answers = async (): Promise<boolean> => (await get('web-host-1', b, '/name')) === 'web-host-2';
+  const policy = (from: string) => ({
+    metadata: { name: 'closed', namespace },
+    spec: {
+      podSelector: { matchLabels: { host: two.name } },
+      ingress: [{ from: [{ podSelector: { matchLabels: { host: from } } }] }],
+    },
+  });
+  await server.client.create(networkPolicies, policy('nobody'));
+  await until(async () => !(await answers()));
+  const { metadata } = await server.client.get(networkPolicies, 'closed', namespace);
+  await server.client.update(networkPolicies, { ...policy(one.name), metadata });
+  await until(answers);
+  await server.client.delete(networkPolicies, 'closed', { namespace });
+});
+
 test('an agent that is killed leaves its pods and the ways between them, and comes back to both', async () => {
   const [a, b] = [await ipOf('web-host-1'), await ipOf('web-host-2')];
   await two.kill();
