@@ -1,6 +1,7 @@
 /** What a pod's spec must be, with the errors of the API reference. */
 import type { FieldError } from './field-error.ts';
 import { duplicate, forbidden, invalid, notSupported, required } from './field-errors.ts';
+import { validateGatedUpdate } from './gated-pod-update.ts';
 import { dnsLabelProblem, dnsSubdomainProblem } from './names.ts';
 import { quantityProblem } from './quantity.ts';
 import { validateScheduling } from './scheduling-validate.ts';
@@ -60,6 +61,8 @@ export function validatePodUpdate(now: Pod, old: Pod): FieldError[] {
     if (!gates.has(gate.name))
       errors.push(forbidden('spec.schedulingGates', 'only deletion is allowed, but found new scheduling gate'));
   }
+  if (gates.size > 0 && now.spec !== undefined && old.spec !== undefined)
+    errors.push(...validateGatedUpdate(now.spec, old.spec));
   if (canonical(frozenSpec(now, old)) !== canonical(frozenSpec(old, old)))
     errors.push(
       forbidden(
@@ -70,7 +73,7 @@ export function validatePodUpdate(now: Pod, old: Pod): FieldError[] {
   return errors;
 }
 
-/** The part that may not change, while the pod is not gated: then also node selector and affinity may be tightened. */
+/** The part that may not change. Of a gated pod the choice of nodes may, within limits of its own. */
 function frozenSpec(pod: Pod, old: Pod): unknown {
   const spec: Partial<PodSpec> = { ...(pod.spec ?? { containers: [] }) };
   delete spec.activeDeadlineSeconds;
@@ -78,7 +81,8 @@ function frozenSpec(pod: Pod, old: Pod): unknown {
   delete spec.schedulingGates;
   if ((old.spec?.schedulingGates ?? []).length > 0) {
     delete spec.nodeSelector;
-    delete spec.affinity;
+    const { podAffinity, podAntiAffinity } = spec.affinity ?? {};
+    spec.affinity = { ...(podAffinity && { podAffinity }), ...(podAntiAffinity && { podAntiAffinity }) };
   }
   const withoutImages = (containers: Container[] | undefined) =>
     containers?.map((container) => ({ ...container, image: '' }));

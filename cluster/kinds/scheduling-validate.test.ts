@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { mergeMatchLabelKeys } from './match-label-keys.ts';
+import { validatePodUpdate } from './pod-validate.ts';
 import { validateScheduling } from './scheduling-validate.ts';
 import type { Pod, PodSpec } from './types/core.ts';
 
@@ -140,4 +141,41 @@ it('keys to match become part of the selector', () => {
     { key: 'hash', operator: 'In', values: ['1'] },
     { key: 'tenant', operator: 'NotIn', values: ['a'] },
   ]);
+});
+
+describe('a gated pod', () => {
+  const gated = (spec: object): Pod =>
+    ({ metadata: {}, spec: { containers: [], schedulingGates: [{ name: 'a' }], ...spec } }) as unknown as Pod;
+  const terms = (...list: object[]): object => ({
+    affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: list } } },
+  });
+  const [a, b] = ['a', 'b'].map((key) => ({ key, operator: 'Exists' }));
+  const cases: [string, object, object, string[]][] = [
+    ['gets a selector', {}, { nodeSelector: { z: 'x' } }, []],
+    ['gets more of one', { nodeSelector: { z: 'x' } }, { nodeSelector: { z: 'x', y: '1' } }, []],
+    ['loses none', { nodeSelector: { z: 'x' } }, {}, ['spec.nodeSelector']],
+    ['changes none', { nodeSelector: { z: 'x' } }, { nodeSelector: { z: 'y' } }, ['spec.nodeSelector']],
+    ['gets an affinity', {}, terms({ matchExpressions: [a] }), []],
+    ['gets more of it', terms({ matchExpressions: [a] }), terms({ matchExpressions: [b, a] }), []],
+    [
+      'gets no alternative',
+      terms({ matchExpressions: [a] }),
+      terms({ matchExpressions: [a] }, { matchExpressions: [b] }),
+      ['spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms'],
+    ],
+    [
+      'changes no requirement',
+      terms({ matchExpressions: [a] }),
+      terms({ matchExpressions: [b] }),
+      ['spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0]'],
+    ],
+    ['gets no affinity to pods', {}, near({ topologyKey: 'z' }), ['spec']],
+  ];
+  for (const [what, old, now, fields] of cases)
+    it(what, () =>
+      assert.deepEqual(
+        validatePodUpdate(gated(now), gated(old)).map(({ field }) => field),
+        fields,
+      ),
+    );
 });
