@@ -8,6 +8,7 @@ import type { Metrics } from './metrics.ts';
 import type { NodeGraph } from './node-graph.ts';
 import type { RoleIndex } from './rbac/role-index.ts';
 import type { Registry } from './registry.ts';
+import type { Usage } from './usage/usage.ts';
 import type { ServiceAddresses } from './service-addresses.ts';
 
 export type Log = (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
@@ -25,6 +26,8 @@ export interface Core {
   nodes: NodeGraph;
   admission: Admission;
   agents: AgentDialer;
+  /** What nodes and pods use at the moment. */
+  usage: Usage;
   metrics: Metrics;
   log: Log;
   now: () => number;

@@ -23,6 +23,7 @@ import { review } from './reviews.ts';
 import { parseResourcePath, type ResourceRequest } from './route.ts';
 import { bind, scale } from './subresources.ts';
 import { requestToken } from './token-request.ts';
+import { showUsage } from './usage/show.ts';
 import { asStatusError, update } from './update.ts';
 import { watch } from './watch.ts';
 import { isWorkloadProxy, workloadProxy } from './workload-proxy.ts';
@@ -74,7 +75,10 @@ async function handlePath(handler: Handler, exchange: Exchange): Promise<void> {
   if (path === '/version') return sendJson(exchange, 200, handler.version);
   if (path === '/metrics') {
     const objects = new Map(
-      core.registry.all().map((kind) => [kind.resource, core.cache.resource(kindPrefix(kind)).objects.size]),
+      core.registry
+        .all()
+        .filter((kind) => kind.computed !== true)
+        .map((kind) => [kind.resource, core.cache.resource(kindPrefix(kind)).objects.size]),
     );
     const text = core.metrics.text({ revision: core.cache.revision, objects, audit: handler.audit?.log });
     return send(exchange, 200, Buffer.from(text), 'text/plain; version=0.0.4');
@@ -112,6 +116,7 @@ async function handleResource(handler: Handler, exchange: Exchange, request: Res
   if (!kind.namespaced && request.namespace !== '') throw noSuchPath();
   if (kind.namespaced && request.namespace === '' && request.name !== '') throw noSuchPath();
   if (request.subresource !== '') return handleSubresource(handler, exchange, kind, request);
+  if (kind.computed === true) return showUsage(core, exchange, kind, request);
   switch (request.verb) {
     case 'get':
       return get(core, exchange, kind, request);

@@ -13,7 +13,7 @@ import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Transport } from '../client/transport.ts';
-import { services } from '../kinds/resources.ts';
+import { nodes, services } from '../kinds/resources.ts';
 import type { Store } from '../store/store.ts';
 import { Admission } from './admission/plugin.ts';
 import { type AdmissionOptions, admissionPlugins } from './admission/plugins.ts';
@@ -40,6 +40,8 @@ import { ensureDefaultRoles } from './rbac/ensure-defaults.ts';
 import { RoleIndex } from './rbac/role-index.ts';
 import { Registry } from './registry.ts';
 import { ServiceAddresses } from './service-addresses.ts';
+import { readSummary } from './usage/summary.ts';
+import { Usage } from './usage/usage.ts';
 import { asStatusError } from './update.ts';
 import { upgrade } from './upgrade.ts';
 
@@ -69,6 +71,8 @@ export interface ApiServerOptions extends AdmissionOptions {
   /** Called when the store's watch broke: what the server shows is no longer true, and it has to be restarted. */
   onFailure?: (error: Error) => void;
   now?: () => number;
+  /** How old what is told of the usage of nodes and pods may be, in milliseconds; default 15 seconds. */
+  metricsResolution?: number;
   /** For a request to arrive in, in milliseconds; default 60 seconds. */
   requestTimeout?: number;
 }
@@ -161,6 +165,7 @@ async function startCore(options: ApiServerOptions): Promise<Core> {
     log('error', 'the watch of the store broke: restart the server', { error: String(error.cause ?? error) });
     options.onFailure?.(error);
   });
+  const agents = new AgentDialer(cache, options.agentClient);
   const core: Core = {
     store: options.store,
     cache,
@@ -170,7 +175,13 @@ async function startCore(options: ApiServerOptions): Promise<Core> {
     roles: new RoleIndex(cache),
     nodes: new NodeGraph(cache),
     admission: new Admission([]),
-    agents: new AgentDialer(cache, options.agentClient),
+    agents,
+    usage: new Usage({
+      nodeNames: () => Array.from(cache.resource(kindPrefix(nodes)).objects.values(), ({ name }) => name),
+      summary: (node) => readSummary(agents, node),
+      resolution: options.metricsResolution ?? 15_000,
+      log,
+    }),
     metrics: new Metrics(),
     log,
     now: options.now ?? Date.now,

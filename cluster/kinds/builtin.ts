@@ -17,6 +17,7 @@ import { jobKind } from './job.ts';
 import type { KindDefinition } from './kind.ts';
 import { leaseKind } from './lease.ts';
 import { limitRangeKind } from './limit-range.ts';
+import { nodeMetricsKind, podMetricsKind } from './metrics.ts';
 import { namespaceKind } from './namespace.ts';
 import { networkPolicyKind } from './network-policy.ts';
 import { nodeKind } from './node.ts';
@@ -79,4 +80,6 @@ export const builtinKinds: readonly KindDefinition[] = [
   leaseKind,
   eventsEventKind,
   customResourceDefinitionKind,
+  nodeMetricsKind,
+  podMetricsKind,
 ];

@@ -71,6 +71,8 @@ export interface KindDefinition extends ResourceRef {
   returnsDeleted?: boolean;
   /** What may be done with it; all verbs where it is absent. */
   verbs?: readonly string[];
+  /** Its objects are kept nowhere: they are made when somebody asks. */
+  computed?: boolean;
   /** Shown as a warning to whoever asks for it. */
   deprecation?: string;
   /** Objects of another kind's store under another form: `events.k8s.io` Events are core ones. */

@@ -28,6 +28,7 @@ import type {
 import type { EndpointSlice } from './types/discovery.ts';
 import type { EventsEvent } from './types/events.ts';
 import type { ObjectMeta } from './types/meta.ts';
+import type { NodeMetrics, PodMetrics } from './types/metrics.ts';
 import type { Ingress, IngressClass, NetworkPolicy } from './types/networking.ts';
 import type { RuntimeClass } from './types/node.ts';
 import type { PodDisruptionBudget } from './types/policy.ts';
@@ -148,3 +149,5 @@ export const certificateSigningRequests = resource<CertificateSigningRequest>(
   false,
 );
 export const eventsEvents = resource<EventsEvent>('events.k8s.io/v1', 'Event', 'events', true);
+export const nodeMetrics = resource<NodeMetrics>('metrics.k8s.io/v1beta1', 'NodeMetrics', 'nodes', false);
+export const podMetrics = resource<PodMetrics>('metrics.k8s.io/v1beta1', 'PodMetrics', 'pods', true);

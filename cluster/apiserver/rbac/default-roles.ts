@@ -125,6 +125,11 @@ export const DEFAULT_ROLES: readonly DefaultRole[] = [
     ],
   },
   {
+    name: 'system:aggregated-metrics-reader',
+    labels: { ...labelled('admin'), ...labelled('edit'), ...labelled('view') },
+    rules: [rule(READ, 'metrics.k8s.io', 'nodes', 'pods')],
+  },
+  {
     name: 'system:auth-delegator',
     rules: [
       rule(['create'], 'authentication.k8s.io', 'tokenreviews'),
