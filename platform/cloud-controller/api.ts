@@ -35,6 +35,8 @@ export interface Endpoint {
   auth: EndpointAuth;
   /** For the reference page: one sentence, imperative. */
   summary: string;
+  /** For the reference page: what is missing of it. */
+  partial?: string;
   /** The body is left unread for the handler (uploads). */
   rawBody?: boolean;
   handle: (request: ApiRequest) => Reply | Promise<Reply>;

@@ -154,3 +154,30 @@ test('space quotas belong to their organization, its managers change them, other
   const foreign = await cloud.call('POST', `${path}/relationships/spaces`, many(String(stranger.guid)), manager);
   assert.match(refusal(foreign), /do not exist, or you do not have access/);
 });
+
+test('a private domain is shared with another organization, and used there until it is not', async () => {
+  const other = String((await cloud.json('POST', '/v3/organizations', { name: 'guests' })).guid);
+  const place = await cloud.json('POST', '/v3/spaces', { name: 's', relationships: { organization: one(other) } });
+  const lifted = { domains: { total_domains: null } };
+  const quotas = (await cloud.json('GET', '/v3/organization_quotas?names=small')).resources as Json[];
+  await cloud.json('PATCH', `/v3/organization_quotas/${String(quotas[0]?.guid)}`, lifted);
+  const made = await cloud.json('POST', '/v3/domains', {
+    name: 'lent.example.com',
+    relationships: { organization: one(organization) },
+  });
+  const domain = String(made.guid);
+  const route = () =>
+    cloud.call('POST', '/v3/routes', {
+      host: 'a',
+      relationships: { space: one(String(place.guid)), domain: one(domain) },
+    });
+  assert.equal((await route()).status, 422);
+  const path = `/v3/domains/${domain}/relationships/shared_organizations`;
+  assert.deepEqual((await cloud.call('POST', path, many(other))).body, many(other));
+  const routed = await route();
+  assert.equal(routed.status, 201, routed.text);
+  assert.match(refusal(await cloud.call('DELETE', `${path}/${other}`)), /Delete the routes before unsharing/);
+  await cloud.finished(await cloud.call('DELETE', `/v3/routes/${String(routed.body.guid)}`));
+  assert.equal((await cloud.call('DELETE', `${path}/${other}`)).status, 204);
+  assert.equal((await route()).status, 422);
+});

@@ -158,6 +158,11 @@ export const BODIES: Record<string, (world: World) => unknown> = {
     relationships: { organization: one(guids['organizations']) },
   }),
   'PATCH /v3/domains/:guid': metadata,
+  'POST /v3/domains/:guid/relationships/shared_organizations': ({ guids }) => ({
+    data: [{ guid: guids['organizations'] }],
+  }),
+  'PATCH /v3/spaces/:guid/features/:name': () => ({ enabled: false }),
+  'PATCH /v3/users/:guid': metadata,
   'POST /v3/apps': ({ guids }) => ({ name: fresh('app'), relationships: { space: one(guids['spaces']) } }),
   'PATCH /v3/apps/:guid': metadata,
   'POST /v3/apps/:guid/actions/start': () => undefined,
@@ -215,7 +220,7 @@ export const BODIES: Record<string, (world: World) => unknown> = {
 };
 
 /** What `:name`, `:type` and the like stand for. */
-const PARAMETERS: Record<string, string> = { type: 'web', index: '0' };
+const PARAMETERS: Record<string, string> = { type: 'web', index: '0', organization: 'nobody' };
 const NAMES: Record<string, string> = {
   features: 'ssh',
   environment_variable_groups: 'running',

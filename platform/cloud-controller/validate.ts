@@ -123,6 +123,17 @@ export class Reader {
   }
 }
 
+/** The guids of `{"data": [{"guid": …}]}`. */
+export function readGuids(reader: Reader, value: unknown): string[] {
+  if (value === undefined) return [];
+  const data = isObject(value) ? value['data'] : undefined;
+  if (Array.isArray(data) && data.every((item) => isObject(item) && typeof item['guid'] === 'string')) {
+    return data.map((item: { guid: string }) => item.guid);
+  }
+  reader.fail('Data must be structured like this: "data": [{"guid": "valid-guid"}]');
+  return [];
+}
+
 export function isObject(value: unknown): value is Record<string, unknown> {
   return value !== null && typeof value === 'object' && !Array.isArray(value);
 }

@@ -67,7 +67,10 @@ export type SpaceQuota = Resource<{ displayName: string; organization: string; l
 export type Domain = Resource<{
   displayName: string;
   internal: boolean;
+  /** Whose it is; absent: everybody's. */
   organization?: string;
+  /** Organizations that may use it besides. */
+  sharedWith?: string[];
   userMetadata?: UserMetadata;
 }>;
 
@@ -277,6 +280,7 @@ export type User = Resource<{
   givenName?: string;
   familyName?: string;
   externalId?: string;
+  userMetadata?: UserMetadata;
 }>;
 
 /** A group that somebody made, besides those that the platform knows; a user's are in `User.groups`. */

@@ -135,7 +135,8 @@ export function appEnvironmentEndpoints(context: Context): Endpoint[] {
       method: 'PATCH',
       path: '/v3/apps/:guid/features/:name',
       auth: 'user',
-      summary: 'Change a feature of an app: only to what it is.',
+      summary: 'Change a feature of an app.',
+      partial: 'only to what it is',
       handle: (request) => {
         operateApp(context, request);
         const current = feature(request);
@@ -153,7 +154,8 @@ export function appEnvironmentEndpoints(context: Context): Endpoint[] {
       method: 'GET',
       path: '/v3/apps/:guid/sidecars',
       auth: 'user',
-      summary: 'List the sidecars of an app: there are none.',
+      summary: 'List the sidecars of an app.',
+      partial: 'there are none',
       handle: (request) => {
         readApp(context, request);
         return plainList(context, request, []);

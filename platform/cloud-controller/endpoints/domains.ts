@@ -7,13 +7,14 @@ import { listReply } from '../listing.ts';
 import { requireDomain } from '../operations/quota.ts';
 import { deleteRoute, findRoute } from '../operations/routes.ts';
 import { presentDomain } from '../present/tenancy.ts';
-import { mergeMetadata, Reader } from '../validate.ts';
+import { mergeMetadata, readGuids, Reader } from '../validate.ts';
+import { ownersOf } from './organizations.ts';
 
 const NAME = /^(?=.{3,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
 export function readsDomain(context: Context, request: ApiRequest, domain: Stored<Domain>): boolean {
-  const { organization } = domain.spec;
-  return organization === undefined || context.access.readsOrganization(request.identity, organization);
+  const owners = ownersOf(domain.spec);
+  return owners.length === 0 || owners.some((guid) => context.access.readsOrganization(request.identity, guid));
 }
 
 export function domainEndpoints(context: Context): Endpoint[] {
@@ -44,7 +45,7 @@ export function domainEndpoints(context: Context): Endpoint[] {
           present: (domain) => presentDomain(urls, domain),
           filters: {
             names: (item, values) => values.some((value) => value.toLowerCase() === item.spec.displayName),
-            organization_guids: (item, values) => values.includes(item.spec.organization ?? ''),
+            organization_guids: (item, values) => ownersOf(item.spec).some((guid) => values.includes(guid)),
           },
           orders: { name: (item) => item.spec.displayName },
           userLabels: (item) => item.spec.userMetadata?.labels ?? {},
@@ -129,6 +130,71 @@ export function domainEndpoints(context: Context): Endpoint[] {
           });
         };
         return accepted(context, context.jobs.start('domain.delete', work, { target: domain.metadata.name }));
+      },
+    },
+    {
+      method: 'POST',
+      path: '/v3/domains/:guid/relationships/shared_organizations',
+      auth: 'user',
+      summary: 'Share a private domain with organizations that the caller manages too.',
+      handle: async (request) => {
+        const domain = write(request);
+        if (domain.spec.organization === undefined) {
+          throw unprocessable(
+            'Domains can not be shared with other organizations unless they are scoped to an organization.',
+          );
+        }
+        const reader = new Reader(request.body).only('data');
+        const guids = readGuids(reader, reader.body);
+        reader.done();
+        for (const guid of guids) {
+          if (!records.organizations.get(guid) || !access.readsOrganization(request.identity, guid)) {
+            throw unprocessable(
+              `Organization with guid '${guid.slice(0, 60)}' does not exist, or you do not have access to it.`,
+            );
+          }
+          if (!access.managesOrganization(request.identity, guid)) throw notAuthorized();
+        }
+        const changed = await records.domains.modify(domain.metadata.name, ({ spec, ...current }) => {
+          const others = [...(spec.sharedWith ?? []), ...guids].filter((guid) => guid !== spec.organization);
+          return { ...current, spec: { ...spec, sharedWith: [...new Set(others)] } };
+        });
+        return ok({ data: (changed.spec.sharedWith ?? []).map((guid) => ({ guid })) });
+      },
+    },
+    {
+      method: 'DELETE',
+      path: '/v3/domains/:guid/relationships/shared_organizations/:organization',
+      auth: 'user',
+      summary: 'Stop sharing a private domain with an organization that has no routes on it.',
+      handle: async (request) => {
+        const domain = read(request);
+        const { organization = '' } = request.params;
+        const manages = [domain.spec.organization ?? '', organization].some((guid) =>
+          access.managesOrganization(request.identity, guid),
+        );
+        if (!manages) throw notAuthorized();
+        if (!domain.spec.sharedWith?.includes(organization)) {
+          throw unprocessable(
+            `Unable to unshare domain from organization with name '${organization.slice(0, 60)}'. Ensure the domain is shared to this organization.`,
+          );
+        }
+        const used = records.routes
+          .all()
+          .some(
+            (route) =>
+              route.spec.domain === domain.metadata.name && records.spaceOf(route)?.spec.organization === organization,
+          );
+        if (used) {
+          throw unprocessable(
+            'This domain has associated routes in this organization. Delete the routes before unsharing.',
+          );
+        }
+        await records.domains.modify(domain.metadata.name, ({ spec, ...current }) => ({
+          ...current,
+          spec: { ...spec, sharedWith: (spec.sharedWith ?? []).filter((guid) => guid !== organization) },
+        }));
+        return { status: 204 };
       },
     },
     {

@@ -7,9 +7,10 @@ import { listReply, plainList } from '../listing.ts';
 import { nameLabel } from '../operations/app-create.ts';
 import { deleteOrganization } from '../operations/deletions.ts';
 import { grantRole } from '../operations/roles.ts';
-import { spacesOf, usageOf } from '../operations/quota.ts';
+import { spacesOf } from '../operations/quota.ts';
 import { link } from '../present/base.ts';
 import { presentDomain, presentOrganization, presentUser } from '../present/tenancy.ts';
+import { usageSummary } from '../present/usage.ts';
 import { mergeMetadata, Reader } from '../validate.ts';
 
 export function readOrganization(context: Context, request: ApiRequest, guid: string): Stored<Organization> {
@@ -18,11 +19,16 @@ export function readOrganization(context: Context, request: ApiRequest, guid: st
   return organization;
 }
 
+/** Whose a private domain is, and with whom it is shared. */
+export function ownersOf({ organization, sharedWith = [] }: Domain['spec']): string[] {
+  return organization === undefined ? [] : [organization, ...sharedWith];
+}
+
 /** Those that an organization can use: the shared ones and its own. */
 export function domainsFor(context: Context, organization: string): Stored<Domain>[] {
   return context.records.domains
     .all()
-    .filter((domain) => domain.spec.organization === undefined || domain.spec.organization === organization);
+    .filter(({ spec }) => spec.organization === undefined || ownersOf(spec).includes(organization));
 }
 
 export async function createOrganization(
@@ -185,7 +191,8 @@ export function organizationEndpoints(context: Context): Endpoint[] {
       method: 'GET',
       path: '/v3/organizations/:guid/relationships/default_isolation_segment',
       auth: 'user',
-      summary: 'Get the default isolation segment: there is none.',
+      summary: 'Get the default isolation segment.',
+      partial: 'there is none',
       handle: (request) => {
         const organization = readOrganization(context, request, request.params.guid ?? '');
         const self = `${urls.api}/v3/organizations/${organization.metadata.name}/relationships/default_isolation_segment`;
@@ -200,18 +207,9 @@ export function organizationEndpoints(context: Context): Endpoint[] {
       handle: (request) => {
         const organization = readOrganization(context, request, request.params.guid ?? '').metadata.name;
         const spaces = spacesOf(context, organization);
-        const { instances, memoryMb } = usageOf(context, spaces);
+        const domains = records.domains.all().filter((domain) => domain.spec.organization === organization);
         return ok({
-          usage_summary: {
-            started_instances: instances,
-            memory_in_mb: memoryMb,
-            routes: sum(spaces.map((space) => records.routes.inNamespace(space.spec.namespace).length)),
-            service_instances: 0,
-            reserved_ports: 0,
-            domains: domainsFor(context, organization).filter((domain) => domain.spec.organization).length,
-            per_app_tasks: 0,
-            service_keys: 0,
-          },
+          usage_summary: usageSummary(context, spaces, domains.length),
           links: {
             self: link(`${urls.api}/v3/organizations/${organization}/usage_summary`),
             organization: link(`${urls.api}/v3/organizations/${organization}`),
@@ -245,8 +243,4 @@ export function organizationEndpoints(context: Context): Endpoint[] {
 
 function lower(values: string[]): string[] {
   return values.map((value) => value.toLowerCase());
-}
-
-function sum(numbers: number[]): number {
-  return numbers.reduce((total, value) => total + value, 0);
 }

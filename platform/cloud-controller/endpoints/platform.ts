@@ -1,9 +1,11 @@
 /** What the platform offers to everybody: stacks, buildpacks; and lists of what it does not have. */
 import { createHash } from 'node:crypto';
 import { type Context, type Endpoint, type Json, ok } from '../api.ts';
-import { notFound } from '../errors.ts';
-import { emptyList, plainList } from '../listing.ts';
+import { notAuthorized, notFound } from '../errors.ts';
+import { emptyList, listReply, plainList } from '../listing.ts';
+import { presentApp } from '../present/apps.ts';
 import { link } from '../present/base.ts';
+import { usageSummary } from '../present/usage.ts';
 
 const EPOCH = '2026-01-01T00:00:00Z';
 
@@ -27,7 +29,7 @@ function nameGuid(kind: string, name: string): string {
 }
 
 export function platformEndpoints(context: Context): Endpoint[] {
-  const { urls } = context;
+  const { urls, records, access } = context;
   const stack = (): Json => {
     const name = context.defaults.stack;
     const guid = nameGuid('stack', name);
@@ -85,6 +87,39 @@ export function platformEndpoints(context: Context): Endpoint[] {
     },
     {
       method: 'GET',
+      path: '/v3/stacks/:guid/apps',
+      auth: 'user',
+      summary: 'List the apps on a stack.',
+      handle: (request) => {
+        const found = stack();
+        if (found.guid !== request.params.guid) throw notFound('Stack');
+        const apps = records.apps
+          .all()
+          .filter(({ spec }) => spec.lifecycle.type === 'buildpack' && spec.lifecycle.stack === found.name);
+        return listReply(context, request, {
+          items: access.visible(request.identity, apps),
+          present: (app) => presentApp(urls, app, records.spaceOf(app)?.metadata.name ?? ''),
+          filters: { names: (item, values) => values.includes(item.spec.displayName) },
+          userLabels: (item) => item.spec.userMetadata?.labels ?? {},
+        });
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/info/usage_summary',
+      auth: 'user',
+      summary: 'Get how much of everything is used, for administrators and global auditors.',
+      handle: (request) => {
+        if (request.identity.reads === 'own') throw notAuthorized();
+        const domains = records.domains.all().filter(({ spec }) => spec.organization !== undefined);
+        return ok({
+          usage_summary: usageSummary(context, records.spaces.all(), domains.length),
+          links: { self: link(`${urls.api}/v3/info/usage_summary`) },
+        });
+      },
+    },
+    {
+      method: 'GET',
       path: '/v3/buildpacks',
       auth: 'user',
       summary: 'List buildpacks in the order in which they are tried.',
@@ -106,7 +141,8 @@ export function platformEndpoints(context: Context): Endpoint[] {
         method: 'GET',
         path: `/v3/${name}`,
         auth: 'user',
-        summary: `List ${name.replaceAll('_', ' ')}: there are none.`,
+        summary: `List ${name.replaceAll('_', ' ')}.`,
+        partial: 'there are none',
         handle: (request) => emptyList(context, request),
       }),
     ),

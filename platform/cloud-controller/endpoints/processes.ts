@@ -56,7 +56,7 @@ export function processEndpoints(context: Context): Endpoint[] {
     });
   const both = (
     suffix: string,
-    endpoint: Pick<Endpoint, 'method' | 'summary'> & {
+    endpoint: Pick<Endpoint, 'method' | 'summary' | 'partial'> & {
       handle: (request: ApiRequest, find: (request: ApiRequest) => Stored<Process>) => Reply | Promise<Reply>;
     },
   ): Endpoint[] => [
@@ -120,6 +120,23 @@ export function processEndpoints(context: Context): Endpoint[] {
         return ok({ resources: await processStats(context, find(request)) });
       },
     }),
+    {
+      method: 'GET',
+      path: '/v3/processes/:guid/process_instances',
+      auth: 'user',
+      summary: 'Get state and age of each instance.',
+      handle: (request) => {
+        const instances = [...instancesOf(context, byGuid(request))].sort(([a], [b]) => a - b);
+        return plainList(
+          context,
+          request,
+          instances.map(([index, pod]) => {
+            const since = Date.parse(pod.status?.startTime ?? pod.metadata.creationTimestamp);
+            return { index, state: instanceState(pod), since: Math.max(0, Math.floor((context.now() - since) / 1000)) };
+          }),
+        );
+      },
+    },
     ...both('/instances/:index', {
       method: 'DELETE',
       summary: 'Stop one instance; another one takes its place.',
@@ -133,7 +150,8 @@ export function processEndpoints(context: Context): Endpoint[] {
     }),
     ...both('/sidecars', {
       method: 'GET',
-      summary: 'List the sidecars of a process: there are none.',
+      summary: 'List the sidecars of a process.',
+      partial: 'there are none',
       handle: (request, find) => {
         find(request);
         return plainList(context, request, []);

@@ -11,7 +11,7 @@ import { listReply } from '../listing.ts';
 import { DEFAULT_QUOTA, deleteSpaceQuota, quotaOf, setSpaceQuota, UNLIMITED } from '../operations/quota.ts';
 import { link } from '../present/base.ts';
 import { presentOrganizationQuota, presentSpaceQuota, readLimits, sectionsOf, toMany } from '../present/quotas.ts';
-import { isObject, Reader } from '../validate.ts';
+import { readGuids, Reader } from '../validate.ts';
 
 export function quotaEndpoints(context: Context): Endpoint[] {
   return [...organizationQuotaEndpoints(context), ...spaceQuotaEndpoints(context)];
@@ -76,7 +76,7 @@ function organizationQuotaEndpoints(context: Context): Endpoint[] {
         const reader = new Reader(request.body).only('name', 'relationships', ...sectionsOf('organization'));
         const displayName = reader.name('name', { required: true }) ?? '';
         const limits = readLimits(reader, 'organization', { ...UNLIMITED, paidServices: false });
-        const organizations = named(readMany(reader, reader.object('relationships')?.body['organizations']));
+        const organizations = named(readGuids(reader, reader.object('relationships')?.body['organizations']));
         reader.done();
         const guid = randomUUID();
         await takeName(context, 'organization', [displayName], { resource: 'organizationquotas', name: guid });
@@ -145,7 +145,7 @@ function organizationQuotaEndpoints(context: Context): Endpoint[] {
       handle: async (request) => {
         const quota = read(request);
         const reader = new Reader(request.body).only('data');
-        const organizations = named(readMany(reader, reader.body));
+        const organizations = named(readGuids(reader, reader.body));
         reader.done();
         await apply(quota.metadata.name, organizations);
         return ok({
@@ -217,7 +217,7 @@ function spaceQuotaEndpoints(context: Context): Endpoint[] {
         const displayName = reader.name('name', { required: true }) ?? '';
         const organization = reader.relationship('organization', { required: true }) ?? '';
         const limits = readLimits(reader, 'space', { ...UNLIMITED, paidServices: false });
-        const asked = readMany(reader, reader.object('relationships')?.body['spaces']);
+        const asked = readGuids(reader, reader.object('relationships')?.body['spaces']);
         reader.done();
         if (!records.organizations.get(organization) || !access.readsOrganization(request.identity, organization)) {
           throw unprocessable(
@@ -283,7 +283,7 @@ function spaceQuotaEndpoints(context: Context): Endpoint[] {
       handle: async (request) => {
         const quota = write(request);
         const reader = new Reader(request.body).only('data');
-        const asked = readMany(reader, reader.body);
+        const asked = readGuids(reader, reader.body);
         reader.done();
         for (const { metadata } of named(asked, quota.spec.organization)) {
           await setSpaceQuota(context, metadata.name, quota.metadata.name);
@@ -338,17 +338,6 @@ async function rename(
   const holder = { resource: to.resource, name: quota.metadata.name };
   await takeName(context, kind, [...to.scope, to.name], holder);
   await context.reservations.release(`${kind}quota`, [...to.scope, old], holder);
-}
-
-/** The guids of `{"data": [{"guid": …}]}`. */
-function readMany(reader: Reader, value: unknown): string[] {
-  if (value === undefined) return [];
-  const data = isObject(value) ? value['data'] : undefined;
-  if (Array.isArray(data) && data.every((item) => isObject(item) && typeof item['guid'] === 'string')) {
-    return data.map((item: { guid: string }) => item.guid);
-  }
-  reader.fail('Data must be structured like this: "data": [{"guid": "valid-guid"}]');
-  return [];
 }
 
 function found<T>(asked: string[], get: (guid: string) => T | undefined, what: string): T[] {

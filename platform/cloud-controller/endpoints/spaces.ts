@@ -3,13 +3,16 @@ import type { Space } from '../../resources/types.ts';
 import { type ApiRequest, accepted, type Context, created, type Endpoint, ok } from '../api.ts';
 import { notAuthorized, notFound, unprocessable } from '../errors.ts';
 import { organizationsOf } from '../includes.ts';
-import { emptyList, includedOf, listReply } from '../listing.ts';
+import { emptyList, includedOf, listReply, plainList } from '../listing.ts';
 import { deleteSpace } from '../operations/deletions.ts';
 import { deleteRoute } from '../operations/routes.ts';
 import { createSpace } from '../operations/space-create.ts';
 import { link } from '../present/base.ts';
-import { presentOrganization, presentSpace } from '../present/tenancy.ts';
+import { presentOrganization, presentSpace, presentUser } from '../present/tenancy.ts';
+import { usageSummary } from '../present/usage.ts';
 import { mergeMetadata, Reader } from '../validate.ts';
+
+const SSH = { name: 'ssh', description: 'Enable SSHing into apps in the space.', enabled: false };
 
 export function readSpace(context: Context, request: ApiRequest, guid: string): Stored<Space> {
   const space = context.records.spaces.get(guid);
@@ -160,7 +163,8 @@ export function spaceEndpoints(context: Context): Endpoint[] {
       method: 'GET',
       path: '/v3/spaces/:guid/relationships/isolation_segment',
       auth: 'user',
-      summary: 'Get the isolation segment of a space: there is none.',
+      summary: 'Get the isolation segment of a space.',
+      partial: 'there is none',
       handle: (request) => {
         const space = readSpace(context, request, request.params.guid ?? '');
         return ok({
@@ -174,7 +178,8 @@ export function spaceEndpoints(context: Context): Endpoint[] {
         method: 'GET',
         path: `/v3/spaces/:guid/${name}`,
         auth: 'user',
-        summary: `List the ${name.replaceAll('_', ' ')} of a space: there are none.`,
+        summary: `List the ${name.replaceAll('_', ' ')} of a space.`,
+        partial: 'there are none',
         handle: (request) => {
           readSpace(context, request, request.params.guid ?? '');
           return emptyList(context, request);
@@ -183,13 +188,75 @@ export function spaceEndpoints(context: Context): Endpoint[] {
     ),
     {
       method: 'GET',
+      path: '/v3/spaces/:guid/features',
+      auth: 'user',
+      summary: 'List the features of a space.',
+      handle: (request) => {
+        readSpace(context, request, request.params.guid ?? '');
+        return plainList(context, request, [SSH]);
+      },
+    },
+    {
+      method: 'GET',
       path: '/v3/spaces/:guid/features/:name',
       auth: 'user',
-      summary: 'Get a feature of a space: ssh, which is off.',
+      summary: 'Get a feature of a space.',
+      partial: 'ssh, which is off',
       handle: (request) => {
         readSpace(context, request, request.params.guid ?? '');
         if (request.params.name !== 'ssh') throw notFound('Feature');
-        return ok({ name: 'ssh', description: 'Enable SSHing into apps in the space.', enabled: false });
+        return ok(SSH);
+      },
+    },
+    {
+      method: 'PATCH',
+      path: '/v3/spaces/:guid/features/:name',
+      auth: 'user',
+      summary: 'Change a feature of a space.',
+      partial: 'ssh cannot be turned on yet',
+      handle: (request) => {
+        const space = readSpace(context, request, request.params.guid ?? '');
+        if (!access.managesSpace(request.identity, space)) throw notAuthorized();
+        if (request.params.name !== 'ssh') throw notFound('Feature');
+        const reader = new Reader(request.body).only('enabled');
+        if (reader.boolean('enabled')) reader.fail("The feature 'ssh' cannot be enabled here");
+        reader.done();
+        return ok(SSH);
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/spaces/:guid/usage_summary',
+      auth: 'user',
+      summary: 'Get how much a space uses.',
+      handle: (request) => {
+        const space = readSpace(context, request, request.params.guid ?? '');
+        const self = `${urls.api}/v3/spaces/${space.metadata.name}`;
+        return ok({
+          usage_summary: usageSummary(context, [space]),
+          links: { self: link(`${self}/usage_summary`), space: link(self) },
+        });
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v3/spaces/:guid/users',
+      auth: 'user',
+      summary: 'List the users with a role in a space.',
+      handle: (request) => {
+        const space = readSpace(context, request, request.params.guid ?? '').metadata.name;
+        const all = records.roles.all().filter((role) => role.spec.space === space);
+        const guids = new Set(all.map((role) => role.spec.user));
+        return listReply(context, request, {
+          items: records.users.all().filter((user) => guids.has(user.metadata.name)),
+          present: (user) => presentUser(urls, user),
+          filters: {
+            usernames: (item, values) => values.includes(item.spec.username),
+            partial_usernames: (item, values) => values.some((value) => item.spec.username.includes(value)),
+            origins: (item, values) => values.includes(item.spec.origin),
+          },
+          userLabels: (item) => item.spec.userMetadata?.labels ?? {},
+        });
       },
     },
   ];

@@ -7,7 +7,7 @@ import { unique } from '../includes.ts';
 import { listReply } from '../listing.ts';
 import { grantRole } from '../operations/roles.ts';
 import { presentOrganization, presentRole, presentSpace, presentUser } from '../present/tenancy.ts';
-import { isObject, Reader } from '../validate.ts';
+import { isObject, mergeMetadata, Reader } from '../validate.ts';
 
 const ORGANIZATION_ROLES = [
   'organization_user',
@@ -84,6 +84,24 @@ export function userEndpoints(context: Context): Endpoint[] {
             `User with guid '${(guid ?? '').slice(0, 60)}' does not exist in UAA. Create it there first.`,
           );
         return created(presentUser(urls, user));
+      },
+    },
+    {
+      method: 'PATCH',
+      path: '/v3/users/:guid',
+      auth: 'admin',
+      summary: "Change a user's metadata.",
+      handle: async (request) => {
+        const reader = new Reader(request.body).only('metadata');
+        const metadata = reader.metadata();
+        reader.done();
+        const user = records.users.get(request.params.guid ?? '');
+        if (!user) throw notFound('User');
+        const changed = await records.users.modify(user.metadata.name, (current) => ({
+          ...current,
+          spec: { ...current.spec, userMetadata: mergeMetadata(current.spec.userMetadata, metadata) },
+        }));
+        return ok(presentUser(urls, changed));
       },
     },
     {

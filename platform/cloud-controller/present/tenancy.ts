@@ -43,14 +43,17 @@ export function presentSpace(urls: Urls, space: Stored<Space>): Json {
 
 export function presentDomain(urls: Urls, domain: Stored<Domain>): Json {
   const self = `${urls.api}/v3/domains/${domain.metadata.name}`;
-  const { organization } = domain.spec;
+  const { organization, sharedWith = [] } = domain.spec;
   return {
     ...base(domain),
     name: domain.spec.displayName,
     internal: domain.spec.internal,
     router_group: null,
     supported_protocols: ['http'],
-    relationships: { organization: toOne(organization), shared_organizations: { data: [] } },
+    relationships: {
+      organization: toOne(organization),
+      shared_organizations: { data: sharedWith.map((guid) => ({ guid })) },
+    },
     metadata: metadata(domain),
     links: {
       self: link(self),
@@ -66,7 +69,7 @@ export function presentUser(urls: Urls, user: Stored<User>): Json {
     username: user.spec.username,
     presentation_name: user.spec.username,
     origin: user.spec.origin,
-    metadata: { labels: {}, annotations: {} },
+    metadata: metadata(user),
     links: { self: link(`${urls.api}/v3/users/${user.metadata.name}`) },
   };
 }
