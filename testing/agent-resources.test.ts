@@ -237,6 +237,15 @@ test('a deadline ends a pod, and the reason says so', async () => {
   assert.equal(statusOf({ status } as Stored<Pod>)?.state?.running, undefined);
 });
 
+test('containers of a pod share /dev/shm', async () => {
+  await create('pair', {}, [
+    { name: 'main', command: shell('echo shared > /dev/shm/note; exec sleep 1000') },
+    { name: 'more', command: shell('until cat /dev/shm/note; do sleep 0.05; done 2>/dev/null') },
+  ]);
+  await bed.until('pair', 'read', (pod) => statusOf(pod, 'more')?.state?.terminated?.exitCode === 0);
+  assert.equal(await text(await bed.client.podLog({ name: 'pair', namespace }, { container: 'more' })), 'shared\n');
+});
+
 test('host namespaces and privileged containers, where the node allows them', async () => {
   const host = await run(
     'host',

@@ -27,7 +27,7 @@
  *   - hostPath, host namespaces, privileged containers, unfiltered system calls and an unmasked /proc are refused unless the node allows them: the pod is Failed with the reason `PodRefused`. So is a
  *     hostPort of SCTP or IPv6; one that is taken holds the pod's start up.
  *   - Containers may not gain privileges (`no_new_privs`) unless `allowPrivilegeEscalation` says true.
- *   - Each container has a System V IPC namespace and a /dev/shm of its own.
+ *   - Each container has a System V IPC namespace of its own; /dev/shm is the pod's.
  *   - With `shareProcessNamespace` the first process is one of the agent's own, with the files of the first container's image.
  *
  * Its HTTPS endpoint is the kubelet's, for the API server alone (client certificate of the instance's CA, common name

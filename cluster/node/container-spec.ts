@@ -20,7 +20,7 @@ import {
 } from './labels.ts';
 import { bytesOf, milliOf } from './quantity.ts';
 import { oomScoreAdjustment, podLimitsOf, sharesOf } from './qos.ts';
-import { specHash } from './records.ts';
+import { allDefinitions, specHash } from './records.ts';
 import type { References } from './references.ts';
 import { needsHostIds } from './host-access.ts';
 import { securityOf } from './security-context.ts';
@@ -105,6 +105,7 @@ export async function containerSpecOf(input: ContainerSpecInput): Promise<Contai
   if (pod.metadata.annotations?.[hostCaAnnotation] === 'true') {
     mounts.push({ kind: 'bind', source: hostCaBundle, target: hostCaBundle, readOnly: true });
   }
+  if (sharesMemory(pod, mounts)) mounts.push(sharedMemory);
   const user = userOf(pod, container, image);
   const groups = groupsOf(pod);
   return {
@@ -132,6 +133,21 @@ export async function containerSpecOf(input: ContainerSpecInput): Promise<Contai
     ...(container.stdin && { stdin: true }),
     ...(container.terminationMessagePath && { lastWords: container.terminationMessagePath }),
   };
+}
+
+/** Of all containers of a pod; a name that no volume can have. */
+const sharedMemory: Mount = {
+  kind: 'shared',
+  name: 'dev.shm',
+  target: '/dev/shm',
+  memory: true,
+  sizeBytes: 64 * 2 ** 20,
+};
+
+/** Where it has one container nobody is there to share it with, and with the host's IPC it is the host's. */
+function sharesMemory(pod: Pod, mounts: readonly Mount[]): boolean {
+  const isTaken = mounts.some(({ target }) => target === sharedMemory.target);
+  return !isTaken && !pod.spec?.hostIPC && allDefinitions(pod).length > 1;
 }
 
 export function limitsOf(pod: Pod, container: Container): Limits {
