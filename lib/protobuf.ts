@@ -39,6 +39,10 @@ export class ProtobufWriter {
     return this.bytes(field, Buffer.from(value));
   }
 
+  get size(): number {
+    return this.length;
+  }
+
   /** @param head  so many bytes are left free before the message */
   finish(head = 0): Buffer {
     const out = Buffer.allocUnsafe(head + this.length);

@@ -17,6 +17,7 @@ export interface Answer {
   status: number;
   headers: IncomingMessage['headers'];
   text: string;
+  bytes: Buffer;
   /** The body as JSON; an empty object when it is none. */
   json: ApiObject & { items: ApiObject[]; message: string; reason: string; [field: string]: unknown };
 }
@@ -45,6 +46,8 @@ export interface ApiFixture {
   authority: KeyPair;
   issue(commonName: string, organizations?: string[]): Promise<KeyPair>;
   call(method: string, path: string, options?: CallOptions): Promise<Answer>;
+  /** The answer as it comes. */
+  open(method: string, path: string, options?: CallOptions): Promise<IncomingMessage>;
   /** Events as they come; ends when the server ends the watch. Leaving the loop closes it. */
   watch(path: string, options?: CallOptions): Promise<AsyncGenerator<WatchedEvent>>;
   kubectl(
@@ -85,7 +88,11 @@ export async function apiFixture({ wrapStore, ...further }: FixtureOptions = {})
   let api = await start(0);
   const { port } = api;
   const agent = new https.Agent({ keepAlive: true });
-  const open = (method: string, path: string, { body, headers, as = admin }: CallOptions): Promise<IncomingMessage> =>
+  const open = (
+    method: string,
+    path: string,
+    { body, headers, as = admin }: CallOptions = {},
+  ): Promise<IncomingMessage> =>
     new Promise((resolve, reject) => {
       const identity = as === null ? {} : { cert: as.certificate, key: as.key };
       const sent =
@@ -119,15 +126,17 @@ export async function apiFixture({ wrapStore, ...further }: FixtureOptions = {})
     directory,
     authority,
     issue,
+    open,
     async call(method, path, options = {}) {
       const message = await open(method, path, options);
       const chunks: Buffer[] = [];
       for await (const chunk of message as AsyncIterable<Buffer>) chunks.push(chunk);
-      const text = Buffer.concat(chunks).toString();
+      const bytes = Buffer.concat(chunks);
+      const text = bytes.toString();
       let json = {} as Answer['json'];
       if (message.headers['content-type']?.includes('json') && message.headers['content-encoding'] === undefined)
         json = JSON.parse(text) as Answer['json'];
-      return { status: message.statusCode ?? 0, headers: message.headers, text, json };
+      return { status: message.statusCode ?? 0, headers: message.headers, text, bytes, json };
     },
     async watch(path, options = {}) {
       const message = await open('GET', path, options);

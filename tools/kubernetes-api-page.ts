@@ -22,7 +22,7 @@ What \`cluster/\` serves of it, at version 1.30. This page is made by \`tools/ku
 For every kind alike (tests: \`cluster/apiserver/every-kind.test.ts\`, \`verbs.test.ts\`, \`watch.test.ts\`,
 \`list-options.test.ts\`, \`server-side-apply.test.ts\`, \`bodies.test.ts\`): get, list in pages and at revisions, watch with bookmarks and initial events, create,
 update, JSON, merge, strategic merge and apply patches with managed fields, delete with preconditions, propagation and grace,
-deletecollection, dry run, field validation, Tables, partial metadata, JSON and YAML, protobuf for what is sent.
+deletecollection, dry run, field validation, Tables, partial metadata, JSON, YAML and protobuf (errors and Tables are JSON).
 `;
 
 function page(support: SupportData): string {

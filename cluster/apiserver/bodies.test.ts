@@ -64,7 +64,7 @@ describe('API server: bodies', () => {
       form.json.message,
       /accepted media types include: application\/json, application\/yaml, application\/vnd\.kubernetes\.protobuf/,
     );
-    const nothing = await fixture.call('GET', MAPS, { headers: { accept: 'application/vnd.kubernetes.protobuf' } });
+    const nothing = await fixture.call('GET', MAPS, { headers: { accept: 'application/cbor' } });
     assert.deepEqual([nothing.status, nothing.json.reason], [406, 'NotAcceptable']);
     const pretty = await fixture.call('GET', `${MAPS}/yaml?pretty=true`);
     assert.match(pretty.text, /^\{\n {2}"apiVersion": "v1",\n/);

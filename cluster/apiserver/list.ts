@@ -6,7 +6,8 @@ import type { Core } from './core.ts';
 import { badRequest, expired, StatusError } from './errors.ts';
 import { type Exchange, send, sendJson } from './exchange.ts';
 import { type ListOptions, readListOptions } from './list-options.ts';
-import { negotiate } from './negotiate.ts';
+import { negotiate, PROTOBUF } from './negotiate.ts';
+import { listInProtobuf } from './protobuf-bytes.ts';
 import { apiVersionOf } from './registry.ts';
 import type { ResourceRequest } from './route.ts';
 import { readSelection, type Selection } from './selection.ts';
@@ -28,7 +29,7 @@ export async function list(
   kind: KindDefinition,
   request: ResourceRequest,
 ): Promise<void> {
-  const view = negotiate(exchange, true);
+  const view = negotiate(exchange, kind, true);
   const selection = readSelection(kind, request.namespace, '', exchange.query);
   const page = await readPage(core, kind, selection, readListOptions(exchange.query, false));
   const metadata = {
@@ -44,20 +45,28 @@ export async function list(
   } else if (view.as === 'metadata') {
     const items = page.objects.map((object) => partialMetadata(objectOf(object), view.apiVersion));
     sendJson(exchange, 200, { kind: 'PartialObjectMetadataList', apiVersion: view.apiVersion, metadata, items });
+  } else if (view.protobuf === true) {
+    const shown = { apiVersion: apiVersionOf(kind), kind: kind.listKind };
+    const items = itemsOf(core, kind, page.objects);
+    send(exchange, 200, listInProtobuf(shown, metadata, items), PROTOBUF);
   } else send(exchange, 200, listBytes(core, kind, page.objects, metadata));
 }
 
 export function listBytes(core: Core, kind: KindDefinition, objects: CachedObject[], metadata: object): Buffer {
   const apiVersion = apiVersionOf(kind);
-  const stored = kind.stored === undefined && core.registry.storageVersion(kind) === kind.version;
   const head = JSON.stringify({ kind: kind.listKind, apiVersion, metadata }).slice(0, -1);
   const parts: Buffer[] = [Buffer.from(`${head},"items":[`)];
-  for (const [index, { bytes }] of objects.entries()) {
+  for (const [index, bytes] of itemsOf(core, kind, objects).entries()) {
     if (index > 0) parts.push(COMMA);
-    parts.push(stored ? bytes : shownBytes(kind, bytes));
+    parts.push(bytes);
   }
   parts.push(END);
   return Buffer.concat(parts);
+}
+
+function itemsOf(core: Core, kind: KindDefinition, objects: CachedObject[]): Buffer[] {
+  const stored = kind.stored === undefined && core.registry.storageVersion(kind) === kind.version;
+  return objects.map(({ bytes }) => (stored ? bytes : shownBytes(kind, bytes)));
 }
 
 const COMMA = Buffer.from(',');

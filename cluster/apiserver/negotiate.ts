@@ -1,15 +1,24 @@
 /** What form of an answer a client asks for (Kubernetes API concepts, "Receiving resources as Tables"). */
+import type { KindDefinition } from '../kinds/kind.ts';
+import { isEncodable } from '../kinds/protobuf-encode.ts';
 import { StatusError } from './errors.ts';
 import { type Exchange, header } from './exchange.ts';
+import { apiVersionOf } from './registry.ts';
 
-export type View = { as: 'object' } | { as: 'table'; apiVersion: string } | { as: 'metadata'; apiVersion: string };
+export type View =
+  | { as: 'object'; protobuf?: true }
+  | { as: 'table'; apiVersion: string }
+  | { as: 'metadata'; apiVersion: string };
 
+export const PROTOBUF = 'application/vnd.kubernetes.protobuf';
 const OBJECT: View = { as: 'object' };
+/** Of built-in kinds; errors, tables and metadata alone are JSON. */
+const AS_PROTOBUF: View = { as: 'object', protobuf: true };
 /** YAML is made from JSON at the very end. */
 const TYPES = ['application/json', 'application/yaml', 'application/*', '*/*'];
 
 /** @param list  a collection (`PartialObjectMetadataList`, and `PartialObjectMetadata` for watches) */
-export function negotiate(exchange: Exchange, list: boolean): View {
+export function negotiate(exchange: Exchange, kind: KindDefinition, list: boolean): View {
   const accept = header(exchange, 'accept');
   if (accept === '' || accept === 'application/json' || accept === '*/*') return OBJECT;
   for (const range of accept.split(',')) {
@@ -17,6 +26,7 @@ export function negotiate(exchange: Exchange, list: boolean): View {
       .trim()
       .split(';')
       .map((part) => part.trim());
+    if (type === PROTOBUF && !range.includes('as=') && isEncodable(apiVersionOf(kind), kind.kind)) return AS_PROTOBUF;
     if (!TYPES.includes(type)) continue;
     const parameter = (name: string) => parameters.find((one) => one.startsWith(`${name}=`))?.slice(name.length + 1);
     const as = parameter('as');
@@ -30,6 +40,6 @@ export function negotiate(exchange: Exchange, list: boolean): View {
   throw new StatusError(
     406,
     'NotAcceptable',
-    'only the following media types are accepted: application/json, application/json;as=Table;v=v1;g=meta.k8s.io, application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io',
+    'only the following media types are accepted: application/json, application/json;as=Table;v=v1;g=meta.k8s.io, application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io, application/vnd.kubernetes.protobuf',
   );
 }

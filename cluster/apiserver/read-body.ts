@@ -5,9 +5,9 @@ import { definitions } from '../kinds/schema.ts';
 import { badRequest, StatusError } from './errors.ts';
 import { type Exchange, header } from './exchange.ts';
 import { countKeys, duplicateKeys, keysOf } from './json-check.ts';
+import { PROTOBUF } from './negotiate.ts';
 
 export const APPLY_PATCH = 'application/apply-patch+yaml';
-const PROTOBUF = 'application/vnd.kubernetes.protobuf';
 
 /** Told of each thing that a strict reading refuses: `duplicate field "spec.replicas"`. */
 export type OnDoubt = (text: string) => void;

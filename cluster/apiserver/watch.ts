@@ -1,4 +1,4 @@
-/** watch: changes as JSON lines (API concepts, "Efficient detection of changes"). */
+/** watch: changes as JSON lines, or as frames of protobuf (API concepts, "Efficient detection of changes"). */
 import type { KindDefinition } from '../kinds/kind.ts';
 import { StoreError } from '../store/store.ts';
 import { type CachedObject, type Change, kindPrefix, objectOf } from './cache.ts';
@@ -7,7 +7,8 @@ import { expired, StatusError } from './errors.ts';
 import type { Exchange } from './exchange.ts';
 import { readIncludeObject } from './list.ts';
 import { readListOptions } from './list-options.ts';
-import { negotiate, type View } from './negotiate.ts';
+import { negotiate, PROTOBUF, type View } from './negotiate.ts';
+import { eventInProtobuf, type ShownKind } from './protobuf-bytes.ts';
 import { apiVersionOf } from './registry.ts';
 import type { ResourceRequest } from './route.ts';
 import { readSelection, type Selection } from './selection.ts';
@@ -29,7 +30,10 @@ export async function watch(
 ): Promise<void> {
   const { query } = exchange;
   const selection = readSelection(kind, request.namespace, request.name, query);
-  const renderer = new Renderer(core, kind, negotiate(exchange, false), query);
+  const view = negotiate(exchange, kind, false);
+  const renderer = new Renderer(core, kind, view, query);
+  const start = () =>
+    exchange.responder.head(200, { 'content-type': renderer.contentType, 'cache-control': 'no-cache, private' });
   const resource = core.cache.resource(kindPrefix(kind));
   const { bookmarks, sendInitial, revision, timeoutSeconds } = readListOptions(query, true);
   if (revision !== undefined && revision > core.cache.revision && sendInitial === true)
@@ -52,14 +56,14 @@ export async function watch(
   };
   exchange.responder.onClose(stop);
   if (revision === undefined || sendInitial === true) {
-    start(exchange);
+    start();
     if (sendInitial !== false)
       for (const object of resource.list(selection.namespace))
         if (selection.matches(object)) stream.pushInitial(renderer.object('ADDED', object));
     if (sendInitial === true && bookmarks) stream.pushInitial(renderer.bookmark(core.cache.revision, true));
     resource.listeners.add(listener);
   } else if (revision >= resource.historyStart) {
-    start(exchange);
+    start();
     for (const change of resource.history)
       if (change.revision > revision) listenTo(change, selection, renderer, stream);
     resource.listeners.add(listener);
@@ -74,12 +78,12 @@ export async function watch(
       stop();
       if (!(error instanceof StoreError && error.code === 'compacted')) throw error;
       // Everything about the request was right: the watch begins, and what it has to say is that it cannot go on.
-      start(exchange);
+      start();
       const gone = expired(`too old resource version: ${revision} (${resource.historyStart})`);
-      exchange.responder.end(Buffer.from(`${JSON.stringify({ type: 'ERROR', object: gone.status() })}\n`));
+      exchange.responder.end(renderer.frame('ERROR', gone.status()));
       return;
     }
-    start(exchange);
+    start();
     for (const change of changes) listenTo(change, selection, renderer, stream);
     stream.release();
   }
@@ -96,10 +100,6 @@ export async function watch(
 
 function spread(): number {
   return DEFAULT_TIMEOUT + Math.random() * DEFAULT_TIMEOUT;
-}
-
-function start(exchange: Exchange): void {
-  exchange.responder.head(200, { 'content-type': 'application/json', 'cache-control': 'no-cache, private' });
 }
 
 function listenTo(change: Change, selection: Selection, renderer: Renderer, stream: WatchStream): void {
@@ -124,6 +124,7 @@ class Renderer {
   private readonly includeObject: 'None' | 'Metadata' | 'Object';
   private readonly identity: string;
   private readonly stored: boolean;
+  private readonly shownKind: ShownKind;
   /** Only a Table's first event names the columns. */
   private headSent = false;
 
@@ -132,8 +133,13 @@ class Renderer {
     this.kind = kind;
     this.view = view;
     this.includeObject = readIncludeObject(query);
+    this.shownKind = { apiVersion: apiVersionOf(kind), kind: kind.kind };
     this.stored = kind.stored === undefined && core.registry.storageVersion(kind) === kind.version;
-    this.identity = `${apiVersionOf(kind)} ${view.as} ${view.as === 'object' ? '' : view.apiVersion} ${this.includeObject}`;
+    this.identity = `${apiVersionOf(kind)} ${view.as} ${view.as === 'object' ? view.protobuf : view.apiVersion} ${this.includeObject}`;
+  }
+
+  get contentType(): string {
+    return this.view.as === 'object' && this.view.protobuf === true ? `${PROTOBUF};stream=watch` : 'application/json';
   }
 
   change(type: EventType, change: Change): Buffer {
@@ -151,6 +157,7 @@ class Renderer {
   object(type: EventType, object: CachedObject): Buffer {
     if (this.view.as === 'object') {
       const bytes = this.stored ? object.bytes : shownBytes(this.kind, object.bytes);
+      if (this.view.protobuf === true) return eventInProtobuf(this.shownKind, type, bytes);
       return Buffer.concat([HEADS[type], bytes, TAIL]);
     }
     const parsed = objectOf(object);
@@ -162,7 +169,7 @@ class Renderer {
       shown = table(this.kind, [row], { resourceVersion: String(object.revision) }, apiVersion, !this.headSent);
       this.headSent = true;
     }
-    return Buffer.from(`${JSON.stringify({ type, object: shown })}\n`);
+    return this.frame(type, shown);
   }
 
   bookmark(revision: number, initialEnd: boolean): Buffer {
@@ -177,7 +184,16 @@ class Renderer {
       this.view.as === 'table'
         ? table(this.kind, [], { resourceVersion: String(revision) }, this.view.apiVersion, false)
         : { kind, apiVersion, metadata };
-    return Buffer.from(`${JSON.stringify({ type: 'BOOKMARK', object })}\n`);
+    return this.frame('BOOKMARK', object);
+  }
+
+  /** Of what is not in the cache. */
+  frame(type: string, object: object): Buffer {
+    const json = JSON.stringify(object);
+    if (this.view.as !== 'object' || this.view.protobuf !== true)
+      return Buffer.from(`{"type":"${type}","object":${json}}\n`);
+    const { apiVersion = '', kind = '' } = object as Partial<ShownKind>;
+    return eventInProtobuf({ apiVersion, kind }, type, Buffer.from(json));
   }
 
   /** What left a selection is shown as it last was in it, with the revision of the change. */

@@ -1,6 +1,6 @@
 /**
  * Reads Kubernetes' protobuf encoding (API concepts, "Kubernetes Protobuf encoding"), in which kubectl 1.32 and later send
- * what they create: the magic `k8s\0`, an envelope, and the object. Answers are JSON, which every client accepts too.
+ * what they create: the magic `k8s\0`, an envelope, and the object. `protobuf-encode.ts` writes it.
  *
  * The field numbers (`protobuf-fields.json`, from the public API types) stand beside the schemas, which give the types.
  * The encoding writes empty values where JSON leaves a field out; `values` are those fields, in `pointers` empty means set.
@@ -24,11 +24,12 @@ interface Field {
   inline: string | undefined;
 }
 
-const MAGIC = Buffer.from('k8s\0');
+export const MAGIC: Buffer = Buffer.from('k8s\0');
 const META = 'io.k8s.apimachinery.pkg.apis.meta.v1.';
 const TIMES = [`${META}Time`, `${META}MicroTime`];
 const RAW = [`${META}FieldsV1`, 'io.k8s.apimachinery.pkg.runtime.RawExtension'];
 
+let messages: Record<string, MessageFields> | undefined;
 let tables: Map<string, Map<number, Field>> | undefined;
 let names: Map<string, string> | undefined;
 
@@ -49,8 +50,9 @@ export function decodeProtobuf(body: Buffer): Record<string, unknown> {
   return { apiVersion, kind, ...decodeMessage(bytes(2), schemaName, definitions()[schemaName] ?? {}) };
 }
 
-function schemaNameOf(apiVersion: string, kind: string): string | undefined {
-  if (kind === 'DeleteOptions') return `${META}DeleteOptions`;
+/** Of a kind with field numbers. */
+export function schemaNameOf(apiVersion: string, kind: string): string | undefined {
+  if (kind === 'DeleteOptions' || kind === 'Status') return `${META}${kind}`;
   if (names === undefined) {
     names = new Map();
     for (const name of loadTables().keys())
@@ -60,11 +62,24 @@ function schemaNameOf(apiVersion: string, kind: string): string | undefined {
   return names.get(`${apiVersion} ${kind}`);
 }
 
+export const isTimeMessage = (name: string): boolean => TIMES.includes(name);
+/** JSON inside, whatever it is. */
+export const isRawMessage = (name: string): boolean => RAW.includes(name);
+
+export function messageFields(name: string): MessageFields | undefined {
+  return loadMessages()[name];
+}
+
+function loadMessages(): Record<string, MessageFields> {
+  const file = new URL('./protobuf-fields.json', import.meta.url);
+  messages ??= JSON.parse(readFileSync(file, 'utf8')) as Record<string, MessageFields>;
+  return messages;
+}
+
 function loadTables(): Map<string, Map<number, Field>> {
   if (tables !== undefined) return tables;
-  const file = readFileSync(new URL('./protobuf-fields.json', import.meta.url), 'utf8');
   tables = new Map();
-  for (const [message, fields] of Object.entries(JSON.parse(file) as Record<string, MessageFields>)) {
+  for (const [message, fields] of Object.entries(loadMessages())) {
     const table = new Map<number, Field>();
     for (const [name, number] of Object.entries(fields.values ?? {}))
       table.set(number, { name, value: true, inline: undefined });
@@ -124,12 +139,18 @@ function decodeValue(value: number | Buffer, reference: Schema): unknown {
   const name = refName(reference);
   if (name === QUANTITY) return stringIn(asBytes(value));
   if (name === INT_OR_STRING) return decodeIntOrString(asBytes(value));
-  if (name !== undefined && TIMES.includes(name)) return decodeTime(asBytes(value), name.endsWith('MicroTime'));
-  if (name !== undefined && RAW.includes(name)) return decodeRaw(asBytes(value));
+  if (name !== undefined && isTimeMessage(name)) return decodeTime(asBytes(value), name.endsWith('MicroTime'));
+  if (name !== undefined && isRawMessage(name)) return decodeRaw(asBytes(value));
   const schema = resolveSchema(reference);
   if (typeof value === 'number') return schema.type === 'boolean' ? value !== 0 : value;
   if (schema.type === 'string') return schema.format === 'byte' ? value.toString('base64') : value.toString();
+  if (schema.type === 'array') return decodeList(value, schema.items ?? {});
   return decodeMessage(value, name ?? '', schema);
+}
+
+/** A list as the value of a map is a message of its own, with one field. */
+function decodeList(bytes: Buffer, items: Schema): unknown[] {
+  return [...fieldsOf(bytes)].map(({ value }) => decodeValue(value, items));
 }
 
 function stringIn(bytes: Buffer): string {
