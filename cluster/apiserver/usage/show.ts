@@ -25,7 +25,7 @@ export async function showUsage(
   kind: KindDefinition,
   { namespace, name, verb }: ResourceRequest,
 ): Promise<void> {
-  const view = negotiate(exchange, verb === 'list');
+  const view = negotiate(exchange, kind, verb === 'list');
   const of = core.cache.resource(kindPrefix(kind.namespaced ? pods : nodes));
   if (verb === 'get') {
     const key = namespace === '' ? name : `${namespace}/${name}`;
