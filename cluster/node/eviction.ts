@@ -8,6 +8,7 @@ import { isNotFound, messageOf } from './errors.ts';
 import { type Candidate, evictionMessage, type PodUsage, rank } from './eviction-rank.ts';
 import { containerNameLabel } from './labels.ts';
 import type { PodWorkers } from './pods.ts';
+import { allDefinitions } from './records.ts';
 import {
   type CrossedThreshold,
   crossed,
@@ -21,7 +22,7 @@ import {
 import type { PodWorker } from './worker.ts';
 
 export interface EvictionOptions {
-  /** Hard ones; default upstream's: 100Mi of memory, a tenth of the disk, a twentieth of its inodes. */
+  /** Hard ones; default: 100Mi of memory, 2Gi of disk, a twentieth of its inodes. */
   thresholds?: Thresholds;
   /** Milliseconds between two looks; default 10,000. */
   period?: number;
@@ -80,7 +81,7 @@ export class Eviction {
   async #look(): Promise<void> {
     let found = await this.#crossed();
     if (this.#conditions.update(found, Date.now())) this.#input.onChange();
-    if (found.some(isDisk) && (await this.#freeImages())) found = await this.#crossed();
+    if (found.some(isDisk)) found = await this.#freeImages(found);
     const [first] = found;
     if (first !== undefined) await this.#evictOne(first);
   }
@@ -91,24 +92,31 @@ export class Eviction {
     return crossed(observations, thresholds ?? defaultThresholds);
   }
 
-  /** What no container has, as a kubelet does before it takes a pod. Returns whether there was any. */
-  async #freeImages(): Promise<boolean> {
-    const { engine, log } = this.#input.context;
-    const used = new Set(engine.containers().map(({ imageDigest }) => imageDigest));
-    const unused = engine.images.list().filter(({ digest }) => !used.has(digest));
-    let freed = false;
-    for (const { references } of unused) {
-      for (const reference of references) {
-        try {
-          await engine.images.remove(reference);
-          freed = true;
-        } catch (error) {
-          // A container was made of it meanwhile.
-          if (!isNotFound(error)) log('warn', 'an image was not removed', { reference, error: messageOf(error) });
-        }
+  /** What no container has and no pod here asks for, the oldest first, until there is room. Returns what is crossed then. */
+  async #freeImages(before: CrossedThreshold[]): Promise<CrossedThreshold[]> {
+    const { context, workers } = this.#input;
+    const { engine, log } = context;
+    const wanted = workers
+      .all()
+      .flatMap(({ pod }) => allDefinitions(pod).map(({ image = '' }) => engine.images.get(image)));
+    const used = new Set([
+      ...engine.containers().map(({ imageDigest }) => imageDigest),
+      ...wanted.map((one) => one?.digest),
+    ]);
+    let found = before;
+    for (const image of engine.images.list().sort((a, b) => a.createdAt - b.createdAt)) {
+      if (used.has(image.digest)) continue;
+      try {
+        for (const reference of image.references) await engine.images.remove(reference);
+      } catch (error) {
+        // A container was made of it meanwhile.
+        if (!isNotFound(error)) log('warn', 'an image was not removed', { image: image.id, error: messageOf(error) });
+        continue;
       }
+      found = await this.#crossed();
+      if (!found.some(isDisk)) break;
     }
-    return freed;
+    return found;
   }
 
   async #evictOne(threshold: CrossedThreshold): Promise<void> {

@@ -11,9 +11,10 @@ export type PressureCondition = 'MemoryPressure' | 'DiskPressure' | 'PIDPressure
 /** A quantity, or a percentage of the capacity: `100Mi`, `10%`. */
 export type Thresholds = Partial<Record<Signal, string>>;
 
+/** As upstream's, but for the disk: a tenth of a large one is not scarce, and 2Gi is what two writable layers may take. */
 export const defaultThresholds: Thresholds = {
   'memory.available': '100Mi',
-  'nodefs.available': '10%',
+  'nodefs.available': '2Gi',
   'nodefs.inodesFree': '5%',
 };
 
