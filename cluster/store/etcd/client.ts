@@ -1,6 +1,6 @@
 /** etcd's API v3 as the driver speaks it: requests that may be repeated are, until a deadline. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { ProtobufWriter } from '#lib/protobuf.ts';
+import type { ProtobufWriter } from '#lib/protobuf.ts';
 import { StoreError } from '../store.ts';
 import { isRefused, toStoreError } from './errors.ts';
 import { GrpcError, type GrpcOptions, openGrpc } from './grpc.ts';
@@ -10,7 +10,6 @@ import {
   type RangeQuery,
   rangeRequest,
   readRange,
-  readStatus,
   readTxn,
   readWatch,
   type Transaction,
@@ -35,8 +34,6 @@ export interface EtcdClient {
   compact(revision: number): Promise<void>;
   /** Ends with an error or by the signal. @throws GrpcError */
   watch(options: { key: Buffer; end: Buffer; startRevision: number; signal: AbortSignal }): AsyncGenerator<WatchAnswer>;
-  /** @throws StoreError */
-  status(): Promise<{ version: string; leader: number }>;
   close(): void;
 }
 
@@ -76,8 +73,6 @@ export function openEtcdClient(options: EtcdOptions): EtcdClient {
       for await (const message of grpc.stream('/etcdserverpb.Watch/Watch', watchRequest(where), { signal }))
         yield readWatch(message);
     },
-    status: async () =>
-      readStatus(await repeated('asking for its status', '/etcdserverpb.Maintenance/Status', new ProtobufWriter())),
     close: () => grpc.close(),
   };
 }

@@ -189,13 +189,3 @@ function readEvent(bytes: Buffer): WatchAnswer['events'][number] {
   }
   return event;
 }
-
-/** Who leads (0: nobody) and the member that answered. */
-export function readStatus(bytes: Buffer): { version: string; leader: number } {
-  const status = { version: '', leader: 0 };
-  for (const { number, value } of protobufFields(bytes)) {
-    if (number === 2) status.version = protobufBytes(value).toString();
-    if (number === 4) status.leader = Number(value);
-  }
-  return status;
-}
