@@ -1,6 +1,7 @@
 /** The grants of `/oauth/token` (RFC 6749 sections 4.3, 4.4 and 6). */
 import { randomUUID } from 'node:crypto';
 import type { Client } from '#cluster/client/client.ts';
+import type { Sessions } from './browser/sessions.ts';
 import type { ClientFacts, Clients } from './clients.ts';
 import { Lockout } from './lockout.ts';
 import { hashPassword, verifyPassword } from './passwords.ts';
@@ -22,13 +23,15 @@ export class Grants {
   readonly #tokens: Tokens;
   readonly #clients: Clients;
   readonly #lockout: Lockout;
+  readonly #sessions: Sessions;
   #decoy: Promise<string> | undefined;
 
-  constructor(options: { client: Client; tokens: Tokens; clients: Clients; now?: () => number }) {
+  constructor(options: { client: Client; tokens: Tokens; clients: Clients; sessions: Sessions; now?: () => number }) {
     this.#client = options.client;
     this.#tokens = options.tokens;
     this.#clients = options.clients;
     this.#lockout = new Lockout(options.now);
+    this.#sessions = options.sessions;
   }
 
   /** The client of a Basic header, or of `client_id` and `client_secret` in the form. */
@@ -65,8 +68,22 @@ export class Grants {
   }
 
   async #password(client: ClientFacts, form: URLSearchParams): Promise<TokenResponse> {
-    const username = form.get('username') ?? '';
-    const password = form.get('password') ?? '';
+    const passcode = form.get('passcode');
+    const account =
+      passcode === null
+        ? await this.user(form.get('username') ?? '', form.get('password') ?? '')
+        : await this.#ofPasscode(passcode);
+    return this.#issue(
+      account,
+      client,
+      'password',
+      narrowed(allowed(account, client), form.get('scope')),
+      randomUUID(),
+    );
+  }
+
+  /** Rejects with `unauthorized` for a wrong password as for a user that is not there, after the same time. */
+  async user(username: string, password: string): Promise<Account> {
     if (username === '' || username.length > 255) throw new UaaError('unauthorized', 'Bad credentials');
     if (this.#lockout.remaining(username) > 0) {
       throw new UaaError(
@@ -77,20 +94,25 @@ export class Grants {
     }
     const account = await findAccount(this.#client, userGuid(username));
     this.#decoy ??= hashPassword(randomUUID());
-    // An unknown user costs a hash too: the time of the answer must not tell who exists.
-    const right = await verifyPassword(password, account?.passwordHash ?? (await this.#decoy));
+    const right = await verifyPassword(password, account?.passwordHash || (await this.#decoy));
     if (!account || !right) {
       this.#lockout.failed(username);
       throw new UaaError('unauthorized', 'Bad credentials');
     }
     this.#lockout.succeeded(username);
-    return this.#issue(
-      account,
-      client,
-      'password',
-      narrowed(allowed(account, client), form.get('scope')),
-      randomUUID(),
-    );
+    return account;
+  }
+
+  /** Undefined where it is not active any more. */
+  account(guid: string): Promise<Account | undefined> {
+    return findAccount(this.#client, guid);
+  }
+
+  async #ofPasscode(passcode: string): Promise<Account> {
+    const guid = this.#sessions.redeem(passcode);
+    const account = guid === undefined ? undefined : await this.account(guid);
+    if (!account) throw new UaaError('unauthorized', 'Invalid passcode');
+    return account;
   }
 
   async #refresh(client: ClientFacts, form: URLSearchParams): Promise<TokenResponse> {

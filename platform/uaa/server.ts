@@ -1,6 +1,8 @@
 /** UAA's HTTP endpoints. */
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Client } from '#cluster/client/client.ts';
+import { browserRoutes } from './browser/routes.ts';
+import { Sessions } from './browser/sessions.ts';
 import { clientRoutes } from './client-routes.ts';
 import { Clients, type OwnClient } from './clients.ts';
 import { Grants } from './grants.ts';
@@ -31,7 +33,8 @@ export function createUaa(options: UaaOptions): FastifyInstance {
   const app = Fastify({ bodyLimit: FORM_LIMIT, forceCloseConnections: true });
   const { client, tokens, urls } = options;
   const clients = new Clients(client, options.clients ?? []);
-  const grants = new Grants({ ...options, clients });
+  const sessions = new Sessions(options.now);
+  const grants = new Grants({ ...options, clients, sessions });
   const guard = new Guard(tokens);
   app.addContentTypeParser(
     'application/x-www-form-urlencoded',
@@ -84,15 +87,19 @@ export function createUaa(options: UaaOptions): FastifyInstance {
       origin: identity.origin,
     };
   });
-  const info = async () => ({
+  const info = () => ({
     app: { version: '77.0.0' },
     zone_name: 'uaa',
     entityID: new URL(urls.uaa).host,
     links: { uaa: urls.uaa, login: urls.login, passwd: `${urls.login}/passcode` },
-    prompts: { username: ['text', 'Username'], password: ['password', 'Password'] },
+    prompts: {
+      username: ['text', 'Username'],
+      password: ['password', 'Password'],
+      passcode: ['password', `Temporary Authentication Code ( Get one at ${urls.login}/passcode )`],
+    },
   });
-  app.get('/login', info);
-  app.get('/info', info);
+  browserRoutes(app, { grants, sessions, info });
+  app.get('/info', async () => info());
   app.get('/healthz', async (_request, reply) => reply.type('text/plain').send('ok\n'));
   app.get('/.well-known/openid-configuration', async () => ({
     issuer: tokens.issuer,

@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { startTestCloud, type TestCloud } from '../../cloud-controller/cloud.fixture.ts';
+import { Sessions } from './sessions.ts';
+
+let cloud: TestCloud;
+
+before(async () => {
+  cloud = await startTestCloud();
+});
+after(() => cloud?.close());
+
+/** A browser's part: it asks for HTML, keeps cookies, and follows nothing by itself. */
+class Browser {
+  readonly cookies = new Map<string, string>();
+
+  async go(path: string, form?: Record<string, string>): Promise<{ status: number; text: string; headers: Headers }> {
+    const response = await fetch(`${cloud.uaaUrl}${path}`, {
+      method: form ? 'POST' : 'GET',
+      redirect: 'manual',
+      headers: {
+        accept: 'text/html,application/xhtml+xml',
+        cookie: [...this.cookies].map(([name, value]) => `${name}=${value}`).join('; '),
+      },
+      ...(form ? { body: new URLSearchParams(form) } : {}),
+    });
+    for (const cookie of response.headers.getSetCookie()) {
+      assert.match(cookie, /^__Host-.*; Path=\/; Secure; HttpOnly; SameSite=Lax/);
+      const [name = '', value = ''] = (cookie.split(';')[0] ?? '').split('=');
+      if (value === '') this.cookies.delete(name);
+      else this.cookies.set(name, value);
+    }
+    return { status: response.status, text: await response.text(), headers: response.headers };
+  }
+
+  /** The token of the form on the page. */
+  async form(path = '/login'): Promise<string> {
+    return /name="token" value="([^"]+)"/.exec((await this.go(path)).text)?.[1] ?? '';
+  }
+
+  async login(username: string, password: string) {
+    return this.go('/login.do', { token: await this.form(), username, password });
+  }
+}
+
+const redeem = (passcode: string) =>
+  fetch(`${cloud.uaaUrl}/oauth/token`, {
+    method: 'POST',
+    headers: { authorization: 'Basic Y2Y6' },
+    body: new URLSearchParams({ grant_type: 'password', passcode }),
+  });
+
+test('cf login --sso: the prompt says where, the page shows a code, and the code is good for one login', async () => {
+  const info = (await (await fetch(`${cloud.uaaUrl}/login`, { headers: { accept: 'application/json' } })).json()) as {
+    prompts: Record<string, string[]>;
+  };
+  assert.match(String(info.prompts['passcode']?.[1]), /Get one at https:\/\/\S+\/passcode/);
+  const browser = new Browser();
+  const away = await browser.go('/passcode');
+  assert.deepEqual([away.status, away.headers.get('location')], [303, '/login']);
+  const page = await browser.go('/login');
+  assert.match(String(page.headers.get('content-security-policy')), /default-src 'none'.*frame-ancestors 'none'/);
+  assert.doesNotMatch(page.text, /<script/);
+  const entered = await browser.login('admin', cloud.password);
+  assert.deepEqual([entered.status, entered.headers.get('location')], [303, '/passcode']);
+  const shown = await browser.go('/passcode');
+  assert.equal(shown.headers.get('cache-control'), 'no-store');
+  const code = /class="code">([A-Z0-9]{12})</.exec(shown.text)?.[1] ?? '';
+  const granted = await redeem(code.toLowerCase());
+  assert.equal(granted.status, 200);
+  const { access_token: token } = (await granted.json()) as { access_token: string };
+  assert.equal((await cloud.call('GET', '/v3/organizations', undefined, { token })).status, 200);
+  assert.equal((await redeem(code)).status, 401, 'it is used up');
+  assert.equal((await redeem('AAAAAAAAAAAA')).status, 401);
+  await browser.go('/logout.do', { token: await browser.form('/passcode') });
+  assert.equal((await browser.go('/passcode')).status, 303);
+});
+
+test('a wrong password is told on the page, what is typed is no markup, and guessing is slowed down', async () => {
+  const browser = new Browser();
+  const wrong = await browser.login('admin', 'nope');
+  assert.equal(wrong.status, 401);
+  assert.match(wrong.text, /role="alert">Bad credentials/);
+  assert.equal((await browser.go('/passcode')).status, 303);
+  const markup = '<b>&';
+  for (let attempt = 0; attempt < 5; attempt++) assert.doesNotMatch((await browser.login(markup, 'x')).text, /<b>/);
+  assert.match((await browser.login(markup, 'x')).text, /locked because of too many failed attempts/);
+});
+
+test('a form without the token of its own page is refused: another site may have sent it', async () => {
+  const browser = new Browser();
+  await browser.form();
+  const forged = { username: 'admin', password: cloud.password };
+  assert.equal((await browser.go('/login.do', forged)).status, 403);
+  assert.equal((await browser.go('/login.do', { ...forged, token: 'x'.repeat(32) })).status, 403);
+  assert.equal((await new Browser().go('/login.do', { ...forged, token: '' })).status, 403);
+});
+
+test('sessions and codes end by themselves', () => {
+  let now = 1_000;
+  const sessions = new Sessions(() => now);
+  const [session, code] = [sessions.open('joe'), sessions.passcode('joe')];
+  assert.match(code, /^[A-HJKMNP-TV-Z2-9]{12}$/);
+  now += 5 * 60_000;
+  assert.equal(sessions.redeem(code), undefined);
+  assert.equal(sessions.userOf(session), 'joe');
+  now += 25 * 60_000;
+  assert.equal(sessions.userOf(session), undefined);
+});
