@@ -1,25 +1,115 @@
 /** Follows CustomResourceDefinitions: serves what they define at once, and removes its objects before they go. */
 import { CUSTOM_RESOURCE_CLEANUP } from '../kinds/custom-resource-definition.ts';
+import type { ApiObject } from '../kinds/kind.ts';
 import { customResourceDefinitions } from '../kinds/resources.ts';
 import type { CustomResourceDefinition } from '../kinds/types/apiextensions.ts';
-import { type CachedObject, kindPrefix, objectOf } from './cache.ts';
+import { kindPrefix, objectOf } from './cache.ts';
 import type { Core } from './core.ts';
 import { deleteObject } from './delete.ts';
 import { StatusError } from './errors.ts';
+import { timestamp } from './timestamp.ts';
 import { changeObject } from './update.ts';
+
+const OWN_WRITE = {
+  dryRun: false,
+  fieldValidation: 'Ignore' as const,
+  fieldManager: 'apiserver',
+  warn: () => undefined,
+};
 
 /** Call once, when the cache is filled. */
 export function followDefinitions(core: Core): void {
   const resource = core.cache.resource(kindPrefix(customResourceDefinitions));
-  const apply = (object: CachedObject) => {
-    const definition = objectOf(object) as unknown as CustomResourceDefinition;
-    core.registry.define(definition);
+  const all = () =>
+    [...resource.objects.values()].map((object) => objectOf(object) as unknown as CustomResourceDefinition);
+  const apply = (definition: CustomResourceDefinition, others: CustomResourceDefinition[]) => {
+    const conflict = nameConflict(definition, others);
+    if (conflict === undefined) core.registry.define(definition);
+    else core.registry.undefine(definition.metadata.name ?? '');
+    if (conflict?.text !== said(definition)) writeNames(core, definition, conflict);
     if (definition.metadata.deletionTimestamp !== undefined) cleanUp(core, definition);
   };
-  for (const object of resource.objects.values()) apply(object);
+  const applyAll = () => {
+    const definitions = all();
+    for (const definition of definitions) apply(definition, definitions);
+  };
+  applyAll();
   resource.listeners.add((change) => {
+    // Names that it had may be another's now.
     if (change.type === 'delete') core.registry.undefine(change.object.name);
-    else apply(change.object);
+    applyAll();
+  });
+}
+
+interface NameConflict {
+  reason: string;
+  text: string;
+}
+
+/** With a definition of the same group that is older, by time and then by name. */
+function nameConflict(
+  definition: CustomResourceDefinition,
+  others: CustomResourceDefinition[],
+): NameConflict | undefined {
+  const { group, names } = definition.spec;
+  const taken = { resources: new Set<string>(), kinds: new Set<string>() };
+  for (const other of others) {
+    if (other.spec.group !== group || !isOlder(other, definition)) continue;
+    const { plural, singular, shortNames, kind, listKind } = other.spec.names;
+    for (const name of [plural, singular, ...(shortNames ?? [])]) if (name) taken.resources.add(name);
+    for (const name of [kind, listKind]) if (name) taken.kinds.add(name);
+  }
+  const { plural, singular, shortNames, kind, listKind } = names;
+  const asked: [string, string | undefined, Set<string>][] = [
+    ['PluralConflict', plural, taken.resources],
+    ['SingularConflict', singular, taken.resources],
+    ...(shortNames ?? []).map((name): [string, string, Set<string>] => ['ShortNamesConflict', name, taken.resources]),
+    ['KindConflict', kind, taken.kinds],
+    ['ListKindConflict', listKind, taken.kinds],
+  ];
+  const found = asked.find(([, name, names]) => name !== undefined && names.has(name));
+  return found === undefined ? undefined : { reason: found[0], text: `${JSON.stringify(found[1])} is already in use` };
+}
+
+function isOlder(one: CustomResourceDefinition, other: CustomResourceDefinition): boolean {
+  const key = ({ metadata }: CustomResourceDefinition) => `${metadata.creationTimestamp}/${metadata.name}`;
+  return one.metadata.name !== other.metadata.name && key(one) < key(other);
+}
+
+function said({ status }: CustomResourceDefinition): string | undefined {
+  const names = status?.conditions?.find(({ type }) => type === 'NamesAccepted');
+  return names?.status === 'False' ? names.message : undefined;
+}
+
+function writeNames(core: Core, definition: CustomResourceDefinition, conflict: NameConflict | undefined): void {
+  const kind = core.registry.find('apiextensions.k8s.io', 'v1', 'customresourcedefinitions');
+  if (kind === undefined) return;
+  const change = (current: ApiObject) => {
+    const { status } = current as unknown as CustomResourceDefinition;
+    const set = (type: string, holds: boolean, reason: string, message: string) => {
+      const condition = status?.conditions?.find((one) => one.type === type);
+      if (condition === undefined) return;
+      Object.assign(condition, { status: holds ? 'True' : 'False', reason, message });
+      condition.lastTransitionTime = timestamp(core.now());
+    };
+    set(
+      'NamesAccepted',
+      conflict === undefined,
+      conflict?.reason ?? 'NoConflicts',
+      conflict?.text ?? 'no conflicts found',
+    );
+    if (conflict === undefined)
+      set('Established', true, 'InitialNamesAccepted', 'the initial names have been accepted');
+    else set('Established', false, 'NotAccepted', 'not all names are accepted');
+    delete current.metadata.resourceVersion;
+    return current;
+  };
+  const where = { namespace: '', name: definition.metadata.name ?? '' };
+  ignoreNotFound(changeObject(core, kind, where, OWN_WRITE, { part: 'status', change })).catch((error: unknown) => {
+    core.log('error', 'the status of a custom resource definition could not be written', {
+      name: where.name,
+      error: String(error),
+    });
   });
 }
 
@@ -53,14 +143,8 @@ async function removeAll(core: Core, definition: CustomResourceDefinition): Prom
   }
   const definitionKind = core.registry.find('apiextensions.k8s.io', 'v1', 'customresourcedefinitions');
   if (definitionKind === undefined) return;
-  const options = {
-    dryRun: false,
-    fieldValidation: 'Ignore' as const,
-    fieldManager: 'apiserver',
-    warn: () => undefined,
-  };
   await ignoreNotFound(
-    changeObject(core, definitionKind, { namespace: '', name: definition.metadata.name ?? '' }, options, {
+    changeObject(core, definitionKind, { namespace: '', name: definition.metadata.name ?? '' }, OWN_WRITE, {
       part: '',
       change: (current) => {
         current.metadata.finalizers = (current.metadata.finalizers ?? []).filter(

@@ -2,13 +2,17 @@ import { column, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
 import type { FieldError } from './field-error.ts';
 import { forbidden, invalid, notSupported, required } from './field-errors.ts';
+import { parseJsonPath } from './json-path.ts';
 import { dns1035Problem, dnsSubdomainProblem } from './names.ts';
 import { customResourceDefinitions } from './resources.ts';
-import { regularExpression } from './structural.ts';
-import type { CustomResourceDefinition } from './types/apiextensions.ts';
+import type { Schema } from './schema.ts';
+import { schemaProblems } from './structural-schema.ts';
+import type { CustomResourceDefinition, CustomResourceDefinitionVersion } from './types/apiextensions.ts';
 
 const SCOPES = ['Cluster', 'Namespaced'];
 const APPROVED = 'api-approved.kubernetes.io';
+const CONFORMANT = 'KubernetesAPIApprovalPolicyConformant';
+const COLUMN_TYPES = ['boolean', 'date', 'integer', 'number', 'string'];
 /** Holds a definition until its objects are gone. */
 export const CUSTOM_RESOURCE_CLEANUP = 'customresourcecleanup.apiextensions.k8s.io';
 
@@ -48,18 +52,15 @@ export const customResourceDefinitionKind = defineKind(customResourceDefinitions
     for (const field of ['plural', 'kind'] as const)
       if (now.names[field] !== before.names[field])
         errors.push(invalid(`spec.names.${field}`, now.names[field], 'field is immutable'));
+    const versions = new Set(now.versions.map(({ name }) => name));
+    for (const [index, name] of (
+      (object as unknown as CustomResourceDefinition).status?.storedVersions ?? []
+    ).entries())
+      if (!versions.has(name))
+        errors.push(invalid(`status.storedVersions[${index}]`, name, 'must appear in spec.versions'));
     return errors;
   },
 });
-
-/** Patterns of the schema that are no regular expressions. */
-function badPatterns(schema: unknown): string[] {
-  if (typeof schema !== 'object' || schema === null) return [];
-  return Object.entries(schema).flatMap(([key, value]) => {
-    if (key !== 'pattern' || typeof value !== 'string') return badPatterns(value);
-    return regularExpression(value) === undefined ? [value] : [];
-  });
-}
 
 /** The server serves a definition as soon as it has it: it is established with the write itself. */
 function setStatus(definition: CustomResourceDefinition, storedBefore: string[]): void {
@@ -68,27 +69,34 @@ function setStatus(definition: CustomResourceDefinition, storedBefore: string[])
   const storage = versions.find((version) => version.storage)?.name ?? '';
   const since = definition.metadata.creationTimestamp ?? new Date().toISOString().replace(/\.\d+Z$/, 'Z');
   const terminating = definition.status?.conditions?.filter((condition) => condition.type === 'Terminating') ?? [];
+  const condition = (type: string, status: string, reason: string, message: string) => ({
+    type,
+    status,
+    reason,
+    message,
+    lastTransitionTime: since,
+  });
+  const approved = definition.metadata.annotations?.[APPROVED] ?? '';
   definition.status = {
     acceptedNames: structuredClone(names),
     conditions: [
-      {
-        type: 'NamesAccepted',
-        status: 'True',
-        reason: 'NoConflicts',
-        message: 'no conflicts found',
-        lastTransitionTime: since,
-      },
-      {
-        type: 'Established',
-        status: 'True',
-        reason: 'InitialNamesAccepted',
-        message: 'the initial names have been accepted',
-        lastTransitionTime: since,
-      },
+      ...(isProtected(definition.spec.group)
+        ? [
+            URL.canParse(approved)
+              ? condition(CONFORMANT, 'True', 'ApprovedAnnotation', `approved in ${approved}`)
+              : condition(CONFORMANT, 'False', 'UnapprovedAnnotation', `not approved: ${JSON.stringify(approved)}`),
+          ]
+        : []),
+      condition('NamesAccepted', 'True', 'NoConflicts', 'no conflicts found'),
+      condition('Established', 'True', 'InitialNamesAccepted', 'the initial names have been accepted'),
       ...terminating,
     ],
     storedVersions: [...new Set([...storedBefore, storage])],
   };
+}
+
+function isProtected(group: string | undefined): boolean {
+  return /(^|\.)(k8s|kubernetes)\.io$/.test(group ?? '');
 }
 
 function validateDefinition({ metadata, spec }: CustomResourceDefinition): FieldError[] {
@@ -98,8 +106,7 @@ function validateDefinition({ metadata, spec }: CustomResourceDefinition): Field
   if (!spec.group) errors.push(required('spec.group'));
   else if (dnsSubdomainProblem(spec.group) !== undefined || !spec.group.includes('.'))
     errors.push(invalid('spec.group', spec.group, 'should be a domain with at least one dot'));
-  else if (/(^|\.)(k8s|kubernetes)\.io$/.test(spec.group) && !metadata.annotations?.[APPROVED])
-    errors.push(required(`metadata.annotations[${APPROVED}]`, 'protected groups must have approval annotation'));
+  else if (isProtected(spec.group)) errors.push(...approvalProblems(metadata.annotations?.[APPROVED]));
   if (!SCOPES.includes(spec.scope)) errors.push(notSupported('spec.scope', spec.scope, SCOPES));
   for (const field of ['plural', 'kind', 'singular', 'listKind'] as const) {
     const value = names?.[field];
@@ -121,18 +128,8 @@ function validateDefinition({ metadata, spec }: CustomResourceDefinition): Field
     seen.add(version.name);
     if (version.schema?.openAPIV3Schema === undefined)
       errors.push(required(`${at}.schema.openAPIV3Schema`, 'schemas are required'));
-    else {
-      for (const pattern of badPatterns(version.schema.openAPIV3Schema))
-        errors.push(invalid(`${at}.schema.openAPIV3Schema`, pattern, 'must be a regular expression'));
-    }
-    if (version.schema?.openAPIV3Schema !== undefined && version.schema.openAPIV3Schema.type !== 'object')
-      errors.push(
-        invalid(
-          `${at}.schema.openAPIV3Schema.type`,
-          version.schema.openAPIV3Schema.type ?? '',
-          'must be object at the root',
-        ),
-      );
+    else errors.push(...schemaProblems(version.schema.openAPIV3Schema as Schema, `${at}.schema.openAPIV3Schema`));
+    errors.push(...partProblems(version, at));
   }
   if (versions.filter((version) => version.storage).length !== 1)
     errors.push(
@@ -152,5 +149,47 @@ function validateDefinition({ metadata, spec }: CustomResourceDefinition): Field
     );
   if (spec.conversion !== undefined && spec.conversion.strategy !== 'None')
     errors.push(forbidden('spec.conversion.strategy', 'only None is supported'));
+  return errors;
+}
+
+function approvalProblems(annotation: string | undefined): FieldError[] {
+  const at = `metadata.annotations[${APPROVED}]`;
+  const policy = 'see https://github.com/kubernetes/enhancements/pull/1111';
+  if (!annotation) return [required(at, `protected groups must have approval annotation "${APPROVED}", ${policy}`)];
+  if (annotation.startsWith('unapproved') || URL.canParse(annotation)) return [];
+  return [
+    invalid(
+      at,
+      annotation,
+      `protected groups must have approval annotation "${APPROVED}" with either a URL or a reason starting with "unapproved", ${policy}`,
+    ),
+  ];
+}
+
+/** Of columns and scale paths. */
+function partProblems(
+  { additionalPrinterColumns, subresources }: CustomResourceDefinitionVersion,
+  at: string,
+): FieldError[] {
+  const errors: FieldError[] = [];
+  for (const [index, column] of (additionalPrinterColumns ?? []).entries()) {
+    const where = `${at}.additionalPrinterColumns[${index}]`;
+    if (!column.name) errors.push(required(`${where}.name`));
+    if (!COLUMN_TYPES.includes(column.type)) errors.push(notSupported(`${where}.type`, column.type, COLUMN_TYPES));
+    if (!column.jsonPath) errors.push(required(`${where}.jsonPath`));
+    else if (parseJsonPath(column.jsonPath) === undefined)
+      errors.push(invalid(`${where}.jsonPath`, column.jsonPath, 'is not a valid jsonpath'));
+  }
+  const { scale } = subresources ?? {};
+  if (scale === undefined) return errors;
+  for (const [field, part] of [
+    ['specReplicasPath', 'spec'],
+    ['statusReplicasPath', 'status'],
+  ] as const) {
+    const path = scale[field];
+    if (!path) errors.push(required(`${at}.subresources.scale.${field}`));
+    else if (!path.startsWith(`.${part}.`) || !/^(\.[A-Za-z0-9_-]+)+$/.test(path))
+      errors.push(invalid(`${at}.subresources.scale.${field}`, path, `should be a json path under .${part}`));
+  }
   return errors;
 }

@@ -1,5 +1,6 @@
 /** A CustomResourceDefinition's versions as kinds: from here on the server knows no difference. */
 import { ageColumn, age, nameColumn } from './columns.ts';
+import { hasRules, validateRules } from './custom-rules.ts';
 import type { FieldError } from './field-error.ts';
 import { parseJsonPath } from './json-path.ts';
 import type { ApiObject, KindDefinition, PrinterColumn, ScalePaths } from './kind.ts';
@@ -54,8 +55,15 @@ export function customKinds(definition: CustomResourceDefinition): CustomKind[] 
           if (version.subresources?.status !== undefined) delete object['status'];
         },
         validate: (object: ApiObject): FieldError[] => validateStructure(object, schema),
+        validateCreate: (object: ApiObject): FieldError[] => rulesOf(object, undefined, schema),
+        validateUpdate: (object: ApiObject, old: ApiObject): FieldError[] => rulesOf(object, old, schema),
       };
     });
+}
+
+/** Of what has the right structure: rules take it for granted. */
+function rulesOf(object: ApiObject, old: ApiObject | undefined, schema: Schema): FieldError[] {
+  return hasRules(schema) && validateStructure(object, schema).length === 0 ? validateRules(object, old, schema) : [];
 }
 
 function textAt(path: string): (object: ApiObject) => string {

@@ -4,11 +4,13 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import type { KindDefinition } from './kind.ts';
+import type { ValidationRule } from './types/apiextensions.ts';
 
 export interface Schema {
   $ref?: string;
   type?: string;
   format?: string;
+  title?: string;
   description?: string;
   properties?: Record<string, Schema>;
   additionalProperties?: Schema | boolean;
@@ -40,6 +42,7 @@ export interface Schema {
   'x-kubernetes-list-type'?: 'atomic' | 'set' | 'map';
   'x-kubernetes-list-map-keys'?: string[];
   'x-kubernetes-map-type'?: 'atomic' | 'granular';
+  'x-kubernetes-validations'?: ValidationRule[];
   'x-kubernetes-patch-strategy'?: string;
   'x-kubernetes-patch-merge-key'?: string;
   'x-kubernetes-group-version-kind'?: { group: string; version: string; kind: string }[];

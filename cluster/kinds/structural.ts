@@ -1,9 +1,12 @@
 /**
  * Structural schemas of CustomResourceDefinitions (Kubernetes "Specifying a structural schema"): pruning, defaulting and
- * validation. CEL rules (`x-kubernetes-validations`) are not evaluated.
+ * validation. CEL rules are `custom-rules.ts`, what a schema itself must be is `structural-schema.ts`.
  */
+import type { RE2JS } from '@bufbuild/re2';
+import { linearPattern } from '../cel/patterns.ts';
 import type { FieldError } from './field-error.ts';
 import { duplicate, invalid, notSupported, required, wrongType } from './field-errors.ts';
+import { fitsFormat, hasFormat } from './formats.ts';
 import type { Schema } from './schema.ts';
 
 /** Drops in place what the schema does not specify; returns the paths. `metadata` is not the schema's to specify. */
@@ -68,29 +71,16 @@ export function validateStructure(value: unknown, schema: Schema, path = '', err
   return errors;
 }
 
-const compiled = new Map<string, RegExp | undefined>();
-
-/** Undefined when the text is none; compiled once. */
-export function regularExpression(pattern: string): RegExp | undefined {
-  if (!compiled.has(pattern)) {
-    if (compiled.size >= 1000) compiled.clear();
-    compiled.set(pattern, compile(pattern));
+/** Undefined when the text is none. */
+export function linearPatternOf(pattern: string): RE2JS | undefined {
+  try {
+    return linearPattern(pattern);
+  } catch {
+    return undefined;
   }
-  return compiled.get(pattern);
 }
 
-function compile(pattern: string): RegExp | undefined {
-  for (const flags of ['u', '']) {
-    try {
-      return new RegExp(pattern, flags);
-    } catch {
-      // RE2 allows escapes that Unicode mode does not: tried without it, then given up.
-    }
-  }
-  return undefined;
-}
-
-function propertySchema(schema: Schema, key: string): Schema | undefined {
+export function propertySchema(schema: Schema, key: string): Schema | undefined {
   if (schema.properties !== undefined && Object.hasOwn(schema.properties, key)) return schema.properties[key];
   return typeof schema.additionalProperties === 'object' ? schema.additionalProperties : undefined;
 }
@@ -117,14 +107,16 @@ function validateString(value: string, schema: Schema, path: string, errors: Fie
     errors.push(invalid(path, value, `${path} in body should be at most ${schema.maxLength} chars long`));
   if (schema.minLength !== undefined && length < schema.minLength)
     errors.push(invalid(path, value, `${path} in body should be at least ${schema.minLength} chars long`));
-  if (schema.pattern !== undefined && value.length <= 65536 && regularExpression(schema.pattern)?.test(value) === false)
+  if (schema.pattern !== undefined && linearPatternOf(schema.pattern)?.test(value) === false)
     errors.push(invalid(path, value, `${path} in body should match '${schema.pattern}'`));
-  if (schema.format === 'date-time' && Number.isNaN(Date.parse(value)))
-    errors.push(invalid(path, value, `${path} in body must be of type date-time: ${JSON.stringify(value)}`));
+  if (schema.format !== undefined && !hasFormat(value, schema.format))
+    errors.push(wrongType(path, value, `${path} in body must be of type ${schema.format}: ${JSON.stringify(value)}`));
 }
 
 function validateNumber(value: number, schema: Schema, path: string, errors: FieldError[]): void {
   const { minimum, maximum, multipleOf } = schema;
+  if (schema.format !== undefined && !fitsFormat(value, schema.format))
+    errors.push(wrongType(path, value, `${path} in body must be of type ${schema.format}: "number"`));
   if (maximum !== undefined && (schema.exclusiveMaximum === true ? value >= maximum : value > maximum))
     errors.push(invalid(path, value, `${path} in body should be less than or equal to ${maximum}`));
   if (minimum !== undefined && (schema.exclusiveMinimum === true ? value <= minimum : value < minimum))
@@ -162,6 +154,8 @@ function validateArray(value: unknown[], schema: Schema, path: string, errors: F
 function validateObject(value: Record<string, unknown>, schema: Schema, path: string, errors: FieldError[]): void {
   const keys = Object.keys(value);
   const at = (key: string) => (path === '' ? key : `${path}.${key}`);
+  if (schema['x-kubernetes-embedded-resource'] === true)
+    for (const key of ['apiVersion', 'kind']) if (!value[key]) errors.push(required(at(key), 'must not be empty'));
   for (const key of schema.required ?? []) {
     if (value[key] === undefined) errors.push(required(at(key)));
   }
