@@ -49,6 +49,37 @@ describe('node lifecycle', () => {
     await setReady(plane.client, await plane.client.get(pods, name, namespace), true);
   }
 
+  it('keeps new pods off a node that lacks something, for as long as it does', async () => {
+    await createNode(plane.client, 'short');
+    const beat = setInterval(() => void renew('short').catch(() => undefined), 100);
+    stops.push(() => clearInterval(beat));
+    const say = async (status: string): Promise<void> => {
+      const conditions = ['Ready', 'DiskPressure'].map((type) => ({
+        type,
+        status: type === 'Ready' ? 'True' : status,
+      }));
+      await plane.client.patch(
+        nodes,
+        'short',
+        { type: 'merge', body: { status: { conditions } } },
+        { subresource: 'status' },
+      );
+    };
+    const taintsOf = async (wanted: readonly string[]): Promise<void> => {
+      await until(plane.client, nodes, undefined, (all) => {
+        const node = all.find(({ metadata }) => metadata.name === 'short');
+        const taints = (node?.spec?.taints ?? []).map(({ key, effect }) => `${key}:${effect}`);
+        return taints.join() === wanted.join();
+      });
+    };
+    await say('True');
+    await taintsOf(['node.kubernetes.io/disk-pressure:NoSchedule']);
+    await say('False');
+    await taintsOf([]);
+    clearInterval(beat);
+    await plane.client.delete(nodes, 'short');
+  });
+
   it('takes a silent node out of service, evicts its pods, and takes it back when it speaks', async () => {
     const namespace = await plane.namespace('silent');
     await createNode(plane.client, 'silent');
