@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
+import { writeSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -204,7 +205,15 @@ function seen(entry: Entry | undefined): Outcome {
 
 const text = (entry: Entry): string => Buffer.from(entry.value).toString();
 
-/** A pipe is written to at once: what is printed was printed, whatever happens next. */
+/** At once, also where the reader is slow: what is printed was printed, whatever happens next. `process.stdout` would keep it back. */
 function print(line: Line): void {
-  process.stdout.write(`${JSON.stringify(line)}\n`);
+  const bytes = Buffer.from(`${JSON.stringify(line)}\n`);
+  for (let at = 0; at < bytes.length; ) {
+    try {
+      at += writeSync(1, bytes, at);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    }
+  }
 }
