@@ -12,6 +12,7 @@ import { HostError } from '../host-error.ts';
 import { type InstanceFlags, lockInstance, requireInstance } from '../instance.ts';
 import { requireRoot } from '../preflight.ts';
 import { instanceSnapshot } from '../store/open.ts';
+import { sqlitePath } from '../store/settings.ts';
 import { version } from '../version.ts';
 
 /** Saves the instance into a file of mode 0600, which appears when it is whole, or to standard output. */
@@ -43,6 +44,12 @@ async function pin(flags: InstanceFlags): Promise<Backup> {
   try {
     finishRestore(requireInstance(flags).dataDirectory);
     const instance = requireInstance(flags);
+    if (instance.store === undefined && !existsSync(sqlitePath(instance.dataDirectory)))
+      throw new HostError(
+        'no-instance',
+        `The instance ${instance.name} has no state yet: no cluster of it has run.`,
+        'Start it with `sampan up` first.',
+      );
     const files = filesToKeep(instance.dataDirectory);
     const pages = instanceSnapshot(instance);
     const first = await pages.next();

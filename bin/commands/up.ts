@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { type ApiFlags, apiChanges } from '../api-flags.ts';
 import { prepareDoors, remoteText } from '../docker-door.ts';
 import { HostError } from '../host-error.ts';
-import { type Instance, type InstanceFlags, lockInstance, prepareInstance } from '../instance.ts';
+import { type Instance, type InstanceFlags, lockInstance, prepareInstance, readInstance } from '../instance.ts';
 import { keepFlags, keptFlags, mergedFlags } from '../kept-engine-flags.ts';
 import { kubeconfigText } from '../kubeconfig-text.ts';
 import { checkHost } from '../preflight.ts';
@@ -51,7 +51,10 @@ async function setUp(
   { which = roles, engine = {}, api = {} }: Extent,
 ): Promise<Instance> {
   const instance = await progress.step('preparing the instance', async () => {
+    const before = readInstance(flags)?.store;
     const prepared = await prepareInstance(flags, requireReachable);
+    // A server that runs knows only how etcd was reached before.
+    if (!isDeepStrictEqual(prepared.store, before)) await stopRoles(prepared, ['server']);
     await setApiFlags(prepared, api);
     await setEngineFlags(prepared, engine);
     ensureSecrets(prepared);
