@@ -26,6 +26,8 @@ class Stream extends Duplex implements SpdyStream {
   readonly headers: HeaderBlock;
   readonly #send: (frame: Buffer) => Promise<void>;
   #wake: (() => void) | undefined;
+  /** The client has said that nothing more comes. */
+  #over = false;
 
   constructor(id: number, headers: HeaderBlock, send: (frame: Buffer) => Promise<void>) {
     super({ allowHalfOpen: true });
@@ -36,10 +38,17 @@ class Stream extends Duplex implements SpdyStream {
 
   /** Resolves when more may come. */
   async accept(data: Buffer): Promise<void> {
-    if (this.destroyed || this.readableEnded || data.length === 0 || this.push(data)) return;
+    if (this.destroyed || this.#over || data.length === 0 || this.push(data) || this.destroyed) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#wake = resolve;
     await promise;
+  }
+
+  /** The client's last word on it; more would be against the protocol, and is dropped. */
+  endInput(): void {
+    if (this.#over || this.destroyed) return;
+    this.#over = true;
+    this.push(null);
   }
 
   override _read(): void {
@@ -91,7 +100,7 @@ export async function serveSpdy(socket: Duplex, onStream: StreamHandler): Promis
     await send(
       codec.write(new Map()).then((block) => controlFrame(frameType.synReply, Buffer.concat([numbers(id), block]))),
     );
-    if ((flags & finFlag) !== 0) stream.push(null);
+    if ((flags & finFlag) !== 0) stream.endInput();
   };
   const control = async ({ type, flags, payload }: Extract<Frame, { kind: 'control' }>): Promise<void> => {
     switch (type) {
@@ -114,7 +123,7 @@ export async function serveSpdy(socket: Duplex, onStream: StreamHandler): Promis
       else {
         const stream = streams.get(frame.stream);
         await stream?.accept(frame.data);
-        if ((frame.flags & finFlag) !== 0 && stream?.destroyed === false) stream.push(null);
+        if ((frame.flags & finFlag) !== 0) stream?.endInput();
       }
     }
   } catch {

@@ -30,7 +30,7 @@ test('no bytes break the server', { timeout: 60_000 }, async () => {
   const { outcomes } = await fuzz({
     name: 'spdy',
     corpus: [await conversation()],
-    inputs: 1000,
+    inputs: 2000,
     run: async (input) => {
       let [streams, echoed] = [0, 0];
       const socket = new Duplex({

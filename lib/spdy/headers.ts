@@ -78,13 +78,16 @@ async function through(
     else chunks.push(chunk);
   };
   stream.on('data', collect);
+  const ended = (): void => reject(new Error('the deflated headers came to an end'));
   stream.once('error', reject);
+  stream.once('end', ended);
   give((error) => (error ? reject(error) : resolve(Buffer.concat(chunks))));
   try {
     return await promise;
   } finally {
     stream.off('data', collect);
     stream.off('error', reject);
+    stream.off('end', ended);
   }
 }
 
