@@ -7,7 +7,7 @@ import type { Call } from './call.ts';
 import { time } from './container-view.ts';
 import { identityOf } from './docker-containers.ts';
 import { type DockerNetwork, type Endpoint, namesOf } from './networks.ts';
-import { isReserved, settingsOf } from './settings.ts';
+import { SANDBOX_LABEL, isReserved, settingsOf } from './settings.ts';
 
 /** Options that no client sees: what the engine has no word for. */
 export const ATTACHABLE = 'docker.sampan.dev/attachable';
@@ -59,26 +59,36 @@ function prefixOf(subnet: string | undefined): number {
   return subnet === undefined ? 0 : parseCidr(subnet).prefix;
 }
 
-/** Those that run. */
+/** Those that run; of pods, the sandbox that their containers share. */
 function members(call: Call, network: DockerNetwork): Record<string, unknown> {
-  const { subnet, network: own } = network;
-  const running = call.docker.own().filter(({ state }) => state === 'running');
-  return Object.fromEntries(
-    running.flatMap((container) => {
-      const endpoint = call.docker.networks.endpointsOf(container.id).find(({ networkId }) => networkId === network.id);
-      const sandbox = call.engine.sandbox(container.sandbox);
-      const attachment = endpoint === undefined ? undefined : call.docker.networks.attachment(sandbox, endpoint);
-      if (attachment === undefined || sandbox === undefined) return [];
-      const member = {
-        Name: container.name,
-        EndpointID: endpointId(sandbox, network.id),
-        MacAddress: sandbox.mac ?? '',
-        IPv4Address: `${attachment.ip}/${prefixOf(subnet)}`,
-        IPv6Address: attachment.ip6 === undefined ? '' : `${attachment.ip6}/${prefixOf(own?.ipv6?.subnet)}`,
-      };
-      return [[container.id, member]];
-    }),
-  );
+  const { networks } = call.docker;
+  const containers = call.docker.own().flatMap(({ id, name, state, sandbox }) => {
+    const isIn = networks.endpointsOf(id).some(({ networkId }) => networkId === network.id);
+    return state === 'running' && isIn ? [{ id, name, sandbox: call.engine.sandbox(sandbox) }] : [];
+  });
+  const pods = networks
+    .users(network)
+    .filter(({ sandbox, isRunning }) => isRunning && sandbox.labels[SANDBOX_LABEL] === undefined)
+    .map(({ sandbox }) => ({ id: sandbox.id, name: sandbox.name, sandbox }));
+  return Object.fromEntries([...containers, ...pods].flatMap((one) => member(call, network, one)));
+}
+
+function member(
+  call: Call,
+  network: DockerNetwork,
+  { id, name, sandbox }: { id: string; name: string; sandbox: Sandbox | undefined },
+): [id: string, view: Record<string, unknown>][] {
+  const attachment = call.docker.networks.attachment(sandbox, { networkId: network.id });
+  if (attachment === undefined || sandbox === undefined) return [];
+  const { ip, ip6 } = attachment;
+  const view = {
+    Name: name,
+    EndpointID: endpointId(sandbox, network.id),
+    MacAddress: sandbox.mac ?? '',
+    IPv4Address: `${ip}/${prefixOf(network.subnet)}`,
+    IPv6Address: ip6 === undefined ? '' : `${ip6}/${prefixOf(network.network?.ipv6?.subnet)}`,
+  };
+  return [[id, view]];
 }
 
 /** `NetworkSettings.Networks`; of a pod, the one network of pods. */

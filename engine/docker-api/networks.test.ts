@@ -4,6 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import { type DockerHost, openDockerHost, withDocker } from '#testing/docker-host.ts';
 import { serveDns } from '#testing/dns-upstream.ts';
 import { echoIn, echoed } from '#testing/udp-echo.ts';
+import { parseCidr } from '../network/addresses.ts';
 
 let docker: DockerHost;
 let image = '';
@@ -337,6 +338,24 @@ describe('networks of users', { ...withDocker, timeout: 240_000 }, () => {
     await rm('served');
     assert.equal(await get(port), undefined);
     await docker.ok('network', 'rm', 'serving');
+  });
+
+  test('the bridge shows the containers in it, and the sandboxes of pods', async () => {
+    const { engine } = docker.host;
+    const shown = async (): Promise<Record<string, { Name: string; IPv4Address: string }>> =>
+      JSON.parse(await docker.ok('network', 'inspect', '-f', '{{json .Containers}}', 'bridge')) as never;
+    const id = (await docker.ok('run', '-d', '--name', 'plain', image, 'sleep', '1000')).trim();
+    const sandbox = await engine.createSandbox({ name: 'team/web/u1', hostname: 'web' });
+    const pod = await engine.createContainer({ sandbox: sandbox.id, name: 'main', image, command: ['sleep', '1000'] });
+    assert.deepEqual(Object.keys(await shown()), [id], 'nothing of the pod runs');
+    await engine.startContainer(pod.id);
+    const { [sandbox.id]: found, ...others } = await shown();
+    const { prefix } = parseCidr(engine.info().bridge.subnet);
+    assert.deepEqual([found?.Name, found?.IPv4Address], ['team/web/u1', `${sandbox.ip}/${prefix}`]);
+    assert.deepEqual(Object.keys(others), [id]);
+    await engine.removeSandbox(sandbox.id);
+    await rm('plain');
+    assert.deepEqual(await shown(), {});
   });
 
   test('no network, the network of another container, and links', async () => {
