@@ -6,6 +6,7 @@ import { isRefused, toStoreError } from './errors.ts';
 import { GrpcError, type GrpcOptions, openGrpc } from './grpc.ts';
 import {
   compactRequest,
+  type Header,
   type RangeAnswer,
   type RangeQuery,
   rangeRequest,
@@ -26,6 +27,8 @@ export interface EtcdOptions extends GrpcOptions {
 
 export interface EtcdClient {
   readonly timeoutMilliseconds: number;
+  /** The greatest revision that any answer told: etcd never shows less to a later question. */
+  readonly newest: number;
   /** Linearizable. Repeated while etcd does not answer. @throws StoreError */
   range(action: string, query: RangeQuery): Promise<RangeAnswer>;
   /** Once: whoever asks knows what a repetition would do. @throws GrpcError */
@@ -56,11 +59,21 @@ export function openEtcdClient(options: EtcdOptions): EtcdClient {
     }
   }
 
+  let newest = 0;
+  const noted = <Answer extends { header: Header }>(answer: Answer): Answer => {
+    newest = Math.max(newest, answer.header.revision);
+    return answer;
+  };
+
   return {
     timeoutMilliseconds,
-    range: async (action, query) => readRange(await repeated(action, '/etcdserverpb.KV/Range', rangeRequest(query))),
+    get newest() {
+      return newest;
+    },
+    range: async (action, query) =>
+      noted(readRange(await repeated(action, '/etcdserverpb.KV/Range', rangeRequest(query)))),
     txn: async (transaction, milliseconds) =>
-      readTxn(await grpc.call('/etcdserverpb.KV/Txn', txnRequest(transaction), { milliseconds })),
+      noted(readTxn(await grpc.call('/etcdserverpb.KV/Txn', txnRequest(transaction), { milliseconds }))),
     async compact(revision) {
       try {
         await repeated(`compacting at ${revision}`, '/etcdserverpb.KV/Compact', compactRequest(revision));

@@ -54,11 +54,12 @@ async function checkSameCluster(
   { start, base }: Keyspace,
   { last, clusterId }: { last: number; clusterId: number | undefined },
 ): Promise<number> {
+  const known = Math.max(last, base, client.newest);
   const { header } = await client.range('following etcd', { key: start, countOnly: true });
-  if (header.revision < Math.max(last, base) || (clusterId ?? header.clusterId) !== header.clusterId)
+  if (header.revision < known || (clusterId ?? header.clusterId) !== header.clusterId)
     throw new StoreError(
       'corrupt',
-      `etcd has revision ${header.revision} after it had ${last}: it was restored or replaced. Restore with \`sampan restore\``,
+      `etcd has revision ${header.revision} after it had ${known}: it was restored or replaced. Restore with \`sampan restore\``,
     );
   return header.clusterId;
 }

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { cp, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { type Etcd, startEtcd } from '#testing/etcd.ts';
 import { chaosRounds } from '#testing/store-chaos.ts';
@@ -86,6 +88,41 @@ describe('etcd store of three members', () => {
     } finally {
       await store.close();
       await cluster.stop();
+    }
+  });
+});
+
+describe('etcd set back', () => {
+  it('to an earlier state under a running store: it ends, rather than giving revisions out again', async () => {
+    const etcd = await startEtcd();
+    const [member] = etcd.members;
+    const store = await openEtcdStore({ endpoints: etcd.endpoints, prefix: '/back' });
+    const data = join(etcd.directory, 'm0');
+    try {
+      await store.create('/a/first', Buffer.from('x'));
+      await member?.kill();
+      await cp(data, `${data}.old`, { recursive: true });
+      await member?.start();
+      await until(async () =>
+        store.create('/a/second', Buffer.from('x')).then(
+          () => true,
+          () => false,
+        ),
+      );
+      const watch = store.watch('/a/', { after: await store.revision(), signal: new AbortController().signal });
+      const next = watch[Symbol.asyncIterator]().next();
+      next.catch(() => undefined);
+      await member?.kill();
+      await rm(data, { recursive: true });
+      await rename(`${data}.old`, data);
+      await member?.start();
+      const isCorrupt = (error: unknown): boolean =>
+        error instanceof StoreError && error.code === 'corrupt' && /was restored or replaced/.test(error.message);
+      await assert.rejects(next, isCorrupt);
+      await assert.rejects(store.get('/a/first'), isCorrupt);
+    } finally {
+      await store.close();
+      await etcd.stop();
     }
   });
 });
