@@ -9,6 +9,14 @@ const once = { spec: { containers: [container], restartPolicy: 'Never' } };
 const scaleTargetRef = { apiVersion: 'apps/v1', kind: 'Deployment', name: 'sample' };
 const roleRef = { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'sample' };
 const REQUEST = Buffer.from('-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQUEST-----\n');
+const rule = { apiGroups: ['samples.example.com'], apiVersions: ['*'], resources: ['nothing'], operations: ['CREATE'] };
+const webhook = {
+  name: 'sample.example.com',
+  clientConfig: { url: 'https://sample.example.com/' },
+  rules: [rule],
+  sideEffects: 'None',
+  admissionReviewVersions: ['v1'],
+};
 
 /** By `group/version/resource`, without metadata. */
 const SAMPLES: Readonly<Record<string, object>> = {
@@ -78,6 +86,14 @@ const SAMPLES: Readonly<Record<string, object>> = {
         { name: 'v1', served: true, storage: true, schema: { openAPIV3Schema: { type: 'object', properties: {} } } },
       ],
     },
+  },
+  'admissionregistration.k8s.io/v1/mutatingwebhookconfigurations': { webhooks: [webhook] },
+  'admissionregistration.k8s.io/v1/validatingwebhookconfigurations': { webhooks: [webhook] },
+  'admissionregistration.k8s.io/v1/validatingadmissionpolicies': {
+    spec: { matchConstraints: { resourceRules: [rule] }, validations: [{ expression: 'true' }] },
+  },
+  'admissionregistration.k8s.io/v1/validatingadmissionpolicybindings': {
+    spec: { policyName: 'sample', validationActions: ['Deny'] },
   },
 };
 

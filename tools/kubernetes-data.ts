@@ -22,6 +22,12 @@ const KINDS = join(import.meta.dirname, '../cluster/kinds');
 
 /** By package below `io.k8s.api`. */
 const ROOTS: Record<string, string[]> = {
+  'admissionregistration.v1': [
+    'MutatingWebhookConfiguration',
+    'ValidatingAdmissionPolicy',
+    'ValidatingAdmissionPolicyBinding',
+    'ValidatingWebhookConfiguration',
+  ],
   'apps.v1': ['ControllerRevision', 'DaemonSet', 'Deployment', 'ReplicaSet', 'StatefulSet'],
   'authentication.v1': ['SelfSubjectReview', 'TokenRequest', 'TokenReview'],
   'authorization.v1': [

@@ -15,6 +15,7 @@ describe('API server: discovery', () => {
     const { json } = await fixture.call('GET', '/apis');
     const names = (json['groups'] as { name: string }[]).map(({ name }) => name).sort();
     assert.deepEqual(names, [
+      'admissionregistration.k8s.io',
       'apiextensions.k8s.io',
       'apps',
       'authentication.k8s.io',

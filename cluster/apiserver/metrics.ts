@@ -11,6 +11,7 @@ export class Metrics {
   watchers = 0;
   droppedWatchers = 0;
   private readonly requests = new Map<string, number>();
+  private readonly counters = new Map<string, Map<string, number>>();
   private readonly durations = new Map<string, Histogram>();
 
   observe(verb: string, resource: string, code: number, seconds: number): void {
@@ -27,6 +28,20 @@ export class Metrics {
     histogram.count++;
     for (const [index, bound] of BUCKETS.entries())
       if (seconds <= bound) histogram.buckets[index] = (histogram.buckets[index] ?? 0) + 1;
+  }
+
+  /** Of a counter that is named here and nowhere else. */
+  count(name: string, labels: Record<string, string>, by = 1): void {
+    const counter = this.counters.get(name) ?? new Map<string, number>();
+    this.counters.set(name, counter);
+    const key = labelsText(labels);
+    counter.set(key, (counter.get(key) ?? 0) + by);
+  }
+
+  /** How often, and how long together. */
+  time(name: string, labels: Record<string, string>, seconds: number): void {
+    this.count(`${name}_count`, labels);
+    this.count(`${name}_sum`, labels, seconds);
   }
 
   text(gauges: {
@@ -62,7 +77,17 @@ export class Metrics {
         '# TYPE apiserver_audit_error_total counter',
         `apiserver_audit_error_total{plugin="log"} ${gauges.audit.dropped}`,
       );
+    for (const [name, counter] of this.counters) {
+      lines.push(`# TYPE ${name} counter`);
+      for (const [labels, count] of counter) lines.push(`${name}{${labels}} ${count}`);
+    }
     lines.push('# TYPE sampan_store_revision gauge', `sampan_store_revision ${gauges.revision}`);
     return `${lines.join('\n')}\n`;
   }
+}
+
+function labelsText(labels: Record<string, string>): string {
+  return Object.entries(labels)
+    .map(([name, value]) => `${name}=${JSON.stringify(value)}`)
+    .join(',');
 }

@@ -103,7 +103,7 @@ function podPlace(core: Core, namespace: string, { secure, name, port }: Name): 
 }
 
 /** One of the ready endpoints, by chance. */
-function servicePlace(core: Core, namespace: string, { secure, name, port }: Name): Place {
+export function servicePlace(core: Core, namespace: string, { secure, name, port }: Name): Place {
   const service = find<Service>(core, services, namespace, name);
   if (service === undefined) throw notFound(services, name);
   const all = service.spec?.ports ?? [];

@@ -90,8 +90,13 @@ function main(kind: KindDefinition, wanted: ApiObject, old: ApiObject): ApiObjec
   }
   kind.defaults?.(now);
   kind.prepareForUpdate?.(now, structuredClone(old));
-  if (kind.generation && !isDeepStrictEqual(desired(now), desired(old))) countGeneration(now, old);
+  settleGeneration(kind, now, old);
   return now;
+}
+
+/** Counts, once, what is wished for otherwise than before. */
+export function settleGeneration(kind: KindDefinition, now: ApiObject, old: ApiObject): void {
+  if (kind.generation && !isDeepStrictEqual(desired(now), desired(old))) countGeneration(now, old);
 }
 
 function countGeneration(now: ApiObject, old: ApiObject): void {

@@ -37,6 +37,8 @@ import { serviceKind } from './service.ts';
 import { serviceAccountKind } from './service-account.ts';
 import { statefulSetKind } from './stateful-set.ts';
 import { storageClassKind } from './storage-class.ts';
+import { validatingAdmissionPolicyBindingKind, validatingAdmissionPolicyKind } from './validating-admission-policy.ts';
+import { mutatingWebhookConfigurationKind, validatingWebhookConfigurationKind } from './webhook-configuration.ts';
 
 export const builtinKinds: readonly KindDefinition[] = [
   namespaceKind,
@@ -80,6 +82,10 @@ export const builtinKinds: readonly KindDefinition[] = [
   leaseKind,
   eventsEventKind,
   customResourceDefinitionKind,
+  mutatingWebhookConfigurationKind,
+  validatingWebhookConfigurationKind,
+  validatingAdmissionPolicyKind,
+  validatingAdmissionPolicyBindingKind,
   nodeMetricsKind,
   podMetricsKind,
 ];

@@ -1,5 +1,11 @@
 /** Typed references to the built-in resources: what a client names a kind by. */
 import type { ResourceRef, TypedResource } from './kind.ts';
+import type {
+  MutatingWebhookConfiguration,
+  ValidatingAdmissionPolicy,
+  ValidatingAdmissionPolicyBinding,
+  ValidatingWebhookConfiguration,
+} from './types/admissionregistration.ts';
 import type { CustomResourceDefinition } from './types/apiextensions.ts';
 import type { ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet } from './types/apps.ts';
 import type { HorizontalPodAutoscaler as HorizontalPodAutoscalerV1 } from './types/autoscaling.ts';
@@ -151,3 +157,28 @@ export const certificateSigningRequests = resource<CertificateSigningRequest>(
 export const eventsEvents = resource<EventsEvent>('events.k8s.io/v1', 'Event', 'events', true);
 export const nodeMetrics = resource<NodeMetrics>('metrics.k8s.io/v1beta1', 'NodeMetrics', 'nodes', false);
 export const podMetrics = resource<PodMetrics>('metrics.k8s.io/v1beta1', 'PodMetrics', 'pods', true);
+const ADMISSION = 'admissionregistration.k8s.io/v1';
+export const mutatingWebhookConfigurations = resource<MutatingWebhookConfiguration>(
+  ADMISSION,
+  'MutatingWebhookConfiguration',
+  'mutatingwebhookconfigurations',
+  false,
+);
+export const validatingWebhookConfigurations = resource<ValidatingWebhookConfiguration>(
+  ADMISSION,
+  'ValidatingWebhookConfiguration',
+  'validatingwebhookconfigurations',
+  false,
+);
+export const validatingAdmissionPolicies = resource<ValidatingAdmissionPolicy>(
+  ADMISSION,
+  'ValidatingAdmissionPolicy',
+  'validatingadmissionpolicies',
+  false,
+);
+export const validatingAdmissionPolicyBindings = resource<ValidatingAdmissionPolicyBinding>(
+  ADMISSION,
+  'ValidatingAdmissionPolicyBinding',
+  'validatingadmissionpolicybindings',
+  false,
+);

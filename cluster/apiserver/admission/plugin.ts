@@ -38,7 +38,8 @@ export type Settle = () => void;
 
 export interface AdmissionPlugin {
   name: string;
-  mutate?(request: AdmissionRequest): void | Promise<void>;
+  /** True when others decided of what is another object now: then all are asked once more. */
+  mutate?(request: AdmissionRequest): void | Promise<void | boolean>;
   validate?(request: AdmissionRequest): void | Settle | Promise<void | Settle>;
 }
 
@@ -50,10 +51,16 @@ export class Admission {
   }
 
   async mutate(request: AdmissionRequest): Promise<void> {
+    if (await this.mutateOnce(request)) await this.mutateOnce(request);
+  }
+
+  private async mutateOnce(request: AdmissionRequest): Promise<boolean> {
+    let again = false;
     for (const plugin of this.plugins) {
       const pending = plugin.mutate?.(request);
-      if (pending !== undefined) await pending;
+      if (pending !== undefined && (await pending) === true) again = true;
     }
+    return again;
   }
 
   async validate(request: AdmissionRequest): Promise<Settle> {

@@ -18,6 +18,8 @@ import { roleEscalation } from './role-escalation.ts';
 import { serviceAccount } from './service-account.ts';
 import { claimResize, storageObjectInUse } from './storage.ts';
 import { taintNodes } from './taint-nodes.ts';
+import { validatingPolicies } from './validating-policies.ts';
+import { mutatingWebhooks, validatingWebhooks } from './webhooks.ts';
 
 export interface AdmissionOptions {
   /** Present where the server gives out tokens: pods then get their account's. */
@@ -49,6 +51,9 @@ export function admissionPlugins(core: Core, options: AdmissionOptions): Admissi
     certificates(core),
     defaultIngressClass(core),
     roleEscalation(core),
+    mutatingWebhooks(core),
+    validatingPolicies(core),
+    validatingWebhooks(core),
     resourceQuota(core),
   ];
 }

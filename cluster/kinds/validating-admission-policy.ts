@@ -1,0 +1,159 @@
+import { conditionProblems, expressionProblems, REQUEST_VARIABLES, ruleProblems } from './admission-rules.ts';
+import { ageColumn, column, nameColumn } from './columns.ts';
+import { defineKind } from './define.ts';
+import type { FieldError } from './field-error.ts';
+import { duplicate, forbidden, invalid, required } from './field-errors.ts';
+import { qualifiedNameProblem } from './names.ts';
+import { validatingAdmissionPolicies, validatingAdmissionPolicyBindings } from './resources.ts';
+import { check, dnsSubdomain, eachOf, oneOf, present, setDefaults } from './rules.ts';
+import { labelSelectorProblems } from './selector.ts';
+import type {
+  MatchResources,
+  ValidatingAdmissionPolicy,
+  ValidatingAdmissionPolicyBinding,
+  ValidatingAdmissionPolicySpec,
+} from './types/admissionregistration.ts';
+
+const ACTIONS = ['Audit', 'Deny', 'Warn'];
+const REASONS = ['Forbidden', 'Invalid', 'RequestEntityTooLarge', 'Unauthorized'];
+
+/** Besides those that every expression about a request has. */
+export const POLICY_VARIABLES = [...REQUEST_VARIABLES, 'params', 'namespaceObject', 'variables'];
+
+const matchDefaults = (at: string) => ({
+  [`${at}.matchPolicy`]: 'Equivalent',
+  [`${at}.namespaceSelector`]: {},
+  [`${at}.objectSelector`]: {},
+  [`${at}.resourceRules[*].scope`]: '*',
+  [`${at}.excludeResourceRules[*].scope`]: '*',
+});
+
+export const validatingAdmissionPolicyKind = defineKind(validatingAdmissionPolicies, {
+  schemaName: 'io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicy',
+  categories: ['api-extensions'],
+  subresources: { status: true },
+  generation: true,
+  columns: [
+    nameColumn,
+    column<ValidatingAdmissionPolicy>('Validations', 'integer', ({ spec }) => spec?.validations?.length ?? 0),
+    column<ValidatingAdmissionPolicy>('ParamKind', 'string', ({ spec }) =>
+      spec?.paramKind === undefined ? '<unset>' : `${spec.paramKind.apiVersion}/${spec.paramKind.kind}`,
+    ),
+    ageColumn,
+  ],
+  defaults: (object) =>
+    setDefaults(object, { 'spec.failurePolicy': 'Fail', ...matchDefaults('spec.matchConstraints') }),
+  prepareForCreate: (object) => {
+    (object as ValidatingAdmissionPolicy).status = { observedGeneration: 1, typeChecking: {} };
+  },
+  validate: (object) => policyProblems((object as ValidatingAdmissionPolicy).spec ?? {}),
+});
+
+export const validatingAdmissionPolicyBindingKind = defineKind(validatingAdmissionPolicyBindings, {
+  schemaName: 'io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBinding',
+  categories: ['api-extensions'],
+  generation: true,
+  columns: [
+    nameColumn,
+    column<ValidatingAdmissionPolicyBinding>('PolicyName', 'string', ({ spec }) => spec?.policyName ?? ''),
+    column<ValidatingAdmissionPolicyBinding>('ParamRef', 'string', ({ spec }) => {
+      const { name, namespace, selector } = spec?.paramRef ?? {};
+      if (name !== undefined) return namespace === undefined ? name : `${namespace}/${name}`;
+      return selector === undefined ? '<unset>' : '<selector>';
+    }),
+    ageColumn,
+  ],
+  defaults: (object) => setDefaults(object, matchDefaults('spec.matchResources')),
+  validate: (object) => {
+    const { spec = {} } = object as ValidatingAdmissionPolicyBinding;
+    const { validationActions: actions = [], paramRef, matchResources } = spec;
+    const errors = check(object, {
+      'spec.policyName': [present(), dnsSubdomain],
+      'spec.validationActions': eachOf(...ACTIONS),
+      'spec.paramRef.parameterNotFoundAction': [present(), oneOf('Allow', 'Deny')],
+    });
+    if (actions.length === 0) errors.push(required('spec.validationActions'));
+    for (const [index, action] of actions.entries())
+      if (actions.indexOf(action) !== index) errors.push(duplicate(`spec.validationActions[${index}]`, action));
+    if (actions.includes('Deny') && actions.includes('Warn'))
+      errors.push(
+        invalid(
+          'spec.validationActions',
+          actions,
+          'must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)',
+        ),
+      );
+    if (paramRef !== undefined && (paramRef.name === undefined) === (paramRef.selector === undefined))
+      errors.push(
+        paramRef.name === undefined
+          ? required('spec.paramRef', 'one of name or selector must be specified')
+          : forbidden('spec.paramRef.name', 'name and selector are mutually exclusive'),
+      );
+    return [...errors, ...(matchResources === undefined ? [] : matchProblems(matchResources, 'spec.matchResources'))];
+  },
+});
+
+function policyProblems(spec: ValidatingAdmissionPolicySpec): FieldError[] {
+  const errors = check(
+    { spec },
+    {
+      'spec.failurePolicy': oneOf('Fail', 'Ignore'),
+      'spec.paramKind.apiVersion': present(),
+      'spec.paramKind.kind': present(),
+      'spec.validations[*].reason': oneOf(...REASONS),
+    },
+  );
+  const { validations = [], auditAnnotations = [], variables = [], matchConstraints } = spec;
+  if (matchConstraints === undefined) errors.push(required('spec.matchConstraints'));
+  else {
+    if ((matchConstraints.resourceRules ?? []).length === 0)
+      errors.push(required('spec.matchConstraints.resourceRules'));
+    errors.push(...matchProblems(matchConstraints, 'spec.matchConstraints'));
+  }
+  if (validations.length === 0 && auditAnnotations.length === 0)
+    errors.push(required('spec.validations', 'validations or auditAnnotations must contain at least one item'));
+  const names = spec.paramKind === undefined ? POLICY_VARIABLES.filter((one) => one !== 'params') : POLICY_VARIABLES;
+  for (const [index, { name, expression }] of variables.entries()) {
+    const at = `spec.variables[${index}]`;
+    if (!/^[_a-zA-Z]\w*$/.test(name)) errors.push(invalid(`${at}.name`, name, 'name is not a valid CEL identifier'));
+    if (variables.findIndex((one) => one.name === name) !== index) errors.push(duplicate(`${at}.name`, name));
+    errors.push(...expressionProblems(expression, `${at}.expression`, names, ANY));
+  }
+  for (const [index, { expression, message, messageExpression }] of validations.entries()) {
+    const at = `spec.validations[${index}]`;
+    errors.push(...expressionProblems(expression, `${at}.expression`, names, ['bool']));
+    if (message !== undefined && (message.trim() === '' || message.includes('\n')))
+      errors.push(invalid(`${at}.message`, message, 'message must be non-empty and must not contain line breaks'));
+    if (messageExpression !== undefined)
+      errors.push(...expressionProblems(messageExpression, `${at}.messageExpression`, names, ['string']));
+  }
+  for (const [index, { key, valueExpression }] of auditAnnotations.entries()) {
+    const at = `spec.auditAnnotations[${index}]`;
+    const problem = qualifiedNameProblem(key);
+    if (problem !== undefined) errors.push(invalid(`${at}.key`, key, problem));
+    errors.push(...expressionProblems(valueExpression, `${at}.valueExpression`, names, ['string', 'null']));
+  }
+  return [
+    ...errors,
+    ...conditionProblems(
+      spec.matchConditions,
+      'spec.matchConditions',
+      names.filter((one) => one !== 'variables'),
+    ),
+  ];
+}
+
+const ANY = 'bool bytes double int list map null string timestamp type uint'.split(' ');
+
+function matchProblems(match: MatchResources, at: string): FieldError[] {
+  const errors = check(match, { matchPolicy: oneOf('Equivalent', 'Exact') }, at);
+  for (const field of ['namespaceSelector', 'objectSelector'] as const) {
+    const selector = match[field];
+    if (selector !== undefined) errors.push(...labelSelectorProblems(selector, `${at}.${field}`));
+  }
+  return [
+    ...errors,
+    ...ruleProblems(match.resourceRules ?? [], `${at}.resourceRules`),
+    ...ruleProblems(match.excludeResourceRules ?? [], `${at}.excludeResourceRules`),
+  ];
+}
