@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startApiServer } from '#cluster/apiserver/server.ts';
+import { type ApiServerOptions, startApiServer } from '#cluster/apiserver/server.ts';
 import { type Client, type ClientObject, ApiError } from '#cluster/client/client.ts';
 import { createClient } from '#cluster/client/create.ts';
 import { type HttpsTransportOptions, httpsTransport } from '#cluster/client/https.ts';
@@ -42,7 +42,9 @@ export interface ControlPlane {
   close(): Promise<void>;
 }
 
-export async function startControlPlane(): Promise<ControlPlane> {
+export async function startControlPlane(
+  further: Pick<ApiServerOptions, 'metricsResolution'> = {},
+): Promise<ControlPlane> {
   const directory = await mkdtemp(join(tmpdir(), 'sampan-control-plane-'));
   const authority = await createAuthority({ commonName: 'test', days: 1 });
   const [server, admin] = await Promise.all([
@@ -74,6 +76,7 @@ export async function startControlPlane(): Promise<ControlPlane> {
       agentClient: { ...admin, ca: authority.certificate },
       serviceCidr: '10.96.0.0/16',
       log,
+      ...further,
     });
   let api = await startServer(0);
   const { port } = api;
@@ -216,6 +219,7 @@ export async function setReady(client: Client, pod: Stored<Pod>, ready: boolean)
     status: {
       ...pod.status,
       phase: 'Running',
+      startTime: pod.status?.startTime ?? time,
       podIP,
       podIPs: [{ ip: podIP }],
       conditions: [

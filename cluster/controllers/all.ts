@@ -1,4 +1,5 @@
 /** Every controller of the server, for the composition root. */
+import { type AutoscalerOptions, createAutoscalerController } from './autoscaler.ts';
 import { createBootstrapTokenCleaner } from './bootstrap-token-cleaner.ts';
 import { createClusterRoleAggregation } from './cluster-role-aggregation.ts';
 import { createClusterDns } from './cluster-dns.ts';
@@ -40,6 +41,7 @@ export interface ControllerOptions {
   nodeRanges?: NodeIpamOptions;
   nodeCertificates?: NodeCertificateOptions;
   nodeLifecycle?: NodeLifecycleOptions;
+  autoscaler?: AutoscalerOptions;
   /** CIDRs that load balancers get their addresses from. */
   loadBalancerPool?: readonly string[];
   /** The address at which pods ask for names. */
@@ -47,7 +49,15 @@ export interface ControllerOptions {
 }
 
 export function allControllers(options: ControllerOptions = {}): Controller[] {
-  const { tokens, nodeRanges, nodeCertificates, nodeLifecycle, clusterDns, loadBalancerPool = [] } = options;
+  const {
+    tokens,
+    nodeRanges,
+    nodeCertificates,
+    nodeLifecycle,
+    autoscaler,
+    clusterDns,
+    loadBalancerPool = [],
+  } = options;
   return [
     createReplicaSetController(),
     createReplicationController(),
@@ -58,6 +68,7 @@ export function allControllers(options: ControllerOptions = {}): Controller[] {
     createJobTtl(),
     createCronJobController(),
     createDisruptionController(),
+    createAutoscalerController(autoscaler),
     createEndpointSliceController(),
     createEndpointSliceMirroring(),
     createEndpointsController(),
