@@ -2,6 +2,7 @@
  * A HorizontalPodAutoscaler of autoscaling/v1 as one of v2 and back. What version 1 has no field for is in annotations there,
  * under upstream's names, so that a client of it that writes back what it read loses nothing.
  */
+import { fromVersion1Metric, toVersion1Metric, type Version1Metric } from './horizontal-pod-autoscaler-v1-metrics.ts';
 import type { ApiObject } from './kind.ts';
 import type { HorizontalPodAutoscaler as Version1 } from './types/autoscaling.ts';
 import type { HorizontalPodAutoscaler, MetricSpec, MetricStatus } from './types/autoscaling-v2.ts';
@@ -15,15 +16,16 @@ export function readVersion1(stored: ApiObject): ApiObject {
   const { metadata, spec, status, ...rest } = structuredClone(stored) as HorizontalPodAutoscaler;
   const kept: Record<string, string> = {};
   const [own, others] = split(spec?.metrics ?? []);
-  const [current, otherCurrent] = split(status?.currentMetrics ?? []);
-  if (others.length > 0) kept[METRICS] = JSON.stringify(others);
+  const current = status?.currentMetrics ?? [];
+  if (others.length > 0) kept[METRICS] = JSON.stringify(others.map((one) => toVersion1Metric(one, 'target')));
   if (spec?.behavior !== undefined) kept[BEHAVIOR] = JSON.stringify(spec.behavior);
-  if (otherCurrent.length > 0) kept[CURRENT] = JSON.stringify(otherCurrent);
+  // That of the cpu too: its field has no place for the value itself.
+  if (current.length > 0) kept[CURRENT] = JSON.stringify(current.map((one) => toVersion1Metric(one, 'current')));
   if ((status?.conditions ?? []).length > 0) kept[CONDITIONS] = JSON.stringify(status?.conditions);
   const { metrics: _metrics, behavior: _behavior, ...plainSpec } = spec ?? { maxReplicas: 0, scaleTargetRef: {} };
   const { currentMetrics: _current, conditions: _conditions, ...plainStatus } = status ?? {};
   const target = own?.resource?.target.averageUtilization;
-  const reached = current?.resource?.current.averageUtilization;
+  const reached = split(current)[0]?.resource?.current.averageUtilization;
   return {
     ...rest,
     metadata:
@@ -49,14 +51,14 @@ export function writeVersion1(object: ApiObject): ApiObject {
   } = metadata.annotations ?? {};
   const { targetCPUUtilizationPercentage: target, ...plainSpec } = spec ?? { maxReplicas: 0 };
   const { currentCPUUtilizationPercentage: reached, ...plainStatus } = status ?? {};
-  const all: MetricSpec[] = [...((parsed(metrics) as MetricSpec[] | undefined) ?? [])];
+  const all: MetricSpec[] = metricsIn(metrics).map((one) => fromVersion1Metric(one, 'target'));
   if (target !== undefined)
     all.unshift({
       type: 'Resource',
       resource: { name: 'cpu', target: { type: 'Utilization', averageUtilization: target } },
     });
-  const seen: MetricStatus[] = [...((parsed(current) as MetricStatus[] | undefined) ?? [])];
-  if (reached !== undefined)
+  const seen: MetricStatus[] = metricsIn(current).map((one) => fromVersion1Metric(one, 'current'));
+  if (reached !== undefined && split(seen)[0] === undefined)
     seen.unshift({ type: 'Resource', resource: { name: 'cpu', current: { averageUtilization: reached } } });
   const { annotations: _annotations, ...plainMetadata } = metadata;
   return {
@@ -91,6 +93,12 @@ function split<T extends MetricSpec | MetricStatus>(metrics: T[]): [T | undefine
     return metric.type === 'Resource' && resource?.name === 'cpu' && side?.averageUtilization !== undefined;
   });
   return [own, metrics.filter((metric) => metric !== own)];
+}
+
+function metricsIn(text: string | undefined): Version1Metric[] {
+  const value = parsed(text);
+  if (!Array.isArray(value)) return [];
+  return value.filter((one: unknown) => typeof one === 'object' && one !== null && 'type' in one) as Version1Metric[];
 }
 
 function parsed(text: string | undefined): unknown {
