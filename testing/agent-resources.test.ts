@@ -7,9 +7,10 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import type { Stored } from '#cluster/kinds/kind.ts';
-import { pods } from '#cluster/kinds/resources.ts';
+import { events, pods, runtimeClasses } from '#cluster/kinds/resources.ts';
 import type { Container, ContainerStatus, Pod, PodSpec } from '#cluster/kinds/types/core.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
+import { until } from './control-plane.ts';
 
 const namespace = 'default';
 let bed: AgentFixture;
@@ -110,6 +111,30 @@ test('requests become shares and limits hard ones, of each container and of the 
   const own = Number(await readFile('/proc/self/oom_score_adj', 'utf8'));
   assert.equal(await scoreOf(paid), Math.max(-997, Math.min(0, own)));
   assert.equal(await scoreOf(free), 1000);
+});
+
+test('a RuntimeClass adds its overhead to the pod, and no pod runs under another runtime than it asks for', async () => {
+  const { name: runtime } = bed.engine.info().runtime;
+  const podFixed = { memory: '16Mi', cpu: '100m' };
+  await bed.client.create(runtimeClasses, { metadata: { name: 'own' }, handler: runtime, overhead: { podFixed } });
+  await bed.client.create(runtimeClasses, { metadata: { name: 'other' }, handler: 'gvisor' });
+  const resources = { limits: { memory: '32Mi', cpu: '200m' } };
+  await create('heavy', { runtimeClassName: 'own' }, [{ command: ['sleep', '1000'], resources }]);
+  await create('walled', { runtimeClassName: 'other' }, [{ command: ['sleep', '1000'] }]);
+  const heavy = await bed.until('heavy', 'running', runs);
+  assert.equal(await cgroup(heavy, 'main', memory), String(32 * 2 ** 20));
+  assert.equal(await cgroup(heavy, undefined, memory), String(48 * 2 ** 20));
+  assert.equal(await cgroup(heavy, undefined, shares), weight(307));
+  await until(bed.client, events, namespace, (all) =>
+    all.some(
+      ({ involvedObject, reason, message = '' }) =>
+        involvedObject.name === 'walled' &&
+        reason === 'FailedCreatePodSandBox' &&
+        message.endsWith(`no runtime for "gvisor" is configured: this node has "${runtime}"`),
+    ),
+  );
+  await bed.client.delete(pods, 'walled', { namespace });
+  await bed.until('walled', 'gone', (pod) => pod === undefined);
 });
 
 test('of several containers the one that used too much is OOMKilled, and no other', async () => {

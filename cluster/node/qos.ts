@@ -50,17 +50,18 @@ export function sharesOf(cpuMillis: number): number {
 
 /**
  * What the pod as a whole may use: the shares of all its requests, so that a pod of many containers has no more than it asked
- * for, and hard limits where every container has one. Init containers run one after the other, sidecars beside all.
+ * for, and hard limits where every container has one, each with what its runtime takes beside them (`overhead`). Init containers run one after the other, sidecars beside all.
  */
 export function podLimitsOf(pod: Pod): Limits {
   const sum = (read: (container: Container) => number | undefined): number | undefined => total(pod, read);
   const memory = sum(({ resources }) => quantityOf(resources?.limits?.['memory'], bytesOf));
   const cpu = sum(({ resources }) => quantityOf(resources?.limits?.['cpu'], milliOf));
   const shares = sum(({ resources }) => milliOf(resources?.requests?.['cpu'] ?? resources?.limits?.['cpu'] ?? 0));
+  const { cpu: moreCpu = '0', memory: moreMemory = '0' } = pod.spec?.overhead ?? {};
   return {
-    cpuShares: sharesOf(shares ?? 0),
-    ...(memory !== undefined && { memoryBytes: memory }),
-    ...(cpu !== undefined && { cpuMillis: Math.max(10, cpu) }),
+    cpuShares: sharesOf((shares ?? 0) + milliOf(moreCpu)),
+    ...(memory !== undefined && { memoryBytes: memory + bytesOf(moreMemory) }),
+    ...(cpu !== undefined && { cpuMillis: Math.max(10, cpu + milliOf(moreCpu)) }),
   };
 }
 

@@ -20,6 +20,7 @@ import { StartFailures } from './failures.ts';
 import { podUidLabel } from './labels.ts';
 import { Observations } from './observations.ts';
 import { type PodAction, planPod } from './plan.ts';
+import { checkRuntimeHandler } from './runtime-handler.ts';
 import { dnsOf } from './pod-dns.ts';
 import { PodVolumes } from './pod-volumes.ts';
 import { type ContainerRecord, recordsOf } from './records.ts';
@@ -319,6 +320,7 @@ export class PodWorker {
         const { dns, omitted } = dnsOf(this.#pod, names);
         for (const message of omitted) this.#event(undefined, 'Warning', 'DNSConfigForming', message);
         const spec = sandboxSpecOf(this.#pod, nodeName, dns);
+        await checkRuntimeHandler(this.#context, this.#pod);
         const { id } = this.sandbox() ?? (await engine.createSandbox(spec, { signal: abort.signal }));
         const ports = hostPortsOf(this.#pod);
         if (ports.length > 0) await engine.publishPorts(id, ports);
