@@ -190,6 +190,23 @@ const REFUSED: [string, object, RegExp][] = [
     /spec\.metrics\[0\]\.pods: Required value: must populate information for the given metric source/,
   ],
   [
+    'autoscaling/v2/horizontalpodautoscalers',
+    { spec: { metrics: [{ type: 'Resource', resource: { name: 'cpu', target: { type: 'Value', value: '1' } } }] } },
+    /metrics\[0\]\.resource\.target\.averageUtilization: Required value: must set either a target raw value or a/,
+  ],
+  [
+    'autoscaling/v2/horizontalpodautoscalers',
+    {
+      spec: { metrics: [{ type: 'Pods', pods: { metric: { name: 'x' }, target: { type: 'A', averageValue: '-1' } } }] },
+    },
+    /target\.type: Invalid value: "A": must be either .*averageValue: Invalid value: "-1": must be positive.*must specify a positive/,
+  ],
+  [
+    'autoscaling/v2/horizontalpodautoscalers',
+    { spec: { behavior: { scaleUp: { policies: [{ type: 'Pods', value: 1, periodSeconds: 1801 }] } } } },
+    /scaleUp\.policies\[0\]\.periodSeconds: Invalid value: 1801: must be less than or equal to 1800/,
+  ],
+  [
     'rbac.authorization.k8s.io/v1/roles',
     { rules: [{ verbs: ['get'] }] },
     /rules\[0\]\.apiGroups: Required value: resource rules must supply at least one api group/,

@@ -2,18 +2,12 @@ import { ageColumn, column, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
 import type { FieldError } from './field-error.ts';
 import { invalid, required } from './field-errors.ts';
+import { sourceOf, SOURCES, validateMetric } from './horizontal-pod-autoscaler-metric.ts';
 import { readVersion1, writeVersion1 } from './horizontal-pod-autoscaler-v1.ts';
 import { horizontalPodAutoscalers, horizontalPodAutoscalersV1 } from './resources.ts';
-import { between, check, oneOf, positive, present, setDefaults } from './rules.ts';
+import { atMost, check, oneOf, present, type Rule, setDefaults } from './rules.ts';
 import type { HorizontalPodAutoscaler, MetricSpec, MetricStatus } from './types/autoscaling-v2.ts';
 
-const SOURCES = {
-  ContainerResource: 'containerResource',
-  External: 'external',
-  Object: 'object',
-  Pods: 'pods',
-  Resource: 'resource',
-} as const;
 const METRICS_SHOWN = 2;
 const CPU_UTILIZATION = 80;
 
@@ -95,36 +89,21 @@ export const horizontalPodAutoscalerV1Kind = defineKind(horizontalPodAutoscalers
   stored: { as: horizontalPodAutoscalers, read: readVersion1, write: writeVersion1 },
 });
 
+const notNegative: Rule = (value, field) =>
+  Number(value) < 0 ? [invalid(field, value, 'must be greater than or equal to zero')] : [];
+const aboveZero: Rule = (value, field) =>
+  Number(value) <= 0 ? [invalid(field, value, 'must be greater than zero')] : [];
+
 function behaviorRules(direction: 'scaleUp' | 'scaleDown') {
   const at = `spec.behavior.${direction}`;
   return {
-    [`${at}.stabilizationWindowSeconds`]: between(0, 3600),
+    [`${at}.stabilizationWindowSeconds`]: [notNegative, atMost(3600)],
     [`${at}.selectPolicy`]: oneOf('Disabled', 'Max', 'Min'),
     [`${at}.policies`]: present('must specify at least one Policy'),
     [`${at}.policies[*].type`]: oneOf('Percent', 'Pods'),
-    [`${at}.policies[*].value`]: positive,
-    [`${at}.policies[*].periodSeconds`]: between(1, 1800),
+    [`${at}.policies[*].value`]: aboveZero,
+    [`${at}.policies[*].periodSeconds`]: [aboveZero, atMost(1800)],
   };
-}
-
-function validateMetric(metric: MetricSpec, at: string): FieldError[] {
-  const source = SOURCES[metric.type as keyof typeof SOURCES];
-  if (source === undefined) return [];
-  const found = metric[source];
-  if (found === undefined)
-    return [required(`${at}.${source}`, 'must populate information for the given metric source')];
-  return check(
-    found,
-    {
-      name:
-        source === 'resource' || source === 'containerResource' ? present('must specify a resource name') : () => [],
-      container: source === 'containerResource' ? present('must specify a container') : () => [],
-      'metric.name': present('must specify a metric name'),
-      'target.type': [present('must specify a metric target type'), oneOf('AverageValue', 'Utilization', 'Value')],
-      'target.averageUtilization': positive,
-    },
-    `${at}.${source}`,
-  );
 }
 
 function targetsText(metrics: MetricSpec[], statuses: MetricStatus[]): string {
@@ -135,7 +114,7 @@ function targetsText(metrics: MetricSpec[], statuses: MetricStatus[]): string {
 }
 
 function metricText(metric: MetricSpec, status: MetricStatus | undefined): string {
-  const source = SOURCES[metric.type as keyof typeof SOURCES];
+  const source = sourceOf(metric);
   if (source === undefined) return '<unknown type>';
   const [target, current] = [metric[source]?.target, status?.[source]?.current];
   if (source === 'resource' || source === 'containerResource') {

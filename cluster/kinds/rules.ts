@@ -66,7 +66,6 @@ export function eachOf(...supported: string[]): Rule {
 }
 
 export const nonNegative: Rule = number((value) => value >= 0, 'must be greater than or equal to 0');
-export const positive: Rule = number((value) => value > 0, 'must be greater than 0');
 
 export function between(low: number, high: number): Rule {
   return number((value) => value >= low && value <= high, `must be between ${low} and ${high}, inclusive`);

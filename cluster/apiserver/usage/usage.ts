@@ -5,8 +5,8 @@
  * usage is the mean between two readings, so the first after a pause (and the first of all) takes two, a second apart; while
  * somebody asks again and again, an autoscaler say, the windows are as long as the resolution. Readers share one reading.
  *
- * A node that does not answer in time, or not in the form of the Summary API, is left out, and told of in the log; so is a
- * container until its usage is known over a second at least.
+ * A node that does not answer in time, or not in the form of the Summary API, is left out, and told of in the log when it begins
+ * not to. A container is left out until its usage is known over a second at least.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Log } from '../core.ts';
@@ -53,6 +53,7 @@ export class Usage {
   #last: Scrape | undefined;
   #shown = new Map<string, NodeUsage>();
   #refreshing: Promise<void> | undefined;
+  readonly #silent = new Set<string>();
 
   constructor(options: UsageOptions) {
     this.#options = options;
@@ -89,7 +90,10 @@ export class Usage {
       this.#options.nodeNames().map(async (name) => {
         try {
           nodes.set(name, await this.#options.summary(name));
+          this.#silent.delete(name);
         } catch (error) {
+          if (this.#silent.has(name)) return;
+          this.#silent.add(name);
           this.#options.log('warn', `the usage of node ${name} is not known`, { error: String(error) });
         }
       }),
