@@ -13,7 +13,7 @@ import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Transport } from '../client/transport.ts';
-import { nodes, services } from '../kinds/resources.ts';
+import { services } from '../kinds/resources.ts';
 import type { Store } from '../store/store.ts';
 import { Admission } from './admission/plugin.ts';
 import { type AdmissionOptions, admissionPlugins } from './admission/plugins.ts';
@@ -40,7 +40,7 @@ import { ensureDefaultRoles } from './rbac/ensure-defaults.ts';
 import { RoleIndex } from './rbac/role-index.ts';
 import { Registry } from './registry.ts';
 import { ServiceAddresses } from './service-addresses.ts';
-import { readSummary } from './usage/summary.ts';
+import { nodesHeardOf, readSummary } from './usage/summary.ts';
 import { Usage } from './usage/usage.ts';
 import { asStatusError } from './update.ts';
 import { upgrade } from './upgrade.ts';
@@ -177,7 +177,7 @@ async function startCore(options: ApiServerOptions): Promise<Core> {
     admission: new Admission([]),
     agents,
     usage: new Usage({
-      nodeNames: () => Array.from(cache.resource(kindPrefix(nodes)).objects.values(), ({ name }) => name),
+      nodeNames: () => nodesHeardOf(cache),
       summary: (node) => readSummary(agents, node),
       resolution: options.metricsResolution ?? 15_000,
       log,

@@ -17,12 +17,14 @@ interface Metrics {
 describe('API server: metrics.k8s.io', () => {
   let fixture: ApiFixture;
   let agent: SummaryAgent;
+  const warnings: string[] = [];
 
-  async function node(name: string, port: number): Promise<void> {
+  async function node(name: string, port: number, ready = 'True'): Promise<void> {
     const status = {
       addresses: [{ type: 'InternalIP', address: '127.0.0.1' }],
       daemonEndpoints: { kubeletEndpoint: { Port: port } },
       allocatable: { cpu: '4', memory: '1Gi' },
+      conditions: [{ type: 'Ready', status: ready }],
     };
     await fixture.call('POST', '/api/v1/nodes', { body: { metadata: { name, labels: { pool: name } }, status } });
   }
@@ -39,11 +41,12 @@ describe('API server: metrics.k8s.io', () => {
   }
 
   before(async () => {
-    fixture = await apiFixture();
+    fixture = await apiFixture({ log: (_level, message) => warnings.push(message) });
     const identity = await fixture.issue('system:node:n1', ['system:nodes']);
     agent = await summaryAgent('n1', identity, fixture.authority.certificate);
     await node('n1', agent.port);
     await node('silent', 1);
+    await node('lost', 1, 'Unknown');
     await pod('web', 'n1', ['main', 'side']);
     await pod('db', 'n1', ['main']);
     await pod('elsewhere', 'silent', ['main']);
@@ -89,6 +92,7 @@ describe('API server: metrics.k8s.io', () => {
     );
     assert.equal((await fixture.call('GET', `${METRICS}/namespaces/default/pods/web`)).json.kind, 'PodMetrics');
     assert.equal(agent.asked(), 2, 'they share a reading');
+    assert.deepEqual(warnings, ['the usage of node silent is not known'], 'a node that is lost is not asked');
   });
 
   test('what is not there, and what cannot be done', async () => {
@@ -180,10 +184,14 @@ describe('API server: metrics.k8s.io', () => {
       ['web', 'main', '64Mi'],
       ['web', 'side', '8Mi'],
     ]);
-    const [n1, silent] = await rows('top', 'nodes', '--no-headers', '--sort-by=cpu');
+    const [n1, ...others] = await rows('top', 'nodes', '--no-headers', '--sort-by=cpu');
     near(n1?.[1], 4850);
     assert.deepEqual([n1?.[0], n1?.[3], n1?.[4]], ['n1', '329Mi', '32%']);
-    assert.deepEqual(silent, ['silent', '<unknown>', '<unknown>', '<unknown>', '<unknown>']);
+    const unknown = ['<unknown>', '<unknown>', '<unknown>', '<unknown>'];
+    assert.deepEqual(others.sort(), [
+      ['lost', ...unknown],
+      ['silent', ...unknown],
+    ]);
     const [head, row] = await rows('get', 'nodes.metrics.k8s.io');
     assert.deepEqual(head, ['NAME', 'CPU', 'MEMORY', 'WINDOW']);
     assert.deepEqual([row?.[0], row?.[2]], ['n1', '329Mi']);

@@ -1,5 +1,8 @@
 /** Asks an agent for its Summary (`/stats/summary`, `cluster/node/stats.ts`), and takes from it what the usage is made of. */
+import { nodes } from '../../kinds/resources.ts';
+import type { Node } from '../../kinds/types/core.ts';
 import type { AgentDialer } from '../agent-dialer.ts';
+import { type Cache, kindPrefix, objectOf } from '../cache.ts';
 
 export interface Sample {
   /** By the node's clock, in milliseconds. */
@@ -22,6 +25,16 @@ export interface NodeSummary {
 /** A thousand pods are a megabyte. */
 const SIZE_LIMIT = 16 * 1024 * 1024;
 const TIMEOUT = 5_000;
+
+/** Without those that have said nothing for so long that they are marked: whoever asks would wait for each of them. */
+export function nodesHeardOf(cache: Cache): string[] {
+  return Array.from(cache.resource(kindPrefix(nodes)).objects.values())
+    .filter((cached) => {
+      const { status } = objectOf(cached) as Node;
+      return !status?.conditions?.some((one) => one.type === 'Ready' && one.status === 'Unknown');
+    })
+    .map(({ name }) => name);
+}
 
 /** Rejects when the agent cannot be reached, does not answer within five seconds, or with something else. */
 export async function readSummary(agents: AgentDialer, node: string): Promise<NodeSummary> {

@@ -27,6 +27,7 @@ export interface NodeUsage {
 }
 
 export interface UsageOptions {
+  /** Those that may answer. */
   nodeNames: () => string[];
   /** Rejects when the node does not answer. */
   summary: (node: string) => Promise<NodeSummary>;
