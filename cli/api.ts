@@ -32,6 +32,12 @@ export class Api {
     return this.#root;
   }
 
+  /** Good for a while yet; made anew where it is not. */
+  async accessToken(): Promise<string> {
+    if (!this.#session.accessToken || expiresSoon(this.#session.accessToken)) await this.#renew();
+    return this.#session.accessToken ?? '';
+  }
+
   get<T>(path: string, signal?: AbortSignal): Promise<T> {
     return this.json<T>('GET', path, undefined, signal);
   }
@@ -148,10 +154,10 @@ export class Api {
   }
 
   async #authorized(url: string, call: Call): Promise<Answer> {
-    if (!this.#session.accessToken || expiresSoon(this.#session.accessToken)) await this.#renew();
+    const token = await this.accessToken();
     return this.#http.send(url, {
       ...call,
-      headers: { ...call.headers, authorization: `Bearer ${this.#session.accessToken}` },
+      headers: { ...call.headers, authorization: `Bearer ${token}` },
     });
   }
 

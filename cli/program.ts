@@ -204,6 +204,15 @@ function addAccountCommands(
       await withApi(chosen, (api) => login(api, options));
     });
   program
+    .command('kubernetes-token')
+    .description('print the credentials of who is logged in, as kubectl asks for them (a client-go exec plugin)')
+    .option('-a, --api <url>', 'the API of the platform; default: the one of the last login')
+    .action(async (options: { api?: string }) => {
+      const { withApi } = await import('./context.ts');
+      const { kubernetesToken } = await import('./commands/login.ts');
+      await withApi(options.api ? { ...target(), api: options.api.replace(/\/$/, '') } : target(), kubernetesToken);
+    });
+  program
     .command('target')
     .description('show or choose the organization and the space')
     .option('-o, --organization <name>')

@@ -13,6 +13,7 @@ import { startRouteController } from '#platform/router/controller.ts';
 import type { Router } from '#platform/router/model.ts';
 import { openRouter } from '#platform/router/open.ts';
 import { startStaging } from '#platform/staging/start.ts';
+import { startTenants } from '#platform/tenants/start.ts';
 import { startUaa } from '#platform/uaa/start.ts';
 import { startWorkloads } from '#platform/workloads/start.ts';
 import { readCa, readPair } from '../certificates.ts';
@@ -77,6 +78,7 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
     log,
   });
   const workloads = await startWorkloads({ informers, logs, apiUrl: urls.api, log });
+  const tenants = await startTenants({ informers, log });
   const routes = await startRouteController({
     informers,
     router,
@@ -100,7 +102,14 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
       stopForwarding();
       logCache.closeAllConnections();
       logCache.close();
-      await Promise.all([routes.close(), workloads.close(), cloudController.close(), uaa.close(), staging.close()]);
+      await Promise.all([
+        routes.close(),
+        tenants.close(),
+        workloads.close(),
+        cloudController.close(),
+        uaa.close(),
+        staging.close(),
+      ]);
       await logs.close();
       await router.close();
     },

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { openAuditLog } from '#cluster/apiserver/audit/log.ts';
 import { BUILTIN_POLICY, readAuditPolicy } from '#cluster/apiserver/audit/policy.ts';
 import { openServiceAccountKeys } from '#cluster/apiserver/authenticators/service-account-keys.ts';
+import type { OidcOptions } from '#cluster/apiserver/authenticators/oidc.ts';
 import { startApiServer } from '#cluster/apiserver/server.ts';
 import { createClient } from '#cluster/client/create.ts';
 import { leadWith } from '#cluster/client/leader-election.ts';
@@ -14,9 +15,12 @@ import { clusterDnsAddress } from '#cluster/network/dns/dns.ts';
 import { startScheduler } from '#cluster/scheduler/start.ts';
 import { encryptedStore } from '#cluster/store/encrypted.ts';
 import { finishKeyRotation } from '#cluster/store/key-rotation.ts';
+import { CLUSTER_ROLES, tokenFacts } from '#platform/tenants/tenants.ts';
 import { auditPolicyFile, keptOidc } from '../api-flags.ts';
 import { podGateway, readAuthority, readCa, readPair } from '../certificates.ts';
 import { encryptionFor, encryptionKeysFile, serviceAccountKeysDirectory } from '../cluster-keys.ts';
+import { endpoints } from '../endpoints.ts';
+import type { Instance } from '../instance.ts';
 import { onReload } from '../reload.ts';
 import { openInstanceStore } from '../store/open.ts';
 import type { RoleContext, RunningRole } from './role.ts';
@@ -53,7 +57,8 @@ export async function startServer({ instance, signal, log }: RoleContext): Promi
     serviceCidr: instance.network.serviceCidr,
     advertiseAddress: podGateway(instance),
     serviceAccounts: { issuer: SERVICE_ACCOUNT_ISSUER, keys },
-    oidc: [keptOidc(instance.dataDirectory) ?? []].flat(),
+    oidc: [keptOidc(instance.dataDirectory) ?? [], usersOfThePlatform(instance)].flat(),
+    clusterRoles: CLUSTER_ROLES,
     taintNewNodes: true,
     protectStorage: true,
     audit,
@@ -107,5 +112,14 @@ export async function startServer({ instance, signal, log }: RoleContext): Promi
       await audit.log.close();
       await store.close();
     },
+  };
+}
+
+/** Whoever is logged in with `cf` or `sampan` is somebody here too; their keys are asked for when the first of them comes. */
+function usersOfThePlatform(instance: Instance): OidcOptions {
+  return {
+    ...tokenFacts,
+    issuer: `${endpoints(instance).uaa}/oauth/token`,
+    keysUrl: `http://127.0.0.1:${instance.ports.uaa}/token_keys`,
   };
 }

@@ -23,6 +23,20 @@ export async function login(api: Api, options: LoginOptions): Promise<void> {
   note(`You are ${username} at ${api.target.api}.`);
 }
 
+/** An `ExecCredential` of client.authentication.k8s.io/v1, which kubectl keeps until the token ends. */
+export async function kubernetesToken(api: Api): Promise<void> {
+  const token = await api.accessToken();
+  const claims = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as { exp: number };
+  const expirationTimestamp = new Date(claims.exp * 1000).toISOString().replace(/\.\d+Z$/, 'Z');
+  print(
+    JSON.stringify({
+      apiVersion: 'client.authentication.k8s.io/v1',
+      kind: 'ExecCredential',
+      status: { token, expirationTimestamp },
+    }),
+  );
+}
+
 async function ask(question: string): Promise<string> {
   if (!process.stdin.isTTY)
     throw new CliError(

@@ -175,6 +175,11 @@ describe('API server: who may do what', () => {
       subjects: [{ kind: 'Group', name: 'system:sampan:platform' }],
     };
     assert.equal(await statusOf('POST', '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings', binding), 403);
+    const role = {
+      metadata: { name: 'sampan:space-owner' },
+      rules: [{ apiGroups: ['*'], resources: ['*'], verbs: ['*'] }],
+    };
+    assert.equal(await statusOf('POST', '/apis/rbac.authorization.k8s.io/v1/clusterroles', role), 403);
     assert.equal(
       await statusOf('POST', '/apis/coordination.k8s.io/v1/namespaces/default/leases', {
         metadata: { name: 'leader' },

@@ -26,7 +26,7 @@ export function mayAccess(core: Core, user: User, access: Access, query: URLSear
 function allows(rule: Rule, access: Access, resource: string): boolean {
   const has = (list: readonly string[], value: string) => list.includes('*') || list.includes(value);
   if (!has(rule.verbs, access.verb) || !has(rule.groups, access.group) || !has(rule.resources, resource)) return false;
-  return rule.except?.({ verb: access.verb, resource, namespace: access.namespace }) !== true;
+  return rule.except?.({ verb: access.verb, resource, namespace: access.namespace, name: access.name }) !== true;
 }
 
 /** A path that is no resource's; the verb is the method in lower case. */

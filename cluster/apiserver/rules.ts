@@ -10,7 +10,7 @@ export interface Rule {
   /** `resource` or `resource/subresource`; `*` is every one. */
   resources: readonly string[];
   /** Refused although the rest would allow it. */
-  except?: (request: { verb: string; resource: string; namespace: string }) => boolean;
+  except?: (request: { verb: string; resource: string; namespace: string; name: string }) => boolean;
 }
 
 export interface GroupRights {
@@ -21,6 +21,9 @@ export interface GroupRights {
 
 const READ = ['get', 'list', 'watch'];
 const BEYOND = ['impersonate', 'escalate', 'bind', 'approve', 'sign'];
+
+/** What the platform may give to its users: these roles the server makes itself (`ApiServerOptions.clusterRoles`). */
+const TENANT_ROLES = 'sampan:space-';
 
 /** Of this group everything is allowed, whatever the Roles say: nobody can lock the administrator out. */
 export const PRIVILEGED_GROUP = 'system:masters';
@@ -36,8 +39,8 @@ export const RIGHTS: Readonly<Record<string, GroupRights>> = {
         verbs: ['*'],
         groups: ['*'],
         resources: ['*'],
-        except: ({ verb, resource, namespace }) =>
-          BEYOND.includes(verb) ||
+        except: ({ verb, resource, namespace, name }) =>
+          (BEYOND.includes(verb) && !(verb === 'bind' && name.startsWith(TENANT_ROLES))) ||
           (!READ.includes(verb) &&
             (resource === 'nodes' ||
               resource === 'nodes/status' ||

@@ -36,6 +36,7 @@ import { inProcessTransport } from './in-process.ts';
 import { KeyedLock } from './keyed-lock.ts';
 import { Metrics } from './metrics.ts';
 import { NodeGraph } from './node-graph.ts';
+import type { DefaultRole } from './rbac/default-roles.ts';
 import { ensureDefaultRoles } from './rbac/ensure-defaults.ts';
 import { RoleIndex } from './rbac/role-index.ts';
 import { Registry } from './registry.ts';
@@ -61,6 +62,8 @@ export interface ApiServerOptions extends AdmissionOptions {
   advertiseAddress?: string;
   /** Issues and reads service account tokens, and gives pods their accounts. Without it there are none. */
   serviceAccounts?: ServiceAccountOptions;
+  /** Made at start besides those of Kubernetes, and kept as those are. */
+  clusterRoles?: readonly DefaultRole[];
   oidc?: readonly OidcOptions[];
   /** Notes who did what. The log is the caller's to close, after the server. */
   audit?: Audit;
@@ -189,7 +192,11 @@ async function startCore(options: ApiServerOptions): Promise<Core> {
   };
   core.admission = new Admission(admissionPlugins(core, options));
   followDefinitions(core);
-  await Promise.all([createSystemNamespaces(core), createSystemPriorities(core), ensureDefaultRoles(core)]);
+  await Promise.all([
+    createSystemNamespaces(core),
+    createSystemPriorities(core),
+    ensureDefaultRoles(core, options.clusterRoles),
+  ]);
   return core;
 }
 

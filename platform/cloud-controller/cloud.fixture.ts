@@ -18,6 +18,8 @@ import { createInformers, type Informers } from '../resources/informers.ts';
 import { pods } from '../resources/kubernetes.ts';
 import { type Build, builds, droplets, labels } from '../resources/types.ts';
 import type { Resource, Staging } from '../staging/staging.ts';
+import { startTenants } from '../tenants/start.ts';
+import { CLUSTER_ROLES, tokenFacts } from '../tenants/tenants.ts';
 import { startUaa } from '../uaa/start.ts';
 import { startWorkloads } from '../workloads/start.ts';
 import type { Json } from './api.ts';
@@ -78,9 +80,22 @@ export interface TestCloud {
   close(): Promise<void>;
 }
 
-/** `ports`: for clients that must find the servers by their URLs; else free ones, and URLs that lead nowhere. */
+/** `ports`: for clients that must find the servers by their URLs; else free ones, and URLs that lead nowhere. With them UAA's users are known to the API server. */
 export async function startTestCloud(ports?: { api: number; uaa: number }): Promise<TestCloud> {
-  const plane = await startControlPlane();
+  const plane = await startControlPlane(
+    ports === undefined
+      ? { clusterRoles: CLUSTER_ROLES }
+      : {
+          clusterRoles: CLUSTER_ROLES,
+          oidc: [
+            {
+              ...tokenFacts,
+              issuer: `http://127.0.0.1:${ports.uaa}/oauth/token`,
+              keysUrl: `http://127.0.0.1:${ports.uaa}/token_keys`,
+            },
+          ],
+        },
+  );
   const { client } = plane;
   const directory = await mkdtemp(join(tmpdir(), 'sampan-cloud-'));
   const problems: string[] = [];
@@ -130,9 +145,10 @@ export async function startTestCloud(ports?: { api: number; uaa: number }): Prom
       log,
       now: () => Date.now() + clock.offset,
     });
-    return { informers, uaa, api, workloads };
+    const tenants = await startTenants({ informers, log });
+    return { informers, uaa, api, workloads, tenants };
   };
-  let { informers, uaa, api, workloads } = await open();
+  let { informers, uaa, api, workloads, tenants } = await open();
   const password = (await readFile(join(directory, 'admin-password'), 'utf8')).trim();
   const url = () => `http://127.0.0.1:${api.port}`;
   const uaaUrl = () => `http://127.0.0.1:${uaa.port}`;
@@ -161,6 +177,7 @@ export async function startTestCloud(ports?: { api: number; uaa: number }): Prom
     return answerOf(response);
   };
   const stop = async () => {
+    await tenants.close();
     await workloads.close();
     await api.close();
     await uaa.close();
@@ -183,7 +200,7 @@ export async function startTestCloud(ports?: { api: number; uaa: number }): Prom
     restart: async (meanwhile) => {
       await stop();
       await meanwhile?.();
-      ({ informers, uaa, api, workloads } = await open());
+      ({ informers, uaa, api, workloads, tenants } = await open());
     },
     password,
     token,

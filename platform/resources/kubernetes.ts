@@ -3,6 +3,7 @@ import type { TypedResource } from '#cluster/kinds/kind.ts';
 import type { CustomResourceDefinition } from '#cluster/kinds/types/apiextensions.ts';
 import type { ReplicaSet } from '#cluster/kinds/types/apps.ts';
 import type { ConfigMap, Namespace, Pod, Secret, Service } from '#cluster/kinds/types/core.ts';
+import type { RoleBinding } from '#cluster/kinds/types/rbac.ts';
 
 export const namespaces: TypedResource<Namespace> = {
   group: '',
@@ -46,4 +47,11 @@ export const customResourceDefinitions: TypedResource<CustomResourceDefinition> 
   resource: 'customresourcedefinitions',
   kind: 'CustomResourceDefinition',
   namespaced: false,
+};
+export const roleBindings: TypedResource<RoleBinding> = {
+  group: 'rbac.authorization.k8s.io',
+  version: 'v1',
+  resource: 'rolebindings',
+  kind: 'RoleBinding',
+  namespaced: true,
 };

@@ -74,7 +74,10 @@ export class Tokens implements TokenVerifier {
     return { token, jti, seconds };
   }
 
-  /** `id` names the place in its chain: rotation makes a new one. */
+  /**
+   * `id` names the place in its chain: rotation makes a new one. It has no `user_id`: that is what Kubernetes takes for
+   * the user's name, and a refresh token must open nothing.
+   */
   refresh(subject: TokenSubject, id: string, seconds = REFRESH_SECONDS): Promise<string> {
     return this.#sign(
       {
@@ -85,7 +88,6 @@ export class Tokens implements TokenVerifier {
         azp: subject.clientId,
         granted_scopes: subject.scopes,
         grant_type: subject.grantType,
-        user_id: subject.userId,
         user_name: subject.userName,
         origin: subject.origin,
         epoch: subject.epoch,
@@ -123,7 +125,7 @@ export class Tokens implements TokenVerifier {
       throw new UaaError('invalid_token', 'The token is no refresh token');
     }
     return {
-      userId: text(claims.user_id),
+      userId: text(claims.sub),
       clientId: text(claims.cid),
       epoch: typeof claims.epoch === 'number' ? claims.epoch : -1,
       id: jti.slice(0, -2),

@@ -11,6 +11,8 @@ import type { AuthenticateToken } from './token.ts';
 export interface OidcOptions {
   /** As in `iss`; discovery is at `<issuer>/.well-known/openid-configuration`. HTTPS only. */
   issuer: string;
+  /** Where its keys are, instead of discovery: HTTPS, or HTTP of this machine's own loopback. */
+  keysUrl?: string;
   /** One of `aud`. */
   clientId: string;
   /** Default `sub`. */
@@ -33,8 +35,10 @@ const ANSWER_LIMIT = 1024 * 1024;
 const PATIENCE = 10_000;
 
 export function oidcTokens(options: OidcOptions, now: () => number): AuthenticateToken {
-  if (!options.issuer.startsWith('https://'))
-    throw new Error(`The issuer "${options.issuer}" cannot be used: its URL must begin with https://`);
+  const source = options.keysUrl ?? options.issuer;
+  const own = options.keysUrl?.startsWith('http://127.0.0.1:') === true;
+  if (!source.startsWith('https://') && !own)
+    throw new Error(`The issuer "${source}" cannot be used: its URL must begin with https://`);
   const { algorithms = ['RS256'] } = options;
   let keys: Promise<JWTVerifyGetKey> | undefined;
   const findKeys = () => {
@@ -76,7 +80,17 @@ function usernamePrefix({ usernamePrefix, usernameClaim = 'sub', issuer }: OidcO
   return usernamePrefix ?? (usernameClaim === 'email' ? '' : `${issuer}#`);
 }
 
-async function discover({ issuer, ca, keyCooldown = 5_000 }: OidcOptions): Promise<JWTVerifyGetKey> {
+async function discover(options: OidcOptions): Promise<JWTVerifyGetKey> {
+  const { issuer, ca, keysUrl, keyCooldown = 5_000 } = options;
+  const cooldown = { cooldownDuration: keyCooldown, timeoutDuration: PATIENCE };
+  if (keysUrl?.startsWith('http:')) return createRemoteJWKSet(new URL(keysUrl), cooldown);
+  return createRemoteJWKSet(new URL(keysUrl ?? (await discoverKeysUrl(issuer, ca))), {
+    ...cooldown,
+    [customFetch]: async (target: string) => new Response(await fetchText(target, ca)),
+  });
+}
+
+async function discoverKeysUrl(issuer: string, ca: string | undefined): Promise<string> {
   const url = `${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`;
   const document = JSON.parse(await fetchText(url, ca)) as { issuer?: string; jwks_uri?: string };
   if (document.issuer !== issuer)
@@ -85,11 +99,7 @@ async function discover({ issuer, ca, keyCooldown = 5_000 }: OidcOptions): Promi
     );
   if (document.jwks_uri?.startsWith('https://') !== true)
     throw new Error(`oidc: the issuer "${issuer}" names no jwks_uri that begins with https://`);
-  return createRemoteJWKSet(new URL(document.jwks_uri), {
-    cooldownDuration: keyCooldown,
-    timeoutDuration: PATIENCE,
-    [customFetch]: async (target: string) => new Response(await fetchText(target, ca)),
-  });
+  return document.jwks_uri;
 }
 
 function fetchText(url: string, ca: string | undefined): Promise<string> {

@@ -16,7 +16,8 @@ import { DEFAULT_BINDINGS, DEFAULT_ROLES, type DefaultRole } from './default-rol
 const AUTO_UPDATE = 'rbac.authorization.kubernetes.io/autoupdate';
 const API_GROUP = clusterRoles.group;
 
-export async function ensureDefaultRoles(core: Core): Promise<void> {
+/** @param further  roles besides those of Kubernetes */
+export async function ensureDefaultRoles(core: Core, further: readonly DefaultRole[] = []): Promise<void> {
   const kindOf = ({ group, version, resource }: typeof clusterRoles | typeof clusterRoleBindings) => {
     const kind = core.registry.find(group, version, resource);
     if (kind === undefined) throw new Error(`the kind of ${resource} is not served`);
@@ -24,7 +25,7 @@ export async function ensureDefaultRoles(core: Core): Promise<void> {
   };
   const [roleKind, bindingKind] = [kindOf(clusterRoles), kindOf(clusterRoleBindings)];
   await Promise.all([
-    ...DEFAULT_ROLES.map((role) => ensure(core, roleKind, roleObject(role), addRules)),
+    ...[...DEFAULT_ROLES, ...further].map((role) => ensure(core, roleKind, roleObject(role), addRules)),
     ...DEFAULT_BINDINGS.map(({ role, groups }) => ensure(core, bindingKind, bindingObject(role, groups), addSubjects)),
   ]);
 }
