@@ -218,22 +218,7 @@ describe('the main job', { concurrency: 1 }, () => {
   });
 
   test('who is logged in at the platform is known to the Kubernetes API, by the plugin of kubectl', async () => {
-    const config = join(platform.directory, 'exec-kubeconfig');
-    const change = async (...words: string[]) => {
-      const { code, stderr } = await finish('kubectl', ['--kubeconfig', config, 'config', ...words]);
-      assert.equal(code, 0, stderr);
-    };
-    const ca = join(platform.dataDirectory, 'pki', 'ca.crt');
-    const server = `https://127.0.0.1:${platform.instance.ports.kubernetes}`;
-    await change('set-cluster', 'here', '--server', server, '--certificate-authority', ca);
-    const plugin = join(import.meta.dirname, '..', 'sampan');
-    await change(
-      ...['set-credentials', 'me', '--exec-api-version', 'client.authentication.k8s.io/v1'],
-      ...['--exec-interactive-mode', 'Never', '--exec-command', plugin, '--exec-arg', 'kubernetes-token'],
-    );
-    await change('set-context', 'x', '--cluster', 'here', '--user', 'me');
-    await change('use-context', 'x');
-    const who = await finish('kubectl', ['--kubeconfig', config, 'auth', 'whoami'], { env: platform.environment });
+    const who = await platform.kubectlAsUser('auth', 'whoami');
     assert.match(who.stdout, /Username +cf:[0-9a-f-]{36}/, who.stderr);
   });
 

@@ -3,7 +3,7 @@
  * commands and clients only. Taken down with everything it made when the test file ends.
  */
 import { execFile, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -86,6 +86,34 @@ export class TestPlatform {
 
   kubectl(...words: string[]): Promise<Finished> {
     return finish('kubectl', ['--kubeconfig', join(this.dataDirectory, 'kubeconfig'), ...words], { env: process.env });
+  }
+
+  /** As whoever is logged in at the platform: `sampan kubernetes-token` is kubectl's plugin. */
+  async kubectlAsUser(...words: string[]): Promise<Finished> {
+    const config = join(this.directory, 'user-kubeconfig');
+    const ca = readFileSync(join(this.dataDirectory, 'pki', 'ca.crt')).toString('base64');
+    const cluster = {
+      server: `https://127.0.0.1:${this.instance.ports.kubernetes}`,
+      'certificate-authority-data': ca,
+    };
+    const exec = {
+      apiVersion: 'client.authentication.k8s.io/v1',
+      command: join(import.meta.dirname, '..', 'sampan'),
+      args: ['kubernetes-token'],
+      interactiveMode: 'Never',
+    };
+    writeFileSync(
+      config,
+      JSON.stringify({
+        apiVersion: 'v1',
+        kind: 'Config',
+        clusters: [{ name: 'here', cluster }],
+        users: [{ name: 'me', user: { exec } }],
+        contexts: [{ name: 'x', context: { cluster: 'here', user: 'me' } }],
+        'current-context': 'x',
+      }),
+    );
+    return finish('kubectl', ['--kubeconfig', config, ...words], { env: this.environment });
   }
 
   async mustKubectl(...words: string[]): Promise<string> {
