@@ -7,6 +7,7 @@ import { StoreError } from '../store/store.ts';
 import type { AdmissionRequest } from './admission/plugin.ts';
 import { decode, readWriteOptions, validate, type WriteOptions } from './admit.ts';
 import { kindPrefix, objectKey } from './cache.ts';
+import { keptAs } from './conversion.ts';
 import type { Core } from './core.ts';
 import { alreadyExists, badRequest, methodNotAllowed, StatusError } from './errors.ts';
 import type { Exchange } from './exchange.ts';
@@ -17,7 +18,7 @@ import { servedBytes, storedBytes } from './object-bytes.ts';
 import { apiVersionOf } from './registry.ts';
 import { respondObject } from './respond.ts';
 import type { ResourceRequest } from './route.ts';
-import { storageKind, toStoredForm } from './stored-form.ts';
+import { storageKind } from './stored-form.ts';
 import { timestamp } from './timestamp.ts';
 
 const GENERATED_ALPHABET = 'bcdfghjklmnpqrstvwxz2456789';
@@ -33,13 +34,16 @@ export async function create(
   request: ResourceRequest,
 ): Promise<void> {
   const options = readWriteOptions(exchange, 'CreateOptions');
-  const object = toStoredForm(
+  const stored = storageKind(core, kind);
+  const object = await keptAs(
+    core,
     kind,
+    stored,
     decode(kind, await readObject(exchange, (doubt) => options.doubts?.push(doubt)), options),
   );
   delete object.metadata.managedFields;
-  const bytes = await createObject(core, storageKind(core, kind), request.namespace, object, options);
-  respondObject(core, exchange, kind, bytes, 201);
+  const bytes = await createObject(core, stored, request.namespace, object, options);
+  await respondObject(core, exchange, kind, bytes, 201);
 }
 
 /** Returns the served bytes, in the storage version. */

@@ -5,6 +5,7 @@ import { invalid, notSupported } from '../kinds/field-errors.ts';
 import { StoreError } from '../store/store.ts';
 import { readWriteOptions, type WriteOptions } from './admit.ts';
 import { type CachedObject, kindPrefix, objectKey, objectOf } from './cache.ts';
+import { cachedIn, keptIn } from './conversion.ts';
 import type { Core } from './core.ts';
 import { admissionOf, storedApiVersion } from './create.ts';
 import { timestamp } from './timestamp.ts';
@@ -86,7 +87,8 @@ export async function removeCollection(
       }),
     ),
   );
-  send(exchange, 200, listBytes(core, kind, matched, { resourceVersion: String(core.cache.revision) }));
+  const shown = kind.conversion === undefined ? matched : await cachedIn(core, kind, matched);
+  send(exchange, 200, listBytes(core, kind, shown, { resourceVersion: String(core.cache.revision) }));
 }
 
 export function deleteObject(
@@ -113,7 +115,7 @@ async function deleteLocked(
   for (let attempt = 1; ; attempt++) {
     const cached = resource.objects.get(key);
     if (cached === undefined) throw notFound(kind, name);
-    const old = objectOf(cached);
+    const old = await keptIn(core, kind, objectOf(cached));
     checkPreconditions(kind, old, options.preconditions);
     const now = marked(core, kind, old, options);
     const settle = await core.admission.validate(

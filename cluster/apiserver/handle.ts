@@ -140,10 +140,15 @@ async function handleResource(handler: Handler, exchange: Exchange, request: Res
   }
 }
 
-function get(core: Core, exchange: Exchange, kind: KindDefinition, { namespace, name }: ResourceRequest): void {
+function get(
+  core: Core,
+  exchange: Exchange,
+  kind: KindDefinition,
+  { namespace, name }: ResourceRequest,
+): Promise<void> {
   const cached = core.cache.resource(kindPrefix(kind)).objects.get(objectKey(kind, namespace, name));
   if (cached === undefined) throw notFound(kind, name);
-  respondObject(core, exchange, kind, cached.bytes);
+  return respondObject(core, exchange, kind, cached.bytes);
 }
 
 async function handleSubresource(

@@ -2,6 +2,7 @@
 import type { KindDefinition } from '../kinds/kind.ts';
 import { StoreError } from '../store/store.ts';
 import { type CachedObject, kindPrefix, objectOf, type ResourceCache } from './cache.ts';
+import { cachedIn } from './conversion.ts';
 import type { Core } from './core.ts';
 import { badRequest, expired, StatusError } from './errors.ts';
 import { type Exchange, send, sendJson } from './exchange.ts';
@@ -32,6 +33,7 @@ export async function list(
   const view = negotiate(exchange, kind, true);
   const selection = readSelection(kind, request.namespace, '', exchange.query);
   const page = await readPage(core, kind, selection, readListOptions(exchange.query, false));
+  if (kind.conversion !== undefined && view.as !== 'metadata') page.objects = await cachedIn(core, kind, page.objects);
   const metadata = {
     resourceVersion: String(page.revision),
     ...(page.continueToken === undefined ? {} : { continue: page.continueToken }),
@@ -65,7 +67,7 @@ export function listBytes(core: Core, kind: KindDefinition, objects: CachedObjec
 }
 
 function itemsOf(core: Core, kind: KindDefinition, objects: CachedObject[]): Buffer[] {
-  const stored = kind.stored === undefined && core.registry.storageVersion(kind) === kind.version;
+  const stored = core.registry.keepsAs(kind);
   return objects.map(({ bytes }) => (stored ? bytes : shownBytes(kind, bytes)));
 }
 

@@ -5,6 +5,7 @@ import { decode, readWriteOptions, type WriteOptions } from './admit.ts';
 import { applyTo } from './apply.ts';
 import { requireCreate } from './authorize.ts';
 import { kindPrefix, objectKey } from './cache.ts';
+import { keptAs, shownIn } from './conversion.ts';
 import type { Core } from './core.ts';
 import { createObject } from './create.ts';
 import { badRequest, notFound, StatusError } from './errors.ts';
@@ -14,7 +15,7 @@ import { mergePatch } from './merge-patch.ts';
 import { respondObject } from './respond.ts';
 import { isTrue, type ResourceRequest } from './route.ts';
 import { strategicMerge } from './strategic-merge.ts';
-import { storageKind, toShownForm, toStoredForm } from './stored-form.ts';
+import { storageKind } from './stored-form.ts';
 import { changeObject, checkIdentity } from './update.ts';
 import type { Part } from './written-part.ts';
 
@@ -36,18 +37,20 @@ export async function patch(
   const options = readWriteOptions(exchange, 'PatchOptions');
   if (mediaType(exchange) === APPLY_PATCH) return apply(core, exchange, kind, request, options);
   const patcher = await readPatch(exchange, kind, (doubt) => options.doubts?.push(doubt));
-  const bytes = await changeObject(core, storageKind(core, kind), request, options, {
+  const stored = storageKind(core, kind);
+  const bytes = await changeObject(core, stored, request, options, {
     part: request.subresource as Part,
     change: async (current) => {
       const managed = current.metadata.managedFields;
-      const patched = toStoredForm(kind, decode(kind, await patcher(toShownForm(kind, current)), options));
+      const sent = decode(kind, await patcher(await shownIn(core, kind, current)), options);
+      const patched = await keptAs(core, kind, stored, sent);
       checkIdentity(patched, request.namespace, request.name);
       if (patched.metadata.managedFields === undefined && managed !== undefined)
         patched.metadata.managedFields = managed;
       return patched;
     },
   });
-  respondObject(core, exchange, kind, bytes);
+  await respondObject(core, exchange, kind, bytes);
 }
 
 /** The patch of the body, as a function. A resourceVersion in it must be the current one; without, none is compared. */
@@ -131,8 +134,8 @@ async function apply(
   const sent = objectIn(await parseYaml(await exchange.body(), (doubt) => options.doubts?.push(doubt)));
   if (sent['apiVersion'] === undefined || sent['kind'] === undefined)
     throw badRequest('an applied configuration must have apiVersion and kind');
-  const applied = toStoredForm(kind, decode(kind, sent, options));
   const stored = storageKind(core, kind);
+  const applied = await keptAs(core, kind, stored, decode(kind, sent, options));
   checkIdentity(applied, request.namespace, request.name);
   if (applied.metadata.managedFields !== undefined) throw badRequest('metadata.managedFields must be nil');
   const part = request.subresource as Part;
@@ -166,5 +169,5 @@ async function apply(
       return merged;
     },
   });
-  respondObject(core, exchange, kind, bytes);
+  await respondObject(core, exchange, kind, bytes);
 }

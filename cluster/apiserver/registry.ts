@@ -38,6 +38,11 @@ export class Registry {
     return this.byPrefix.get(kindPrefix(kind))?.version ?? kind.version;
   }
 
+  /** Are all its objects kept just as this version shows them? */
+  keepsAs(kind: KindDefinition): boolean {
+    return kind.stored === undefined && kind.mixedVersions !== true && this.storageVersion(kind) === kind.version;
+  }
+
   /** Is its definition being deleted? Then nothing new is created. */
   terminating(kind: KindDefinition): boolean {
     return this.definitions.get(`${kind.resource}.${kind.group}`)?.terminating ?? false;
@@ -63,9 +68,9 @@ export class Registry {
   }
 
   private add(kind: KindDefinition): void {
-    this.kinds.set(`${kind.group}/${kind.version}/${kind.resource}`, kind);
-    if (kind.stored !== undefined) return;
     const custom = kind as Partial<CustomKind>;
+    if (custom.served !== false) this.kinds.set(`${kind.group}/${kind.version}/${kind.resource}`, kind);
+    if (kind.stored !== undefined) return;
     const prefix = kindPrefix(kind);
     if (custom.storage !== false || !this.byPrefix.has(prefix)) this.byPrefix.set(prefix, kind);
   }

@@ -1,19 +1,27 @@
 /** One object as an answer, in the form that the client asked for. */
 import type { KindDefinition } from '../kinds/kind.ts';
 import { isEncodable } from '../kinds/protobuf-encode.ts';
+import { bytesIn } from './conversion.ts';
 import type { Core } from './core.ts';
 import { type Exchange, send, sendJson } from './exchange.ts';
 import { readIncludeObject } from './list.ts';
 import { negotiate, PROTOBUF } from './negotiate.ts';
 import { parseObject } from './object-bytes.ts';
 import { objectInProtobuf } from './protobuf-bytes.ts';
-import { shownBytes } from './stored-form.ts';
 import { partialMetadata, table, tableRow } from './views.ts';
 
-export function respondObject(core: Core, exchange: Exchange, kind: KindDefinition, bytes: Buffer, status = 200): void {
+export async function respondObject(
+  core: Core,
+  exchange: Exchange,
+  kind: KindDefinition,
+  bytes: Buffer,
+  status = 200,
+): Promise<void> {
   const view = negotiate(exchange, kind, false);
-  if (view.as === 'object') return sendObject(exchange, status, shownBytes(kind, bytes), view.protobuf === true);
-  const object = parseObject(bytes);
+  const shown =
+    view.as === 'object' || kind.conversion !== undefined ? ((await bytesIn(core, kind, [bytes]))[0] ?? bytes) : bytes;
+  if (view.as === 'object') return sendObject(exchange, status, shown, view.protobuf === true);
+  const object = parseObject(shown);
   const { apiVersion } = view;
   if (view.as === 'metadata') return sendJson(exchange, status, partialMetadata(object, apiVersion));
   const includeObject = readIncludeObject(exchange.query);

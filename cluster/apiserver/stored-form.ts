@@ -3,12 +3,14 @@
  * with the same fields, or a kind with fields of its own (`StoredForm`).
  */
 import type { ApiObject, KindDefinition } from '../kinds/kind.ts';
+import { kindPrefix } from './cache.ts';
 import type { Core } from './core.ts';
 import { parseObject, underVersion } from './object-bytes.ts';
 import { apiVersionOf } from './registry.ts';
 
 /** The kind by whose rules objects are checked and kept; itself for all but a few. */
 export function storageKind(core: Core, kind: KindDefinition): KindDefinition {
+  if (kind.conversion !== undefined) return core.registry.ofPrefix(kindPrefix(kind)) ?? kind;
   if (kind.stored === undefined) return kind;
   const { group, version, resource } = kind.stored.as;
   return core.registry.find(group, version, resource) ?? kind;

@@ -6,6 +6,7 @@ import type { Scale } from '../kinds/types/autoscaling.ts';
 import type { Pod } from '../kinds/types/core.ts';
 import { readWriteOptions } from './admit.ts';
 import { kindPrefix, objectKey, objectOf } from './cache.ts';
+import { keptIn } from './conversion.ts';
 import type { Core } from './core.ts';
 import { timestamp } from './timestamp.ts';
 import { badRequest, conflict, invalidObject, methodNotAllowed, noSuchPath, notFound } from './errors.ts';
@@ -13,6 +14,7 @@ import { type Exchange, sendJson, success } from './exchange.ts';
 import { readObject } from './read-body.ts';
 import { readPatch } from './patch.ts';
 import type { ResourceRequest } from './route.ts';
+import { storageKind } from './stored-form.ts';
 import { changeObject } from './update.ts';
 
 export async function scale(
@@ -21,20 +23,23 @@ export async function scale(
   kind: KindDefinition,
   request: ResourceRequest,
 ): Promise<void> {
-  const paths = kind.subresources.scale;
-  if (paths === undefined) throw noSuchPath();
+  // What is kept is of the storage version, and so are the paths in it.
+  const stored = storageKind(core, kind);
+  const paths = stored.subresources.scale;
+  if (paths === undefined || kind.subresources.scale === undefined) throw noSuchPath();
   const cached = core.cache.resource(kindPrefix(kind)).objects.get(objectKey(kind, request.namespace, request.name));
   if (cached === undefined) throw notFound(kind, request.name);
-  if (request.verb === 'get') return sendJson(exchange, 200, scaleOf(kind, objectOf(cached)));
+  if (request.verb === 'get')
+    return sendJson(exchange, 200, scaleOf(stored, await keptIn(core, stored, objectOf(cached))));
   if (request.verb !== 'update' && request.verb !== 'patch') throw methodNotAllowed();
   const options = readWriteOptions(exchange, request.verb === 'patch' ? 'PatchOptions' : 'UpdateOptions');
   const patcher = request.verb === 'patch' ? await readPatch(exchange, undefined) : undefined;
   const sent = patcher === undefined ? ((await readObject(exchange)) as unknown as Scale) : undefined;
-  const bytes = await changeObject(core, kind, request, options, {
+  const bytes = await changeObject(core, stored, request, options, {
     part: '',
     trackedAs: 'scale',
     change: async (current) => {
-      const wanted = sent ?? ((await patcher?.(scaleOf(kind, current) as unknown as ApiObject)) as unknown as Scale);
+      const wanted = sent ?? ((await patcher?.(scaleOf(stored, current) as unknown as ApiObject)) as unknown as Scale);
       const replicas = wanted.spec?.replicas ?? 0;
       if (!Number.isSafeInteger(replicas) || replicas < 0)
         throw invalidObject({ group: 'autoscaling', kind: 'Scale' }, request.name, [
@@ -50,7 +55,7 @@ export async function scale(
       return current;
     },
   });
-  sendJson(exchange, 200, scaleOf(kind, JSON.parse(bytes.toString()) as ApiObject));
+  sendJson(exchange, 200, scaleOf(stored, JSON.parse(bytes.toString()) as ApiObject));
 }
 
 function scaleOf(kind: KindDefinition, object: ApiObject): Scale {

@@ -9,6 +9,7 @@ import { StoreError } from '../store/store.ts';
 import { decode, readWriteOptions, validate, type WriteOptions } from './admit.ts';
 import { requireCreate } from './authorize.ts';
 import { kindPrefix, objectKey, objectOf } from './cache.ts';
+import { keptAs, keptIn } from './conversion.ts';
 import type { Core } from './core.ts';
 import { admissionOf, createObject, storedApiVersion } from './create.ts';
 import { badRequest, conflict, invalidObject, notFound, StatusError } from './errors.ts';
@@ -16,10 +17,9 @@ import type { Exchange } from './exchange.ts';
 import { readObject } from './read-body.ts';
 import { trackUpdate } from './managed-fields.ts';
 import { servedBytes, storedBytes } from './object-bytes.ts';
-import { apiVersionOf } from './registry.ts';
 import { respondObject } from './respond.ts';
 import type { ResourceRequest } from './route.ts';
-import { storageKind, toStoredForm } from './stored-form.ts';
+import { storageKind } from './stored-form.ts';
 import { type Part, writtenPart } from './written-part.ts';
 
 const ATTEMPTS = 8;
@@ -31,12 +31,14 @@ export async function update(
   request: ResourceRequest,
 ): Promise<void> {
   const options = readWriteOptions(exchange, 'UpdateOptions');
-  const sent = toStoredForm(
+  const stored = storageKind(core, kind);
+  const sent = await keptAs(
+    core,
     kind,
+    stored,
     decode(kind, await readObject(exchange, (doubt) => options.doubts?.push(doubt)), options),
   );
   checkIdentity(sent, request.namespace, request.name);
-  const stored = storageKind(core, kind);
   const part = request.subresource as Part;
   if (kind.createOnUpdate === true && part === '' && !exists(core, stored, request)) {
     const created = await createInstead(core, stored, request, sent, options);
@@ -47,7 +49,7 @@ export async function update(
     wholesale: true,
     change: () => structuredClone(sent),
   });
-  respondObject(core, exchange, kind, bytes);
+  await respondObject(core, exchange, kind, bytes);
 }
 
 function exists(core: Core, kind: KindDefinition, { namespace, name }: ResourceRequest): boolean {
@@ -123,11 +125,9 @@ async function changeLocked(
   for (let attempt = 1; ; attempt++) {
     const cached = resource.objects.get(key);
     if (cached === undefined) throw notFound(kind, name);
-    const current = objectOf(cached);
-    current.apiVersion = apiVersionOf(kind);
+    const current = await keptIn(core, kind, objectOf(cached));
     // Nothing compares them: one reading will do.
-    const old = unchecked === true ? current : objectOf(cached);
-    old.apiVersion = current.apiVersion;
+    const old = unchecked === true ? current : structuredClone(current);
     const wanted = await change(current);
     const { resourceVersion, uid } = wanted.metadata;
     if (uid && uid !== old.metadata.uid)

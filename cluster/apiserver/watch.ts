@@ -2,17 +2,20 @@
 import type { KindDefinition } from '../kinds/kind.ts';
 import { StoreError } from '../store/store.ts';
 import { type CachedObject, type Change, kindPrefix, objectOf } from './cache.ts';
+import { cachedIn } from './conversion.ts';
 import type { Core } from './core.ts';
 import { expired, StatusError } from './errors.ts';
 import type { Exchange } from './exchange.ts';
 import { readIncludeObject } from './list.ts';
 import { readListOptions } from './list-options.ts';
+import { OrderedFrames } from './ordered-frames.ts';
 import { negotiate, PROTOBUF, type View } from './negotiate.ts';
 import { eventInProtobuf, type ShownKind } from './protobuf-bytes.ts';
 import { apiVersionOf } from './registry.ts';
 import type { ResourceRequest } from './route.ts';
 import { readSelection, type Selection } from './selection.ts';
 import { shownBytes } from './stored-form.ts';
+import { asStatusError } from './update.ts';
 import { partialMetadata, table, tableRow } from './views.ts';
 import { WatchStream } from './watch-stream.ts';
 
@@ -43,10 +46,20 @@ export async function watch(
       `Timeout: Too large resource version: ${revision}, current: ${core.cache.revision}`,
     );
 
+  // All at once, rather than one by one when their turn comes.
+  if (kind.conversion !== undefined && view.as !== 'metadata' && (revision === undefined || sendInitial === true))
+    await cachedIn(
+      core,
+      kind,
+      [...resource.list(selection.namespace)].filter((object) => selection.matches(object)),
+    );
   const stream = new WatchStream(exchange.responder, core.metrics);
+  const frames = new OrderedFrames(stream, (error) => {
+    exchange.responder.end(renderer.frame('ERROR', asStatusError(error).status()));
+  });
   const listener = (change: Change) => {
     const type = eventType(change, selection);
-    if (type !== undefined) stream.push(renderer.change(type, change));
+    if (type !== undefined) frames.push(renderer.change(type, change));
   };
   const timers: NodeJS.Timeout[] = [];
   const stop = () => {
@@ -59,13 +72,13 @@ export async function watch(
     start();
     if (sendInitial !== false)
       for (const object of resource.list(selection.namespace))
-        if (selection.matches(object)) stream.pushInitial(renderer.object('ADDED', object));
-    if (sendInitial === true && bookmarks) stream.pushInitial(renderer.bookmark(core.cache.revision, true));
+        if (selection.matches(object)) frames.pushInitial(renderer.shownObject('ADDED', object));
+    if (sendInitial === true && bookmarks) frames.pushInitial(renderer.bookmark(core.cache.revision, true));
     resource.listeners.add(listener);
   } else if (revision >= resource.historyStart) {
     start();
     for (const change of resource.history)
-      if (change.revision > revision) listenTo(change, selection, renderer, stream);
+      if (change.revision > revision) listenTo(change, selection, renderer, frames);
     resource.listeners.add(listener);
   } else {
     // What memory no longer holds is read from the store, up to where memory goes on.
@@ -84,15 +97,15 @@ export async function watch(
       return;
     }
     start();
-    for (const change of changes) listenTo(change, selection, renderer, stream);
+    for (const change of changes) listenTo(change, selection, renderer, frames);
     stream.release();
   }
   if (stream.isClosed) return stop();
-  const bookmark = () => stream.push(renderer.bookmark(core.cache.revision, false));
+  const bookmark = () => frames.push(renderer.bookmark(core.cache.revision, false));
   if (bookmarks) timers.push(setInterval(bookmark, BOOKMARK_INTERVAL).unref());
   const end = () => {
     if (bookmarks) bookmark();
-    stream.end();
+    frames.end();
   };
   const timeout = timeoutSeconds === undefined ? spread() : Math.min(timeoutSeconds * 1000, 2 ** 31 - 1);
   timers.push(setTimeout(end, timeout).unref());
@@ -102,9 +115,9 @@ function spread(): number {
   return DEFAULT_TIMEOUT + Math.random() * DEFAULT_TIMEOUT;
 }
 
-function listenTo(change: Change, selection: Selection, renderer: Renderer, stream: WatchStream): void {
+function listenTo(change: Change, selection: Selection, renderer: Renderer, frames: OrderedFrames): void {
   const type = eventType(change, selection);
-  if (type !== undefined) stream.pushInitial(renderer.change(type, change));
+  if (type !== undefined) frames.pushInitial(renderer.change(type, change));
 }
 
 /** How a change looks to somebody who sees only a selection. */
@@ -134,7 +147,7 @@ class Renderer {
     this.view = view;
     this.includeObject = readIncludeObject(query);
     this.shownKind = { apiVersion: apiVersionOf(kind), kind: kind.kind };
-    this.stored = kind.stored === undefined && core.registry.storageVersion(kind) === kind.version;
+    this.stored = core.registry.keepsAs(kind);
     this.identity = `${apiVersionOf(kind)} ${view.as} ${view.as === 'object' ? view.protobuf : view.apiVersion} ${this.includeObject}`;
   }
 
@@ -142,8 +155,15 @@ class Renderer {
     return this.view.as === 'object' && this.view.protobuf === true ? `${PROTOBUF};stream=watch` : 'application/json';
   }
 
-  change(type: EventType, change: Change): Buffer {
+  /** Not at once where the object is to be converted. */
+  shownObject(type: EventType, object: CachedObject): Buffer | Promise<Buffer> {
+    if (this.kind.conversion === undefined || this.view.as === 'metadata') return this.object(type, object);
+    return cachedIn(this.core, this.kind, [object]).then(([converted]) => this.object(type, converted ?? object));
+  }
+
+  change(type: EventType, change: Change): Buffer | Promise<Buffer> {
     const object = this.shown(type, change);
+    if (this.kind.conversion !== undefined) return this.shownObject(type, object);
     if (this.view.as === 'table' && !this.headSent) return this.object(type, object);
     const key = `${type} ${this.identity}`;
     let frame = change.rendered.get(key);

@@ -7,11 +7,17 @@ import { dns1035Problem, dnsSubdomainProblem } from './names.ts';
 import { customResourceDefinitions } from './resources.ts';
 import type { Schema } from './schema.ts';
 import { schemaProblems } from './structural-schema.ts';
-import type { CustomResourceDefinition, CustomResourceDefinitionVersion } from './types/apiextensions.ts';
+import { clientProblems } from './webhook-client.ts';
+import type {
+  CustomResourceConversion,
+  CustomResourceDefinition,
+  CustomResourceDefinitionVersion,
+} from './types/apiextensions.ts';
 
 const SCOPES = ['Cluster', 'Namespaced'];
 const APPROVED = 'api-approved.kubernetes.io';
 const CONFORMANT = 'KubernetesAPIApprovalPolicyConformant';
+const STRATEGIES = ['None', 'Webhook'];
 const COLUMN_TYPES = ['boolean', 'date', 'integer', 'number', 'string'];
 /** Holds a definition until its objects are gone. */
 export const CUSTOM_RESOURCE_CLEANUP = 'customresourcecleanup.apiextensions.k8s.io';
@@ -30,6 +36,8 @@ export const customResourceDefinitionKind = defineKind(customResourceDefinitions
     spec.names.singular ||= (spec.names.kind ?? '').toLowerCase();
     spec.names.listKind ||= `${spec.names.kind}List`;
     spec.conversion ??= { strategy: 'None' };
+    const service = spec.conversion.webhook?.clientConfig?.service;
+    if (service !== undefined) service.port ??= 443;
   },
   prepareForCreate: (object) => {
     const definition = object as unknown as CustomResourceDefinition;
@@ -147,8 +155,7 @@ function validateDefinition({ metadata, spec }: CustomResourceDefinition): Field
         'must be false; use x-kubernetes-preserve-unknown-fields in the schema',
       ),
     );
-  if (spec.conversion !== undefined && spec.conversion.strategy !== 'None')
-    errors.push(forbidden('spec.conversion.strategy', 'only None is supported'));
+  if (spec.conversion !== undefined) errors.push(...conversionProblems(spec.conversion, 'spec.conversion'));
   return errors;
 }
 
@@ -191,5 +198,22 @@ function partProblems(
     else if (!path.startsWith(`.${part}.`) || !/^(\.[A-Za-z0-9_-]+)+$/.test(path))
       errors.push(invalid(`${at}.subresources.scale.${field}`, path, `should be a json path under .${part}`));
   }
+  return errors;
+}
+
+function conversionProblems({ strategy, webhook }: CustomResourceConversion, at: string): FieldError[] {
+  if (!STRATEGIES.includes(strategy)) return [notSupported(`${at}.strategy`, strategy, STRATEGIES)];
+  if (strategy === 'None')
+    return webhook === undefined
+      ? []
+      : [forbidden(`${at}.webhook`, 'should not be set when strategy is not set to Webhook')];
+  if (webhook === undefined) return [required(`${at}.webhook`, 'required when strategy is set to Webhook')];
+  const errors: FieldError[] = [];
+  if (webhook.clientConfig === undefined)
+    errors.push(required(`${at}.webhook.clientConfig`, 'required when strategy is set to Webhook'));
+  else errors.push(...clientProblems(webhook.clientConfig, `${at}.webhook.clientConfig`));
+  const versions = webhook.conversionReviewVersions ?? [];
+  if (!versions.includes('v1'))
+    errors.push(invalid(`${at}.webhook.conversionReviewVersions`, versions, 'must include at least one of v1'));
   return errors;
 }

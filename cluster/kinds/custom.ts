@@ -16,13 +16,15 @@ export interface CustomKind extends KindDefinition {
   schema: Record<string, unknown>;
   /** Are its objects stored in this version? */
   storage: boolean;
+  /** Nobody asks for one that is not, but objects may be stored in it. */
+  served: boolean;
 }
 
-/** One for each served version, the storage version first. */
+/** One for each served version, the storage version first, served or not. */
 export function customKinds(definition: CustomResourceDefinition): CustomKind[] {
-  const { group, names, scope, versions } = definition.spec;
+  const { conversion, group, names, scope, versions } = definition.spec;
   return versions
-    .filter((version) => version.served)
+    .filter((version) => version.served || version.storage)
     .sort((a, b) => Number(b.storage) - Number(a.storage))
     .map((version) => {
       const schema = (version.schema?.openAPIV3Schema ?? { type: 'object' }) as Schema;
@@ -39,6 +41,9 @@ export function customKinds(definition: CustomResourceDefinition): CustomKind[] 
         categories: names.categories ?? [],
         schema: schema as Record<string, unknown>,
         storage: version.storage,
+        served: version.served,
+        mixedVersions: (definition.status?.storedVersions ?? []).length > 1,
+        ...(conversion?.webhook === undefined ? {} : { conversion: conversion.webhook }),
         subresources: {
           status: version.subresources?.status !== undefined,
           ...(scale === undefined ? {} : { scale: scalePaths(scale) }),

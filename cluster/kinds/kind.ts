@@ -5,6 +5,7 @@
  * structure at run time (`custom.ts`), so the server has one mechanism for both.
  */
 import type { FieldError } from './field-error.ts';
+import type { WebhookConversion } from './types/apiextensions.ts';
 import type { ObjectMeta } from './types/meta.ts';
 
 /** Any API object, as parsed from JSON. */
@@ -75,6 +76,10 @@ export interface KindDefinition extends ResourceRef {
   computed?: boolean;
   /** Shown as a warning to whoever asks for it. */
   deprecation?: string;
+  /** Makes one version's objects of another's; without it they differ in nothing but the version's name. */
+  conversion?: WebhookConversion;
+  /** Some of its objects may be kept in an older version. */
+  mixedVersions?: boolean;
   /** Objects of another kind's store under another form: `events.k8s.io` Events are core ones. */
   stored?: StoredForm;
   columns: PrinterColumn[];

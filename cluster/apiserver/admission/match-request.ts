@@ -9,8 +9,8 @@ import { matchesLabelSelector } from '../../kinds/selector.ts';
 import type { MatchCondition, RuleWithOperations } from '../../kinds/types/admissionregistration.ts';
 import type { LabelSelector } from '../../kinds/types/meta.ts';
 import { kindPrefix } from '../cache.ts';
+import { shownIn } from '../conversion.ts';
 import type { Core } from '../core.ts';
-import { toShownForm } from '../stored-form.ts';
 import { find } from './lookup.ts';
 import type { AdmissionRequest } from './plugin.ts';
 
@@ -111,20 +111,25 @@ export function reviewedRequest(request: AdmissionRequest, kind: KindDefinition)
 const OPTIONS = { CREATE: 'Create', UPDATE: 'Update', DELETE: 'Delete' };
 
 /** The object and what it was; null where the operation has none. */
-export function reviewedObjects(
+export async function reviewedObjects(
+  core: Core,
   request: AdmissionRequest,
   kind: KindDefinition,
-): { object: ApiObject | null; oldObject: ApiObject | null } {
+): Promise<{ object: ApiObject | null; oldObject: ApiObject | null }> {
   const { operation, object, old } = request;
   return {
-    object: operation === 'DELETE' ? null : toShownForm(kind, object),
-    oldObject: old === undefined ? null : toShownForm(kind, old),
+    object: operation === 'DELETE' ? null : await shownIn(core, kind, object),
+    oldObject: old === undefined ? null : await shownIn(core, kind, old),
   };
 }
 
 /** What expressions about a request see. */
-export function requestVariables(request: AdmissionRequest, kind: KindDefinition): Record<string, unknown> {
-  const { object, oldObject } = reviewedObjects(request, kind);
+export async function requestVariables(
+  core: Core,
+  request: AdmissionRequest,
+  kind: KindDefinition,
+): Promise<Record<string, unknown>> {
+  const { object, oldObject } = await reviewedObjects(core, request, kind);
   const schema = schemaOf(kind);
   return {
     object: celValue(object, schema),

@@ -3,9 +3,9 @@ import type { ApiObject, KindDefinition } from '../../kinds/kind.ts';
 import { matchesLabelSelector } from '../../kinds/selector.ts';
 import type { ParamKind, ParamRef } from '../../kinds/types/admissionregistration.ts';
 import { kindPrefix, objectKey } from '../cache.ts';
+import { shownIn } from '../conversion.ts';
 import type { Core } from '../core.ts';
 import { apiVersionOf } from '../registry.ts';
-import { toShownForm } from '../stored-form.ts';
 import { read } from './lookup.ts';
 
 export interface Params {
@@ -15,10 +15,16 @@ export interface Params {
 }
 
 /** Throws an Error whose message is a failure of the policy. */
-export function paramsOf(core: Core, { apiVersion, kind }: ParamKind, ref: ParamRef, namespace: string): Params {
+export async function paramsOf(
+  core: Core,
+  { apiVersion, kind }: ParamKind,
+  ref: ParamRef,
+  namespace: string,
+): Promise<Params> {
   const found = core.registry.all().find((one) => one.kind === kind && apiVersionOf(one) === apiVersion);
   if (found === undefined) throw new Error('failed to find resource referenced by paramKind: the kind is not served');
-  const objects = objectsOf(core, found, ref, namespace).map((object) => toShownForm(found, object));
+  const kept = objectsOf(core, found, ref, namespace);
+  const objects = await Promise.all(kept.map((object) => shownIn(core, found, object)));
   if (objects.length === 0 && ref.parameterNotFoundAction === 'Deny')
     throw new Error('no params found for policy binding with `Deny` parameterNotFoundAction');
   return { kind: found, objects };

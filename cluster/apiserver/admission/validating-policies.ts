@@ -1,6 +1,6 @@
 /**
  * ValidatingAdmissionPolicies and their bindings (Kubernetes "Validating Admission Policy"). A policy without a binding judges
- * nothing. All that they evaluate for a request shares one limit of time.
+ * nothing. What a binding evaluates for a request has one limit of time.
  */
 import { compileCel, CelError, withinLimit } from '../../cel/cel.ts';
 import { celValue } from '../../cel/value.ts';
@@ -42,21 +42,29 @@ export function validatingPolicies(core: Core): AdmissionPlugin {
     validate(request) {
       if (request.user === undefined) return;
       const bindings = all(core, validatingAdmissionPolicyBindings);
-      if (bindings.length === 0) return;
-      const annotations = new Map<string, Set<string>>();
-      const failures = bindings.flatMap((binding) => judge(core, request, binding, annotations));
-      for (const [key, values] of annotations) request.annotate(key, [...values].join(', '));
-      tell(core, request, failures);
+      return bindings.length === 0 ? undefined : judgeAll(core, request, bindings);
     },
   };
 }
 
-function judge(
+async function judgeAll(
+  core: Core,
+  request: AdmissionRequest,
+  bindings: ValidatingAdmissionPolicyBinding[],
+): Promise<void> {
+  const annotations = new Map<string, Set<string>>();
+  const failures: Failure[] = [];
+  for (const binding of bindings) failures.push(...(await judge(core, request, binding, annotations)));
+  for (const [key, values] of annotations) request.annotate(key, [...values].join(', '));
+  tell(core, request, failures);
+}
+
+async function judge(
   core: Core,
   request: AdmissionRequest,
   binding: ValidatingAdmissionPolicyBinding,
   annotations: Map<string, Set<string>>,
-): Failure[] {
+): Promise<Failure[]> {
   const policy = find(core, validatingAdmissionPolicies, '', binding.spec?.policyName ?? '');
   if (policy?.spec === undefined) return [];
   const kind = matchOf(core, request, policy.spec.matchConstraints);
@@ -74,7 +82,21 @@ function judge(
     actions: binding.spec?.validationActions ?? [],
   });
   try {
-    return withinLimit(() => evaluate(core, request, { policy, binding, kind, annotations, failure }));
+    const { paramKind } = policy.spec;
+    const ref = binding.spec?.paramRef;
+    const params =
+      paramKind === undefined || ref === undefined
+        ? undefined
+        : await paramsOf(core, paramKind, ref, request.namespace);
+    const values = {
+      ...(await requestVariables(core, request, kind)),
+      namespaceObject: namespaceValue(core, request.namespace),
+    };
+    const each =
+      params === undefined ? [null] : params.objects.map((object) => celValue(object, schemaOf(params.kind)));
+    return withinLimit(() =>
+      each.flatMap((one) => evaluate({ policy, annotations, failure }, { ...values, params: one })),
+    );
   } catch (error) {
     return policy.spec.failurePolicy === 'Ignore' ? [] : [failure((error as Error).message)];
   }
@@ -82,36 +104,18 @@ function judge(
 
 interface Case {
   policy: ValidatingAdmissionPolicy;
-  binding: ValidatingAdmissionPolicyBinding;
-  kind: KindDefinition;
   annotations: Map<string, Set<string>>;
   failure: (message: string, index?: number, reason?: string) => Failure;
 }
 
-function evaluate(
-  core: Core,
-  request: AdmissionRequest,
-  { policy, binding, kind, annotations, failure }: Case,
-): Failure[] {
+function evaluate({ policy, annotations, failure }: Case, known: Record<string, unknown>): Failure[] {
   const spec = policy.spec ?? {};
-  const { paramKind } = spec;
-  const ref = binding.spec?.paramRef;
-  const params =
-    paramKind === undefined || ref === undefined ? undefined : paramsOf(core, paramKind, ref, request.namespace);
-  const values = {
-    ...requestVariables(request, kind),
-    namespaceObject: namespaceValue(core, request.namespace),
-  };
-  const each = params === undefined ? [null] : params.objects.map((object) => celValue(object, schemaOf(params.kind)));
-  return each.flatMap((one) => {
-    const known: Record<string, unknown> = { ...values, params: one };
-    if (!conditionsHold(spec.matchConditions, known, POLICY_VARIABLES)) return [];
-    known['variables'] = variablesOf(spec, known);
-    annotate(policy, known, annotations);
-    return (spec.validations ?? []).flatMap((validation, index) => {
-      const found = invalidBy(validation, known, spec);
-      return found === undefined ? [] : [failure(found, index, validation.reason)];
-    });
+  if (!conditionsHold(spec.matchConditions, known, POLICY_VARIABLES)) return [];
+  known['variables'] = variablesOf(spec, known);
+  annotate(policy, known, annotations);
+  return (spec.validations ?? []).flatMap((validation, index) => {
+    const found = invalidBy(validation, known, spec);
+    return found === undefined ? [] : [failure(found, index, validation.reason)];
   });
 }
 

@@ -11,9 +11,9 @@ import { mutatingWebhookConfigurations, validatingWebhookConfigurations } from '
 import { type Schema, schemaOf } from '../../kinds/schema.ts';
 import { prune } from '../../kinds/structural.ts';
 import type { MutatingWebhook } from '../../kinds/types/admissionregistration.ts';
+import { keptAs } from '../conversion.ts';
 import type { Core } from '../core.ts';
 import { forbidden, StatusError } from '../errors.ts';
-import { toStoredForm } from '../stored-form.ts';
 import { settleGeneration } from '../written-part.ts';
 import { all } from './lookup.ts';
 import { conditionsHold, matchRequest, requestVariables, reviewedObjects, reviewedRequest } from './match-request.ts';
@@ -37,11 +37,11 @@ export function mutatingWebhooks(core: Core): AdmissionPlugin {
       const seen = previous(before, one);
       if (before !== undefined && one.webhook.reinvocationPolicy !== 'IfNeeded') continue;
       if (seen !== undefined && isDeepStrictEqual(seen, request.object)) continue;
-      const kind = matches(core, request, one);
+      const kind = await matches(core, request, one);
       if (kind === undefined) continue;
       const response = await ask(core, request, one, kind);
       if (response?.patch !== undefined && request.operation !== 'DELETE')
-        changed = (await patched(request, one, kind, response.patch)) || changed;
+        changed = (await patched(core, request, { webhook: one.webhook, kind, patch: response.patch })) || changed;
       now.set(one, structuredClone(request.object));
     }
     left.set(request, now);
@@ -73,11 +73,13 @@ export function validatingWebhooks(core: Core): AdmissionPlugin {
     name: 'ValidatingAdmissionWebhook',
     validate: (request) => {
       if (request.user === undefined) return;
-      const asked = configured(core, 'validating').flatMap((one) => {
-        const kind = matches(core, request, one);
-        return kind === undefined ? [] : [ask(core, request, one, kind)];
+      const webhooks = configured(core, 'validating');
+      if (webhooks.length === 0) return;
+      const judged = webhooks.map(async (one) => {
+        const kind = await matches(core, request, one);
+        if (kind !== undefined) await ask(core, request, one, kind);
       });
-      return asked.length === 0 ? undefined : settled(asked);
+      return settled(judged);
     },
   };
 }
@@ -94,13 +96,13 @@ function configured(core: Core, type: Configured['type']): Configured[] {
   );
 }
 
-function matches(core: Core, request: AdmissionRequest, one: Configured): KindDefinition | undefined {
+async function matches(core: Core, request: AdmissionRequest, one: Configured): Promise<KindDefinition | undefined> {
   const { webhook } = one;
   const kind = matchRequest(core, request, { ...webhook, rules: webhook.rules ?? [] });
   if (kind === undefined || (webhook.matchConditions ?? []).length === 0) return kind;
   try {
-    const hold = () => conditionsHold(webhook.matchConditions, requestVariables(request, kind));
-    return withinLimit(hold) ? kind : undefined;
+    const variables = await requestVariables(core, request, kind);
+    return withinLimit(() => conditionsHold(webhook.matchConditions, variables)) ? kind : undefined;
   } catch (error) {
     if (webhook.failurePolicy === 'Ignore') return undefined;
     throw forbidden(
@@ -124,7 +126,7 @@ async function ask(
   try {
     response = await callWebhook(core, webhook, {
       ...reviewedRequest(request, kind),
-      ...reviewedObjects(request, kind),
+      ...(await reviewedObjects(core, request, kind)),
     });
   } catch (error) {
     const text = `failed calling webhook ${JSON.stringify(webhook.name)}: ${(error as Error).message}`;
@@ -171,13 +173,12 @@ function refusal(name: string, { status }: ReviewResponse): StatusError {
 
 /** Changes the object in place, for whoever holds it. Tells whether it is another now. */
 async function patched(
+  core: Core,
   request: AdmissionRequest,
-  { webhook }: Configured,
-  kind: KindDefinition,
-  patch: string,
+  { webhook, kind, patch }: { webhook: MutatingWebhook; kind: KindDefinition; patch: string },
 ): Promise<boolean> {
   const { applyPatch } = await import('rfc6902');
-  const shown = structuredClone(reviewedObjects(request, kind).object) as ApiObject;
+  const shown = structuredClone((await reviewedObjects(core, request, kind)).object) as ApiObject;
   const fail = (why: string) =>
     new StatusError(
       500,
@@ -198,7 +199,7 @@ async function patched(
     const { wrongTypes } = decodeObject(shown, schemaOf(kind) ?? {});
     if (wrongTypes.length > 0) throw fail(wrongTypes.join('; '));
   } else prune(shown, kind.schema as Schema);
-  const now = toStoredForm(kind, shown);
+  const now = await keptAs(core, kind, request.kind, shown);
   const { name, namespace, uid, creationTimestamp } = before.metadata;
   for (const key of Object.keys(object)) delete object[key];
   Object.assign(object, now, {
