@@ -119,15 +119,15 @@ describe('HorizontalPodAutoscaler', { skip: kubectlMissing, concurrency: true },
 
     cores = 1;
     report();
-    await replicas(4);
-    const full = await autoscaler('web', (one) => conditionOf(one, 'ScalingLimited')?.reason === 'TooManyReplicas');
-    assert.equal(conditionOf(full, 'ScalingActive')?.reason, 'ValidMetricFound');
-    assert.ok(full.status?.lastScaleTime);
     await told(
       'web',
       'SuccessfulRescale',
       /^New size: \d; reason: cpu resource utilization \(percentage of request\) above target$/,
     );
+    await replicas(4);
+    const full = await autoscaler('web', (one) => conditionOf(one, 'ScalingLimited')?.reason === 'TooManyReplicas');
+    assert.equal(conditionOf(full, 'ScalingActive')?.reason, 'ValidMetricFound');
+    assert.ok(full.status?.lastScaleTime);
     assert.match(await kubectl.run('get', 'hpa', 'web'), /cpu: (99|100|101)%\/50% +1 +4 +4 /);
     const described = await kubectl.run('describe', 'hpa', 'web');
     assert.match(described, /AbleToScale +True +ReadyForNewScale/);
@@ -142,8 +142,8 @@ describe('HorizontalPodAutoscaler', { skip: kubectlMissing, concurrency: true },
     await autoscaler('web', (one) => conditionOf(one, 'AbleToScale')?.reason === 'ScaleDownStabilized');
     const behavior = { scaleDown: { stabilizationWindowSeconds: 0 } };
     await kubectl.run('patch', 'hpa', 'web', '--type=merge', '-p', JSON.stringify({ spec: { behavior } }));
-    await replicas(1);
     await told('web', 'SuccessfulRescale', /^New size: 1; reason: All metrics below target$/);
+    await replicas(1);
     // Version 1 has one field for it all.
     const version1 = await kubectl.run('get', 'horizontalpodautoscalers.v1.autoscaling', 'web', '-o', 'json');
     const { spec, status } = JSON.parse(version1) as HorizontalPodAutoscalerV1;
