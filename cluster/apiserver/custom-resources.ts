@@ -46,7 +46,7 @@ interface NameConflict {
   text: string;
 }
 
-/** With a definition of the same group that is older, by time and then by name. */
+/** With a definition of the same group that is older. */
 function nameConflict(
   definition: CustomResourceDefinition,
   others: CustomResourceDefinition[],
@@ -54,7 +54,7 @@ function nameConflict(
   const { group, names } = definition.spec;
   const taken = { resources: new Set<string>(), kinds: new Set<string>() };
   for (const other of others) {
-    if (other.spec.group !== group || !isOlder(other, definition)) continue;
+    if (other.spec.group !== group || !isOlder(other, definition, others)) continue;
     const { plural, singular, shortNames, kind, listKind } = other.spec.names;
     for (const name of [plural, singular, ...(shortNames ?? [])]) if (name) taken.resources.add(name);
     for (const name of [kind, listKind]) if (name) taken.kinds.add(name);
@@ -71,9 +71,20 @@ function nameConflict(
   return found === undefined ? undefined : { reason: found[0], text: `${JSON.stringify(found[1])} is already in use` };
 }
 
-function isOlder(one: CustomResourceDefinition, other: CustomResourceDefinition): boolean {
-  const key = ({ metadata }: CustomResourceDefinition) => `${metadata.creationTimestamp}/${metadata.name}`;
-  return one.metadata.name !== other.metadata.name && key(one) < key(other);
+/** Times have seconds: of two of one second the one that has its names keeps them, else the first that came. */
+function isOlder(
+  one: CustomResourceDefinition,
+  other: CustomResourceDefinition,
+  all: CustomResourceDefinition[],
+): boolean {
+  const place = (definition: CustomResourceDefinition) => [
+    definition.metadata.creationTimestamp ?? '',
+    said(definition) === undefined ? 0 : 1,
+    all.indexOf(definition),
+  ];
+  const [left, right] = [place(one), place(other)];
+  const differs = left.findIndex((value, index) => value !== right[index]);
+  return differs >= 0 && (left[differs] ?? 0) < (right[differs] ?? 0);
 }
 
 function said({ status }: CustomResourceDefinition): string | undefined {
