@@ -115,7 +115,10 @@ describe('survival', { concurrency: 1 }, () => {
 
   test('what up was told of the engine holds at every later start, until it is told otherwise', async () => {
     const warnings = async (): Promise<string> => (await platform.docker('info', '-f', '{{json .Warnings}}')).stdout;
-    const before = await containers();
+    const before = await until('the instance that was scaled away is gone', async () => {
+      const all = await containers();
+      return all.split(' ').length === 2 && all;
+    });
     assert.doesNotMatch(await warnings(), /--allow-/);
     await platform.must('up', '--allow-unconfined', '--mirror', 'lan=127.0.0.1:5');
     assert.match(await warnings(), /--allow-unconfined/);

@@ -8,6 +8,7 @@ import type { EngineOptions } from '#engine/options.ts';
 import type { ContainerVerbs } from '#engine/verbs.ts';
 import { readTar } from '#lib/tar/read.ts';
 import { type TarInput, writeTar } from '#lib/tar/write.ts';
+import { until } from './until.ts';
 
 export interface VerbsUnderTest {
   readonly engine: Engine & ContainerVerbs;
@@ -115,8 +116,10 @@ export function engineVerbsContract(name: string, open: () => Promise<VerbsUnder
     it('tells processes and usage, as the container counts', async () => {
       const { id, sandbox } = await start({ command: ['sh', '-c', 'while :; do :; done'], user: '1000' });
       const { engine } = under;
+      // The runtime's own process becomes the container's in the kernel's time.
+      await until(async () => (await engine.processes(id))[0]?.name === 'sh');
       const [process] = await engine.processes(id);
-      assert.deepEqual([process?.uid, process?.name], [1000, 'sh']);
+      assert.equal(process?.uid, 1000);
       const before = await engine.usage(id);
       while ((await engine.usage(id)).cpu.totalNanos === before.cpu.totalNanos);
       const { cpu, memory, networks } = await engine.usage(id);

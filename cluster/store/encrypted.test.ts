@@ -103,17 +103,20 @@ describe('encryption at rest', () => {
         for (let index = 0; writing; index++, count++)
           await store.create(`${SECRETS}${writer}/${index}`, Buffer.from(`${writer}-${index}`));
       });
-      for (const name of ['2', '3', '4']) {
-        const enough = count + 100;
-        await until(async () => count > enough);
-        assert.equal(await addEncryptionKey(path), name);
-        assert.ok((await finishKeyRotation(disk, options, path)) > 0);
-        assert.deepEqual(
-          (await openEncryptionKeys(path)).map((key) => key.name),
-          [name],
-        );
+      try {
+        for (const name of ['2', '3', '4']) {
+          const enough = count + 100;
+          await until(async () => count > enough);
+          assert.equal(await addEncryptionKey(path), name);
+          assert.ok((await finishKeyRotation(disk, options, path)) > 0);
+          assert.deepEqual(
+            (await openEncryptionKeys(path)).map((key) => key.name),
+            [name],
+          );
+        }
+      } finally {
+        writing = false;
       }
-      writing = false;
       await Promise.all(writers);
       const alone = encryptedStore(disk, { keys: await openEncryptionKeys(path), prefixes: [SECRETS] });
       const { entries } = await alone.list('/');

@@ -126,7 +126,7 @@ describe('hostile containers', { ...withDocker, timeout: 200_000 }, () => {
     ]);
     await docker.ok('run', '-d', '--name', 'typed', image, 'sleep', '1000');
     const said = await docker.ok('exec', '-t', 'typed', 'sh', '-c', script);
-    assert.match(said, /^\/dev\/pts\/\d+\r\n\/dev\/pts\/\d+\r\nthere/);
+    assert.match(said, /^\/dev\/pts\/\d+\r+\n\/dev\/pts\/\d+\r+\nthere/);
     await docker.ok('rm', '-f', 'typed');
   });
 

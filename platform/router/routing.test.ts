@@ -215,8 +215,11 @@ test('router: the access log has one record for each request, whatever is in its
   await get(router, 'l.apps.test', '/second', { method: 'POST', body: 'four' });
   await get(router, 'nobody.apps.test', '/third');
   await until('three records are there', () => records.length === 3);
-  const [first, second, third] = records;
-  assert.equal(first?.path, '/p"q?a=%22');
+  // Threads of HAProxy tell of connections in their own order.
+  const [first, second, third] = ['/p"q?a=%22', '/second', '/third'].map((path) =>
+    records.find((one) => one.path === path),
+  );
+  assert.ok(first && second && third);
   assert.match(first?.userAgent ?? '', /^"\],\[\\" %s .*\]$/);
   assert.equal(first?.referer, '"\\');
   assert.equal(first?.backend, 'l');

@@ -121,7 +121,9 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
   }
 
   async function compact(revision: number): Promise<void> {
-    if (revision > newest) throw new StoreError('future', `compact at revision ${revision}: the newest is ${newest}`);
+    // What was written may not have been told here yet.
+    const last = revision > newest ? read(() => reader.revision()) : newest;
+    if (revision > last) throw new StoreError('future', `compact at revision ${revision}: the newest is ${last}`);
     if (revision <= compacted) return;
     compacted = revision;
     await writer.compact(revision);
