@@ -58,6 +58,19 @@ describe('the stock cf client', { concurrency: 1, skip }, () => {
     );
   });
 
+  test('a service that runs elsewhere is bound, and told to the app', async () => {
+    await admin.must('create-user-provided-service', 'db', '-p', '{"uri":"postgres://db.example.com"}');
+    await admin.must('bind-service', 'shop', 'db');
+    assert.match(await admin.must('services'), /db +user-provided +shop/);
+    await admin.must('restart', 'shop', '--strategy', 'rolling');
+    const said = await platform.ask(platform.host('shop'), { path: '/identity' });
+    const { env } = JSON.parse(said.body) as { env: Record<string, string> };
+    assert.match(env['VCAP_SERVICES'] ?? '', /"instance_name":"db".*"uri":"postgres:\/\/db\.example\.com"/);
+    await admin.must('unbind-service', 'shop', 'db');
+    await admin.must('delete-service', 'db', '-f');
+    assert.match(await admin.must('services'), /No service instances found/);
+  });
+
   test('users, roles and organizations: everybody has what they were given', async () => {
     await admin.must('create-user', 'bob', 'bobs password');
     await admin.must('create-org', 'other');

@@ -26,6 +26,8 @@ const TESTS: Record<string, string> = {
   feature_flags: 'settings.test.ts',
   environment_variable_groups: 'settings.test.ts',
   tasks: 'tasks.test.ts',
+  service_instances: 'services.test.ts',
+  service_credential_bindings: 'services.test.ts',
   users: '../uaa/scim/scim.test.ts',
 };
 const DEFAULT_TEST = 'api.test.ts';
@@ -33,7 +35,7 @@ export const EVERYBODY = 'tenancy.test.ts';
 
 /** Why what is not there is not, by the beginning of its path. */
 const REASONS: [RegExp, string][] = [
-  [/service_|\/service/, 'there are no services yet'],
+  [/service_|\/service/, 'there are no service brokers yet'],
   [/security_groups/, 'there are no security groups yet'],
   [/isolation_segment/, 'nodes are not divided into segments'],
   [/sidecars/, 'there are no sidecars yet'],

@@ -16,7 +16,7 @@ const DEFAULTS = {
   resource_matching: true,
   route_creation: true,
   route_sharing: false,
-  service_instance_creation: false,
+  service_instance_creation: true,
   service_instance_sharing: false,
   set_roles_by_username: true,
   space_developer_env_var_visibility: true,
@@ -31,7 +31,6 @@ export type FlagName = keyof typeof DEFAULTS;
 /** Flags of what is not here: they stay off. */
 export const absentFeatures: readonly FlagName[] = [
   'route_sharing',
-  'service_instance_creation',
   'service_instance_sharing',
   'space_scoped_private_broker_creation',
 ];

@@ -156,6 +156,8 @@ export class Records {
   readonly revisions: Collection<types.Revision>;
   readonly deployments: Collection<types.AppDeployment>;
   readonly tasks: Collection<types.Task>;
+  readonly serviceInstances: Collection<types.ServiceInstance>;
+  readonly serviceBindings: Collection<types.ServiceBinding>;
   readonly auditEvents: Collection<types.AuditEvent>;
   readonly pods: Informer<Pod>;
   #spaceOfNamespace: Map<string, Stored<types.Space>> | undefined;
@@ -181,6 +183,8 @@ export class Records {
     this.revisions = collection(types.revisions);
     this.deployments = collection(types.appDeployments);
     this.tasks = collection(types.tasks);
+    this.serviceInstances = collection(types.serviceInstances);
+    this.serviceBindings = collection(types.serviceBindings);
     this.auditEvents = collection(types.auditEvents);
     this.pods = informers.of(pods);
     this.spaces.informer.onChange(() => {

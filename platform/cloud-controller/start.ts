@@ -87,6 +87,7 @@ export async function startCloudController(options: StartCloudControllerOptions)
     domains: records.domains,
     apps: records.apps,
     routes: records.routes,
+    serviceinstances: records.serviceInstances,
   };
   const context: Context = {
     client: informers.client,

@@ -17,6 +17,7 @@ import { quotaEndpoints } from './endpoints/quotas.ts';
 import { revisionEndpoints } from './endpoints/revisions.ts';
 import { rootEndpoints } from './endpoints/root.ts';
 import { routeEndpoints } from './endpoints/routes.ts';
+import { serviceEndpoints } from './endpoints/services.ts';
 import { spaceEndpoints } from './endpoints/spaces.ts';
 import { taskEndpoints } from './endpoints/tasks.ts';
 import { userEndpoints } from './endpoints/users.ts';
@@ -38,6 +39,7 @@ export function endpointTable(context: Context): Endpoint[] {
     ...deploymentEndpoints(context),
     ...revisionEndpoints(context),
     ...taskEndpoints(context),
+    ...serviceEndpoints(context),
     ...manifestEndpoints(context),
     ...eventEndpoints(context),
     ...userEndpoints(context),

@@ -92,6 +92,16 @@ export class Tenancy {
       buildpacks: await named('/v3/buildpacks'),
       jobs: 'none',
     };
+    guids['service_instances'] = await make('/v3/service_instances', {
+      type: 'user-provided',
+      name: `service-${mark}`,
+      credentials: { secret: mark },
+      relationships: { space: one(space) },
+    });
+    guids['service_credential_bindings'] = await make('/v3/service_credential_bindings', {
+      type: 'app',
+      relationships: { app: one(app), service_instance: one(guids['service_instances']) },
+    });
     await this.#members(guids);
     await this.settled({ guids, mark, domainName });
     return { guids, mark, domainName };
@@ -211,6 +221,17 @@ export const BODIES: Record<string, (world: World) => unknown> = {
   'POST /v3/spaces/:guid/actions/apply_manifest': () => manifest(fresh('app')),
   'POST /v3/spaces/:guid/manifest_diff': () => manifest(fresh('app')),
   'POST /v3/apps/:guid/actions/apply_manifest': ({ mark }) => manifest(`app-${mark}`),
+  'POST /v3/service_instances': ({ guids }) => ({
+    type: 'user-provided',
+    name: fresh('service'),
+    relationships: { space: one(guids['spaces']) },
+  }),
+  'PATCH /v3/service_instances/:guid': metadata,
+  'POST /v3/service_credential_bindings': ({ guids }) => ({
+    type: 'app',
+    relationships: { app: one(guids['apps']), service_instance: one(guids['service_instances']) },
+  }),
+  'PATCH /v3/service_credential_bindings/:guid': metadata,
   'POST /v3/users': ({ guids }) => ({ guid: guids['users'] }),
   'POST /v3/roles': ({ guids }) => ({
     type: 'organization_user',

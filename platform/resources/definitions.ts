@@ -154,6 +154,13 @@ const DEFINITIONS: Definition[] = [
       AGE,
     ],
   },
+  { kind: 'ServiceInstance', plural: 'serviceinstances', scope: 'Namespaced', columns: [NAME, AGE] },
+  {
+    kind: 'ServiceBinding',
+    plural: 'servicebindings',
+    scope: 'Namespaced',
+    columns: [APP, column('Instance', '.spec.instance'), AGE],
+  },
   {
     kind: 'Task',
     plural: 'tasks',

@@ -40,6 +40,8 @@ const OWN = [
   types.revisions,
   types.appDeployments,
   types.tasks,
+  types.serviceInstances,
+  types.serviceBindings,
   types.auditEvents,
 ] as const;
 

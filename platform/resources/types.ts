@@ -236,6 +236,23 @@ export type AppDeployment = Resource<
   }
 >;
 
+/** A service that somebody runs elsewhere; its credentials are the Secret `env-service-<guid>`, as JSON in the key `credentials`. */
+export type ServiceInstance = Resource<{
+  displayName: string;
+  tags: string[];
+  syslogDrainUrl?: string;
+  routeServiceUrl?: string;
+  userMetadata?: UserMetadata;
+}>;
+
+/** An app's use of a service instance: it counts from the app's next start on. */
+export type ServiceBinding = Resource<{
+  app: string;
+  instance: string;
+  displayName?: string;
+  userMetadata?: UserMetadata;
+}>;
+
 /** A command that runs once, with the droplet and variables that its app had when it was made. */
 export type Task = Resource<
   {
@@ -332,6 +349,8 @@ export const processes = custom<Process>('Process', 'processes', true);
 export const routes = custom<Route>('Route', 'routes', true);
 export const revisions = custom<Revision>('Revision', 'revisions', true);
 export const appDeployments = custom<AppDeployment>('AppDeployment', 'appdeployments', true);
+export const serviceInstances = custom<ServiceInstance>('ServiceInstance', 'serviceinstances', true);
+export const serviceBindings = custom<ServiceBinding>('ServiceBinding', 'servicebindings', true);
 export const tasks = custom<Task>('Task', 'tasks', true);
 export const auditEvents = custom<AuditEvent>('AuditEvent', 'auditevents', true);
 
@@ -351,6 +370,7 @@ export const labels = {
   package: 'platform.sampan.dev/package',
   build: 'platform.sampan.dev/build',
   droplet: 'platform.sampan.dev/droplet',
+  service: 'platform.sampan.dev/service',
   space: 'platform.sampan.dev/space',
   organization: 'platform.sampan.dev/organization',
   name: 'platform.sampan.dev/name',

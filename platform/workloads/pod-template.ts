@@ -28,6 +28,8 @@ export interface InstanceInput {
   uris: string[];
   apiUrl: string;
   healthTimeout: number;
+  /** The app has services: what they are was written down when the revision was started. */
+  services: boolean;
 }
 
 export const PIDS = '1024';
@@ -235,7 +237,7 @@ function environment(input: InstanceInput, port: number): EnvVar[] {
   const ports = JSON.stringify([{ external: port, internal: port }]);
   return [
     { name: 'VCAP_APPLICATION', value: escaped(JSON.stringify(vcapApplication(input))) },
-    { name: 'VCAP_SERVICES', value: '{}' },
+    servicesVariable(input.services, input.revision.metadata.name),
     { name: 'MEMORY_LIMIT', value: `${process.spec.memoryMb}m` },
     { name: 'INSTANCE_INDEX', valueFrom: index },
     { name: 'CF_INSTANCE_INDEX', valueFrom: index },
@@ -251,6 +253,13 @@ function environment(input: InstanceInput, port: number): EnvVar[] {
         ]
       : []),
   ];
+}
+
+/** @param guid  of the revision or task */
+export function servicesVariable(services: boolean, guid: string): EnvVar {
+  const name = 'VCAP_SERVICES';
+  if (!services) return { name, value: '{}' };
+  return { name, valueFrom: { secretKeyRef: { name: `env-services-${guid}`, key: name } } };
 }
 
 /** What is known when the pod runs. */

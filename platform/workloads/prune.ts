@@ -48,7 +48,7 @@ export async function pruneApp(context: WorkloadContext, guid: string): Promise<
   const old = newestFirst(revisions).slice(KEEP_REVISIONS);
   for (const revision of old) {
     if (usedRevisions.has(revision.metadata.name)) continue;
-    for (const prefix of ['env-', 'env-running-']) {
+    for (const prefix of ['env-', 'env-running-', 'env-services-']) {
       await remove(context, secrets, `${prefix}${revision.metadata.name}`, revision.metadata.namespace);
     }
     await remove(context, revisions, revision.metadata.name, revision.metadata.namespace);
@@ -73,7 +73,9 @@ export async function pruneApp(context: WorkloadContext, guid: string): Promise<
     }
   }
   for (const task of newestFirst(tasks).filter(hasEnded).slice(KEEP_TASKS)) {
-    await remove(context, secrets, `env-running-${task.metadata.name}`, task.metadata.namespace);
+    for (const prefix of ['env-running-', 'env-services-']) {
+      await remove(context, secrets, `${prefix}${task.metadata.name}`, task.metadata.namespace);
+    }
     await remove(context, tasks, task.metadata.name, task.metadata.namespace);
   }
   for (const deployment of newestFirst(appDeployments).slice(KEEP_DEPLOYMENTS)) {

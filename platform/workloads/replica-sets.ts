@@ -87,7 +87,7 @@ function instanceInput(
 export function placeOf(
   { informers, apiUrl }: WorkloadContext,
   app: Stored<types.App>,
-): Pick<InstanceInput, 'space' | 'organization' | 'uris' | 'apiUrl'> | undefined {
+): Pick<InstanceInput, 'space' | 'organization' | 'uris' | 'apiUrl' | 'services'> | undefined {
   const space = spaceOfNamespace(informers, app.metadata.namespace ?? '');
   if (!space) return undefined;
   const uris = informers
@@ -96,7 +96,8 @@ export function placeOf(
     .filter((route) => route.spec.destinations.some((destination) => destination.app === app.metadata.name))
     .map(({ spec }) => `${spec.host === '' ? '' : `${spec.host}.`}${spec.domainName}${spec.path}`);
   const organization = byGuid<types.Organization>(informers, types.organizations, space.spec.organization);
-  return { space, organization, uris, apiUrl };
+  const services = informers.of(types.serviceBindings).byIndex('platform/app', app.metadata.name).length > 0;
+  return { space, organization, uris, apiUrl, services };
 }
 
 export async function scale(

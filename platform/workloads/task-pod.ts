@@ -12,12 +12,13 @@ import {
   resourcesOf,
   RESTRICTED,
   runAsUser,
+  servicesVariable,
   slug,
   variablesOf,
 } from './pod-template.ts';
 import { DRAIN_SECONDS } from './workloads.ts';
 
-export interface TaskInput extends Pick<InstanceInput, 'space' | 'organization' | 'uris' | 'apiUrl'> {
+export interface TaskInput extends Pick<InstanceInput, 'space' | 'organization' | 'uris' | 'apiUrl' | 'services'> {
   app: Stored<App>;
   task: Stored<Task>;
   droplet: Stored<Droplet>;
@@ -76,7 +77,7 @@ function container(input: TaskInput): Container {
     ...(droplet.spec.lifecycle === 'docker' ? { command: ['/bin/sh', '-c', command] } : { args: [command] }),
     env: [
       { name: 'VCAP_APPLICATION', value: escaped(JSON.stringify(facts)) },
-      { name: 'VCAP_SERVICES', value: '{}' },
+      servicesVariable(input.services, task.metadata.name),
       { name: 'MEMORY_LIMIT', value: `${task.spec.memoryMb}m` },
       ...instanceVariables(),
     ],

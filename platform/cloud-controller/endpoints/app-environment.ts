@@ -9,6 +9,7 @@ import {
   readGroup,
   writeEnvironment,
 } from '../operations/environment.ts';
+import { vcapServices } from '../operations/services.ts';
 import { vcapApplication } from '../operations/vcap.ts';
 import { link } from '../present/base.ts';
 import { environmentProblems, isObject } from '../validate.ts';
@@ -69,7 +70,8 @@ export function appEnvironmentEndpoints(context: Context): Endpoint[] {
       handle: async (request) => {
         const app = readAppSecrets(context, request);
         requireVisible(context, request);
-        const [staging, running, own] = await Promise.all([
+        const [services, staging, running, own] = await Promise.all([
+          vcapServices(context, app),
           readGroup(context, 'staging'),
           readGroup(context, 'running'),
           readEnvironment(context.client, app.metadata.namespace ?? '', app.metadata.name),
@@ -78,7 +80,7 @@ export function appEnvironmentEndpoints(context: Context): Endpoint[] {
           staging_env_json: staging,
           running_env_json: running,
           environment_variables: own,
-          system_env_json: { VCAP_SERVICES: {} },
+          system_env_json: { VCAP_SERVICES: services },
           application_env_json: { VCAP_APPLICATION: vcapApplication(context, app) },
         });
       },

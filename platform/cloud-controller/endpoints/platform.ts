@@ -14,8 +14,6 @@ const EMPTY = [
   'isolation_segments',
   'security_groups',
   'service_brokers',
-  'service_credential_bindings',
-  'service_instances',
   'service_offerings',
   'service_plans',
   'service_route_bindings',

@@ -9,6 +9,7 @@ import { processesOf } from '../operations/app-create.ts';
 import { record, usableDroplet } from '../operations/app-lifecycle.ts';
 import { keepGroup } from '../operations/environment.ts';
 import { requireTask, underQuota } from '../operations/quota.ts';
+import { keepServices } from '../operations/services.ts';
 import { serially } from '../operations/serially.ts';
 import { presentTask, taskState } from '../present/tasks.ts';
 import { ownedBy } from '../records.ts';
@@ -148,7 +149,7 @@ async function createTask(context: Context, request: ApiRequest, app: Stored<App
   const size = { memoryMb: memoryMb ?? template?.spec.memoryMb ?? context.defaults.memoryMb };
   const guid = randomUUID();
   const sequences = records.tasks.ofApp(app.metadata.name).map((task) => task.spec.sequence);
-  await keepGroup(context, app, 'running', guid);
+  await Promise.all([keepGroup(context, app, 'running', guid), keepServices(context, app, guid)]);
   const task = await underQuota(space, () => {
     requireTask(context, app, size);
     return records.tasks.create({

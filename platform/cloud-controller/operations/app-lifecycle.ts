@@ -15,6 +15,7 @@ import { ownedBy } from '../records.ts';
 import { ensureProcess, processesOf } from './app-create.ts';
 import { type Environment, keepGroup, readEnvironment, sameEnvironment, writeEnvironment } from './environment.ts';
 import { requireProcesses, underQuota } from './quota.ts';
+import { keepServices } from './services.ts';
 import { serially } from './serially.ts';
 
 /** Above every generation that the app or one of its deployments has had. */
@@ -71,7 +72,8 @@ export async function ensureRevision(
   description?: string,
 ): Promise<Stored<Revision>> {
   const revision = await findRevision(context, app, droplet, description);
-  await keepGroup(context, app, 'running', revision.metadata.name);
+  const { name } = revision.metadata;
+  await Promise.all([keepGroup(context, app, 'running', name), keepServices(context, app, name)]);
   return revision;
 }
 

@@ -9,6 +9,7 @@ import { appHolder, appNameKey } from './app-create.ts';
 import { record } from './app-lifecycle.ts';
 import { deleteSpaceQuota } from './quota.ts';
 import { deleteRoute, unmapRoute } from './routes.ts';
+import { deleteServiceInstance } from './service-instances.ts';
 
 export async function deleteApp(context: Context, identity: Identity, app: Stored<App>): Promise<void> {
   const guid = app.metadata.name;
@@ -37,6 +38,9 @@ export async function deleteSpace(context: Context, identity: Identity, space: S
   await context.records.spaces.modify(space.metadata.name, (current) => markDeleting(current));
   for (const app of context.records.apps.inNamespace(namespace)) await deleteApp(context, identity, app);
   for (const route of context.records.routes.inNamespace(namespace)) await deleteRoute(context, identity, route);
+  for (const instance of context.records.serviceInstances.inNamespace(namespace)) {
+    await deleteServiceInstance(context, identity, instance);
+  }
   try {
     await context.client.delete(namespaces, namespace);
   } catch (error) {

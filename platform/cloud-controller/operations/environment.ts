@@ -1,7 +1,8 @@
 /**
  * Environment variables: Secrets, one key each. Of an app (`env-<app guid>`), of its revisions (`env-<revision guid>`), of
  * all apps and all builds (`env-running`, `env-staging` in the system namespace), and what the last two said when a
- * revision was started (`env-running-<revision guid>`) or a build was made (`env-staging-<build guid>`).
+ * revision was started (`env-running-<revision guid>`) or a build was made (`env-staging-<build guid>`). `VCAP_SERVICES` of a
+ * revision or task is in `env-services-<guid>`, where it has services.
  */
 import { ApiError, type Client } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';

@@ -15,6 +15,7 @@ export function usageSummary(context: Context, spaces: Stored<Space>[], domains?
     started_instances: instances,
     memory_in_mb: memoryMb,
     routes,
+    // Of brokers, as in Cloud Foundry: what users provide counts for nothing.
     service_instances: 0,
     reserved_ports: 0,
     ...(domains === undefined ? {} : { domains }),

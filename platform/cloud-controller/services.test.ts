@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import type { Pod } from '#cluster/kinds/types/core.ts';
+import { pods, secrets } from '../resources/kubernetes.ts';
+import { labels } from '../resources/types.ts';
+import type { Json } from './api.ts';
+import { type Answer, startTestCloud, type TestCloud } from './cloud.fixture.ts';
+import { makeApp } from './made-app.fixture.ts';
+
+let cloud: TestCloud;
+let space: string;
+let namespace: string;
+let app: string;
+
+before(async () => {
+  cloud = await startTestCloud();
+  space = String(((await cloud.json('GET', '/v3/spaces')).resources as Json[])[0]?.guid);
+  namespace = String(cloud.api.context.records.spaces.get(space)?.spec.namespace);
+  app = (await makeApp(cloud, 'shop', space)).app;
+});
+after(() => cloud?.close());
+
+const one = (guid: unknown) => ({ data: { guid } });
+const provide = (name: string, rest: Json = {}) =>
+  cloud.call('POST', '/v3/service_instances', {
+    type: 'user-provided',
+    name,
+    relationships: { space: one(space) },
+    ...rest,
+  });
+const bind = (instance: unknown, rest: Json = {}) =>
+  cloud.call('POST', '/v3/service_credential_bindings', {
+    type: 'app',
+    relationships: { app: one(app), service_instance: one(instance) },
+    ...rest,
+  });
+
+function refusal(answer: Answer): string {
+  assert.equal(answer.status, 422, answer.text);
+  return String((answer.body.errors as Json[])[0]?.detail);
+}
+
+/** What the newest pod of the app, or of a task, is told of its services. */
+async function told(selector: string): Promise<unknown> {
+  const pod = await cloud.until('its pod', async () => {
+    const { items } = await cloud.plane.client.list(pods, { namespace, labelSelector: selector });
+    return items.toSorted(
+      (a: Stored<Pod>, b) => Number(b.metadata.resourceVersion) - Number(a.metadata.resourceVersion),
+    )[0];
+  });
+  const variable = pod.spec?.containers[0]?.env?.find(({ name }) => name === 'VCAP_SERVICES');
+  const { secretKeyRef } = variable?.valueFrom ?? {};
+  if (!secretKeyRef) return JSON.parse(String(variable?.value));
+  const secret = await cloud.plane.client.get(secrets, String(secretKeyRef.name), namespace);
+  return JSON.parse(atob(String(secret.data?.[secretKeyRef.key])));
+}
+
+test('a service that runs elsewhere is provided, bound, told to the app from its next start on, and taken away', async () => {
+  await cloud.json('POST', `/v3/apps/${app}/actions/start`);
+  assert.deepEqual(await told(`${labels.app}=${app}`), {});
+  const made = await provide('db', { credentials: { uri: 'postgres://x', port: 5432 }, tags: ['sql'] });
+  assert.equal(made.status, 201, made.text);
+  const { guid } = made.body;
+  assert.deepEqual([made.body.type, (made.body.last_operation as Json).state], ['user-provided', 'succeeded']);
+  assert.doesNotMatch(made.text, /postgres/, 'credentials are shown at their own place alone');
+  assert.deepEqual(await cloud.json('GET', `/v3/service_instances/${String(guid)}/credentials`), {
+    uri: 'postgres://x',
+    port: 5432,
+  });
+  const bound = await bind(guid, { name: 'main' });
+  assert.equal(bound.status, 201, bound.text);
+  assert.match(refusal(await bind(guid)), /already bound/);
+  const listed = await cloud.json(
+    'GET',
+    `/v3/service_credential_bindings?type=app&app_guids=${app}&include=app,service_instance`,
+  );
+  assert.equal(((listed.included as Json).service_instances as Json[])[0]?.name, 'db');
+
+  await cloud.json('POST', `/v3/apps/${app}/actions/restart`);
+  const expected = {
+    'user-provided': [
+      {
+        label: 'user-provided',
+        name: 'main',
+        tags: ['sql'],
+        instance_guid: guid,
+        instance_name: 'db',
+        binding_guid: bound.body.guid,
+        binding_name: 'main',
+        credentials: { uri: 'postgres://x', port: 5432 },
+        syslog_drain_url: '',
+        volume_mounts: [],
+      },
+    ],
+  };
+  await cloud.until(
+    'the new instance',
+    async () => Object.keys((await told(`${labels.app}=${app}`)) as Json).length > 0,
+  );
+  assert.deepEqual(await told(`${labels.app}=${app}`), expected);
+  const environment = await cloud.json('GET', `/v3/apps/${app}/env`);
+  assert.deepEqual((environment.system_env_json as Json).VCAP_SERVICES, expected);
+  const task = await cloud.json('POST', `/v3/apps/${app}/tasks`, { command: 'x' });
+  assert.deepEqual(await told(`${labels.task}=${String(task.guid)}`), expected);
+
+  await cloud.json('PATCH', `/v3/service_instances/${String(guid)}`, { credentials: { uri: 'postgres://y' } });
+  const details = await cloud.json('GET', `/v3/service_credential_bindings/${String(bound.body.guid)}/details`);
+  assert.deepEqual(details.credentials, { uri: 'postgres://y' });
+  assert.deepEqual(await told(`${labels.task}=${String(task.guid)}`), expected, 'what runs keeps what it was told');
+  assert.equal((await cloud.call('DELETE', `/v3/service_instances/${String(guid)}`)).status, 204);
+  assert.equal(((await cloud.json('GET', '/v3/service_credential_bindings')).resources as Json[]).length, 0);
+  assert.equal((await provide('db')).status, 201, 'the name is free again');
+});
+
+test('names are unique in a space, and what cannot be is said', async () => {
+  assert.equal((await provide('one')).status, 201);
+  assert.match(refusal(await provide('ONE')), /name is taken: ONE/);
+  assert.match(refusal(await provide('two', { type: 'managed' })), /no service brokers yet/);
+  assert.match(refusal(await provide('two', { syslog_drain_url: 'ftp://x' })), /must begin with one of syslog:/);
+  assert.match(refusal(await provide('two', { credentials: 'x' })), /Credentials must be an object/);
+  assert.match(refusal(await provide('two', { credentials: { x: 'y'.repeat(70_000) } })), /at most 64 KiB/);
+  assert.match(refusal(await bind('nobody')), /service instance could not be found/);
+  const renamed = (await provide('three')).body;
+  assert.match(
+    refusal(await cloud.call('PATCH', `/v3/service_instances/${String(renamed.guid)}`, { name: 'one' })),
+    /taken/,
+  );
+  const shown = await cloud.json('GET', '/v3/service_instances?names=three&fields[service_plan]=name');
+  assert.equal((shown.resources as Json[]).length, 1);
+});
+
+test('what is provided goes with its space', async () => {
+  const [organization] = (await cloud.json('GET', '/v3/organizations')).resources as Json[];
+  const other = await cloud.json('POST', '/v3/spaces', {
+    name: 'gone',
+    relationships: { organization: one(organization?.guid) },
+  });
+  await cloud.json('POST', '/v3/service_instances', {
+    type: 'user-provided',
+    name: 'x',
+    relationships: { space: one(other.guid) },
+  });
+  await cloud.finished(await cloud.call('DELETE', `/v3/spaces/${String(other.guid)}`));
+  assert.equal(((await cloud.json('GET', '/v3/service_instances?names=x')).resources as Json[]).length, 0);
+});
