@@ -47,6 +47,11 @@ describe('the stock cf client', { concurrency: 1, skip }, () => {
     assert.equal(await version(), 'one');
     await admin.must('set-env', 'shop', 'COLOR', 'red');
     assert.match(await admin.must('env', 'shop'), /COLOR: +red/);
+    await admin.must('push', 'shop', '-p', source, '-m', '128M', '--strategy', 'canary', '--no-wait');
+    await until('the canary', async () => /PAUSED/.test(await admin.must('app', 'shop')));
+    await admin.must('continue-deployment', 'shop');
+    await until('the new version alone', async () => !/deployment/i.test(await admin.must('app', 'shop')), 60);
+    assert.equal(await version(), 'two');
     assert.match(await admin.must('events', 'shop'), /audit\.app\.revision|audit\.app\.deployment/);
   });
 

@@ -43,7 +43,6 @@ const REASONS: [RegExp, string][] = [
   [/^(POST|PATCH|DELETE) \/v3\/buildpacks/, "buildpacks are the platform's own"],
   [/^(POST|PATCH|DELETE) \/v3\/stacks/, "the stack is the platform's own"],
   [/shared_spaces|relationships\/space/, 'a route belongs to one space for good'],
-  [/actions\/continue/, 'there are no canary steps yet'],
   [/clear_buildpack_cache/, 'what a build keeps is replaced by the next one'],
   [/droplets/, 'a droplet is an image in the registry: pull and push it there'],
 ];

@@ -213,6 +213,7 @@ export const BODIES: Record<string, (world: World) => unknown> = {
   }),
   'PATCH /v3/deployments/:guid': metadata,
   'POST /v3/deployments/:guid/actions/cancel': () => undefined,
+  'POST /v3/deployments/:guid/actions/continue': () => undefined,
   'PATCH /v3/revisions/:guid': metadata,
   'POST /v3/apps/:guid/tasks': () => ({ command: 'x' }),
   'PATCH /v3/tasks/:guid': metadata,

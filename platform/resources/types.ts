@@ -222,6 +222,10 @@ export type AppDeployment = Resource<
     revision?: string;
     /** Instances that may be above the wanted number at once. */
     maxInFlight: number;
+    /** Of a canary: which share of the instances, in hundredths, each step has before it waits. One instance at least. */
+    canarySteps?: number[];
+    /** How many steps somebody has said to go on from. */
+    continued?: number;
     cancelled?: boolean;
     /** App generation that this deployment brings. */
     generation: number;
@@ -231,6 +235,8 @@ export type AppDeployment = Resource<
     value: 'ACTIVE' | 'FINALIZED';
     reason: 'DEPLOYING' | 'PAUSED' | 'DEPLOYED' | 'CANCELING' | 'CANCELED' | 'SUPERSEDED';
     lastSuccessfulHealthcheck?: string;
+    /** Of the step that it is at or waits in; 0 is the first. */
+    step?: number;
     error?: string;
     lastStatusChange?: string;
   }

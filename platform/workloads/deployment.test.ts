@@ -111,6 +111,79 @@ test('rolling: the new droplet takes over without a moment of fewer ready instan
   assert.deepEqual(indexes.sort(), ['0', '1', '2']);
 });
 
+test('canary: it waits at each of its steps, with the old version beside it, and goes on when told', async () => {
+  const app = await running('canary', 4);
+  const fresh = await droplet(app);
+  const weights = [25, 50];
+  const options = { canary: { steps: weights.map((weight) => ({ instance_weight: weight })) } };
+  const guid = await deploy(app, { strategy: 'canary', droplet: { guid: fresh }, options });
+  const state = async () => cloud.json('GET', `/v3/deployments/${guid}`);
+  const byGeneration = () => {
+    const ready = readyPods(app).filter((pod) => !pod.metadata.deletionTimestamp);
+    return [1, 2].map((generation) => ready.filter((pod) => generationOf(pod) === generation).length).join();
+  };
+  for (const [index, expected] of ['3,1', '2,2'].entries()) {
+    const waiting = await cloud.until(`step ${index + 1}`, async () => {
+      const now = await state();
+      const { reason, canary } = now.status as { reason: string; canary: { steps: { current: number } } };
+      return reason === 'PAUSED' && canary.steps.current === index + 1 && byGeneration() === expected && now;
+    });
+    assert.deepEqual((waiting.options as Json).canary, options.canary);
+    assert.equal((await cloud.call('POST', `/v3/deployments/${guid}/actions/continue`)).status, 200);
+  }
+  assert.equal(((await ended(guid)).status as Json).reason, 'DEPLOYED');
+  await cloud.until('the new version alone', () => byGeneration() === '0,4');
+  const again = await cloud.call('POST', `/v3/deployments/${guid}/actions/continue`);
+  assert.match(again.text, /Cannot continue a deployment with status: FINALIZED and reason: DEPLOYED/);
+});
+
+test('canary: of one instance there are two while it waits; no time runs out, and it can be taken back', async () => {
+  const app = await running('single', 1);
+  const before = readyPods(app).map((pod) => pod.metadata.uid);
+  const guid = await deploy(app, { strategy: 'canary', droplet: { guid: await droplet(app) } });
+  const paused = await cloud.until('the canary', async () => {
+    const now = await cloud.json('GET', `/v3/deployments/${guid}`);
+    return (now.status as Json).reason === 'PAUSED' && readyPods(app).length === 2 && now;
+  });
+  assert.deepEqual((paused.status as Json).canary, { steps: { current: 1, total: 1 } });
+  cloud.clock.offset = 3_600_000;
+  await cloud.restart();
+  assert.equal(((await cloud.json('GET', `/v3/deployments/${guid}`)).status as Json).reason, 'PAUSED');
+  cloud.clock.offset = 0;
+  await cloud.call('POST', `/v3/deployments/${guid}/actions/cancel`);
+  assert.equal(((await ended(guid)).status as Json).reason, 'CANCELED');
+  await cloud.until('the old one alone', () => readyPods(app).length === 1);
+  assert.deepEqual(
+    readyPods(app).map((pod) => pod.metadata.uid),
+    before,
+    'it never stopped',
+  );
+});
+
+test('rolling: what it changes of the web process comes with the new version', async () => {
+  const app = await running('sized', 1);
+  const options = { web_instances: 2, memory_in_mb: 99, disk_in_mb: null, log_rate_limit_in_bytes_per_second: null };
+  await ended(await deploy(app, { options }));
+  await cloud.until('two of the new size', () => {
+    const limits = readyPods(app).map((pod) => pod.spec?.containers[0]?.resources?.limits?.['memory']);
+    return limits.join() === '99Mi,99Mi';
+  });
+});
+
+test('canary: steps that cannot be are refused', async () => {
+  const app = await running('steps', 1);
+  const refused = async (canary: unknown, message: RegExp, strategy = 'canary') => {
+    const body = { strategy, options: { canary }, relationships: { app: { data: { guid: app } } } };
+    const answer = await cloud.call('POST', '/v3/deployments', body);
+    assert.equal(answer.status, 422, answer.text);
+    assert.match(answer.text, message);
+  };
+  await refused({ steps: [{ instance_weight: 0 }] }, /between 1 and 100/);
+  await refused({ steps: [{ instance_weight: 50 }, { instance_weight: 20 }] }, /ascending order/);
+  await refused({ steps: [] }, /array of 1 to 100/);
+  await refused({ steps: [{ instance_weight: 5 }] }, /only valid for canary/, 'rolling');
+});
+
 test('rolling: a version that crashes is taken back, and the old one never stopped', async () => {
   const app = await running('crashing', 2);
   const before = readyPods(app)

@@ -4,6 +4,9 @@
  * `plan` is pure. With N wanted, R of the new generation ready and M in flight: all old ones together get N - R, the new
  * one min(N, R + M) and no more than there is room for beside the old pods that are still there. So there are never fewer
  * than N ready (as long as the old ones are) nor more than N + M.
+ *
+ * A canary goes on like that as far as its step allows, and waits there (PAUSED) until somebody says to go on: to the next
+ * step, and after the last to the end. While it waits no time runs out.
  */
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { ReplicaSet } from '#cluster/kinds/types/apps.ts';
@@ -40,6 +43,19 @@ export async function advanceDeployment(
     await rollBack(context, app, deployment, undefined);
     return undefined;
   }
+  const step = stepOf(deployment);
+  const paused = deployment.status?.reason === 'PAUSED';
+  if (paused && deployment.status?.step === step) return undefined;
+  if (paused) {
+    // Its time begins anew.
+    const lastSuccessfulHealthcheck = new Date(context.now()).toISOString();
+    await note(context, deployment, {
+      reason: 'DEPLOYING',
+      lastSuccessfulHealthcheck,
+      ...(step === undefined ? {} : { step }),
+    });
+    return 1;
+  }
   const failure = failureOf(context, deployment);
   if (failure) {
     await rollBack(context, app, deployment, failure);
@@ -47,7 +63,9 @@ export async function advanceDeployment(
   }
   const { generation, droplet, revision } = deployment.spec;
   const processes = processesOf(context.informers, app.metadata.name);
+  const share = step === undefined ? undefined : deployment.spec.canarySteps?.[step];
   let done = true;
+  let reached = true;
   let readyTotal = 0;
   for (const process of processes) {
     const wanted = process.spec.instances;
@@ -58,6 +76,11 @@ export async function advanceDeployment(
     const target = recreate
       ? { fresh: wanted, old: 0 }
       : plan({ wanted, ready, maxInFlight: deployment.spec.maxInFlight, oldPods });
+    const limit = limitOf(wanted, share);
+    target.fresh = Math.min(target.fresh, limit);
+    // What is tried on some of the requests leaves the others where they were.
+    if (share !== undefined && share < 100) target.old = Math.max(target.old, Math.min(1, wanted));
+    if (ready < limit) reached = false;
     const set = await ensureReplicaSet(
       context,
       app,
@@ -68,12 +91,28 @@ export async function advanceDeployment(
     if (wanted > 0 && (!set || ready < wanted)) done = false;
     await shrinkOld(context, app, process, generation, target.old);
   }
-  if (done) {
+  if (done && share === undefined) {
     await complete(context, app, deployment);
+    return undefined;
+  }
+  if (reached && share !== undefined && step !== undefined) {
+    await note(context, deployment, { reason: 'PAUSED', step });
     return undefined;
   }
   await noteProgress(context, deployment, readyTotal);
   return Math.max(1_000, deadline(context, deployment) - context.now());
+}
+
+/** The step of a canary that it is at; undefined where nothing holds it. */
+function stepOf(deployment: Stored<AppDeployment>): number | undefined {
+  const passed = deployment.spec.continued ?? 0;
+  return passed < (deployment.spec.canarySteps?.length ?? 0) ? passed : undefined;
+}
+
+/** How many new instances there may be. @param share  in hundredths; undefined: as many as are wanted */
+export function limitOf(wanted: number, share: number | undefined): number {
+  if (share === undefined) return wanted;
+  return Math.min(wanted, Math.max(1, Math.round((wanted * share) / 100)));
 }
 
 function readyInstances(context: WorkloadContext, process: Stored<Process>, generation: number): number {
@@ -228,16 +267,26 @@ async function noteProgress(context: WorkloadContext, deployment: Stored<AppDepl
   if (ready <= best && deployment.status?.value === 'ACTIVE') return;
   seen.set(deployment.metadata.name, Math.max(best, ready));
   const now = new Date(context.now()).toISOString();
+  const step = stepOf(deployment);
+  await note(context, deployment, {
+    reason: 'DEPLOYING',
+    lastStatusChange: deployment.status?.lastStatusChange ?? now,
+    ...(step === undefined ? {} : { step }),
+    ...(ready > best ? { lastSuccessfulHealthcheck: now } : {}),
+  });
+}
+
+/** Who wrote meanwhile wakes us again. */
+async function note(
+  context: WorkloadContext,
+  deployment: Stored<AppDeployment>,
+  change: Omit<NonNullable<AppDeployment['status']>, 'value'>,
+): Promise<void> {
+  const lastStatusChange = new Date(context.now()).toISOString();
   try {
     await context.informers.client.updateStatus(appDeployments, {
       ...deployment,
-      status: {
-        ...deployment.status,
-        value: 'ACTIVE',
-        reason: 'DEPLOYING',
-        lastStatusChange: deployment.status?.lastStatusChange ?? now,
-        ...(ready > best ? { lastSuccessfulHealthcheck: now } : {}),
-      },
+      status: { ...deployment.status, value: 'ACTIVE', lastStatusChange, ...change },
     });
   } catch (error) {
     if (!(error instanceof ApiError) || error.reason !== 'Conflict') throw error;

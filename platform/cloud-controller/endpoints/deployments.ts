@@ -22,6 +22,7 @@ import {
   usableDroplet,
 } from '../operations/app-lifecycle.ts';
 import { readEnvironment, writeEnvironment } from '../operations/environment.ts';
+import { changeSizes } from '../operations/quota.ts';
 import { serially } from '../operations/serially.ts';
 import { presentDeployment } from '../present/routes.ts';
 import { ownedBy } from '../records.ts';
@@ -129,6 +130,32 @@ export function deploymentEndpoints(context: Context): Endpoint[] {
         return ok(undefined);
       },
     },
+    {
+      method: 'POST',
+      path: '/v3/deployments/:guid/actions/continue',
+      auth: 'user',
+      summary: 'Let a canary that waits go on to its next step.',
+      handle: async (request) => {
+        const guid = request.params.guid ?? '';
+        const deployment = access.operate(request.identity, records.deployments, guid, 'Deployment');
+        if (value(deployment) !== 'ACTIVE' || reason(deployment) !== 'PAUSED') {
+          throw unprocessable(
+            `Cannot continue a deployment with status: ${value(deployment)} and reason: ${reason(deployment)}`,
+          );
+        }
+        const step = deployment.status?.step ?? 0;
+        // Said twice it is one step further all the same.
+        await records.deployments.modify(deployment.metadata.name, (current) => ({
+          ...current,
+          spec: { ...current.spec, continued: Math.max(current.spec.continued ?? 0, step + 1) },
+        }));
+        const app = records.apps.get(deployment.spec.app);
+        if (app) {
+          await record(context, request.identity, app, 'audit.app.deployment.continue', { deployment_guid: guid });
+        }
+        return ok(undefined);
+      },
+    },
   ];
 }
 
@@ -144,12 +171,17 @@ async function postDeployment(context: Context, request: ApiRequest): Promise<Re
   );
   const appGuid = reader.relationship('app', { required: true });
   const strategy = reader.string('strategy') ?? 'rolling';
-  if (strategy !== 'rolling' && strategy !== 'recreate') {
+  if (strategy !== 'rolling' && strategy !== 'recreate' && strategy !== 'canary') {
     reader.fail(
-      `Strategy ${JSON.stringify(strategy.slice(0, 40))} is not a supported deployment strategy; use "rolling" or "recreate"`,
+      `Strategy ${JSON.stringify(strategy.slice(0, 40))} is not a supported deployment strategy; use "rolling", "canary" or "recreate"`,
     );
   }
-  const maxInFlight = reader.object('options')?.integer('max_in_flight', { min: 1, max: 1000 });
+  const options = reader.object('options')?.only('max_in_flight', 'canary', ...Object.keys(SIZES));
+  const maxInFlight = options?.integer('max_in_flight', { min: 1, max: 1000 });
+  const canarySteps = readSteps(options, strategy);
+  const sizes = Object.fromEntries(
+    Object.entries(SIZES).map(([field, { name, min, max }]) => [name, options?.integer(field, { min, max })]),
+  );
   const dropletGuid = isObject(request.body.droplet) ? request.body.droplet.guid : undefined;
   const revisionGuid = isObject(request.body.revision) ? request.body.revision.guid : undefined;
   if (dropletGuid !== undefined && revisionGuid !== undefined)
@@ -162,10 +194,14 @@ async function postDeployment(context: Context, request: ApiRequest): Promise<Re
     throw unprocessable('Unable to use app. Ensure that the app exists and you have access to it.');
   }
   if (!access.operatesSpace(request.identity, space)) throw notAuthorized();
+  const web = processesOf(context, app.metadata.name).find(({ spec }) => spec.type === 'web');
+  const asked = Object.fromEntries(Object.entries(sizes).filter(([, size]) => size !== undefined));
+  if (web && Object.keys(asked).length > 0) await changeSizes(context, web, asked);
   const deployment = await serially(app.metadata.name, () =>
     deploy(context, request, {
       app: records.apps.get(app.metadata.name) ?? app,
-      strategy: strategy === 'recreate' ? 'recreate' : 'rolling',
+      strategy: strategy as Wanted['strategy'],
+      ...(canarySteps === undefined ? {} : { canarySteps }),
       maxInFlight: maxInFlight ?? 1,
       droplet: dropletGuid,
       revision: revisionGuid,
@@ -175,9 +211,39 @@ async function postDeployment(context: Context, request: ApiRequest): Promise<Re
   return created(showDeployment(context, deployment));
 }
 
+/** What a deployment may change of its web process by the way. */
+const SIZES = {
+  web_instances: { name: 'instances', min: 1, max: 1_000 },
+  memory_in_mb: { name: 'memoryMb', min: 1, max: 1024 * 1024 },
+  disk_in_mb: { name: 'diskMb', min: 1, max: 1024 * 1024 },
+  log_rate_limit_in_bytes_per_second: { name: 'logRateLimitBytes', min: -1, max: Number.MAX_SAFE_INTEGER },
+} as const;
+
+/** The shares of a canary's steps, in hundredths; without any there is one step, of one instance. */
+function readSteps(options: Reader | undefined, strategy: string): number[] | undefined {
+  const canary = options?.object('canary')?.only('steps');
+  if (canary && strategy !== 'canary') options?.fail('Canary options are only valid for canary deployments');
+  if (strategy !== 'canary') return undefined;
+  const steps = canary?.body['steps'] ?? [{ instance_weight: 0 }];
+  if (!Array.isArray(steps) || steps.length === 0 || steps.length > 100) {
+    options?.fail('Canary steps must be an array of 1 to 100 objects with an instance_weight');
+    return undefined;
+  }
+  const weights = steps.map((step: unknown) => (isObject(step) ? step['instance_weight'] : undefined));
+  const whole = weights.every((weight) => typeof weight === 'number' && Number.isInteger(weight) && weight <= 100);
+  const given = canary?.body['steps'] !== undefined;
+  if (!whole || (given && weights.some((weight) => Number(weight) < 1))) {
+    options?.fail('Instance weight must be an integer between 1 and 100 (inclusive)');
+  } else if (weights.some((weight, index) => index > 0 && Number(weight) < Number(weights[index - 1]))) {
+    options?.fail('Instance weights must be sorted in ascending order');
+  }
+  return weights.map(Number);
+}
+
 interface Wanted {
   app: Stored<App>;
-  strategy: 'rolling' | 'recreate';
+  strategy: AppDeployment['spec']['strategy'];
+  canarySteps?: number[];
   maxInFlight: number;
   droplet: unknown;
   revision: unknown;
@@ -220,6 +286,7 @@ async function deploy(context: Context, request: ApiRequest, input: Wanted): Pro
       ...(app.spec.currentDroplet === undefined ? {} : { previousDroplet: app.spec.currentDroplet }),
       revision: revision.metadata.name,
       maxInFlight: input.maxInFlight,
+      ...(input.canarySteps === undefined ? {} : { canarySteps: input.canarySteps }),
       generation,
       userMetadata: input.userMetadata,
     },

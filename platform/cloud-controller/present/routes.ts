@@ -68,6 +68,7 @@ export function presentDeployment(
   const { spec, status } = deployment;
   const value = status?.value ?? 'ACTIVE';
   const reason = status?.reason ?? 'DEPLOYING';
+  const steps = spec.canarySteps;
   return {
     ...base(deployment),
     state: deploymentState(value, reason),
@@ -80,9 +81,16 @@ export function presentDeployment(
         // Ours: why it was cancelled.
         ...(status?.error === undefined ? {} : { error: status.error }),
       },
+      ...(steps === undefined ? {} : { canary: { steps: { current: (status?.step ?? 0) + 1, total: steps.length } } }),
     },
     strategy: spec.strategy,
-    options: { max_in_flight: spec.maxInFlight },
+    options: {
+      max_in_flight: spec.maxInFlight,
+      // One step without a weight is what a canary has when nobody says anything.
+      ...(steps?.some((weight) => weight > 0)
+        ? { canary: { steps: steps.map((weight) => ({ instance_weight: weight })) } }
+        : {}),
+    },
     droplet: { guid: spec.droplet },
     previous_droplet: { guid: spec.previousDroplet ?? null },
     new_processes: options.processes,
@@ -95,6 +103,7 @@ export function presentDeployment(
       self: link(self),
       app: link(`${urls.api}/v3/apps/${spec.app}`),
       ...(value === 'ACTIVE' ? { cancel: link(`${self}/actions/cancel`, 'POST') } : {}),
+      ...(reason === 'PAUSED' ? { continue: link(`${self}/actions/continue`, 'POST') } : {}),
     },
   };
 }
