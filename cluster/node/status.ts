@@ -53,6 +53,9 @@ export function statusOf(input: StatusInput): PodStatus {
   const verdict = held ? undefined : input.verdict;
   const reason = verdict?.reason ?? (phase === current?.phase ? current.reason : undefined);
   const message = verdict?.message ?? (phase === current?.phase ? current.message : undefined);
+  // Of a pod that ends before any container was made there is nothing to tell but why: kubectl shows that.
+  const unseen =
+    isOver(phase) && allStatuses(current).length === 0 && input.records.every(({ id }) => id === undefined);
   return {
     phase,
     ...(reason !== undefined && { reason }),
@@ -62,8 +65,8 @@ export function statusOf(input: StatusInput): PodStatus {
     hostIPs: [{ ip: hostIp }],
     ...(podIp && { podIP: podIp, podIPs: [{ ip: podIp }] }),
     startTime: current?.startTime ?? formatTime(input.now),
-    ...(inits.length > 0 && { initContainerStatuses: inits }),
-    containerStatuses: mains,
+    ...(inits.length > 0 && !unseen && { initContainerStatuses: inits }),
+    ...(!unseen && { containerStatuses: mains }),
     ...(ephemeral.length > 0 && { ephemeralContainerStatuses: ephemeral }),
     qosClass: current?.qosClass ?? qosClassOf(pod),
   };

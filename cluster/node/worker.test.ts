@@ -354,6 +354,7 @@ test('what this node does not give makes the pod Failed, with the reason', async
   const bed = await bench(t, podObject('a', { hostNetwork: true }));
   const pod = await bed.api.until('Failed', (now) => now.status?.phase === 'Failed');
   assert.equal(pod.status?.reason, 'PodRefused');
+  assert.equal(pod.status?.containerStatuses, undefined, 'kubectl shows the reason, and no state of a container');
   assert.equal(
     pod.status?.message,
     'spec.hostNetwork is not allowed on this node: remove it, or start the node with --allow-risk host-namespaces',
