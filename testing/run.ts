@@ -76,7 +76,12 @@ async function runOnce(files: string[], concurrency: number): Promise<void> {
   const stream = run({
     files,
     concurrency,
-    execArgv: ['--experimental-ffi', '--disable-warning=ExperimentalWarning', '--test-force-exit'],
+    execArgv: [
+      '--experimental-ffi',
+      '--disable-warning=ExperimentalWarning',
+      '--test-force-exit',
+      `--import=${join(import.meta.dirname, 'tell-all.ts')}`,
+    ],
     timeout: long ? 5_400_000 : 600_000,
   });
   for await (const event of stream) {
