@@ -28,7 +28,7 @@ const MiB = 1024 * 1024;
 const mayGrowUsed =
   (BigInt(`0x${/^CapEff:\t(\w+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'}`) & (1n << 24n)) !== 0n;
 
-describe('disk volumes', { timeout: 120_000 }, () => {
+describe('disk volumes', { timeout: 600_000 }, () => {
   let host: EngineHost;
   let count = 0;
   before(async () => {

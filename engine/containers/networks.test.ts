@@ -93,7 +93,7 @@ function addressesOf({ networkNamespacePath }: Sandbox, version: string): string
   return sorted([...text.matchAll(/inet6? ([^/]+)\/(?:32|128)/g)].map(([, ip = '']) => ip));
 }
 
-test('an engine that is killed while it changes networks leaves nothing in between', { timeout: 240_000 }, async () => {
+test('an engine that is killed while it changes networks leaves nothing in between', { timeout: 900_000 }, async () => {
   const options = { ...engineOptionsForTest(), sandboxPool: 1 };
   const { log: _log, ...plain } = options;
   try {
