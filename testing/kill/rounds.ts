@@ -122,9 +122,12 @@ async function killWorking({ options, socketPath, model, random, image, source, 
     buildLane(lane('d-')),
   ]);
   // A lane that fails ends the wait, so that its reason is told.
-  await Promise.race([lanes, delay(random.below(random.onceIn(6) ? LONGER_WORK : LONGEST_WORK))]);
-  child.kill('SIGKILL');
-  await closed;
+  try {
+    await Promise.race([lanes, delay(random.below(random.onceIn(6) ? LONGER_WORK : LONGEST_WORK))]);
+  } finally {
+    child.kill('SIGKILL');
+    await closed;
+  }
   await lanes;
 }
 
