@@ -1,9 +1,10 @@
 /** The platform's users: `User` objects, and a Secret each with the password's hash and the state of refresh tokens. */
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { ApiError, type Client } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { writeFileAtomic } from '#lib/atomic-file.ts';
+import { nameGuid } from '#lib/name-guid.ts';
 import { secrets } from '../resources/kubernetes.ts';
 import { roles, systemNamespace, type User, users } from '../resources/types.ts';
 import { hashPassword, PASSWORD_MAX_BYTES, verifyPassword } from './passwords.ts';
@@ -24,12 +25,6 @@ export interface Account {
 /** One guid for each name, so that two that create a user at once cannot make two of it. */
 export function userGuid(username: string, origin = OWN_ORIGIN): string {
   return nameGuid(`${origin}\n${username.toLowerCase()}`);
-}
-
-/** Of what is known by a name: a guid (RFC 9562, version 5 in form). */
-export function nameGuid(name: string): string {
-  const hex = createHash('sha256').update(name).digest('hex');
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-5${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }
 
 function secretName(guid: string): string {

@@ -1,5 +1,5 @@
 /** What the platform offers to everybody: stacks, buildpacks; and lists of what it does not have. */
-import { createHash } from 'node:crypto';
+import { nameGuid } from '#lib/name-guid.ts';
 import { type Context, type Endpoint, type Json, ok } from '../api.ts';
 import { notAuthorized, notFound } from '../errors.ts';
 import { emptyList, listReply, plainList } from '../listing.ts';
@@ -20,17 +20,11 @@ const EMPTY = [
   'sidecars',
 ];
 
-/** Of things that are known by name alone. */
-function nameGuid(kind: string, name: string): string {
-  const hex = createHash('sha256').update(`${kind}\n${name}`).digest('hex');
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-5${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
-}
-
 export function platformEndpoints(context: Context): Endpoint[] {
   const { urls, records, access } = context;
   const stack = (): Json => {
     const name = context.defaults.stack;
-    const guid = nameGuid('stack', name);
+    const guid = nameGuid(`stack\n${name}`);
     return {
       guid,
       created_at: EPOCH,
@@ -46,7 +40,7 @@ export function platformEndpoints(context: Context): Endpoint[] {
   };
   const buildpacks = (): Json[] =>
     context.staging.buildpacks().map((buildpack) => {
-      const guid = nameGuid('buildpack', buildpack.name);
+      const guid = nameGuid(`buildpack\n${buildpack.name}`);
       return {
         guid,
         created_at: EPOCH,

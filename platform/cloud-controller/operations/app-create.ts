@@ -1,6 +1,7 @@
 /** Makes apps and their processes. */
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { Stored } from '#cluster/kinds/kind.ts';
+import { nameGuid } from '#lib/name-guid.ts';
 import { type App, labels, type Process, type Space, type UserMetadata } from '../../resources/types.ts';
 import type { Identity } from '../../uaa/uaa.ts';
 import type { Context } from '../api.ts';
@@ -116,8 +117,7 @@ export function processesOf(context: Context, app: string): Stored<Process>[] {
 
 /** The same for the same app and type, so that two that make it at once make one. */
 function processGuid(app: string, type: string): string {
-  const digest = createHash('sha256').update(`${app}\n${type}`).digest('hex');
-  return `${digest.slice(0, 8)}-${digest.slice(8, 12)}-5${digest.slice(13, 16)}-a${digest.slice(17, 20)}-${digest.slice(20, 32)}`;
+  return nameGuid(`${app}\n${type}`);
 }
 
 /** A process type is `[a-zA-Z0-9_-]`, which a label takes, except at its ends and beyond 63 characters. */

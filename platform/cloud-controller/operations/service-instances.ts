@@ -1,6 +1,7 @@
 /** Makes, binds and deletes user-provided service instances. */
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { Stored } from '#cluster/kinds/kind.ts';
+import { nameGuid } from '#lib/name-guid.ts';
 import {
   type App,
   labels,
@@ -103,8 +104,7 @@ export async function bindService(
   instance: Stored<ServiceInstance>,
   options: { displayName?: string; userMetadata: UserMetadata },
 ): Promise<Stored<ServiceBinding>> {
-  const hex = createHash('sha256').update(`${app.metadata.name}\n${instance.metadata.name}`).digest('hex');
-  const guid = `${hex.slice(0, 8)}-${hex.slice(8, 12)}-5${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+  const guid = nameGuid(`${app.metadata.name}\n${instance.metadata.name}`);
   if (context.records.serviceBindings.get(guid)) {
     throw new CloudFoundryError('UnprocessableEntity', 'The app is already bound to the service instance');
   }

@@ -1,10 +1,11 @@
 /** `/Groups`: each is a scope that the tokens of its members have. Those that the platform knows are there without having been made. */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { ApiError, type Client } from '#cluster/client/client.ts';
+import { nameGuid } from '#lib/name-guid.ts';
 import { groups, users } from '../../resources/types.ts';
 import type { Guard } from '../guard.ts';
 import { KNOWN_GROUPS, UaaError, USER_SCOPES } from '../uaa.ts';
-import { nameGuid, readUser } from '../users.ts';
+import { readUser } from '../users.ts';
 import { bodyOf, optionalText, queryOf, requiredText } from './body.ts';
 import { scimPage } from './page.ts';
 
