@@ -82,6 +82,8 @@ function makeDirectory(
     }
   } catch (error) {
     if (hasCode(error, 'EEXIST', 'ENOTDIR')) throw invalid(subPath, 'leads through something that is no directory');
+    // Its owner removed the directory that is open here.
+    if (hasCode(error, 'ENOENT')) throw invalid(subPath, 'was taken away while it was made');
     throw error;
   } finally {
     closeSync(parent);
