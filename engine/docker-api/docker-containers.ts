@@ -242,13 +242,19 @@ export class DockerContainers {
     if (container.state === 'running') return false;
     this.#restarts.forget(container.id);
     this.#markStopped(container.id, false);
+    let started = false;
     try {
-      await this.#exclusive(container.id, () => this.#launch(container, settings));
+      await this.#exclusive(container.id, async () => {
+        // Its restart policy may have been first.
+        if (this.#engine.container(container.id)?.state === 'running') return;
+        await this.#launch(container, settings);
+        started = true;
+      });
     } catch (error) {
       if (settings.autoRemove) await this.remove(container, { force: true, volumes: true });
       throw error;
     }
-    return true;
+    return started;
   }
 
   async stop(container: Container, seconds?: number): Promise<void> {
@@ -461,6 +467,8 @@ export class DockerContainers {
     const settings = container === undefined ? undefined : settingsOf(container);
     if (container?.state !== 'exited' || settings === undefined) return;
     const launch = async (): Promise<void> => {
+      // Somebody may have been first.
+      if (this.#engine.container(id)?.state !== 'exited') return;
       if (!existsSync(join(this.#stoppedDirectory, id))) await this.#launch(container, settings);
     };
     await this.#exclusive(id, launch).catch((error: unknown) => {
