@@ -6,6 +6,9 @@
  *                                             `fresh-machine`; a file's tests run one after another
  *
  * `*.long.test.ts` run only with --long. Files of `test/` need a whole platform and run one at a time, after the others.
+ *
+ * Where everything is run, up to three files that failed are run once more, alone. What fails then has failed; what
+ * passes then is named as unstable, with what it said first: a race to find, in the test or in what it tests.
  */
 import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -56,6 +59,21 @@ interface FileResult {
 }
 
 const results = new Map<string, FileResult>();
+
+const unstableAtMost = 3;
+const unstable: string[] = [];
+
+async function runFailedAgain(files: string[]): Promise<void> {
+  const failed = files.filter((file) => resultOf(file).failures.length > 0);
+  if (wanted.length > 0 || failed.length > unstableAtMost) return;
+  for (const file of failed) {
+    const first = resultOf(file);
+    console.log(`${relative(root, file)} failed: it is run again, alone`);
+    results.delete(file);
+    await runFiles([file], 1);
+    if (resultOf(file).failures.length === 0) unstable.push(...first.failures);
+  }
+}
 
 /** A file whose process ends before it has told everything is run once more, by itself; then it has failed. */
 async function runFiles(files: string[], concurrency: number): Promise<void> {
@@ -140,11 +158,13 @@ await runFiles(
   Math.min(2, availableParallelism()),
 );
 await runFiles(endToEnd, 1);
+await runFailedAgain(files);
 
 const all = [...results.values()];
 const passed = all.reduce((sum, result) => sum + result.passed, 0);
 const failures = all.flatMap((result) => result.failures);
 const skips = all.flatMap((result) => result.skips);
+for (const failure of unstable) console.log(`\nUNSTABLE, passed when it was run again: ${failure}`);
 for (const failure of failures) console.log(`\nFAILED ${failure}`);
 for (const skip of skips) console.log(`skipped ${skip.name}: ${skip.reason}`);
 const allowed = allowedSkips();
@@ -153,5 +173,6 @@ for (const skip of surprising)
   console.log(
     `NOT ALLOWED to skip: ${skip.name} (name it in testing/allowed-skips, with the reason, if that is meant)`,
   );
-console.log(`\n${passed} passed, ${failures.length} failed, ${skips.length} skipped`);
+const unsure = unstable.length > 0 ? `, ${unstable.length} unstable` : '';
+console.log(`\n${passed} passed, ${failures.length} failed, ${skips.length} skipped${unsure}`);
 process.exit(failures.length > 0 || passed === 0 || surprising.length > 0 ? 1 : 0);
