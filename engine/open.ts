@@ -71,7 +71,7 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
     network.know(userNetworks.list());
     const events = new EventHub();
     let containers: Containers | undefined;
-    const [images, versions, sandboxes] = await Promise.all([
+    const [images, { isRunc, ...versions }, sandboxes] = await Promise.all([
       openImages({
         dataDirectory: options.dataDirectory,
         log,
@@ -123,7 +123,7 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
       disks,
       images,
       sandboxes,
-      runtime,
+      runtime: { path: runtime, isRunc },
       conmon,
       log,
       risks: options,
@@ -195,7 +195,7 @@ export async function purgeEngine(options: EngineOptions): Promise<void> {
 async function readVersions(
   runtime: string,
   monitor: string,
-): Promise<{ runtime: EngineInfo['runtime']; conmonVersion: string }> {
+): Promise<{ runtime: EngineInfo['runtime']; isRunc: boolean; conmonVersion: string }> {
   const [first, conmon] = await Promise.all([
     run(runtime, ['--version']).catch((cause: unknown) => {
       throw new EngineError('unavailable', `runtime: ${runtime} is no OCI runtime: it does not tell its version`, {
@@ -210,6 +210,7 @@ async function readVersions(
       name: runtime.split('/').at(-1) ?? runtime,
       version: /version (\S+)/.exec(first.stdout)?.[1] ?? 'unknown',
     },
+    isRunc: first.stdout.startsWith('runc '),
     conmonVersion: /version (\S+)/.exec(conmon.stdout)?.[1] ?? 'unknown',
   };
 }

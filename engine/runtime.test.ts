@@ -37,6 +37,26 @@ test('containers run and execute by the runtime that was named', {
   assert.match(unknown.stderr, /unknown or invalid runtime name: gvisor/);
 });
 
+test('one that is not runc starts its containers itself', { ...withDocker, timeout: 60_000 }, async (context) => {
+  const directory = mkdtempSync(join(tmpdir(), 'runtime-'));
+  context.after(() => rmSync(directory, { recursive: true, force: true }));
+  const calls = join(directory, 'calls');
+  const runtime = script(
+    join(directory, 'other-runtime'),
+    `[ "$1" = --version ] && echo other-runtime version 1.2 && exit
+case " $* " in *" start "*) [ -e ${directory}/broken ] && echo 'level=error msg="it will not"' >&2 && exit 1 ;; esac
+echo "$@" >> ${calls}; exec runc "$@"`,
+  );
+  await using docker = await openDockerHost({ runtime });
+  const { image } = docker.host;
+  assert.equal(await docker.ok('run', '--rm', image, 'echo', 'started'), 'started\n');
+  assert.match(readFileSync(calls, 'utf8'), / start [0-9a-f]{64}\n/);
+  writeFileSync(join(directory, 'broken'), '');
+  const refused = await docker.docker(['run', '--rm', image, 'true']);
+  assert.equal(refused.code, 125);
+  assert.match(refused.stderr, /it will not/);
+});
+
 test('what is no runtime is refused at the start', { timeout: 60_000 }, async (context) => {
   const directory = mkdtempSync(join(tmpdir(), 'runtime-'));
   context.after(() => rmSync(directory, { recursive: true, force: true }));

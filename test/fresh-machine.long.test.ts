@@ -2,36 +2,13 @@
  * The two commands on a fresh machine: a minimal Debian with systemd and nothing but cgroup v2, booted under qemu from
  * Debian's own kernel. Emulated, so each step takes minutes where a machine takes seconds: no time is judged here.
  *
- *   npm run test:long -- fresh-machine      SAMPAN_TEST_IMAGE=DIR keeps the disk image there for the next run;
- *                                           SAMPAN_TEST_SUITE=trixie takes Debian 13
+ *   npm run test:long -- fresh-machine      the variables that testing/fresh-machine/boot.ts tells of hold
  */
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
-import { makeImage, makeSourceDisk } from '#testing/fresh-machine/image.ts';
-import { Machine } from '#testing/fresh-machine/machine.ts';
-import { installDebianPackages } from '#lib/debian-packages.ts';
-
-const begun = performance.now();
-const progress = (line: string): void =>
-  void process.stderr.write(`[${((performance.now() - begun) / 1000).toFixed(0).padStart(5)} s] ${line}\n`);
-
-/** Why there can be no virtual machine here; false where there can. */
-function whyNot(): string | false {
-  if (process.getuid?.() !== 0) return 'the image of the machine is made as root';
-  if (process.arch !== 'x64') return `the machine is an x86_64 one, this is ${process.arch}`;
-  try {
-    const missing: [string, string][] = [
-      ['/usr/bin/qemu-system-x86_64', 'qemu-system-x86'],
-      ['/usr/bin/mmdebstrap', 'mmdebstrap'],
-    ];
-    installDebianPackages(missing.flatMap(([path, name]) => (existsSync(path) ? [] : [name])));
-    return false;
-  } catch (error) {
-    return `qemu cannot be installed: ${(error as Error).message.split('\n')[0]}`;
-  }
-}
+import { bootMachine, progress, whyNoMachine } from '#testing/fresh-machine/boot.ts';
+import type { Machine } from '#testing/fresh-machine/machine.ts';
 
 /** Process ids in the guest by a part of their command line, sorted. */
 const pidsOf = (mark: string): string =>
@@ -44,24 +21,13 @@ const listContainers = 'runc --root /run/sampan/sampan/engine/runtime list -q | 
 const served = (seconds: number): string =>
   `end=$(($(date +%s) + ${seconds})); until ${askHello}; do [ $(date +%s) -lt $end ] || exit 1; sleep 1; done`;
 
-describe('a fresh machine', { concurrency: 1, timeout: 5_400_000, skip: whyNot() }, () => {
+describe('a fresh machine', { concurrency: 1, timeout: 5_400_000, skip: whyNoMachine() }, () => {
   const directory = mkdtempSync('/var/tmp/sampan-fresh-');
   let machine: Machine;
   let containers = '';
 
   before(async () => {
-    progress('making a minimal Debian');
-    const image = await makeImage(process.env.SAMPAN_TEST_IMAGE ?? join(directory, 'image'), {
-      suite: process.env.SAMPAN_TEST_SUITE === 'trixie' ? 'trixie' : 'bookworm',
-      caBundle: process.env.NODE_EXTRA_CA_CERTS,
-    });
-    const source = await makeSourceDisk(join(import.meta.dirname, '..'), join(directory, 'source.tar'));
-    const run = join(directory, 'run');
-    mkdirSync(run);
-    machine = new Machine({ image, directory: run, disks: [source], memory: '4G', say: progress });
-    progress('booting it');
-    await machine.booted(900);
-    await machine.must('mkdir /opt/sampan && tar -C /opt/sampan -xf /dev/vdb');
+    machine = await bootMachine(directory, progress);
   });
   after(async () => {
     await machine?.close();

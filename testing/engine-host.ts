@@ -27,6 +27,7 @@ export interface EngineHost {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/** SAMPAN_TEST_RUNTIME names another OCI runtime than runc. */
 export function engineOptionsForTest(): EngineOptions {
   const number = randomInt(1, 4000);
   const instance = `test-${process.pid}-${number}`;
@@ -43,6 +44,7 @@ export function engineOptionsForTest(): EngineOptions {
     },
     idRange: { first: 65_536 * (1000 + number * 16), length: 65_536 * 16 },
     sandboxPool: 2,
+    ...(process.env.SAMPAN_TEST_RUNTIME ? { runtime: process.env.SAMPAN_TEST_RUNTIME } : {}),
     log: (level, message, fields) => {
       if (level === 'error') process.stderr.write(`engine: ${message} ${JSON.stringify(fields ?? {})}\n`);
     },

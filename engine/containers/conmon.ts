@@ -9,18 +9,26 @@ import { chmodSync, closeSync, constants, openSync, rmSync, writeFileSync } from
 import { readFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
+import { RunError, run } from '#lib/run.ts';
 import { EngineError } from '../engine.ts';
 import { hasCode } from '../sys/libc.ts';
 import { makePipe, reap, spawnProcess } from '../sys/spawn.ts';
 import type { ContainerPaths, Layout } from './layout.ts';
+
+export interface Runtime {
+  /** Absolute. */
+  path: string;
+  /** Where it is not, a created container is started by the runtime's own `start`, as the OCI's runtime specification has it. */
+  isRunc: boolean;
+}
 
 export interface ConmonRequest {
   id: string;
   name: string;
   layout: Layout;
   paths: ContainerPaths;
-  /** Absolute, both. */
-  runtime: string;
+  runtime: Runtime;
+  /** Absolute. */
   conmon: string;
   logPath: string;
   tty: boolean;
@@ -34,7 +42,7 @@ export interface Monitor {
 }
 
 /**
- * Resolves with the container's process id when the runtime has created it; it waits at its exec fifo then.
+ * Resolves with the container's process id when the runtime has created it; it waits for its release then.
  * Rejects with the runtime's own message.
  */
 export async function startConmon(request: ConmonRequest): Promise<{ pid: number; monitor: Monitor }> {
@@ -44,7 +52,7 @@ export async function startConmon(request: ConmonRequest): Promise<{ pid: number
     ['--cid', id],
     ['--cuuid', id],
     ['--name', request.name.slice(0, 200)],
-    ['--runtime', request.runtime],
+    ['--runtime', request.runtime.path],
     ['--runtime-arg', '--root'],
     ['--runtime-arg', layout.runtimeRoot],
     ['--bundle', paths.bundle],
@@ -158,11 +166,28 @@ function runtimeError(text: string): EngineError {
   );
 }
 
+export interface ReleaseRequest {
+  id: string;
+  layout: Layout;
+  paths: ContainerPaths;
+  runtime: Runtime;
+}
+
+/** Lets a created container run. Resolves when the command was executed, or the process is gone. */
+export async function releaseContainer({ id, layout, paths, runtime }: ReleaseRequest): Promise<void> {
+  if (runtime.isRunc) return readFifo(paths);
+  try {
+    await run(runtime.path, ['--root', layout.runtimeRoot, 'start', id]);
+  } catch (error) {
+    throw runtimeError(error instanceof RunError ? error.stderr : String(error));
+  }
+}
+
 /**
- * Lets a created container run: its first process waits until somebody reads its fifo, and closes it by executing the command.
- * This is what `runc start` does, without the process. Resolves when the command was executed, or the process is gone.
+ * What `runc start` does, without the process: the container's first process waits until somebody reads its fifo, and
+ * closes it by executing the command.
  */
-export async function releaseContainer(paths: ContainerPaths): Promise<void> {
+async function readFifo(paths: ContainerPaths): Promise<void> {
   const fifo = join(paths.runtime, 'exec.fifo');
   // Nonblocking: opening must not hang where the process died before.
   let descriptor: number;

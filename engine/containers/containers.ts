@@ -24,7 +24,7 @@ import type { Cgroups } from './cgroups.ts';
 import { lookUpUser, makeBundle, remakeBundle, removeBundle, type SharedProcesses } from './container-files.ts';
 import { defaultLog, validateSpec, withoutContents } from './container-spec.ts';
 import { type ContainerRecord, publicContainer } from './container-records.ts';
-import { type Monitor, openOutputs, pidOf, releaseContainer, startConmon } from './conmon.ts';
+import { type Monitor, type Runtime, openOutputs, pidOf, releaseContainer, startConmon } from './conmon.ts';
 import type { Disks } from './disks.ts';
 import { readEnd } from './ends.ts';
 import { openInput, resizeConsole } from './attach.ts';
@@ -47,7 +47,7 @@ export interface ContainersOptions {
   disks: Disks;
   images: Images;
   sandboxes: Sandboxes;
-  runtime: string;
+  runtime: Runtime;
   conmon: string;
   log: NonNullable<EngineOptions['log']>;
   risks: AllowedRisks;
@@ -223,7 +223,7 @@ export class Containers {
         entry.handle = ProcessHandle.open(pid, startTime);
         if (!tty) openOutputs(pid);
         if (record.spec.domainName !== undefined) setDomainName(pid, record.spec.domainName);
-        await releaseContainer(paths);
+        await releaseContainer({ id, layout, paths, runtime });
         record.pid = pid;
         if (startTime !== undefined) record.pidStartTime = startTime;
         record.state = 'running';
