@@ -53,6 +53,12 @@ const SAMPLES: Readonly<Record<string, object>> = {
   'policy/v1/poddisruptionbudgets': { spec: { minAvailable: 1, selector } },
   'scheduling.k8s.io/v1/priorityclasses': { value: 1000 },
   'storage.k8s.io/v1/storageclasses': { provisioner: 'sampan.dev/sample' },
+  'storage.k8s.io/v1/csidrivers': { spec: {} },
+  'storage.k8s.io/v1/csinodes': { spec: { drivers: [{ name: 'sample.example.com', nodeID: 'sample' }] } },
+  'storage.k8s.io/v1/csistoragecapacities': { storageClassName: 'sample', nodeTopology: {}, capacity: '1Gi' },
+  'storage.k8s.io/v1/volumeattachments': {
+    spec: { attacher: 'sample.example.com', nodeName: 'sample', source: { persistentVolumeName: 'sample' } },
+  },
   'networking.k8s.io/v1/networkpolicies': { spec: { podSelector: {} } },
   'networking.k8s.io/v1/ingresses': {
     spec: { defaultBackend: { service: { name: 'sample', port: { number: 80 } } } },

@@ -67,7 +67,7 @@ const ROOTS: Record<string, string[]> = {
   'policy.v1': ['Eviction', 'PodDisruptionBudget'],
   'rbac.v1': ['ClusterRole', 'ClusterRoleBinding', 'Role', 'RoleBinding'],
   'scheduling.v1': ['PriorityClass'],
-  'storage.v1': ['StorageClass'],
+  'storage.v1': ['CSIDriver', 'CSINode', 'CSIStorageCapacity', 'StorageClass', 'VolumeAttachment'],
 };
 
 const [specification, sources] = process.argv.slice(2);

@@ -44,6 +44,23 @@ const REFUSED: [string, object, RegExp][] = [
     { spec: { schedule: '* * *' } },
     /spec\.schedule: Invalid value: "\* \* \*": expected exactly 5 fields, found 3: \[\* \* \*\]/,
   ],
+  [
+    'storage.k8s.io/v1/csidrivers',
+    { spec: { fsGroupPolicy: 'Some' } },
+    /spec\.fsGroupPolicy: Unsupported value: "Some": supported values: "File", "None", "ReadWriteOnceWithFSType"/,
+  ],
+  [
+    'storage.k8s.io/v1/csidrivers',
+    { spec: { tokenRequests: [{ audience: 'a', expirationSeconds: 60 }] } },
+    /expirationSeconds: Invalid value: 60: may not specify a duration less than 10 minutes/,
+  ],
+  ['storage.k8s.io/v1/csinodes', { spec: { drivers: [{ name: 'a', nodeID: '' }] } }, /nodeID: Required value/],
+  ['storage.k8s.io/v1/csistoragecapacities', { capacity: '-1' }, /capacity: .*must be greater than or equal to 0/],
+  [
+    'storage.k8s.io/v1/volumeattachments',
+    { spec: { source: { inlineVolumeSpec: {} } } },
+    /spec\.source: Forbidden: must specify exactly one of inlineVolumeSpec and persistentVolumeName/,
+  ],
   ['batch/v1/cronjobs', { spec: { schedule: '61 * * * *' } }, /end of range \(61\) above maximum \(59\): 61/],
   [
     'batch/v1/cronjobs',
@@ -298,6 +315,26 @@ const IMMUTABLE: [string, object, RegExp][] = [
     'networking.k8s.io/v1/ingressclasses',
     { spec: { controller: 'other.dev/x' } },
     /spec\.controller: Invalid value: "other\.dev\/x": field is immutable/,
+  ],
+  [
+    'storage.k8s.io/v1/csidrivers',
+    { spec: { attachRequired: false } },
+    /spec\.attachRequired: Invalid value: false: field is immutable/,
+  ],
+  [
+    'storage.k8s.io/v1/csinodes',
+    { spec: { drivers: [{ name: 'sample.example.com', nodeID: 'other' }] } },
+    /CSINodeDriver: Invalid value: .*: field is immutable/,
+  ],
+  [
+    'storage.k8s.io/v1/csistoragecapacities',
+    { storageClassName: 'other' },
+    /storageClassName: Invalid value: "other": field is immutable/,
+  ],
+  [
+    'storage.k8s.io/v1/volumeattachments',
+    { spec: { nodeName: 'other' } },
+    /spec: Invalid value: .*: field is immutable/,
   ],
   ['node.k8s.io/v1/runtimeclasses', { handler: 'other' }, /handler: Invalid value: "other": field is immutable/],
   [

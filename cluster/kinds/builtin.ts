@@ -4,6 +4,9 @@ import { componentStatusKind } from './component-status.ts';
 import { configMapKind } from './config-map.ts';
 import { controllerRevisionKind } from './controller-revision.ts';
 import { cronJobKind } from './cron-job.ts';
+import { csiDriverKind } from './csi-driver.ts';
+import { csiNodeKind } from './csi-node.ts';
+import { csiStorageCapacityKind } from './csi-storage-capacity.ts';
 import { customResourceDefinitionKind } from './custom-resource-definition.ts';
 import { daemonSetKind } from './daemon-set.ts';
 import { deploymentKind } from './deployment.ts';
@@ -38,6 +41,7 @@ import { serviceAccountKind } from './service-account.ts';
 import { statefulSetKind } from './stateful-set.ts';
 import { storageClassKind } from './storage-class.ts';
 import { validatingAdmissionPolicyBindingKind, validatingAdmissionPolicyKind } from './validating-admission-policy.ts';
+import { volumeAttachmentKind } from './volume-attachment.ts';
 import { mutatingWebhookConfigurationKind, validatingWebhookConfigurationKind } from './webhook-configuration.ts';
 
 export const builtinKinds: readonly KindDefinition[] = [
@@ -69,6 +73,10 @@ export const builtinKinds: readonly KindDefinition[] = [
   podDisruptionBudgetKind,
   priorityClassKind,
   storageClassKind,
+  csiDriverKind,
+  csiNodeKind,
+  csiStorageCapacityKind,
+  volumeAttachmentKind,
   networkPolicyKind,
   ingressKind,
   ingressClassKind,

@@ -40,7 +40,7 @@ import type { RuntimeClass } from './types/node.ts';
 import type { PodDisruptionBudget } from './types/policy.ts';
 import type { ClusterRole, ClusterRoleBinding, Role, RoleBinding } from './types/rbac.ts';
 import type { PriorityClass } from './types/scheduling.ts';
-import type { StorageClass } from './types/storage.ts';
+import type { CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment } from './types/storage.ts';
 
 function resource<T extends { metadata: ObjectMeta }>(
   apiVersion: string,
@@ -118,6 +118,20 @@ export const priorityClasses = resource<PriorityClass>(
   false,
 );
 export const storageClasses = resource<StorageClass>('storage.k8s.io/v1', 'StorageClass', 'storageclasses', false);
+export const csiDrivers = resource<CSIDriver>('storage.k8s.io/v1', 'CSIDriver', 'csidrivers', false);
+export const csiNodes = resource<CSINode>('storage.k8s.io/v1', 'CSINode', 'csinodes', false);
+export const csiStorageCapacities = resource<CSIStorageCapacity>(
+  'storage.k8s.io/v1',
+  'CSIStorageCapacity',
+  'csistoragecapacities',
+  true,
+);
+export const volumeAttachments = resource<VolumeAttachment>(
+  'storage.k8s.io/v1',
+  'VolumeAttachment',
+  'volumeattachments',
+  false,
+);
 export const networkPolicies = resource<NetworkPolicy>(
   'networking.k8s.io/v1',
   'NetworkPolicy',

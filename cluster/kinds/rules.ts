@@ -112,13 +112,17 @@ export function atMostHundredPercent(value: unknown, field: string): FieldError[
     : [];
 }
 
+/** Not negative. */
+export const quantity: Rule = (value, field) => {
+  if (value === undefined) return [];
+  const text = String(value);
+  const problem = quantityProblem(text) ?? (text.startsWith('-') ? 'must be greater than or equal to 0' : undefined);
+  return problem === undefined ? [] : [invalid(field, value, problem)];
+};
+
 /** A map of quantities, none of them negative. */
 export const quantities: Rule = (value, field) =>
-  Object.entries((value ?? {}) as Record<string, string>).flatMap(([name, quantity]) => {
-    const problem =
-      quantityProblem(quantity) ?? (quantity.startsWith('-') ? 'must be greater than or equal to 0' : undefined);
-    return problem === undefined ? [] : [invalid(`${field}[${name}]`, quantity, problem)];
-  });
+  Object.entries((value ?? {}) as Record<string, string>).flatMap(([name, one]) => quantity(one, `${field}[${name}]`));
 
 export const labelSelector: Rule = (value, field) =>
   value === undefined ? [] : labelSelectorProblems(value as LabelSelector, field);

@@ -1,0 +1,23 @@
+/** How much storage a CSI driver has where. The scheduler of ours does not ask: it is kept for clients. */
+import { column, nameColumn } from './columns.ts';
+import { defineKind } from './define.ts';
+import { csiStorageCapacities } from './resources.ts';
+import { check, dnsSubdomain, immutable, labelSelector, present, quantity } from './rules.ts';
+import type { CSIStorageCapacity } from './types/storage.ts';
+
+export const csiStorageCapacityKind = defineKind(csiStorageCapacities, {
+  schemaName: 'io.k8s.api.storage.v1.CSIStorageCapacity',
+  needsRevision: true,
+  columns: [
+    nameColumn,
+    column<CSIStorageCapacity>('StorageClassName', 'string', (one) => one.storageClassName),
+    column<CSIStorageCapacity>('Capacity', 'string', (one) => one.capacity ?? '<unset>'),
+  ],
+  validate: (object) =>
+    check(object, {
+      nodeTopology: labelSelector,
+      storageClassName: [present(), dnsSubdomain],
+      capacity: quantity,
+    }),
+  validateUpdate: immutable('nodeTopology', 'storageClassName'),
+});
