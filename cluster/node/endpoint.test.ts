@@ -7,6 +7,7 @@ import { createAuthority, issueCertificate, type KeyPair } from '#lib/certificat
 import { apiDouble } from '#testing/agent-api-double.ts';
 import { EngineDouble } from '#testing/agent-engine-double.ts';
 import { podObject } from '#testing/agent-pod.ts';
+import { until } from '#testing/until.ts';
 import type { Informer } from '../client/client.ts';
 import type { Stored } from '../kinds/kind.ts';
 import type { Pod } from '../kinds/types/core.ts';
@@ -140,12 +141,13 @@ test('stats have every running container', async () => {
 interface Exchange {
   frames: [number, string][];
   send(channel: number, bytes: string | Uint8Array): void;
+  close(): void;
   closed: Promise<void>;
 }
 
-async function open(query: string, protocol: string): Promise<Exchange> {
+async function open(query: string, ...protocols: string[]): Promise<Exchange> {
   const { ca, cert, key } = trusted;
-  const socket = new WebSocket(`wss://127.0.0.1:${endpoint.port}/exec/default/a/main?${query}`, [protocol], {
+  const socket = new WebSocket(`wss://127.0.0.1:${endpoint.port}/exec/default/a/main?${query}`, protocols, {
     ca,
     cert,
     key,
@@ -157,6 +159,7 @@ async function open(query: string, protocol: string): Promise<Exchange> {
   return {
     frames,
     closed,
+    close: () => socket.close(),
     send: (channel, bytes) => socket.send(Buffer.concat([Buffer.from([channel]), Buffer.from(bytes)])),
   };
 }
@@ -190,6 +193,38 @@ test('exec: version 4 ends with success', async () => {
   assert.deepEqual(JSON.parse(exec.frames.at(-1)?.[1] ?? ''), { metadata: {}, status: 'Success' });
 });
 
+test('exec: clients of the first protocol, or of none, are told in words what failed, and nothing else', async () => {
+  for (const protocols of [['channel.k8s.io'], []]) {
+    engine.execCode = 0;
+    const fine = await open('command=cat&input=1&output=1', ...protocols);
+    fine.send(0, 'hello');
+    fine.send(255, new Uint8Array([0]));
+    await fine.closed;
+    const words = fine.frames.filter(([, text]) => text !== '');
+    assert.deepEqual(words, [[1, 'hello']]);
+    engine.execCode = 3;
+    const failed = await open('command=false&output=1', ...protocols);
+    await failed.closed;
+    assert.deepEqual(failed.frames.at(-1), [3, 'command terminated with non-zero exit code: exit status 3']);
+  }
+  engine.execCode = 0;
+});
+
+test('exec: browsers speak base64', async () => {
+  const exec = await open('command=cat&input=1&output=1', 'v4.base64.channel.k8s.io');
+  exec.send(0x30, btoa('hello'));
+  await until(
+    () => Promise.resolve(exec.frames.some(([channel, text]) => channel === 0x31 && text === btoa('hello'))),
+    30,
+  );
+  exec.close();
+  const done = await open('command=true&output=1', 'v4.base64.channel.k8s.io');
+  await done.closed;
+  const [channel, text = ''] = done.frames.at(-1) ?? [];
+  assert.equal(channel, 0x33);
+  assert.deepEqual(JSON.parse(atob(text)), { metadata: {}, status: 'Success' });
+});
+
 test('exec: a protocol that is not known is refused', async () => {
-  await assert.rejects(open('command=true', 'channel.k8s.io'), /400/);
+  await assert.rejects(open('command=true', 'v9.channel.k8s.io'), /400/);
 });

@@ -2,6 +2,9 @@
  * `v5.channel.k8s.io` or `v4.channel.k8s.io`: binary messages whose first byte is the channel (0 stdin, 1 stdout, 2 stderr,
  * 3 error, 4 resize; with v5, 255 and a channel closes that channel). The error channel carries one Status at the end:
  * https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/4006-transition-spdy-to-websockets
+ *
+ * Older clients name `channel.k8s.io`, or no protocol: there the error channel has a text, where something failed. The
+ * `base64` forms are for browsers: text messages whose first character is the channel's digit, the rest in base64.
  */
 import { Readable } from 'node:stream';
 import type { WebSocket, WebSocketServer } from 'ws';
@@ -10,19 +13,33 @@ import type { Status } from '../kinds/types/meta.ts';
 import { EndpointError } from './endpoint-target.ts';
 import { parseSize, type RemoteStreams, type Upgrade } from './remote-streams.ts';
 
-const protocols = ['v5.channel.k8s.io', 'v4.channel.k8s.io'];
+interface Dialect {
+  base64: boolean;
+  /** What the error channel carries. */
+  lastWord: 'status' | 'failure';
+}
+
+const dialects = new Map<string, Dialect>([
+  ['v5.channel.k8s.io', { base64: false, lastWord: 'status' }],
+  ['v4.channel.k8s.io', { base64: false, lastWord: 'status' }],
+  ['v4.base64.channel.k8s.io', { base64: true, lastWord: 'status' }],
+  ['channel.k8s.io', { base64: false, lastWord: 'failure' }],
+  ['base64.channel.k8s.io', { base64: true, lastWord: 'failure' }],
+]);
+const nameless: Dialect = { base64: false, lastWord: 'failure' };
 const channels = { stdin: 0, stdout: 1, stderr: 2, error: 3, resize: 4, close: 255 } as const;
 const largestMessage = 16 * 1024 * 1024;
 
 let server: WebSocketServer | undefined;
 
 export async function acceptWebSocket({ request, socket, head }: Upgrade): Promise<RemoteStreams> {
-  const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
-  const chosen = protocols.find((name) => offered.includes(name));
-  if (!chosen) {
+  const offered = request.headers['sec-websocket-protocol'];
+  const names = offered?.split(',').map((name) => name.trim());
+  const dialect = names === undefined ? nameless : dialects.get(firstKnown(names) ?? '');
+  if (dialect === undefined) {
     throw new EndpointError(
       400,
-      `none of the protocols "${offered.join(', ')}" is known: offer ${protocols.join(' or ')}`,
+      `none of the protocols "${String(offered)}" is known: offer ${[...dialects.keys()].join(' or ')}`,
     );
   }
   if (!server) {
@@ -31,29 +48,35 @@ export async function acceptWebSocket({ request, socket, head }: Upgrade): Promi
       noServer: true,
       maxPayload: largestMessage,
       perMessageDeflate: false,
-      handleProtocols: (names) => protocols.find((name) => names.has(name)) ?? false,
+      handleProtocols: (set) => firstKnown([...set]) ?? false,
     });
   }
   const { promise, resolve } = Promise.withResolvers<WebSocket>();
   server.handleUpgrade(request, socket, head, resolve);
-  return new WebSocketStreams(await promise);
+  return new WebSocketStreams(await promise, dialect);
+}
+
+function firstKnown(names: readonly string[]): string | undefined {
+  return [...dialects.keys()].find((known) => names.includes(known));
 }
 
 class WebSocketStreams implements RemoteStreams {
   readonly stdin: Readable;
   readonly gone: AbortSignal;
   readonly #socket: WebSocket;
+  readonly #dialect: Dialect;
   readonly #resized = new Set<(size: TerminalSize) => void>();
 
-  constructor(socket: WebSocket) {
+  constructor(socket: WebSocket, dialect: Dialect) {
     this.#socket = socket;
+    this.#dialect = dialect;
     const abort = new AbortController();
     this.gone = abort.signal;
     // What comes before there is somebody to read it stays in the socket.
     socket.pause();
     this.stdin = new Readable({ read: () => socket.resume() });
     socket.on('error', () => socket.terminate());
-    socket.on('message', (data: Buffer) => this.#receive(data));
+    socket.on('message', (data: Buffer) => this.#receive(dialect.base64 ? fromBase64(data) : data));
     socket.once('close', () => {
       abort.abort();
       this.#endInput();
@@ -88,18 +111,26 @@ class WebSocketStreams implements RemoteStreams {
     const socket = this.#socket;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     if (socket.readyState !== socket.OPEN) throw new Error('the client went away');
-    const message = Buffer.concat([Buffer.from([channels[channel]]), bytes]);
-    socket.send(message, { binary: true }, (error) => (error ? reject(error) : resolve()));
+    const sent = (error?: Error): void => (error ? reject(error) : resolve());
+    if (this.#dialect.base64) socket.send(`${channels[channel]}${Buffer.from(bytes).toString('base64')}`, sent);
+    else socket.send(Buffer.concat([Buffer.from([channels[channel]]), bytes]), { binary: true }, sent);
     await promise;
   }
 
   async finish(status: Status): Promise<void> {
     if (this.#socket.isPaused) this.#socket.resume();
     try {
-      await this.send('error', Buffer.from(JSON.stringify(status)));
+      if (this.#dialect.lastWord === 'status') await this.send('error', Buffer.from(JSON.stringify(status)));
+      else if (status.status !== 'Success') await this.send('error', Buffer.from(status.message ?? ''));
     } catch {
       // The client went away: nobody is left to be told.
     }
     this.#socket.close(1000);
   }
+}
+
+/** A digit and base64, as a byte and bytes. */
+function fromBase64(text: Buffer): Buffer {
+  const channel = (text[0] ?? 0) - 0x30;
+  return Buffer.concat([Buffer.from([channel]), Buffer.from(text.toString('latin1', 1), 'base64')]);
 }
