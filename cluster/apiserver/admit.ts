@@ -27,6 +27,8 @@ export interface WriteOptions {
 
 const VALIDATIONS = ['Ignore', 'Strict', 'Warn'];
 const MANAGER_LIMIT = 128;
+/** Of what is said of one body. */
+const TEXTS_LIMIT = 32;
 
 /** Throws 422 that names the options, as upstream's. */
 export function readWriteOptions(
@@ -65,6 +67,46 @@ function patchOptionErrors(exchange: Exchange, manager: string): FieldError[] {
 
 /** In place. Throws 400 for a wrong kind, a wrong type of a built-in field, or under `Strict` for unknown fields. */
 export function decode(kind: KindDefinition, sent: Record<string, unknown>, options: WriteOptions): ApiObject {
+  const { object, unknown } = typed(kind, sent);
+  const unknowns = unknown.map((field) => `unknown field "${field}"`);
+  // What is typed is read in one pass, a custom object is looked at when it was read.
+  const doubts = options.doubts ?? [];
+  const all = kind.schema === undefined ? [...unknowns, ...doubts] : [...doubts, ...unknowns];
+  const texts = all.slice(0, TEXTS_LIMIT);
+  if (texts.length === 0 || options.fieldValidation === 'Ignore') return object;
+  if (options.fieldValidation === 'Strict') {
+    const strict = `strict decoding error: ${texts.join(', ')}`;
+    throw badRequest(kind.schema === undefined ? `${subjectOf(kind)}: ${strict}` : strict);
+  }
+  for (const text of texts) options.warn(text);
+  return object;
+}
+
+/** An applied configuration. Nobody can own a field that its kind does not have, so it is refused whatever the options say. */
+export function decodeApplied(
+  kind: KindDefinition,
+  sent: Record<string, unknown>,
+  { doubts = [], fieldValidation, warn }: WriteOptions,
+): ApiObject {
+  if (doubts.length > 0 && fieldValidation === 'Strict')
+    throw badRequest(`error strict decoding YAML: ${doubts.slice(0, TEXTS_LIMIT).join(', ')}`);
+  if (fieldValidation === 'Warn') for (const text of doubts.slice(0, TEXTS_LIMIT)) warn(text);
+  const { object, unknown } = typed(kind, sent);
+  if (unknown.length === 0) return object;
+  const { namespace = '', name = '' } = object.metadata;
+  const texts = unknown.slice(0, TEXTS_LIMIT).map((field) => `.${field}: field not declared in schema`);
+  const list = texts.length === 1 ? texts[0] : `errors:\n  ${texts.join('\n  ')}`;
+  throw badRequest(
+    `failed to create typed patch object (${namespace}/${name}; ${kind.group}/${kind.version}, Kind=${kind.kind}): ${list}`,
+  );
+}
+
+function subjectOf({ kind, version }: KindDefinition): string {
+  return `${kind} in version "${version}" cannot be handled as a ${kind}`;
+}
+
+/** The object, and the fields that were taken from it because the kind does not have them. */
+function typed(kind: KindDefinition, sent: Record<string, unknown>): { object: ApiObject; unknown: string[] } {
   const apiVersion = apiVersionOf(kind);
   if (sent['apiVersion'] !== undefined && sent['apiVersion'] !== '' && sent['apiVersion'] !== apiVersion)
     throw badRequest(
@@ -74,26 +116,16 @@ export function decode(kind: KindDefinition, sent: Record<string, unknown>, opti
     throw badRequest(`the kind in the data (${String(sent['kind'])}) does not match the expected kind (${kind.kind})`);
   const { apiVersion: _version, kind: _kind, metadata, ...rest } = sent;
   const object = { apiVersion, kind: kind.kind, metadata: metadata ?? {}, ...rest } as ApiObject;
-  const subject = `${kind.kind} in version "${kind.version}" cannot be handled as a ${kind.kind}`;
-  let unknown: string[];
   if (kind.schema === undefined) {
-    const found = decodeObject(object, schemaOf(kind) ?? {});
-    if (found.wrongTypes.length > 0) throw badRequest(`${subject}: ${found.wrongTypes.join('; ')}`);
-    unknown = found.unknown;
-  } else {
-    const found = decodeObject(object.metadata as Record<string, unknown>, definitions()[OBJECT_META] ?? {});
-    if (found.wrongTypes.length > 0) throw badRequest(`${subject}: metadata.${found.wrongTypes.join('; metadata.')}`);
-    unknown = [...found.unknown.map((field) => `metadata.${field}`), ...prune(object, kind.schema as Schema)];
+    const { unknown, wrongTypes } = decodeObject(object, schemaOf(kind) ?? {});
+    if (wrongTypes.length > 0) throw badRequest(`${subjectOf(kind)}: ${wrongTypes.join('; ')}`);
+    return { object, unknown };
   }
-  const texts = [...(options.doubts ?? []), ...unknown.map((field) => `unknown field "${field}"`)].slice(0, 32);
-  if (texts.length > 0) {
-    if (options.fieldValidation === 'Strict') {
-      const strict = `strict decoding error: ${texts.join(', ')}`;
-      throw badRequest(kind.schema === undefined ? `${subject}: ${strict}` : strict);
-    }
-    if (options.fieldValidation === 'Warn') for (const text of texts) options.warn(text);
-  }
-  return object;
+  const found = decodeObject(object.metadata as Record<string, unknown>, definitions()[OBJECT_META] ?? {});
+  if (found.wrongTypes.length > 0)
+    throw badRequest(`${subjectOf(kind)}: metadata.${found.wrongTypes.join('; metadata.')}`);
+  const unknown = [...found.unknown.map((field) => `metadata.${field}`), ...prune(object, kind.schema as Schema)];
+  return { object, unknown };
 }
 
 /** Throws 422. */

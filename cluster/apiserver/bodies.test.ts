@@ -39,9 +39,32 @@ describe('API server: bodies', () => {
     });
     assert.equal(applied.status, 200, applied.text);
     assert.match(String(applied.headers.warning), /already set in map/);
+    const refused = await fixture.call('PATCH', `${MAPS}/twice?fieldManager=x&force=1&fieldValidation=Strict`, {
+      body: text,
+      headers: { 'content-type': 'application/apply-patch+yaml' },
+    });
+    assert.match(refused.json.message, /^error strict decoding YAML: line 7: key "a" already set in map$/);
   });
 
-  test('every unknown field is named', async () => {
+  test('an applied configuration has no unknown fields, whatever is asked for', async () => {
+    const body = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'unknown', lables: {} }, dat: {} };
+    for (const validation of ['Ignore', 'Warn', 'Strict']) {
+      const refused = await fixture.call('PATCH', `${MAPS}/unknown?fieldManager=x&fieldValidation=${validation}`, {
+        body,
+        headers: { 'content-type': 'application/apply-patch+yaml' },
+      });
+      assert.equal(refused.status, 400);
+      assert.equal(
+        refused.json.message,
+        'failed to create typed patch object (/unknown; /v1, Kind=ConfigMap): errors:\n  .metadata.lables: field not declared in schema\n  .dat: field not declared in schema',
+      );
+    }
+  });
+
+  test('every unknown field is named, before what is there twice', async () => {
+    const twice = '{"metadata":{"name":"x"},"dat":{},"data":{"a":"1","a":"2"}}';
+    const both = await fixture.call('POST', `${MAPS}?fieldValidation=Strict`, { body: twice });
+    assert.match(both.json.message, /strict decoding error: unknown field "dat", duplicate field "data\.a"$/);
     const body = { metadata: { name: 'x', lables: {} }, spec: { containers: [{ name: 'a', imagee: 'b' }] }, extra: 1 };
     const { json } = await fixture.call('POST', '/api/v1/namespaces/default/pods?fieldValidation=Strict', { body });
     assert.equal(
@@ -66,6 +89,14 @@ describe('API server: bodies', () => {
     );
     const nothing = await fixture.call('GET', MAPS, { headers: { accept: 'application/cbor' } });
     assert.deepEqual([nothing.status, nothing.json.reason], [406, 'NotAcceptable']);
+    const review = (accept: string) =>
+      fixture.call('POST', '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews', {
+        body: { spec: { nonResourceAttributes: { path: '/', verb: 'get' } } },
+        headers: { accept },
+      });
+    const asTable = 'application/json;as=Table;v=v1;g=meta.k8s.io';
+    assert.equal((await review(asTable)).status, 406);
+    assert.equal((await review(`${asTable},application/json`)).status, 201);
     const pretty = await fixture.call('GET', `${MAPS}/yaml?pretty=true`);
     assert.match(pretty.text, /^\{\n {2}"apiVersion": "v1",\n/);
   });

@@ -17,8 +17,11 @@ const AS_PROTOBUF: View = { as: 'object', protobuf: true };
 /** YAML is made from JSON at the very end. */
 const TYPES = ['application/json', 'application/yaml', 'application/*', '*/*'];
 
-/** @param list  a collection (`PartialObjectMetadataList`, and `PartialObjectMetadata` for watches) */
-export function negotiate(exchange: Exchange, kind: KindDefinition, list: boolean): View {
+/**
+ * @param kind  undefined: what is answered has one form only
+ * @param list  a collection (`PartialObjectMetadataList`, and `PartialObjectMetadata` for watches)
+ */
+export function negotiate(exchange: Exchange, kind: KindDefinition | undefined, list: boolean): View {
   const accept = header(exchange, 'accept');
   if (accept === '' || accept === 'application/json' || accept === '*/*') return OBJECT;
   for (const range of accept.split(',')) {
@@ -26,11 +29,13 @@ export function negotiate(exchange: Exchange, kind: KindDefinition, list: boolea
       .trim()
       .split(';')
       .map((part) => part.trim());
-    if (type === PROTOBUF && !range.includes('as=') && isEncodable(apiVersionOf(kind), kind.kind)) return AS_PROTOBUF;
+    if (type === PROTOBUF && !range.includes('as=') && kind !== undefined && isEncodable(apiVersionOf(kind), kind.kind))
+      return AS_PROTOBUF;
     if (!TYPES.includes(type)) continue;
     const parameter = (name: string) => parameters.find((one) => one.startsWith(`${name}=`))?.slice(name.length + 1);
     const as = parameter('as');
     if (as === undefined) return OBJECT;
+    if (kind === undefined) continue;
     const version = parameter('v') ?? 'v1';
     if (parameter('g') !== 'meta.k8s.io' || (version !== 'v1' && version !== 'v1beta1')) continue;
     if (as === 'Table') return { as: 'table', apiVersion: `meta.k8s.io/${version}` };

@@ -1,7 +1,7 @@
 /** patch, in its four forms. */
 import type { ApiObject, KindDefinition } from '../kinds/kind.ts';
 import { schemaOf } from '../kinds/schema.ts';
-import { decode, readWriteOptions, type WriteOptions } from './admit.ts';
+import { decode, decodeApplied, readWriteOptions, type WriteOptions } from './admit.ts';
 import { applyTo } from './apply.ts';
 import { requireCreate } from './authorize.ts';
 import { kindPrefix, objectKey } from './cache.ts';
@@ -135,7 +135,7 @@ async function apply(
   if (sent['apiVersion'] === undefined || sent['kind'] === undefined)
     throw badRequest('an applied configuration must have apiVersion and kind');
   const stored = storageKind(core, kind);
-  const applied = await keptAs(core, kind, stored, decode(kind, sent, options));
+  const applied = await keptAs(core, kind, stored, decodeApplied(kind, sent, options));
   checkIdentity(applied, request.namespace, request.name);
   if (applied.metadata.managedFields !== undefined) throw badRequest('metadata.managedFields must be nil');
   const part = request.subresource as Part;

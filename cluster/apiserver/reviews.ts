@@ -5,6 +5,7 @@ import type { Core } from './core.ts';
 import type { AuthenticateToken } from './authenticators/token.ts';
 import { badRequest, methodNotAllowed } from './errors.ts';
 import { authenticated, type Exchange, sendJson, type User } from './exchange.ts';
+import { negotiate } from './negotiate.ts';
 import { readDecoded } from './read-body.ts';
 import type { ResourceRequest } from './route.ts';
 import { PRIVILEGED_GROUP } from './rules.ts';
@@ -69,6 +70,7 @@ export async function review(
   if (answer === undefined || request.version !== 'v1' || request.subresource !== '') return false;
   if (NAMESPACED.has(path) !== (request.namespace !== '')) return false;
   if (request.verb !== 'create') throw methodNotAllowed();
+  negotiate(exchange, undefined, false);
   const body = await readDecoded(exchange, `io.k8s.api.${request.group.split('.')[0]}.v1.${KINDS[request.resource]}`);
   const spec = (body['spec'] ?? {}) as Spec;
   const asked = { core, user: exchange.user, namespace: request.namespace, authenticateToken };
