@@ -1,5 +1,6 @@
 /** Every request's way: may the user do this, which kind is it, which verb; and every error's way to a Status. */
 import type { KindDefinition } from '../kinds/kind.ts';
+import { admitConnect, type Connecting } from './admission/connect.ts';
 import { type Audit, observe } from './audit/observe.ts';
 import type { ServiceAccountOptions } from './authenticators/service-account.ts';
 import type { AuthenticateToken } from './authenticators/token.ts';
@@ -165,8 +166,14 @@ async function handleSubresource(
     return requestToken(core, exchange, request, serviceAccounts);
   if (path === 'pods/eviction') return evict(core, exchange, request);
   if (path === 'pods/log' && verb === 'get') return podLog(core, exchange, request);
-  if (isWorkloadProxy(request)) return workloadProxy(core, exchange, request);
-  if (path === 'nodes/proxy' && verb === 'get') return nodeProxy(core, exchange, request);
+  if (isWorkloadProxy(request)) {
+    await admitConnect(core, request, connecting(exchange));
+    return workloadProxy(core, exchange, request);
+  }
+  if (path === 'nodes/proxy' && verb === 'get') {
+    await admitConnect(core, request, connecting(exchange));
+    return nodeProxy(core, exchange, request);
+  }
   if (path === 'pods/exec' || path === 'pods/attach')
     throw new StatusError(400, 'BadRequest', 'Upgrade request required: connect with WebSocket (v5.channel.k8s.io)');
   if (path === 'pods/portforward') throw new StatusError(400, 'BadRequest', 'Upgrade request required');
@@ -182,4 +189,13 @@ async function handleSubresource(
   if (verb === 'update') return update(core, exchange, kind, request);
   if (verb === 'patch' && subresource !== 'finalize') return patch(core, exchange, kind, request);
   throw methodNotAllowed();
+}
+
+function connecting({ user, query, annotations, warnings }: Exchange): Connecting {
+  return {
+    user,
+    query,
+    warn: (text) => warnings.push(text),
+    annotate: (key, value) => annotations?.set(key, value),
+  };
 }

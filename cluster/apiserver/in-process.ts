@@ -12,8 +12,8 @@ export function inProcessTransport(handler: Handler, user: User, closed: AbortSi
   const ended = AbortSignal.any([own.signal, closed]);
   return {
     request: (request) => send(handler, user, request, ended),
-    openSocket: (path, protocols, { signal } = {}): Promise<TransportSocket> => {
-      const target = resolveStream(handler, user, 'GET', path);
+    openSocket: async (path, protocols, { signal } = {}): Promise<TransportSocket> => {
+      const target = await resolveStream(handler, user, 'GET', path);
       return openAgentSocket(
         handler.core.agents,
         target,

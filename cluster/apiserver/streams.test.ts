@@ -129,7 +129,44 @@ describe('API server: what a node serves', () => {
     transport.close();
   });
 
-  test('exec is refused with a Status', async () => {
+  /** What it says until it closes. */
+  async function overWebSocket(path: string, protocols: string[], messages = Infinity): Promise<[string, boolean][]> {
+    const admin = await fixture.issue('admin', ['system:masters']);
+    const socket = new WebSocket(`wss://127.0.0.1:${fixture.api.port}${path}`, protocols, {
+      ca: fixture.authority.certificate,
+      cert: admin.certificate,
+      key: admin.key,
+    });
+    const said: [string, boolean][] = [];
+    socket.on('message', (data: Buffer, binary: boolean) => {
+      said.push([data.toString(), binary]);
+      if (said.length === messages) socket.close();
+    });
+    await once(socket, 'close');
+    return said;
+  }
+
+  test('logs come over a WebSocket, as bytes or as base64', async () => {
+    const log = `${PODS}/one/log`;
+    for (const protocols of [[], ['binary.k8s.io']]) {
+      const said = await overWebSocket(log, protocols);
+      assert.ok(said.every(([, binary]) => binary));
+      assert.equal(said.map(([text]) => text).join(''), 'line 1\nline 2\n');
+    }
+    const encoded = await overWebSocket(log, ['base64.binary.k8s.io']);
+    assert.ok(encoded.every(([, binary]) => !binary));
+    assert.equal(encoded.map(([text]) => atob(text)).join(''), 'line 1\nline 2\n');
+  });
+
+  test('a watch comes over a WebSocket, an event a message', async () => {
+    const path = `${PODS}?watch=1&fieldSelector=metadata.name%3Done`;
+    const [[text, binary] = ['', true]] = await overWebSocket(path, [], 1);
+    const { type, object } = JSON.parse(text) as { type: string; object: { metadata: { name: string } } };
+    assert.deepEqual([type, object.metadata.name, binary], ['ADDED', 'one', false]);
+    await assert.rejects(overWebSocket(`${PODS}?watch=1&labelSelector=%3D%3D`, []), /400/);
+  });
+
+  test('streams are refused with a Status', async () => {
     const jane = await fixture.issue('jane');
     const refused = async (path: string, as?: typeof jane) => {
       const headers = {
@@ -142,6 +179,8 @@ describe('API server: what a node serves', () => {
       return [status, json.reason];
     };
     assert.deepEqual(await refused(`${PODS}/one/exec?command=sh&stdout=1`, jane), [403, 'Forbidden']);
+    assert.deepEqual(await refused(`${PODS}/one/log`, jane), [403, 'Forbidden']);
+    assert.deepEqual(await refused(`${PODS}/missing/log`), [404, 'NotFound']);
     assert.deepEqual(await refused(`${PODS}/missing/exec?command=sh&stdout=1`), [404, 'NotFound']);
     assert.deepEqual(await refused(`${PODS}/one/exec?stdout=1`), [400, 'BadRequest']);
     assert.deepEqual(await refused(`${PODS}/nowhere/exec?command=sh&stdout=1`), [409, 'Conflict']);

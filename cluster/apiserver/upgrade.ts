@@ -1,44 +1,50 @@
 /**
  * Connections that change their protocol: exec, attach and port-forward, whose bytes are piped to the node's agent after the checks,
- * and those of pods and services through their proxies.
+ * and those of pods and services through their proxies. Logs and watches over a WebSocket are answered as any request.
  */
 import type { IncomingMessage } from 'node:http';
 import { connect as connectPlain, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { connect } from 'node:tls';
+import { admitConnect } from './admission/connect.ts';
 import { observe } from './audit/observe.ts';
 import { authenticate, type Identity, PROTOCOL_TOKEN } from './authenticate.ts';
 import { mayAccess, refuse } from './authorize.ts';
 import type { StatusError } from './errors.ts';
 import { noSuchPath } from './errors.ts';
 import type { User } from './exchange.ts';
-import type { Handler } from './handle.ts';
+import { type Handler, handle } from './handle.ts';
 import { splitTarget } from './http-exchange.ts';
 import { type AgentTarget, streamTarget } from './pod-streams.ts';
 import { parseResourcePath } from './route.ts';
 import { asStatusError } from './update.ts';
+import { isMessageStream, webSocketExchange } from './websocket-exchange.ts';
 import { isWorkloadProxy, placeOf, unreachable } from './workload-proxy.ts';
 
 /** Which agent, and which path on it. Throws what is answered instead. */
-export function resolveStream(handler: Handler, user: User, method: string, url: string): AgentTarget {
+export async function resolveStream({ core }: Handler, user: User, method: string, url: string): Promise<AgentTarget> {
   const { path, query } = splitTarget(url);
   const request = parseResourcePath(method, path, query);
   if (request?.resource !== 'pods' || request.group !== '' || !/^(exec|attach|portforward)$/.test(request.subresource))
     throw noSuchPath();
   // Reading a pod is not the right to run a command in it: a GET that upgrades counts as a create.
   const access = { ...request, verb: 'create' as const };
-  if (!mayAccess(handler.core, user, access, query)) throw refuse(handler.core, user, access);
-  return streamTarget(handler.core, request, query);
+  if (!mayAccess(core, user, access, query)) throw refuse(core, user, access);
+  await admitConnect(core, request, { user, query });
+  return streamTarget(core, request, query);
 }
 
 export async function upgrade(handler: Handler, request: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
   client.on('error', () => client.destroy());
   try {
     const identity = await authenticate(request, handler);
+    if (isMessageStream(request))
+      return await handle(handler, await webSocketExchange(request, client, head, identity));
     const note = noteStream(handler, request, identity);
     try {
       const [method, url] = [request.method ?? 'GET', request.url ?? '/'];
-      const destination = workload(handler, identity.user, method, url) ?? agent(handler, identity.user, method, url);
+      const { user } = identity;
+      const destination = (await workload(handler, user, method, url)) ?? (await agent(handler, user, method, url));
       await pipe(destination, request, client, head);
       note(101);
     } catch (error) {
@@ -60,9 +66,9 @@ interface Destination {
   unreachable(cause: Error): StatusError;
 }
 
-function agent(handler: Handler, user: User, method: string, url: string): Destination {
+async function agent(handler: Handler, user: User, method: string, url: string): Promise<Destination> {
   const { agents } = handler.core;
-  const { address, path } = resolveStream(handler, user, method, url);
+  const { address, path } = await resolveStream(handler, user, method, url);
   return {
     open: () => connect({ ...agents.tls(address), host: address.host, port: address.port }),
     opened: 'secureConnect',
@@ -73,12 +79,13 @@ function agent(handler: Handler, user: User, method: string, url: string): Desti
 }
 
 /** Undefined where it is no proxy's path. */
-function workload(handler: Handler, user: User, method: string, url: string): Destination | undefined {
+async function workload({ core }: Handler, user: User, method: string, url: string): Promise<Destination | undefined> {
   const { path, query } = splitTarget(url);
   const request = parseResourcePath(method, path, query);
   if (request === undefined || !isWorkloadProxy(request)) return undefined;
-  if (!mayAccess(handler.core, user, request, query)) throw refuse(handler.core, user, request);
-  const { secure, host, port, authority, path: rest } = placeOf(handler.core, request, path);
+  if (!mayAccess(core, user, request, query)) throw refuse(core, user, request);
+  await admitConnect(core, request, { user, query });
+  const { secure, host, port, authority, path: rest } = placeOf(core, request, path);
   return {
     open: () => (secure ? connect({ host, port, rejectUnauthorized: false }) : connectPlain({ host, port })),
     opened: secure ? 'secureConnect' : 'connect',

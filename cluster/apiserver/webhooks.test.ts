@@ -136,6 +136,48 @@ describe('API server: admission webhooks, over HTTPS', () => {
     assert.equal((await fixture.call('DELETE', `${MAPS}/good`)).status, 200);
   });
 
+  test('connections are judged too, before anything is looked up', async () => {
+    const pods = { apiGroups: [''], apiVersions: ['v1'], operations: ['CONNECT'] };
+    const rules = [{ ...pods, resources: ['pods/*', 'nodes/proxy', 'services/proxy'] }];
+    const upgrade = {
+      connection: 'Upgrade',
+      upgrade: 'websocket',
+      'sec-websocket-version': '13',
+      'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==',
+    };
+    const pod = '/api/v1/namespaces/default/pods/secret';
+    const cases: [string, Record<string, string>, string, object][] = [
+      [
+        `${pod}/exec?command=ls&command=-l&stdout=true&tty=0&container=main`,
+        upgrade,
+        'PodExecOptions',
+        { stdout: true, container: 'main', command: ['ls', '-l'] },
+      ],
+      [`${pod}/attach?stdin=1`, upgrade, 'PodAttachOptions', { stdin: true }],
+      [`${pod}/portforward?ports=80,81`, upgrade, 'PodPortForwardOptions', { ports: [80, 81] }],
+      [`${pod}/proxy/a/b?c=d`, upgrade, 'PodProxyOptions', { path: 'a/b' }],
+      [`${pod}/proxy/a`, {}, 'PodProxyOptions', { path: 'a' }],
+      ['/api/v1/namespaces/default/services/secret/proxy/', {}, 'ServiceProxyOptions', {}],
+      ['/api/v1/nodes/secret/proxy/stats/summary', {}, 'NodeProxyOptions', { path: 'stats/summary' }],
+    ];
+    for (const kind of ['Validating', 'Mutating'] as const)
+      await configured(kind, [hook('judge', { rules })], async () => {
+        answers.set('/judge', () => ({ allowed: false, status: { message: 'not there' } }));
+        for (const [path, headers, options, object] of cases) {
+          const refused = await fixture.call('GET', path, { headers });
+          assert.equal(
+            refused.json.message,
+            'admission webhook "judge.hooks.example.com" denied the request: not there',
+            path,
+          );
+          const told = seen.at(-1);
+          assert.deepEqual(told?.object, { apiVersion: 'v1', kind: options, ...object });
+          assert.deepEqual(told?.['kind'], { group: '', version: 'v1', kind: options });
+          assert.deepEqual([told?.operation, told?.name, told?.['options']], ['CONNECT', 'secret', null]);
+        }
+      });
+  });
+
   test('webhooks change objects one after the other, and once more where they ask for it', async () => {
     const count: string[] = [];
     answers.set('/first', ({ object }) => {

@@ -81,7 +81,12 @@ function isEmpty({ matchLabels, matchExpressions }: LabelSelector): boolean {
 /** As `AdmissionReview.request` has it; objects as the matching version shows them. */
 export function reviewedRequest(request: AdmissionRequest, kind: KindDefinition): Record<string, unknown> {
   const { operation, subresource, user, name, namespace, dryRun } = request;
-  const kindOf = (one: KindDefinition) => ({ group: one.group, version: one.version, kind: one.kind });
+  const connects = operation === 'CONNECT';
+  const kindOf = (one: KindDefinition) => ({
+    group: one.group,
+    version: one.version,
+    kind: connects ? request.object.kind : one.kind,
+  });
   const resourceOf = (one: KindDefinition) => ({ group: one.group, version: one.version, resource: one.resource });
   const part = subresource === '' ? {} : { subResource: subresource, requestSubResource: subresource };
   return {
@@ -100,11 +105,13 @@ export function reviewedRequest(request: AdmissionRequest, kind: KindDefinition)
       ...(user?.extra === undefined ? {} : { extra: user.extra }),
     },
     dryRun,
-    options: {
-      kind: `${OPTIONS[operation]}Options`,
-      apiVersion: 'meta.k8s.io/v1',
-      ...(dryRun ? { dryRun: ['All'] } : {}),
-    },
+    options: connects
+      ? null
+      : {
+          kind: `${OPTIONS[operation]}Options`,
+          apiVersion: 'meta.k8s.io/v1',
+          ...(dryRun ? { dryRun: ['All'] } : {}),
+        },
   };
 }
 
@@ -117,6 +124,10 @@ export async function reviewedObjects(
   kind: KindDefinition,
 ): Promise<{ object: ApiObject | null; oldObject: ApiObject | null }> {
   const { operation, object, old } = request;
+  if (operation === 'CONNECT') {
+    const { metadata: _none, ...options } = object;
+    return { object: options as ApiObject, oldObject: null };
+  }
   return {
     object: operation === 'DELETE' ? null : await shownIn(core, kind, object),
     oldObject: old === undefined ? null : await shownIn(core, kind, old),
@@ -130,7 +141,7 @@ export async function requestVariables(
   kind: KindDefinition,
 ): Promise<Record<string, unknown>> {
   const { object, oldObject } = await reviewedObjects(core, request, kind);
-  const schema = schemaOf(kind);
+  const schema = request.operation === 'CONNECT' ? undefined : schemaOf(kind);
   return {
     object: celValue(object, schema),
     oldObject: celValue(oldObject, schema),

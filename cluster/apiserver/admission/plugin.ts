@@ -10,7 +10,7 @@
 import type { ApiObject, KindDefinition } from '../../kinds/kind.ts';
 import type { User } from '../exchange.ts';
 
-export type Operation = 'CREATE' | 'UPDATE' | 'DELETE';
+export type Operation = 'CREATE' | 'UPDATE' | 'DELETE' | 'CONNECT';
 
 export interface AdmissionRequest {
   operation: Operation;
@@ -22,9 +22,9 @@ export interface AdmissionRequest {
   name: string;
   /** Undefined: the server itself, whose writes need nobody's leave. */
   user: User | undefined;
-  /** As it would be written; for a delete, as it is. */
+  /** As it would be written; for a delete, as it is; of a connection, how it is wanted (`connect.ts`). */
   object: ApiObject;
-  /** As it is; undefined for a create. */
+  /** As it is; undefined for a create and a connection. */
   old: ApiObject | undefined;
   dryRun: boolean;
   /** Shown to the client. */

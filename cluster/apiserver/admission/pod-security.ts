@@ -38,7 +38,7 @@ export function podSecurity(core: Core, options: PodSecurityOptions): AdmissionP
   return {
     name: 'PodSecurity',
     validate(request) {
-      if (request.operation === 'DELETE') return;
+      if (request.operation === 'DELETE' || request.operation === 'CONNECT') return;
       if (isKind(request, namespaces)) return checkNamespace(core, request, defaults, exempt);
       const isPod = isKind(request, pods) || isKind(request, pods, 'ephemeralcontainers');
       const checked = isPod

@@ -1,7 +1,7 @@
 /**
  * Admission webhooks (Kubernetes "Dynamic Admission Control"). Those that change an object are asked one after the other, in
  * the order of their configurations' names, and those that ask for it a second time when others changed it after them; those
- * that only judge are asked at once. Not asked: for `pods/binding`, and for operations that connect.
+ * that only judge are asked at once. Not asked: for `pods/binding`.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { withinLimit } from '../../cel/cel.ts';
@@ -40,7 +40,7 @@ export function mutatingWebhooks(core: Core): AdmissionPlugin {
       const kind = await matches(core, request, one);
       if (kind === undefined) continue;
       const response = await ask(core, request, one, kind);
-      if (response?.patch !== undefined && request.operation !== 'DELETE')
+      if (response?.patch !== undefined && isWrite(request))
         changed = (await patched(core, request, { webhook: one.webhook, kind, patch: response.patch })) || changed;
       now.set(one, structuredClone(request.object));
     }
@@ -55,11 +55,15 @@ export function mutatingWebhooks(core: Core): AdmissionPlugin {
   return {
     name: 'MutatingAdmissionWebhook',
     mutate: plugin,
-    // A delete has nothing to change, but they may refuse it.
+    // A delete or a connection has nothing to change, but they may refuse it.
     validate: async (request) => {
-      if (request.operation === 'DELETE') await plugin(request);
+      if (!isWrite(request)) await plugin(request);
     },
   };
+}
+
+function isWrite({ operation }: AdmissionRequest): boolean {
+  return operation === 'CREATE' || operation === 'UPDATE';
 }
 
 function previous(before: Map<Configured, ApiObject> | undefined, { configuration, webhook }: Configured) {
