@@ -10,8 +10,10 @@ import { forwardRequests } from '#platform/logs/router-lines.ts';
 import { installResources } from '#platform/resources/definitions.ts';
 import { createInformers } from '#platform/resources/informers.ts';
 import { startRouteController } from '#platform/router/controller.ts';
+import { ensureIngressClass } from '#platform/router/ingress/default-class.ts';
 import type { Router } from '#platform/router/model.ts';
 import { openRouter } from '#platform/router/open.ts';
+import { sourceAddress } from '#lib/source-address.ts';
 import { startStaging } from '#platform/staging/start.ts';
 import { startTenants } from '#platform/tenants/start.ts';
 import { startUaa } from '#platform/uaa/start.ts';
@@ -79,10 +81,12 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
   });
   const workloads = await startWorkloads({ informers, logs, apiUrl: urls.api, log });
   const tenants = await startTenants({ informers, log });
+  await ensureIngressClass(client);
   const routes = await startRouteController({
     informers,
     router,
     systemHosts: systemHosts.map((host) => `${host}.${instance.domain}`),
+    address: await sourceAddress(),
     signal,
     log,
   });

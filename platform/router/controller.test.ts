@@ -28,6 +28,7 @@ test('route controller: routes, endpoints and apps become what the router serves
       informers,
       router,
       systemHosts: ['api.apps.test'],
+      address: '127.0.0.1',
       signal: abort.signal,
       log: (_level, message, fields) => problems.push(`${message} ${JSON.stringify(fields)}`),
     });

@@ -1,14 +1,17 @@
 /**
- * Keeps the router equal to what the platform's routes and the cluster's endpoints say. Level-triggered: every change
+ * Keeps the router equal to what the platform's routes, the cluster's Ingresses and its endpoints say. Level-triggered: every change
  * rebuilds the whole table from the informers' copies, once for all changes of one turn, and the driver sends the
  * difference. Nothing is applied before every copy is complete, so that an adopted proxy never loses a route meanwhile.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import { createEventRecorder } from '#cluster/client/event-recorder.ts';
 import type { TypedResource } from '#cluster/kinds/kind.ts';
 import type { EndpointSlice } from '#cluster/kinds/types/discovery.ts';
 import type { Informers } from '../resources/informers.ts';
 import { pods } from '../resources/kubernetes.ts';
 import { apps, domains, routes } from '../resources/types.ts';
+import type { IngressRoutes } from './ingress/ingress.ts';
+import { openIngress } from './ingress/open.ts';
 import type { AccessRecord, Router } from './model.ts';
 import { buildTable, type TableResult } from './table.ts';
 
@@ -25,8 +28,10 @@ const LONGEST_RETRY = 5000;
 export interface RouteControllerOptions {
   informers: Informers;
   router: Router;
-  /** Hosts of the platform's own endpoints (`RouterOptions.system`). */
+  /** Hosts of the platform's own endpoints (`RouterOptions.system`), in lower case. */
   systemHosts: string[];
+  /** Where the router is reached: an IP address. */
+  address: string;
   signal: AbortSignal;
   log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 }
@@ -48,12 +53,35 @@ export function startRouteController(options: RouteControllerOptions): RouteCont
   first.promise.catch(() => undefined);
   const warned = new Map<string, string>();
   let current: TableResult | undefined;
+  let synced = false;
   let scheduled = false;
   let running: Promise<void> = Promise.resolve();
 
-  const build = (): TableResult => {
+  const changed = (): void => {
+    if (!synced || scheduled || signal.aborted) return;
+    scheduled = true;
+    setImmediate(() => {
+      running = running.then(converge);
+    });
+  };
+
+  const onError = (error: unknown): void => log('warn', 'An event of a route was lost', { error: String(error) });
+  const recorder = createEventRecorder({ client: informers.client, component: 'sampan-router', onError });
+  const ports = router.ports();
+  const ingress = openIngress({
+    client: informers.client,
+    systemHosts,
+    address: {
+      ip: options.address,
+      ports: [ports.http, ports.https].map((port) => ({ port, protocol: 'TCP' })),
+    },
+    onChange: changed,
+    onError: (error) => log('warn', 'Ingresses are not followed as they should', { error: String(error) }),
+  });
+
+  const build = ({ claims, certificates }: IngressRoutes): TableResult => {
     const before = current?.applications.byEndpoint;
-    return buildTable({
+    const result = buildTable({
       routes: informers.of(routes).list(),
       slices: informers.of(endpointSlices).list(),
       pod: (namespace, name) => informers.of(pods).get(name, namespace),
@@ -61,7 +89,9 @@ export function startRouteController(options: RouteControllerOptions): RouteCont
       domain: (guid) => informers.of(domains).get(guid),
       systemHosts,
       served: (pod) => before?.has(pod) ?? false,
+      claims,
     });
+    return { ...result, table: { ...result.table, certificates } };
   };
 
   const warn = (refused: TableResult['refused']): void => {
@@ -72,17 +102,21 @@ export function startRouteController(options: RouteControllerOptions): RouteCont
       if (warned.get(name) === reason) continue;
       warned.set(name, reason);
       log('warn', 'A route cannot be served', { route: name, reason });
+      const object = { apiVersion: 'platform.sampan.dev/v1', kind: routes.kind, metadata: route.metadata };
+      recorder.record(object, { type: 'Warning', reason: 'Rejected', message: reason });
     }
   };
 
   const converge = async (): Promise<void> => {
     for (let wait = 100; !signal.aborted; wait = Math.min(LONGEST_RETRY, wait * 2)) {
       scheduled = false;
-      const result = build();
+      const ingresses = ingress.routes();
+      const result = build(ingresses);
       warn(result.refused);
       current = result;
       try {
         await router.apply(result.table);
+        ingress.served(ingresses);
         first.resolve();
         return;
       } catch (error) {
@@ -93,15 +127,6 @@ export function startRouteController(options: RouteControllerOptions): RouteCont
     }
   };
 
-  let synced = false;
-  const changed = (): void => {
-    if (!synced || scheduled || signal.aborted) return;
-    scheduled = true;
-    setImmediate(() => {
-      running = running.then(converge);
-    });
-  };
-
   const watched = [routes, domains, apps, pods, endpointSlices] as const;
   const unsubscribe: (() => void)[] = [];
   const start = async (): Promise<void> => {
@@ -109,6 +134,7 @@ export function startRouteController(options: RouteControllerOptions): RouteCont
       unsubscribe.push(informers.of(resource as TypedResource<EndpointSlice>).onChange(changed));
     }
     await Promise.all(watched.map((resource) => informers.of(resource as TypedResource<EndpointSlice>).synced));
+    await ingress.synced;
     synced = true;
     changed();
   };
@@ -122,6 +148,8 @@ export function startRouteController(options: RouteControllerOptions): RouteCont
       stop.abort();
       for (const end of unsubscribe) end();
       await running;
+      await ingress.close();
+      await recorder.flush();
     },
   };
 }

@@ -10,14 +10,21 @@
  * that closes, the proxy is started again at once. Closing the driver leaves the proxy running; `stop` ends it.
  */
 export interface RoutingTable {
-  /** Requests for `host` (exact, lower case, no port) below `path` (`/` or `/a/b`, no trailing slash) go to `backend`. The longest path wins. `*.example.com` is a wildcard host, weaker than an exact one. */
+  /**
+   * Requests for `host` (exact, lower case, no port) below `path` (`/` or `/a/b`, no trailing slash) go to `backend`. The longest path wins. `*.example.com` is a wildcard host of one label, weaker than
+   * an exact one, and `*` is every host, the weakest: where a host has no route for a path, the weaker ones are asked.
+   */
   routes: Route[];
   backends: Backend[];
+  /** Offered to clients that name one of the hosts (SNI), besides those of `setCertificate`, which have no such limit. No host is there twice. */
+  certificates?: HostCertificate[];
 }
 
 export interface Route {
   host: string;
   path: string;
+  /** The path as a whole, to the last slash, rather than what is below it; stronger than what only begins alike. */
+  exact?: boolean;
   /** Name of a backend; a route to a backend with no endpoint answers 503 and says so. */
   backend: string;
   /** Identity for logs and metrics: the Cloud Foundry route's guid. */
@@ -44,6 +51,12 @@ export interface Endpoint {
   draining?: boolean;
   /** Instance index, for the log line and the `X-CF-INSTANCE` header. */
   instance?: number;
+}
+
+export interface HostCertificate {
+  hosts: string[];
+  /** The chain and its private key. One that the proxy refuses is left out, and told in the log. */
+  pem: string;
 }
 
 export interface Router {

@@ -1,4 +1,4 @@
-/** From the platform's objects to the routing table: a pure function of what the informers show. */
+/** From apps' routes to the routing table: a pure function of what the informers show. */
 import { createHash } from 'node:crypto';
 import type { Pod } from '#cluster/kinds/types/core.ts';
 import type { EndpointSlice } from '#cluster/kinds/types/discovery.ts';
@@ -10,8 +10,9 @@ import {
   labels,
   type Route as RouteObject,
 } from '../resources/types.ts';
-import { type Backend, type Endpoint, type Route, RouterError, type RoutingTable } from './model.ts';
-import { checkEndpoint, checkRoute } from './validate.ts';
+import { type Claim, settle } from './claims.ts';
+import type { Backend, Endpoint, Route, RoutingTable } from './model.ts';
+import { isUsable } from './validate.ts';
 
 export interface TableSources {
   routes: RouteObject[];
@@ -24,6 +25,8 @@ export interface TableSources {
   systemHosts: ReadonlySet<string>;
   /** Did this pod serve in the table before? */
   served(pod: string): boolean;
+  /** Of others that share the router. */
+  claims?: readonly Claim[];
 }
 
 export interface TableResult {
@@ -53,32 +56,20 @@ export function buildTable(sources: TableSources): TableResult {
     refused: [],
     applications: { byEndpoint: new Map(), byBackend: new Map() },
   };
-  const backends = new Set<string>();
-  const taken = new Set<string>();
-  // Of two that say the same the older one counts.
-  for (const object of sources.routes.toSorted(byAge)) {
-    if (object.spec.protocol !== 'http' || sources.domain(object.spec.domain)?.spec.internal) continue;
-    const route = routeOf(object);
-    try {
-      checkRoute(route);
-      if (sources.systemHosts.has(route.host)) throw new RouterError('invalid', `${route.host} is the platform's own`);
-      if (taken.has(route.host + route.path)) throw new RouterError('invalid', 'another route has its host and path');
-    } catch (error) {
-      result.refused.push({ route: object, reason: error instanceof Error ? error.message : String(error) });
-      continue;
-    }
-    taken.add(route.host + route.path);
-    result.table.routes.push(route);
-    if (backends.has(route.backend)) continue;
-    backends.add(route.backend);
-    result.table.backends.push(backendOf(route.backend, object, slices, sources, result));
-  }
+  const ofApps = sources.routes
+    .filter(({ spec }) => spec.protocol === 'http' && sources.domain(spec.domain)?.spec.internal !== true)
+    .map((object): Claim => {
+      const route = routeOf(object);
+      return {
+        age: `${object.metadata.creationTimestamp ?? ''} ${object.metadata.name ?? ''}`,
+        holder: `the route ${route.id}`,
+        route,
+        backend: () => backendOf(route.backend, object, slices, sources, result),
+        refuse: (reason) => result.refused.push({ route: object, reason }),
+      };
+    });
+  result.table = settle([...ofApps, ...(sources.claims ?? [])], sources.systemHosts);
   return result;
-}
-
-function byAge(a: RouteObject, b: RouteObject): number {
-  const key = (route: RouteObject): string => `${route.metadata.creationTimestamp ?? ''} ${route.metadata.name ?? ''}`;
-  return key(a) < key(b) ? -1 : 1;
 }
 
 function processKey(app: string, type: string): string {
@@ -183,16 +174,6 @@ function endpointsOf(destination: Destination, slices: EndpointSlice[] | undefin
     }
   }
   return [...(ready.length > 0 ? ready : restarting), ...draining];
-}
-
-function isUsable(endpoint: Endpoint): boolean {
-  try {
-    checkEndpoint(endpoint);
-    return true;
-  } catch {
-    // A pod of somebody else's making, with a name or an address that no app pod has.
-    return false;
-  }
 }
 
 function isRestarting(pod: Pod | undefined): boolean {

@@ -4,14 +4,27 @@
  * that quotes the value and says what is expected.
  */
 import { isIP } from 'node:net';
-import { type Backend, type Endpoint, type Route, RouterError, type RoutingTable } from './model.ts';
+import { checkCertificate } from './haproxy/certificates.ts';
+import {
+  type Backend,
+  type Endpoint,
+  type HostCertificate,
+  type Route,
+  RouterError,
+  type RoutingTable,
+} from './model.ts';
 
 const NAME = /^[a-z0-9-]{1,63}$/;
 const HOST = /^(\*\.)?[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?)*$/;
 /** RFC 3986 `pchar`s in segments, no empty segment, no trailing slash. */
 const PATH = /^(\/|(\/[A-Za-z0-9._~%!$&'()*+,;=:@-]+)+)$/;
+/** As a whole, so the slash at the end may count. */
+const EXACT_PATH = /^\/([A-Za-z0-9._~%!$&'()*+,;=:@-]+\/)*[A-Za-z0-9._~%!$&'()*+,;=:@-]*$/;
+const ANY_HOST = '*';
 const MAX_HOST = 253;
 const MAX_PATH = 512;
+
+const HOST_EXPECTED = 'a host name in lower case, at most 253 characters, or "*." and one';
 
 function invalid(what: string, value: unknown, expected: string): RouterError {
   return new RouterError('invalid', `Cannot route: ${what} is ${JSON.stringify(value)}, expected ${expected}`);
@@ -19,16 +32,26 @@ function invalid(what: string, value: unknown, expected: string): RouterError {
 
 /** Throws unless the route's host and path can be served. Does not look whether its backend exists. */
 export function checkRoute(route: Route): void {
-  if (typeof route.host !== 'string' || route.host.length > MAX_HOST || !HOST.test(route.host)) {
-    throw invalid('"host"', route.host, 'a host name in lower case, at most 253 characters, or "*." and one');
-  }
-  if (typeof route.path !== 'string' || route.path.length > MAX_PATH || !PATH.test(route.path)) {
+  if (route.host !== ANY_HOST && !isHost(route.host)) throw invalid('"host"', route.host, HOST_EXPECTED);
+  const paths = route.exact === true ? EXACT_PATH : PATH;
+  if (typeof route.path !== 'string' || route.path.length > MAX_PATH || !paths.test(route.path)) {
     throw invalid(
       `"path" of ${route.host}`,
       route.path,
       '"/" or "/a/b" of URL path characters, without a slash at the end, at most 512 characters',
     );
   }
+}
+
+function isHost(host: unknown): boolean {
+  return typeof host === 'string' && host.length <= MAX_HOST && HOST.test(host);
+}
+
+/** Throws unless hosts can be named to the proxy, and the certificate is one with its key. */
+export function checkHostCertificate({ hosts, pem }: HostCertificate): void {
+  if (hosts.length === 0) throw invalid('"hosts" of a certificate', hosts, 'at least one');
+  for (const host of hosts) if (!isHost(host)) throw invalid('a host of a certificate', host, HOST_EXPECTED);
+  checkCertificate(hosts[0] ?? '', pem);
 }
 
 export function checkEndpoint(endpoint: Endpoint): void {
@@ -44,6 +67,16 @@ export function checkEndpoint(endpoint: Endpoint): void {
   }
   if (endpoint.instance !== undefined && !isInteger(endpoint.instance, 0, 999_999)) {
     throw invalid(`"instance" of endpoint ${endpoint.name}`, endpoint.instance, '0 to 999999');
+  }
+}
+
+export function isUsable(endpoint: Endpoint): boolean {
+  try {
+    checkEndpoint(endpoint);
+    return true;
+  } catch {
+    // Of somebody else's making, with a name or an address that none of ours has.
+    return false;
   }
 }
 
@@ -73,14 +106,30 @@ export function checkTable(table: RoutingTable, systemHosts: ReadonlySet<string>
   const keys = new Set<string>();
   for (const route of table.routes) {
     checkRoute(route);
-    const key = route.host + route.path;
+    const key = routeKey(route);
     if (keys.has(key)) throw invalid('a route', key, 'a host and path that are there once');
     keys.add(key);
-    if (systemHosts.has(route.host)) throw invalid('"host"', route.host, "a host that is not the platform's own");
+    if (systemHosts.has(route.host)) throw invalid('"host"', route.host, NOT_OURS);
     if (!backends.has(route.backend)) {
       throw invalid(`"backend" of ${key}`, route.backend, 'the name of a backend of the same table');
     }
   }
+  const named = new Set<string>();
+  for (const certificate of table.certificates ?? []) {
+    checkHostCertificate(certificate);
+    for (const host of certificate.hosts) {
+      if (named.has(host)) throw invalid('a host of a certificate', host, 'a name that is there once');
+      if (systemHosts.has(host)) throw invalid('a host of a certificate', host, NOT_OURS);
+      named.add(host);
+    }
+  }
+}
+
+const NOT_OURS = "a host that is not the platform's own";
+
+/** What two routes must not both have. */
+export function routeKey({ host, path, exact }: Route): string {
+  return exact === true ? `${host}${path} exactly` : `${host}${path}`;
 }
 
 export function isInteger(value: unknown, least: number, most: number): boolean {

@@ -175,9 +175,6 @@ function quoted(fetch: string): string {
 }
 
 function frontendSection({ files, http, https, addresses, access }: ConfigInput): string {
-  const hosts = `map(${files.map('hosts')})`;
-  const deep = `map(${files.map('deep')})`;
-  const paths = `map_beg(${files.map('paths')})`;
   const binds = addresses.flatMap((address) => {
     const family = address.startsWith('[') ? ' v6only' : '';
     return [
@@ -197,16 +194,14 @@ ${binds.join('\n')}
   http-request set-var(txn.host) req.hdr(host),lower,host_only
   http-request deny deny_status 400 if { req.hdr_cnt(host) gt 1 }
 
-  # The longest path of the host, else the host, else the same for the host with * for its first label.
-  http-request set-var(txn.route) var(txn.host),${hosts}
-  http-request set-var(txn.path) path if { var(txn.host),${deep} -m found }
-  http-request set-var(txn.route) var(txn.host),concat(,txn.path,/),${paths} if { var(txn.path) -m found }
+  # The exact path of the host, else its longest, else the host; else the same for the host with * for its first label, and for every host.
+${lookUp(files, 'host')}
   acl routed var(txn.route) -m found
   http-request set-var(txn.parent) var(txn.host),field(2,.,0) if !routed
   http-request set-var(txn.wild) str(*),concat(.,txn.parent) if !routed
-  http-request set-var(txn.route) var(txn.wild),${hosts} if !routed
-  http-request set-var(txn.path) path if { var(txn.wild),${deep} -m found }
-  http-request set-var(txn.route) var(txn.wild),concat(,txn.path,/),${paths} if { var(txn.path) -m found } { var(txn.wild) -m found }
+${lookUp(files, 'wild')}
+  http-request set-var(txn.any) str(*) if !routed
+${lookUp(files, 'any')}
   http-request return status 404 content-type "text/plain; charset=utf-8" hdr X-Cf-Routererror unknown_route hdr X-Content-Type-Options nosniff lf-string "404 Not Found: no application is mapped to this URL (host '%[var(txn.host)]').\\n" if !routed
 
   http-request del-header Proxy
@@ -219,6 +214,19 @@ ${binds.join('\n')}
   http-after-response set-header X-Vcap-Request-Id %[var(txn.id)]
   use_backend %[var(txn.route),field(1,|)]
 `;
+}
+
+/** Sets the route where the maps have one for the variable: what finds nothing, as an unset variable, changes nothing. */
+function lookUp(files: Files, variable: string): string {
+  const key = `var(txn.${variable})`;
+  const set = (expression: string) => `  http-request set-var(txn.route) ${key},${expression}`;
+  const deep = 'if { var(txn.path) -m found }';
+  return [
+    set(`map(${files.map('hosts')})`),
+    `  http-request set-var(txn.path) path if { ${key},map(${files.map('deep')}) -m found }`,
+    set(`concat(,txn.path,/),map_beg(${files.map('paths')}) ${deep}`),
+    set(`concat(,txn.path),map(${files.map('exact')}) ${deep}`),
+  ].join('\n');
 }
 
 /** The platform's own endpoints are on this host, where TLS only keeps the protocol the same: nothing to verify. */

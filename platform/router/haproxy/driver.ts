@@ -97,7 +97,7 @@ export class HaproxyDriver implements Router {
     }
     return {
       proxyPid: pid,
-      routes: state.hosts.size + state.paths.size - this.#systemHosts.size,
+      routes: state.hosts.size + state.paths.size + state.exact.size - this.#systemHosts.size,
       backends: this.#slots.size,
       backendPool: pool,
       endpoints,
@@ -160,10 +160,12 @@ export class HaproxyDriver implements Router {
     const proxy = this.#proxy;
     const desired = desiredState(table, assigned.slots, this.#options.system);
     const plan = planChange(proxy.state, desired, proxy.files.map);
+    await proxy.offer(table.certificates ?? []);
     await proxy.execute([...plan.commands, ...plan.drain]);
     this.#slots = assigned.slots;
     if (plan.commands.length + plan.drain.length > 0) proxy.became(desired, plan.gone);
     this.#drain.set(plan.gone);
+    await proxy.withdraw(table.certificates ?? []);
   }
 
   async #grow(missing: number): Promise<void> {

@@ -4,6 +4,7 @@ import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { writeFileAtomic } from '#lib/atomic-file.ts';
 import type { RouterOptions } from '../model.ts';
 import type { AccessTarget, Files } from './config.ts';
+import { isOfTable, type Offered } from './host-certificates.ts';
 import { emptyState, MAPS, type ProxyState } from './state.ts';
 
 export interface Saved {
@@ -14,6 +15,7 @@ export interface Saved {
   https: number;
   access: AccessTarget;
   state: ProxyState;
+  offered?: Offered;
 }
 
 export interface Content {
@@ -23,6 +25,7 @@ export interface Content {
   https: number;
   access: AccessTarget;
   state: ProxyState;
+  offered: Offered;
 }
 
 export class FileKeeper {
@@ -51,7 +54,7 @@ export class FileKeeper {
       // None yet, or a part of one: what is saved here only spares a start from nothing.
       return undefined;
     }
-    return saved.boot === this.#boot ? saved : { ...saved, state: emptyState() };
+    return { ...saved, state: { ...emptyState(), ...(saved.boot === this.#boot && saved.state) } };
   }
 
   /** Something changed: the files follow within a moment. */
@@ -75,8 +78,8 @@ export class FileKeeper {
 
   async #write(): Promise<void> {
     this.#dirty = false;
-    const { config, state, ...rest } = this.#render();
-    const saved: Saved = { boot: this.#boot, ...rest, state };
+    const { config, state, offered, ...rest } = this.#render();
+    const saved: Saved = { boot: this.#boot, ...rest, offered, state };
     const contents: [string, string][] = [
       ...MAPS.map((map): [string, string] => [
         this.#files.map(map),
@@ -86,7 +89,7 @@ export class FileKeeper {
       [this.#files.config, config],
     ];
     try {
-      await this.writeCertificateList();
+      await this.writeCertificateList(offered);
       for (const [path, content] of contents) await this.#writeChanged(path, content);
     } catch (error) {
       this.#dirty = true;
@@ -95,10 +98,15 @@ export class FileKeeper {
   }
 
   /** `default.pem` first, for clients that name no host. */
-  async writeCertificateList(): Promise<void> {
+  async writeCertificateList(offered = this.#render().offered): Promise<void> {
     const names = (await readdir(this.#files.certificates)).filter((name) => /^[^.].*\.pem$/.test(name)).sort();
-    const ordered = ['default.pem', ...names.filter((name) => name !== 'default.pem')];
-    const lines = ordered.map((name) => `${this.#files.certificates}/${name}\n`);
+    const own = names.filter((name) => name !== 'default.pem' && !isOfTable(name));
+    const lines = ['default.pem', ...own].map((name) => `${this.#files.certificates}/${name}\n`);
+    for (const name of names.filter(isOfTable)) {
+      const path = `${this.#files.certificates}/${name}`;
+      const hosts = offered.get(path);
+      if (hosts !== undefined) lines.push(`${path} ${hosts.join(' ')}\n`);
+    }
     await this.#writeChanged(this.#files.certificateList, lines.join(''));
   }
 

@@ -20,7 +20,7 @@ export type Slots = Map<string, number>;
 /** What a running proxy's maps say about its slots. */
 export function slotsOf(state: ProxyState): Slots {
   const slots: Slots = new Map();
-  for (const map of [state.hosts, state.paths]) {
+  for (const map of [state.hosts, state.paths, state.exact]) {
     for (const value of map.values()) {
       const { slot, backend } = parseTarget(value);
       if (slot !== undefined) slots.set(backend, slot);
@@ -75,7 +75,10 @@ export function desiredState(table: RoutingTable, slots: Slots, system: RouterOp
     const slot = slots.get(route.backend);
     if (slot === undefined) continue;
     const value = target(`b${slot}`, route.backend);
-    if (route.path === '/') {
+    if (route.exact === true) {
+      state.exact.set(route.host + route.path, value);
+      state.deep.set(route.host, '1');
+    } else if (route.path === '/') {
       state.hosts.set(route.host, value);
     } else {
       state.paths.set(`${route.host}${route.path}/`, value);
@@ -134,7 +137,7 @@ export function planChange(actual: ProxyState, desired: ProxyState, mapFile: (ma
       plan.gone.push({ slot, name });
     }
   }
-  // `deep` comes after `paths` when a host gets its first path, and goes before them when it loses its last.
+  // `deep` comes after the paths when a host gets its first path, and goes before them when it loses its last.
   const removals = MAPS.toReversed().flatMap((map) => removedEntries(actual[map], desired[map], mapFile(map)));
   const additions = MAPS.flatMap((map) => addedEntries(actual[map], desired[map], mapFile(map)));
   plan.commands.push(...additions, ...removals);

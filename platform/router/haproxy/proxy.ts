@@ -4,9 +4,10 @@
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { RouterError, type RouterOptions } from '../model.ts';
+import { type HostCertificate, RouterError, type RouterOptions } from '../model.ts';
 import { type ConfigInput, configVersion, type Files, POOL_START, renderConfig } from './config.ts';
 import { FileKeeper, type Saved } from './files.ts';
+import { HostCertificates, parseOffered } from './host-certificates.ts';
 import { type Command, type ServerRef, systemBackend } from './plan.ts';
 import { askMaster, type Environment, readEnvironment, readProcesses, startProxy, waitForStamp } from './process.ts';
 import { CommandSocket } from './socket.ts';
@@ -19,6 +20,7 @@ export class Proxy {
   readonly files: Files;
   readonly #options: RouterOptions;
   readonly #keeper: FileKeeper;
+  readonly #certificates: HostCertificates;
   #input: ConfigInput | undefined;
   state: ProxyState = emptyState();
   pool = POOL_START;
@@ -29,6 +31,7 @@ export class Proxy {
   constructor(files: Files, options: RouterOptions) {
     this.files = files;
     this.#options = options;
+    this.#certificates = new HostCertificates(files, options.log);
     this.#keeper = new FileKeeper(files, options.log, () => ({
       config: renderConfig(this.input, { pool: this.pool, stamp: this.#stamp, state: this.state }),
       pool: this.pool,
@@ -36,6 +39,7 @@ export class Proxy {
       https: this.input.https,
       access: this.input.access,
       state: this.state,
+      offered: this.#certificates.offered,
     }));
   }
 
@@ -56,6 +60,8 @@ export class Proxy {
     if (environment === undefined) {
       this.pool = Math.max(POOL_START, saved?.pool ?? 0);
       this.state = saved?.state ?? emptyState();
+      this.#certificates.offered = saved?.offered ?? new Map();
+      await this.#certificates.removeUnoffered();
       this.#setSystemRoutes();
       await this.#start();
       return { adopted: false };
@@ -63,6 +69,7 @@ export class Proxy {
     this.pool = environment.pool;
     this.#stamp = environment.stamp;
     await this.refresh();
+    await this.#certificates.removeUnoffered();
     if (environment.version !== configVersion(input)) {
       this.#options.log('info', 'HAProxy runs with another configuration: it is reloaded');
       this.#setSystemRoutes();
@@ -117,10 +124,12 @@ export class Proxy {
     const answers = await socket.run([
       ...MAPS.map((map) => ({ text: `show map ${this.files.map(map)}` })),
       { text: 'show servers state' },
+      { text: `show ssl crt-list ${this.files.certificateList}` },
     ]);
     for (const [index, map] of MAPS.entries()) state[map] = parseMap(answers[index] ?? '');
     state.servers = parseServers(answers[MAPS.length] ?? '');
     this.state = state;
+    this.#certificates.offered = parseOffered(this.files, answers[MAPS.length + 1] ?? '');
     this.pid = (await readProcesses(this.files)).master;
   }
 
@@ -182,6 +191,16 @@ export class Proxy {
     servers?.delete(name);
     if (servers?.size === 0) this.state.servers.delete(slot);
     this.touch();
+  }
+
+  /** Offers what is wanted beside what was offered before; `withdraw` ends it. One that is refused is told, and left out. */
+  async offer(wanted: readonly HostCertificate[]): Promise<void> {
+    if (await this.#certificates.offer(wanted)) this.touch();
+  }
+
+  /** Takes back what is not wanted. */
+  async withdraw(wanted: readonly HostCertificate[]): Promise<void> {
+    if (await this.#certificates.withdraw(wanted)) this.touch();
   }
 
   touch(): void {

@@ -21,17 +21,19 @@ export interface ProxyState {
   hosts: Map<string, string>;
   /** `host/path/` → target. The slash at the end makes the prefix match respect segments. */
   paths: Map<string, string>;
-  /** Hosts that have an entry in `paths`: all others skip that look-up. */
+  /** `host/path` → target, for routes of exactly this path. */
+  exact: Map<string, string>;
+  /** Hosts that have an entry in `paths` or `exact`: all others skip those look-ups. */
   deep: Map<string, string>;
   /** By slot, by server name. */
   servers: Map<number, Map<string, Server>>;
 }
 
-export const MAPS = ['hosts', 'paths', 'deep'] as const;
+export const MAPS = ['hosts', 'paths', 'exact', 'deep'] as const;
 export type MapName = (typeof MAPS)[number];
 
 export function emptyState(): ProxyState {
-  return { hosts: new Map(), paths: new Map(), deep: new Map(), servers: new Map() };
+  return { hosts: new Map(), paths: new Map(), exact: new Map(), deep: new Map(), servers: new Map() };
 }
 
 /** A map's value: the HAProxy backend to use, and the routing table's name for it, which the access log repeats. */
@@ -65,12 +67,12 @@ export function parseServerName(name: string): ServerName {
   return { endpoint, instance: /^\d+$/.test(instance) ? Number(instance) : undefined, http2: protocol === 'h2' };
 }
 
-/** Reads the answer to `show map`: `<pointer> <key> <value>` a line. */
+/** Reads the answer to `show map`: `<pointer> <key> <value>` a line. A proxy of an older version may not know the map. */
 export function parseMap(answer: string): Map<string, string> {
   const map = new Map<string, string>();
   for (const line of answer.split('\n')) {
-    const [, key, value] = line.split(' ');
-    if (key !== undefined && value !== undefined) map.set(key, value);
+    const [pointer, key, value] = line.split(' ');
+    if (pointer?.startsWith('0x') && key !== undefined && value !== undefined) map.set(key, value);
   }
   return map;
 }
