@@ -210,7 +210,18 @@ test('router: names that would need escaping are refused, and nothing changes', 
   await using started = await startRouter();
   const { router } = started;
   await router.apply({ routes: [route('v.apps.test', 'v')], backends: [backend('v', app.endpoint)] });
-  const hosts = ['a b', 'A.test', 'a\nb', 'x;show info', 'a..b', '*', '*.*.test', '', `${'a'.repeat(64)}.test`, 'a:80'];
+  const hosts = [
+    'a b',
+    'A.test',
+    'a\nb',
+    'x;show info',
+    'a..b',
+    '**',
+    '*.*.test',
+    '',
+    `${'a'.repeat(64)}.test`,
+    'a:80',
+  ];
   for (const host of hosts) {
     await assert.rejects(
       router.apply({ routes: [route(host, 'v')], backends: [backend('v')] }),

@@ -29,10 +29,14 @@ export function checkCertificate(name: string, text: string): string {
     new RouterError('invalid', `Cannot use the certificate "${name}": ${why}`, { cause });
   const [key] = PRIVATE_KEY.exec(pem) ?? [];
   if (key === undefined) throw refuse('no private key is in it (PEM, in the same text)');
-  const certificate = parsed(() => new X509Certificate(pem), (cause) =>
-    refuse('no certificate in PEM can be read in it', cause),
+  const certificate = parsed(
+    () => new X509Certificate(pem),
+    (cause) => refuse('no certificate in PEM can be read in it', cause),
   );
-  const privateKey = parsed(() => createPrivateKey(key), (cause) => refuse('its private key cannot be read', cause));
+  const privateKey = parsed(
+    () => createPrivateKey(key),
+    (cause) => refuse('its private key cannot be read', cause),
+  );
   if (!certificate.checkPrivateKey(privateKey)) throw refuse('its private key is that of another certificate');
   const lines = pem.split(/\r?\n/).map((line) => line.trim());
   return `${lines.filter((line) => line !== '').join('\n')}\n`;

@@ -94,7 +94,10 @@ export class HostCertificates {
   }
 
   #file({ hosts, pem }: HostCertificate): string {
-    const digest = createHash('sha256').update(JSON.stringify([hosts, pem])).digest('hex').slice(0, 32);
+    const digest = createHash('sha256')
+      .update(JSON.stringify([hosts, pem]))
+      .digest('hex')
+      .slice(0, 32);
     return `${this.#files.certificates}/${PREFIX}${digest}.pem`;
   }
 }

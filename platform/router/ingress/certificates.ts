@@ -30,7 +30,11 @@ export function certificatesOf(
         for (const host of free) taken.add(host);
       } catch (error) {
         if (!(error instanceof RouterError)) throw error;
-        problems.push({ ingress, reason: 'InvalidCertificate', message: `TLS for ${free.join(', ')}: ${error.message}` });
+        problems.push({
+          ingress,
+          reason: 'InvalidCertificate',
+          message: `TLS for ${free.join(', ')}: ${error.message}`,
+        });
       }
     }
   }
@@ -39,7 +43,10 @@ export function certificatesOf(
 
 function pemOf(secret: Secret | undefined, name: string): string {
   if (secret === undefined)
-    throw new RouterError('invalid', `there is no Secret ${name} of the type kubernetes.io/tls: the instance's own certificate is offered`);
+    throw new RouterError(
+      'invalid',
+      `there is no Secret ${name} of the type kubernetes.io/tls: the instance's own certificate is offered`,
+    );
   const part = (key: string): string => Buffer.from(secret.data?.[key] ?? '', 'base64').toString();
   return `${part('tls.crt')}\n${part('tls.key')}`;
 }

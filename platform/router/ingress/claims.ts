@@ -96,7 +96,10 @@ function backendOf(
   sources: IngressSources,
   wrong: (message: string) => void,
 ): Backend {
-  const name = `i-${createHash('sha256').update(JSON.stringify([namespace, to])).digest('hex').slice(0, 32)}`;
+  const name = `i-${createHash('sha256')
+    .update(JSON.stringify([namespace, to]))
+    .digest('hex')
+    .slice(0, 32)}`;
   const nobody: Backend = { name, protocol: 'http1', endpoints: [] };
   if (to.service === undefined) {
     wrong(`the backend ${to.resource?.kind} ${to.resource?.name} is not served: only Services are`);

@@ -11,7 +11,7 @@ export async function ensureIngressClass(client: Client): Promise<void> {
   if (metadata.annotations?.[MADE] !== undefined) return;
   const { items } = await client.list(ingressClasses);
   const taken = items.some((one) => one.metadata.annotations?.[DEFAULT_ANNOTATION] === 'true');
-  const annotations = taken ? {} : { [DEFAULT_ANNOTATION]: 'true' };
+  const annotations: Record<string, string> = taken ? {} : { [DEFAULT_ANNOTATION]: 'true' };
   try {
     await client.create(ingressClasses, {
       metadata: { name: 'sampan', annotations },

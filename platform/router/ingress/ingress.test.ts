@@ -103,7 +103,10 @@ async function toldOf(name: string, message: RegExp, kind = 'Ingress'): Promise<
     `${kind} ${name} is told ${message}`,
     async () => {
       const { items } = await plane.client.list(events, { namespace });
-      return items.some((one) => one.involvedObject.kind === kind && one.involvedObject.name === name && message.test(one.message ?? ''));
+      return items.some(
+        (one) =>
+          one.involvedObject.kind === kind && one.involvedObject.name === name && message.test(one.message ?? ''),
+      );
     },
     PATIENCE,
   );
@@ -128,7 +131,12 @@ async function serverOf(host: string): Promise<string> {
 
 async function tlsData(hosts: string[], authorityName: string): Promise<Record<string, string>> {
   const authority = await createAuthority({ commonName: authorityName, days: 1 });
-  const pair = await issueCertificate(authority, { commonName: hosts[0] ?? '', dnsNames: hosts, usages: ['server'], days: 1 });
+  const pair = await issueCertificate(authority, {
+    commonName: hosts[0] ?? '',
+    dnsNames: hosts,
+    usages: ['server'],
+    days: 1,
+  });
   const base64 = (text: string): string => Buffer.from(text).toString('base64');
   return { 'tls.crt': base64(pair.certificate), 'tls.key': base64(pair.key) };
 }
@@ -137,7 +145,10 @@ describe('ingress', { concurrency: 1 }, () => {
   test('the class is made once, as the default one, and is the administrator’s from then on', async () => {
     const made = await plane.client.get(ingressClasses, 'sampan');
     assert.equal(made.metadata.annotations?.['ingressclass.kubernetes.io/is-default-class'], 'true');
-    await plane.client.create(ingressClasses, { metadata: { name: 'other' }, spec: { controller: 'example.com/other' } });
+    await plane.client.create(ingressClasses, {
+      metadata: { name: 'other' },
+      spec: { controller: 'example.com/other' },
+    });
     await ingress('unnamed', { defaultBackend: to('one') });
     const { spec } = await plane.client.get(ingresses, 'unnamed', namespace);
     assert.equal(spec?.ingressClassName, 'sampan');
@@ -232,7 +243,11 @@ describe('ingress', { concurrency: 1 }, () => {
   test('only Ingresses of a class of this controller are served, and lose the address with the class', async () => {
     const spec = { rules: [{ host: 'class.test', http: { paths: [path('/', 'Prefix', 'one')] } }] };
     await ingress('classy', { ...spec, ingressClassName: 'other' });
-    await ingress('old', { rules: [{ host: 'old.test', http: spec.rules[0]?.http ?? { paths: [] } }] }, { 'kubernetes.io/ingress.class': 'sampan' });
+    await ingress(
+      'old',
+      { rules: [{ host: 'old.test', http: spec.rules[0]?.http ?? { paths: [] } }] },
+      { 'kubernetes.io/ingress.class': 'sampan' },
+    );
     await answers('old.test', '/', 'one');
     await answers('class.test', '/', 404);
     const change = (ingressClassName: string) =>
@@ -286,7 +301,10 @@ describe('ingress', { concurrency: 1 }, () => {
     const data = await tlsData(['tls.test', '*.tls.test'], 'first');
     await ingress('tls', {
       tls: [{ hosts: ['tls.test', '*.tls.test'], secretName: 'tls' }, { secretName: 'other' }],
-      rules: ['tls.test', 'a.tls.test', 'rule.test'].map((host) => ({ host, http: { paths: [path('/', 'Prefix', 'one')] } })),
+      rules: ['tls.test', 'a.tls.test', 'rule.test'].map((host) => ({
+        host,
+        http: { paths: [path('/', 'Prefix', 'one')] },
+      })),
     });
     await answers('tls.test', '/', 'one');
     assert.equal(await serverOf('tls.test'), 'router-test');
@@ -297,14 +315,26 @@ describe('ingress', { concurrency: 1 }, () => {
     await shown('tls.test', 'first');
     await shown('a.tls.test', 'first');
     assert.equal(await serverOf('b.a.tls.test'), 'router-test');
-    await plane.client.update(secrets, { metadata: { name: 'tls', namespace }, type: 'kubernetes.io/tls', data: await tlsData(['tls.test'], 'second') });
+    await plane.client.update(secrets, {
+      metadata: { name: 'tls', namespace },
+      type: 'kubernetes.io/tls',
+      data: await tlsData(['tls.test'], 'second'),
+    });
     await shown('tls.test', 'second');
     // A key of somebody else's is told, and nothing else suffers.
     const mixed = { ...(await tlsData(['rule.test'], 'x')), 'tls.key': data['tls.key'] ?? '' };
-    await plane.client.create(secrets, { metadata: { name: 'other', namespace }, type: 'kubernetes.io/tls', data: mixed });
+    await plane.client.create(secrets, {
+      metadata: { name: 'other', namespace },
+      type: 'kubernetes.io/tls',
+      data: mixed,
+    });
     await toldOf('tls', /^TLS for a\.tls\.test, rule\.test: .*its private key is that of another certificate$/);
     await shown('tls.test', 'second');
-    await plane.client.update(secrets, { metadata: { name: 'other', namespace }, type: 'kubernetes.io/tls', data: await tlsData(['rule.test'], 'third') });
+    await plane.client.update(secrets, {
+      metadata: { name: 'other', namespace },
+      type: 'kubernetes.io/tls',
+      data: await tlsData(['rule.test'], 'third'),
+    });
     await shown('rule.test', 'third');
     // It is what a proxy serves that is started again, too.
     const { proxyPid = 0 } = router.router.status();
@@ -317,7 +347,10 @@ describe('ingress', { concurrency: 1 }, () => {
   });
 
   test('conflicts: the oldest has it, route of an app or Ingress, and the platform’s own hosts are nobody’s', async () => {
-    await plane.client.create(domains, { metadata: { name: 'd1' }, spec: { displayName: 'apps.test', internal: false } });
+    await plane.client.create(domains, {
+      metadata: { name: 'd1' },
+      spec: { displayName: 'apps.test', internal: false },
+    });
     const app = '11111111-1111-4111-8111-111111111111';
     await plane.client.create(apps, {
       metadata: { name: app, namespace },
@@ -331,7 +364,9 @@ describe('ingress', { concurrency: 1 }, () => {
     await plane.client.create(routes, routeOf('a-route', 'mine'));
     await answers('mine.apps.test', '/', 503);
     const rule = (host: string, name: string) => ({ host, http: { paths: [path('/', 'Prefix', name)] } });
-    await ingress('z-ingress', { rules: [rule('mine.apps.test', 'one'), rule('yours.apps.test', 'one'), rule('api.apps.test', 'one')] });
+    await ingress('z-ingress', {
+      rules: [rule('mine.apps.test', 'one'), rule('yours.apps.test', 'one'), rule('api.apps.test', 'one')],
+    });
     await answers('yours.apps.test', '/', 'one');
     await answers('mine.apps.test', '/', 503);
     await toldOf('z-ingress', /^mine\.apps\.test\/ is not served: the route a-route has mine\.apps\.test\/ already$/);

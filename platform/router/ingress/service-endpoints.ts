@@ -10,12 +10,14 @@ const HTTP2 = new Set(['kubernetes.io/h2c', 'h2c', 'grpc']);
 /** @returns what is wrong, as text, or the port */
 export function findPort(service: Service | undefined, name: string, wanted: ServiceBackendPort): ServicePort | string {
   if (service === undefined) return `the Service ${name} does not exist`;
-  if (service.spec?.type === 'ExternalName') return `the Service ${name} is of the type ExternalName, which is not served`;
+  if (service.spec?.type === 'ExternalName')
+    return `the Service ${name} is of the type ExternalName, which is not served`;
   const port = service.spec?.ports?.find((one) =>
     wanted.name ? one.name === wanted.name : one.port === wanted.number && (one.protocol ?? 'TCP') === 'TCP',
   );
   if (port === undefined) return `the Service ${name} has no port ${wanted.name || wanted.number}`;
-  if (port.appProtocol === 'https') return `the port ${port.port} of the Service ${name} is for https, which is not served`;
+  if (port.appProtocol === 'https')
+    return `the port ${port.port} of the Service ${name} is for https, which is not served`;
   return port;
 }
 
