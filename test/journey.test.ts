@@ -8,7 +8,7 @@ import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Load, TestPlatform, finish, until } from '#testing/platform.ts';
-import { createAuthority, issueCertificate } from '#lib/certificates.ts';
+import { checkIngress } from '#testing/platform-ingress.ts';
 import { talkativeApp, writeApp } from '#testing/sample-apps.ts';
 
 interface AppView {
@@ -572,39 +572,8 @@ console.log('PROBE credentials ' + require('node:fs').existsSync('/var/run/secre
     await platform.mustKubectl('delete', 'namespace', 'by-hand', '--timeout=60s');
   });
 
-  test('an Ingress of kubectl is served by the router beside the apps, as curl sees it', async () => {
-    const host = 'ingress.example.test';
-    const authority = await createAuthority({ commonName: 'ingress-test', days: 1 });
-    const pair = await issueCertificate(authority, { commonName: host, dnsNames: [host], usages: ['server'], days: 1 });
-    const file = (name: string, text: string): string => {
-      writeFileSync(join(platform.directory, name), text);
-      return join(platform.directory, name);
-    };
-    const inSpace = (...words: string[]): Promise<string> => platform.mustKubectl('-n', 'default-dev', ...words);
-    const files = [`--cert=${file('tls.crt', pair.certificate)}`, `--key=${file('tls.key', pair.key)}`];
-    await inSpace('create', 'secret', 'tls', 'ingress-tls', ...files);
-    const labelled = 'platform.sampan.dev/app-name=hello';
-    const service = await inSpace('get', 'services', '-l', labelled, '-o', 'jsonpath={.items[0].metadata.name}');
-    const port = await inSpace('get', 'service', service, '-o', 'jsonpath={.spec.ports[0].port}');
-    await inSpace('create', 'ingress', 'hello', `--rule=${host}/hi*=${service}:${port},tls=ingress-tls`);
-    const { ports } = platform.instance;
-    const resolve = [
-      '--resolve',
-      `${host}:${ports.https}:127.0.0.1`,
-      '--cacert',
-      file('ca.crt', authority.certificate),
-    ];
-    const ask = (path: string) =>
-      finish('curl', ['-s', '-w', ' %{http_code}', ...resolve, `https://${host}:${ports.https}${path}`], {});
-    await until('the Ingress is served', async () => (await ask('/hi')).stdout.endsWith(' 200'));
-    assert.match((await ask('/hi/there')).stdout, /Hello from Sampan/);
-    assert.match((await ask('/hill')).stdout, / 404$/);
-    await until('it has its address', async () =>
-      / sampan +ingress\.example\.test +\d/.test(await inSpace('get', 'ingress')),
-    );
-    await inSpace('delete', 'ingress/hello', 'secret/ingress-tls');
-    await until('it is gone', async () => !(await ask('/hi')).stdout.endsWith(' 200'));
-  });
+  test('an Ingress of kubectl is served by the router beside the apps, as curl sees it', () =>
+    checkIngress(platform, { namespace: 'default-dev', app: 'hello', says: /Hello from Sampan/ }));
 
   test('delete removes the app, its pods and its routes', async () => {
     await platform.must('delete', 'talk', '-f', '-r');
