@@ -19,7 +19,7 @@
  *
  * Rooms: `bits/` packages; `stack/` the base from Debian packages; `builder/` what every build starts from; `buildpacks/` and
  * `lifecycle/` run inside the build pod, and share no code with the rest but the protocol and the npm client; `builds/` pods,
- * queue, status; `export/` the trusted side; `images/` registry and image formats.
+ * queue, status; `export/` the trusted side; `droplets/` droplets as files; `images/` registry and image formats.
  *
  * The buildpack contract is Cloud Native Buildpacks' (buildpack API 0.10): `bin/detect`, `bin/build`, `buildpack.toml`,
  * `<layers>/<name>.toml` with `launch`, `build`, `cache` flags and metadata, `launch.toml` with processes, `store.toml`,
@@ -53,7 +53,34 @@ export interface Bits {
   }): Promise<{ image: string; checksum: string; sizeBytes: number }>;
   /** The package as a zip, for download. */
   read(image: string): Promise<Readable>;
+  /** A package of another app as one of this app's own, which stays when the other goes. @returns its image */
+  copy(input: { image: string; app: string }): Promise<string>;
   remove(app: string): Promise<void>;
+}
+
+export interface StoredDroplet {
+  image: string;
+  checksum: string;
+  sizeBytes: number;
+  /** Command by type. */
+  processTypes: Record<string, string>;
+  buildpacks: { name: string; version: string }[];
+  stack: string;
+}
+
+/**
+ * Droplets as files and for other apps. A file is an OCI image layout in a gzip'd tar, the stack included: `docker load` and
+ * `skopeo` (`oci-archive:`) read it too, and it runs on another platform that has never seen its app.
+ */
+export interface DropletFiles {
+  read(image: string): Promise<Readable>;
+  /**
+   * Takes such a file for an app. Its bytes are hostile: what is no image whose entry point is the launcher, is for
+   * another processor, lacks a layer, or is larger than the limits is refused (`invalid-bits`, `too-large`).
+   */
+  store(input: { app: string; droplet: string; file: string; signal?: AbortSignal }): Promise<StoredDroplet>;
+  /** A droplet of another app as this app's own, which stays when the other goes. @returns its image */
+  copy(input: { image: string; app: string; droplet: string }): Promise<string>;
 }
 
 export type StagingErrorCode =
@@ -81,6 +108,7 @@ export class StagingError extends Error {
 /** Watches `Build` objects in state STAGING, does them, and writes their status and their `Droplet`. */
 export interface Staging {
   readonly bits: Bits;
+  readonly droplets: DropletFiles;
   /** Builds of the stack and the buildpack layer into the registry, where a recipe changed. Resolves when builds can run. */
   prepare(onProgress?: (message: string) => void): Promise<void>;
   /** Names and versions that `cf buildpacks` lists. */

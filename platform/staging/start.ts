@@ -8,6 +8,7 @@ import { type Builder, ensureBuilder, shippedBuildpacks } from './builder/builde
 import { startBuildController } from './builds/controller.ts';
 import { hostEnvironment, npmRegistry } from './builds/host-environment.ts';
 import { chosenBuildpacks, listedName } from './buildpack-names.ts';
+import { createDropletFiles } from './droplets/droplets.ts';
 import { RegistryClient, type RegistryOptions } from './images/registry-client.ts';
 import { STACK_NAME } from './stack/recipe.ts';
 import { type Staging } from './staging.ts';
@@ -73,6 +74,7 @@ export async function startStaging(options: StagingOptions): Promise<Staging> {
 
   return {
     bits: createBits(registry),
+    droplets: createDropletFiles(registry),
     async prepare(onProgress) {
       if (onProgress !== undefined) listeners.add(onProgress);
       try {

@@ -1,5 +1,6 @@
 /** Source bits: what was pushed, as package images in the registry. See `Bits` in `staging.ts`. */
 import type { Readable } from 'node:stream';
+import { copyImage } from '../images/copy-image.ts';
 import { pushLayer } from '../images/push-layer.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
 import { type Bits, type Resource, StagingError } from '../staging.ts';
@@ -8,6 +9,7 @@ import {
   appRepository,
   type IndexEntry,
   NEWEST_PACKAGE,
+  packageTag,
   readIndex,
   readPackage,
   writePackage,
@@ -55,6 +57,12 @@ export function createBits(registry: RegistryClient, limits: BitsLimits = defaul
       const entries = await readIndex(registry, parsed.repository, found.manifest);
       return zipOfPackage(registry, parsed.repository, found.layer, entries.length);
     },
+
+    copy: ({ image, app }) =>
+      copyImage(registry, image, {
+        repository: appRepository(app),
+        tags: (digest) => [packageTag(digest), NEWEST_PACKAGE],
+      }),
 
     async remove(app) {
       const repository = appRepository(app);

@@ -17,6 +17,10 @@ export const packageMediaTypes = {
 export const WORKSPACE = 'workspace';
 export const NEWEST_PACKAGE = 'package';
 
+export function packageTag(digest: string): string {
+  return `package-${digest.slice(7, 47)}`;
+}
+
 export function appRepository(app: string): string {
   if (!/^[a-z0-9]+(?:[._-][a-z0-9]+)*$/.test(app))
     throw new StagingError('internal', `app guid ${JSON.stringify(app)} is no repository name`);
@@ -60,7 +64,7 @@ export async function writePackage(
     layers: [layer, { mediaType: packageMediaTypes.index, digest: indexDigest, sizeBytes: index.length, diffId: '' }],
   });
   const digest = digestOf(manifest);
-  await registry.putManifest(repository, `package-${digest.slice(7, 47)}`, manifest);
+  await registry.putManifest(repository, packageTag(digest), manifest);
   await registry.putManifest(repository, NEWEST_PACKAGE, manifest);
   return digest;
 }

@@ -35,7 +35,7 @@ export function launchProcesses(result: BuildResult): Map<string, ResultProcess>
 }
 
 /** As Cloud Foundry shows it: a line for the shell. */
-export function commandLine(process: ResultProcess): string {
+export function commandLine(process: Pick<ResultProcess, 'command' | 'args'>): string {
   const words = [...process.command, ...process.args];
   const [shell, flag, line, ...others] = words;
   if ((shell === 'bash' || shell === 'sh') && flag === '-c' && line !== undefined && others.length === 0) return line;
