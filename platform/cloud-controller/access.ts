@@ -11,6 +11,7 @@ import type { Collection, Records } from './records.ts';
 
 const WRITES_SPACE = new Set(['space_developer']);
 const OPERATES_SPACE = new Set(['space_developer', 'space_supporter']);
+const DOWNLOADS = new Set(['space_developer', 'space_manager', 'space_auditor']);
 const MANAGES_SPACE = new Set(['space_manager']);
 
 export class Access {
@@ -52,6 +53,15 @@ export class Access {
   /** Environment variables and commands, which may hold secrets. */
   readsSecrets(identity: Identity, space: Stored<Space>): boolean {
     return identity.reads === 'all' || this.#has(identity, space, WRITES_SPACE);
+  }
+
+  /** What an app is made of. Supporters and auditors of an organization only see that it is there. */
+  downloadsDroplets(identity: Identity, space: Stored<Space>): boolean {
+    return (
+      identity.reads !== 'own' ||
+      this.#has(identity, space, DOWNLOADS) ||
+      this.managesOrganization(identity, space.spec.organization)
+    );
   }
 
   /** What keeps its apps going: start, stop, scale, routes, and the like. */

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { ReplicaSet } from '#cluster/kinds/types/apps.ts';
-import type { Container, EnvVar, PodTemplateSpec, Probe } from '#cluster/kinds/types/core.ts';
+import type { Container, EnvVar, PodSpec, PodTemplateSpec, Probe } from '#cluster/kinds/types/core.ts';
 import {
   annotations,
   type App,
@@ -112,6 +112,7 @@ function podTemplate(input: InstanceInput, selector: Record<string, string>): Po
       enableServiceLinks: false,
       restartPolicy: 'Always',
       terminationGracePeriodSeconds: DRAIN_SECONDS + PRE_STOP_SECONDS,
+      ...pullSecrets(droplet),
       schedulingGates: [{ name: instanceIndexGate }],
       securityContext: {
         runAsNonRoot: true,
@@ -152,6 +153,11 @@ export function resourcesOf(size: { memoryMb: number; diskMb: number }): NonNull
 /** From the Secrets of variables; of two values the later counts. */
 export function variablesOf(...names: string[]): NonNullable<Container['envFrom']> {
   return names.map((name) => ({ secretRef: { name: `env-${name}`, optional: true } }));
+}
+
+/** The login for an image of another registry. */
+export function pullSecrets(droplet: Stored<Droplet>): Pick<PodSpec, 'imagePullSecrets'> {
+  return droplet.spec.pullSecret === undefined ? {} : { imagePullSecrets: [{ name: droplet.spec.pullSecret }] };
 }
 
 /** Restricted pods may not be root's: images that would be run as the build user does. */
@@ -214,7 +220,8 @@ function commandOf(
   if (droplet.spec.lifecycle === 'docker') {
     return command === undefined || command === ofDroplet ? {} : { command: ['/bin/sh', '-c', escaped(command)] };
   }
-  if (command === undefined || command === ofDroplet) return { args: [process.spec.type] };
+  const known = command === undefined || (command === ofDroplet && !droplet.spec.commandsGiven);
+  if (known) return { args: [process.spec.type] };
   return { args: [escaped(command)] };
 }
 

@@ -63,8 +63,11 @@ export async function pruneApp(context: WorkloadContext, guid: string): Promise<
   const staging = newestFirst(builds).filter((build) => (build.status?.state ?? 'STAGING') === 'STAGING');
   for (const build of staging) ofDroplets.add(build.spec.package);
   for (const item of newestFirst(packages).slice(KEEP_PACKAGES)) {
-    if (!ofDroplets.has(item.metadata.name))
-      await remove(context, packages, item.metadata.name, item.metadata.namespace);
+    if (ofDroplets.has(item.metadata.name)) continue;
+    await remove(context, packages, item.metadata.name, item.metadata.namespace);
+    const login = item.spec.docker?.passwordSecret;
+    const used = newestFirst(droplets).some(({ spec }) => spec.pullSecret === login);
+    if (login !== undefined && !used) await remove(context, secrets, login, item.metadata.namespace);
   }
   for (const build of newestFirst(builds).slice(KEEP_BUILDS)) {
     if (build.status?.state !== undefined && build.status.state !== 'STAGING') {

@@ -9,6 +9,7 @@ import {
   instanceVariables,
   labelValue,
   PIDS,
+  pullSecrets,
   resourcesOf,
   RESTRICTED,
   runAsUser,
@@ -60,6 +61,7 @@ export function taskPod(input: TaskInput): Pod {
       restartPolicy: 'Never',
       terminationGracePeriodSeconds: DRAIN_SECONDS,
       securityContext: { runAsNonRoot: true, ...runAsUser(droplet), seccompProfile: { type: 'RuntimeDefault' } },
+      ...pullSecrets(droplet),
       containers: [container(input)],
     },
   };

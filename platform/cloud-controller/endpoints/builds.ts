@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import type { Stored } from '#cluster/kinds/kind.ts';
-import { type Build, type Droplet, labels } from '../../resources/types.ts';
-import { type ApiRequest, accepted, type Context, created, type Endpoint, ok, type Reply } from '../api.ts';
+import { type Build, labels } from '../../resources/types.ts';
+import { type ApiRequest, type Context, created, type Endpoint, ok, type Reply } from '../api.ts';
 import { notAuthorized, unprocessable } from '../errors.ts';
 import { listReply } from '../listing.ts';
 import { keepGroup } from '../operations/environment.ts';
-import { buildState, dropletState, packageState, presentBuild, presentDroplet } from '../present/apps.ts';
+import { buildState, packageState, presentBuild } from '../present/apps.ts';
 import { ownedBy } from '../records.ts';
 import { whenSettled } from '../waiting.ts';
 import { isObject, mergeMetadata, Reader } from '../validate.ts';
@@ -88,7 +88,6 @@ export function buildEndpoints(context: Context): Endpoint[] {
         return ok(present(changed));
       },
     },
-    ...dropletEndpoints(context),
   ];
 }
 
@@ -158,83 +157,4 @@ async function postBuild(context: Context, request: ApiRequest): Promise<Reply> 
     data: { build_guid: guid, package_guid: item.metadata.name },
   });
   return created(presentBuild(context.urls, build));
-}
-
-function dropletEndpoints(context: Context): Endpoint[] {
-  const { records, access, urls } = context;
-  const present = (droplet: Stored<Droplet>) => presentDroplet(urls, droplet);
-  const list = (request: ApiRequest, items: Stored<Droplet>[], current?: string) =>
-    listReply(context, request, {
-      items,
-      present,
-      filters: {
-        states: (item, values) => values.includes(dropletState(item)),
-        app_guids: (item, values) => values.includes(item.spec.app),
-        space_guids: (item, values) => values.includes(records.spaceOf(item)?.metadata.name ?? ''),
-        organization_guids: (item, values) => values.includes(records.spaceOf(item)?.spec.organization ?? ''),
-        current: (item, values) => (values[0] === 'true') === (item.metadata.name === current),
-      },
-      userLabels: (item) => item.spec.userMetadata?.labels ?? {},
-    });
-  const read = (request: ApiRequest) =>
-    access.read(request.identity, records.droplets, request.params.guid ?? '', 'Droplet');
-  return [
-    {
-      method: 'GET',
-      path: '/v3/droplets',
-      auth: 'user',
-      summary: 'List droplets.',
-      handle: (request) => list(request, access.visible(request.identity, records.droplets.all())),
-    },
-    {
-      method: 'GET',
-      path: '/v3/apps/:guid/droplets',
-      auth: 'user',
-      summary: 'List the droplets of an app.',
-      handle: (request) => {
-        const app = readApp(context, request);
-        return list(request, records.droplets.ofApp(app.metadata.name), app.spec.currentDroplet);
-      },
-    },
-    {
-      method: 'GET',
-      path: '/v3/droplets/:guid',
-      auth: 'user',
-      summary: 'Get a droplet.',
-      handle: (request) => ok(present(read(request))),
-    },
-    {
-      method: 'PATCH',
-      path: '/v3/droplets/:guid',
-      auth: 'user',
-      summary: "Change a droplet's metadata.",
-      handle: async (request) => {
-        const droplet = access.write(request.identity, records.droplets, request.params.guid ?? '', 'Droplet');
-        const reader = new Reader(request.body).only('metadata');
-        const metadata = reader.metadata();
-        reader.done();
-        const changed = await records.droplets.modify(droplet.metadata.name, (current) => ({
-          ...current,
-          spec: { ...current.spec, userMetadata: mergeMetadata(current.spec.userMetadata, metadata) },
-        }));
-        return ok(present(changed));
-      },
-    },
-    {
-      method: 'DELETE',
-      path: '/v3/droplets/:guid',
-      auth: 'user',
-      summary: 'Delete a droplet that does not run.',
-      handle: (request) => {
-        const droplet = access.write(request.identity, records.droplets, request.params.guid ?? '', 'Droplet');
-        if (records.apps.get(droplet.spec.app)?.spec.currentDroplet === droplet.metadata.name) {
-          throw unprocessable("The droplet is its app's current one. Assign another one first.");
-        }
-        const job = context.jobs.start('droplet.delete', () => records.droplets.delete(droplet.metadata.name), {
-          target: droplet.metadata.name,
-        });
-        return accepted(context, job);
-      },
-    },
-  ];
 }

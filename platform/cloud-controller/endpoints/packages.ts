@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { ApiError } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
-import { secrets } from '../../resources/kubernetes.ts';
 import { type App, labels, type Package } from '../../resources/types.ts';
 import { StagingError } from '../../staging/staging.ts';
 import { type ApiRequest, accepted, type Context, created, type Endpoint, ok, type Reply } from '../api.ts';
 import { CloudFoundryError, notAuthorized, unprocessable } from '../errors.ts';
 import { listReply } from '../listing.ts';
+import { record } from '../operations/app-lifecycle.ts';
 import { parseResources, readResources } from '../operations/resources.ts';
-import { receiveUpload } from '../operations/upload.ts';
+import { dropPullSecret, pullSecretName, writePullSecret } from '../operations/pull-secret.ts';
+import { receiveUpload, uploadProblem } from '../operations/upload.ts';
 import { packageState, presentDroplet, presentPackage } from '../present/apps.ts';
 import { ownedBy } from '../records.ts';
 import { whenSettled } from '../waiting.ts';
@@ -75,18 +75,8 @@ export function packageEndpoints(context: Context): Endpoint[] {
       method: 'PATCH',
       path: '/v3/packages/:guid',
       auth: 'user',
-      summary: "Change a package's metadata.",
-      handle: async (request) => {
-        const item = write(request);
-        const reader = new Reader(request.body).only('metadata');
-        const metadata = reader.metadata();
-        reader.done();
-        const changed = await records.packages.modify(item.metadata.name, (current) => ({
-          ...current,
-          spec: { ...current.spec, userMetadata: mergeMetadata(current.spec.userMetadata, metadata) },
-        }));
-        return ok(present(changed));
-      },
+      summary: "Change a package's metadata, or the login of a docker image.",
+      handle: async (request) => ok(present(await patchPackage(context, request, write(request)))),
     },
     {
       method: 'DELETE',
@@ -95,10 +85,12 @@ export function packageEndpoints(context: Context): Endpoint[] {
       summary: 'Delete a package.',
       handle: (request) => {
         const item = write(request);
-        const job = context.jobs.start('package.delete', () => records.packages.delete(item.metadata.name), {
-          target: item.metadata.name,
-        });
-        return accepted(context, job);
+        const remove = async () => {
+          await records.packages.delete(item.metadata.name);
+          await dropPullSecret(context, item);
+          await tell(context, request, 'audit.app.package.delete', item);
+        };
+        return accepted(context, context.jobs.start('package.delete', remove, { target: item.metadata.name }));
       },
     },
     {
@@ -124,7 +116,11 @@ export function packageEndpoints(context: Context): Endpoint[] {
         if (packageState(item) !== 'READY' || item.spec.image === undefined) {
           throw unprocessable('Package has no bits to download.');
         }
-        return { status: 200, type: 'application/zip', stream: await context.staging.bits.read(item.spec.image) };
+        const stream = await context.staging.bits.read(item.spec.image).catch((error: unknown) => {
+          throw uploadProblem(error);
+        });
+        await tell(context, request, 'audit.app.package.download', item);
+        return { status: 200, type: 'application/zip', stream };
       },
     },
     {
@@ -202,7 +198,11 @@ async function postPackage(context: Context, request: ApiRequest): Promise<Reply
   if (docker !== (app.spec.lifecycle.type === 'docker')) {
     throw unprocessable(`Cannot create a ${type} package for a ${app.spec.lifecycle.type} app`);
   }
-  const passwordSecret = password === undefined ? undefined : `package-${guid}`;
+  const passwordSecret = password === undefined ? undefined : pullSecretName(guid);
+  if (passwordSecret !== undefined) {
+    const login = { image: image ?? '', username: username ?? '', password: password ?? '' };
+    await writePullSecret(context, app, passwordSecret, login);
+  }
   const item = await records.packages.create({
     metadata: packageMeta(app, guid),
     spec: {
@@ -215,19 +215,45 @@ async function postPackage(context: Context, request: ApiRequest): Promise<Reply
       userMetadata: mergeMetadata(undefined, metadata),
     },
   });
-  if (passwordSecret !== undefined) await storePassword(context, app, passwordSecret, username ?? '', password ?? '');
   const ready = await records.packages.modifyStatus(guid, (current) => ({
     ...current,
     status: { state: docker ? 'READY' : 'AWAITING_UPLOAD' },
   }));
-  await context.audit.record({
-    type: 'audit.app.package.create',
-    actor: request.identity,
-    target: { guid: app.metadata.name, type: 'app', name: app.spec.displayName },
-    space,
-    data: { package_guid: item.metadata.name, request: { type } },
-  });
+  await tell(context, request, 'audit.app.package.create', item, { request: { type } });
   return created(presentPackage(context.urls, ready));
+}
+
+async function patchPackage(context: Context, request: ApiRequest, item: Stored<Package>): Promise<Stored<Package>> {
+  const reader = new Reader(request.body).only('metadata', 'username', 'password');
+  const metadata = reader.metadata();
+  const username = reader.string('username');
+  const password = reader.string('password');
+  reader.done();
+  const { image = '', docker = {} } = item.spec;
+  const login = username !== undefined || password !== undefined;
+  if (login && item.spec.type !== 'docker')
+    throw unprocessable('Cannot update Docker credentials for a buildpack app.');
+  const app = context.records.apps.get(item.spec.app);
+  if (password !== undefined && app) {
+    const name = pullSecretName(item.metadata.name);
+    await writePullSecret(context, app, name, { image, username: username ?? docker.username ?? '', password });
+  }
+  return context.records.packages.modify(item.metadata.name, (current) => ({
+    ...current,
+    spec: {
+      ...current.spec,
+      userMetadata: mergeMetadata(current.spec.userMetadata, metadata),
+      ...(login
+        ? {
+            docker: {
+              ...current.spec.docker,
+              ...(username === undefined ? {} : { username }),
+              ...(password === undefined ? {} : { passwordSecret: pullSecretName(item.metadata.name) }),
+            },
+          }
+        : {}),
+    },
+  }));
 }
 
 function packageMeta(app: Stored<App>, guid: string) {
@@ -239,36 +265,49 @@ function packageMeta(app: Stored<App>, guid: string) {
   };
 }
 
-async function storePassword(context: Context, app: Stored<App>, name: string, username: string, password: string) {
-  const encode = (text: string) => Buffer.from(text).toString('base64');
-  try {
-    await context.client.create(secrets, {
-      metadata: { ...packageMeta(app, name) },
-      type: 'Opaque',
-      data: { username: encode(username), password: encode(password) },
-    });
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.reason !== 'AlreadyExists') throw error;
-  }
-}
-
-/** A copy for another app names the same stored bits. */
+/** A copy has bits of its own: it stays when the app that it was made from goes. */
 async function copyPackage(
   context: Context,
   request: ApiRequest,
   input: { app: Stored<App>; source: string; guid: string },
 ): Promise<Reply> {
-  const source = context.access.read(request.identity, context.records.packages, input.source, 'Source package');
+  const { access, records } = context;
+  const { app, guid } = input;
+  const source = access.read(request.identity, records.packages, input.source, 'Source package');
+  access.write(request.identity, records.packages, input.source, 'Source package');
+  if (source.spec.app === app.metadata.name) throw unprocessable('Source and destination app cannot be the same');
   if (packageState(source) !== 'READY') throw unprocessable('Source package is not ready to be copied.');
-  await context.records.packages.create({
-    metadata: packageMeta(input.app, input.guid),
-    spec: { ...source.spec, app: input.app.metadata.name, userMetadata: { labels: {}, annotations: {} } },
+  const { image, type } = source.spec;
+  const copied =
+    type === 'docker' || image === undefined
+      ? image
+      : await context.staging.bits.copy({ image, app: app.metadata.name }).catch((error: unknown) => {
+          throw uploadProblem(error);
+        });
+  const item = await records.packages.create({
+    metadata: packageMeta(app, guid),
+    // The login of a docker image is not handed on.
+    spec: { app: app.metadata.name, type, ...(copied === undefined ? {} : { image: copied }) },
   });
-  const ready = await context.records.packages.modifyStatus(input.guid, (current) => ({
+  const ready = await records.packages.modifyStatus(guid, (current) => ({
     ...current,
     status: { ...source.status, state: 'READY' },
   }));
+  await tell(context, request, 'audit.app.package.create', item, {
+    request: { source_package_guid: source.metadata.name },
+  });
   return created(presentPackage(context.urls, ready));
+}
+
+async function tell(
+  context: Context,
+  request: ApiRequest,
+  type: string,
+  item: Stored<Package>,
+  data: Record<string, unknown> = {},
+): Promise<void> {
+  const app = context.records.apps.get(item.spec.app);
+  if (app) await record(context, request.identity, app, type, { package_guid: item.metadata.name, ...data });
 }
 
 async function upload(context: Context, request: ApiRequest, item: Stored<Package>): Promise<Reply> {
@@ -303,17 +342,7 @@ async function upload(context: Context, request: ApiRequest, item: Stored<Packag
       ...current,
       status: { state: 'READY', checksum: stored.checksum, sizeBytes: stored.sizeBytes },
     }));
-    await context.audit.record({
-      type: 'audit.app.package.upload',
-      actor: request.identity,
-      target: {
-        guid: item.spec.app,
-        type: 'app',
-        name: records.apps.get(item.spec.app)?.spec.displayName ?? '',
-      },
-      ...(records.spaceOf(item) ? { space: records.spaceOf(item) } : {}),
-      data: { package_guid: item.metadata.name, size_in_bytes: stored.sizeBytes },
-    } as Parameters<typeof context.audit.record>[0]);
+    await tell(context, request, 'audit.app.package.upload', item, { size_in_bytes: stored.sizeBytes });
     return ok(presentPackage(context.urls, ready));
   } catch (error) {
     if (!(error instanceof StagingError)) throw error;
@@ -321,12 +350,6 @@ async function upload(context: Context, request: ApiRequest, item: Stored<Packag
       ...current,
       status: { state: 'FAILED', error: error.message },
     }));
-    throw uploadError(error);
+    throw uploadProblem(error);
   }
-}
-
-function uploadError(error: StagingError): CloudFoundryError {
-  if (error.code === 'disk-full') return new CloudFoundryError('InsufficientStorage', error.message, { cause: error });
-  if (error.code === 'registry') return new CloudFoundryError('ServiceUnavailable', error.message, { cause: error });
-  return new CloudFoundryError('AppBitsUploadInvalid', `The app upload is invalid: ${error.message}`, { cause: error });
 }

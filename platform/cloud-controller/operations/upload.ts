@@ -9,6 +9,7 @@ import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { StagingError } from '../../staging/staging.ts';
 import { CloudFoundryError } from '../errors.ts';
 
 const MAX_FIELD_BYTES = 64 * 1024 * 1024;
@@ -99,6 +100,14 @@ export async function receiveUpload(
     throw invalid(`it ended early or is malformed (${(error as Error).message})`, { cause: error });
   }
   return { fields, file, [Symbol.asyncDispose]: remove };
+}
+
+/** What staging refused, in Cloud Foundry's words; anything else as it is. */
+export function uploadProblem(error: unknown): unknown {
+  if (!(error instanceof StagingError)) return error;
+  if (error.code === 'disk-full') return new CloudFoundryError('InsufficientStorage', error.message, { cause: error });
+  if (error.code === 'registry') return new CloudFoundryError('ServiceUnavailable', error.message, { cause: error });
+  return invalid(error.message, { cause: error });
 }
 
 function tooLarge(maxBytes: number): CloudFoundryError {

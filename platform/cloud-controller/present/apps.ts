@@ -101,6 +101,7 @@ export function presentBuild(urls: Urls, build: Stored<Build>): Json {
 }
 
 export function dropletState(droplet: Stored<Droplet>): string {
+  if (droplet.spec.image === '') return 'AWAITING_UPLOAD';
   return droplet.status?.state ?? 'STAGED';
 }
 
@@ -108,6 +109,7 @@ export function presentDroplet(urls: Urls, droplet: Stored<Droplet>): Json {
   const self = `${urls.api}/v3/droplets/${droplet.metadata.name}`;
   const { spec, status } = droplet;
   const docker = spec.lifecycle === 'docker';
+  const waits = dropletState(droplet) === 'AWAITING_UPLOAD';
   return {
     ...base(droplet),
     state: dropletState(droplet),
@@ -115,9 +117,10 @@ export function presentDroplet(urls: Urls, droplet: Stored<Droplet>): Json {
     lifecycle: { type: spec.lifecycle, data: {} },
     execution_metadata: '',
     process_types: spec.processTypes,
-    checksum: docker
-      ? null
-      : { type: 'sha256', value: (status?.checksum ?? spec.image.split('@')[1] ?? '').replace(/^sha256:/, '') },
+    checksum:
+      docker || waits
+        ? null
+        : { type: 'sha256', value: (status?.checksum ?? spec.image.split('@')[1] ?? '').replace(/^sha256:/, '') },
     buildpacks: docker
       ? null
       : spec.buildpacks.map((buildpack) => ({
@@ -128,13 +131,14 @@ export function presentDroplet(urls: Urls, droplet: Stored<Droplet>): Json {
         })),
     stack: spec.stack ?? null,
     // Ours: of a buildpack's droplet too, as it is an image that any OCI client can read.
-    image: spec.image,
+    image: spec.image || null,
     relationships: { app: toOne(spec.app) },
     metadata: metadata(droplet),
     links: {
       self: link(self),
       ...(spec.package === undefined ? {} : { package: link(`${urls.api}/v3/packages/${spec.package}`) }),
       app: link(`${urls.api}/v3/apps/${spec.app}`),
+      ...(waits ? { upload: link(`${self}/upload`, 'POST') } : docker ? {} : { download: link(`${self}/download`) }),
       assign_current_droplet: link(`${urls.api}/v3/apps/${spec.app}/relationships/current_droplet`, 'PATCH'),
     },
   };

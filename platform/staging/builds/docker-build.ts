@@ -11,6 +11,7 @@ export async function dockerBuild(client: Client, registry: RegistryClient, buil
   const item = await client.get(packages, build.spec.package, build.metadata.namespace);
   const image = item.spec.image;
   if (image === undefined) throw new StagingError('internal', `package ${build.spec.package} names no image`);
+  requireOpen(registry, image, build.spec.app);
   const own = await inspect(registry, image);
   const guid = dropletGuid(build);
   const run = own?.config.config ?? {};
@@ -27,11 +28,19 @@ export async function dockerBuild(client: Client, registry: RegistryClient, buil
       lifecycle: 'docker',
       buildpacks: [],
       ports,
+      ...(item.spec.docker?.passwordSecret === undefined ? {} : { pullSecret: item.spec.docker.passwordSecret }),
       ...(run.User === undefined || run.User === '' ? {} : { user: run.User }),
     },
     status: { state: 'STAGED' },
   });
   return guid;
+}
+
+/** The node pulls with the platform's own login: it must not be lent to who names the image of somebody else's app. */
+function requireOpen(registry: RegistryClient, image: string, app: string): void {
+  const apps = `${registry.host}/cf/`;
+  if (!image.startsWith(apps) || [':', '@'].some((mark) => image.startsWith(`${apps}${app}${mark}`))) return;
+  throw new StagingError('internal', `image ${image} belongs to another app of the platform: copy its droplet instead`);
 }
 
 async function inspect(
