@@ -168,6 +168,24 @@ const DEFINITIONS: Definition[] = [
     columns: [APP, NAME, column('State', '.status.state'), AGE],
   },
   {
+    kind: 'AppUsageEvent',
+    plural: 'appusageevents',
+    scope: 'Namespaced',
+    columns: [
+      column('State', '.spec.state'),
+      column('App', '.spec.app.name'),
+      column('Instances', '.spec.instances', 'integer'),
+      column('Memory', '.spec.memoryMb', 'integer'),
+      AGE,
+    ],
+  },
+  {
+    kind: 'ServiceUsageEvent',
+    plural: 'serviceusageevents',
+    scope: 'Namespaced',
+    columns: [column('State', '.spec.state'), column('Instance', '.spec.instance.name'), AGE],
+  },
+  {
     kind: 'AuditEvent',
     plural: 'auditevents',
     scope: 'Namespaced',

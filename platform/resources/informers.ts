@@ -43,6 +43,8 @@ const OWN = [
   types.serviceInstances,
   types.serviceBindings,
   types.auditEvents,
+  types.appUsageEvents,
+  types.serviceUsageEvents,
 ] as const;
 
 function appOf(object: ClientObject): string[] {

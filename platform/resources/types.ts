@@ -139,10 +139,14 @@ export type Droplet = Resource<
     app: string;
     package?: string;
     build?: string;
-    /** `<repository>@<digest>`: what pods run. */
+    /** `<repository>@<digest>`: what pods run. Empty until it is uploaded. */
     image: string;
+    /** Secret of the namespace with the login that pulls the image (docker). */
+    pullSecret?: string;
     /** Command by process type; from the launch metadata or the Procfile. */
     processTypes: Record<string, string>;
+    /** The commands were given with the upload: the image itself has others. */
+    commandsGiven?: boolean;
     /** Default working directory and user of the image are the image's own. */
     lifecycle: 'buildpack' | 'docker';
     stack?: string;
@@ -292,6 +296,31 @@ export type AuditEvent = Resource<{
   createdAt: string;
 }>;
 
+/** What of an app was used from then on. Names are in the order of the events. */
+export type AppUsageEvent = Resource<{
+  state: 'STARTED' | 'STOPPED' | 'TASK_STARTED' | 'TASK_STOPPED' | 'STAGING_STARTED' | 'STAGING_STOPPED';
+  previousState: string | null;
+  /** Guid of the process, task or build. */
+  subject: string;
+  app: { guid: string; name: string };
+  process?: { guid: string; type: string };
+  task?: { guid: string; name: string };
+  space: { guid: string; name: string };
+  organization: string;
+  buildpack?: string;
+  instances: number;
+  previousInstances: number | null;
+  memoryMb: number;
+  previousMemoryMb: number | null;
+}>;
+
+export type ServiceUsageEvent = Resource<{
+  state: 'CREATED' | 'UPDATED' | 'DELETED';
+  space: { guid: string; name: string };
+  organization: string;
+  instance: { guid: string; name: string; type: string };
+}>;
+
 /** A user of the platform; the password's hash (argon2id) is in the Secret `user-<guid>` of the system namespace. */
 export type User = Resource<{
   username: string;
@@ -318,7 +347,7 @@ export type OauthClient = Resource<{
   scopes: string[];
   authorities: string[];
   redirectUris: string[];
-  autoApprove: boolean;
+  autoApprove: boolean | string[];
   accessSeconds?: number;
   refreshSeconds?: number;
 }>;
@@ -359,6 +388,8 @@ export const serviceInstances = custom<ServiceInstance>('ServiceInstance', 'serv
 export const serviceBindings = custom<ServiceBinding>('ServiceBinding', 'servicebindings', true);
 export const tasks = custom<Task>('Task', 'tasks', true);
 export const auditEvents = custom<AuditEvent>('AuditEvent', 'auditevents', true);
+export const appUsageEvents = custom<AppUsageEvent>('AppUsageEvent', 'appusageevents', true);
+export const serviceUsageEvents = custom<ServiceUsageEvent>('ServiceUsageEvent', 'serviceusageevents', true);
 
 /** Namespace of the platform's own objects: users, secrets, leases, build configuration. */
 export const systemNamespace = 'sampan-system';
