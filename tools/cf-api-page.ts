@@ -16,7 +16,7 @@ const TESTS: Record<string, string> = {
   apps: 'push.test.ts',
   packages: 'push.test.ts',
   builds: 'push.test.ts',
-  droplets: 'push.test.ts',
+  droplets: 'droplets.test.ts',
   processes: 'push.test.ts',
   resource_matches: 'push.test.ts',
   deployments: '../workloads/deployment.test.ts',
@@ -26,6 +26,8 @@ const TESTS: Record<string, string> = {
   feature_flags: 'settings.test.ts',
   environment_variable_groups: 'settings.test.ts',
   tasks: 'tasks.test.ts',
+  app_usage_events: 'usage-events.test.ts',
+  service_usage_events: 'usage-events.test.ts',
   service_instances: 'services.test.ts',
   service_credential_bindings: 'services.test.ts',
   users: '../uaa/scim/scim.test.ts',
@@ -39,12 +41,10 @@ const REASONS: [RegExp, string][] = [
   [/security_groups/, 'there are no security groups yet'],
   [/isolation_segment/, 'nodes are not divided into segments'],
   [/sidecars/, 'there are no sidecars yet'],
-  [/app_usage_events/, 'use is not recorded yet'],
   [/^(POST|PATCH|DELETE) \/v3\/buildpacks/, "buildpacks are the platform's own"],
   [/^(POST|PATCH|DELETE) \/v3\/stacks/, "the stack is the platform's own"],
   [/shared_spaces|relationships\/space/, 'a route belongs to one space for good'],
   [/clear_buildpack_cache/, 'what a build keeps is replaced by the next one'],
-  [/droplets/, 'a droplet is an image in the registry: pull and push it there'],
 ];
 
 const line = ({ method, path }: Pick<Endpoint, 'method' | 'path'>) => `${method} ${path}`;

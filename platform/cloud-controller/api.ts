@@ -20,8 +20,10 @@ import type { Access } from './access.ts';
 import type { Audit } from './audit.ts';
 import type { Flags } from './flags.ts';
 import type { Jobs } from './jobs.ts';
+import type { RateLimiter } from './rate-limits.ts';
 import type { Records } from './records.ts';
 import type { Reservations } from './reservations.ts';
+import type { Usage } from './usage/usage.ts';
 
 export type Json = Record<string, unknown>;
 
@@ -92,6 +94,8 @@ export interface Context {
   access: Access;
   flags: Flags;
   audit: Audit;
+  usage: Usage;
+  rates: RateLimiter;
   jobs: Jobs;
   logs: Logs;
   staging: Staging;

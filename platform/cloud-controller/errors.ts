@@ -10,6 +10,8 @@ const CODES = {
   BadQueryParameter: [10005, 400],
   UnprocessableEntity: [10008, 422],
   ResourceNotFound: [10010, 404],
+  RateLimitExceeded: [10013, 429],
+  IPBasedRateLimitExceeded: [10014, 429],
   ServiceUnavailable: [10015, 503],
   UniquenessError: [10016, 422],
   AppPackageInvalid: [150001, 400],

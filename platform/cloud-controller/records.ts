@@ -159,6 +159,8 @@ export class Records {
   readonly serviceInstances: Collection<types.ServiceInstance>;
   readonly serviceBindings: Collection<types.ServiceBinding>;
   readonly auditEvents: Collection<types.AuditEvent>;
+  readonly appUsageEvents: Collection<types.AppUsageEvent>;
+  readonly serviceUsageEvents: Collection<types.ServiceUsageEvent>;
   readonly pods: Informer<Pod>;
   #spaceOfNamespace: Map<string, Stored<types.Space>> | undefined;
 
@@ -186,6 +188,8 @@ export class Records {
     this.serviceInstances = collection(types.serviceInstances);
     this.serviceBindings = collection(types.serviceBindings);
     this.auditEvents = collection(types.auditEvents);
+    this.appUsageEvents = collection(types.appUsageEvents);
+    this.serviceUsageEvents = collection(types.serviceUsageEvents);
     this.pods = informers.of(pods);
     this.spaces.informer.onChange(() => {
       this.#spaceOfNamespace = undefined;

@@ -7,9 +7,17 @@ import { UaaError } from '../uaa/uaa.ts';
 import type { ApiRequest, Context, Endpoint, Json } from './api.ts';
 import { CloudFoundryError, notAuthorized } from './errors.ts';
 import { errorList } from './jobs.ts';
+import { clientAddress } from './rate-limits.ts';
 import { isObject } from './validate.ts';
 
 const BODY_LIMIT = 8 * 1024 * 1024;
+/** Where clients begin, and what watches over the platform. */
+const UNCOUNTED = new Set(['/', '/v3', '/healthz']);
+const EXCEEDED = {
+  RateLimitExceeded: 'Rate Limit Exceeded',
+  IPBasedRateLimitExceeded:
+    'Rate Limit Exceeded: Unauthenticated requests from this IP address have exceeded the limit. Please log in.',
+};
 const NOBODY: Identity = { userId: '', userName: '', clientId: '', origin: '', scopes: [], admin: false, reads: 'own' };
 
 export function createServer(context: Context, endpoints: Endpoint[], tokens: TokenVerifier): FastifyInstance {
@@ -39,19 +47,21 @@ export function createServer(context: Context, endpoints: Endpoint[], tokens: To
     app.route({
       method: endpoint.method,
       url: endpoint.path,
-      handler: (request, reply) => serve(endpoint, request, reply, tokens),
+      handler: (request, reply) => serve(context, endpoint, { request, reply, tokens }),
     });
   }
   return app;
 }
 
-async function serve(
-  endpoint: Endpoint,
-  request: FastifyRequest,
-  reply: FastifyReply,
-  tokens: TokenVerifier,
-): Promise<FastifyReply> {
-  const identity = endpoint.auth === 'none' ? NOBODY : await authenticate(request, tokens);
+interface Call {
+  request: FastifyRequest;
+  reply: FastifyReply;
+  tokens: TokenVerifier;
+}
+
+async function serve(context: Context, endpoint: Endpoint, call: Call): Promise<FastifyReply> {
+  const { request, reply } = call;
+  const identity = await admitted(context, endpoint, call);
   if (endpoint.auth === 'admin' && !identity.admin) throw notAuthorized();
   const mutating = endpoint.method !== 'GET';
   const scope = mutating ? 'cloud_controller.write' : 'cloud_controller.read';
@@ -82,6 +92,24 @@ async function serve(
   if (result.body === undefined) return reply.send();
   if (result.type) return reply.type(result.type).send(String(result.body));
   return reply.type('application/json; charset=utf-8').send(JSON.stringify(result.body));
+}
+
+/** Who asks, counted: a token that is not valid is counted as none. */
+async function admitted(context: Context, endpoint: Endpoint, { request, reply, tokens }: Call): Promise<Identity> {
+  if (UNCOUNTED.has(endpoint.path)) return NOBODY;
+  let identity: Identity | undefined;
+  let problem: unknown;
+  try {
+    if (endpoint.auth !== 'none') identity = await authenticate(request, tokens);
+  } catch (error) {
+    problem = error;
+  }
+  const address = clientAddress(request.raw.socket.remoteAddress, request.headers['x-forwarded-for']);
+  const counted = context.rates.count(identity, address);
+  if (counted) reply.headers(counted.headers);
+  if (counted?.exceeded) throw new CloudFoundryError(counted.exceeded, EXCEEDED[counted.exceeded]);
+  if (problem !== undefined) throw problem;
+  return identity ?? NOBODY;
 }
 
 async function authenticate(request: FastifyRequest, tokens: TokenVerifier): Promise<Identity> {

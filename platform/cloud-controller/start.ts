@@ -12,10 +12,12 @@ import { Audit } from './audit.ts';
 import { ensureDefaults, resumeDeletions } from './bootstrap.ts';
 import { Flags } from './flags.ts';
 import { Jobs } from './jobs.ts';
+import { RateLimiter } from './rate-limits.ts';
 import { Records } from './records.ts';
 import { type Holder, Reservations } from './reservations.ts';
 import { createServer } from './server.ts';
 import { endpointTable } from './table.ts';
+import { Usage } from './usage/usage.ts';
 
 export interface StartCloudControllerOptions {
   /** Shared with the workload controllers; its client writes. The definitions must be installed. */
@@ -99,6 +101,10 @@ export async function startCloudController(options: StartCloudControllerOptions)
     access: new Access(records),
     flags: new Flags(records),
     audit: new Audit(records, log),
+    usage: new Usage(records, log),
+    rates: new RateLimiter(informers.client, {
+      onError: (error) => log('warn', 'The rate limits could not be read', { error }),
+    }),
     jobs: new Jobs({
       exists: (operation, guid) => {
         const kind = operation.split('.')[0] ?? '';
@@ -118,6 +124,7 @@ export async function startCloudController(options: StartCloudControllerOptions)
     now: Date.now,
   };
   await ensureDefaults(context, { organization: options.organization ?? 'default', space: options.space ?? 'dev' });
+  context.usage.start();
   await resumeDeletions(context);
   const server = createServer(context, endpointTable(context), options.tokens);
   await server.listen({ host: options.host ?? '127.0.0.1', port: options.port });
@@ -138,6 +145,8 @@ export async function startCloudController(options: StartCloudControllerOptions)
       clearInterval(sweep);
       await server.close();
       await context.jobs.idle();
+      await context.usage.close();
+      context.rates.close();
     },
   };
 }
@@ -145,4 +154,5 @@ export async function startCloudController(options: StartCloudControllerOptions)
 async function sweepOnce(context: Context): Promise<void> {
   await context.reservations.sweep(context.records.reservations.all());
   await context.audit.sweep(context.now());
+  await context.usage.sweep(context.now());
 }

@@ -5,6 +5,7 @@ import { appEndpoints } from './endpoints/apps.ts';
 import { buildEndpoints } from './endpoints/builds.ts';
 import { deploymentEndpoints } from './endpoints/deployments.ts';
 import { domainEndpoints } from './endpoints/domains.ts';
+import { dropletEndpoints } from './endpoints/droplets.ts';
 import { environmentGroupEndpoints } from './endpoints/environment-groups.ts';
 import { eventEndpoints } from './endpoints/events.ts';
 import { featureFlagEndpoints } from './endpoints/feature-flags.ts';
@@ -20,6 +21,7 @@ import { routeEndpoints } from './endpoints/routes.ts';
 import { serviceEndpoints } from './endpoints/services.ts';
 import { spaceEndpoints } from './endpoints/spaces.ts';
 import { taskEndpoints } from './endpoints/tasks.ts';
+import { usageEventEndpoints } from './endpoints/usage-events.ts';
 import { userEndpoints } from './endpoints/users.ts';
 
 export function endpointTable(context: Context): Endpoint[] {
@@ -34,6 +36,7 @@ export function endpointTable(context: Context): Endpoint[] {
     ...environmentGroupEndpoints(context),
     ...packageEndpoints(context),
     ...buildEndpoints(context),
+    ...dropletEndpoints(context),
     ...processEndpoints(context),
     ...routeEndpoints(context),
     ...deploymentEndpoints(context),
@@ -42,6 +45,7 @@ export function endpointTable(context: Context): Endpoint[] {
     ...serviceEndpoints(context),
     ...manifestEndpoints(context),
     ...eventEndpoints(context),
+    ...usageEventEndpoints(context),
     ...userEndpoints(context),
     ...platformEndpoints(context),
     ...featureFlagEndpoints(context),

@@ -102,6 +102,11 @@ export class Tenancy {
       type: 'app',
       relationships: { app: one(app), service_instance: one(guids['service_instances']) },
     });
+    const usage = async (kind: string) => {
+      const all = async () => (await this.#cloud.json('GET', `/v3/${kind}?per_page=5000`)).resources as Json[];
+      return String((await this.#cloud.until(kind, async () => (await all()).at(-1))).guid);
+    };
+    for (const kind of ['app_usage_events', 'service_usage_events']) guids[kind] = await usage(kind);
     await this.#members(guids);
     await this.settled({ guids, mark, domainName });
     return { guids, mark, domainName };
@@ -194,6 +199,12 @@ export const BODIES: Record<string, (world: World) => unknown> = {
   }),
   'POST /v3/builds': ({ guids }) => ({ package: { guid: guids['packages'] } }),
   'PATCH /v3/builds/:guid': metadata,
+  'POST /v3/droplets': ({ guids }) => ({ relationships: { app: one(guids['apps']) } }),
+  'POST /v3/droplets/:guid/upload': () => {
+    const form = new FormData();
+    form.set('bits', new Blob(['an archive']), 'droplet.tgz');
+    return form;
+  },
   'PATCH /v3/droplets/:guid': metadata,
   'PATCH /v3/processes/:guid': metadata,
   'PATCH /v3/apps/:guid/processes/:type': metadata,
@@ -238,6 +249,8 @@ export const BODIES: Record<string, (world: World) => unknown> = {
     type: 'organization_user',
     relationships: { user: one(guids['users']), organization: one(guids['organizations']) },
   }),
+  'POST /v3/app_usage_events/actions/destructively_purge_all_and_reseed': () => undefined,
+  'POST /v3/service_usage_events/actions/destructively_purge_all_and_reseed': () => undefined,
   'PATCH /v3/feature_flags/:name': () => ({ enabled: false }),
 };
 

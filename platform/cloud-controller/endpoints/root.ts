@@ -79,8 +79,9 @@ export function rootEndpoints(context: Context): Endpoint[] {
       path: '/v3/info',
       auth: 'none',
       summary: 'Show name and version of the platform.',
-      handle: () =>
-        ok({
+      handle: () => {
+        const { enabled, general, resetIntervalInMinutes } = context.rates.limits();
+        return ok({
           build: context.version,
           cli_version: { minimum: '', recommended: '' },
           custom: { default_domain: context.domain },
@@ -88,9 +89,14 @@ export function rootEndpoints(context: Context): Endpoint[] {
           name: 'sampan',
           version: 0,
           osbapi_version: '2.17',
-          rate_limits: { enabled: false, general_limit: null, reset_interval_in_minutes: null },
+          rate_limits: {
+            enabled,
+            general_limit: enabled ? general : null,
+            reset_interval_in_minutes: enabled ? resetIntervalInMinutes : null,
+          },
           links: { self: link(`${v3}/info`), support: link('') },
-        }),
+        });
+      },
     },
     {
       method: 'GET',
