@@ -7,6 +7,8 @@ import { bodyOf, optionalText, requiredText } from './scim/body.ts';
 import { UaaError } from './uaa.ts';
 
 const GRANTS = ['password', 'refresh_token', 'client_credentials', 'authorization_code'];
+/** A browser that follows these runs what is in them. */
+const SCRIPTS = new Set(['javascript:', 'data:', 'vbscript:', 'blob:', 'file:']);
 const MAX_SECONDS = 365 * 24 * 3600;
 
 interface One {
@@ -101,7 +103,7 @@ function changed(spec: Spec, body: Record<string, unknown>): Spec {
   }
   const redirectUris = list(body, 'redirect_uri') ?? spec.redirectUris;
   for (const uri of redirectUris) {
-    if (!URL.canParse(uri) || uri.includes('#')) {
+    if (!URL.canParse(uri) || /[^\x21-\x7e]|#/.test(uri) || SCRIPTS.has(new URL(uri).protocol)) {
       throw new UaaError(
         'invalid_client_metadata',
         `redirect_uri ${JSON.stringify(uri.slice(0, 120))} must be an absolute URL without a fragment`,
@@ -118,10 +120,18 @@ function changed(spec: Spec, body: Record<string, unknown>): Spec {
     scopes: list(body, 'scope') ?? spec.scopes,
     authorities: list(body, 'authorities') ?? spec.authorities,
     redirectUris,
-    autoApprove: body['autoapprove'] === undefined ? spec.autoApprove : body['autoapprove'] === true,
+    autoApprove: approval(body['autoapprove']) ?? spec.autoApprove,
     ...(accessSeconds === undefined ? {} : { accessSeconds }),
     ...(refreshSeconds === undefined ? {} : { refreshSeconds }),
   };
+}
+
+/** True, or the scopes that users are not asked about. */
+function approval(value: unknown): Spec['autoApprove'] | undefined {
+  if (value === undefined || value === null) return undefined;
+  if (typeof value === 'boolean') return value;
+  if (value === 'true' || value === 'false') return value === 'true';
+  return list({ autoapprove: value }, 'autoapprove');
 }
 
 /** A list, or one text with commas between. */

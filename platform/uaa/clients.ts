@@ -9,15 +9,23 @@ import { UaaError } from './uaa.ts';
 
 export interface ClientFacts {
   id: string;
+  displayName?: string;
   grants: string[];
   /** What tokens of users may hold at most; absent: whatever the user has. */
   scopes?: string[];
   /** Of tokens that the client gets for itself. */
   authorities: string[];
   redirectUris: string[];
-  autoApprove: boolean;
+  /** Users are not asked: about anything, or about these scopes. */
+  autoApprove: boolean | string[];
   accessSeconds?: number;
   refreshSeconds?: number;
+}
+
+/** One that has shown who it is. */
+export interface Authenticated extends ClientFacts {
+  /** By a secret, which one that is on everybody's machine does not have. */
+  proven: boolean;
 }
 
 /** One that is part of the platform; its secret is known when it starts. */
@@ -49,11 +57,12 @@ export class Clients {
   }
 
   /** Rejects with `unauthorized` for a wrong secret as for a client that is not there. */
-  async authenticate(id: string, secret: string): Promise<ClientFacts> {
+  async authenticate(id: string, secret: string): Promise<Authenticated> {
     const own = this.#own.find((client) => client.id === id);
-    if (own && equal(secret, own.secret)) return own;
+    const proven = secret !== '';
+    if (own && equal(secret, own.secret)) return { ...own, proven };
     const stored = own ? undefined : await this.stored(id);
-    if (stored && (await verifyPassword(secret, await this.#hash(id)))) return stored.spec;
+    if (stored && (await verifyPassword(secret, await this.#hash(id)))) return { ...stored.spec, proven };
     throw new UaaError('unauthorized', 'Bad credentials');
   }
 

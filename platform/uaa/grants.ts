@@ -1,11 +1,13 @@
-/** The grants of `/oauth/token` (RFC 6749 sections 4.3, 4.4 and 6). */
+/** The grants of `/oauth/token` (RFC 6749 sections 4.1.3, 4.3, 4.4 and 6). */
 import { randomUUID } from 'node:crypto';
 import type { Client } from '#cluster/client/client.ts';
+import { type AuthorizationCodes, CodeReplayed, type Redeemed } from './browser/codes.ts';
 import type { Sessions } from './browser/sessions.ts';
-import type { ClientFacts, Clients } from './clients.ts';
+import type { Authenticated, ClientFacts, Clients } from './clients.ts';
 import { Lockout } from './lockout.ts';
 import { hashPassword, verifyPassword } from './passwords.ts';
-import type { TokenSubject, Tokens } from './tokens.ts';
+import type { Revocations } from './revocations.ts';
+import { REFRESH_SECONDS, type TokenSubject, type Tokens } from './tokens.ts';
 import { UaaError } from './uaa.ts';
 import { type Account, findAccount, OWN_ORIGIN, userGuid } from './users.ts';
 
@@ -13,9 +15,22 @@ export interface TokenResponse {
   access_token: string;
   token_type: 'bearer';
   refresh_token?: string;
+  id_token?: string;
   expires_in: number;
   scope: string;
   jti: string;
+}
+
+const GRANTS = ['password', 'refresh_token', 'client_credentials', 'authorization_code'];
+
+interface GrantsOptions {
+  client: Client;
+  tokens: Tokens;
+  clients: Clients;
+  sessions: Sessions;
+  codes: AuthorizationCodes;
+  revoked: Revocations;
+  now?: () => number;
 }
 
 export class Grants {
@@ -24,18 +39,22 @@ export class Grants {
   readonly #clients: Clients;
   readonly #lockout: Lockout;
   readonly #sessions: Sessions;
+  readonly #codes: AuthorizationCodes;
+  readonly #revoked: Revocations;
   #decoy: Promise<string> | undefined;
 
-  constructor(options: { client: Client; tokens: Tokens; clients: Clients; sessions: Sessions; now?: () => number }) {
+  constructor(options: GrantsOptions) {
     this.#client = options.client;
     this.#tokens = options.tokens;
     this.#clients = options.clients;
     this.#lockout = new Lockout(options.now);
     this.#sessions = options.sessions;
+    this.#codes = options.codes;
+    this.#revoked = options.revoked;
   }
 
   /** The client of a Basic header, or of `client_id` and `client_secret` in the form. */
-  authenticate(authorization: string | undefined, form: URLSearchParams): Promise<ClientFacts> {
+  authenticate(authorization: string | undefined, form: URLSearchParams): Promise<Authenticated> {
     let id = form.get('client_id') ?? '';
     let secret = form.get('client_secret') ?? '';
     const basic = /^basic\s+([A-Za-z0-9+/=]+)$/i.exec(authorization ?? '');
@@ -48,10 +67,10 @@ export class Grants {
     return this.#clients.authenticate(id, secret);
   }
 
-  async token(client: ClientFacts, form: URLSearchParams): Promise<TokenResponse> {
+  async token(client: Authenticated, form: URLSearchParams): Promise<TokenResponse> {
     const grant = form.get('grant_type') ?? '';
     if (grant === '') throw new UaaError('invalid_request', 'Missing grant type');
-    if (!['password', 'refresh_token', 'client_credentials'].includes(grant)) {
+    if (!GRANTS.includes(grant)) {
       throw new UaaError('unsupported_grant_type', `Unsupported grant type: ${JSON.stringify(grant.slice(0, 60))}`);
     }
     if (!client.grants.includes(grant)) {
@@ -59,6 +78,7 @@ export class Grants {
     }
     if (grant === 'password') return this.#password(client, form);
     if (grant === 'refresh_token') return this.#refresh(client, form);
+    if (grant === 'authorization_code') return this.#code(client, form);
     const scopes = narrowed(client.authorities, form.get('scope'));
     const { token, jti, seconds } = await this.#tokens.access(
       { userId: '', userName: '', origin: OWN_ORIGIN, clientId: client.id, grantType: grant, scopes, epoch: 0 },
@@ -77,7 +97,7 @@ export class Grants {
       account,
       client,
       'password',
-      narrowed(allowed(account, client), form.get('scope')),
+      narrowed(this.allowed(account, client), form.get('scope')),
       randomUUID(),
     );
   }
@@ -103,6 +123,11 @@ export class Grants {
     return account;
   }
 
+  /** What the user has and the client may be given. */
+  allowed(account: Account, client: ClientFacts): string[] {
+    return account.scopes.filter((scope) => client.scopes?.includes(scope) ?? true);
+  }
+
   /** Undefined where it is not active any more. */
   account(guid: string): Promise<Account | undefined> {
     return findAccount(this.#client, guid);
@@ -115,6 +140,38 @@ export class Grants {
     return account;
   }
 
+  async #code(client: Authenticated, form: URLSearchParams): Promise<TokenResponse> {
+    const granted = await this.#redeem(client, form);
+    const account = await this.account(granted.userId);
+    if (!account) throw new UaaError('invalid_grant', 'Invalid authorization code: its user is not active any more');
+    // What was taken from the user since is not given.
+    const scopes = this.allowed(account, client).filter((scope) => granted.scopes.includes(scope));
+    const id = randomUUID();
+    const response = await this.#issue(account, client, 'authorization_code', scopes, id);
+    granted.issued([response.jti, `${id.replaceAll('-', '')}-r`]);
+    if (!scopes.includes('openid')) return response;
+    const { nonce } = granted.authorization;
+    const facts = { clientId: client.id, authTime: granted.authTime, ...(nonce === undefined ? {} : { nonce }) };
+    return { ...response, id_token: await this.#tokens.identity(account, facts, response.access_token) };
+  }
+
+  async #redeem(client: Authenticated, form: URLSearchParams): Promise<Redeemed> {
+    try {
+      return this.#codes.redeem(form.get('code') ?? '', {
+        clientId: client.id,
+        proven: client.proven,
+        redirectUri: form.get('redirect_uri') ?? undefined,
+        verifier: form.get('code_verifier') ?? undefined,
+      });
+    } catch (error) {
+      if (error instanceof CodeReplayed) {
+        const until = Date.now() / 1000 + REFRESH_SECONDS;
+        for (const token of error.tokens) await this.#revoked.revokeToken(token, until);
+      }
+      throw error;
+    }
+  }
+
   async #refresh(client: ClientFacts, form: URLSearchParams): Promise<TokenResponse> {
     const token = form.get('refresh_token') ?? '';
     if (token === '') throw new UaaError('invalid_request', 'Missing refresh token');
@@ -123,7 +180,7 @@ export class Grants {
     if (!account || claims.clientId !== client.id || claims.epoch !== account.epoch) {
       throw new UaaError('invalid_token', 'The refresh token was revoked. Log in again.');
     }
-    const kept = allowed(account, client).filter((scope) => claims.scopes.includes(scope));
+    const kept = this.allowed(account, client).filter((scope) => claims.scopes.includes(scope));
     return this.#issue(account, client, claims.grantType, narrowed(kept, form.get('scope')), randomUUID());
   }
 
@@ -158,11 +215,6 @@ export class Grants {
       jti: access.jti,
     };
   }
-}
-
-/** What the user has and the client may be given. */
-function allowed(account: Account, client: ClientFacts): string[] {
-  return account.scopes.filter((scope) => client.scopes?.includes(scope) ?? true);
 }
 
 function narrowed(scopes: string[], requested: string | null): string[] {

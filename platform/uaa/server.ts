@@ -1,6 +1,8 @@
 /** UAA's HTTP endpoints. */
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Client } from '#cluster/client/client.ts';
+import { authorizeRoutes } from './browser/authorize.ts';
+import { AuthorizationCodes } from './browser/codes.ts';
 import { browserRoutes } from './browser/routes.ts';
 import { Sessions } from './browser/sessions.ts';
 import { clientRoutes } from './client-routes.ts';
@@ -12,6 +14,7 @@ import type { Revocations } from './revocations.ts';
 import { revocationRoutes } from './revocation-routes.ts';
 import { groupRoutes } from './scim/groups.ts';
 import { userRoutes } from './scim/users.ts';
+import { discoveryRoutes } from './discovery.ts';
 import type { Tokens } from './tokens.ts';
 import { UaaError } from './uaa.ts';
 
@@ -34,7 +37,8 @@ export function createUaa(options: UaaOptions): FastifyInstance {
   const { client, tokens, urls } = options;
   const clients = new Clients(client, options.clients ?? []);
   const sessions = new Sessions(options.now);
-  const grants = new Grants({ ...options, clients, sessions });
+  const codes = new AuthorizationCodes(options.now);
+  const grants = new Grants({ ...options, clients, sessions, codes });
   const guard = new Guard(tokens);
   app.addContentTypeParser(
     'application/x-www-form-urlencoded',
@@ -58,10 +62,27 @@ export function createUaa(options: UaaOptions): FastifyInstance {
     const response = await grants.token(await grants.authenticate(request.headers.authorization, form), form);
     return reply.header('cache-control', 'no-store').header('pragma', 'no-cache').send(response);
   });
+  const asResource = async (request: FastifyRequest, form: URLSearchParams): Promise<void> => {
+    const { authorities } = await grants.authenticate(request.headers.authorization, form);
+    if (!authorities.includes('uaa.resource')) {
+      throw new UaaError('access_denied', 'The client needs the authority uaa.resource to be told of tokens');
+    }
+  };
   app.post('/check_token', async (request) => {
     const form = formOf(request);
-    await grants.authenticate(request.headers.authorization, form);
+    await asResource(request, form);
     return tokens.claims(form.get('token') ?? '');
+  });
+  // RFC 7662: a token that is not valid is no error.
+  app.post('/introspect', async (request) => {
+    const form = formOf(request);
+    await asResource(request, form);
+    try {
+      return { ...(await tokens.claims(form.get('token') ?? '')), active: true };
+    } catch (error) {
+      if (error instanceof UaaError && error.code === 'invalid_token') return { active: false };
+      throw error;
+    }
   });
   userRoutes(app, { client, guard });
   groupRoutes(app, { client, guard });
@@ -98,21 +119,11 @@ export function createUaa(options: UaaOptions): FastifyInstance {
       passcode: ['password', `Temporary Authentication Code ( Get one at ${urls.login}/passcode )`],
     },
   });
-  browserRoutes(app, { grants, sessions, info });
+  browserRoutes(app, { grants, clients, sessions, info });
+  authorizeRoutes(app, { grants, clients, sessions, codes, issuer: tokens.issuer });
+  discoveryRoutes(app, { issuer: tokens.issuer, urls });
   app.get('/info', async () => info());
   app.get('/healthz', async (_request, reply) => reply.type('text/plain').send('ok\n'));
-  app.get('/.well-known/openid-configuration', async () => ({
-    issuer: tokens.issuer,
-    token_endpoint: `${urls.uaa}/oauth/token`,
-    token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
-    jwks_uri: `${urls.uaa}/token_keys`,
-    userinfo_endpoint: `${urls.uaa}/userinfo`,
-    grant_types_supported: ['password', 'refresh_token', 'client_credentials'],
-    response_types_supported: [],
-    subject_types_supported: ['public'],
-    id_token_signing_alg_values_supported: ['RS256'],
-    claims_supported: ['sub', 'user_name', 'origin', 'iss', 'aud', 'exp', 'iat', 'jti', 'scope', 'client_id'],
-  }));
   return app;
 }
 

@@ -1,5 +1,5 @@
 /** Access and refresh tokens: JWTs signed with the instance's key, with the claims of Cloud Foundry's UAA. */
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { type JWTPayload, jwtVerify, SignJWT } from 'jose';
 import type { KeyRing } from './keys.ts';
 import type { Revocations } from './revocations.ts';
@@ -96,6 +96,34 @@ export class Tokens implements TokenVerifier {
         aud: [subject.clientId],
       },
       seconds,
+    );
+  }
+
+  /** OpenID Connect Core section 2: for the client itself, and no key to anything. */
+  identity(
+    user: { guid: string; username: string; origin: string },
+    facts: { clientId: string; authTime: number; nonce?: string },
+    accessToken: string,
+  ): Promise<string> {
+    const half = createHash('sha256').update(accessToken).digest().subarray(0, 16);
+    return this.#sign(
+      {
+        jti: randomUUID().replaceAll('-', ''),
+        sub: user.guid,
+        aud: [facts.clientId],
+        azp: facts.clientId,
+        cid: facts.clientId,
+        user_name: user.username,
+        email: user.username,
+        email_verified: true,
+        origin: user.origin,
+        auth_time: facts.authTime,
+        amr: ['pwd'],
+        at_hash: half.toString('base64url'),
+        zid: 'uaa',
+        ...(facts.nonce === undefined ? {} : { nonce: facts.nonce }),
+      },
+      ACCESS_SECONDS,
     );
   }
 

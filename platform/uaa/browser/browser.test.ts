@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { startTestCloud, type TestCloud } from '../../cloud-controller/cloud.fixture.ts';
+import { Browser } from './browser.fixture.ts';
 import { Sessions } from './sessions.ts';
 
 let cloud: TestCloud;
@@ -9,39 +10,6 @@ before(async () => {
   cloud = await startTestCloud();
 });
 after(() => cloud?.close());
-
-/** A browser's part: it asks for HTML, keeps cookies, and follows nothing by itself. */
-class Browser {
-  readonly cookies = new Map<string, string>();
-
-  async go(path: string, form?: Record<string, string>): Promise<{ status: number; text: string; headers: Headers }> {
-    const response = await fetch(`${cloud.uaaUrl}${path}`, {
-      method: form ? 'POST' : 'GET',
-      redirect: 'manual',
-      headers: {
-        accept: 'text/html,application/xhtml+xml',
-        cookie: [...this.cookies].map(([name, value]) => `${name}=${value}`).join('; '),
-      },
-      ...(form ? { body: new URLSearchParams(form) } : {}),
-    });
-    for (const cookie of response.headers.getSetCookie()) {
-      assert.match(cookie, /^__Host-.*; Path=\/; Secure; HttpOnly; SameSite=Lax/);
-      const [name = '', value = ''] = (cookie.split(';')[0] ?? '').split('=');
-      if (value === '') this.cookies.delete(name);
-      else this.cookies.set(name, value);
-    }
-    return { status: response.status, text: await response.text(), headers: response.headers };
-  }
-
-  /** The token of the form on the page. */
-  async form(path = '/login'): Promise<string> {
-    return /name="token" value="([^"]+)"/.exec((await this.go(path)).text)?.[1] ?? '';
-  }
-
-  async login(username: string, password: string) {
-    return this.go('/login.do', { token: await this.form(), username, password });
-  }
-}
 
 const redeem = (passcode: string) =>
   fetch(`${cloud.uaaUrl}/oauth/token`, {
@@ -55,7 +23,7 @@ test('cf login --sso: the prompt says where, the page shows a code, and the code
     prompts: Record<string, string[]>;
   };
   assert.match(String(info.prompts['passcode']?.[1]), /Get one at https:\/\/\S+\/passcode/);
-  const browser = new Browser();
+  const browser = new Browser(cloud.uaaUrl);
   const away = await browser.go('/passcode');
   assert.deepEqual([away.status, away.headers.get('location')], [303, '/login']);
   const page = await browser.go('/login');
@@ -77,7 +45,7 @@ test('cf login --sso: the prompt says where, the page shows a code, and the code
 });
 
 test('a wrong password is told on the page, what is typed is no markup, and guessing is slowed down', async () => {
-  const browser = new Browser();
+  const browser = new Browser(cloud.uaaUrl);
   const wrong = await browser.login('admin', 'nope');
   assert.equal(wrong.status, 401);
   assert.match(wrong.text, /role="alert">Bad credentials/);
@@ -88,12 +56,12 @@ test('a wrong password is told on the page, what is typed is no markup, and gues
 });
 
 test('a form without the token of its own page is refused: another site may have sent it', async () => {
-  const browser = new Browser();
+  const browser = new Browser(cloud.uaaUrl);
   await browser.form();
   const forged = { username: 'admin', password: cloud.password };
   assert.equal((await browser.go('/login.do', forged)).status, 403);
   assert.equal((await browser.go('/login.do', { ...forged, token: 'x'.repeat(32) })).status, 403);
-  assert.equal((await new Browser().go('/login.do', { ...forged, token: '' })).status, 403);
+  assert.equal((await new Browser(cloud.uaaUrl).go('/login.do', { ...forged, token: '' })).status, 403);
 });
 
 test('sessions and codes end by themselves', () => {
@@ -103,7 +71,7 @@ test('sessions and codes end by themselves', () => {
   assert.match(code, /^[A-HJKMNP-TV-Z2-9]{12}$/);
   now += 5 * 60_000;
   assert.equal(sessions.redeem(code), undefined);
-  assert.equal(sessions.userOf(session), 'joe');
+  assert.equal(sessions.find(session)?.userId, 'joe');
   now += 25 * 60_000;
-  assert.equal(sessions.userOf(session), undefined);
+  assert.equal(sessions.find(session), undefined);
 });

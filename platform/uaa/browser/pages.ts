@@ -10,22 +10,36 @@ const STYLE = `
   .problem { padding: .5rem .75rem; border-left: 4px solid #b00; background: #fee; }
 `;
 
-/** Nothing but this page's own style, and forms to nobody else. */
-export const CONTENT_SECURITY_POLICY = [
-  "default-src 'none'",
-  `style-src 'sha256-${createHash('sha256').update(STYLE).digest('base64')}'`,
-  "form-action 'self'",
-  "frame-ancestors 'none'",
-  "base-uri 'none'",
-].join('; ');
+const STYLE_HASH = createHash('sha256').update(STYLE).digest('base64');
 
-export function loginPage(fields: { token: string; problem?: string }): string {
+/**
+ * Nothing but the page's own style, and forms to nobody else. Browsers hold the answer's redirect to it, too: the place that a
+ * form leads to in the end is named.
+ */
+export function contentSecurityPolicy(leadsTo?: string): string {
+  return [
+    "default-src 'none'",
+    `style-src 'sha256-${STYLE_HASH}'`,
+    `form-action 'self'${leadsTo === undefined ? '' : ` ${sourceOf(leadsTo)}`}`,
+    "frame-ancestors 'none'",
+    "base-uri 'none'",
+  ].join('; ');
+}
+
+/** Programs have schemes of their own, and those have no origin. */
+function sourceOf(uri: string): string {
+  const { origin, protocol } = new URL(uri);
+  return origin === 'null' ? protocol : origin;
+}
+
+export function loginPage(fields: { token: string; next: string; problem?: string }): string {
   const problem = fields.problem === undefined ? '' : `<p class="problem" role="alert">${escaped(fields.problem)}</p>`;
   return page(
     'Log in',
     `${problem}
 <form method="post" action="/login.do">
 <input type="hidden" name="token" value="${escaped(fields.token)}">
+<input type="hidden" name="next" value="${escaped(fields.next)}">
 <label for="username">Username</label>
 <input id="username" name="username" autocomplete="username" autofocus required>
 <label for="password">Password</label>
@@ -45,6 +59,46 @@ export function passcodePage(fields: { token: string; username: string; passcode
 <button>Log out</button>
 </form>`,
   );
+}
+
+export function consentPage(fields: {
+  token: string;
+  /** The query that the client sent. */
+  request: string;
+  client: string;
+  username: string;
+  scopes: string[];
+}): string {
+  const scopes = fields.scopes.map((scope) => `<li><code>${escaped(scope)}</code></li>`).join('\n');
+  return page(
+    'Allow access',
+    `<p>${escaped(fields.client)} wants to act for ${escaped(fields.username)} with these rights:</p>
+<ul>
+${scopes}
+</ul>
+<form method="post" action="/oauth/authorize">
+<input type="hidden" name="token" value="${escaped(fields.token)}">
+<input type="hidden" name="request" value="${escaped(fields.request)}">
+<button name="user_oauth_approval" value="true">Allow</button>
+<button name="user_oauth_approval" value="false">Refuse</button>
+</form>`,
+  );
+}
+
+export function logoutPage(fields: { token: string; redirect?: string; clientId?: string }): string {
+  const hidden = (name: string, value: string | undefined) =>
+    value === undefined ? '' : `<input type="hidden" name="${name}" value="${escaped(value)}">\n`;
+  return page(
+    'Log out',
+    `<form method="post" action="/logout.do">
+<input type="hidden" name="token" value="${escaped(fields.token)}">
+${hidden('redirect', fields.redirect)}${hidden('client_id', fields.clientId)}<button>Log out</button>
+</form>`,
+  );
+}
+
+export function errorPage(problem: string): string {
+  return page('This does not work', `<p class="problem" role="alert">${escaped(problem)}</p>`);
 }
 
 function page(title: string, body: string): string {

@@ -1,97 +1,101 @@
 /**
- * Logging in with a browser, for clients that have none: `cf login --sso` asks for the code that `/passcode` shows.
- * A form is taken only with the token that its page set as a cookie too: another site can make a browser send the form,
- * and neither read nor set the cookie.
+ * Logging in with a browser: for clients that have none (`cf login --sso` asks for the code that `/passcode` shows), and for those
+ * that send people here and want a code back (`authorize.ts`).
  */
-import { randomBytes, timingSafeEqual } from 'node:crypto';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { Clients } from '../clients.ts';
 import type { Grants } from '../grants.ts';
 import { UaaError } from '../uaa.ts';
-import { CONTENT_SECURITY_POLICY, loginPage, passcodePage } from './pages.ts';
+import { AuthorizationRefused, readAuthorization, sameRedirect } from './authorization.ts';
+import { cookieOf, formWithToken, queryOf, SESSION, sendPage, setCookie, wantsPage } from './forms.ts';
+import { loginPage, logoutPage, passcodePage } from './pages.ts';
 import type { Sessions } from './sessions.ts';
-
-const SESSION = '__Host-uaa-session';
-const TOKEN = '__Host-uaa-token';
 
 interface BrowserOptions {
   grants: Grants;
+  clients: Clients;
   sessions: Sessions;
   /** What `/login` answers to clients that want JSON. */
   info: () => unknown;
 }
 
-export function browserRoutes(app: FastifyInstance, { grants, sessions, info }: BrowserOptions): void {
+export function browserRoutes(app: FastifyInstance, { grants, clients, sessions, info }: BrowserOptions): void {
   app.get('/login', async (request, reply) => {
     if (!wantsPage(request)) return info();
-    return sendPage(reply, (token) => loginPage({ token }));
+    const next = nextOf(queryOf(request));
+    return sendPage(reply, (token) => loginPage({ token, next }), await redirectOf(clients, next));
   });
 
   app.post('/login.do', async (request, reply) => {
     const form = formWithToken(request);
+    const next = nextOf(form);
     try {
       const account = await grants.user(form.get('username') ?? '', form.get('password') ?? '');
+      sessions.close(cookieOf(request, SESSION));
       setCookie(reply, SESSION, sessions.open(account.guid));
-      return reply.redirect('/passcode', 303);
+      return reply.redirect(next, 303);
     } catch (error) {
       if (!(error instanceof UaaError)) throw error;
-      return sendPage(reply.code(error.status), (token) => loginPage({ token, problem: error.message }));
+      const render = (token: string) => loginPage({ token, next, problem: error.message });
+      return sendPage(reply.code(error.status), render, await redirectOf(clients, next));
     }
   });
 
   app.get('/passcode', async (request, reply) => {
-    const userId = sessions.userOf(cookieOf(request, SESSION));
-    const account = userId === undefined ? undefined : await grants.account(userId);
+    const session = sessions.find(cookieOf(request, SESSION));
+    const account = session && (await grants.account(session.userId));
     if (!account) return reply.redirect('/login', 303);
     const passcode = sessions.passcode(account.guid);
     return sendPage(reply, (token) => passcodePage({ token, username: account.username, passcode }));
   });
 
+  // A link or an image of another site must not log anybody out: the page asks.
+  app.get('/logout.do', async (request, reply) => {
+    const to = await afterLogout(clients, queryOf(request));
+    return sendPage(reply, (token) => logoutPage({ token, ...to }), to.redirect);
+  });
+
   app.post('/logout.do', async (request, reply) => {
-    formWithToken(request);
+    const form = formWithToken(request);
     sessions.close(cookieOf(request, SESSION));
     setCookie(reply, SESSION, '');
-    return reply.redirect('/login', 303);
+    return reply.redirect((await afterLogout(clients, form)).redirect ?? '/login', 303);
   });
 }
 
-/** Browsers name HTML; cf and other clients do not. */
-function wantsPage(request: FastifyRequest): boolean {
-  return (request.headers.accept ?? '').includes('text/html');
+const PASSCODE = '/passcode';
+
+/** Where a login leads: to a page of this host and nowhere else. */
+function nextOf(fields: URLSearchParams): string {
+  const next = fields.get('next') ?? '';
+  return /^\/oauth\/authorize\?[\x21-\x7e]{1,8000}$/.test(next) ? next : PASSCODE;
 }
 
-function sendPage(reply: FastifyReply, render: (token: string) => string): FastifyReply {
-  const token = randomBytes(24).toString('base64url');
-  setCookie(reply, TOKEN, token);
-  return reply
-    .header('content-security-policy', CONTENT_SECURITY_POLICY)
-    .header('cache-control', 'no-store')
-    .header('x-content-type-options', 'nosniff')
-    .header('referrer-policy', 'no-referrer')
-    .type('text/html; charset=utf-8')
-    .send(render(token));
-}
-
-function formWithToken(request: FastifyRequest): URLSearchParams {
-  const { body } = request;
-  const form = body instanceof URLSearchParams ? body : new URLSearchParams();
-  const sent = Buffer.from(form.get('token') ?? '');
-  const own = Buffer.from(cookieOf(request, TOKEN) ?? '');
-  if (own.length === 0 || sent.length !== own.length || !timingSafeEqual(sent, own)) {
-    throw new UaaError('access_denied', 'The form has expired. Go back, load the page again, and send it anew.');
+/** Where a login leads in the end; undefined where nobody is sent away. */
+async function redirectOf(clients: Clients, next: string): Promise<string | undefined> {
+  if (next === PASSCODE) return undefined;
+  try {
+    return (await readAuthorization(clients, new URLSearchParams(next.slice(next.indexOf('?') + 1)))).redirectUri;
+  } catch (error) {
+    if (error instanceof AuthorizationRefused) return error.redirectUri;
+    if (error instanceof UaaError) return undefined;
+    throw error;
   }
-  return form;
 }
 
-function cookieOf(request: FastifyRequest, name: string): string | undefined {
-  for (const part of (request.headers.cookie ?? '').split(';')) {
-    const [key, value] = part.trim().split('=', 2);
-    if (key === name && value) return value;
-  }
-  return undefined;
+/** UAA's names of the fields, or OpenID Connect's (RP-Initiated Logout 1.0). An address that is not the client's is left out. */
+async function afterLogout(
+  clients: Clients,
+  fields: URLSearchParams,
+): Promise<{ redirect?: string; clientId?: string }> {
+  const redirect = fields.get('post_logout_redirect_uri') ?? fields.get('redirect');
+  const clientId = fields.get('client_id');
+  const client = redirect === null || clientId === null ? undefined : await clients.find(clientId);
+  if (redirect === null || !client?.redirectUris.some((known) => sameRedirect(known, redirect))) return {};
+  return { redirect, clientId: client.id };
 }
 
-/** `__Host-` binds it to this host and to TLS. An empty value removes it. */
-function setCookie(reply: FastifyReply, name: string, value: string): void {
-  const age = value === '' ? '; Max-Age=0' : '';
-  reply.header('set-cookie', `${name}=${value}; Path=/; Secure; HttpOnly; SameSite=Lax${age}`);
+export function loginUrl(request: FastifyRequest, query: URLSearchParams): string {
+  const path = request.url.split('?')[0] ?? '';
+  return `/login?${new URLSearchParams({ next: `${path}?${query.toString()}` }).toString()}`;
 }

@@ -16,9 +16,17 @@ interface Entry {
   until: number;
 }
 
+/** Somebody who is logged in with a browser. */
+export interface Session extends Entry {
+  /** When they said their password; seconds since the epoch. */
+  authTime: number;
+  /** Scopes by client that they have agreed to. */
+  approved: Map<string, Set<string>>;
+}
+
 export class Sessions {
   readonly #now: () => number;
-  readonly #sessions = new Map<string, Entry>();
+  readonly #sessions = new Map<string, Session>();
   readonly #passcodes = new Map<string, Entry>();
 
   constructor(now: () => number = Date.now) {
@@ -28,11 +36,12 @@ export class Sessions {
   /** The value of its cookie. */
   open(userId: string): string {
     const id = randomBytes(32).toString('base64url');
-    this.#keep(this.#sessions, id, { userId, until: this.#now() + SESSION_MILLISECONDS });
+    const until = this.#now() + SESSION_MILLISECONDS;
+    this.#keep(this.#sessions, id, { userId, until, authTime: Math.floor(this.#now() / 1000), approved: new Map() });
     return id;
   }
 
-  userOf(id: string | undefined): string | undefined {
+  find(id: string | undefined): Session | undefined {
     return id === undefined ? undefined : this.#live(this.#sessions, id);
   }
 
@@ -55,20 +64,20 @@ export class Sessions {
   /** Whose it is; it is used up. */
   redeem(passcode: string): string | undefined {
     const code = passcode.trim().toUpperCase();
-    const userId = this.#live(this.#passcodes, code);
+    const entry = this.#live(this.#passcodes, code);
     this.#passcodes.delete(code);
-    return userId;
+    return entry?.userId;
   }
 
-  #live(entries: Map<string, Entry>, key: string): string | undefined {
+  #live<E extends Entry>(entries: Map<string, E>, key: string): E | undefined {
     const entry = entries.get(key);
     if (!entry) return undefined;
-    if (entry.until > this.#now()) return entry.userId;
+    if (entry.until > this.#now()) return entry;
     entries.delete(key);
     return undefined;
   }
 
-  #keep(entries: Map<string, Entry>, key: string, entry: Entry): void {
+  #keep<E extends Entry>(entries: Map<string, E>, key: string, entry: E): void {
     entries.set(key, entry);
     if (entries.size <= MOST) return;
     const oldest = entries.keys().next();
