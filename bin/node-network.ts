@@ -67,6 +67,7 @@ export function startNodeNetwork(options: NodeNetworkOptions): NodeNetwork {
     nodeName,
     client,
     loadBalancerPool: options.loadBalancerPool ?? [],
+    announce: (addresses) => options.engine.announce(addresses),
     log,
   });
   const policies = startPolicies({ instance, nodeName, resolver: server, log, client, pods });

@@ -23,12 +23,13 @@ import { NameServer } from './network/dns/server.ts';
 import { Network } from './network/open.ts';
 import { defaultNetworkPool, localPool } from './network/subnets.ts';
 import { UserNetworks } from './network/user-networks.ts';
+import type { Neighbours } from './neighbours.ts';
 import type { EngineOptions } from './options.ts';
 import type { Overlay } from './overlay.ts';
 import type { ContainerVerbs } from './verbs.ts';
 
 /** The engine with what its neighbours in one process share. */
-export interface OpenedEngine extends Engine, ContainerVerbs, Overlay {
+export interface OpenedEngine extends Engine, ContainerVerbs, Overlay, Neighbours {
   readonly images: NodeImages;
   readonly content: ContentStore;
   stopAll: LocalEngine['stopAll'];

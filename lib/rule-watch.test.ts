@@ -8,14 +8,15 @@ import { RuleWatch } from './rule-watch.ts';
 const table = `sampan-rule-watch-${process.pid}`;
 let losses = 0;
 let others = 0;
-const watch = new RuleWatch(
-  (line) => line === `delete table inet ${table}`,
-  () => losses++,
-);
-const other = new RuleWatch(
-  () => false,
-  () => others++,
-);
+const heard: boolean[] = [];
+const watch = new RuleWatch({
+  isLoss: (line) => line === `delete table inet ${table}`,
+  onLost: (was) => {
+    losses++;
+    heard.push(was);
+  },
+});
+const other = new RuleWatch({ isLoss: () => false, onLost: () => others++ });
 after(() => watch.close());
 
 /** Process ids of the monitors that this process has. */
@@ -49,6 +50,7 @@ test('what was before the watch is told of once, then each loss; a watch that en
   lose();
   await until(async () => losses === 4);
   assert.equal(others, 2);
+  assert.deepEqual(heard, [false, true, false, true]);
 });
 
 test('one monitor is for all, and ends with the last', async () => {

@@ -72,7 +72,8 @@ export async function agentFixture(
     if (options.inCluster === true) {
       const { loadBalancerPool = [] } = options;
       const { nodeName } = api.agent;
-      services = startServiceProxy({ network: api.network, nodeName, client, loadBalancerPool, log });
+      const announce = (addresses: readonly string[]): void => engine.announce(addresses);
+      services = startServiceProxy({ network: api.network, nodeName, client, loadBalancerPool, announce, log });
     }
     agent = await startAgent({
       ...api.agent,

@@ -19,7 +19,11 @@ export interface HostAgentOptions {
   server: { url: string; ca: string };
   bootstrapToken: string;
   leaseInterval: number;
+  loadBalancerPool?: string[];
 }
+
+/** What is the same on every host. */
+export type HostNode = Omit<HostAgentOptions, 'engine' | 'nodeName' | 'address' | 'directory'>;
 
 const [, , mode, text = '{}'] = process.argv;
 const { engine: base, ...node } = JSON.parse(text) as HostAgentOptions;
@@ -39,6 +43,7 @@ async function start(): Promise<void> {
     address: node.address,
     network: { ...base.network, podCidr },
     directory: node.directory,
+    loadBalancerPool: node.loadBalancerPool ?? [],
     engine,
     client,
     log,

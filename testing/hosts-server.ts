@@ -15,7 +15,7 @@ import { secrets } from '#cluster/kinds/resources.ts';
 import { startScheduler } from '#cluster/scheduler/start.ts';
 import { openSqliteStore } from '#cluster/store/sqlite/open.ts';
 import { createAuthority, issueCertificate } from '#lib/certificates.ts';
-import type { HostAgentOptions } from './host-agent.fixture.ts';
+import type { HostNode } from './host-agent.fixture.ts';
 import { CLUSTER } from './hosts.ts';
 import { kubeconfigText } from './kubectl.ts';
 
@@ -25,7 +25,7 @@ export interface HostsServer extends AsyncDisposable {
   /** As an administrator. */
   client: Client;
   /** What a host's node is started with. */
-  node: Pick<HostAgentOptions, 'server' | 'bootstrapToken' | 'leaseInterval'>;
+  node: HostNode;
   /** A stock kubectl as an administrator; resolves with what it printed. */
   kubectl(...args: string[]): Promise<string>;
 }
@@ -38,6 +38,8 @@ export interface HostsServerOptions {
   leaseGrace: number;
   /** How long pods stay on a lost node. */
   tolerationSeconds: number;
+  /** Of the hosts' own network. */
+  loadBalancerPool?: string[];
 }
 
 export async function startHostsServer(options: HostsServerOptions): Promise<HostsServer> {
@@ -82,6 +84,7 @@ export async function startHostsServer(options: HostsServerOptions): Promise<Hos
       nodeRanges: { clusterCidr: CLUSTER.clusterCidr },
       nodeCertificates: { authority, serverCertificates: [serving.certificate] },
       nodeLifecycle: { leaseGrace: options.leaseGrace },
+      loadBalancerPool: options.loadBalancerPool ?? [],
     }),
     { client, log, signal: stop.signal, now: Date.now },
   );
@@ -105,6 +108,7 @@ export async function startHostsServer(options: HostsServerOptions): Promise<Hos
       server: { url, ca },
       bootstrapToken: `${TOKEN.id}.${TOKEN.secret}`,
       leaseInterval: options.leaseInterval,
+      loadBalancerPool: options.loadBalancerPool ?? [],
     },
     async kubectl(...args) {
       const all = ['--kubeconfig', kubeconfig, '--cache-dir', join(directory, 'cache'), ...args];

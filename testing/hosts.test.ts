@@ -4,6 +4,8 @@ import { createSocket } from 'node:dgram';
 import { after, before, test } from 'node:test';
 import { certificateSigningRequests, networkPolicies, nodes, pods, services } from '#cluster/kinds/resources.ts';
 import type { NetworkPolicySpec } from '#cluster/kinds/types/networking.ts';
+import { holderOf } from '#cluster/network/services/load-balancers.ts';
+import { run } from '#lib/run.ts';
 import { until as untilObjects } from './control-plane.ts';
 import { CLUSTER, type Host, type Hosts, openHosts } from './hosts.ts';
 import { image, isReady, namespace, request } from './hosts-apps.ts';
@@ -23,6 +25,7 @@ before(async () => {
     leaseInterval: 1000,
     leaseGrace: 20_000,
     tolerationSeconds: 300,
+    loadBalancerPool: [pool()],
   });
   [one, two] = hosts.list as [Host, Host];
   // As where Docker is: what nobody accepts is not forwarded.
@@ -34,6 +37,9 @@ after(async () => {
   await hosts[Symbol.asyncDispose]();
   await server[Symbol.asyncDispose]();
 });
+
+/** Of the hosts' own network. */
+const pool = (): string => hosts.address.replace(/\.1$/, '.240/29');
 
 /** Serves its own name over HTTP on 8080, and echoes lines on 7000. */
 async function runPod(name: string, host: Host, annotations: Record<string, string> = {}): Promise<void> {
@@ -253,13 +259,38 @@ test('an agent that is killed leaves its pods and the ways between them, and com
   assert.equal(await ipOf('web-host-2'), b);
 });
 
-test('a node that is removed is no peer any more', async () => {
-  const b = await ipOf('web-host-2');
-  await two.kill();
-  await server.client.delete(nodes, two.name);
-  for (const end = Date.now() + 10_000; (await one.run('ip', 'route')).includes(' dev so'); )
-    assert.ok(Date.now() < end, 'the route is still there');
-  assert.match(await inPod('web-host-1', `nc -w 5 ${b} 8080`), /unreachable|refused|No route/i);
+test('a node that is removed is no peer any more, and its addresses of load balancers move, which neighbours are told', async () => {
+  const address = hosts.address.replace(/1$/, '240');
+  const isTwos = holderOf(address, [one.name, two.name]) === two.name;
+  const [kept, lost] = isTwos ? [one, two] : [two, one];
+  const gone = await ipOf(`web-${lost.name}`);
+  await server.client.create(services, {
+    metadata: { name: 'balanced', namespace },
+    spec: {
+      type: 'LoadBalancer',
+      loadBalancerIP: address,
+      selector: { host: kept.name },
+      ports: [{ port: 80, targetPort: 8080 }],
+    },
+  });
+  // This process is on the switch: a neighbour.
+  const isServed = async (): Promise<boolean> => {
+    const words = ['-s', '--noproxy', '*', '--max-time', '3', `http://${address}/name`];
+    return (await run('curl', words, { allow: [7, 28, 52, 56] })).stdout.trim() === `web-${kept.name}`;
+  };
+  const holder = async (): Promise<string | undefined> =>
+    /lladdr (\S+)/.exec((await run('ip', ['neighbour', 'show', address])).stdout)?.[1];
+  const macOf = async (host: Host): Promise<string> => (await host.run('cat', '/sys/class/net/eth0/address')).trim();
+  await until(isServed, 30);
+  assert.equal(await holder(), await macOf(lost));
+  await lost.kill();
+  lost.link('down');
+  await server.client.delete(nodes, lost.name);
+  await until(async () => (await holder()) === (await macOf(kept)), 30);
+  await until(isServed, 30);
+  await until(async () => !(await kept.run('ip', 'route')).includes(' dev so'), 30);
+  assert.match(await inPod(`web-${kept.name}`, `nc -w 5 ${gone} 8080`), /unreachable|refused|No route/i);
+  lost.link('up');
 });
 
 /** A packet of the cluster's overlay, with an empty UDP packet to a pod inside. */

@@ -18,7 +18,7 @@ import type { EngineOptions } from '#engine/options.ts';
 import { hostRoutes, overlaps } from '#lib/routes.ts';
 import { run } from '#lib/run.ts';
 import { removeAll } from './engine-host.ts';
-import type { HostAgentOptions } from './host-agent.fixture.ts';
+import type { HostAgentOptions, HostNode } from './host-agent.fixture.ts';
 
 const ROOT = '/var/tmp';
 const PREFIX = 'sampan-hosts-';
@@ -32,7 +32,7 @@ export interface Host {
   /** Runs a program on the host, and gives what it wrote. */
   run(program: string, ...args: string[]): Promise<string>;
   /** Starts engine, agent and overlay in one process; resolves when the node is ready and knows its peers. */
-  start(node: Pick<HostAgentOptions, 'server' | 'bootstrapToken' | 'leaseInterval'>): Promise<void>;
+  start(node: HostNode): Promise<void>;
   /** Ends that process as a crash would. */
   kill(): Promise<void>;
   /** The link goes down, or up again. */

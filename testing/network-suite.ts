@@ -1,6 +1,6 @@
 /** The network's tests, for a network namespace of their own: chains that drop are made here, which would harm others elsewhere. */
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,6 +13,7 @@ import { Network } from '#engine/network/open.ts';
 import { localPool } from '#engine/network/subnets.ts';
 import { UserNetworks } from '#engine/network/user-networks.ts';
 import type { Network as UserNetwork } from '#engine/networks.ts';
+import { until } from './until.ts';
 
 const list = (): string => execFileSync('nft', ['list', 'ruleset'], { encoding: 'utf8' });
 
@@ -146,20 +147,63 @@ test('a host that begins to forward IPv6 goes on listening to its routers', asyn
   execFileSync('ip', ['link', 'delete', 'outward']);
 });
 
-test('puts its rules back when somebody flushes them', async () => {
-  const network = new Network(options);
+test('puts its rules back when somebody takes them out: all of them, one rule, an element', async () => {
+  const warnings: string[] = [];
+  const network = new Network({ ...options, log: (_level, message) => void warnings.push(message) });
+  await network.setEgress('10.86.3.7', 'internet');
   await network.ensure();
+  const table = tableName(options.instance);
+  const own = (): string => spawnSync('nft', ['list', 'table', 'inet', table], { encoding: 'utf8' }).stdout;
+  const before = own();
   network.watch();
-  const hasTable = (): boolean => list().includes(`table inet ${tableName(options.instance)}`);
-  // The watch is a process that takes a moment to listen: flush until it was heard.
-  for (const end = Date.now() + 15_000; ; ) {
-    await network.ensure();
-    execFileSync('nft', ['flush', 'ruleset']);
-    for (const round = Date.now() + 1000; !hasTable() && Date.now() < round; ) await delay(20);
-    if (hasTable()) break;
-    assert.ok(Date.now() < end, 'the table was not put back');
+  // The watch is a process that takes a moment to listen; then it looks for what was lost before that.
+  execFileSync('nft', ['flush', 'ruleset']);
+  await until(async () => own() === before, 30);
+  for (const command of [
+    ['flush', 'ruleset'],
+    ['flush', 'chain', 'inet', table, 'spoofing'],
+    ['delete', 'element', 'inet', table, 'isolated', '{ 10.86.3.7 }'],
+  ]) {
+    execFileSync('nft', command);
+    await until(async () => own() === before, 30);
   }
+  assert.match(warnings.join('\n'), /taken out by somebody else/);
   await network.purge();
+});
+
+test('neighbours are told at once who has an address now, of either family', async () => {
+  const there = spawn('unshare', ['--net', 'sh', '-c', 'ip link set lo up; echo ready; exec sleep infinity']);
+  try {
+    await once(there.stdout, 'data');
+    const inside = ['nsenter', '--target', String(there.pid), '--net', '--', 'ip'];
+    const ip = (...words: string[]): string => execFileSync('ip', words, { encoding: 'utf8' });
+    const ipThere = (...words: string[]): string =>
+      execFileSync(inside[0] ?? '', [...inside.slice(1), ...words], { encoding: 'utf8' });
+    ipv6('default/disable_ipv6', '0');
+    ip('link', 'add', 'here', 'type', 'veth', 'peer', 'name', 'there', 'netns', String(there.pid));
+    ip('address', 'add', '192.0.2.65/26', 'dev', 'here');
+    ip('-6', 'address', 'add', '2001:db8::65/64', 'dev', 'here', 'nodad');
+    ip('link', 'set', 'here', 'up');
+    ipThere('address', 'add', '192.0.2.66/26', 'dev', 'there');
+    ipThere('-6', 'address', 'add', '2001:db8::66/64', 'dev', 'there', 'nodad');
+    ipThere('link', 'set', 'there', 'up');
+    const mac = /link\/ether (\S+)/.exec(ip('link', 'show', 'here'))?.[1] ?? 'none';
+    const network = new Network(options);
+    for (const [address, family] of [
+      ['192.0.2.100', '-4'],
+      ['2001:db8::100', '-6'],
+    ] as const) {
+      // It knew another, and sends there until it is told.
+      ipThere('neighbour', 'replace', address, 'lladdr', '02:00:00:00:00:01', 'dev', 'there', 'nud', 'stale');
+      await until(async () => {
+        network.announce([address, '198.51.100.7']);
+        return ipThere(family, 'neighbour', 'show', address).includes(mac);
+      }, 30);
+    }
+    ip('link', 'delete', 'here');
+  } finally {
+    there.kill('SIGKILL');
+  }
 });
 
 test('peers are exactly those that were said last, however often whoever said others was killed', async () => {

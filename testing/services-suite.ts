@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { afterEach, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { KernelTable, removeTable } from '#cluster/network/services/kernel-table.ts';
 import { renderService, renderTable, tableName } from '#cluster/network/services/rules.ts';
 import type { ServicePort } from '#cluster/network/services/services.ts';
@@ -120,9 +120,14 @@ test('what is the same is no transaction', async () => {
   assert.equal(generation(), again);
 });
 
-test('a table that is removed is told of, and written again', async () => {
+test('whatever is taken out is written again: all, a rule, an element, a chain', async () => {
   const table = open();
-  const wanted = someTable(random(13));
+  const chance = random(13);
+  const wanted = renderTable(
+    network,
+    [1, 2, 3].map((index) => renderService(network, [everywhere(index, chance)])),
+    [],
+  );
   let lost = 0;
   table.watch(() => {
     lost++;
@@ -130,15 +135,33 @@ test('a table that is removed is told of, and written again', async () => {
   });
   await table.write(wanted);
   const before = list();
-  // The watch is a process that takes a moment to listen: make it and flush until that was heard.
-  await until(async () => {
-    if (lost > 0) return true;
-    await open().write(wanted);
-    nft('flush', 'ruleset');
-    await delay(150);
-    return false;
-  });
-  await until(async () => nft('list', 'tables').includes(name) && list().length === before.length);
-  assert.deepEqual(list(), before);
+  const isBack = (): Promise<void> =>
+    until(async () => nft('list', 'tables').includes(name) && isDeepStrictEqual(list(), before), 30);
+  // The watch is a process that takes a moment to listen; then it looks for what was lost before that.
+  nft('flush', 'chain', 'inet', name, 'frontends');
+  await isBack();
+  for (const command of [
+    () => ['flush', 'ruleset'],
+    () => ['delete', 'rule', 'inet', name, 'leaving', 'handle', handleIn('leaving')],
+    () => ['flush', 'map', 'inet', name, 'services'],
+    () => ['flush', 'chain', 'inet', name, 'output'],
+    () => ['delete', 'table', 'inet', name],
+  ]) {
+    const before = lost;
+    nft(...command());
+    await until(async () => lost > before, 30);
+    await isBack();
+  }
   table.close();
 });
+
+const everywhere = (index: number, chance: () => number): ServicePort => ({
+  ...someService(index, chance),
+  backends: { Cluster: [{ ip: '10.86.3.5', port: 80 }], Local: [] },
+});
+
+function handleIn(chain: string): string {
+  const handle = /# handle (\d+)\n\s*\}/.exec(nft('-a', 'list', 'chain', 'inet', name, chain))?.[1];
+  assert.ok(handle);
+  return handle;
+}

@@ -53,6 +53,7 @@ import type { ViewRequest } from './root-view.ts';
 import type { NameServer } from '../network/dns/server.ts';
 import type { UserNetworks } from '../network/user-networks.ts';
 import type { Networks } from '../networks.ts';
+import type { Neighbours } from '../neighbours.ts';
 import type { Overlay, Peer } from '../overlay.ts';
 import type { Sandboxes } from './sandboxes.ts';
 import { changesOf, exportWritten, type WrittenRequest, writeWritten } from './written.ts';
@@ -75,7 +76,7 @@ export interface EngineRooms {
   release: () => Promise<void>;
 }
 
-export class LocalEngine implements Engine, ContainerVerbs, Overlay {
+export class LocalEngine implements Engine, ContainerVerbs, Overlay, Neighbours {
   readonly #rooms: EngineRooms;
   readonly #closing = new AbortController();
   readonly networks: Networks;
@@ -131,6 +132,10 @@ export class LocalEngine implements Engine, ContainerVerbs, Overlay {
 
   async publishPorts(id: string, ports: PublishedPort[]): Promise<PublishedPort[]> {
     return await this.#rooms.sandboxes.publish(id, ports);
+  }
+
+  announce(addresses: readonly string[]): void {
+    this.#rooms.network.announce(addresses);
   }
 
   async setPeers(peers: readonly Peer[]): Promise<void> {

@@ -35,6 +35,8 @@ const Route = { destination: 1, outLink: 4, gateway: 5, preferredSource: 7 } as 
 const Neighbour = { destination: 1, hardware: 2 } as const;
 const AF_INET = 2;
 const AF_INET6 = 10;
+/** ARPHRD_ETHER */
+const ETHERNET = 1;
 const interfaceUp = 1;
 const onLink = 4;
 const mainTable = 254;
@@ -71,10 +73,20 @@ export class Links {
 
   /** Index by name. */
   list(): Map<string, number> {
+    return this.#links(() => true);
+  }
+
+  /** Those that are of Ethernet. */
+  ethernet(): Map<string, number> {
+    return this.#links((payload) => payload.readUInt16LE(2) === ETHERNET);
+  }
+
+  #links(isMeant: (payload: Buffer) => boolean): Map<string, number> {
     const links = new Map<string, number>();
     for (const payload of this.#socket.dump({ type: Message.getLink, flags: 0, payload: linkHeader(0) })) {
       const name = parseAttributes(payload, 16).get(Link.name);
-      if (name !== undefined) links.set(name.toString('utf8', 0, name.length - 1), payload.readInt32LE(4));
+      if (name !== undefined && isMeant(payload))
+        links.set(name.toString('utf8', 0, name.length - 1), payload.readInt32LE(4));
     }
     return links;
   }

@@ -26,9 +26,10 @@
  *
  * All calls are idempotent; netlink state is the truth, nothing is remembered that the kernel knows.
  */
+import type { Neighbours } from '../neighbours.ts';
 import type { Overlay, OverlayOptions } from '../overlay.ts';
 
-export interface SandboxNetwork extends Overlay {
+export interface SandboxNetwork extends Overlay, Neighbours {
   /** Bridge, address, forwarding, table: made or repaired. Called on open and when something external flushed it. */
   ensure(): Promise<void>;
   /** Moves one end of a veth into the network namespace bound at `namespacePath`, with the address, the default route and `lo` up. */

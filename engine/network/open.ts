@@ -6,11 +6,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { nft } from '#lib/nft.ts';
 import { RuleWatch } from '#lib/rule-watch.ts';
 import { run } from '#lib/run.ts';
+import { stamped, TableWatch } from '#lib/table-watch.ts';
 import { EngineError } from '../engine.ts';
 import type { Network as UserNetwork } from '../networks.ts';
 import type { Peer } from '../overlay.ts';
 import { hasCode } from '../sys/libc.ts';
 import { gatewayOf, parseCidr } from './addresses.ts';
+import { announce } from './announce.ts';
 import { ForeignForward } from './forward.ts';
 import { allowIpv6, forwardIpv6, hostHasIpv6 } from './ipv6-host.ts';
 import { routeTo, setLinkAddresses } from './link-addresses.ts';
@@ -18,7 +20,7 @@ import { Links } from './links.ts';
 import { bridgeName, linkName, linkPrefix, overlayName, tableName } from './names.ts';
 import type { LinkAddress, NetworkOptions, PublishedRule, SandboxNetwork } from './network.ts';
 import { OverlayDevice } from './overlay.ts';
-import { renderHosts, renderNetwork, renderPublished, renderTable } from './rules.ts';
+import { renderHosts, renderNetwork, renderPublished, renderTable, sizesOf } from './rules.ts';
 import type { NetworkKernel } from './user-networks.ts';
 
 export interface OpenNetworkOptions extends NetworkOptions {
@@ -37,7 +39,7 @@ export class Network implements SandboxNetwork, NetworkKernel {
   #mtu: number;
   #resolverPort: number | undefined;
   #published: readonly PublishedRule[] = [];
-  #watch: RuleWatch | undefined;
+  #watches: { close(): void }[] = [];
   #ensured = false;
   #ensuring: Promise<void> | undefined;
 
@@ -65,10 +67,10 @@ export class Network implements SandboxNetwork, NetworkKernel {
     await writeFile('/proc/sys/net/ipv4/ip_forward', '1');
     this.ensureBridge();
     const state = { isolated: this.#isolated, published: this.#published, networks: this.#networks.values() };
-    await nft(
+    await this.#write(
       renderTable(this.#options, {
         ...state,
-        hosts: this.peers().map(({ address }) => address),
+        hosts: this.#hosts(),
         ...(this.#resolverPort === undefined ? {} : { resolverPort: this.#resolverPort }),
       }),
     );
@@ -105,12 +107,22 @@ export class Network implements SandboxNetwork, NetworkKernel {
       throw new EngineError('invalid', 'this engine has no peers: open it with network.overlay');
     this.#overlay.check(peers);
     const hosts = peers.map(({ address }) => address);
-    if (this.#ensured) await nft(renderHosts(this.#options.instance, hosts));
+    if (this.#ensured) await this.#write(renderHosts(this.#options.instance, hosts));
     this.#overlay.setPeers(peers);
   }
 
   peers(): Peer[] {
     return this.#overlay?.peers() ?? [];
+  }
+
+  announce(addresses: readonly string[]): void {
+    for (const address of addresses) {
+      try {
+        announce(address);
+      } catch (error) {
+        this.#options.log('warn', 'neighbours could not be told of an address', { address, error: String(error) });
+      }
+    }
   }
 
   /** Networks that are there already when the engine opens; before `ensure`. */
@@ -168,14 +180,14 @@ export class Network implements SandboxNetwork, NetworkKernel {
       this.#prepare(network);
       for (const { gateway } of this.#ranges(network)) links.addAddress(index, gateway);
     }
-    await nft(renderNetwork(instance, 'add', network));
+    await this.#write(renderNetwork(instance, 'add', network));
   }
 
   async removeNetwork(network: UserNetwork): Promise<void> {
     const { instance } = this.#options;
     this.#networks.delete(network.id);
     // Adding what may not be there makes deleting it safe.
-    await nft(renderNetwork(instance, 'add', network) + renderNetwork(instance, 'delete', network));
+    await this.#write(renderNetwork(instance, 'add', network) + renderNetwork(instance, 'delete', network));
     using links = new Links();
     const index = links.index(bridgeName(instance));
     for (const { subnet, gateway } of this.#ranges(network)) {
@@ -184,30 +196,57 @@ export class Network implements SandboxNetwork, NetworkKernel {
     }
   }
 
-  /** Puts the rules back when somebody flushes them. Ends with `close`. */
+  /** Puts rules back when somebody takes them out: any of ours, and those in others' chains. Ends with `close`. */
   watch(): void {
-    const ours = `delete table inet ${tableName(this.#options.instance)}`;
-    // A rule's own text is not told any more when it is gone, so every loss in the usual filter tables counts.
-    const isLoss = (line: string): boolean =>
-      line === ours || /^delete (rule|chain|table) (ip6?|inet) (?!sampan-)/.test(line);
-    this.#watch ??= new RuleWatch(isLoss, () => {
-      this.#repair().catch((error: unknown) => {
-        this.#options.log('error', 'cannot put the firewall rules back', { error: String(error) });
-      });
-    });
+    if (this.#watches.length > 0) return;
+    const onError = (error: unknown): void =>
+      this.#options.log('error', 'cannot put the firewall rules back', { error: String(error) });
+    this.#watches = [
+      new TableWatch(tableName(this.#options.instance), {
+        isKernels: (set) => set === 'askers',
+        onLost: (heard) => void this.#repair(heard).catch(onError),
+      }),
+      new RuleWatch({
+        // A rule's own text is not told any more when it is gone, so every loss in the usual filter tables counts.
+        isLoss: (line) => /^delete (rule|chain|table) (ip6?|inet) (?!sampan-)/.test(line),
+        onLost: () => void this.#forward.ensure().catch(onError),
+      }),
+    ];
   }
 
-  /** Our own replacing of the table is a removal too, so look before anything is said or done. */
-  async #repair(): Promise<void> {
-    const present = await run('nft', ['list', 'table', 'inet', tableName(this.#options.instance)], { allow: [1] });
-    if (present.stdout.includes('chain translation')) return await this.#forward.ensure();
-    this.#options.log('warn', 'the firewall table of this instance was removed by somebody else: putting it back');
+  /** @param isCertain  false: look before anything is said or done */
+  async #repair(isCertain: boolean): Promise<void> {
+    if (!isCertain && (await this.#isWhole())) return;
+    this.#options.log('warn', 'firewall rules of this instance were taken out by somebody else: putting them back');
+    // One that is under way may have been before the loss.
+    await this.#ensuring;
     await this.ensure();
   }
 
+  /** Whether the table is there, with as many elements as there should be. */
+  async #isWhole(): Promise<boolean> {
+    const name = tableName(this.#options.instance);
+    const { stdout, exitCode } = await run('nft', ['-j', 'list', 'table', 'inet', name], { allow: [1] });
+    if (exitCode !== 0) return false;
+    const { nftables } = JSON.parse(stdout) as { nftables: { set?: { name: string; elem?: unknown[] } }[] };
+    const sizes = new Map(
+      nftables.flatMap(({ set }) => (set === undefined ? [] : [[set.name, set.elem?.length ?? 0]])),
+    );
+    const wanted = sizesOf({ isolated: this.#isolated, networks: this.#networks.values(), hosts: this.#hosts() });
+    return [...wanted].every(([set, size]) => (sizes.get(set) ?? 0) === size);
+  }
+
+  #hosts(): string[] {
+    return this.peers().map(({ address }) => address);
+  }
+
   close(): void {
-    this.#watch?.close();
-    this.#watch = undefined;
+    for (const watch of this.#watches) watch.close();
+    this.#watches = [];
+  }
+
+  async #write(script: string): Promise<void> {
+    await nft(stamped(tableName(this.#options.instance), script));
   }
 
   async attach(link: { sandbox: string; namespacePath: string; ip: string; mac: string }): Promise<void> {
@@ -263,7 +302,7 @@ export class Network implements SandboxNetwork, NetworkKernel {
     else this.#isolated.delete(ip);
     if (!this.#ensured) return;
     const verb = egress === 'internet' ? 'add' : 'delete';
-    await nft(`${verb} element inet ${tableName(this.#options.instance)} isolated { ${ip} }\n`);
+    await this.#write(`${verb} element inet ${tableName(this.#options.instance)} isolated { ${ip} }\n`);
   }
 
   async publish(ports: readonly PublishedRule[]): Promise<void> {
@@ -274,7 +313,7 @@ export class Network implements SandboxNetwork, NetworkKernel {
       // So that what this host sends from its loopback address may come to the sandbox; nothing comes the other way, by a rule.
       await writeFile(`/proc/sys/net/ipv4/conf/${linkName(instance, sandbox)}/route_localnet`, '1');
     }
-    await nft(renderPublished(this.#options, ports));
+    await this.#write(renderPublished(this.#options, ports));
   }
 
   async sweep(keep: ReadonlySet<string>): Promise<void> {

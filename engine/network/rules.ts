@@ -197,6 +197,13 @@ function setsOf(networks: readonly Network[]): string {
     .join('');
 }
 
+/** How many elements the sets have. */
+export function sizesOf({ isolated, networks = [], hosts = [] }: TableState): Map<string, number> {
+  const sizes = new Map([...SETS.keys()].map((name) => [name, 0]));
+  for (const network of networks) for (const [name] of elementsOf(network)) sizes.set(name, (sizes.get(name) ?? 0) + 1);
+  return sizes.set('isolated', [...isolated].length).set('hosts', [...hosts].length);
+}
+
 function elements(list: string[]): string {
   return list.length === 0 ? '' : `    elements = { ${list.join(', ')} }\n`;
 }

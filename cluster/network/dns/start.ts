@@ -44,7 +44,7 @@ export async function startDns(options: DnsOptions & { client: Client; pods: Inf
   await table.write(rules);
   await forgetQuestions(options.clusterIp).catch(onError);
   table.watch(() => {
-    log('warn', 'the table of the name server was removed by somebody else: putting it back');
+    log('warn', 'rules of the name server were taken out by somebody else: putting them back');
     table.write(rules).catch(onError);
   });
   return {

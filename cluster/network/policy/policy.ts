@@ -21,8 +21,8 @@
  *
  * - No pod starts open: the agent waits (`admit`) until the rules have the pod's address before its first container starts. Static pods
  *   wait for no API: while it was never reached they start under the rules that are there.
- * - The rules stay while the agent is away. It takes the table over in one transaction when it knows everything, and puts it back when somebody
- *   removes it.
+ * - The rules stay while the agent is away. It takes the table over in one transaction when it knows everything, and puts back what
+ *   somebody takes out of it.
  */
 import type { Stored } from '../../kinds/kind.ts';
 import type { Pod } from '../../kinds/types/core.ts';

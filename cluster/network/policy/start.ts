@@ -82,7 +82,7 @@ export function startPolicies(options: PolicyOptions & { client: Client; pods: I
     isKnown = true;
     await write();
     table.watch(() => {
-      log('warn', 'the table of network policies was removed by somebody else: putting it back');
+      log('warn', 'rules of network policies were taken out by somebody else: putting them back');
       change();
     });
   };

@@ -1,15 +1,30 @@
 /** The instance's table in the kernel: brought to a wanted state by the least that leads there. */
 import { nft } from '#lib/nft.ts';
-import { RuleWatch } from '#lib/rule-watch.ts';
 import { run } from '#lib/run.ts';
+import { stamped, TableWatch } from '#lib/table-watch.ts';
 import { difference, type Inventory, replacement, type Table, takeover } from './table.ts';
+
+/** Objects, and how many rules or elements they have. */
+interface Found {
+  inventory: Inventory;
+  sizes: ReadonlyMap<string, number>;
+}
+
+interface Listed {
+  name?: string;
+  /** Of a rule. */
+  chain?: string;
+  elem?: unknown[];
+}
 
 export class KernelTable {
   readonly #name: string;
   readonly #onRejected: (error: unknown) => void;
   /** As it was written last; undefined where nobody knows what is there. */
   #written: Table | undefined;
-  #watch: RuleWatch | undefined;
+  /** Counts what happens to the table, so that who looked knows whether it is still so. */
+  #changes = 0;
+  #watch: TableWatch | undefined;
 
   /** @param onRejected  told when the kernel did not take a difference, and everything is written instead */
   constructor(name: string, onRejected: (error: unknown) => void) {
@@ -17,36 +32,41 @@ export class KernelTable {
     this.#onRejected = onRejected;
   }
 
-  /** @param onLost  somebody removed the table: it is to be written again */
+  /** @param onLost  somebody else took something out of it: it is to be written again */
   watch(onLost: () => void): void {
-    const removal = `delete table inet ${this.#name}`;
-    this.#watch ??= new RuleWatch(
-      (line) => line === removal,
-      () => {
-        void this.#inventory().then((there) => {
-          // A replacement of our own is a removal too.
-          if (there !== undefined) return;
-          this.#written = undefined;
-          onLost();
-        }, this.#onRejected);
+    const lose = (): void => {
+      this.#changes++;
+      this.#written = undefined;
+      onLost();
+    };
+    this.#watch ??= new TableWatch(this.#name, {
+      isKernels: (set) => {
+        const object = this.#written?.get(set);
+        return object !== undefined && object.kind !== 'chain' && object.elements === undefined;
       },
-    );
+      onLost: (heard) => {
+        if (heard) lose();
+        else this.#isWhole().then((whole) => whole || lose(), this.#onRejected);
+      },
+    });
   }
 
   /** One transaction, or none where nothing differs. One that is rejected has changed nothing. */
   async write(wanted: Table): Promise<void> {
+    const changes = ++this.#changes;
     const script = await this.#script(wanted);
     if (script !== '') {
       // Until it is known to be there.
       this.#written = undefined;
       try {
-        await nft(script);
+        await nft(stamped(this.#name, script));
       } catch (error) {
         this.#onRejected(error);
-        await nft(replacement(this.#name, wanted));
+        await nft(stamped(this.#name, replacement(this.#name, wanted)));
       }
     }
-    this.#written = wanted;
+    // What somebody took out meanwhile may be of what was just written.
+    if (changes === this.#changes) this.#written = wanted;
   }
 
   close(): void {
@@ -55,23 +75,45 @@ export class KernelTable {
 
   async #script(wanted: Table): Promise<string> {
     if (this.#written !== undefined) return difference(this.#name, this.#written, wanted);
-    const there = await this.#inventory();
-    return there === undefined ? replacement(this.#name, wanted) : takeover(this.#name, there, wanted);
+    const there = await this.#find();
+    return there === undefined ? replacement(this.#name, wanted) : takeover(this.#name, there.inventory, wanted);
+  }
+
+  /** Whether chains, their rules, sets and their elements are as many as were written. */
+  async #isWhole(): Promise<boolean> {
+    const [written, changes] = [this.#written, this.#changes];
+    const found = await this.#find({ elements: true });
+    // A write is under way, or was: it makes whole what is not.
+    if (written === undefined || changes !== this.#changes) return true;
+    return [...written].every(([name, object]) => {
+      const size = object.kind === 'chain' ? object.rules.length : object.elements?.size;
+      return (
+        found?.inventory.get(name) === object.kind && (size === undefined || (found.sizes.get(name) ?? 0) === size)
+      );
+    });
   }
 
   /** Undefined where there is no such table. */
-  async #inventory(): Promise<Inventory | undefined> {
-    const { stdout, exitCode } = await run('nft', ['-j', '-t', 'list', 'table', 'inet', this.#name], { allow: [1] });
+  async #find({ elements } = { elements: false }): Promise<Found | undefined> {
+    const terse = elements ? [] : ['-t'];
+    const { stdout, exitCode } = await run('nft', ['-j', ...terse, 'list', 'table', 'inet', this.#name], {
+      allow: [1],
+    });
     if (exitCode !== 0) return undefined;
-    const found = new Map<string, 'chain' | 'set' | 'map'>();
-    const { nftables } = JSON.parse(stdout) as { nftables: Record<string, { name?: string } | undefined>[] };
+    const inventory = new Map<string, 'chain' | 'set' | 'map'>();
+    const sizes = new Map<string, number>();
+    const { nftables } = JSON.parse(stdout) as { nftables: Record<string, Listed | undefined>[] };
     for (const entry of nftables) {
+      const chain = entry['rule']?.chain;
+      if (chain !== undefined) sizes.set(chain, (sizes.get(chain) ?? 0) + 1);
       for (const kind of ['chain', 'set', 'map'] as const) {
-        const name = entry[kind]?.name;
-        if (name !== undefined) found.set(name, kind);
+        const { name, elem } = entry[kind] ?? {};
+        if (name === undefined) continue;
+        inventory.set(name, kind);
+        if (elem !== undefined) sizes.set(name, elem.length);
       }
     }
-    return found;
+    return { inventory, sizes };
   }
 }
 

@@ -5,6 +5,7 @@
  * is of; a packet that a router sends), so neighbours reach it with nothing configured where the pool is a part of their own network,
  * and by a route to any node elsewhere. Which node: the first of those that may, in an order that depends on the address
  * (rendezvous hashing), so that nodes that come and go move few addresses, and all agents agree without talking to each other.
+ * Whoever takes one says so to its neighbours, who else would send to where it was until their entry is old.
  * A node may when it is Ready; for `externalTrafficPolicy: Local`, when it has a ready endpoint.
  */
 import { createHash } from 'node:crypto';
@@ -49,8 +50,11 @@ export function addressLabel(instance: string): string {
   return `lo:${createHash('sha256').update(instance).digest('hex').slice(0, 8)}`;
 }
 
-/** On `lo`, with a label that says whose they are: these and no others. By nothing but what the kernel has. */
-export async function holdAddresses(instance: string, wanted: readonly string[]): Promise<void> {
+/**
+ * On `lo`, with a label that says whose they are: these and no others. By nothing but what the kernel has.
+ * @returns those that were not there
+ */
+export async function holdAddresses(instance: string, wanted: readonly string[]): Promise<string[]> {
   const label = addressLabel(instance);
   const { stdout } = await run('ip', ['-json', '-4', 'address', 'show', 'dev', 'lo']);
   const [link] = JSON.parse(stdout) as { addr_info?: { local: string; label?: string }[] }[];
@@ -58,7 +62,7 @@ export async function holdAddresses(instance: string, wanted: readonly string[])
   for (const address of there) {
     if (!wanted.includes(address)) await run('ip', ['address', 'delete', `${address}/32`, 'dev', 'lo']);
   }
-  for (const address of wanted) {
-    if (!there.includes(address)) await run('ip', ['address', 'add', `${address}/32`, 'dev', 'lo', 'label', label]);
-  }
+  const added = wanted.filter((address) => !there.includes(address));
+  for (const address of added) await run('ip', ['address', 'add', `${address}/32`, 'dev', 'lo', 'label', label]);
+  return added;
 }

@@ -27,7 +27,7 @@
  *   - A burst of changes is one transaction with what differs, or nothing. Established connections go on, also through a full
  *     replacement: only new ones ask the rules. When an endpoint has gone, its entries of UDP are forgotten, since UDP has no end.
  *   - Crash-only: the rules stay and work while the agent is away. At its start the table is brought to what should be in one
- *     transaction that leaves session affinity alone. A table that somebody removes is put back.
+ *     transaction that leaves session affinity alone. What somebody takes out of it is put back.
  *   - Names and addresses of users reach rules only in the form of addresses, ports, digests and quoted comments of name characters.
  *
  * IPv4 only; endpoints and addresses of IPv6 are passed over.
@@ -83,6 +83,8 @@ export interface ServiceProxyOptions {
   client: Client;
   /** Ranges whose addresses this node may take for load balancers (`load-balancers.ts`). */
   loadBalancerPool?: readonly string[];
+  /** Tells this host's neighbours that it has these addresses now (an engine does: `Neighbours`). Default: they find out. */
+  announce?: (addresses: readonly string[]) => void;
   log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 }
 

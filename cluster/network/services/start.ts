@@ -20,6 +20,8 @@ const serviceLabel = 'kubernetes.io/service-name';
 const zoneLabel = 'topology.kubernetes.io/zone';
 const firstRetry = 250;
 const lastRetry = 30_000;
+/** An announcement is one datagram, and a neighbour that has just heard another may pass it over (arp(7), `locktime`). */
+const announceAgainAfter = [1500, 4000];
 
 interface Entry {
   ports: ServicePort[];
@@ -120,7 +122,7 @@ class Proxy implements ServiceProxy {
     this.#node = this.#nodeFacts();
     for (const service of this.#services.list()) this.#changed.add(keyOf(service));
     this.#table.watch(() => {
-      this.#options.log('warn', 'the table of services was removed by somebody else: putting it back');
+      this.#options.log('warn', 'rules of services were taken out by somebody else: putting them back');
       this.#wake();
     });
     this.#wake();
@@ -183,10 +185,21 @@ class Proxy implements ServiceProxy {
       ),
     );
     this.#health.set(ports);
-    if (this.#held?.join() !== addresses.join()) await holdAddresses(network.instance, addresses);
+    if (this.#held?.join() !== addresses.join()) this.#announce(await holdAddresses(network.instance, addresses));
     this.#held = addresses;
     this.#isReady.resolve();
     await this.#forgetStale(udpFrontends(ports));
+  }
+
+  #announce(added: readonly string[]): void {
+    const { announce } = this.#options;
+    if (announce === undefined || added.length === 0) return;
+    announce(added);
+    for (const milliseconds of announceAgainAfter)
+      setTimeout(() => {
+        // Another node's by now, or nobody's.
+        if (!this.#closed) announce(added.filter((address) => this.#held?.includes(address)));
+      }, milliseconds).unref();
   }
 
   #refresh(): void {
