@@ -98,6 +98,14 @@ export function dockerCertificates(instance: Instance, host: string): WantedCert
 
 /** The organization in certificates of those who may use the Docker API over TCP. */
 export const dockerClients = 'system:sampan:docker-clients';
+/** The API server, to node agents. */
+const apiServerName = 'system:apiserver';
+
+/** Who has one of these is root on a host: nobody gets a certificate for them by asking the cluster. */
+export const RESERVED_SUBJECTS = {
+  commonNames: [apiServerName],
+  organizations: [dockerClients, 'system:masters'],
+};
 
 function requests(instance: Instance): WantedCertificate[] {
   const ips = [
@@ -129,7 +137,7 @@ function requests(instance: Instance): WantedCertificate[] {
         ],
       },
     ],
-    ['apiserver-client', { ...client, commonName: 'system:apiserver' }],
+    ['apiserver-client', { ...client, commonName: apiServerName }],
     [
       'agent',
       {

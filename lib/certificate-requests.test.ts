@@ -4,7 +4,14 @@ import test from 'node:test';
 import { CertificateError, createAuthority } from './certificates.ts';
 import { createRequest, readRequest, signRequest } from './certificate-requests.ts';
 
-const subject = { commonName: 'system:node:a', organizations: ['system:nodes'], dnsNames: ['a'], ips: ['192.0.2.1'] };
+const subject = {
+  commonName: 'system:node:a',
+  organizations: ['system:nodes'],
+  dnsNames: ['a'],
+  ips: ['192.0.2.1'],
+  emails: ['a@example.com'],
+  uris: ['https://a.example.com/'],
+};
 
 test('a request is read as it was made, and signed for its key with what the signer says', async () => {
   const authority = await createAuthority({ commonName: 'ca', days: 1 });
@@ -14,17 +21,21 @@ test('a request is read as it was made, and signed for its key with what the sig
     organizations: ['system:nodes'],
     dnsNames: ['a'],
     ips: ['192.0.2.1'],
+    emails: ['a@example.com'],
+    uris: ['https://a.example.com/'],
     otherNames: [],
   });
   const signed = await signRequest(authority, request, {
     commonName: 'other',
     ips: ['192.0.2.2'],
+    emails: ['b@example.com'],
+    uris: ['spiffe://example.com/b'],
     usages: ['server'],
     seconds: 7 * 86_400,
   });
   const certificate = new X509Certificate(signed);
   assert.equal(certificate.subject, 'CN=other');
-  assert.equal(certificate.subjectAltName, 'IP Address:192.0.2.2');
+  assert.equal(certificate.subjectAltName, 'IP Address:192.0.2.2, email:b@example.com, URI:spiffe://example.com/b');
   assert.ok(certificate.verify(createPublicKey(authority.certificate)));
   assert.ok(certificate.checkPrivateKey(createPrivateKey(key)));
   // Never longer than its authority.

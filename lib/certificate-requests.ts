@@ -6,6 +6,7 @@ import {
   type KeyPair,
   type Leaf,
   SIGNING,
+  alternativeNames,
   exportKey,
   generateKeys,
   loadX509,
@@ -18,20 +19,19 @@ export interface RequestedSubject {
   organizations: string[];
   dnsNames: string[];
   ips: string[];
-  /** Names of other kinds, as `email:somebody@example.com`. */
+  emails: string[];
+  uris: string[];
+  /** Names of other kinds, as `dn:CN=a`. */
   otherNames: string[];
 }
 
 /** A new key, and the request that proves to have it. */
 export async function createRequest(
-  subject: Pick<CertificateRequest, 'commonName' | 'organizations' | 'dnsNames' | 'ips'>,
+  subject: Pick<CertificateRequest, 'commonName' | 'organizations' | 'dnsNames' | 'ips' | 'emails' | 'uris'>,
 ): Promise<{ request: string; key: string }> {
   const x509 = await loadX509();
   const keys = await generateKeys();
-  const names = [
-    ...(subject.dnsNames ?? []).map((value) => ({ type: 'dns' as const, value })),
-    ...(subject.ips ?? []).map((value) => ({ type: 'ip' as const, value })),
-  ];
+  const names = alternativeNames(subject);
   const request = await x509.Pkcs10CertificateRequestGenerator.create({
     name: [...(subject.organizations ?? []).map((O) => ({ O: [O] })), { CN: [subject.commonName] }],
     keys,
@@ -55,8 +55,10 @@ export async function readRequest(pem: string): Promise<RequestedSubject> {
     organizations: subjectName.getField('O'),
     dnsNames: ofType('dns'),
     ips: ofType('ip'),
+    emails: ofType('email'),
+    uris: ofType('url'),
     otherNames: names
-      .filter(({ type }) => type !== 'dns' && type !== 'ip')
+      .filter(({ type }) => !['dns', 'ip', 'email', 'url'].includes(type))
       .map(({ type, value }) => `${type}:${value}`),
   };
 }

@@ -19,6 +19,8 @@ export interface CertificateRequest {
   organizations?: string[];
   dnsNames?: string[];
   ips?: string[];
+  emails?: string[];
+  uris?: string[];
   usages: ('server' | 'client')[];
   days: number;
 }
@@ -79,10 +81,7 @@ export async function signLeaf(
   if (leaf.usages.length === 0) throw new CertificateError('Cannot issue a certificate: "usages" is empty');
   const x509 = await loadX509();
   const issuer = await readAuthority(authority);
-  const names = [
-    ...(leaf.dnsNames ?? []).map((value) => ({ type: 'dns' as const, value })),
-    ...(leaf.ips ?? []).map((value) => ({ type: 'ip' as const, value })),
-  ];
+  const names = alternativeNames(leaf);
   const usages = leaf.usages.map((usage) =>
     usage === 'server' ? x509.ExtendedKeyUsage.serverAuth : x509.ExtendedKeyUsage.clientAuth,
   );
@@ -107,6 +106,17 @@ export async function signLeaf(
     ],
   });
   return certificate.toString('pem');
+}
+
+export function alternativeNames({
+  dnsNames = [],
+  ips = [],
+  emails = [],
+  uris = [],
+}: Pick<CertificateRequest, 'dnsNames' | 'ips' | 'emails' | 'uris'>) {
+  const of = <Type extends 'dns' | 'ip' | 'email' | 'url'>(type: Type, values: string[]) =>
+    values.map((value) => ({ type, value }));
+  return [...of('dns', dnsNames), ...of('ip', ips), ...of('email', emails), ...of('url', uris)];
 }
 
 /** Loaded when it is first needed. */

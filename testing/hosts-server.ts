@@ -82,7 +82,11 @@ export async function startHostsServer(options: HostsServerOptions): Promise<Hos
       tokens: { sign: keys.sign, ca },
       clusterDns: clusterDnsAddress(CLUSTER.serviceCidr),
       nodeRanges: { clusterCidr: CLUSTER.clusterCidr },
-      nodeCertificates: { authority, serverCertificates: [serving.certificate] },
+      certificates: {
+        reserved: { commonNames: [], organizations: [] },
+        authority,
+        serverCertificates: [serving.certificate],
+      },
       nodeLifecycle: { leaseGrace: options.leaseGrace },
       loadBalancerPool: options.loadBalancerPool ?? [],
     }),

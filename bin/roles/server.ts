@@ -17,7 +17,7 @@ import { encryptedStore } from '#cluster/store/encrypted.ts';
 import { finishKeyRotation } from '#cluster/store/key-rotation.ts';
 import { CLUSTER_ROLES, tokenFacts } from '#platform/tenants/tenants.ts';
 import { auditPolicyFile, keptOidc } from '../api-flags.ts';
-import { podGateway, readAuthority, readCa, readPair } from '../certificates.ts';
+import { podGateway, RESERVED_SUBJECTS, readAuthority, readCa, readPair } from '../certificates.ts';
 import { encryptionFor, encryptionKeysFile, serviceAccountKeysDirectory } from '../cluster-keys.ts';
 import { endpoints } from '../endpoints.ts';
 import type { Instance } from '../instance.ts';
@@ -81,8 +81,9 @@ export async function startServer({ instance, signal, log }: RoleContext): Promi
         loadBalancerPool,
         clusterDns: clusterDnsAddress(serviceCidr),
         nodeRanges: { clusterCidr, reserved: [{ node: instance.nodeName, range: podCidr }] },
-        nodeCertificates: {
+        certificates: {
           authority: readAuthority(instance),
+          reserved: RESERVED_SUBJECTS,
           serverCertificates: servingCertificates.map((name) => readPair(instance, name).certificate),
         },
       }),

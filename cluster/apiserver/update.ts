@@ -20,6 +20,7 @@ import { servedBytes, storedBytes } from './object-bytes.ts';
 import { respondObject } from './respond.ts';
 import type { ResourceRequest } from './route.ts';
 import { storageKind } from './stored-form.ts';
+import { timestamp } from './timestamp.ts';
 import { type Part, writtenPart } from './written-part.ts';
 
 const ATTEMPTS = 8;
@@ -146,7 +147,8 @@ async function changeLocked(
         },
       ]);
     const byNode = options.user?.groups.includes('system:nodes') === true;
-    const now = unchecked === true ? wanted : writtenPart(kind, wanted, old, { part, byNode });
+    const time = timestamp(core.now());
+    const now = unchecked === true ? wanted : writtenPart(kind, wanted, old, { part, byNode, time });
     const admission = admissionOf(
       kind,
       { namespace: old.metadata.namespace ?? '', name, operation: 'UPDATE', subresource: part },

@@ -6,22 +6,33 @@ import type { Pod } from '../kinds/types/core.ts';
 /** The main resource, or the subresource that is written. */
 export type Part = '' | 'status' | 'approval' | 'finalize' | 'ephemeralcontainers';
 
-/** @param byNode  a node says how its pods are, not what is written on them */
+export interface PartOptions {
+  part: Part;
+  /** A node says how its pods are, not what is written on them. */
+  byNode: boolean;
+  /** Now, as the API writes it. */
+  time: string;
+}
+
 export function writtenPart(
   kind: KindDefinition,
   wanted: ApiObject,
   old: ApiObject,
-  { part, byNode }: { part: Part; byNode: boolean },
+  { part, byNode, time }: PartOptions,
 ): ApiObject {
   switch (part) {
     case '':
       return main(kind, wanted, old);
-    case 'status':
-      return status(kind, byNode ? { ...wanted, metadata: managedOf(wanted, old) } : wanted, old);
+    case 'status': {
+      const now = status(kind, byNode ? { ...wanted, metadata: managedOf(wanted, old) } : wanted, old);
+      kind.prepareStatus?.(now, old, time);
+      return now;
+    }
     case 'approval': {
       const conditions = (wanted['status'] as { conditions?: unknown[] } | undefined)?.conditions;
       const now = withMetadata(kind, wanted, old);
       now['status'] = { ...(old['status'] as object | undefined), ...(conditions === undefined ? {} : { conditions }) };
+      kind.prepareStatus?.(now, old, time);
       return now;
     }
     case 'finalize': {

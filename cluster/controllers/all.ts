@@ -1,6 +1,7 @@
 /** Every controller of the server, for the composition root. */
 import { type AutoscalerOptions, createAutoscalerController } from './autoscaler.ts';
 import { createBootstrapTokenCleaner } from './bootstrap-token-cleaner.ts';
+import { type CertificateRequestOptions, createCertificateRequests } from './certificate-requests.ts';
 import { createClusterRoleAggregation } from './cluster-role-aggregation.ts';
 import { createClusterDns } from './cluster-dns.ts';
 import type { Controller } from './controller.ts';
@@ -19,7 +20,6 @@ import { createJobController } from './job.ts';
 import { createJobTtl } from './job-ttl.ts';
 import { createLoadBalancerController } from './load-balancer.ts';
 import { createNamespaceController } from './namespace.ts';
-import { createNodeCertificates, type NodeCertificateOptions } from './node-certificates.ts';
 import { createNodeIpamController, type NodeIpamOptions } from './node-ipam.ts';
 import { createNodeLifecycleController, type NodeLifecycleOptions } from './node-lifecycle.ts';
 import { createPodCollector } from './pod-collector.ts';
@@ -37,9 +37,10 @@ import { createVolumeProvisioner } from './volume-provisioner.ts';
 export interface ControllerOptions {
   /** Where the server gives out service account tokens: what signs those that a Secret holds, and the authority to trust. */
   tokens?: TokenSigner;
-  /** Where nodes join by themselves: their ranges, and who signs their certificates. */
+  /** Where nodes join by themselves: their ranges. */
   nodeRanges?: NodeIpamOptions;
-  nodeCertificates?: NodeCertificateOptions;
+  /** Where the server has the authority: who signs certificates, of nodes too. */
+  certificates?: CertificateRequestOptions;
   nodeLifecycle?: NodeLifecycleOptions;
   autoscaler?: AutoscalerOptions;
   /** CIDRs that load balancers get their addresses from. */
@@ -49,15 +50,7 @@ export interface ControllerOptions {
 }
 
 export function allControllers(options: ControllerOptions = {}): Controller[] {
-  const {
-    tokens,
-    nodeRanges,
-    nodeCertificates,
-    nodeLifecycle,
-    autoscaler,
-    clusterDns,
-    loadBalancerPool = [],
-  } = options;
+  const { tokens, nodeRanges, certificates, nodeLifecycle, autoscaler, clusterDns, loadBalancerPool = [] } = options;
   return [
     createReplicaSetController(),
     createReplicationController(),
@@ -81,9 +74,7 @@ export function allControllers(options: ControllerOptions = {}): Controller[] {
     createResourceQuotaController(),
     createGarbageCollector(),
     ...(nodeRanges === undefined ? [] : [createNodeIpamController(nodeRanges)]),
-    ...(nodeCertificates === undefined
-      ? []
-      : [createNodeCertificates(nodeCertificates), createBootstrapTokenCleaner()]),
+    ...(certificates === undefined ? [] : [createCertificateRequests(certificates), createBootstrapTokenCleaner()]),
     createNodeLifecycleController(nodeLifecycle),
     createPodCollector(),
     ...storageControllers(),

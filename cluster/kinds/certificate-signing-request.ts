@@ -58,13 +58,23 @@ export const certificateSigningRequestKind = defineKind(certificateSigningReques
     // Whoever asks is who is asked about.
     delete request.spec.extra;
     delete request.spec.uid;
-    request.spec.username = user.name;
-    request.spec.groups = user.groups;
+    Object.assign(request.spec, {
+      username: user.name,
+      groups: user.groups,
+      ...(user.uid && { uid: user.uid }),
+      ...(user.extra && { extra: user.extra }),
+    });
   },
   /** A request never changes; its conditions and its certificate come through subresources. */
   prepareForUpdate: (object, old) => {
     object['spec'] = structuredClone(old['spec']);
   },
+  prepareStatus: (object, old, time) =>
+    dateConditions(
+      object as unknown as CertificateSigningRequest,
+      old as unknown as CertificateSigningRequest,
+      time,
+    ),
   validate: (object) => {
     const { spec } = object as unknown as CertificateSigningRequest;
     const errors: FieldError[] = [];
@@ -111,6 +121,15 @@ export const certificateSigningRequestKind = defineKind(certificateSigningReques
       part,
     ),
 });
+
+/** Whoever decides need not say when. */
+function dateConditions({ status }: CertificateSigningRequest, old: CertificateSigningRequest, time: string): void {
+  for (const one of status?.conditions ?? []) {
+    one.lastUpdateTime ??= time;
+    const before = old.status?.conditions?.find(({ type, status: said }) => type === one.type && said === one.status);
+    one.lastTransitionTime ??= before?.lastTransitionTime ?? time;
+  }
+}
 
 /** Approval and denial are said once, through their own subresource, and never taken back. */
 function validateConditions(

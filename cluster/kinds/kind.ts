@@ -92,8 +92,10 @@ export interface KindDefinition extends ResourceRef {
   /** Fills defaults in place: on create, on update, and on read of older objects. */
   defaults?: (object: ApiObject) => void;
   /** On create, before validation: clears what a client may not set. */
-  prepareForCreate?: (object: ApiObject, user: { name: string; groups: string[] }) => void;
+  prepareForCreate?: (object: ApiObject, user: Requestor) => void;
   prepareForUpdate?: (object: ApiObject, old: ApiObject) => void;
+  /** As `prepareForUpdate`, of a write to `status` or `approval`. `time` is now, as the API writes it. */
+  prepareStatus?: (object: ApiObject, old: ApiObject, time: string) => void;
   validate?: (object: ApiObject) => FieldError[];
   /** Of what only a new object must be. */
   validateCreate?: (object: ApiObject) => FieldError[];
@@ -102,6 +104,14 @@ export interface KindDefinition extends ResourceRef {
   validateStatus?: (object: ApiObject, old: ApiObject, part: string) => FieldError[];
   /** Default when a delete names no grace period (seconds). A kind without one is removed at once. */
   gracePeriod?: (object: ApiObject) => number;
+}
+
+/** Who asks for a new object. */
+export interface Requestor {
+  name: string;
+  groups: string[];
+  uid?: string;
+  extra?: Record<string, string[]>;
 }
 
 /** How a kind's objects are kept as objects of another kind, which has the same name and namespace. */

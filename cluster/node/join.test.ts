@@ -9,7 +9,7 @@ import { type ControlPlane, startControlPlane, until } from '#testing/control-pl
 import { ApiError } from '../client/client.ts';
 import { createClient } from '../client/create.ts';
 import { httpsTransport } from '../client/https.ts';
-import { createNodeCertificates } from '../controllers/node-certificates.ts';
+import { createCertificateRequests } from '../controllers/certificate-requests.ts';
 import { createNodeIpamController } from '../controllers/node-ipam.ts';
 import { certificateSigningRequests, nodes, secrets } from '../kinds/resources.ts';
 import type { CertificateSigningRequest } from '../kinds/types/certificates.ts';
@@ -23,7 +23,11 @@ before(async () => {
   root = await mkdtemp(join(tmpdir(), 'sampan-join-'));
   plane = await startControlPlane();
   await plane.start(
-    createNodeCertificates({ authority: plane.authority, serverCertificates: [] }),
+    createCertificateRequests({
+      authority: plane.authority,
+      reserved: { commonNames: [], organizations: [] },
+      serverCertificates: [],
+    }),
     createNodeIpamController({ clusterCidr: '10.90.0.0/16' }),
   );
   const [id, secret] = bootstrapToken.split('.');

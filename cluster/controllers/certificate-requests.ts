@@ -1,11 +1,12 @@
 /**
- * Nodes' certificates (Kubernetes "TLS bootstrapping"): approves what nodes may ask for, signs what was approved, and removes requests
- * that have had their day.
+ * Requests for certificates (Kubernetes "Certificate Signing Requests", "TLS bootstrapping"): approves what nodes may ask for, signs what was
+ * approved, and removes requests that have had their day.
  *
  * A client certificate is given to who may `create` `certificatesigningrequests/nodeclient` (new nodes, by their bootstrap token) or,
  * for the node that one is already, `selfnodeclient`. A serving certificate is given to a node alone, for its own name and
- * for addresses that its Node has; never for a name or address of the cluster's own servers, as whom it could then answer. What is asked for
- * otherwise waits for an administrator; what is approved and still breaks a signer's rules is marked Failed.
+ * for addresses that its Node has; never for a name or address of the cluster's own servers, as whom it could then answer. Everything
+ * else, and every other client of the API server, waits for an administrator (`kubectl certificate approve`); what is approved and still
+ * breaks a signer's rules is marked Failed.
  */
 import { X509Certificate } from 'node:crypto';
 import { isFor } from '#lib/certificate-names.ts';
@@ -17,11 +18,20 @@ import { certificateSigningRequests, nodes as nodeResource } from '../kinds/reso
 import type { CertificateSigningRequest, CertificateSigningRequestCondition } from '../kinds/types/certificates.ts';
 import type { Node } from '../kinds/types/core.ts';
 import type { Controller, ControllerContext } from './controller.ts';
-import { CLIENT_SIGNER, isNodeSigner, type NodeSigner, nodeNameOf, refusalOf } from './node-certificate-rules.ts';
+import {
+  API_CLIENT_SIGNER,
+  isOurs,
+  nodeNameOf,
+  type Reserved,
+  refusalOf,
+  SERVING_SIGNER,
+  type Signer,
+} from './certificate-signers.ts';
 import { openInformer, timestamp } from './objects.ts';
 
-export interface NodeCertificateOptions {
+export interface CertificateRequestOptions {
   authority: KeyPair;
+  reserved: Reserved;
   /** PEM, what the cluster's own servers show: no node gets a certificate for what one of these is for. */
   serverCertificates: readonly string[];
 }
@@ -30,19 +40,24 @@ type Request = Stored<CertificateSigningRequest>;
 
 const YEAR = 365 * 86_400;
 const HOUR = 3_600_000;
-const LIFE = { decided: HOUR, pending: 24 * HOUR } as const;
+const PENDING_HOURS = 24;
 
-export function createNodeCertificates({ authority, serverCertificates }: NodeCertificateOptions): Controller {
+export function createCertificateRequests({
+  authority,
+  reserved,
+  serverCertificates,
+}: CertificateRequestOptions): Controller {
   const servers = serverCertificates.map((certificate) => new X509Certificate(certificate));
   let requests: Informer<CertificateSigningRequest>;
   let nodes: Informer<Node>;
   let requeue: (key: string, afterMilliseconds?: number) => void = () => undefined;
 
   async function mayBeApproved(client: Client, { spec }: Request, subject: RequestedSubject): Promise<boolean> {
+    if (spec.signerName === API_CLIENT_SIGNER) return false;
     const user = spec.username ?? '';
     const node = nodeNameOf(subject) ?? '';
     const isSelf = user === `system:node:${node}` && spec.groups?.includes('system:nodes') === true;
-    if (spec.signerName !== CLIENT_SIGNER) return isSelf && servesItself(node, subject);
+    if (spec.signerName === SERVING_SIGNER) return isSelf && servesItself(node, subject);
     if (isSelf && (await mayCreate(client, spec, 'selfnodeclient'))) return true;
     return await mayCreate(client, spec, 'nodeclient');
   }
@@ -74,9 +89,9 @@ export function createNodeCertificates({ authority, serverCertificates }: NodeCe
 
   async function sign({ client, now }: ControllerContext, request: Request, subject: RequestedSubject): Promise<void> {
     const { spec, status } = request;
-    const signer = spec.signerName as NodeSigner;
+    const signer = spec.signerName as Signer;
     const usages = spec.usages ?? [];
-    let why = refusalOf(signer, subject, usages);
+    let why = refusalOf({ signer, subject, usages, reserved });
     let certificate: string | undefined;
     try {
       if (why === undefined)
@@ -85,7 +100,9 @@ export function createNodeCertificates({ authority, serverCertificates }: NodeCe
           organizations: subject.organizations,
           dnsNames: subject.dnsNames,
           ips: subject.ips,
-          usages: [signer === CLIENT_SIGNER ? 'client' : 'server'],
+          emails: subject.emails,
+          uris: subject.uris,
+          usages: [signer === SERVING_SIGNER ? 'server' : 'client'],
           keyEncipherment: usages.includes('key encipherment'),
           seconds: Math.min(spec.expirationSeconds ?? YEAR, YEAR),
         });
@@ -113,22 +130,19 @@ export function createNodeCertificates({ authority, serverCertificates }: NodeCe
   async function reconcile(name: string, context: ControllerContext): Promise<void> {
     const request = requests.get(name);
     if (!request) return;
-    const has = (type: string): boolean => request.status?.conditions?.some((one) => one.type === type) === true;
-    const isDecided = has('Approved') || has('Denied') || has('Failed');
-    const left =
-      Date.parse(request.metadata.creationTimestamp) + LIFE[isDecided ? 'decided' : 'pending'] - context.now();
-    if (left <= 0) return await remove(context.client, request);
-    requeue(name, left);
+    const end = endOf(request);
+    if (end !== undefined && end <= context.now()) return await remove(context.client, request);
+    if (end !== undefined) requeue(name, end - context.now());
     const { signerName, usages = [] } = request.spec;
-    if (!isNodeSigner(signerName) || has('Denied') || has('Failed') || request.status?.certificate) return;
+    if (!isOurs(signerName) || has(request, 'Denied') || has(request, 'Failed') || isIssued(request)) return;
     const subject = await readRequest(decode(request.spec.request)).catch(unreadable);
-    if (has('Approved')) return await sign(context, request, subject);
-    if (refusalOf(signerName, subject, usages) !== undefined) return;
+    if (has(request, 'Approved')) return await sign(context, request, subject);
+    if (refusalOf({ signer: signerName, subject, usages, reserved }) !== undefined) return;
     if (await mayBeApproved(context.client, request, subject)) await approve(context, request);
   }
 
   return {
-    name: 'node-certificates',
+    name: 'certificate-requests',
     async start(context, enqueue) {
       requeue = enqueue;
       requests = openInformer(context, certificateSigningRequests);
@@ -148,6 +162,24 @@ export function createNodeCertificates({ authority, serverCertificates }: NodeCe
     keys: () => requests.list().map(({ metadata }) => metadata.name),
     reconcile,
   };
+}
+
+function has({ status }: Request, type: string): boolean {
+  return status?.conditions?.some((one) => one.type === type) === true;
+}
+
+function isIssued({ status }: Request): boolean {
+  return Boolean(status?.certificate);
+}
+
+/** When it goes, in milliseconds; undefined while somebody may still sign it. */
+function endOf(request: Request): number | undefined {
+  const { metadata, status } = request;
+  const conditions = status?.conditions ?? [];
+  if (conditions.length === 0) return Date.parse(metadata.creationTimestamp) + PENDING_HOURS * HOUR;
+  if (!has(request, 'Denied') && !has(request, 'Failed') && !isIssued(request)) return undefined;
+  const decided = conditions.map((one) => Date.parse(one.lastUpdateTime ?? metadata.creationTimestamp));
+  return Math.max(...decided) + HOUR;
 }
 
 async function mayCreate(
@@ -207,5 +239,5 @@ function decode(request: string): string {
 /** Of nobody: no signer's rules fit it. */
 function unreadable(error: unknown): RequestedSubject {
   if (!(error instanceof CertificateError)) throw error;
-  return { commonNames: [], organizations: [], dnsNames: [], ips: [], otherNames: [] };
+  return { commonNames: [], organizations: [], dnsNames: [], ips: [], emails: [], uris: [], otherNames: [] };
 }
