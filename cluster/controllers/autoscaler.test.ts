@@ -65,7 +65,13 @@ describe('HorizontalPodAutoscaler', { skip: kubectlMissing, concurrency: true },
       () => allPods.close(),
       () => scheduler.close(),
     );
-    await plane.start(...allControllers({ autoscaler: { period: 1_000 } }));
+    await plane.start(
+      ...allControllers({
+        autoscaler: { period: 1_000 },
+        // Its nodes never say anything.
+        nodeLifecycle: { startupGrace: 600_000, leaseGrace: 600_000 },
+      }),
+    );
   });
   after(async () => {
     for (const close of closers) await close();

@@ -19,7 +19,8 @@ describe('kubectl', { skip: kubectlMissing }, () => {
       await plane.close();
       await client.close();
     });
-    await plane.start(...allControllers());
+    // Its nodes never say anything.
+    await plane.start(...allControllers({ nodeLifecycle: { startupGrace: 600_000, leaseGrace: 600_000 } }));
     await createNode(plane.client, 'node-1');
     const rolledOut = async (): Promise<void> =>
       assert.match(await kubectl('rollout', 'status', 'deployment/web', '--timeout=30s'), /successfully rolled out/);

@@ -24,7 +24,8 @@ describe('kubectl', { skip: kubectlMissing }, () => {
     });
     const scheduler = await startScheduler(plane.context);
     stops.push(stopNodes, () => scheduler.close());
-    await plane.start(...allControllers());
+    // Its nodes never say anything.
+    await plane.start(...allControllers({ nodeLifecycle: { startupGrace: 600_000, leaseGrace: 600_000 } }));
     for (const name of ['node-1', 'node-2']) await createNode(plane.client, name);
   });
   after(async () => {
