@@ -35,6 +35,27 @@ describe('API server: who manages which field', () => {
     spec: { selector: { app: name }, ports },
   });
 
+  test('two writings of one quantity are no conflict, and no change', async () => {
+    const path = `${NAMESPACE}/resourcequotas/quantities`;
+    const quota = (cpu: string | number) => ({
+      apiVersion: 'v1',
+      kind: 'ResourceQuota',
+      metadata: { name: 'quantities' },
+      spec: { hard: { cpu } },
+    });
+    const first = await apply(path, 'one', quota('0.5'));
+    assert.equal(first.status, 201);
+    assert.match(JSON.stringify(first.json['spec']), /"hard":\{"cpu":"500m"\}/);
+    const second = await apply(path, 'two', quota('500m'));
+    assert.equal(second.status, 200);
+    const put = await fixture.call('PUT', path, { body: { ...second.json, ...{ spec: quota(0.5).spec } } });
+    assert.equal(put.status, 200);
+    assert.equal(put.json.metadata.resourceVersion, second.json.metadata.resourceVersion);
+    const wrong = await fixture.call('PUT', path, { body: quota('half') });
+    assert.equal(wrong.status, 400);
+    assert.match(wrong.json['message'] as string, /spec\.hard\.cpu: quantities must match the regular/);
+  });
+
   test('what is created belongs to its creator, as upstream writes it', async () => {
     const container = { name: 'main', image: 'a:1', ports: [{ containerPort: 80 }] };
     const created = await fixture.call('POST', `${DEPLOYMENTS}?fieldManager=creator`, {

@@ -47,7 +47,7 @@ export function count(value: number): Amount {
 
 export function formatAmount({ nano, binary }: Amount): string {
   if (nano === 0n) return '0';
-  if (binary && nano % NANO === 0n) {
+  if (binary && nano % NANO === 0n && !isBelowKibi(nano)) {
     let value = nano / NANO;
     let power = 0;
     while (power < BINARY.length - 1 && value % 1024n === 0n) {
@@ -64,6 +64,11 @@ export function formatAmount({ nano, binary }: Amount): string {
   }
   const suffix = Object.keys(DECIMAL).find((name) => DECIMAL[name] === exponent) ?? '';
   return `${value}${suffix}`;
+}
+
+/** Upstream writes those as decimal ones. */
+function isBelowKibi(nano: bigint): boolean {
+  return nano < 1024n * NANO && nano > -1024n * NANO;
 }
 
 /** Upstream rounds away from zero. */

@@ -1,7 +1,10 @@
 /**
  * Reads what a client sent for a built-in kind the way a typed server does: a null is an absent field, a field that the
- * schema does not know is dropped and reported, a value of another type is an error that names its field.
+ * schema does not know is dropped and reported, a value of another type is an error that names its field. Quantities get their
+ * canonical form.
  */
+import { canonicalQuantity } from './canonical-quantity.ts';
+import { quantityProblem } from './quantity.ts';
 import { INT_OR_STRING, QUANTITY, refName, resolveSchema, type Schema } from './schema.ts';
 
 const INT32_MAX = 2 ** 31 - 1;
@@ -44,10 +47,7 @@ function decodeFields(object: Record<string, unknown>, schema: Schema, path: str
 
 function decodeValue(value: unknown, reference: Schema, path: string, result: DecodeResult): unknown {
   const name = refName(reference);
-  if (name === QUANTITY) {
-    if (typeof value === 'number') return String(value);
-    return typeof value === 'string' ? value : wrong(value, path, 'a quantity', result);
-  }
+  if (name === QUANTITY) return decodeQuantity(value, path, result);
   if (name === INT_OR_STRING) {
     if (typeof value === 'string' || Number.isInteger(value)) return value;
     return wrong(value, path, 'an integer or a string', result);
@@ -83,6 +83,15 @@ function decodeValue(value: unknown, reference: Schema, path: string, result: De
     default:
       return value;
   }
+}
+
+function decodeQuantity(value: unknown, path: string, result: DecodeResult): unknown {
+  if (typeof value !== 'string' && typeof value !== 'number') return wrong(value, path, 'a quantity', result);
+  const text = String(value).trim();
+  const problem = quantityProblem(text);
+  if (problem === undefined) return canonicalQuantity(text);
+  result.wrongTypes.push(`${path}: ${problem}`);
+  return value;
 }
 
 function wrong(value: unknown, path: string, expected: string, result: DecodeResult): unknown {
