@@ -144,7 +144,7 @@ describe('API server: verbs', () => {
       [
         ['metadata.name', 'FieldValueInvalid'],
         ['spec.containers[0].image', 'FieldValueRequired'],
-        ['spec.containers[0].ports[0].containerPort', 'FieldValueInvalid'],
+        ['spec.containers[0].ports[0].containerPort', 'FieldValueRequired'],
         ['spec.restartPolicy', 'FieldValueNotSupported'],
       ],
     );

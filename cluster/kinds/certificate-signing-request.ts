@@ -70,11 +70,7 @@ export const certificateSigningRequestKind = defineKind(certificateSigningReques
     object['spec'] = structuredClone(old['spec']);
   },
   prepareStatus: (object, old, time) =>
-    dateConditions(
-      object as unknown as CertificateSigningRequest,
-      old as unknown as CertificateSigningRequest,
-      time,
-    ),
+    dateConditions(object as unknown as CertificateSigningRequest, old as unknown as CertificateSigningRequest, time),
   validate: (object) => {
     const { spec } = object as unknown as CertificateSigningRequest;
     const errors: FieldError[] = [];

@@ -80,5 +80,10 @@ function defaultVolume(volume: Volume): void {
     ...(volume.downwardAPI?.items ?? []),
     ...(volume.projected?.sources ?? []).flatMap((source) => source.downwardAPI?.items ?? []),
   ];
-  for (const item of items) if (item.fieldRef !== undefined) item.fieldRef.apiVersion ??= 'v1';
+  for (const { fieldRef, resourceFieldRef } of items) {
+    if (fieldRef !== undefined) fieldRef.apiVersion ??= 'v1';
+    if (resourceFieldRef !== undefined) resourceFieldRef.divisor ??= '0';
+  }
+  for (const { serviceAccountToken } of volume.projected?.sources ?? [])
+    if (serviceAccountToken !== undefined) serviceAccountToken.expirationSeconds ??= 3600;
 }

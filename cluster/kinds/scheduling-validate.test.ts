@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { mergeMatchLabelKeys } from './match-label-keys.ts';
-import { validatePodUpdate } from './pod-validate.ts';
+import { validatePodUpdate } from './pod-update-validate.ts';
 import { validateScheduling } from './scheduling-validate.ts';
 import type { Pod, PodSpec } from './types/core.ts';
 

@@ -1,10 +1,11 @@
 /** What the volumes of a pod, and their mounts, must be, with the errors of the API reference. */
+import { fileFieldErrors, resourceSelectorErrors } from './environment-validate.ts';
 import { validateClaimSpec } from './persistent-volume-claim.ts';
 import type { FieldError } from './field-error.ts';
 import { duplicate, forbidden, invalid, notSupported, required } from './field-errors.ts';
 import { dnsLabelProblem } from './names.ts';
 import { quantityProblem, quantityValue } from './quantity.ts';
-import type { KeyToPath, Volume, VolumeMount, VolumeProjection } from './types/core.ts';
+import type { Container, KeyToPath, Volume, VolumeMount, VolumeProjection } from './types/core.ts';
 
 const HOST_PATH_TYPES = [
   '',
@@ -22,15 +23,16 @@ const RECURSIVE = ['Disabled', 'Enabled', 'IfPossible'];
 const SHORTEST_TOKEN = 600;
 const MODE_TEXT = 'must be a number between 0 and 0777 (octal), both inclusive';
 
-/** @returns the names, for the mounts */
-export function validateVolumes(volumes: readonly Volume[], at: string, errors: FieldError[]): Set<string> {
-  const names = new Set<string>();
+/** @returns them by their names, for the mounts */
+export function validateVolumes(volumes: readonly Volume[], at: string, errors: FieldError[]): Map<string, Volume> {
+  const names = new Map<string, Volume>();
   for (const [index, volume] of volumes.entries()) {
     const path = `${at}[${index}]`;
     const problem = volume.name ? dnsLabelProblem(volume.name) : undefined;
+    if (!volume.name) errors.push(required(`${path}.name`));
     if (problem !== undefined) errors.push(invalid(`${path}.name`, volume.name, problem));
     if (names.has(volume.name)) errors.push(duplicate(`${path}.name`, volume.name));
-    names.add(volume.name);
+    names.set(volume.name, volume);
     const kinds = Object.keys(volume).filter((key) => key !== 'name');
     if (kinds.length === 0) errors.push(required(path, 'must specify a volume type'));
     for (const kind of kinds.slice(1))
@@ -117,8 +119,10 @@ function downwardErrors(items: NonNullable<Volume['downwardAPI']>['items'] | und
       errors.push(required(here, 'one of fieldRef and resourceFieldRef is required'));
     if (fieldRef !== undefined && resourceFieldRef !== undefined)
       errors.push(invalid(here, 'resource', 'fieldRef and resourceFieldRef can not be specified simultaneously'));
-    if (resourceFieldRef !== undefined && !resourceFieldRef.containerName)
-      errors.push(required(`${here}.resourceFieldRef.containerName`));
+    if (fieldRef !== undefined) errors.push(...fileFieldErrors(fieldRef, `${here}.fieldRef`));
+    if (resourceFieldRef === undefined) return errors;
+    if (!resourceFieldRef.containerName) errors.push(required(`${here}.resourceFieldRef.containerName`));
+    errors.push(...resourceSelectorErrors(resourceFieldRef, `${here}.resourceFieldRef`));
     return errors;
   });
 }
@@ -180,6 +184,45 @@ export function validateMounts(
       ...subPathErrors(mount, path),
       ...attributeErrors(mount, path, securityContext?.privileged === true),
     ];
+  });
+}
+
+/** Volumes that a container has as devices: claims only, and not as directories too. */
+export function validateDevices(
+  { volumeDevices, volumeMounts }: Pick<Container, 'volumeDevices' | 'volumeMounts'>,
+  at: string,
+  volumes: ReadonlyMap<string, Volume>,
+): FieldError[] {
+  const mounted = new Set((volumeMounts ?? []).map(({ name }) => name));
+  const [names, paths] = [new Set<string>(), new Set<string>()];
+  return (volumeDevices ?? []).flatMap(({ name, devicePath }, index) => {
+    const path = `${at}.volumeDevices[${index}]`;
+    const errors: FieldError[] = [];
+    const volume = volumes.get(name);
+    if (!name) errors.push(required(`${path}.name`));
+    else if (volume !== undefined && !volume.persistentVolumeClaim && !volume.ephemeral)
+      errors.push(
+        invalid(
+          `${path}.name`,
+          name,
+          'can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode',
+        ),
+      );
+    else if (volume === undefined)
+      errors.push({
+        reason: 'FieldValueInvalid',
+        field: `${path}.name`,
+        message: `Not found: ${JSON.stringify(name)}`,
+      });
+    if (names.has(name)) errors.push(invalid(`${path}.name`, name, 'must be unique'));
+    if (!devicePath) errors.push(required(`${path}.devicePath`));
+    else if (paths.has(devicePath)) errors.push(invalid(`${path}.devicePath`, devicePath, 'must be unique'));
+    else if (devicePath.split('/').includes('..'))
+      errors.push(invalid(`${path}.devicePath`, devicePath, "must not contain '..'"));
+    if (mounted.has(name)) errors.push(invalid(`${path}.name`, name, 'must not already exist in volumeMounts'));
+    names.add(name);
+    paths.add(devicePath);
+    return errors;
   });
 }
 
