@@ -1,7 +1,9 @@
 /** The instance's store, by what was chosen for it. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { type EtcdPlace, removeFromEtcd, requirePlace } from '#cluster/store/etcd/copy-in.ts';
 import { openEtcdStore } from '#cluster/store/etcd/open.ts';
+import { TenureError, type Tenant } from '#cluster/store/etcd/tenure.ts';
 import { openSqliteStore } from '#cluster/store/sqlite/open.ts';
 import { sqliteSnapshot } from '#cluster/store/sqlite/snapshot.ts';
 import { type SnapshotPage, type Store, StoreError } from '#cluster/store/store.ts';
@@ -11,12 +13,16 @@ import { type EtcdSettings, sqlitePath } from './settings.ts';
 
 export type StoreLog = (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 
-/** @throws StoreError */
-export function openInstanceStore(instance: Instance, log?: StoreLog): Promise<Store> {
+/** For the server, or for who writes while there is none: in etcd nobody else does so meanwhile. @throws StoreError, HostError `conflict` */
+export async function openInstanceStore(instance: Instance, log?: StoreLog): Promise<Store> {
   const { store } = instance;
   const logged = log === undefined ? {} : { log };
   if (store === undefined) return openSqliteStore({ path: sqlitePath(instance.dataDirectory), ...logged });
-  return openEtcdStore({ ...etcdPlace(store), ...logged });
+  try {
+    return await openEtcdStore({ ...etcdPlace(store), tenant: tenantOf(instance), ...logged });
+  } catch (error) {
+    throw error instanceof TenureError ? servedElsewhere(error) : error;
+  }
 }
 
 /** Of an instance that may be running. @throws StoreError */
@@ -51,10 +57,13 @@ export function etcdPlace(settings: EtcdSettings, timeoutMilliseconds?: number):
 const PATIENCE = 3000;
 
 /** Before a server is started that would only fail. @throws HostError `store-unreachable` */
-export async function requireReachable({ store }: Pick<Instance, 'store'>): Promise<void> {
+export async function requireReachable(instance: Pick<Instance, 'store' | 'dataDirectory'>): Promise<void> {
+  const { store } = instance;
   if (store === undefined) return;
   try {
-    await requirePlace(etcdPlace(store, PATIENCE));
+    // Who restored the same backup elsewhere may have the other half.
+    for (const half of ['a', 'b'] as const)
+      await requirePlace(etcdPlace({ ...store, half }, PATIENCE), tenantOf(instance));
   } catch (error) {
     throw unreachable(store, error);
   }
@@ -62,12 +71,30 @@ export async function requireReachable({ store }: Pick<Instance, 'store'>): Prom
 
 export function unreachable(settings: EtcdSettings, error: unknown): unknown {
   if (!(error instanceof StoreError)) return error;
+  if (error instanceof TenureError) return servedElsewhere(error);
   return new HostError(
     'store-unreachable',
     `The state cannot be kept in etcd at ${settings.endpoints.join(', ')}: ${error.message}.`,
     'Start etcd, or mend --etcd-endpoints, --etcd-ca, --etcd-cert, --etcd-key, --etcd-prefix.',
     { cause: error },
   );
+}
+
+function servedElsewhere(error: TenureError): HostError {
+  return new HostError(
+    'conflict',
+    `The state cannot be served from here: ${error.message}.`,
+    'Stop the other one with `sampan down`, or give this instance a place of its own with --etcd-prefix.',
+    { cause: error },
+  );
+}
+
+/** A directory of one boot of one kernel: whoever starts there again is the same. */
+function tenantOf({ dataDirectory }: Pick<Instance, 'dataDirectory'>): Tenant {
+  const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  const place = statSync(dataDirectory, { throwIfNoEntry: false });
+  const directory = place === undefined ? dataDirectory : `${place.dev}:${place.ino}`;
+  return { id: `${boot} ${directory}`, name: `${dataDirectory} on the host ${hostname()}` };
 }
 
 /** Of an instance that is removed. */

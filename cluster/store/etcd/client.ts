@@ -6,7 +6,10 @@ import { isRefused, toStoreError } from './errors.ts';
 import { GrpcError, type GrpcOptions, openGrpc } from './grpc.ts';
 import {
   compactRequest,
+  isRenewed,
   type Header,
+  leaseIdRequest,
+  leaseRequest,
   type RangeAnswer,
   type RangeQuery,
   rangeRequest,
@@ -35,12 +38,20 @@ export interface EtcdClient {
   txn(transaction: Transaction, milliseconds: number): Promise<TxnAnswer>;
   /** Forgets what only older revisions show, for everybody who uses this etcd. @throws StoreError */
   compact(revision: number): Promise<void>;
+  /** @param id  chosen by who asks: a request that is repeated makes one lease. @throws StoreError */
+  grantLease(id: number, seconds: number): Promise<void>;
+  /** Once. False: it is gone. @throws GrpcError */
+  renewLease(id: number): Promise<boolean>;
+  /** Once. @throws GrpcError */
+  revokeLease(id: number): Promise<void>;
   /** Ends with an error or by the signal. @throws GrpcError */
   watch(options: { key: Buffer; end: Buffer; startRevision: number; signal: AbortSignal }): AsyncGenerator<WatchAnswer>;
   close(): void;
 }
 
 const ATTEMPT_MILLISECONDS = 4000;
+/** Whoever closes does not wait long for it. */
+const REVOKE_MILLISECONDS = 1000;
 const PAUSES = [0, 20, 50, 100, 200, 400];
 
 export function openEtcdClient(options: EtcdOptions): EtcdClient {
@@ -81,6 +92,21 @@ export function openEtcdClient(options: EtcdOptions): EtcdClient {
         // It was compacted already, by us or by somebody else.
         if (!(error instanceof StoreError && error.code === 'compacted')) throw error;
       }
+    },
+    async grantLease(id, seconds) {
+      try {
+        await repeated('asking for a lease', '/etcdserverpb.Lease/LeaseGrant', leaseRequest(id, seconds));
+      } catch (error) {
+        // An answer was lost.
+        if (!(error instanceof StoreError && /lease already exists/.test(error.message))) throw error;
+      }
+    },
+    async renewLease(id) {
+      const options = { milliseconds: ATTEMPT_MILLISECONDS };
+      return isRenewed(await grpc.call('/etcdserverpb.Lease/LeaseKeepAlive', leaseIdRequest(id), options));
+    },
+    async revokeLease(id) {
+      await grpc.call('/etcdserverpb.Lease/LeaseRevoke', leaseIdRequest(id), { milliseconds: REVOKE_MILLISECONDS });
     },
     async *watch({ signal, ...where }) {
       for await (const message of grpc.stream('/etcdserverpb.Watch/Watch', watchRequest(where), { signal }))

@@ -1,6 +1,7 @@
 import { type Entry, type SnapshotPage, StoreError } from '../store.ts';
 import { type EtcdClient, type EtcdOptions, openEtcdClient } from './client.ts';
 import { metaKey, metaText, rangeOf, readOwner, repeatTxn } from './keyspace.ts';
+import { type Tenant, untilFree } from './tenure.ts';
 
 export interface EtcdPlace extends EtcdOptions {
   /** As of `openEtcdStore`. */
@@ -61,11 +62,12 @@ export async function removeFromEtcd(place: EtcdPlace): Promise<void> {
   }
 }
 
-/** Does etcd answer, and is there nothing of somebody else's? Changes nothing. @throws StoreError */
-export async function requirePlace(place: EtcdPlace): Promise<void> {
+/** Does etcd answer, is there nothing of somebody else's, and does no server but `tenant` serve it? Changes nothing. @throws StoreError */
+export async function requirePlace(place: EtcdPlace, tenant: Tenant): Promise<void> {
   const client = openEtcdClient(place);
   try {
     await requireOwn(client, place);
+    await untilFree(client, place.prefix, tenant);
   } finally {
     client.close();
   }

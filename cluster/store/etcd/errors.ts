@@ -15,6 +15,8 @@ const refusals: { said: RegExp; code: StoreErrorCode; text: string }[] = [
     code: 'unavailable',
     text: "etcd's quota is used up: compact and defragment it, then `etcdctl alarm disarm`",
   },
+  { said: /lease already exists/, code: 'unavailable', text: 'the lease is there already' },
+  { said: /requested lease not found/, code: 'unavailable', text: 'the lease ended meanwhile' },
   { said: /too many requests/, code: 'unavailable', text: 'etcd has too many requests: try again' },
   {
     said: /permission denied|user name is empty|invalid auth token/,

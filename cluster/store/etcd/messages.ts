@@ -61,7 +61,8 @@ export function rangeRequest({ key, end, limit = 0, revision = 0, keysOnly, coun
 /** One step of a transaction. */
 export type Operation =
   | { range: RangeQuery }
-  | { put: { key: Uint8Array; value: Uint8Array } }
+  /** With a lease it goes when the lease ends. */
+  | { put: { key: Uint8Array; value: Uint8Array; lease?: number } }
   /** Its answer holds what was deleted. */
   | { remove: { key: Uint8Array; end?: Uint8Array } };
 
@@ -86,8 +87,10 @@ export function txnRequest({ compare, success, failure }: Transaction): Protobuf
 function operationOf(operation: Operation): ProtobufWriter {
   if ('range' in operation) return new ProtobufWriter().bytes(1, rangeRequest(operation.range));
   if ('put' in operation) {
-    const { key, value } = operation.put;
-    return new ProtobufWriter().bytes(2, new ProtobufWriter().bytes(1, key).bytes(2, value));
+    const { key, value, lease } = operation.put;
+    const put = new ProtobufWriter().bytes(1, key).bytes(2, value);
+    if (lease !== undefined) put.int(3, lease);
+    return new ProtobufWriter().bytes(2, put);
   }
   const { key, end } = operation.remove;
   const remove = new ProtobufWriter().bytes(1, key);
@@ -104,6 +107,20 @@ export function compactRequest(revision: number): ProtobufWriter {
 export function watchRequest(options: { key: Uint8Array; end: Uint8Array; startRevision: number }): ProtobufWriter {
   const create = new ProtobufWriter().bytes(1, options.key).bytes(2, options.end).int(3, options.startRevision);
   return new ProtobufWriter().bytes(1, create.int(6, 1));
+}
+
+export function leaseRequest(id: number, seconds: number): ProtobufWriter {
+  return new ProtobufWriter().int(1, seconds).int(2, id);
+}
+
+/** To renew a lease, and to end it. */
+export function leaseIdRequest(id: number): ProtobufWriter {
+  return new ProtobufWriter().int(1, id);
+}
+
+/** A lease that is gone has no time left. */
+export function isRenewed(bytes: Buffer): boolean {
+  return [...protobufFields(bytes)].some(({ number, value }) => number === 3 && Number(value) > 0);
 }
 
 const nothing = Buffer.alloc(0);

@@ -7,6 +7,8 @@ import { type Store, StoreError, type StoreErrorCode } from '../store.ts';
 import { openEtcdClient } from './client.ts';
 import { copyIntoEtcd } from './copy-in.ts';
 import { type EtcdStoreOptions, openEtcdStore } from './open.ts';
+import { repeatTxn } from './keyspace.ts';
+import { type Tenant, tenureKey } from './tenure.ts';
 
 let etcd: Etcd;
 
@@ -138,6 +140,60 @@ describe('etcd store', () => {
         member?.resume();
       }
     }));
+
+  /** Leases outlast the test: nothing here depends on how fast this machine is. */
+  const tenantOf = (id: string, name: string): Tenant => ({ id, name, seconds: 600, renewSeconds: 0.2 });
+  const served = hasCode('unavailable', /served by another server \((here|there)\), and two would not know/);
+
+  it('is served by one server, and taken over by its next run at once', async () => {
+    const prefix = `/test/${prefixes++}`;
+    const open = (tenant: Tenant): Promise<Store> => openEtcdStore({ endpoints: etcd.endpoints, prefix, tenant });
+    const first = await open(tenantOf('one', 'here'));
+    await write(first, '/a/1');
+    await assert.rejects(open({ ...tenantOf('two', 'there'), seconds: 0.1 }), served);
+    await write(first, '/a/2');
+    const again = await open(tenantOf('one', 'here'));
+    await assert.rejects(write(first, '/a/3'), served);
+    await write(again, '/a/3');
+    await Promise.all([first.close(), again.close()]);
+    // Whoever closes hands over at once.
+    const other = await open(tenantOf('two', 'there'));
+    await write(other, '/a/4');
+    assert.equal((await other.list('/a/')).entries.length, 4);
+    await other.close();
+  });
+
+  it('a server whose lease ended takes the store back from nobody, and is told of who has it', () =>
+    withStore({ tenant: tenantOf('one', 'here') }, async (store, prefix) => {
+      const client = openEtcdClient({ endpoints: etcd.endpoints });
+      const lose = () => repeatTxn(client, 'test', { compare: [], success: [{ remove: { key } }], failure: [] });
+      const key = tenureKey(prefix);
+      try {
+        await lose();
+        await write(store, '/a/1');
+        await lose();
+        await Promise.all(['2', '3', '4'].map((name) => write(store, `/a/${name}`)));
+        const value = Buffer.from(JSON.stringify({ id: 'two', name: 'there' }));
+        const after = await store.revision();
+        await repeatTxn(client, 'test', { compare: [], success: [{ put: { key, value } }], failure: [] });
+        const watch = store.watch('/', { after, signal: new AbortController().signal });
+        await assert.rejects(watch[Symbol.asyncIterator]().next(), served);
+        await assert.rejects(store.get('/a/1'), served);
+      } finally {
+        client.close();
+      }
+    }));
+
+  it('leases are renewed until they are revoked', async () => {
+    const client = openEtcdClient({ endpoints: etcd.endpoints });
+    await client.grantLease(2 ** 47 + 1, 600);
+    // As after an answer that was lost.
+    await client.grantLease(2 ** 47 + 1, 600);
+    assert.equal(await client.renewLease(2 ** 47 + 1), true);
+    await client.revokeLease(2 ** 47 + 1);
+    assert.equal(await client.renewLease(2 ** 47 + 1), false);
+    client.close();
+  });
 
   it('keeps history bounded', () =>
     withStore({ history: { revisions: 100 } }, async (store) => {

@@ -11,6 +11,7 @@ import { createWatchHub, type ReplayRange } from '../watch-hub.ts';
 import { type EtcdOptions, openEtcdClient } from './client.ts';
 import { eventsFrom } from './follow.ts';
 import { openKeyspace } from './keyspace.ts';
+import { type Tenant, takeTenure } from './tenure.ts';
 import { createWrites } from './writes.ts';
 
 export interface EtcdStoreOptions extends EtcdOptions {
@@ -18,6 +19,8 @@ export interface EtcdStoreOptions extends EtcdOptions {
   prefix: string;
   /** A store that another owner made is refused. */
   owner?: string;
+  /** Who serves the store, where one server alone may; see `tenure.ts`. */
+  tenant?: Tenant;
   history?: HistoryLimits;
   log?: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 }
@@ -32,15 +35,20 @@ export async function openEtcdStore(options: EtcdStoreOptions): Promise<Store> {
   const client = openEtcdClient(options);
   const open = async () => {
     const keyspace = await openKeyspace(client, options.prefix, options.owner ?? '');
+    const tenure = options.tenant && (await takeTenure(client, options.prefix, options.tenant));
     const { header } = await client.range('opening etcd', { key: keyspace.marker, countOnly: true });
-    return { keyspace, raw: header.revision };
+    return { keyspace, tenure, raw: header.revision };
   };
-  const { keyspace, raw: start } = await open().catch((error: unknown) => {
+  const {
+    keyspace,
+    tenure,
+    raw: start,
+  } = await open().catch((error: unknown) => {
     client.close();
     throw error;
   });
   const stop = new AbortController();
-  const writes = createWrites(client, keyspace, start);
+  const writes = createWrites({ client, keyspace, after: start, tenure });
   const policy = createHistoryPolicy(options.history ?? {});
   let failure: StoreError | undefined;
   let compacted = keyspace.floor;
@@ -94,11 +102,14 @@ export async function openEtcdStore(options: EtcdStoreOptions): Promise<Store> {
     }
   }
 
-  const followed = followOn().catch((error: unknown) => {
+  const fail = (message: string) => (error: unknown) => {
+    if (stop.signal.aborted) return;
     failure ??= error instanceof StoreError ? error : new StoreError('unavailable', String(error), { cause: error });
-    log('error', 'etcd cannot be followed any more', { error: failure.message });
+    log('error', message, { error: failure.message });
     hub.close(failure);
-  });
+  };
+  const followed = followOn().catch(fail('etcd cannot be followed any more'));
+  const kept = tenure?.kept().catch(fail('the store is served no more'));
 
   function compactInBackground(target: number): void {
     compact(target).catch((error: unknown) => {
@@ -214,8 +225,9 @@ export async function openEtcdStore(options: EtcdStoreOptions): Promise<Store> {
       failure ??= new StoreError('unavailable', `the store ${options.prefix} in etcd is closed`);
       stop.abort();
       hub.close(failure);
+      await tenure?.release();
       client.close();
-      await followed;
+      await Promise.all([followed, kept]);
     },
   };
   return store;

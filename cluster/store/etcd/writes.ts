@@ -5,6 +5,8 @@
  * write of anybody can take effect any more. Then the events up to there tell whether this one did; they all come by the
  * store's one watch, which every write listens to from its start. Writes that were only overtaken by a marker are sent again.
  *
+ * Where the store has a tenant (`tenure.ts`), every write compares that it still is.
+ *
  * What is left: two processes that write the same bytes over the same revision, and both lose their answers, are both told
  * that it was theirs.
  */
@@ -16,6 +18,7 @@ import type { EventBatch } from './follow.ts';
 import { GrpcError } from './grpc.ts';
 import { type Keyspace, repeatTxn } from './keyspace.ts';
 import type { KeyValue, Transaction, TxnAnswer } from './messages.ts';
+import type { Tenure } from './tenure.ts';
 
 export interface Write {
   verb: StoreEvent['type'];
@@ -50,8 +53,16 @@ interface SameKey {
 /** No revision of etcd's: nothing has it. */
 const NEVER = -1;
 
-/** @param after  of etcd: the events that come are later */
-export function createWrites(client: EtcdClient, keyspace: Keyspace, after: number): Writes {
+export interface WritesOptions {
+  client: EtcdClient;
+  keyspace: Keyspace;
+  /** Of etcd: the events that come are later. */
+  after: number;
+  /** Compared by every write, where one server alone may write. */
+  tenure?: Tenure | undefined;
+}
+
+export function createWrites({ client, keyspace, after, tenure }: WritesOptions): Writes {
   const pending = new Map<string, SameKey>();
   const waiting = new Set<{ raw: number; resolve: () => void }>();
   let reached = after;
@@ -120,11 +131,19 @@ export function createWrites(client: EtcdClient, keyspace: Keyspace, after: numb
     const deadline = performance.now() + client.timeoutMilliseconds;
     for (let attempt = 0; ; attempt++) {
       const compared = marker;
+      const held = tenure && { key: tenure.key, modRevision: tenure.raw };
       try {
-        const answer = await client.txn(transactionOf(keyspace, write, compared), attemptMilliseconds(deadline));
+        const transaction = transactionOf(keyspace, write, { marker: compared, held });
+        const answer = await client.txn(transaction, attemptMilliseconds(deadline));
         if (answer.succeeded) {
           const entry = claim(own, written(keyspace, write, answer));
           if (entry !== undefined) return entry;
+          continue;
+        }
+        if (held !== undefined && answer.kvs[2]?.[0]?.modRevision !== held.modRevision) {
+          await tenure?.settle();
+          if (!(await pause(attempt, deadline)))
+            throw new StoreError('unavailable', `${write.verb} ${write.key}: the store was not taken back in time`);
           continue;
         }
         const now = answer.kvs[0]?.[0]?.modRevision ?? 0;
@@ -172,13 +191,23 @@ function isOwn({ verb, value, expected }: Write, event: StoreEvent): boolean {
   return verb === 'delete' || Buffer.compare(value, event.entry.value) === 0;
 }
 
-function transactionOf(keyspace: Keyspace, { verb, key: name, value, expected }: Write, marker: number): Transaction {
+interface Compared {
+  marker: number;
+  held: { key: Buffer; modRevision: number } | undefined;
+}
+
+function transactionOf(
+  keyspace: Keyspace,
+  { verb, key: name, value, expected }: Write,
+  { marker, held }: Compared,
+): Transaction {
   const key = keyspace.physical(name);
   const raw = keyspace.raw(expected);
   return {
     compare: [
       { key, modRevision: verb === 'create' ? 0 : raw > 0 ? raw : NEVER },
       { key: keyspace.marker, modRevision: marker },
+      ...(held === undefined ? [] : [held]),
     ],
     success:
       verb === 'delete'
@@ -187,7 +216,11 @@ function transactionOf(keyspace: Keyspace, { verb, key: name, value, expected }:
           ? // The first tells when the key was created.
             [{ range: { key, keysOnly: true } }, { put: { key, value } }]
           : [{ put: { key, value } }],
-    failure: [{ range: { key: keyspace.marker, keysOnly: true } }, { range: { key } }],
+    failure: [
+      { range: { key: keyspace.marker, keysOnly: true } },
+      { range: { key } },
+      ...(held === undefined ? [] : [{ range: { key: held.key, keysOnly: true } }]),
+    ],
   };
 }
 
