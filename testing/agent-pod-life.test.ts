@@ -1,5 +1,6 @@
 /** Sidecars, ephemeral containers, shared processes and readiness gates, with a real engine and a stock kubectl. */
 import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
 import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import type { Stored } from '#cluster/kinds/kind.ts';
@@ -13,6 +14,7 @@ import { until } from './until.ts';
 
 let bed: AgentFixture;
 const namespace = 'default';
+const scriptMissing = spawnSync('script', ['--version']).status === 0 ? false : 'script is not installed';
 
 before(async () => {
   bed = await agentFixture(83);
@@ -142,6 +144,34 @@ test('kubectl debug adds a container that sees the processes of its target', { s
   }
   const lost = await kubectl(['debug', 'patient', '--target=none', '--image', bed.image, '-c', 'lost']);
   assert.match(lost.stderr, /targetContainerName: .*Not found: "none"/);
+});
+
+test('kubectl debug -it is a terminal of its size in the pod', { skip: kubectlMissing || scriptMissing }, async () => {
+  const programs = kubectlPrograms();
+  for (const [index, program] of [programs[0], programs.at(-1)].entries()) {
+    assert.ok(program);
+    const name = `terminal-${index}`;
+    const flags = `--image ${bed.image} --image-pull-policy IfNotPresent --target=main -c ${name}`;
+    const line = `stty rows 33 cols 99; exec ${program.path} debug -it patient ${flags} -- sh`;
+    const child = spawn('script', ['-qfc', line, '/dev/null'], {
+      env: { ...process.env, KUBECONFIG: bed.kubeconfig },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    const said = text(child.stdout);
+    // What is typed ahead waits in the terminal. What it echoes is not what is looked for.
+    child.stdin.write(
+      'until [ "$(stty size)" = "33 99" ]; do sleep 0.05; done; echo size-$(stty size | tr " " -); ps -o args; tty; exit 6\n',
+    );
+    const stateOf = (pod: Stored<Pod> | undefined) =>
+      pod?.status?.ephemeralContainerStatuses?.find((status) => status.name === name)?.state?.terminated;
+    const pod = await bed.until('patient', 'left', (now) => stateOf(now) !== undefined);
+    assert.equal(stateOf(pod)?.exitCode, 6);
+    child.stdin.end();
+    const screen = await said;
+    assert.match(screen, /size-33-99/, screen);
+    assert.match(screen, /^sleep 4711\r?$/m);
+    assert.match(screen, /\/dev\/(pts\/\d+|console)/);
+  }
 });
 
 test('kubectl debug copies a pod, whose containers then share their processes', { skip: kubectlMissing }, async () => {

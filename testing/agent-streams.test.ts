@@ -119,6 +119,32 @@ describe('each kubectl', { skip, concurrency: false }, () => {
       await once(child, 'exit');
     });
 
+    test(`${program.version}: logs, of a part, and followed`, async () => {
+      const logs = async (...args: string[]) => (await run(program, ['logs', 'web', '-c', 'main', ...args])).stdout;
+      assert.match(await logs(), /^up\n/);
+      assert.equal(await logs('--limit-bytes=2'), 'up');
+      assert.match(await logs('--timestamps', '--since=1h'), /^\d{4}-\d\d-\d\dT[\d:.]+\S* up\n/);
+      assert.match(
+        (await run(program, ['logs', 'web', '-c', 'none'])).stderr,
+        /container none is not valid for pod web/,
+      );
+      const child = startKubectl(bed.kubeconfig, ['logs', '-f', '--tail=0', 'web', '-c', 'main'], program.path);
+      const said = createInterface(child.stdout)[Symbol.asyncIterator]();
+      const next = said.next();
+      const mark = `line of ${program.version}`;
+      // Until somebody reads it: nothing tells when it follows.
+      const stop = new AbortController();
+      const speak = (async () => {
+        const say = ['sh', '-c', `echo ${mark} >/proc/1/fd/1`];
+        while (!stop.signal.aborted) await run(program, ['exec', 'web', '-c', 'main', '--', ...say]);
+      })();
+      assert.equal((await next).value, mark);
+      stop.abort();
+      await speak;
+      child.kill();
+      await once(child, 'exit');
+    });
+
     test(`${program.version}: cp there and back`, async () => {
       const from = join(directory, 'there');
       const to = join(directory, `back-${program.version}`);
