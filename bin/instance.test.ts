@@ -47,6 +47,14 @@ test('risks and kernel parameters that pods may have are kept, until they are ta
   await assert.rejects(prepareInstance({ ...flags('inst-one'), allowRisk: ['everything'] }), /--allow-risk/);
 });
 
+test('what was said of the node is kept, and checked before anything is', async () => {
+  const given = { maxPods: '30', evictionHard: 'memory.available<200Mi' };
+  assert.deepEqual((await prepareInstance({ ...flags('inst-one'), ...given })).node, given);
+  assert.deepEqual((await prepareInstance(flags('inst-one'))).node, given);
+  await assert.rejects(prepareInstance({ ...flags('inst-one'), maxPods: 'many' }), { code: 'invalid-flag' });
+  assert.equal((await prepareInstance({ ...flags('inst-one'), maxPods: '', evictionHard: '' })).node, undefined);
+});
+
 test('a pool for load balancers is kept until another is given, and must be of ranges that nobody else has', async () => {
   const loadBalancerPool = '192.0.2.200/29, 192.0.2.220';
   const pool = ['192.0.2.200/29', '192.0.2.220/32'];

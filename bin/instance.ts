@@ -17,10 +17,11 @@ import { finishRestore } from './backup/finish.ts';
 import { HostError } from './host-error.ts';
 import { hostRoutes, overlaps } from '#lib/routes.ts';
 import { parsePool } from './load-balancer-pool.ts';
+import { mergedNodeFlags, type NodeFlags } from './node-flags.ts';
 import { chooseStore, type EtcdSettings, type StoreFlags } from './store/settings.ts';
 
 /** What the user said: flags, then `SAMPAN_*` variables, then defaults. */
-export interface InstanceFlags extends StoreFlags {
+export interface InstanceFlags extends StoreFlags, NodeFlags {
   name?: string;
   data?: string;
   domain?: string;
@@ -69,6 +70,8 @@ export interface Instance {
   risks?: Risk[];
   /** Kernel parameters beyond the safe ones that pods may set. */
   sysctls?: string[];
+  /** Of its node, as they were said. */
+  node?: NodeFlags;
   /** Which of the host's ranges it has; 0 to 63. */
   slot: number;
   /** Where the cluster's state is; absent: in SQLite. */
@@ -151,6 +154,7 @@ export async function prepareInstance(
   const known = readInstance(flags);
   const own = { name: known?.name ?? name, id: known?.id ?? randomUUID() };
   const store = chooseStore(flags, known && { dataDirectory, store: known.store }, own);
+  const node = mergedNodeFlags(flags, known?.node);
   mkdirSync(dataDirectory, { recursive: true, mode: 0o711 });
   mkdirSync(runDirectory, { recursive: true, mode: 0o711 });
   chmodSync(dataDirectory, 0o711);
@@ -184,6 +188,7 @@ export async function prepareInstance(
       ...sysctlsOf(flags, known),
       idRange: { first: 65536 * (8192 + slot * 512), length: 65536 * 512 },
       slot,
+      ...(node === undefined ? {} : { node }),
       ...(store === undefined ? {} : { store }),
     };
     await check(instance);

@@ -4,8 +4,10 @@ import type { ApiFlags } from './api-flags.ts';
 import { withApiOptions } from './commands/api-options.ts';
 import type { EngineFlags } from './commands/engine-flags.ts';
 import { withEngineOptions } from './commands/engine-options.ts';
+import { nodeFlagsOf, withNodeOptions } from './commands/node-options.ts';
 import type { UpFlags } from './commands/up.ts';
 import type { InstanceFlags } from './instance.ts';
+import type { NodeFlags } from './node-flags.ts';
 
 interface GlobalOptions extends InstanceFlags {
   json?: boolean;
@@ -31,7 +33,7 @@ export async function createProgram(words: string[]): Promise<Command> {
     .exitOverride();
   const flags = (): GlobalOptions => program.opts<GlobalOptions>();
 
-  withApiOptions(withEngineOptions(program.command('up')))
+  withNodeOptions(withApiOptions(withEngineOptions(program.command('up'))))
     .description('start the platform, and return when it is ready')
     .option('--foreground', 'stay, and stop the platform when interrupted')
     .option(
@@ -56,12 +58,11 @@ export async function createProgram(words: string[]): Promise<Command> {
       '\nFlags of the engine are kept with the instance: they hold at every later start, each until it is given anew.\n' +
         'Where they change, the agent is started again; apps go on.',
     )
-    .action(async ({ allowHostPath, allowRisk, allowSysctl, loadBalancerPool, ...options }: UpFlags) =>
-      (await import('./commands/up.ts')).up(
-        { ...flags(), allowHostPath, allowRisk, allowSysctl, loadBalancerPool },
-        options,
-      ),
-    );
+    .action(async ({ allowHostPath, allowRisk, allowSysctl, loadBalancerPool, ...options }: UpFlags) => {
+      const [node, rest] = nodeFlagsOf(options);
+      const instance = { ...flags(), ...node, allowHostPath, allowRisk, allowSysctl, loadBalancerPool };
+      await (await import('./commands/up.ts')).up(instance, rest);
+    });
   program
     .command('down')
     .description('stop the platform and every app; what they keep stays')
@@ -85,9 +86,12 @@ export async function createProgram(words: string[]): Promise<Command> {
     .action(async (options: { repair?: boolean; json?: boolean }) =>
       (await import('./commands/fsck.ts')).engineFsck(flags(), options),
     );
-  withApiOptions(program.command('cluster'))
+  withNodeOptions(withApiOptions(program.command('cluster')))
     .description('run the cluster without the platform, for kubectl, until interrupted; its pods go on')
-    .action(async (options: ApiFlags) => (await import('./commands/cluster.ts')).cluster(flags(), options));
+    .action(async (options: ApiFlags & NodeFlags) => {
+      const [node, api] = nodeFlagsOf(options);
+      await (await import('./commands/cluster.ts')).cluster({ ...flags(), ...node }, api);
+    });
   program
     .command('status')
     .description('show what runs and where it answers')

@@ -4,6 +4,7 @@ import { after, before, test } from 'node:test';
 import { nodes, pods } from '#cluster/kinds/resources.ts';
 import type { Container, Pod } from '#cluster/kinds/types/core.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
+import { quantityValue } from '#cluster/kinds/quantity.ts';
 import { defaultThresholds, type NodeObservations, observe } from '#cluster/node/pressure.ts';
 import type { EvictionOptions } from '#cluster/node/eviction.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
@@ -19,15 +20,22 @@ const roomy: NodeObservations = {
 };
 let observed = async (): Promise<NodeObservations> => roomy;
 const eviction: EvictionOptions = {
+  soft: {
+    thresholds: { 'memory.available': '1Gi' },
+    graceMilliseconds: { 'memory.available': 300 },
+    maxPodGraceSeconds: 60,
+  },
   period: 50,
   transition: 200,
   thresholds: { ...defaultThresholds, 'pid.available': '100%' },
   observe: () => observed(),
 };
+const taints = [{ key: 'dedicated', value: 'tests', effect: 'PreferNoSchedule' }];
 let bed: AgentFixture;
 
 before(async () => {
-  bed = await agentFixture(89, { eviction });
+  const settings = { maxPods: 42, systemReserved: { cpu: '100m', memory: '64Mi' }, labels: { disk: 'ssd' }, taints };
+  bed = await agentFixture(89, { eviction, agent: () => ({ settings }) });
 });
 after(() => bed.close());
 
@@ -94,6 +102,38 @@ test('under memory pressure the pod that is most above its request goes, at once
   await condition('MemoryPressure', 'False');
   for (const name of ['small', 'entitled'])
     assert.equal((await bed.client.get(pods, name, namespace)).status?.phase, 'Running', name);
+});
+
+test('under soft pressure that lasts a pod is asked to end', async () => {
+  const script = `trap "exit 7" TERM; x=$(head -c 24m /dev/zero | tr '\\0' x); while true; do sleep 0.05; done`;
+  await start('polite', { command: ['sh', '-c', script] });
+  observed = async () => {
+    const lacking = bed.engine
+      .containers()
+      .some(({ state, labels }) => state === 'running' && labels['io.kubernetes.pod.name'] === 'polite');
+    return lacking ? { ...roomy, 'memory.available': { available: 2 ** 29, capacity: 2 ** 34 } } : roomy;
+  };
+  const evicted = await bed.until('polite', 'evicted', isEvicted);
+  assert.match(evicted.status?.message ?? '', /Threshold quantity: 1Gi, available: 512Mi\. Container main was using/);
+  assert.equal(evicted.status?.containerStatuses?.[0]?.state?.terminated?.exitCode, 7);
+  await condition('MemoryPressure', 'False');
+  observed = async () => roomy;
+});
+
+test('the node says what it has, what is left for pods, and what it was told of itself', async () => {
+  const { metadata, spec, status } = await bed.client.get(nodes, bed.nodeName);
+  assert.equal(metadata.labels?.['disk'], 'ssd');
+  assert.deepEqual(
+    spec?.taints?.filter(({ key }) => key === 'dedicated'),
+    taints,
+  );
+  const { capacity = {}, allocatable = {} } = status ?? {};
+  assert.deepEqual([capacity['pods'], allocatable['pods']], ['42', '42']);
+  const milli = ({ cpu = '' }: Record<string, string>) => Number(cpu.endsWith('m') ? cpu.slice(0, -1) : `${cpu}000`);
+  assert.equal(milli(allocatable), milli(capacity) - 100);
+  const kibi = (text = '') => quantityValue(text) / 1024;
+  assert.equal(kibi(allocatable['memory']), kibi(capacity['memory']) - (64 + 100) * 1024);
+  assert.equal(kibi(allocatable['ephemeral-storage']), kibi(capacity['ephemeral-storage']) - 2 * 1024 * 1024);
 });
 
 test('under disk pressure images that nobody uses go before any pod does', async () => {

@@ -146,7 +146,7 @@ function registryFlags({ mirror = [], registryAuth, buildTimeout }: RegistryFlag
 
 const UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000 };
 
-function milliseconds(flag: string, text: string): number {
+export function milliseconds(flag: string, text: string): number {
   const [, count = '', unit = ''] = /^(\d{1,6})([smh])$/.exec(text) ?? [];
   const found = Number(count) * (UNITS[unit] ?? 0);
   // What setTimeout can wait.
@@ -183,6 +183,6 @@ function hostOf(address: string): string {
   return ['index.docker.io', 'registry-1.docker.io'].includes(host) ? 'docker.io' : host;
 }
 
-function wrongFlag(flag: string, value: string, why: string, example: string): HostError {
+export function wrongFlag(flag: string, value: string, why: string, example: string): HostError {
   return new HostError('invalid-flag', `Cannot use ${JSON.stringify(value)} as ${flag}: ${why}.`, `Give ${example}.`);
 }

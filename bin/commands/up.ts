@@ -5,6 +5,7 @@ import { type ApiFlags, apiChanges } from '../api-flags.ts';
 import { prepareDoors, remoteText } from '../docker-door.ts';
 import { HostError } from '../host-error.ts';
 import { type Instance, type InstanceFlags, lockInstance, prepareInstance, readInstance } from '../instance.ts';
+import type { NodeFlags } from '../node-flags.ts';
 import { keepFlags, keptFlags, mergedFlags } from '../kept-engine-flags.ts';
 import { kubeconfigText } from '../kubeconfig-text.ts';
 import { checkHost } from '../preflight.ts';
@@ -24,6 +25,7 @@ interface EngineChange extends EngineFlags {
 export interface UpFlags
   extends EngineChange,
     ApiFlags,
+    NodeFlags,
     Pick<InstanceFlags, 'allowHostPath' | 'allowRisk' | 'allowSysctl' | 'loadBalancerPool'> {
   foreground?: boolean;
 }
@@ -51,10 +53,11 @@ async function setUp(
   { which = roles, engine = {}, api = {} }: Extent,
 ): Promise<Instance> {
   const instance = await progress.step('preparing the instance', async () => {
-    const before = readInstance(flags)?.store;
+    const before = readInstance(flags);
     const prepared = await prepareInstance(flags, requireReachable);
-    // A server that runs knows only how etcd was reached before.
-    if (!isDeepStrictEqual(prepared.store, before)) await stopRoles(prepared, ['server']);
+    // A server that runs knows only how etcd was reached before, and an agent what its node was then.
+    if (!isDeepStrictEqual(prepared.store, before?.store)) await stopRoles(prepared, ['server']);
+    if (!isDeepStrictEqual(prepared.node, before?.node)) await stopRoles(prepared, ['agent']);
     await setApiFlags(prepared, api);
     await setEngineFlags(prepared, engine);
     ensureSecrets(prepared);

@@ -6,6 +6,7 @@ import { startAgent } from '#cluster/node/start.ts';
 import { sourceAddress } from '#lib/source-address.ts';
 import { readCa, readPair } from '../certificates.ts';
 import { keptSettings } from '../kept-engine-flags.ts';
+import { nodeOptions } from '../node-flags.ts';
 import { startNodeEngine } from '../node-engine.ts';
 import { startNodeNetwork } from '../node-network.ts';
 import type { RoleContext, RunningRole } from './role.ts';
@@ -56,6 +57,7 @@ export async function startAgentRole({ instance, signal, log }: RoleContext): Pr
     },
     names: network.names,
     admit: network.admit,
+    ...nodeOptions(instance.node ?? {}),
     staticPods: join(instance.dataDirectory, 'node', 'manifests'),
     log,
   });

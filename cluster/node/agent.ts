@@ -47,6 +47,7 @@ import type { Client } from '../client/client.ts';
 import type { EvictionOptions } from './eviction.ts';
 import type { Stored } from '../kinds/kind.ts';
 import type { Pod } from '../kinds/types/core.ts';
+import type { NodeSettings } from './node-settings.ts';
 import type { ClusterNames } from './pod-dns.ts';
 
 export interface AgentOptions {
@@ -71,6 +72,8 @@ export interface AgentOptions {
   staticPods?: string;
   /** When pods are taken away for want of memory, disk or process numbers. */
   eviction?: EvictionOptions;
+  /** What an administrator keeps back, and says of the node; its thresholds are those of `eviction`. */
+  settings?: Omit<NodeSettings, 'thresholds'>;
   /** Grace for `terminationGracePeriodSeconds` absent: 30 s. */
   log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 }

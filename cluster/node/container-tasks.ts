@@ -38,8 +38,8 @@ export interface ContainerTasksOptions {
   pod: () => Stored<Pod>;
   /** Is the pod gone from the API? */
   gone: () => boolean;
-  /** Does the node need what it has at once? */
-  evicted: () => boolean;
+  /** Seconds that it has when the node needs what it has; undefined where the node does not. */
+  evicted: () => number | undefined;
   observations: Observations;
   failures: StartFailures;
   volumes: PodVolumes;
@@ -199,7 +199,8 @@ export class ContainerTasks {
   }
 
   #graceSeconds(definition: ContainerDefinition): number {
-    if (this.#options.evicted()) return 0;
+    const evicted = this.#options.evicted();
+    if (evicted !== undefined) return evicted;
     const whole = this.#options.pod().spec?.terminationGracePeriodSeconds ?? 30;
     if (this.#options.gone()) return Math.min(goneGrace, whole);
     const { deletionTimestamp, deletionGracePeriodSeconds } = this.#options.pod().metadata;

@@ -5,6 +5,7 @@ import type { Container, ObjectReference, Pod } from '../kinds/types/core.ts';
 import type { AgentOptions } from './agent.ts';
 import type { PodPlace } from './downward.ts';
 import type { EventRecorder } from './events.ts';
+import type { NodeRoom } from './node-settings.ts';
 import type { NodeVolumes } from './node-volumes.ts';
 import type { ClusterNames } from './pod-dns.ts';
 import type { ServiceLookup } from './references.ts';
@@ -22,6 +23,8 @@ export interface NodeContext {
   /** Milliseconds after which tokens in volumes are renewed; of tests, else by their life. */
   renewTokensAfter?: number;
   dataDirectory: string;
+  /** What there is for pods. */
+  room: NodeRoom;
   /** What the node lacks now. */
   pressures?: () => readonly PressureCondition[];
   /** Absent: pods ask the host's servers. */
@@ -33,12 +36,12 @@ export interface NodeContext {
 }
 
 export function placeOf(context: NodeContext, podIp: string): PodPlace {
-  const { cpus, memoryBytes } = context.engine.info();
+  const { milliCpus, memoryBytes, diskBytes } = context.room.allocatable;
   return {
     nodeName: context.nodeName,
     hostIp: context.hostIp,
     podIp,
-    allocatable: { cpus, memoryBytes, diskBytes: 0 },
+    allocatable: { cpus: milliCpus / 1000, memoryBytes, diskBytes },
   };
 }
 

@@ -12,6 +12,7 @@ import type { Informer } from '../client/client.ts';
 import type { Stored } from '../kinds/kind.ts';
 import type { Pod } from '../kinds/types/core.ts';
 import type { NodeContext } from './context.ts';
+import { roomOf } from './node-settings.ts';
 import { NodeVolumes } from './node-volumes.ts';
 import { type Endpoint, startEndpoint } from './endpoint.ts';
 import { PodWorkers } from './pods.ts';
@@ -49,6 +50,7 @@ before(async () => {
     recorder,
     policy: strictPolicy,
     volumes: new NodeVolumes({ nodeName: 'node-1', client: api.client, engine, recorder, log: () => {} }),
+    room: roomOf({ milliCpus: 4000, memoryBytes: 2 ** 33, diskBytes: 2 ** 40 }, {}),
     dataDirectory: '/nonexistent/sampan-agent',
     log: () => {},
   };

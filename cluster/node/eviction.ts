@@ -11,25 +11,37 @@ import type { PodWorkers } from './pods.ts';
 import { allDefinitions } from './records.ts';
 import {
   type CrossedThreshold,
+  CrossedSince,
   crossed,
   defaultThresholds,
   type NodeObservations,
   observe,
   PressureConditions,
   type PressureCondition,
+  type Signal,
   type Thresholds,
 } from './pressure.ts';
 import type { PodWorker } from './worker.ts';
 
 export interface EvictionOptions {
-  /** Hard ones; default: 100Mi of memory, 2Gi of disk, a twentieth of its inodes. */
+  /** Hard ones, which count at once; default: 100Mi of memory, 2Gi of disk, a twentieth of its inodes. */
   thresholds?: Thresholds;
+  /** Soft ones, which count when they have been crossed for a while, and leave pods a grace. */
+  soft?: SoftEviction;
   /** Milliseconds between two looks; default 10,000. */
   period?: number;
   /** Milliseconds for which a condition outlasts its cause; default 300,000. */
   transition?: number;
   /** For tests: what the node would observe. */
   observe?: () => Promise<NodeObservations>;
+}
+
+export interface SoftEviction {
+  thresholds: Thresholds;
+  /** Of each of them. */
+  graceMilliseconds: Partial<Record<Signal, number>>;
+  /** The longest that a pod has to end; default 0. */
+  maxPodGraceSeconds?: number;
 }
 
 export interface EvictionInput extends EvictionOptions {
@@ -42,6 +54,7 @@ export interface EvictionInput extends EvictionOptions {
 export class Eviction {
   readonly #input: EvictionInput;
   readonly #conditions: PressureConditions;
+  readonly #softSince = new CrossedSince();
   readonly #abort = new AbortController();
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> = Promise.resolve();
@@ -86,14 +99,18 @@ export class Eviction {
     if (first !== undefined) await this.#evictOne(first);
   }
 
-  async #crossed(): Promise<CrossedThreshold[]> {
-    const { context, observe: own, thresholds } = this.#input;
+  /** Those that count now, hard ones before soft ones. */
+  async #crossed(): Promise<Counted[]> {
+    const { context, observe: own, thresholds, soft } = this.#input;
     const observations = own === undefined ? await observe(context.dataDirectory) : await own();
-    return crossed(observations, thresholds ?? defaultThresholds);
+    const hard = crossed(observations, thresholds ?? defaultThresholds).map((one) => ({ ...one, maxGraceSeconds: 0 }));
+    if (soft === undefined) return hard;
+    const lasting = this.#softSince.lasting(crossed(observations, soft.thresholds), soft.graceMilliseconds, Date.now());
+    return [...hard, ...lasting.map((one) => ({ ...one, maxGraceSeconds: soft.maxPodGraceSeconds ?? 0 }))];
   }
 
   /** What no container has and no pod here asks for, the oldest first, until there is room. Returns what is crossed then. */
-  async #freeImages(before: CrossedThreshold[]): Promise<CrossedThreshold[]> {
+  async #freeImages(before: Counted[]): Promise<Counted[]> {
     const { context, workers } = this.#input;
     const { engine, log } = context;
     const wanted = workers
@@ -119,7 +136,7 @@ export class Eviction {
     return found;
   }
 
-  async #evictOne(threshold: CrossedThreshold): Promise<void> {
+  async #evictOne(threshold: Counted): Promise<void> {
     const { context, workers } = this.#input;
     // One that goes already frees something: it is waited for before another is taken.
     if (workers.all().some((worker) => worker.isEvicted)) return;
@@ -131,9 +148,15 @@ export class Eviction {
       context.log('warn', 'the node is under pressure, and no pod can be evicted', { signal: threshold.signal });
       return;
     }
-    worker.evict(evictionMessage(chosen, threshold));
+    const own = worker.pod.spec?.terminationGracePeriodSeconds ?? DEFAULT_GRACE;
+    worker.evict(evictionMessage(chosen, threshold), Math.min(own, threshold.maxGraceSeconds));
   }
 }
+
+/** How long the pod may take to end, at most. */
+type Counted = CrossedThreshold & { maxGraceSeconds: number };
+
+const DEFAULT_GRACE = 30;
 
 function isDisk({ signal }: CrossedThreshold): boolean {
   return signal.startsWith('nodefs.');

@@ -1,13 +1,13 @@
 /** What this node says of itself. Reads the host; pure but for that. */
-import { readFile, statfs } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { arch, hostname } from 'node:os';
 import type { EngineInfo, Image } from '#engine/engine.ts';
 import type { Node, NodeCondition, NodeStatus } from '../kinds/types/core.ts';
+import { type NodeRoom, type NodeSettings, resourcesOf } from './node-settings.ts';
 import type { PressureCondition } from './pressure.ts';
 import { formatTime } from './status.ts';
 
 export const kubeletVersion = 'v1.30.0+sampan';
-const podsPerNode = 250;
 
 const architectures: Record<string, string> = { x64: 'amd64', arm64: 'arm64' };
 
@@ -17,14 +17,17 @@ export interface NodeFacts {
   port: number;
   dataDirectory: string;
   info: EngineInfo;
+  room: NodeRoom;
+  settings: NodeSettings;
   images: () => readonly Image[];
   /** What it lacks now. */
   pressures: () => readonly PressureCondition[];
 }
 
-export function nodeLabels({ nodeName }: NodeFacts): Record<string, string> {
+export function nodeLabels({ nodeName, settings }: NodeFacts): Record<string, string> {
   const architecture = architectures[arch()] ?? arch();
   return {
+    ...settings.labels,
     'kubernetes.io/hostname': nodeName,
     'kubernetes.io/os': 'linux',
     'kubernetes.io/arch': architecture,
@@ -34,21 +37,14 @@ export function nodeLabels({ nodeName }: NodeFacts): Record<string, string> {
 }
 
 export async function nodeStatus(facts: NodeFacts, current: Node | undefined, now: number): Promise<NodeStatus> {
-  const { info } = facts;
-  const disk = await statfs(facts.dataDirectory);
-  const resources = {
-    cpu: String(info.cpus),
-    memory: `${Math.floor(info.memoryBytes / 1024)}Ki`,
-    pods: String(podsPerNode),
-    'ephemeral-storage': `${Math.floor((disk.blocks * disk.bsize) / 1024)}Ki`,
-  };
+  const { info, room } = facts;
   return {
     addresses: [
       { type: 'InternalIP', address: facts.address },
       { type: 'Hostname', address: facts.nodeName },
     ],
-    capacity: resources,
-    allocatable: resources,
+    capacity: resourcesOf(room.capacity, room.pods),
+    allocatable: resourcesOf(room.allocatable, room.pods),
     conditions: conditions(current?.status?.conditions ?? [], facts.pressures(), now),
     images: imagesOf(facts.images()),
     daemonEndpoints: { kubeletEndpoint: { Port: facts.port } },

@@ -50,13 +50,19 @@ export interface CrossedThreshold {
 /** The worst first: memory, as it is the most urgent. */
 const urgency: readonly Signal[] = ['memory.available', 'nodefs.available', 'nodefs.inodesFree', 'pid.available'];
 
+/** In the signal's unit. @throws AgentError where it is neither a quantity nor a percentage */
+export function thresholdOf(text: string | undefined, capacity: number): number | undefined {
+  if (text === undefined) return undefined;
+  return text.endsWith('%') ? (capacity * parseQuantity(text.slice(0, -1))) / 100 : parseQuantity(text);
+}
+
 /** @throws AgentError where a threshold is neither a quantity nor a percentage */
 export function crossed(observations: NodeObservations, thresholds: Thresholds): CrossedThreshold[] {
   return urgency.flatMap((signal) => {
     const text = thresholds[signal];
     if (text === undefined) return [];
     const { available, capacity } = observations[signal];
-    const threshold = text.endsWith('%') ? (capacity * Number(text.slice(0, -1))) / 100 : parseQuantity(text);
+    const threshold = thresholdOf(text, capacity) ?? 0;
     return available < threshold ? [{ signal, threshold, available }] : [];
   });
 }
@@ -78,6 +84,21 @@ export async function observe(directory: string): Promise<NodeObservations> {
     'nodefs.inodesFree': { available: disk.ffree, capacity: disk.files },
     'pid.available': { available: Number(limit) - processes, capacity: Number(limit) },
   };
+}
+
+/** Which of the thresholds that are crossed have been so for long enough. */
+export class CrossedSince {
+  readonly #since = new Map<Signal, number>();
+
+  lasting(found: readonly CrossedThreshold[], grace: Partial<Record<Signal, number>>, now: number): CrossedThreshold[] {
+    for (const signal of this.#since.keys())
+      if (!found.some((one) => one.signal === signal)) this.#since.delete(signal);
+    return found.filter(({ signal }) => {
+      const since = this.#since.get(signal) ?? now;
+      this.#since.set(signal, since);
+      return now - since >= (grace[signal] ?? 0);
+    });
+  }
 }
 
 /**

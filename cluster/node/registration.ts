@@ -117,7 +117,9 @@ export class Registration {
     const podCIDR = facts.info.bridge.subnet;
     let node = await orUndefined(client.get(nodes, name));
     if (!node) {
-      const fresh: Node = { apiVersion: 'v1', kind: 'Node', metadata: { name, labels }, spec: { podCIDR } };
+      const taints = facts.settings.taints?.map((taint) => ({ ...taint }));
+      const spec = { podCIDR, ...(taints && { taints }) };
+      const fresh: Node = { apiVersion: 'v1', kind: 'Node', metadata: { name, labels }, spec };
       node = await orUndefined(client.create(nodes, fresh), 409);
       node ??= await client.get(nodes, name);
     }

@@ -1,5 +1,6 @@
 /** Starts the node agent: see `agent.ts`. */
-import { mkdir } from 'node:fs/promises';
+import { mkdir, statfs } from 'node:fs/promises';
+import type { Engine } from '#engine/engine.ts';
 import { createInformer } from '../client/informer.ts';
 import { sharedInformer } from '../client/shared-informer.ts';
 import { pods, services as serviceResource } from '../kinds/resources.ts';
@@ -9,6 +10,7 @@ import { startEndpoint } from './endpoint.ts';
 import { messageOf } from './errors.ts';
 import { createEventRecorder } from './events.ts';
 import { Eviction } from './eviction.ts';
+import { type NodeCapacity, roomOf } from './node-settings.ts';
 import { NodeVolumes } from './node-volumes.ts';
 import { PodWorkers } from './pods.ts';
 import { Registration } from './registration.ts';
@@ -19,6 +21,11 @@ import { StaticPods } from './static-pods.ts';
 export async function startAgent(options: AgentOptions & { policy?: NodePolicy }): Promise<Agent> {
   const { client, engine, nodeName, address, dataDirectory, log } = options;
   await mkdir(dataDirectory, { recursive: true, mode: 0o700 });
+  const settings = {
+    ...options.settings,
+    ...(options.eviction?.thresholds && { thresholds: options.eviction.thresholds }),
+  };
+  const room = roomOf(await capacityOf(engine, dataDirectory), settings);
   const recorder = createEventRecorder(client, nodeName, log);
   const onError = (error: unknown): void =>
     log('warn', 'the watch on services broke off; it is tried again', { error: messageOf(error) });
@@ -34,6 +41,7 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
     volumes,
     ...(options.renewTokensAfter !== undefined && { renewTokensAfter: options.renewTokensAfter }),
     dataDirectory,
+    room,
     pressures: () => eviction.conditions,
     ...(options.names && { names: options.names }),
     ...(options.admit && { admit: options.admit }),
@@ -54,6 +62,8 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
       port: endpoint.port,
       dataDirectory,
       info: engine.info(),
+      room,
+      settings,
       images: () => engine.images.list(),
       pressures: () => eviction.conditions,
     },
@@ -85,4 +95,10 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
       await recorder.close();
     },
   };
+}
+
+async function capacityOf(engine: Engine, directory: string): Promise<NodeCapacity> {
+  const { cpus, memoryBytes } = engine.info();
+  const { blocks, bsize } = await statfs(directory);
+  return { milliCpus: cpus * 1000, memoryBytes, diskBytes: blocks * bsize };
 }

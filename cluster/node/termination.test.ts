@@ -9,6 +9,7 @@ import { EngineDouble } from '#testing/agent-engine-double.ts';
 import { podObject } from '#testing/agent-pod.ts';
 import { until } from '#testing/until.ts';
 import type { Container } from '../kinds/types/core.ts';
+import { roomOf } from './node-settings.ts';
 import { NodeVolumes } from './node-volumes.ts';
 import { strictPolicy } from './security.ts';
 import { PodWorker } from './worker.ts';
@@ -35,6 +36,7 @@ async function start(t: TestContext, container: Partial<Container>, execCode = 0
       recorder,
       policy: strictPolicy,
       volumes: new NodeVolumes({ nodeName: 'node-1', client, engine, recorder, log }),
+      room: roomOf({ milliCpus: 4000, memoryBytes: 2 ** 33, diskBytes: 2 ** 40 }, {}),
       dataDirectory,
       log,
     },

@@ -13,6 +13,7 @@ import type { Stored } from '../kinds/kind.ts';
 import type { Pod } from '../kinds/types/core.ts';
 import type { RecordedEvent } from './events.ts';
 import type { NodeContext } from './context.ts';
+import { roomOf } from './node-settings.ts';
 import { NodeVolumes } from './node-volumes.ts';
 import { strictPolicy } from './security.ts';
 import { PodWorker } from './worker.ts';
@@ -41,6 +42,7 @@ async function bench(t: TestContext, pod: Stored<Pod>, engine = new EngineDouble
     recorder,
     policy: strictPolicy,
     volumes: new NodeVolumes({ nodeName: 'node-1', client: api.client, engine, recorder, log: () => {} }),
+    room: roomOf({ milliCpus: 4000, memoryBytes: 2 ** 33, diskBytes: 2 ** 40 }, {}),
     dataDirectory,
     log: () => {},
   };

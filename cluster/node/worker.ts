@@ -50,7 +50,7 @@ export class PodWorker {
   #sandboxHold = 0;
   #status: PodStatus | undefined;
   #gone = false;
-  #eviction: string | undefined;
+  #eviction: { message: string; graceSeconds: number } | undefined;
   #finishing = false;
   #closed = false;
   #queued = false;
@@ -70,7 +70,7 @@ export class PodWorker {
       context,
       pod: () => this.#pod,
       gone: () => this.#gone,
-      evicted: () => this.#eviction !== undefined,
+      evicted: () => this.#eviction?.graceSeconds,
       observations: this.#observations,
       failures: this.#failures,
       volumes: this.#volumes,
@@ -100,10 +100,10 @@ export class PodWorker {
     this.wake();
   }
 
-  /** The node takes it away, for want of something: it is Failed with this message, and its containers go at once. */
-  evict(message: string): void {
+  /** The node takes it away, for want of something: it is Failed with this message, and its containers go, at once by default. */
+  evict(message: string, graceSeconds = 0): void {
     if (this.#eviction !== undefined || !this.isRunning) return;
-    this.#eviction = message;
+    this.#eviction = { message, graceSeconds };
     this.#event(undefined, 'Warning', 'Evicted', message);
     this.#tasks.abort();
     this.wake();
@@ -209,7 +209,7 @@ export class PodWorker {
       terminationMessages: this.#observations.terminationMessages,
       stopping,
       down,
-      ...(this.#eviction !== undefined && { evicted: this.#eviction }),
+      ...(this.#eviction !== undefined && { evicted: this.#eviction.message }),
       now,
     });
     if (!this.#gone) this.#writer.publish(this.#status);
@@ -243,7 +243,7 @@ export class PodWorker {
     now: number,
   ): { reason: string; message: string } | undefined {
     if (current?.phase === 'Failed' || current?.phase === 'Succeeded') return undefined;
-    if (this.#eviction !== undefined) return { reason: 'Evicted', message: this.#eviction };
+    if (this.#eviction !== undefined) return { reason: 'Evicted', message: this.#eviction.message };
     if (!sandbox) {
       const rejection = rejectionOf(this.#pod, this.#context.policy);
       if (rejection !== undefined) return this.#announce(rejection.reason, rejection.message);
