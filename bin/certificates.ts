@@ -61,6 +61,7 @@ export type WantedCertificate = [CertificateName, CertificateRequest];
 export async function ensureCertificates(instance: Instance, further: WantedCertificate[] = []): Promise<void> {
   const directory = join(instance.dataDirectory, 'pki');
   mkdirSync(directory, { recursive: true, mode: 0o700 });
+  await ensureFrontProxy(directory);
   const wanted = [...requests(instance), ...further];
   let authority = existing(directory, 'ca');
   const due = wanted.filter(([name, request]) => !authority || !fits(directory, name, request));
@@ -74,6 +75,32 @@ export async function ensureCertificates(instance: Instance, further: WantedCert
   await Promise.all(
     due.map(async ([name, request]) => writePair(directory, name, await issueCertificate(signer, request))),
   );
+}
+
+const frontProxyAuthority = 'front-proxy-ca';
+const frontProxyClient = 'front-proxy-client';
+
+/**
+ * With it the API server says to those behind it who asks: of an authority that signs nothing else, as whoever had another certificate
+ * with this name could say that it is anybody.
+ */
+async function ensureFrontProxy(directory: string): Promise<void> {
+  const request = { commonName: frontProxyClient, usages: ['client' as const], days: leafDays };
+  let authority = existing(directory, frontProxyAuthority);
+  if (authority && fits(directory, frontProxyClient, request)) return;
+  const { createAuthority, issueCertificate } = await import('#lib/certificates.ts');
+  if (!authority) {
+    authority = await createAuthority({ commonName: 'front-proxy', days: 3650 });
+    writePair(directory, frontProxyAuthority, authority);
+  }
+  writePair(directory, frontProxyClient, await issueCertificate(authority, request));
+}
+
+export function readFrontProxy(instance: Instance): KeyPairFiles & { ca: string } {
+  return {
+    ...readFiles(instance, frontProxyClient),
+    ca: readFiles(instance, frontProxyAuthority).certificate,
+  };
 }
 
 /**

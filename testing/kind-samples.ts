@@ -83,6 +83,9 @@ const SAMPLES: Readonly<Record<string, object>> = {
     type: 'Normal',
     regarding: { kind: 'Pod', name: 'sample', namespace: 'default' },
   },
+  'apiregistration.k8s.io/v1/apiservices': {
+    spec: { group: 'behind.example.com', version: 'v1', groupPriorityMinimum: 1000, versionPriority: 15 },
+  },
   'apiextensions.k8s.io/v1/customresourcedefinitions': {
     spec: {
       group: 'samples.example.com',
@@ -101,6 +104,12 @@ const SAMPLES: Readonly<Record<string, object>> = {
   'admissionregistration.k8s.io/v1/validatingadmissionpolicybindings': {
     spec: { policyName: 'sample', validationActions: ['Deny'] },
   },
+};
+
+/** Where what is in an object says its name. */
+const NAMES: Readonly<Record<string, string>> = {
+  CustomResourceDefinition: 'samples.samples.example.com',
+  APIService: 'v1.behind.example.com',
 };
 
 export interface KindSample {
@@ -124,7 +133,7 @@ export function kindSamples(): KindSample[] {
       if (sample === undefined) throw new Error(`no sample of ${title}: add one to testing/kind-samples.ts`);
       const apiVersion = kind.group === '' ? kind.version : `${kind.group}/${kind.version}`;
       const root = kind.group === '' ? `/api/${kind.version}` : `/apis/${apiVersion}`;
-      const name = kind.kind === 'CustomResourceDefinition' ? 'samples.samples.example.com' : `sample-${kind.version}`;
+      const name = NAMES[kind.kind] ?? `sample-${kind.version}`;
       return {
         kind,
         title,

@@ -17,6 +17,8 @@ import { goFieldNumbers } from './kubernetes-go-types.ts';
 import { type Definition, interfacesOf } from './kubernetes-interfaces.ts';
 
 const API = 'io.k8s.api.';
+/** Of servers of their own. */
+const FURTHER = ['io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService'];
 const WIDTH = 120;
 const KINDS = join(import.meta.dirname, '../cluster/kinds');
 
@@ -62,6 +64,7 @@ const ROOTS: Record<string, string[]> = {
   ],
   'discovery.v1': ['EndpointSlice'],
   'events.v1': ['Event'],
+  'flowcontrol.v1': ['FlowSchema', 'PriorityLevelConfiguration'],
   'networking.v1': ['Ingress', 'IngressClass', 'NetworkPolicy'],
   'node.v1': ['RuntimeClass'],
   'policy.v1': ['Eviction', 'PodDisruptionBudget'],
@@ -78,6 +81,7 @@ const { definitions: all } = JSON.parse(readFileSync(specification, 'utf8')) as 
 const wanted = new Map<string, Definition>();
 for (const [group, kinds] of Object.entries(ROOTS))
   for (const kind of kinds) for (const name of [kind, `${kind}List`]) visit(`${API}${group}.${name}`);
+for (const kind of FURTHER) for (const name of [kind, `${kind}List`]) visit(name);
 for (const file of readdirSync(join(KINDS, 'schema')))
   for (const name of Object.keys(readJson(`schema/${file}`))) visit(name);
 
@@ -118,6 +122,7 @@ function withoutDescriptions(value: unknown): unknown {
 function fileOf(name: string): string {
   const match = /^io\.k8s\.api\.([a-z]+)\.(v\w+)\./.exec(name);
   if (match !== null) return match[2] === 'v1' ? (match[1] ?? '') : `${match[1]}-${match[2]}`;
+  if (name.startsWith('io.k8s.kube-aggregator')) return 'apiregistration';
   return name.startsWith('io.k8s.apiextensions-apiserver') ? 'apiextensions' : 'meta';
 }
 

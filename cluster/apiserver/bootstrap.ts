@@ -73,7 +73,7 @@ export async function createApiService(core: Core, at: { address: string; port: 
 }
 
 /** Creates it, or makes what is there the same. */
-async function put(core: Core, ref: ResourceRef, wanted: ApiObject): Promise<void> {
+export async function put(core: Core, ref: ResourceRef, wanted: ApiObject): Promise<void> {
   const kind = core.registry.find(ref.group, ref.version, ref.resource);
   const { name = '', namespace = '' } = wanted.metadata;
   if (kind === undefined) return;

@@ -1,5 +1,6 @@
 /** What every verb works on. */
 import type { Store } from '../store/store.ts';
+import type { Aggregation } from './aggregation/aggregation.ts';
 import type { Admission } from './admission/plugin.ts';
 import type { AgentDialer } from './agent-dialer.ts';
 import type { Cache } from './cache.ts';
@@ -26,6 +27,8 @@ export interface Core {
   nodes: NodeGraph;
   admission: Admission;
   agents: AgentDialer;
+  /** API servers of others. */
+  aggregation: Aggregation;
   /** What nodes and pods use at the moment. */
   usage: Usage;
   metrics: Metrics;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type ApiFixture, apiFixture } from '#testing/apiserver-fixture.ts';
-import { compareVersions } from './discovery.ts';
+import { compareVersions } from './versions.ts';
 
 describe('API server: discovery', () => {
   let fixture: ApiFixture;
@@ -17,6 +17,7 @@ describe('API server: discovery', () => {
     assert.deepEqual(names, [
       'admissionregistration.k8s.io',
       'apiextensions.k8s.io',
+      'apiregistration.k8s.io',
       'apps',
       'authentication.k8s.io',
       'authorization.k8s.io',

@@ -1,6 +1,7 @@
 /** Discovery: which groups, versions and resources are served, plain and aggregated (API concepts, "API discovery"). */
 import { createHash } from 'node:crypto';
 import type { KindDefinition } from '../kinds/kind.ts';
+import { groupVersions, remoteVersion } from './aggregation/groups.ts';
 import type { Core } from './core.ts';
 import { type Exchange, header, sendJson } from './exchange.ts';
 import { noSuchPath } from './errors.ts';
@@ -40,7 +41,7 @@ function reviewEntry(kind: string, namespaced = false): Entry {
 }
 
 export function discovery(core: Core, exchange: Exchange, path: string): void {
-  const groups = groupVersions(core);
+  const groups = groupVersions(core, Object.keys(REVIEWS));
   const parts = path.split('/').filter((part) => part !== '');
   if (parts[0] === 'api') {
     if (parts.length === 1)
@@ -63,31 +64,6 @@ export function discovery(core: Core, exchange: Exchange, path: string): void {
     return sendJson(exchange, 200, { kind: 'APIGroup', apiVersion: 'v1', ...apiGroup(parts[1] ?? '', versions) });
   if (!versions.includes(parts[2] ?? '')) throw noSuchPath();
   sendJson(exchange, 200, resourceList(core, `${parts[1]}/${parts[2]}`));
-}
-
-/** Named groups and their versions, the preferred one first. */
-function groupVersions(core: Core): Map<string, string[]> {
-  const groups = new Map<string, string[]>();
-  const add = (group: string, version: string) => {
-    const versions = groups.get(group) ?? [];
-    if (!versions.includes(version)) versions.push(version);
-    groups.set(group, versions.sort(compareVersions));
-  };
-  for (const kind of core.registry.all()) if (kind.group !== '') add(kind.group, kind.version);
-  for (const key of Object.keys(REVIEWS)) add(key.split('/')[0] ?? '', key.split('/')[1] ?? '');
-  return groups;
-}
-
-/** Stable before beta before alpha, greater before smaller (CRD documentation, "Version priority"). */
-export function compareVersions(a: string, b: string): number {
-  const rank = (text: string) => {
-    const match = /^v(\d+)(?:(alpha|beta)(\d+))?$/.exec(text);
-    if (match === null) return [0, 0, 0];
-    return [match[2] === undefined ? 3 : match[2] === 'beta' ? 2 : 1, Number(match[1]), Number(match[3] ?? 0)];
-  };
-  const [left, right] = [rank(a), rank(b)];
-  for (const [index, value] of left.entries()) if (value !== right[index]) return (right[index] ?? 0) - value;
-  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 function apiGroup(name: string, versions: string[]): object {
@@ -175,18 +151,21 @@ function aggregatedOr(core: Core, exchange: Exchange, coreGroup: boolean, plain:
     );
   if (match === null) return sendJson(exchange, 200, plain);
   const version = match[1] ?? 'v2';
-  const groups: [string, string[]][] = coreGroup ? [['', ['v1']]] : [...groupVersions(core)];
+  const groups: [string, string[]][] = coreGroup ? [['', ['v1']]] : [...groupVersions(core, Object.keys(REVIEWS))];
   const body = {
     kind: 'APIGroupDiscoveryList',
     apiVersion: `apidiscovery.k8s.io/${version}`,
     metadata: {},
     items: groups.map(([name, versions]) => ({
       metadata: { ...(name === '' ? {} : { name }), creationTimestamp: null },
-      versions: versions.map((one) => ({
-        version: one,
-        resources: aggregatedResources(core, name, one),
-        freshness: 'Current',
-      })),
+      versions: versions.map(
+        (one) =>
+          remoteVersion(core, name, one) ?? {
+            version: one,
+            resources: aggregatedResources(core, name, one),
+            freshness: 'Current',
+          },
+      ),
     })),
   };
   const { responder } = exchange;

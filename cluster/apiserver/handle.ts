@@ -4,6 +4,7 @@ import { admitConnect, type Connecting } from './admission/connect.ts';
 import { type Audit, observe } from './audit/observe.ts';
 import type { ServiceAccountOptions } from './authenticators/service-account.ts';
 import type { AuthenticateToken } from './authenticators/token.ts';
+import { aggregate } from './aggregation/hand-on.ts';
 import { mayAccess, mayVisit, refuse, refusePath } from './authorize.ts';
 import { kindPrefix, objectKey } from './cache.ts';
 import type { Core } from './core.ts';
@@ -89,6 +90,9 @@ async function handlePath(handler: Handler, exchange: Exchange): Promise<void> {
       paths: ['/api', '/apis', '/healthz', '/livez', '/metrics', '/openapi/v2', '/openapi/v3', '/readyz', '/version'],
     });
   if (path.startsWith('/openapi/')) return openApi(core, exchange, path);
+  const [, group, version] = /^\/apis\/([^/]+)\/([^/]+)\/?$/.exec(path) ?? [];
+  const remote = core.aggregation.find(group ?? '', version ?? '');
+  if (remote !== undefined) return aggregate(core, exchange, remote);
   if (/^\/apis?(\/|$)/.test(path)) return discovery(core, exchange, path);
   if (issuerDiscovery(exchange, handler.serviceAccounts)) return;
   throw noSuchPath();
@@ -108,6 +112,8 @@ async function handleResource(handler: Handler, exchange: Exchange, request: Res
   const allowed = mayAccess(core, user, request, exchange.query);
   exchange.annotations?.set('authorization.k8s.io/decision', allowed ? 'allow' : 'forbid');
   if (!allowed) throw refuse(core, user, request);
+  const remote = core.aggregation.find(request.group, request.version);
+  if (remote !== undefined) return aggregate(core, exchange, remote);
   if (await review(core, exchange, request, handler.authenticateToken)) return;
   if (request.group === '' && request.resource === 'bindings') return bind(core, exchange, request);
   const kind = core.registry.find(request.group, request.version, request.resource);

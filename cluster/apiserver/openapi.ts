@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { KindDefinition } from '../kinds/kind.ts';
 import { definitions, type Schema } from '../kinds/schema.ts';
+import { aggregateDocument } from './aggregation/hand-on.ts';
 import type { Core } from './core.ts';
 import { noSuchPath, StatusError } from './errors.ts';
 import { type Exchange, header, send, sendJson } from './exchange.ts';
@@ -17,23 +18,23 @@ const WRITE_PARAMETERS = ['dryRun', 'fieldManager', 'fieldValidation'];
 
 /** Made once for each set of kinds that is served; several hundred kilobytes each. */
 interface Documents {
-  generation: number;
+  generation: string;
   made: Map<string, { body: Buffer; hash: string }>;
 }
 
 const documents = new WeakMap<Core, Documents>();
 const V2 = 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf';
 
-export function openApi(core: Core, exchange: Exchange, path: string): void {
+export async function openApi(core: Core, exchange: Exchange, path: string): Promise<void> {
   const kinds = groupByVersion(core);
   if (path === '/openapi/v2') {
     const accept = header(exchange, 'accept');
     if (accept === '' || /application\/json|\*\/\*|application\/\*/.test(accept))
-      return answer(core, exchange, 'v2', () => Buffer.from(JSON.stringify(document2(core.registry.all()))));
+      return answer(core, exchange, 'v2', () => Buffer.from(JSON.stringify(wholeDocument2(core))));
     if (!PROTOBUF.test(accept))
       throw new StatusError(406, 'NotAcceptable', 'only the following media types are accepted: application/json');
     // The name that clients ask by has an @, which no content type may have.
-    return answer(core, exchange, 'v2 protobuf', () => encodeDocument(document2(core.registry.all())), V2);
+    return answer(core, exchange, 'v2 protobuf', () => encodeDocument(wholeDocument2(core)), V2);
   }
   if (path === '/openapi/v3') {
     const paths: Record<string, object> = {};
@@ -42,10 +43,17 @@ export function openApi(core: Core, exchange: Exchange, path: string): void {
       const { hash } = document(core, apiVersion, () => Buffer.from(document3(members)));
       paths[key] = { serverRelativeURL: `/openapi/v3/${key}?hash=${hash}` };
     }
+    for (const { group, version, told } of core.aggregation.all()) {
+      const key = `apis/${group}/${version}`;
+      delete paths[key];
+      if (told.openApi3 !== undefined) paths[key] = { serverRelativeURL: `/openapi/v3/${key}?hash=${told.openApi3}` };
+    }
     return sendJson(exchange, 200, { paths });
   }
   const match = /^\/openapi\/v3\/(?:api\/(v\d+)|apis\/([^/]+\/[^/]+))$/.exec(path);
   const key = match?.[1] ?? match?.[2] ?? '';
+  const remote = core.aggregation.find(...(key.split('/') as [string, string]));
+  if (remote !== undefined) return aggregateDocument(core, exchange, remote);
   const members = kinds.get(key);
   if (members === undefined) throw noSuchPath();
   answer(core, exchange, key, () => Buffer.from(document3(members)));
@@ -53,8 +61,9 @@ export function openApi(core: Core, exchange: Exchange, path: string): void {
 
 function document(core: Core, key: string, make: () => Buffer): { body: Buffer; hash: string } {
   let all = documents.get(core);
-  if (all?.generation !== core.registry.generation) {
-    all = { generation: core.registry.generation, made: new Map() };
+  const generation = `${core.registry.generation} ${core.aggregation.generation}`;
+  if (all?.generation !== generation) {
+    all = { generation, made: new Map() };
     documents.set(core, all);
   }
   let found = all.made.get(key);
@@ -177,6 +186,39 @@ function document3(kinds: KindDefinition[]): string {
     components: { schemas: reachable(kinds) },
   };
   return JSON.stringify(document).replaceAll('"#/definitions/', '"#/components/schemas/');
+}
+
+/** With the servers behind; where two mean something else by one name, what is served here counts. */
+function wholeDocument2(core: Core): Document2 {
+  const document = document2(core.registry.all());
+  for (const { group, version, told } of core.aggregation.all()) {
+    const prefix = `/apis/${group}/${version}/`;
+    const { definitions: theirs = {}, paths = {} } = told.openApi2 ?? {};
+    for (const path of Object.keys(document.paths)) if (path.startsWith(prefix)) delete document.paths[path];
+    for (const [path, item] of Object.entries(paths))
+      if (path.startsWith(prefix)) document.paths[path] = operationsOf(item);
+    document.definitions = { ...(theirs as Document2['definitions']), ...document.definitions };
+  }
+  return document;
+}
+
+/** Of another's path what our form of the document holds. */
+function operationsOf(item: unknown): Document2['paths'][string] {
+  const operations = Object.entries((item ?? {}) as Record<string, Record<string, unknown> | undefined>);
+  return Object.fromEntries(
+    operations
+      .filter(([method]) => ['get', 'put', 'post', 'patch', 'delete'].includes(method))
+      .map(([method, operation]) => [
+        method,
+        {
+          operationId: String(operation?.['operationId'] ?? ''),
+          parameters: [],
+          responses: {},
+          'x-kubernetes-action': operation?.['x-kubernetes-action'],
+          'x-kubernetes-group-version-kind': operation?.['x-kubernetes-group-version-kind'],
+        },
+      ]),
+  );
 }
 
 function document2(kinds: KindDefinition[]): Document2 {

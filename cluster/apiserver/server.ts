@@ -15,6 +15,9 @@ import type { Duplex } from 'node:stream';
 import type { Transport } from '../client/transport.ts';
 import { services } from '../kinds/resources.ts';
 import type { Store } from '../store/store.ts';
+import { Aggregation, type FrontProxy } from './aggregation/aggregation.ts';
+import { Availability } from './aggregation/availability.ts';
+import { createAuthenticationConfig, createLocalApiServices } from './aggregation/local.ts';
 import { Admission } from './admission/plugin.ts';
 import { type AdmissionOptions, admissionPlugins } from './admission/plugins.ts';
 import { AgentDialer, type AgentIdentity } from './agent-dialer.ts';
@@ -56,6 +59,8 @@ export interface ApiServerOptions extends AdmissionOptions {
   tls: { certificate: string; key: string; clientCa: string };
   /** To dial node agents; their certificates must be for `system:node:<name>`. */
   agentClient: AgentIdentity;
+  /** What this server is to those behind it (APIService). Without it they are asked without a certificate. */
+  frontProxy?: FrontProxy;
   /** IPv4 range for Services, as `10.96.0.0/16`. Without it they get no address. */
   serviceCidr?: string;
   /** Where pods reach this server (IPv4): makes the Service `kubernetes` in `default` lead there. */
@@ -141,6 +146,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   }
   const { port } = server.address() as AddressInfo;
   if (options.advertiseAddress !== undefined) await createApiService(core, { address: options.advertiseAddress, port });
+  const availability = new Availability(core);
   const ended = new AbortController();
   return {
     port,
@@ -154,6 +160,8 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       for (const socket of upgraded) socket.destroy();
       server.closeAllConnections();
       await closed;
+      await availability.close();
+      core.aggregation.close();
       core.agents.close();
       await core.cache.close();
     },
@@ -179,6 +187,7 @@ async function startCore(options: ApiServerOptions): Promise<Core> {
     nodes: new NodeGraph(cache),
     admission: new Admission([]),
     agents,
+    aggregation: new Aggregation(cache, options.frontProxy),
     usage: new Usage({
       nodeNames: () => nodesHeardOf(cache),
       summary: (node) => readSummary(agents, node),
@@ -193,7 +202,8 @@ async function startCore(options: ApiServerOptions): Promise<Core> {
   core.admission = new Admission(admissionPlugins(core, options));
   followDefinitions(core);
   await Promise.all([
-    createSystemNamespaces(core),
+    createLocalApiServices(core),
+    createSystemNamespaces(core).then(() => createAuthenticationConfig(core, options.tls.clientCa, options.frontProxy)),
     createSystemPriorities(core),
     ensureDefaultRoles(core, options.clusterRoles),
   ]);

@@ -7,6 +7,7 @@ import { connect as connectPlain, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { connect } from 'node:tls';
 import { admitConnect } from './admission/connect.ts';
+import { placeOf as remotePlace } from './aggregation/hand-on.ts';
 import { observe } from './audit/observe.ts';
 import { authenticate, type Identity, PROTOCOL_TOKEN } from './authenticate.ts';
 import { mayAccess, refuse } from './authorize.ts';
@@ -44,7 +45,10 @@ export async function upgrade(handler: Handler, request: IncomingMessage, client
     try {
       const [method, url] = [request.method ?? 'GET', request.url ?? '/'];
       const { user } = identity;
-      const destination = (await workload(handler, user, method, url)) ?? (await agent(handler, user, method, url));
+      const destination =
+        aggregated(handler, user, method, url) ??
+        (await workload(handler, user, method, url)) ??
+        (await agent(handler, user, method, url));
       await pipe(destination, request, client, head);
       note(101);
     } catch (error) {
@@ -63,6 +67,8 @@ interface Destination {
   opened: 'connect' | 'secureConnect';
   authority: string;
   path: string;
+  /** Besides those that came. */
+  headers?: Record<string, string | string[]>;
   unreachable(cause: Error): StatusError;
 }
 
@@ -91,6 +97,24 @@ async function workload({ core }: Handler, user: User, method: string, url: stri
     opened: secure ? 'secureConnect' : 'connect',
     authority,
     path: query.size === 0 ? rest : `${rest}?${query.toString()}`,
+    unreachable,
+  };
+}
+
+/** Undefined where the path is no other API server's. */
+function aggregated({ core }: Handler, user: User, method: string, url: string): Destination | undefined {
+  const { path, query } = splitTarget(url);
+  const request = parseResourcePath(method, path, query);
+  const api = request && core.aggregation.find(request.group, request.version);
+  if (request === undefined || api === undefined) return undefined;
+  if (!mayAccess(core, user, request, query)) throw refuse(core, user, request);
+  const { host, port, authority, headers, secureContext } = remotePlace(core, api, { path, user });
+  return {
+    open: () => connect({ ...secureContext, host, port }),
+    opened: 'secureConnect',
+    authority,
+    path: url,
+    headers,
     unreachable,
   };
 }
@@ -135,7 +159,7 @@ function pipe(destination: Destination, request: IncomingMessage, client: Duplex
     client.on('close', () => socket.destroy());
     socket.on(destination.opened, () => {
       open = true;
-      socket.write(requestHead(request, destination.authority, destination.path));
+      socket.write(requestHead(request, destination));
       if (head.length > 0) socket.write(head);
       socket.pipe(client);
       client.pipe(socket);
@@ -146,11 +170,13 @@ function pipe(destination: Destination, request: IncomingMessage, client: Duplex
 }
 
 /** The handshake as it came, but for what is between the client and us alone. */
-function requestHead(request: IncomingMessage, host: string, path: string): string {
-  const lines = [`${request.method} ${path} HTTP/1.1`, `Host: ${host}`];
+function requestHead(request: IncomingMessage, { authority, path, headers = {} }: Destination): string {
+  const lines = [`${request.method} ${path} HTTP/1.1`, `Host: ${authority}`];
+  for (const [name, values] of Object.entries(headers))
+    for (const value of [values].flat()) lines.push(`${name}: ${value}`);
   for (let index = 0; index < request.rawHeaders.length; index += 2) {
     const name = request.rawHeaders[index] ?? '';
-    if (/^(host|authorization|impersonate-.*|cookie)$/i.test(name)) continue;
+    if (/^(host|authorization|(impersonate|x-remote)-.*|cookie)$/i.test(name)) continue;
     lines.push(`${name}: ${withoutToken(name, request.rawHeaders[index + 1] ?? '')}`);
   }
   return `${lines.join('\r\n')}\r\n\r\n`;

@@ -52,7 +52,13 @@ export async function workloadProxy(core: Core, exchange: Exchange, request: Res
     exchange.responder.head(301, { location: `${exchange.path}/${query}`, 'content-length': '0' });
     return exchange.responder.end();
   }
-  await hand(exchange, placeOf(core, request, exchange.path));
+  const place = placeOf(core, request, exchange.path);
+  await handOn(exchange, {
+    ...place,
+    headers: forwarded(exchange),
+    // A redirect within the pod leads through the proxy again.
+    relocated: (location) => relocated(location, place.authority, exchange.path),
+  });
 }
 
 export function isWorkloadProxy({ group, resource, subresource }: ResourceRequest): boolean {
@@ -147,24 +153,37 @@ function serviceUnavailable(message: string): StatusError {
   return new StatusError(503, 'ServiceUnavailable', message);
 }
 
-async function hand(
-  exchange: Exchange,
-  { secure, host, port, authority, path }: ReturnType<typeof placeOf>,
-): Promise<void> {
+export interface HandedOn extends Place {
+  authority: string;
+  path: string;
+  /** Besides the client's. */
+  headers: Record<string, string | string[]>;
+  /** How to know the server; a pod's certificate is its own, which upstream does not check either. */
+  tls?: https.RequestOptions;
+  relocated?: (location: string) => string;
+  onUnreachable?: () => void;
+}
+
+/** Hands a request on, and its answer back as it comes. */
+export async function handOn(exchange: Exchange, to: HandedOn): Promise<void> {
+  const { secure, host, port, authority, path } = to;
   const { responder, query } = exchange;
   const outgoing = (secure ? https : http).request({
     host,
     port,
     method: exchange.method,
     path: query.size === 0 ? path : `${path}?${query.toString()}`,
-    headers: { ...handedOn(exchange.headers), host: authority, ...forwarded(exchange) },
+    headers: { ...handedOn(exchange.headers), host: authority, ...to.headers },
     agent: false,
-    // A pod's certificate is its own; upstream does not check it either.
     rejectUnauthorized: false,
+    ...to.tls,
   });
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   outgoing.on('response', resolve);
-  outgoing.on('error', (cause) => reject(unreachable(cause)));
+  outgoing.on('error', (cause) => {
+    if (!responder.started) to.onUnreachable?.();
+    reject(unreachable(cause));
+  });
   outgoing.setTimeout(CONNECT_TIMEOUT, () => outgoing.destroy(new Error(`${authority} does not answer`)));
   responder.onClose(() => outgoing.destroy());
   if (exchange.stream === undefined) outgoing.end(await exchange.body());
@@ -173,7 +192,7 @@ async function hand(
   outgoing.setTimeout(0);
   const headers = handedOn(answer.headers);
   const location = answer.headers.location;
-  if (location !== undefined) headers['location'] = relocated(location, authority, exchange.path);
+  if (location !== undefined && to.relocated !== undefined) headers['location'] = to.relocated(location);
   responder.head(answer.statusCode ?? 502, headers);
   answer.on('data', (chunk: Buffer) => {
     if (!responder.write(chunk)) answer.pause();
@@ -208,7 +227,7 @@ export function isProxyable(host: string): boolean {
 function handedOn(headers: IncomingHttpHeaders): Record<string, string | string[]> {
   const given: Record<string, string | string[]> = {};
   for (const [name, value] of Object.entries(headers))
-    if (value !== undefined && !OWN_HEADERS.has(name) && !name.startsWith('impersonate-')) given[name] = value;
+    if (value !== undefined && !OWN_HEADERS.has(name) && !/^(impersonate|x-remote)-/.test(name)) given[name] = value;
   return given;
 }
 
@@ -220,7 +239,6 @@ function forwarded({ path, sourceAddress }: Exchange): Record<string, string> {
   };
 }
 
-/** A redirect within the pod leads through the proxy again. */
 function relocated(location: string, authority: string, path: string): string {
   const proxy = path.slice(0, path.length - restOf(path).length);
   if (location.startsWith('/') && !location.startsWith('//')) return `${proxy}${location}`;

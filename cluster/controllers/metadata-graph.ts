@@ -2,12 +2,12 @@
  * The metadata of every object that can be deleted, custom resources too, with an index of who owns whom. Only what
  * garbage collection asks for is kept.
  */
-import { ApiError, type Client, type ClientObject, type Informer } from '../client/client.ts';
+import { ApiError, type ClientObject, type Informer } from '../client/client.ts';
 import { createInformer } from '../client/informer.ts';
 import type { ResourceRef, Stored } from '../kinds/kind.ts';
 import { customResourceDefinitions } from '../kinds/resources.ts';
-import type { APIGroup, APIResource } from '../kinds/types/meta.ts';
 import type { ControllerContext } from './controller.ts';
+import { discoverResources } from './discover.ts';
 import { openInformer } from './objects.ts';
 
 export interface GraphObject {
@@ -26,27 +26,6 @@ export interface MetadataGraph {
 
 /** Changed by every node every few seconds, or many and short-lived: nobody owns anything through them. */
 const ignored = new Set(['events', 'events.events.k8s.io', 'leases.coordination.k8s.io']);
-
-/** Every resource that can be listed, watched and deleted, in one version of each. */
-export async function discoverResources(client: Client): Promise<ResourceRef[]> {
-  const { groups } = await client.request<{ groups: APIGroup[] }>({ method: 'GET', path: '/apis' });
-  const served = groups.flatMap(({ name, preferredVersion, versions }) => {
-    const version = preferredVersion?.version ?? versions[0]?.version;
-    return version === undefined ? [] : [{ group: name, version }];
-  });
-  const lists = await Promise.all(
-    [{ group: '', version: 'v1' }, ...served].map(async ({ group, version }) => {
-      const path = group === '' ? `/api/${version}` : `/apis/${group}/${version}`;
-      const { resources } = await client.request<{ resources: APIResource[] }>({ method: 'GET', path });
-      return resources
-        .filter(
-          ({ name, verbs }) => !name.includes('/') && ['list', 'watch', 'delete'].every((verb) => verbs.includes(verb)),
-        )
-        .map(({ name, kind, namespaced }) => ({ group, version, resource: name, kind, namespaced }));
-    }),
-  );
-  return lists.flat();
-}
 
 /** Keeps what identifies an object and whom it belongs to. */
 function bareMetadata(object: Stored<ClientObject>): Stored<ClientObject> {

@@ -4,7 +4,7 @@ import type { ResourceRef, Stored } from '../kinds/kind.ts';
 import { namespaces as namespaceResource, pods as podResource } from '../kinds/resources.ts';
 import type { Namespace, NamespaceCondition } from '../kinds/types/core.ts';
 import type { Controller, ControllerContext } from './controller.ts';
-import { discoverResources } from './metadata-graph.ts';
+import { discoverAggregated, discoverResources } from './discover.ts';
 import { openInformer, timestamp } from './objects.ts';
 
 const finalizer = 'kubernetes';
@@ -33,12 +33,23 @@ async function empty(client: Client, namespace: string, resource: ResourceRef): 
   }
 }
 
-function conditionsOf(left: Left[], now: number): NamespaceCondition[] {
+/** @param failed  what could not be asked what it has */
+function conditionsOf(left: Left[], failed: string[], now: number): NamespaceCondition[] {
   const lastTransitionTime = timestamp(now);
   const name = ({ group, resource }: ResourceRef): string => (group === '' ? resource : `${resource}.${group}`);
   const content = left.map(({ resource, count }) => `${name(resource)}. has ${count} resource instances`).join(', ');
   const finalizers = [...new Set(left.flatMap((one) => one.finalizers))];
   return [
+    {
+      type: 'NamespaceDeletionDiscoveryFailure',
+      status: failed.length > 0 ? 'True' : 'False',
+      reason: failed.length > 0 ? 'DiscoveryFailed' : 'ResourcesDiscovered',
+      message:
+        failed.length > 0
+          ? `Discovery failed for some groups, ${failed.length} failing: ${failed.join(', ')}`
+          : 'All resources successfully discovered',
+      lastTransitionTime,
+    },
     {
       type: 'NamespaceContentRemaining',
       status: left.length > 0 ? 'True' : 'False',
@@ -63,8 +74,7 @@ export function createNamespaceController(): Controller {
   let namespaces: Informer<Namespace>;
   let requeue: (key: string, afterMilliseconds?: number) => void = () => undefined;
 
-  async function report(client: Client, namespace: Stored<Namespace>, left: Left[], now: number): Promise<void> {
-    const conditions = conditionsOf(left, now);
+  async function report(client: Client, namespace: Stored<Namespace>, conditions: NamespaceCondition[]): Promise<void> {
     const said = (list: NamespaceCondition[]): string =>
       JSON.stringify(list.map(({ type, message }) => [type, message]));
     if (said(conditions) === said(namespace.status?.conditions ?? [])) return;
@@ -79,13 +89,14 @@ export function createNamespaceController(): Controller {
     if (namespace?.metadata.deletionTimestamp === undefined) return;
     const held = namespace.spec?.finalizers ?? [];
     if (!held.includes(finalizer)) return;
-    const resources = (await discoverResources(client)).filter(({ namespaced }) => namespaced);
+    const [own, behind] = await Promise.all([discoverResources(client), discoverAggregated(client)]);
+    const resources = [...own, ...behind.resources].filter(({ namespaced }) => namespaced);
     const left = (await Promise.all(resources.map((resource) => empty(client, name, resource)))).filter(
       ({ count }) => count > 0,
     );
-    if (left.length > 0) {
+    if (left.length > 0 || behind.failed.length > 0) {
       requeue(name, lookAgain);
-      await report(client, namespace, left, now());
+      await report(client, namespace, conditionsOf(left, behind.failed, now()));
       return;
     }
     const body = {

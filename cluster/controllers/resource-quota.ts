@@ -9,7 +9,7 @@ import { addUsage, countedKind, inScope, type Usage, usageOf } from '../kinds/qu
 import { resourceQuotas } from '../kinds/resources.ts';
 import type { ResourceQuota } from '../kinds/types/core.ts';
 import type { Controller, ControllerContext } from './controller.ts';
-import { discoverResources } from './metadata-graph.ts';
+import { discoverResources } from './discover.ts';
 import { keyOf, openInformer, sameJson, splitKey } from './objects.ts';
 
 /** Changes come in bursts: one status for all of them. */

@@ -1,4 +1,5 @@
 /** Every kind that the server has from the start; of a kind's versions the one that is stored comes first. */
+import { apiServiceKind } from './api-service.ts';
 import { certificateSigningRequestKind } from './certificate-signing-request.ts';
 import { componentStatusKind } from './component-status.ts';
 import { configMapKind } from './config-map.ts';
@@ -77,6 +78,7 @@ export const builtinKinds: readonly KindDefinition[] = [
   csiNodeKind,
   csiStorageCapacityKind,
   volumeAttachmentKind,
+  apiServiceKind,
   networkPolicyKind,
   ingressKind,
   ingressClassKind,

@@ -6,6 +6,7 @@ import type {
   ValidatingAdmissionPolicyBinding,
   ValidatingWebhookConfiguration,
 } from './types/admissionregistration.ts';
+import type { APIService } from './types/apiregistration.ts';
 import type { CustomResourceDefinition } from './types/apiextensions.ts';
 import type { ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet } from './types/apps.ts';
 import type { HorizontalPodAutoscaler as HorizontalPodAutoscalerV1 } from './types/autoscaling.ts';
@@ -140,6 +141,7 @@ export const networkPolicies = resource<NetworkPolicy>(
 );
 export const ingresses = resource<Ingress>('networking.k8s.io/v1', 'Ingress', 'ingresses', true);
 export const ingressClasses = resource<IngressClass>('networking.k8s.io/v1', 'IngressClass', 'ingressclasses', false);
+export const apiServices = resource<APIService>('apiregistration.k8s.io/v1', 'APIService', 'apiservices', false);
 export const horizontalPodAutoscalers = resource<HorizontalPodAutoscaler>(
   'autoscaling/v2',
   'HorizontalPodAutoscaler',
