@@ -161,7 +161,6 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       server.closeAllConnections();
       await closed;
       await availability.close();
-      core.aggregation.close();
       core.agents.close();
       await core.cache.close();
     },

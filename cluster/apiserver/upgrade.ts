@@ -108,9 +108,9 @@ function aggregated({ core }: Handler, user: User, method: string, url: string):
   const api = request && core.aggregation.find(request.group, request.version);
   if (request === undefined || api === undefined) return undefined;
   if (!mayAccess(core, user, request, query)) throw refuse(core, user, request);
-  const { host, port, authority, headers, secureContext } = remotePlace(core, api, { path, user });
+  const { host, port, authority, headers, tls } = remotePlace(core, api, { path, user });
   return {
-    open: () => connect({ ...secureContext, host, port }),
+    open: () => connect({ ...tls, host, port }),
     opened: 'secureConnect',
     authority,
     path: url,

@@ -7,6 +7,7 @@
  */
 import http, { type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import https from 'node:https';
+import type { ConnectionOptions } from 'node:tls';
 import { BlockList, isIP, isIPv6 } from 'node:net';
 import { endpointSlices, pods, services } from '../kinds/resources.ts';
 import type { EndpointSlice } from '../kinds/types/discovery.ts';
@@ -159,7 +160,7 @@ export interface HandedOn extends Place {
   /** Besides the client's. */
   headers: Record<string, string | string[]>;
   /** How to know the server; a pod's certificate is its own, which upstream does not check either. */
-  tls?: https.RequestOptions;
+  tls?: ConnectionOptions;
   relocated?: (location: string) => string;
   onUnreachable?: () => void;
 }
@@ -174,6 +175,7 @@ export async function handOn(exchange: Exchange, to: HandedOn): Promise<void> {
     method: exchange.method,
     path: query.size === 0 ? path : `${path}?${query.toString()}`,
     headers: { ...handedOn(exchange.headers), host: authority, ...to.headers },
+    // A connection that is kept may be closed by the other side just when it is used again.
     agent: false,
     rejectUnauthorized: false,
     ...to.tls,

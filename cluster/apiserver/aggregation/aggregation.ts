@@ -13,7 +13,6 @@
  * while there is one.
  */
 import { X509Certificate } from 'node:crypto';
-import https from 'node:https';
 import type { ConnectionOptions } from 'node:tls';
 import { builtinKinds } from '../../kinds/builtin.ts';
 import { apiServices } from '../../kinds/resources.ts';
@@ -40,8 +39,6 @@ export interface RemoteApi {
   versionPriority: number;
   /** How it is verified, and how this server proves itself. */
   tls: ConnectionOptions;
-  /** Connections that are kept. */
-  agent: https.Agent;
   /** As it said last; nothing before it answered once. */
   told: Told;
 }
@@ -92,10 +89,6 @@ export class Aggregation {
     this.generation++;
   }
 
-  close(): void {
-    for (const name of [...this.#specs.keys()]) this.#remove(name);
-  }
-
   #put({ metadata, spec }: APIService): void {
     const name = metadata.name ?? '';
     const said = JSON.stringify(spec);
@@ -112,7 +105,6 @@ export class Aggregation {
       groupPriority: spec.groupPriorityMinimum,
       versionPriority: spec.versionPriority,
       tls: this.#tls(spec),
-      agent: new https.Agent({ keepAlive: true, maxFreeSockets: 8 }),
       told: { available: false, resources: [] },
     });
     this.generation++;
@@ -122,11 +114,7 @@ export class Aggregation {
     const said = this.#specs.get(name);
     if (said === undefined) return;
     this.#specs.delete(name);
-    for (const [key, api] of this.#byKey) {
-      if (api.name !== name) continue;
-      api.agent.destroy();
-      this.#byKey.delete(key);
-    }
+    for (const [key, api] of this.#byKey) if (api.name === name) this.#byKey.delete(key);
     this.generation++;
   }
 

@@ -24,7 +24,7 @@ export async function askRemote<T>(core: Core, api: RemoteApi, path: string, sig
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const request = https.request({
     ...api.tls,
-    agent: api.agent,
+    agent: false,
     host: place.host,
     port: place.port,
     path,

@@ -1,5 +1,4 @@
 /** A client's request to a server behind this one. */
-import type { ConnectionOptions } from 'node:tls';
 import type { Core } from '../core.ts';
 import { StatusError } from '../errors.ts';
 import type { Exchange } from '../exchange.ts';
@@ -17,11 +16,7 @@ export async function aggregateDocument(core: Core, exchange: Exchange, api: Rem
 }
 
 /** Throws 503 while it is not available. */
-export function placeOf(
-  core: Core,
-  api: RemoteApi,
-  { path, user }: Pick<Exchange, 'path' | 'user'>,
-): HandedOn & { secureContext: ConnectionOptions } {
+export function placeOf(core: Core, api: RemoteApi, { path, user }: Pick<Exchange, 'path' | 'user'>): HandedOn {
   if (!api.told.available) throw new StatusError(503, 'ServiceUnavailable', 'service unavailable');
   const { namespace, name, port } = api.service;
   const { host, port: number } = servicePlace(core, namespace, { secure: true, name, port: String(port) });
@@ -31,8 +26,7 @@ export function placeOf(
     port: number,
     authority: `${name}.${namespace}.svc`,
     path,
-    tls: { ...api.tls, agent: api.agent },
-    secureContext: api.tls,
+    tls: api.tls,
     headers: remoteHeaders(user),
     onUnreachable: () => core.aggregation.doubted(api),
   };
