@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Stored } from '../kinds/kind.ts';
 import type { Deployment, ReplicaSet } from '../kinds/types/apps.ts';
-import { limits, type Plan, planRolling, planScale } from './deployment-plan.ts';
+import { isScaled, limits, type Plan, planRolling, planScale } from './deployment-plan.ts';
 
 const template = { spec: { containers: [] } };
 
@@ -114,5 +114,16 @@ describe('deployment plan', () => {
       newer: 0,
       old: 0,
     });
+  });
+
+  it('goes on with a rollout that was scaled to what is there already', () => {
+    const annotations = (desired: number) => ({ 'deployment.kubernetes.io/desired-replicas': String(desired) });
+    const [one, two] = [set('a', 1, 1, annotations(2)), set('ab', 1, 1, annotations(2))];
+    const subject = deployment(1, '25%', '25%');
+    assert.equal(isScaled(subject, [one, two]), true);
+    // Two are as many as one and its surge: each keeps its number, and is written for the new size.
+    assert.deepEqual(readable(planScale(subject, undefined, [one, two])), { a: 1, ab: 1 });
+    assert.deepEqual(readable(planScale(subject, undefined, [one])), { a: 1 });
+    assert.deepEqual(readable(planScale(subject, undefined, [set('a', 1, 1, annotations(1))])), {});
   });
 });

@@ -43,14 +43,19 @@ export function limits(deployment: Deployment): { replicas: number; maxSurge: nu
 
 /** Was the Deployment scaled since its sets were last written? */
 export function isScaled(deployment: Deployment, sets: Stored<ReplicaSet>[]): boolean {
-  const { replicas } = limits(deployment);
-  return sets.some((set) => {
-    const desired = set.metadata.annotations?.[desiredAnnotation];
-    return replicasOf(set) > 0 && desired !== undefined && Number(desired) !== replicas;
-  });
+  return sets.some((set) => replicasOf(set) > 0 && isOfOtherSize(deployment, set));
 }
 
-/** Spreads a new number of replicas over the sets of a rollout that is under way or paused. */
+/** Was it written for another number of replicas? */
+function isOfOtherSize(deployment: Deployment, set: ReplicaSet): boolean {
+  const desired = set.metadata.annotations?.[desiredAnnotation];
+  return desired !== undefined && Number(desired) !== limits(deployment).replicas;
+}
+
+/**
+ * Spreads a new number of replicas over the sets of a rollout that is under way or paused. A set that keeps its number is in the plan too
+ * where it was written for another size: until all are of this one nothing else goes on.
+ */
 export function planScale(
   deployment: Deployment,
   current: Stored<ReplicaSet> | undefined,
@@ -62,7 +67,7 @@ export function planScale(
   const active = all.filter((set) => replicasOf(set) > 0);
   const only = active.length > 1 ? undefined : (active[0] ?? current ?? byAge(all).at(-1));
   if (active.length <= 1) {
-    if (only && replicasOf(only) !== replicas) plan.set(only, replicas);
+    if (only && (replicasOf(only) !== replicas || isOfOtherSize(deployment, only))) plan.set(only, replicas);
     return plan;
   }
   if (current && replicasOf(current) === replicas && availableOf(current) === replicas) {
@@ -90,7 +95,8 @@ export function planScale(
     next.set(set, value);
     if (left === 0) break;
   }
-  for (const [set, count] of next) if (count !== replicasOf(set)) plan.set(set, count);
+  for (const [set, count] of next)
+    if (count !== replicasOf(set) || isOfOtherSize(deployment, set)) plan.set(set, count);
   return plan;
 }
 

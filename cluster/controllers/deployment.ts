@@ -62,6 +62,7 @@ export function createDeploymentController(): Controller {
       step.sets = step.sets.map(replace);
       step.old = step.old.map(replace);
       step.current = step.current && replace(step.current);
+      if (replicas === before) continue;
       state.recorder.record(
         { apiVersion: 'apps/v1', kind: 'Deployment', metadata: deployment.metadata },
         {
