@@ -1,10 +1,10 @@
 /** One engine, or one repair, at a time for each run directory. */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { processStartTime } from '#lib/process-start-time.ts';
 import { layout } from './containers/layout.ts';
 import { EngineError } from './engine.ts';
 import type { EngineOptions } from './options.ts';
-import { processStartTime } from './sys/pidfd.ts';
 
 /** @returns what lets it go. @throws EngineError `conflict` */
 export async function engineLock(

@@ -34,6 +34,13 @@ test('a lock whose holder has died is taken over', async () => {
   release();
 });
 
+test('a lock whose holder has died is taken over, also where another process has its number now', async () => {
+  const file = path();
+  writeFileSync(file, `${process.ppid} 1\n`);
+  const release = await lockFile(file, 1000);
+  release();
+});
+
 test('a lock that is held is an error that names the holder', async () => {
   const file = path();
   writeFileSync(file, `${process.ppid}\n`);

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { existsSync, linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { processStartTime } from './process-start-time.ts';
 
 /** Somebody else holds the lock and does not let go. */
 export class LockTimeout extends Error {
@@ -13,7 +14,7 @@ export class LockTimeout extends Error {
 }
 
 /**
- * Holds a lock that is a file with the holder's process id; one whose holder has died is taken over. Gives what lets it go.
+ * Holds a lock that is a file with the holder's process id and when it began; one whose holder has died is taken over. Gives what lets it go.
  * Rejects with `LockTimeout` after `milliseconds`. Processes of one host only.
  */
 export async function lockFile(path: string, milliseconds: number): Promise<() => void> {
@@ -22,8 +23,8 @@ export async function lockFile(path: string, milliseconds: number): Promise<() =
     if (tryLock(path)) return () => rmSync(path, { force: true });
     const holder = holderOf(path);
     if (holder === undefined) continue;
-    if (!existsSync(`/proc/${holder}`)) rmSync(path, { force: true });
-    else if (Date.now() > until) throw new LockTimeout(path, holder);
+    if (isGone(holder)) rmSync(path, { force: true });
+    else if (Date.now() > until) throw new LockTimeout(path, holder.pid);
     else await delay(50);
   }
 }
@@ -31,7 +32,7 @@ export async function lockFile(path: string, milliseconds: number): Promise<() =
 /** Written aside and linked: whoever sees the lock sees its holder. */
 function tryLock(path: string): boolean {
   const aside = `${path}.${randomUUID()}`;
-  writeFileSync(aside, `${process.pid}\n`);
+  writeFileSync(aside, `${process.pid} ${processStartTime(process.pid)}\n`);
   try {
     linkSync(aside, path);
     return true;
@@ -43,10 +44,22 @@ function tryLock(path: string): boolean {
   }
 }
 
+interface Holder {
+  pid: number;
+  startTime: string | undefined;
+}
+
+/** Its number may be another process's by now. */
+function isGone({ pid, startTime }: Holder): boolean {
+  const now = processStartTime(pid);
+  return now === undefined || (startTime !== undefined && startTime !== now);
+}
+
 /** Undefined when it was let go meanwhile. */
-function holderOf(path: string): number | undefined {
+function holderOf(path: string): Holder | undefined {
   try {
-    return Number(readFileSync(path, 'utf8')) || undefined;
+    const [pid = '', startTime] = readFileSync(path, 'utf8').trim().split(' ');
+    return Number(pid) > 0 ? { pid: Number(pid), startTime } : undefined;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;

@@ -112,7 +112,7 @@ export interface StopRequest {
 /** preStop within the grace period, then the stop signal; at least 2 s of grace are left after a hook. */
 export async function stopContainer(request: StopRequest): Promise<void> {
   const { context, pod, definition, id, signal } = request;
-  const began = Date.now();
+  const began = performance.now();
   const hook = definition.lifecycle?.preStop;
   let grace = request.graceSeconds;
   if (hook && request.preStop && grace > 0) {
@@ -121,7 +121,7 @@ export async function stopContainer(request: StopRequest): Promise<void> {
     if (!ok) {
       recordPodEvent(context, pod, definition.name, { type: 'Warning', reason: 'FailedPreStopHook', message });
     }
-    grace = Math.max(2, grace - (Date.now() - began) / 1000);
+    grace = Math.max(2, grace - (performance.now() - began) / 1000);
   }
   try {
     await context.engine.stopContainer(id, { graceSeconds: grace, signal });

@@ -37,7 +37,8 @@ export async function check(
   timeout: number,
   signal?: AbortSignal,
 ): Promise<CheckResult> {
-  const expired = AbortSignal.timeout(timeout);
+  // What is left of a grace period has fractions.
+  const expired = AbortSignal.timeout(Math.ceil(timeout));
   const limit = signal ? AbortSignal.any([signal, expired]) : expired;
   try {
     return await perform(action, target, limit);

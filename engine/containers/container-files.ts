@@ -2,11 +2,11 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { processStartTime } from '#lib/process-start-time.ts';
 import { run } from '#lib/run.ts';
 import { type ContainerSpec, EngineError, type Image, type Sandbox } from '../engine.ts';
 import { readInRoot } from '../sys/files.ts';
 import { bindMount, mounts, unmountBelow } from '../sys/mounts.ts';
-import { processStartTime } from '../sys/pidfd.ts';
 import type { Cgroups } from './cgroups.ts';
 import { giveDevices } from './devices.ts';
 import type { Disks } from './disks.ts';

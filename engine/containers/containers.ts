@@ -5,6 +5,7 @@ import { readFile, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Writable } from 'node:stream';
+import { processStartTime } from '#lib/process-start-time.ts';
 import { settledBefore } from '#lib/settled-before.ts';
 import {
   EngineError,
@@ -18,7 +19,7 @@ import {
 import { namedWhenFull } from '../disk-full.ts';
 import type { EngineOptions } from '../options.ts';
 import { hasCode } from '../sys/libc.ts';
-import { ProcessHandle, processStartTime } from '../sys/pidfd.ts';
+import { ProcessHandle } from '../sys/pidfd.ts';
 import { setDomainName } from '../sys/uts.ts';
 import type { Cgroups } from './cgroups.ts';
 import { lookUpUser, makeBundle, remakeBundle, removeBundle, type SharedProcesses } from './container-files.ts';
@@ -303,7 +304,7 @@ export class Containers {
     if (graceSeconds > 0) {
       entry.handle?.signal(signalNumber(entry.record.stopSignal));
       await this.#goOn(entry);
-      const grace = AbortSignal.timeout(Math.min(graceSeconds * 1000, 2 ** 31 - 1));
+      const grace = AbortSignal.timeout(Math.min(Math.ceil(graceSeconds * 1000), 2 ** 31 - 1));
       const either = options.signal === undefined ? grace : AbortSignal.any([grace, options.signal]);
       if (await settledBefore(entry.exited.promise, either)) return;
       options.signal?.throwIfAborted();

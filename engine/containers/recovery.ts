@@ -8,10 +8,10 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { chmod, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { processStartTime } from '#lib/process-start-time.ts';
 import { type ContainerExit, EngineError } from '../engine.ts';
 import { hasCode } from '../sys/libc.ts';
 import { MountFlag, bindMount, mount, mounts, unmountBelow } from '../sys/mounts.ts';
-import { processStartTime } from '../sys/pidfd.ts';
 import type { Cgroups } from './cgroups.ts';
 import { removeBundle } from './container-files.ts';
 import { type ContainerRecord, isContainerRecord } from './container-records.ts';

@@ -5,11 +5,11 @@
  */
 import { closeSync, constants, existsSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
+import { processStartTime } from '#lib/process-start-time.ts';
 import { EngineError, type Sandbox } from '../engine.ts';
 import { OpenFlag, openInRoot } from '../sys/files.ts';
 import { hasCode } from '../sys/libc.ts';
 import { attachTree, attachTreeAt, cloneTree, makeReadOnly, mounts, unmount } from '../sys/mounts.ts';
-import { processStartTime } from '../sys/pidfd.ts';
 import type { ContainerRecord } from './container-records.ts';
 import { type Layout, containerPaths, sandboxPaths } from './layout.ts';
 import { ensureDirectory, ensureFile } from './tree-write.ts';

@@ -1,5 +1,6 @@
 /** Processes by descriptor, so that a signal never reaches another process that got the same number. */
-import { closeSync, readFileSync } from 'node:fs';
+import { closeSync } from 'node:fs';
+import { processStartTime } from '#lib/process-start-time.ts';
 import { hasCode, syscall } from './libc.ts';
 
 const PIDFD_GET_INFO = 0xc040ff0b;
@@ -68,16 +69,5 @@ export class ProcessHandle {
     if (!this.#open) return;
     this.#open = false;
     closeSync(this.#descriptor);
-  }
-}
-
-/** In clock ticks since the boot; with the process id it names a process for ever (proc(5), stat, field 22). */
-export function processStartTime(pid: number): string | undefined {
-  try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19];
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'ESRCH')) return undefined;
-    throw error;
   }
 }
