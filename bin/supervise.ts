@@ -6,7 +6,17 @@
  * keeper signals one process id only.
  */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync, closeSync, watch } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  closeSync,
+  watch,
+} from 'node:fs';
 import { basename, join } from 'node:path';
 import { HostError } from './host-error.ts';
 import type { Instance } from './instance.ts';
@@ -76,8 +86,7 @@ function startKeeper(instance: Instance, role: Role): void {
   const keeper = readPid(keeperPid(instance, role));
   if (keeper && isKeeper(keeper, instance, role)) return;
   // Its keeper is gone: a role that still runs would be kept by nobody, so it is started anew under a new keeper.
-  const orphan = readPid(rolePid(instance, role));
-  if (orphan && isRole(orphan, instance, role)) killAndWait(orphan);
+  for (const orphan of processesOf(instance, role)) killAndWait(orphan);
   rmSync(readyFile(instance, role), { force: true });
   const log = openSync(logFile(instance, role), 'a', 0o600);
   const child = spawn(
@@ -118,9 +127,8 @@ export async function stopRoles(instance: Instance, which: Role[] = roles): Prom
   }
   for (const role of order) {
     const keeper = readPid(keeperPid(instance, role));
-    const child = readPid(rolePid(instance, role));
     if (keeper && isKeeper(keeper, instance, role)) await endProcess(keeper, 15_000);
-    if (child && isRole(child, instance, role)) await endProcess(child, 10_000);
+    for (const child of processesOf(instance, role)) await endProcess(child, 10_000);
     for (const path of [keeperPid(instance, role), rolePid(instance, role), readyFile(instance, role)])
       rmSync(path, { force: true });
   }
@@ -202,6 +210,14 @@ function isKeeper(pid: number, instance: Instance, role: Role): boolean {
   return words(pid).includes(`sampan-keeper-${instance.name}-${role}`);
 }
 
+/** Also one whose keeper was killed before it wrote down that it had begun it. */
+function processesOf(instance: Instance, role: Role): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+    .map(Number)
+    .filter((pid) => isRole(pid, instance, role));
+}
+
 function isRole(pid: number, instance: Instance, role: Role): boolean {
   const line = words(pid);
   const at = line.indexOf('role');
@@ -214,7 +230,11 @@ function isRole(pid: number, instance: Instance, role: Role): boolean {
 }
 
 function killAndWait(pid: number): void {
-  process.kill(pid, 'SIGKILL');
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
   while (existsSync(`/proc/${pid}/exe`)) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
 }
 
