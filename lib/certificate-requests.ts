@@ -1,6 +1,5 @@
 /** Requests for certificates (PKCS #10, RFC 2986), PEM in and out: made by who wants one, read and signed by who gives them. */
 import {
-  CLOCK_SKEW,
   CertificateError,
   type CertificateRequest,
   type KeyPair,
@@ -11,6 +10,7 @@ import {
   generateKeys,
   loadX509,
   signLeaf,
+  skewOf,
 } from './certificates.ts';
 
 export interface RequestedSubject {
@@ -80,7 +80,11 @@ export async function signRequest(
   const now = Date.now();
   const last = new X509Certificate(authority.certificate).notAfter.getTime();
   const notAfter = new Date(Math.min(now + seconds * 1000, last));
-  return signLeaf(authority, { ...rest, notBefore: new Date(now - CLOCK_SKEW), notAfter }, request.publicKey);
+  return signLeaf(
+    authority,
+    { ...rest, notBefore: new Date(now - skewOf(seconds * 1000)), notAfter },
+    request.publicKey,
+  );
 }
 
 async function parse(pem: string) {

@@ -35,8 +35,15 @@ export class CertificateError extends Error {
 
 export const SIGNING = { name: 'ECDSA', hash: 'SHA-256', namedCurve: 'P-256' };
 const DAY = 24 * 60 * 60 * 1000;
-/** Clocks of two hosts may differ: a certificate counts from a little before it was made. */
-export const CLOCK_SKEW = 5 * 60 * 1000;
+const SHORTEST_SKEW = 5 * 60 * 1000;
+
+/**
+ * Clocks of two hosts may differ, and one may be set back: a certificate counts from so many milliseconds before it was made. A short
+ * life is not made much longer by it.
+ */
+export function skewOf(lifetime: number): number {
+  return Math.max(SHORTEST_SKEW, Math.min(DAY, lifetime / 10));
+}
 
 /** A self-signed authority that may sign leaf certificates, and no further authorities. */
 export async function createAuthority(options: { commonName: string; days: number }): Promise<KeyPair> {
@@ -153,7 +160,7 @@ async function readAuthority(authority: KeyPair) {
 function validity(days: number): { notBefore: Date; notAfter: Date } {
   if (!(days > 0)) throw new CertificateError(`Cannot issue a certificate: "days" is ${days}, expected more than 0`);
   const now = Date.now();
-  return { notBefore: new Date(now - CLOCK_SKEW), notAfter: new Date(now + days * DAY) };
+  return { notBefore: new Date(now - skewOf(days * DAY)), notAfter: new Date(now + days * DAY) };
 }
 
 /** Positive, and without a leading zero byte that DER would drop. */

@@ -6,9 +6,68 @@ import type { Pod, PodSpec } from '../kinds/types/core.ts';
 import type { OwnerReference } from '../kinds/types/meta.ts';
 import { createNodeLifecycleController } from './node-lifecycle.ts';
 import { isReady } from './objects.ts';
+import { startControllers } from './run.ts';
 import { createPodCollector } from './pod-collector.ts';
 
 const leaseNamespace = 'kube-node-lease';
+
+describe('node lifecycle, and a clock that is set', () => {
+  it('loses no node and evicts no pod when an hour passes in a moment, or comes again', async () => {
+    const plane = await startControlPlane();
+    let set = 0;
+    const running = await startControllers([createNodeLifecycleController({ leaseGrace: 60_000 })], {
+      ...plane.context,
+      now: () => Date.now() + set,
+    });
+    try {
+      await plane.namespace(leaseNamespace).catch(() => undefined);
+      await plane.namespace('clocks');
+      for (const name of ['one', 'other']) {
+        await createNode(plane.client, name);
+        await plane.client.create(leases, {
+          metadata: { name, namespace: leaseNamespace },
+          spec: { holderIdentity: name, leaseDurationSeconds: 40, renewTime: '2024-01-01T00:00:00.000000Z' },
+        });
+      }
+      const spec = { nodeName: 'one', containers: [{ name: 'c', image: 'i' }] };
+      await plane.client.create(pods, { metadata: { name: 'stays', namespace: 'clocks' }, spec });
+      for (const jump of [3_600_000, -3_600_000]) {
+        set = jump;
+        // Each change of a node is looked at, and makes the look's own mark where it is wanted.
+        for (const name of ['one', 'other']) {
+          const taints = [{ key: 'example.com/looked', value: jump > 0 ? 'later' : 'earlier', effect: 'NoSchedule' }];
+          const conditions = [
+            { type: 'Ready', status: 'True' },
+            { type: 'DiskPressure', status: jump > 0 ? 'True' : 'False' },
+          ];
+          await plane.client.patch(nodes, name, { type: 'merge', body: { spec: { taints } } });
+          await plane.client.patch(
+            nodes,
+            name,
+            { type: 'merge', body: { status: { conditions } } },
+            { subresource: 'status' },
+          );
+        }
+        const wanted = jump > 0 ? ['example.com/looked', 'node.kubernetes.io/disk-pressure'] : ['example.com/looked'];
+        await until(plane.client, nodes, undefined, (all) =>
+          all.every(
+            ({ spec: own }) =>
+              own?.taints
+                ?.map(({ key }) => key)
+                .toSorted()
+                .join() === wanted.join(),
+          ),
+        );
+      }
+      const { items } = await plane.client.list(pods, { namespace: 'clocks' });
+      assert.equal(items[0]?.metadata.deletionTimestamp, undefined);
+      assert.deepEqual(plane.warnings, []);
+    } finally {
+      await running.close();
+      await plane.close();
+    }
+  });
+});
 
 describe('node lifecycle', () => {
   let plane: ControlPlane;

@@ -4,6 +4,9 @@
  * tolerate the taint (or no longer) are evicted. A pod whose node does not answer cannot end properly: it is marked, so
  * that a controller makes another, and removed when its grace period is over.
  *
+ * How long a node has been silent, and how long its pods have been tainted, is told by a clock that nobody sets: setting the host's
+ * forward neither loses a node nor evicts a pod.
+ *
  * When no node is ready, nothing is taken out of service and nobody is evicted: there is nowhere to go, and pods that
  * nobody looks after mostly still serve.
  */
@@ -87,13 +90,41 @@ export function createNodeLifecycleController(options: NodeLifecycleOptions = {}
   let requeue: (key: string, afterMilliseconds?: number) => void = () => undefined;
   /** When this process saw each lease change: clocks of nodes are not compared with ours. */
   const seen = new Map<string, { renewTime: string | undefined; at: number }>();
+  /** By node, since when each has its taint; and by uid, since when each pod on one that does not answer is to go. */
+  const tainted = new Map<string, { taint: string; at: number }>();
+  const going = new Map<string, number>();
 
-  function lastSign(node: Stored<Node>, now: number): number {
+  /** Milliseconds. */
+  function silence(node: Stored<Node>): number {
     const renewTime = leases.get(node.metadata.name, leaseNamespace)?.spec?.renewTime;
     const before = seen.get(node.metadata.name);
-    if (before && before.renewTime === renewTime) return before.at;
-    seen.set(node.metadata.name, { renewTime, at: now });
-    return now;
+    if (before && before.renewTime === renewTime) return performance.now() - before.at;
+    seen.set(node.metadata.name, { renewTime, at: performance.now() });
+    return 0;
+  }
+
+  /** Milliseconds. What was before this process began is told by the taint's own time. */
+  function taintedFor(node: Stored<Node>, { key, timeAdded = '' }: Taint, now: number): number {
+    const taint = `${key} ${timeAdded}`;
+    let since = tainted.get(node.metadata.name);
+    if (since?.taint !== taint) {
+      since = { taint, at: performance.now() - Math.max(0, now - (Date.parse(timeAdded) || now)) };
+      tainted.set(node.metadata.name, since);
+    }
+    return performance.now() - since.at;
+  }
+
+  /** Milliseconds until the object of a pod that is to go is removed, whose node does not answer. */
+  function leftFor({ metadata }: Stored<Pod>, now: number): number {
+    const grace = (metadata.deletionGracePeriodSeconds ?? 0) * 1000;
+    let since = going.get(metadata.uid);
+    if (since === undefined) {
+      // The timestamp says when its grace is over.
+      const gone = now - (Date.parse(metadata.deletionTimestamp ?? '') - grace);
+      since = performance.now() - Math.max(0, gone);
+      going.set(metadata.uid, since);
+    }
+    return since + grace + removeAfter - performance.now();
   }
 
   function wantedTaints(node: Stored<Node>, ready: string, now: number): Taint[] {
@@ -148,8 +179,11 @@ export function createNodeLifecycleController(options: NodeLifecycleOptions = {}
     const taint = node.spec?.taints?.find(
       ({ key, effect }) => effect === 'NoExecute' && (key === unreachable || key === notReady),
     );
-    if (!taint) return Number.POSITIVE_INFINITY;
-    const since = Date.parse(taint.timeAdded ?? timestamp(now));
+    if (!taint) {
+      tainted.delete(node.metadata.name);
+      return Number.POSITIVE_INFINITY;
+    }
+    const elapsed = taintedFor(node, taint, now);
     let next = Number.POSITIVE_INFINITY;
     for (const pod of pods.byIndex('node', node.metadata.name)) {
       const { name, namespace = '', uid, deletionTimestamp } = pod.metadata;
@@ -157,13 +191,13 @@ export function createNodeLifecycleController(options: NodeLifecycleOptions = {}
         ignoreGone(client.delete(podResource, name, { namespace, preconditions: { uid }, ...grace }));
       if (deletionTimestamp !== undefined) {
         if (taint.key !== unreachable || (isOneAtMost(pod) && !isOff(node))) continue;
-        const wait = Date.parse(deletionTimestamp) + removeAfter - now;
+        const wait = leftFor(pod, now);
         if (wait <= 0) await remove({ gracePeriodSeconds: 0 });
         else next = Math.min(next, wait);
         continue;
       }
       if (isFinished(pod)) continue;
-      const wait = since + toleratedFor(pod, taint) - now;
+      const wait = toleratedFor(pod, taint) - elapsed;
       if (wait <= 0) {
         await remove({});
         next = Math.min(next, removeAfter);
@@ -178,10 +212,11 @@ export function createNodeLifecycleController(options: NodeLifecycleOptions = {}
     let node = nodes.get(name);
     if (!node) {
       seen.delete(name);
+      tainted.delete(name);
       return;
     }
     const time = now();
-    const silent = time - lastSign(node, time);
+    const silent = silence(node);
     const grace = graceOf(node);
     if (silent >= grace) {
       if (readyStatus(node) !== 'Unknown') {
@@ -219,11 +254,12 @@ export function createNodeLifecycleController(options: NodeLifecycleOptions = {}
         if (now?.metadata.namespace !== leaseNamespace) return;
         const node = nodes.get(now.metadata.name);
         if (!node) return;
-        seen.set(now.metadata.name, { renewTime: now.spec?.renewTime, at: context.now() });
+        seen.set(now.metadata.name, { renewTime: now.spec?.renewTime, at: performance.now() });
         // A renewal of a healthy node's lease needs no look; the timer that runs finds it.
         if (readyStatus(node) !== 'True') enqueue(now.metadata.name);
       });
-      pods.onChange((now) => {
+      pods.onChange((now, old) => {
+        if (!now && old) going.delete(old.metadata.uid);
         const name = now?.spec?.nodeName;
         const node = name === undefined ? undefined : nodes.get(name);
         if (name && node?.spec?.taints?.some(({ effect }) => effect === 'NoExecute')) enqueue(name);

@@ -14,7 +14,7 @@ export function createPodCollector(options: { quarantine?: number } = {}): Contr
   let nodes: Informer<Node>;
   let pods: Informer<Pod>;
   let requeue: (key: string, afterMilliseconds?: number) => void = () => undefined;
-  /** Since when each node has been missing. */
+  /** Since when each node has been missing, by a clock that nobody sets. */
   const missing = new Map<string, number>();
 
   async function isGone(client: Client, name: string): Promise<boolean> {
@@ -55,7 +55,7 @@ export function createPodCollector(options: { quarantine?: number } = {}): Contr
       for (const { metadata } of pods.list()) enqueue(keyOf(metadata));
     },
     keys: () => pods.list().map(({ metadata }) => keyOf(metadata)),
-    async reconcile(key, { client, now }) {
+    async reconcile(key, { client }) {
       const { namespace, name } = splitKey(key);
       const pod = pods.get(name, namespace);
       if (!pod) return;
@@ -65,9 +65,10 @@ export function createPodCollector(options: { quarantine?: number } = {}): Contr
         return;
       }
       if (nodes.get(node)) return;
-      const since = missing.get(node) ?? now();
+      const now = performance.now();
+      const since = missing.get(node) ?? now;
       missing.set(node, since);
-      const left = since + wait - now();
+      const left = since + wait - now;
       if (left > 0) requeue(key, left);
       else if (isFinished(pod) || (await isGone(client, node))) await remove(client, pod);
     },

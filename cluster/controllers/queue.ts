@@ -52,7 +52,7 @@ export function createWorkQueue({ workers, work }: WorkQueueOptions): WorkQueue 
   }
 
   function addLater(key: string, milliseconds: number): void {
-    const due = Date.now() + milliseconds;
+    const due = performance.now() + milliseconds;
     const planned = delayed.get(key);
     if (planned && planned.due <= due) return;
     clearTimeout(planned?.timer);

@@ -50,6 +50,7 @@ export class ContainerTasks {
   readonly #options: ContainerTasksOptions;
   readonly #tasks = new Map<string, Task>();
   readonly #preStopped = new Set<string>();
+  #deletion: { timestamp: string; until: number } | undefined;
 
   constructor(options: ContainerTasksOptions) {
     this.#options = options;
@@ -107,7 +108,7 @@ export class ContainerTasks {
           error: messageOf(error),
         });
         // Nothing is known of why: the same again, but not at once.
-        this.#options.failures.add(name, '', error, Date.now());
+        this.#options.failures.add(name, '', error);
         return delay(retryAfter, undefined, { signal: abort.signal }).catch(() => undefined);
       })
       .finally(() => {
@@ -141,7 +142,7 @@ export class ContainerTasks {
       }));
     } catch (error) {
       if (signal.aborted) return;
-      const { reason, message } = this.#options.failures.add(name, definition.image ?? '', error, Date.now());
+      const { reason, message } = this.#options.failures.add(name, definition.image ?? '', error);
       this.#event(name, 'Warning', 'Failed', reason === 'ErrImagePull' ? capitalize(message) : `Error: ${message}`);
       if (reason === 'ErrImagePull') this.#event(name, 'Warning', 'Failed', 'Error: ErrImagePull');
       return;
@@ -163,7 +164,7 @@ export class ContainerTasks {
     try {
       await runContainer(this.#options.context, this.#options.pod(), definition, id);
     } catch (error) {
-      const { message } = this.#options.failures.add(name, definition.image ?? '', error, Date.now());
+      const { message } = this.#options.failures.add(name, definition.image ?? '', error);
       // It is there as exited, then: its back-off is that of any other end.
       if (this.#options.context.engine.container(id)) this.#options.failures.delete(name);
       this.#event(name, 'Warning', 'Failed', `Error: ${message}`);
@@ -207,9 +208,22 @@ export class ContainerTasks {
     if (deletionTimestamp === undefined) {
       return this.#options.observations.graceSeconds(definition) ?? whole;
     }
-    // The timestamp was cut to whole seconds.
-    const left = (Date.parse(deletionTimestamp) - Date.now()) / 1000 + 1;
-    return Math.min(Math.max(0, left), deletionGracePeriodSeconds ?? whole);
+    return this.#graceLeft(deletionTimestamp, deletionGracePeriodSeconds ?? whole);
+  }
+
+  /**
+   * The server's clock may be another than ours, and either may be set: what the timestamp says is taken where it makes sense, once, and
+   * counted down by a clock that nobody sets.
+   */
+  #graceLeft(deletionTimestamp: string, grace: number): number {
+    if (this.#deletion?.timestamp !== deletionTimestamp) {
+      // The timestamp was cut to whole seconds.
+      const whole = grace + 1;
+      const told = (Date.parse(deletionTimestamp) - Date.now()) / 1000 + 1;
+      const left = told > 0 && told < whole ? told : whole;
+      this.#deletion = { timestamp: deletionTimestamp, until: performance.now() + left * 1000 };
+    }
+    return Math.min(grace, Math.max(0, (this.#deletion.until - performance.now()) / 1000));
   }
 
   #event(container: string, type: 'Normal' | 'Warning', reason: string, message: string): void {

@@ -70,7 +70,7 @@ export class Eviction {
 
   /** Of the node, as long as they hold. */
   get conditions(): PressureCondition[] {
-    return this.#conditions.current(Date.now());
+    return this.#conditions.current(performance.now());
   }
 
   async close(): Promise<void> {
@@ -93,7 +93,7 @@ export class Eviction {
 
   async #look(): Promise<void> {
     let found = await this.#crossed();
-    if (this.#conditions.update(found, Date.now())) this.#input.onChange();
+    if (this.#conditions.update(found, performance.now())) this.#input.onChange();
     if (found.some(isDisk)) found = await this.#freeImages(found);
     const [first] = found;
     if (first !== undefined) await this.#evictOne(first);

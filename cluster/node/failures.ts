@@ -6,6 +6,7 @@ interface Failure {
   reason: string;
   message: string;
   image: string;
+  /** By a clock that nobody sets: a host whose time is set back must not wait for it to come again. */
   at: number;
   until: number;
   count: number;
@@ -18,7 +19,8 @@ export class StartFailures {
   readonly #failures = new Map<string, Failure>();
 
   /** Returns the reason and message, as for an event. */
-  add(name: string, image: string, error: unknown, now: number): { reason: string; message: string } {
+  add(name: string, image: string, error: unknown): { reason: string; message: string } {
+    const now = performance.now();
     const reason = error instanceof AgentError ? error.code : 'CreateContainerError';
     const count = (this.#failures.get(name)?.count ?? 0) + 1;
     const pulling = reason === 'ErrImagePull';
@@ -32,12 +34,15 @@ export class StartFailures {
     this.#failures.delete(name);
   }
 
-  holds(): Map<string, number> {
-    return new Map([...this.#failures].map(([name, { until }]) => [name, until]));
+  /** Until when each is not to be tried again; `now` and the answers are the host's time. */
+  holds(now: number): Map<string, number> {
+    const steady = performance.now();
+    return new Map([...this.#failures].map(([name, { until }]) => [name, now + until - steady]));
   }
 
   /** Names whose image pull backs off from now on, since the last time that this was asked. */
-  waiting(now: number): Map<string, { reason: string; message: string }> {
+  waiting(): Map<string, { reason: string; message: string }> {
+    const now = performance.now();
     const waiting = new Map<string, { reason: string; message: string }>();
     for (const [name, { reason, message, image, at }] of this.#failures) {
       waiting.set(
@@ -50,11 +55,12 @@ export class StartFailures {
     return waiting;
   }
 
-  /** When the next of them changes its words. */
+  /** When the next of them changes its words; `now` and the answer are the host's time. */
   nextChange(now: number): number {
+    const steady = performance.now();
     let next = Number.POSITIVE_INFINITY;
     for (const { reason, at } of this.#failures.values()) {
-      if (reason === 'ErrImagePull' && at + shownFor > now) next = Math.min(next, at + shownFor);
+      if (reason === 'ErrImagePull' && at + shownFor > steady) next = Math.min(next, now + at + shownFor - steady);
     }
     return next;
   }

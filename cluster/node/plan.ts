@@ -106,12 +106,15 @@ export function initDone(record: ContainerRecord): boolean {
   return record.state === 'exited' && record.exit?.code === 0;
 }
 
+/** An end in the future is a clock that was set back: nobody waits for that time to come again. */
+const clockSkew = 5000;
+
 function planContainer(input: PlanInput, record: ContainerRecord, plan: PodPlan): void {
   if (input.busy.has(record.name)) return;
   const { name } = record;
   switch (record.state) {
     case 'none':
-      start(input, plan, { do: 'start', name, attempt: record.attempt, crashes: 0 }, 0);
+      start(input, plan, { do: 'start', name, attempt: record.attempt, crashes: 0 });
       return;
     case 'created':
       if (record.id !== undefined) plan.actions.push({ do: 'resume', name, id: record.id });
@@ -121,17 +124,14 @@ function planContainer(input: PlanInput, record: ContainerRecord, plan: PodPlan)
       return;
     case 'exited': {
       if (!restarts(input.pod, record)) return;
-      const restart = nextRestart(input.backoff, {
-        crashes: record.crashes,
-        startedAt: record.startedAt,
-        endedAt: record.exit?.at ?? 0,
-      });
-      if (restart.at > input.now) {
+      const endedAt = record.exit?.at ?? 0;
+      const restart = nextRestart(input.backoff, { crashes: record.crashes, startedAt: record.startedAt, endedAt });
+      if (restart.at > input.now && endedAt <= input.now + clockSkew) {
         plan.backingOff.set(name, { until: restart.at, delay: restart.delay });
         wake(plan, restart.at);
         return;
       }
-      start(input, plan, { do: 'start', name, attempt: record.attempt + 1, crashes: restart.crashes }, restart.at);
+      start(input, plan, { do: 'start', name, attempt: record.attempt + 1, crashes: restart.crashes });
     }
   }
 }
@@ -147,8 +147,8 @@ function planRunning(input: PlanInput, record: ContainerRecord, plan: PodPlan): 
   }
 }
 
-function start(input: PlanInput, plan: PodPlan, action: PodAction & { do: 'start' }, notBefore: number): void {
-  const hold = Math.max(notBefore, input.holds.get(action.name) ?? 0);
+function start(input: PlanInput, plan: PodPlan, action: PodAction & { do: 'start' }): void {
+  const hold = input.holds.get(action.name) ?? 0;
   if (hold > input.now) wake(plan, hold);
   else plan.actions.push(action);
 }

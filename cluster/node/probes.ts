@@ -96,14 +96,16 @@ function run(
   let eager = !settled && kind !== 'liveness';
   let successes = 0;
   let failures = 0;
-  const due = options.startedAt + (probe.initialDelaySeconds ?? 0) * 1000;
+  const initialDelay = (probe.initialDelaySeconds ?? 0) * 1000;
+  // From here on a clock counts that nobody sets; one that was set back since the container started makes nobody wait for longer.
+  const due = performance.now() + Math.min(initialDelay, options.startedAt + initialDelay - Date.now());
   // The first failure that counts comes a period after the first attempt, but for those that are not asked eagerly.
-  let counted = eager ? Date.now() + Math.max(0, due - Date.now()) : 0;
+  let counted = eager ? Math.max(performance.now(), due) : Number.NEGATIVE_INFINITY;
 
   const attempt = async (): Promise<void> => {
     const { ok, message } = await options.check(probe, timeout, signal);
     if (signal.aborted) return;
-    const now = Date.now();
+    const now = performance.now();
     if (ok) {
       failures = 0;
       successes += 1;
@@ -125,7 +127,7 @@ function run(
   };
   signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
   // A liveness probe may wait for its first period: nothing is gained by asking at once.
-  const first = Math.max(0, due - Date.now());
+  const first = Math.max(0, due - performance.now());
   schedule(kind === 'liveness' ? Math.max(first, Math.min(period, 1000)) : first);
 }
 

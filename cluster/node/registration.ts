@@ -17,6 +17,7 @@ const leaseNamespace = 'kube-node-lease';
 const shortestWait = 2000;
 const statusInterval = 300_000;
 const retryAfter = 1000;
+const NEVER = Number.NEGATIVE_INFINITY;
 
 export interface RegistrationOptions {
   client: Client;
@@ -31,7 +32,8 @@ export class Registration {
   #timer: NodeJS.Timeout | undefined;
   #own: Informer<Node> | undefined;
   #uid = '';
-  #statusAt = 0;
+  /** By a clock that nobody sets. */
+  #statusAt = NEVER;
   /** The images that were told of last. */
   #images = '';
   #beating: Promise<void> = Promise.resolve();
@@ -67,7 +69,7 @@ export class Registration {
       const conditions = node?.status?.conditions ?? [];
       if (!conditions.some(({ type, status }) => type === 'Ready' && status !== 'True')) return;
       // Not more often than otherwise: whoever says so may say it again.
-      this.#statusAt = 0;
+      this.#statusAt = NEVER;
       this.#arm(Math.min(retryAfter, leaseInterval));
     });
     this.#own = own;
@@ -75,7 +77,7 @@ export class Registration {
 
   /** The node's status changed: it is written without waiting for its time. */
   changed(): void {
-    this.#statusAt = 0;
+    this.#statusAt = NEVER;
     if (this.#timer !== undefined) this.#arm(0);
   }
 
@@ -98,13 +100,13 @@ export class Registration {
     const { leaseInterval, log } = this.#options;
     try {
       await this.#renew();
-      const isDue = Date.now() - this.#statusAt >= statusInterval;
+      const isDue = performance.now() - this.#statusAt >= statusInterval;
       if (isDue || this.#images !== imagesKey(this.#options.facts)) await this.#register();
       this.#arm(leaseInterval);
     } catch (error) {
       if (this.#abort.signal.aborted) return;
       log('warn', 'the node did not renew its lease', { error: messageOf(error) });
-      this.#statusAt = 0; // it may be held for dead by then: its next beat says the whole status again
+      this.#statusAt = NEVER; // it may be held for dead by then: its next beat says the whole status again
       this.#arm(Math.min(retryAfter, leaseInterval));
     }
   }
@@ -131,14 +133,14 @@ export class Registration {
     else if (node.spec.podCIDR !== podCIDR)
       log('error', `the node has the pods of ${podCIDR}, its Node says ${node.spec.podCIDR}: remove and join it anew`);
     this.#uid = node.metadata.uid;
-    const now = Date.now();
-    const status = await nodeStatus(facts, node, now);
+    const began = performance.now();
+    const status = await nodeStatus(facts, node, Date.now());
     const conditions = status.conditions ?? [];
     const others = (node.status?.conditions ?? []).filter(({ type }) => !conditions.some((own) => own.type === type));
     const body = { status: { ...status, conditions: [...conditions, ...others] } };
     await client.patch(nodes, name, { type: 'merge', body }, { subresource: 'status' });
     this.#images = imagesKey(facts);
-    this.#statusAt = now;
+    this.#statusAt = began;
   }
 
   async #renew(): Promise<void> {

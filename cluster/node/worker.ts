@@ -47,6 +47,7 @@ export class PodWorker {
   #pod: Stored<Pod>;
   #sandboxTask: { done: Promise<void>; abort: AbortController } | undefined;
   #sandboxFailures = 0;
+  /** By a clock that nobody sets. */
   #sandboxHold = 0;
   #status: PodStatus | undefined;
   #gone = false;
@@ -181,9 +182,9 @@ export class PodWorker {
     const plan = planPod({
       pod,
       records,
-      sandbox: this.#waits(now) ? 'busy' : this.#isWhole(sandbox) ? 'ready' : 'absent',
+      sandbox: this.#waits() ? 'busy' : this.#isWhole(sandbox) ? 'ready' : 'absent',
       busy: this.#tasks.busy,
-      holds: this.#failures.holds(),
+      holds: this.#failures.holds(now),
       started: this.#observations.started,
       condemned: this.#observations.condemned,
       backoff: backoffPolicyOf(pod.metadata.annotations),
@@ -202,7 +203,7 @@ export class PodWorker {
       podIp: sandbox ? sandbox.ip || this.#context.hostIp : current?.podIP,
       hostIp: this.#context.hostIp,
       sandboxReady: sandbox !== undefined && !this.#sandboxTask,
-      waiting: this.#waiting(now),
+      waiting: this.#waiting(),
       backingOff: plan.backingOff,
       started: this.#observations.started,
       ready: this.#observations.ready,
@@ -219,8 +220,8 @@ export class PodWorker {
   }
 
   /** Nothing starts before the volumes are there, nor while the sandbox is made. */
-  #waits(now: number): boolean {
-    return this.#sandboxTask !== undefined || now < this.#sandboxHold || !this.#volumes.ready;
+  #waits(): boolean {
+    return this.#sandboxTask !== undefined || performance.now() < this.#sandboxHold || !this.#volumes.ready;
   }
 
   /** The pod has ended for good, though its object may stay: others may want its volumes. */
@@ -269,8 +270,8 @@ export class PodWorker {
     return seconds === undefined || startTime === undefined ? undefined : Date.parse(startTime) + seconds * 1000;
   }
 
-  #waiting(now: number): Map<string, { reason: string; message?: string }> {
-    const waiting = this.#failures.waiting(now);
+  #waiting(): Map<string, { reason: string; message?: string }> {
+    const waiting = this.#failures.waiting();
     for (const [name, { reason, message }] of waiting) {
       if (reason === 'ImagePullBackOff')
         this.#observations.once(`${name} ${message}`, () => {
@@ -283,11 +284,12 @@ export class PodWorker {
 
   #arm(wakeAt: number | undefined, now: number): void {
     clearTimeout(this.#timer);
+    const held = this.#sandboxHold - performance.now();
     const next = Math.min(
       wakeAt ?? Number.POSITIVE_INFINITY,
       this.#deadline() ?? Number.POSITIVE_INFINITY,
       this.#failures.nextChange(now),
-      this.#sandboxHold > now ? this.#sandboxHold : Number.POSITIVE_INFINITY,
+      held > 0 ? now + held : Number.POSITIVE_INFINITY,
     );
     if (next === Number.POSITIVE_INFINITY || next <= now) return;
     this.#timer = setTimeout(() => this.wake(), Math.min(longestTimer, next - now + 1));
@@ -327,7 +329,7 @@ export class PodWorker {
         this.#sandboxFailures = 0;
       } catch (error) {
         if (abort.signal.aborted) return;
-        this.#sandboxHold = Date.now() + grow(1000, 60_000, this.#sandboxFailures);
+        this.#sandboxHold = performance.now() + grow(1000, 60_000, this.#sandboxFailures);
         this.#sandboxFailures += 1;
         const message = `Failed to create pod sandbox ${sandboxName(this.#pod)}: ${messageOf(error)}`;
         this.#event(undefined, 'Warning', 'FailedCreatePodSandBox', message);

@@ -54,7 +54,7 @@ describe('pod queue', () => {
 
   it('backs off 1 s, doubling to 10 s, however often it is woken; others go on', (context) => {
     context.mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'] });
-    const queue = createPodQueue(() => undefined);
+    const queue = createPodQueue(() => undefined, Date.now);
     queue.add(pod({ name: 'a' }));
     const waits: number[] = [];
     for (let attempt = 0; attempt < 6; attempt++) {
@@ -78,7 +78,7 @@ describe('pod queue', () => {
 
   it('tries again after five minutes though nothing happened', (context) => {
     context.mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'] });
-    const queue = createPodQueue(() => undefined);
+    const queue = createPodQueue(() => undefined, Date.now);
     queue.add(pod({ name: 'a' }));
     const taken = queue.next();
     assert.ok(taken);

@@ -61,7 +61,8 @@ interface Entry {
   stamp: number;
 }
 
-export function createPodQueue(onReady: () => void, now: () => number = Date.now): PodQueue {
+/** @param now  milliseconds of a clock that nobody sets: only times between are asked for */
+export function createPodQueue(onReady: () => void, now: () => number = () => performance.now()): PodQueue {
   const known = new Map<string, QueuedPod>();
   const stamps = new WeakMap<QueuedPod, number>();
   const active = new Heap<Entry>(({ queued: a }, { queued: b }) =>

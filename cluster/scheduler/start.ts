@@ -60,7 +60,7 @@ export async function startScheduler(options: SchedulerOptions): Promise<Running
   const cluster = new Cluster();
   const nominations = createNominations();
   const plugins = profile({ client, informer, now });
-  const queue = createPodQueue(schedule, now);
+  const queue = createPodQueue(schedule);
   const state: SchedulerState = {
     client,
     recorder: createEventRecorder({ client, component: schedulerName, onError }),

@@ -8,7 +8,8 @@ export interface HistoryLimits {
   leastRevisions?: number;
 }
 
-export function createHistoryPolicy(limits: HistoryLimits, now: () => number = Date.now) {
+/** @param now  milliseconds of a clock that nobody sets */
+export function createHistoryPolicy(limits: HistoryLimits, now: () => number = () => performance.now()) {
   const milliseconds = limits.milliseconds ?? 300_000;
   const most = limits.revisions ?? 100_000;
   const least = Math.min(limits.leastRevisions ?? 1000, most);
