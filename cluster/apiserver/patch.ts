@@ -1,4 +1,5 @@
 /** patch, in its four forms. */
+import { ownField } from '#lib/own-field.ts';
 import type { ApiObject, KindDefinition } from '../kinds/kind.ts';
 import { schemaOf } from '../kinds/schema.ts';
 import { decode, decodeApplied, readWriteOptions, type WriteOptions } from './admit.ts';
@@ -10,6 +11,7 @@ import type { Core } from './core.ts';
 import { createObject } from './create.ts';
 import { badRequest, notFound, StatusError } from './errors.ts';
 import type { Exchange } from './exchange.ts';
+import { applyJsonPatch, JsonPatchError } from './json-patch.ts';
 import { APPLY_PATCH, mediaType, objectIn, type OnDoubt, parseJson, parseYaml, unknownFormat } from './read-body.ts';
 import { mergePatch } from './merge-patch.ts';
 import { respondObject } from './respond.ts';
@@ -72,7 +74,7 @@ export async function readPatch(
           'RequestEntityTooLarge',
           `the allowed maximum operations in a JSON patch is ${JSON_PATCH_LIMIT}, got ${operations.length}`,
         );
-      return (current) => jsonPatch(current, operations);
+      return async (current) => jsonPatch(current, operations);
     }
     case 'application/merge-patch+json': {
       const change = objectIn(body);
@@ -97,29 +99,27 @@ function withoutRevision(current: ApiObject, _change: Record<string, unknown>): 
   return { ...current, metadata };
 }
 
-async function jsonPatch(current: ApiObject, operations: unknown[]): Promise<Record<string, unknown>> {
-  const { applyPatch } = await import('rfc6902');
+function jsonPatch(current: ApiObject, operations: unknown[]): Record<string, unknown> {
   const revision = current.metadata.resourceVersion;
-  const target = current as unknown as Record<string, unknown>;
-  let failures: (Error | null)[];
+  let patched: unknown;
   try {
-    failures = applyPatch(target, operations as Parameters<typeof applyPatch>[1]);
+    patched = applyJsonPatch(current, operations);
   } catch (cause) {
-    throw badRequest(`the JSON patch is malformed: ${(cause as Error).message}`);
-  }
-  const at = failures.findIndex((failure) => failure !== null);
-  if (at >= 0) {
-    const operation = JSON.stringify(operations[at]).slice(0, 256);
+    if (!(cause instanceof JsonPatchError)) throw cause;
+    const { at, code, message } = cause;
+    const what = `operation ${at} ${JSON.stringify(operations[at]).slice(0, 256)}`;
+    if (code === 'malformed') throw badRequest(`the JSON patch is malformed: ${what}: ${message}`);
     throw new StatusError(
       422,
       'Invalid',
-      `the server rejected our request due to an error in our request: operation ${at} ${operation} failed: ${failures[at]?.message}`,
+      `the server rejected our request due to an error in our request: ${what} failed: ${message}`,
       {},
     );
   }
-  const { metadata } = current;
-  if (typeof metadata === 'object' && metadata !== null && metadata.resourceVersion === revision)
-    delete metadata.resourceVersion;
+  const target = objectIn(patched);
+  const metadata = ownField(target, 'metadata');
+  if (typeof metadata === 'object' && metadata !== null && ownField(metadata, 'resourceVersion') === revision)
+    delete (metadata as ApiObject['metadata']).resourceVersion;
   return target;
 }
 

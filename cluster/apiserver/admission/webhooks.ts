@@ -14,6 +14,7 @@ import type { MutatingWebhook } from '../../kinds/types/admissionregistration.ts
 import { keptAs } from '../conversion.ts';
 import type { Core } from '../core.ts';
 import { forbidden, StatusError } from '../errors.ts';
+import { applyJsonPatch } from '../json-patch.ts';
 import { settleGeneration } from '../written-part.ts';
 import { all } from './lookup.ts';
 import { conditionsHold, matchRequest, requestVariables, reviewedObjects, reviewedRequest } from './match-request.ts';
@@ -181,8 +182,7 @@ async function patched(
   request: AdmissionRequest,
   { webhook, kind, patch }: { webhook: MutatingWebhook; kind: KindDefinition; patch: string },
 ): Promise<boolean> {
-  const { applyPatch } = await import('rfc6902');
-  const shown = structuredClone((await reviewedObjects(core, request, kind)).object) as ApiObject;
+  let shown = structuredClone((await reviewedObjects(core, request, kind)).object) as ApiObject;
   const fail = (why: string) =>
     new StatusError(
       500,
@@ -190,13 +190,13 @@ async function patched(
       `Internal error occurred: admission webhook ${JSON.stringify(webhook.name)}: ${why}`,
     );
   try {
-    const operations = JSON.parse(Buffer.from(patch, 'base64').toString()) as Parameters<typeof applyPatch>[1];
-    const failure = applyPatch(shown, operations).find((one) => one !== null);
-    if (failure) throw failure;
+    const operations: unknown = JSON.parse(Buffer.from(patch, 'base64').toString());
+    if (!Array.isArray(operations)) throw new Error('it is no array of operations');
+    shown = applyJsonPatch(shown, operations) as ApiObject;
   } catch (error) {
     throw fail(`its patch does not apply: ${(error as Error).message}`);
   }
-  if (typeof shown.metadata !== 'object' || shown.metadata === null) throw fail('its patch removed the metadata');
+  if (typeof shown?.metadata !== 'object' || shown.metadata === null) throw fail('its patch removed the metadata');
   const { object } = request;
   const before = structuredClone(object);
   if (kind.schema === undefined) {
