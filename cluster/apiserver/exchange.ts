@@ -1,6 +1,6 @@
 /** One request and its response, whether they came over HTTPS or from inside the process. */
-import type { Readable } from 'node:stream';
-import { gzip } from 'node:zlib';
+import { Readable } from 'node:stream';
+import { createGzip, gzip } from 'node:zlib';
 import type { Status } from '../kinds/types/meta.ts';
 import type { StatusError } from './errors.ts';
 import { isTrue } from './route.ts';
@@ -24,6 +24,11 @@ export const ANONYMOUS: User = { name: 'system:anonymous', groups: ['system:unau
 export const BODY_LIMIT = 3 * 1024 * 1024;
 /** Lists above this many bytes are compressed when the client can read it. */
 const GZIP_THRESHOLD = 128 * 1024;
+/** Longer answers go out in pieces of about this size, as the client takes them. */
+const PIECE = 256 * 1024;
+const WHOLE = 1024 * 1024;
+/** In milliseconds: a client that takes nothing of its answer for so long is cut off. */
+const READ_WITHIN = 60_000;
 
 /** All warnings together; where they are longer each is cut. */
 const WARNINGS_LIMIT = 4096;
@@ -36,6 +41,8 @@ export interface Responder {
   end(chunk?: Uint8Array): void;
   /** Breaks the connection: the client sees an error, not an end. */
   destroy(): void;
+  /** Breaks it too when the client takes nothing for so long. Undefined inside the process. */
+  readWithin?(milliseconds: number): void;
   onDrain(listener: () => void): void;
   /** Called once, when the client went away or the response is complete. */
   onClose(listener: () => void): void;
@@ -84,7 +91,8 @@ export function send(exchange: Exchange, status: number, body: Buffer, contentTy
     ...warningHeaders(exchange),
     ...exchange.answerHeaders,
   };
-  if (body.length > GZIP_THRESHOLD && /\bgzip\b/.test(header(exchange, 'accept-encoding'))) {
+  if (body.length > GZIP_THRESHOLD) exchange.responder.readWithin?.(READ_WITHIN);
+  if (body.length > GZIP_THRESHOLD && wantsGzip(exchange)) {
     gzip(body, { level: 1 }, (error, compressed) => {
       if (error !== null) return exchange.responder.destroy();
       headers['content-encoding'] = 'gzip';
@@ -100,6 +108,54 @@ export function send(exchange: Exchange, status: number, body: Buffer, contentTy
   exchange.responder.end(body);
 }
 
+/** As `send` of all together, and without it: an answer that is not read keeps nothing but the parts, which others have too. */
+export function sendParts(exchange: Exchange, parts: readonly Buffer[]): void {
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  if (length <= WHOLE || wantsYaml(exchange) || exchange.query.has('pretty'))
+    return send(exchange, 200, Buffer.concat(parts, length));
+  const { responder } = exchange;
+  const headers: Record<string, string> = {
+    'content-type': 'application/json',
+    'cache-control': 'no-cache, private',
+    ...warningHeaders(exchange),
+    ...exchange.answerHeaders,
+  };
+  const pieces = Readable.from(joined(parts), { objectMode: true });
+  responder.readWithin?.(READ_WITHIN);
+  responder.onClose(() => pieces.destroy());
+  let source: Readable = pieces;
+  if (wantsGzip(exchange)) {
+    headers['content-encoding'] = 'gzip';
+    headers['vary'] = 'Accept-Encoding';
+    const compressor = createGzip({ level: 1 });
+    responder.onClose(() => compressor.destroy());
+    source = pieces.pipe(compressor);
+  } else headers['content-length'] = String(length);
+  responder.head(200, headers);
+  source.on('data', (piece: Buffer) => {
+    if (!responder.write(piece)) source.pause();
+  });
+  responder.onDrain(() => source.resume());
+  source.on('end', () => responder.end());
+  source.on('error', () => responder.destroy());
+}
+
+/** Many small writes cost more than the bytes. */
+function* joined(parts: readonly Buffer[]): Generator<Buffer> {
+  let [begin, length] = [0, 0];
+  for (const [at, part] of parts.entries()) {
+    length += part.length;
+    if (length < PIECE) continue;
+    yield Buffer.concat(parts.slice(begin, at + 1), length);
+    [begin, length] = [at + 1, 0];
+  }
+  if (length > 0) yield Buffer.concat(parts.slice(begin), length);
+}
+
+function wantsGzip(exchange: Exchange): boolean {
+  return /\bgzip\b/.test(header(exchange, 'accept-encoding'));
+}
+
 export function sendError(exchange: Exchange, error: StatusError): void {
   const retry = error.details?.retryAfterSeconds;
   if (retry !== undefined) exchange.answerHeaders = { 'retry-after': String(retry) };
@@ -113,10 +169,12 @@ export function wantsYaml(exchange: Exchange): boolean {
 
 function sendYaml(exchange: Exchange, status: number, body: Buffer): void {
   // Loaded when somebody asks: no client of Kubernetes' own does.
-  import('yaml').then(
-    ({ stringify }) => send(exchange, status, Buffer.from(stringify(JSON.parse(body.toString()))), 'application/yaml'),
-    () => exchange.responder.destroy(),
-  );
+  import('./yaml.ts')
+    .then(({ yamlOf }) => yamlOf(body))
+    .then(
+      (text) => send(exchange, status, text, 'application/yaml'),
+      () => exchange.responder.destroy(),
+    );
 }
 
 function pretty(body: Buffer): Buffer {

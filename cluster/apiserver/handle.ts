@@ -48,7 +48,9 @@ export async function handle(handler: Handler, asked: Exchange): Promise<void> {
     const request = parseResourcePath(exchange.method, exchange.path, exchange.query);
     if (request === undefined) await handlePath(handler, exchange);
     else {
-      ({ verb, resource } = request);
+      ({ verb } = request);
+      // Any other name a client can think of would be counted for ever.
+      if (core.registry.find(request.group, request.version, request.resource) !== undefined) ({ resource } = request);
       await handleResource(handler, exchange, request);
     }
   } catch (error) {

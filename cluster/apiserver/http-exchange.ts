@@ -37,20 +37,30 @@ export function tooLarge(): StatusError {
 
 async function readBody(request: IncomingMessage): Promise<Buffer> {
   if (Number(request.headers['content-length'] ?? 0) > BODY_LIMIT) throw tooLarge();
-  const chunks: Buffer[] = [];
+  // One buffer that grows: of pieces of a few bytes each would take more memory than all that is in it.
+  let body: Buffer = EMPTY;
   let size = 0;
   try {
     for await (const chunk of request as AsyncIterable<Buffer>) {
+      if (size + chunk.length > BODY_LIMIT) throw tooLarge();
+      if (size === 0) body = chunk;
+      else if (size + chunk.length > body.length) {
+        const larger = Buffer.allocUnsafe(Math.min(BODY_LIMIT, Math.max(2 * (size + chunk.length), SMALLEST_BODY)));
+        body.copy(larger, 0, 0, size);
+        body = larger;
+      }
+      if (size > 0) chunk.copy(body, size);
       size += chunk.length;
-      if (size > BODY_LIMIT) throw tooLarge();
-      chunks.push(chunk);
     }
   } catch (cause) {
     if (cause instanceof StatusError) throw cause;
     throw new StatusError(400, 'BadRequest', 'the request ended before its body was complete', undefined, { cause });
   }
-  return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
+  return body.subarray(0, size);
 }
+
+const EMPTY = Buffer.alloc(0);
+const SMALLEST_BODY = 4096;
 
 function httpResponder(response: ServerResponse): Responder {
   return {
@@ -67,6 +77,9 @@ function httpResponder(response: ServerResponse): Responder {
     },
     destroy: () => {
       response.destroy();
+    },
+    readWithin: (milliseconds) => {
+      response.setTimeout(milliseconds, () => response.destroy());
     },
     onDrain: (listener) => {
       response.on('drain', listener);

@@ -1,10 +1,23 @@
 /** What `JSON.parse` does not tell: how deep a text is nested, and which keys it has twice. One pass over the bytes. */
-import { badRequest } from './errors.ts';
+import { badRequest, type StatusError } from './errors.ts';
 
 /** No object of the API comes near it; walking deeper ones would exhaust the stack. */
 const DEPTH_LIMIT = 500;
 
 const [QUOTE, BACKSLASH, COLON, OPEN_OBJECT, CLOSE_OBJECT, OPEN_ARRAY, CLOSE_ARRAY] = [34, 92, 58, 123, 125, 91, 93];
+
+function tooDeep(): StatusError {
+  return badRequest(`the request body is nested more than ${DEPTH_LIMIT} levels deep: the limit is ${DEPTH_LIMIT}`);
+}
+
+/** Throws 400 for a value that is nested too deeply, as JSON within another encoding may be. */
+export function checkDepth(value: unknown): void {
+  let level: unknown[] = [value];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > DEPTH_LIMIT) throw tooDeep();
+    level = level.flatMap((one) => (typeof one === 'object' && one !== null ? Object.values(one) : []));
+  }
+}
 
 /** Throws 400 for a text that is nested too deeply. Returns how many keys it has. */
 export function countKeys(bytes: Uint8Array): number {
@@ -17,10 +30,7 @@ export function countKeys(bytes: Uint8Array): number {
     } else if (byte === QUOTE) inString = true;
     else if (byte === COLON) keys++;
     else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
-      if (++depth > DEPTH_LIMIT)
-        throw badRequest(
-          `the request body is nested more than ${DEPTH_LIMIT} levels deep: the limit is ${DEPTH_LIMIT}`,
-        );
+      if (++depth > DEPTH_LIMIT) throw tooDeep();
     } else if (byte === CLOSE_OBJECT || byte === CLOSE_ARRAY) depth--;
   }
   return keys;

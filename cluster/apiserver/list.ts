@@ -5,7 +5,7 @@ import { type CachedObject, kindPrefix, objectOf, type ResourceCache } from './c
 import { cachedIn } from './conversion.ts';
 import type { Core } from './core.ts';
 import { badRequest, expired, StatusError } from './errors.ts';
-import { type Exchange, send, sendJson } from './exchange.ts';
+import { type Exchange, send, sendJson, sendParts } from './exchange.ts';
 import { type ListOptions, readListOptions } from './list-options.ts';
 import { negotiate, PROTOBUF } from './negotiate.ts';
 import { listInProtobuf } from './protobuf-bytes.ts';
@@ -51,10 +51,14 @@ export async function list(
     const shown = { apiVersion: apiVersionOf(kind), kind: kind.listKind };
     const items = itemsOf(core, kind, page.objects);
     send(exchange, 200, listInProtobuf(shown, metadata, items), PROTOBUF);
-  } else send(exchange, 200, listBytes(core, kind, page.objects, metadata));
+  } else sendParts(exchange, listParts(core, kind, page.objects, metadata));
 }
 
 export function listBytes(core: Core, kind: KindDefinition, objects: CachedObject[], metadata: object): Buffer {
+  return Buffer.concat(listParts(core, kind, objects, metadata));
+}
+
+function listParts(core: Core, kind: KindDefinition, objects: CachedObject[], metadata: object): Buffer[] {
   const apiVersion = apiVersionOf(kind);
   const head = JSON.stringify({ kind: kind.listKind, apiVersion, metadata }).slice(0, -1);
   const parts: Buffer[] = [Buffer.from(`${head},"items":[`)];
@@ -63,7 +67,7 @@ export function listBytes(core: Core, kind: KindDefinition, objects: CachedObjec
     parts.push(bytes);
   }
   parts.push(END);
-  return Buffer.concat(parts);
+  return parts;
 }
 
 function itemsOf(core: Core, kind: KindDefinition, objects: CachedObject[]): Buffer[] {

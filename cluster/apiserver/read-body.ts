@@ -4,8 +4,9 @@ import { decodeObject } from '../kinds/decode.ts';
 import { definitions } from '../kinds/schema.ts';
 import { badRequest, StatusError } from './errors.ts';
 import { type Exchange, header } from './exchange.ts';
-import { countKeys, duplicateKeys, keysOf } from './json-check.ts';
+import { checkDepth, countKeys, duplicateKeys, keysOf } from './json-check.ts';
 import { PROTOBUF } from './negotiate.ts';
+import { parseYamlText, YamlError } from './yaml.ts';
 
 export const APPLY_PATCH = 'application/apply-patch+yaml';
 
@@ -60,7 +61,10 @@ export function unknownFormat(accepted: string[]): StatusError {
 async function parseProtobuf(body: Buffer): Promise<Record<string, unknown>> {
   const { decodeProtobuf } = await import('../kinds/protobuf.ts');
   try {
-    return decodeProtobuf(body);
+    const object = decodeProtobuf(body);
+    // There may be JSON in it.
+    checkDepth(object);
+    return object;
   } catch (cause) {
     if (cause instanceof ProtobufError) throw badRequest(`the request body cannot be read: ${cause.message}`);
     throw cause;
@@ -90,18 +94,14 @@ export async function parseYaml(body: Buffer, doubt: OnDoubt = unheard): Promise
       // Falls through: flow style that is no JSON, or an error that YAML words better.
     }
   }
-  const { LineCounter, parseDocument } = await import('yaml');
   try {
-    const lines = new LineCounter();
-    const document = parseDocument(text, { uniqueKeys: true, lineCounter: lines, prettyErrors: false });
-    for (const error of document.errors) {
-      if (error.code !== 'DUPLICATE_KEY') throw error;
-      const key = /^[^\s:]+/.exec(text.slice(error.pos[0]))?.[0] ?? '';
-      doubt(`line ${lines.linePos(error.pos[0]).line}: key ${JSON.stringify(key)} already set in map`);
-    }
-    return document.toJS({ maxAliasCount: 50 }) as unknown;
+    const { value, doubts } = await parseYamlText(text);
+    checkDepth(value);
+    for (const { line, key } of doubts) doubt(`line ${line}: key ${JSON.stringify(key)} already set in map`);
+    return value;
   } catch (cause) {
-    throw badRequest(`the request body is not valid YAML: ${(cause as Error).message}`);
+    if (!(cause instanceof YamlError)) throw cause;
+    throw badRequest(`the request body is not valid YAML: ${cause.message}`);
   }
 }
 

@@ -119,6 +119,10 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     headersTimeout: Math.min(30_000, requestTimeout),
     connectionsCheckingInterval: Math.min(10_000, requestTimeout),
     noDelay: true,
+    // Who begins a connection and says nothing is cut off, and who is gone without a word is found out.
+    handshakeTimeout: Math.min(15_000, requestTimeout),
+    keepAlive: true,
+    keepAliveInitialDelay: 30_000,
     // Selectors come in the URL.
     maxHeaderSize: 64 * 1024,
     shouldUpgradeCallback: (request) => /websocket|spdy/i.test(request.headers.upgrade ?? ''),

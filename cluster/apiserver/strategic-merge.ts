@@ -23,7 +23,8 @@ export function strategicMerge(target: unknown, patch: unknown, schema: Schema |
   const [deletions, orders] = [directives(patch, DELETE_FROM), directives(patch, ORDER)];
   for (const [key, values] of deletions) {
     const list = Object.hasOwn(result, key) ? result[key] : undefined;
-    if (Array.isArray(list)) result[key] = list.filter((item) => !values.includes(item));
+    const deleted = new Set(values);
+    if (Array.isArray(list)) result[key] = list.filter((item) => !deleted.has(item));
   }
   for (const [key, value] of Object.entries(patch)) {
     if (key.startsWith('$') || key === '__proto__') continue;
@@ -68,7 +69,8 @@ function directives(patch: Json, prefix: string): [string, unknown[]][] {
 function retainKeys(result: Json, keys: unknown): void {
   if (keys === undefined) return;
   if (!Array.isArray(keys)) throw badRequest('$retainKeys must be a list');
-  for (const key of Object.keys(result)) if (!keys.includes(key)) delete result[key];
+  const retained = new Set(keys);
+  for (const key of Object.keys(result)) if (!retained.has(key)) delete result[key];
 }
 
 function mergeList(target: unknown, patch: unknown[], schema: Schema | undefined): unknown[] {
@@ -82,18 +84,26 @@ function mergeList(target: unknown, patch: unknown[], schema: Schema | undefined
   if (key === undefined) return [...new Set([...before, ...patch])];
   const items = schema?.items === undefined ? undefined : resolveSchema(schema.items);
   const result = [...before];
+  // By the value of their key, so that long lists take no longer for each item than short ones. Some have it twice.
+  const places = Map.groupBy(result.keys(), (at) => (isObject(result[at]) ? result[at][key] : GONE));
   for (const item of patch) {
     if (!isObject(item)) throw badRequest(`expected an object with the merge key "${key}" in a list that is merged`);
     if (item[key] === undefined)
       throw badRequest(`map: ${JSON.stringify(item).slice(0, 200)} does not contain declared merge key: ${key}`);
-    const at = result.findIndex((one) => isObject(one) && one[key] === item[key]);
-    if (item['$patch'] === 'delete') {
-      if (at >= 0) result.splice(at, 1);
-    } else if (at >= 0) result[at] = strategicMerge(result[at], item, items);
-    else result.push(strategicMerge({}, item, items));
+    const own = places.get(item[key]);
+    const at = own?.[0];
+    if (at === undefined) {
+      if (item['$patch'] !== 'delete') places.set(item[key], [result.push(strategicMerge({}, item, items)) - 1]);
+    } else if (item['$patch'] === 'delete') {
+      result[at] = GONE;
+      own?.shift();
+    } else result[at] = strategicMerge(result[at], item, items);
   }
-  return result;
+  return result.filter((one) => one !== GONE);
 }
+
+/** In the place of an item that a patch took away, until it is done. */
+const GONE = Symbol('gone');
 
 /** Items that the order names come in it; others keep their place behind the one they followed. */
 function reorder(list: unknown[], order: unknown[], key: string | undefined): unknown[] {

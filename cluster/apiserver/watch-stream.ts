@@ -1,6 +1,7 @@
 /**
  * Frames on their way to one watcher. Frames are shared buffers, so a queue costs little; but who does not read is
- * dropped: a slow watcher never holds up others, and reconnects from the last revision that it saw.
+ * dropped: a slow watcher never holds up others, and reconnects from the last revision that it saw. What a watch begins with is
+ * made as it is read: of a watcher that reads nothing no more is kept than which objects those are.
  */
 import type { Responder } from './exchange.ts';
 import type { Metrics } from './metrics.ts';
@@ -12,6 +13,8 @@ const QUEUE_BYTES_LIMIT = 8 * 1024 * 1024;
 export class WatchStream {
   private readonly responder: Responder;
   private readonly metrics: Metrics;
+  /** What it begins with; undefined when all of it went. */
+  private beginning: Iterator<Buffer> | undefined;
   private queue: Buffer[] = [];
   private queuedBytes = 0;
   private initial = 0;
@@ -43,6 +46,13 @@ export class WatchStream {
   release(): void {
     this.held = false;
     for (const frame of this.heldQueue.splice(0)) this.push(frame);
+  }
+
+  /** Before anything else; part of what the watcher asked for, of any number. */
+  begin(frames: Iterable<Buffer>): void {
+    if (this.done) return;
+    this.beginning = frames[Symbol.iterator]();
+    this.flush();
   }
 
   /** Part of what the watcher asked for: it may be any number. */
@@ -77,11 +87,21 @@ export class WatchStream {
   closed(): void {
     if (this.done) return;
     this.done = true;
+    this.beginning = undefined;
     this.queue = [];
     this.metrics.watchers--;
   }
 
+  private flushBeginning(): void {
+    while (this.beginning !== undefined && !this.blocked) {
+      const next = this.beginning.next();
+      if (next.done === true) this.beginning = undefined;
+      else this.blocked = !this.responder.write(next.value);
+    }
+  }
+
   private flush(): void {
+    this.flushBeginning();
     let sent = 0;
     while (!this.blocked && !this.done && sent < this.queue.length) {
       const frame = this.queue[sent++] as Buffer;
@@ -90,7 +110,7 @@ export class WatchStream {
       if (!this.responder.write(frame)) this.blocked = true;
     }
     if (sent > 0) this.queue = sent === this.queue.length ? [] : this.queue.slice(sent);
-    if (!this.ending || this.queue.length > 0 || this.done) return;
+    if (!this.ending || this.beginning !== undefined || this.queue.length > 0 || this.done) return;
     this.closed();
     this.responder.end();
   }

@@ -70,10 +70,12 @@ export async function watch(
   exchange.responder.onClose(stop);
   if (revision === undefined || sendInitial === true) {
     start();
-    if (sendInitial !== false)
-      for (const object of resource.list(selection.namespace))
-        if (selection.matches(object)) frames.pushInitial(renderer.shownObject('ADDED', object));
-    if (sendInitial === true && bookmarks) frames.pushInitial(renderer.bookmark(core.cache.revision, true));
+    const objects = sendInitial === false ? [] : [...resource.list(selection.namespace)].filter(selection.matches);
+    const endOfInitial = sendInitial === true && bookmarks ? [renderer.bookmark(core.cache.revision, true)] : [];
+    if (renderer.converts) {
+      for (const object of objects) frames.pushInitial(renderer.shownObject('ADDED', object));
+      for (const bookmark of endOfInitial) frames.pushInitial(bookmark);
+    } else stream.begin(initialFrames(renderer, objects, endOfInitial));
     resource.listeners.add(listener);
   } else if (revision >= resource.historyStart) {
     start();
@@ -109,6 +111,11 @@ export async function watch(
   };
   const timeout = timeoutSeconds === undefined ? spread() : Math.min(timeoutSeconds * 1000, 2 ** 31 - 1);
   timers.push(setTimeout(end, timeout).unref());
+}
+
+function* initialFrames(renderer: Renderer, objects: CachedObject[], end: Buffer[]): Generator<Buffer> {
+  for (const object of objects) yield renderer.object('ADDED', object);
+  yield* end;
 }
 
 function spread(): number {
@@ -151,13 +158,18 @@ class Renderer {
     this.identity = `${apiVersionOf(kind)} ${view.as} ${view.as === 'object' ? view.protobuf : view.apiVersion} ${this.includeObject}`;
   }
 
+  /** Are objects not shown at once, but when they were converted? */
+  get converts(): boolean {
+    return this.kind.conversion !== undefined && this.view.as !== 'metadata';
+  }
+
   get contentType(): string {
     return this.view.as === 'object' && this.view.protobuf === true ? `${PROTOBUF};stream=watch` : 'application/json';
   }
 
   /** Not at once where the object is to be converted. */
   shownObject(type: EventType, object: CachedObject): Buffer | Promise<Buffer> {
-    if (this.kind.conversion === undefined || this.view.as === 'metadata') return this.object(type, object);
+    if (!this.converts) return this.object(type, object);
     return cachedIn(this.core, this.kind, [object]).then(([converted]) => this.object(type, converted ?? object));
   }
 

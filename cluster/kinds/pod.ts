@@ -79,7 +79,8 @@ export const podKind = defineKind(pods, {
 
 /** Guaranteed: limits of cpu and memory equal to requests everywhere; BestEffort: none anywhere. */
 export function qosClass(spec: PodSpec): 'Guaranteed' | 'Burstable' | 'BestEffort' {
-  const containers = [...spec.containers, ...(spec.initContainers ?? [])];
+  // One without any is refused later.
+  const containers = [...(spec.containers ?? []), ...(spec.initContainers ?? [])];
   const values = containers.flatMap(({ resources }) =>
     ['cpu', 'memory'].map((name) => ({
       limit: quantityValue(resources?.limits?.[name] ?? '0'),

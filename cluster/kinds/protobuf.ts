@@ -6,6 +6,7 @@
  * The encoding writes empty values where JSON leaves a field out; `values` are those fields, in `pointers` empty means set.
  */
 import { readFileSync } from 'node:fs';
+import { ownField, setOwn } from '#lib/own-field.ts';
 import { ProtobufError, protobufBytes as asBytes, protobufFields as fieldsOf } from '#lib/protobuf.ts';
 import {
   definitions,
@@ -47,7 +48,7 @@ export function decodeProtobuf(body: Buffer): Record<string, unknown> {
     if (kind === 'SelfSubjectReview') return { apiVersion, kind };
     throw new ProtobufError(`${kind} in ${apiVersion} is not known in this encoding: send JSON`);
   }
-  return { apiVersion, kind, ...decodeMessage(bytes(2), schemaName, definitions()[schemaName] ?? {}) };
+  return { apiVersion, kind, ...decodeMessage(bytes(2), schemaName, definitions()[schemaName] ?? {}, 0) };
 }
 
 /** Of a kind with field numbers. */
@@ -92,14 +93,18 @@ function loadTables(): Map<string, Map<number, Field>> {
   return tables;
 }
 
-function decodeMessage(bytes: Buffer, name: string, schema: Schema): Record<string, unknown> {
+/** Some kinds hold themselves: schemas do. Deeper ones would exhaust the stack. */
+const DEPTH_LIMIT = 100;
+
+function decodeMessage(bytes: Buffer, name: string, schema: Schema, depth: number): Record<string, unknown> {
+  if (depth > DEPTH_LIMIT) throw new ProtobufError(`it is nested more than ${DEPTH_LIMIT} levels deep`);
   const table = loadTables().get(name);
   const object: Record<string, unknown> = {};
   for (const { number, value } of fieldsOf(bytes)) {
     const field = table?.get(number);
     if (field === undefined) continue;
     if (field.inline !== undefined) {
-      Object.assign(object, decodeMessage(asBytes(value), field.inline, schema));
+      Object.assign(object, decodeMessage(asBytes(value), field.inline, schema, depth + 1));
       continue;
     }
     const reference = schema.properties?.[field.name];
@@ -107,13 +112,15 @@ function decodeMessage(bytes: Buffer, name: string, schema: Schema): Record<stri
     const inner = resolveSchema(reference);
     if (inner.type === 'array') {
       const list = (object[field.name] as unknown[] | undefined) ?? [];
-      list.push(decodeValue(value, inner.items ?? {}));
+      list.push(decodeValue(value, inner.items ?? {}, depth));
       object[field.name] = list;
     } else if (inner.additionalProperties !== undefined && refName(reference) === undefined) {
-      const [key, entry] = decodeEntry(asBytes(value), inner.additionalProperties as Schema);
-      object[field.name] = { ...(object[field.name] as object | undefined), [key]: entry };
+      const [key, entry] = decodeEntry(asBytes(value), inner.additionalProperties as Schema, depth);
+      const map = (ownField(object, field.name) as object | undefined) ?? {};
+      setOwn(map, key, entry);
+      object[field.name] = map;
     } else {
-      const decoded = decodeValue(value, reference);
+      const decoded = decodeValue(value, reference, depth);
       if (!(field.value && isEmpty(decoded))) object[field.name] = decoded;
     }
   }
@@ -125,17 +132,17 @@ function isEmpty(value: unknown): boolean {
   return value === '' || value === 0 || value === false || value === undefined;
 }
 
-function decodeEntry(bytes: Buffer, schema: Schema): [string, unknown] {
+function decodeEntry(bytes: Buffer, schema: Schema, depth: number): [string, unknown] {
   let key = '';
   let value: unknown;
   for (const field of fieldsOf(bytes)) {
     if (field.number === 1) key = asBytes(field.value).toString();
-    if (field.number === 2) value = decodeValue(field.value, schema);
+    if (field.number === 2) value = decodeValue(field.value, schema, depth);
   }
   return [key, value ?? ''];
 }
 
-function decodeValue(value: number | Buffer, reference: Schema): unknown {
+function decodeValue(value: number | Buffer, reference: Schema, depth: number): unknown {
   const name = refName(reference);
   if (name === QUANTITY) return stringIn(asBytes(value));
   if (name === INT_OR_STRING) return decodeIntOrString(asBytes(value));
@@ -144,13 +151,13 @@ function decodeValue(value: number | Buffer, reference: Schema): unknown {
   const schema = resolveSchema(reference);
   if (typeof value === 'number') return schema.type === 'boolean' ? value !== 0 : value;
   if (schema.type === 'string') return schema.format === 'byte' ? value.toString('base64') : value.toString();
-  if (schema.type === 'array') return decodeList(value, schema.items ?? {});
-  return decodeMessage(value, name ?? '', schema);
+  if (schema.type === 'array') return decodeList(value, schema.items ?? {}, depth);
+  return decodeMessage(value, name ?? '', schema, depth + 1);
 }
 
 /** A list as the value of a map is a message of its own, with one field. */
-function decodeList(bytes: Buffer, items: Schema): unknown[] {
-  return [...fieldsOf(bytes)].map(({ value }) => decodeValue(value, items));
+function decodeList(bytes: Buffer, items: Schema, depth: number): unknown[] {
+  return [...fieldsOf(bytes)].map(({ value }) => decodeValue(value, items, depth + 1));
 }
 
 function stringIn(bytes: Buffer): string {

@@ -1,5 +1,5 @@
 /** Kubernetes quantities: `100m`, `1.5`, `128Mi`, `1e3` (API reference, "Quantity"). */
-const QUANTITY = /^([+-]?)(\d+\.?\d*|\.\d+)(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E|[eE][+-]?\d+)?$/;
+const QUANTITY = /^([+-]?)(\d+(?:\.\d*)?|\.\d+)(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E|[eE][+-]?\d+)?$/;
 
 const FACTORS: Record<string, number> = {
   n: 1e-9,
@@ -19,8 +19,11 @@ const FACTORS: Record<string, number> = {
   Ei: 2 ** 60,
 };
 
+/** Longer ones name no amount of anything, and take ever longer to be added up. */
+const LONGEST = 256;
+
 export function quantityProblem(text: string): string | undefined {
-  return QUANTITY.test(text)
+  return text.length <= LONGEST && QUANTITY.test(text)
     ? undefined
     : "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 }

@@ -118,11 +118,27 @@ function isFor(location: string, reference: string): boolean {
   const [ownHost = '', ...ownPath] = reference.split('/');
   const parts = host.split('.');
   const ownParts = ownHost.split('.');
-  const glob = (pattern: string, text: string): boolean =>
-    new RegExp(`^${pattern.split('*').map(RegExp.escape).join('[^.:]*')}$`).test(text);
   if (parts.length !== ownParts.length || !parts.every((part, index) => glob(part, ownParts[index] ?? '')))
     return false;
   return path.every((part, index) => part === ownPath[index]?.replace(index === path.length - 1 ? /[:@].*$/ : '', ''));
+}
+
+/** `*` stands for anything without a colon; the text has no dots. Its pieces are looked for from the left: in time that no pattern multiplies. */
+function glob(pattern: string, text: string): boolean {
+  const pieces = pattern.split('*');
+  const [first = '', last = ''] = [pieces[0], pieces.at(-1)];
+  if (pieces.length === 1) return pattern === text;
+  if (!text.startsWith(first) || !text.endsWith(last) || text.length < first.length + last.length) return false;
+  let at = first.length;
+  const end = text.length - last.length;
+  let between = '';
+  for (const piece of pieces.slice(1, -1)) {
+    const found = text.indexOf(piece, at);
+    if (found < 0 || found + piece.length > end) return false;
+    between += text.slice(at, found);
+    at = found + piece.length;
+  }
+  return !(between + text.slice(at, end)).includes(':');
 }
 
 function readEntry(entry: Record<string, unknown> | undefined): Credentials | undefined {

@@ -165,6 +165,7 @@ function observedResponder(responder: Responder, observer: Observer): Responder 
       end();
     },
     destroy: () => responder.destroy(),
+    readWithin: (milliseconds) => responder.readWithin?.(milliseconds),
     onDrain: (listener) => responder.onDrain(listener),
     onClose: (listener) => responder.onClose(listener),
     get started() {
