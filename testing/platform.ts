@@ -163,7 +163,7 @@ export class TestPlatform {
   }
 
   /** A background program of ours, `sampan …`; its output is collected. */
-  start(...words: string[]): { output: () => string; stop: () => Promise<number> } {
+  start(...words: string[]): { output: () => string; stop: () => Promise<number>; kill: () => void } {
     const child = spawn(process.execPath, [...nodeFlags, entry, ...words], {
       env: this.environment,
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -178,6 +178,7 @@ export class TestPlatform {
         child.kill('SIGINT');
         return closed;
       },
+      kill: () => void child.kill('SIGKILL'),
     };
   }
 

@@ -36,13 +36,15 @@ export async function orphans(engine: OpenedEngine, options: EngineOptions): Pro
   for (const directory of [join(run, 'containers'), join(data, 'containers')])
     for (const id of namesIn(directory)) check(containers.has(id), `${directory}/${id}`);
   const isRunning = (id: string): boolean => containers.get(id)?.state === 'running';
+  const disks = new Set(engine.diskVolumes.list().flatMap(({ name, mounted }) => (mounted ? [name] : [])));
   for (const directory of [join(run, 'runtime'), join(run, 'exits')])
     for (const id of namesIn(directory)) check(isRunning(id), `${directory}/${id}`);
   for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
     const target = line.split(' ')[4] ?? '';
     if (!target.startsWith(`${options.runDirectory}/`) && !target.startsWith(`${options.dataDirectory}/`)) continue;
-    const [, kind, id = ''] = /\/engine\/(containers|sandboxes)\/([0-9a-f]{64})/.exec(target) ?? [];
-    check(target === run || (kind === 'containers' ? containers.has(id) : whole.has(id)), `mount ${target}`);
+    const [, kind, id = ''] = /\/engine\/(containers|sandboxes|disk-volumes)\/([^/]+)/.exec(target) ?? [];
+    const known = kind === 'containers' ? containers : kind === 'sandboxes' ? whole : disks;
+    check(target === run || known.has(id), `mount ${target}`);
   }
   for (const line of processesOf(options)) {
     const id = /--cid (\S+)/.exec(line)?.[1];
@@ -68,7 +70,8 @@ export async function orphans(engine: OpenedEngine, options: EngineOptions): Pro
     );
   for (const line of execFileSync('losetup', ['--list', '--noheadings'], { encoding: 'utf8' }).split('\n')) {
     const id = /\/containers\/([0-9a-f]{64})\//.exec(line)?.[1] ?? '';
-    check(!line.includes(options.dataDirectory) || containers.has(id), `loop device ${line}`);
+    const disk = /\/disk-volumes\/(\S+)\.(img|scratch)/.exec(line)?.[1] ?? '';
+    check(!line.includes(options.dataDirectory) || containers.has(id) || disks.has(disk), `loop device ${line}`);
   }
   for (const file of files) {
     check(!/(\.new$|^\.aside-|^\.new-|\.tmp$)/.test(basename(file)), `temporary file ${file}`);
