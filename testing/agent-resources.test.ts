@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import type { Stored } from '#cluster/kinds/kind.ts';
-import { events, pods, runtimeClasses } from '#cluster/kinds/resources.ts';
+import { events, nodes, pods, runtimeClasses } from '#cluster/kinds/resources.ts';
 import type { Container, ContainerStatus, Pod, PodSpec } from '#cluster/kinds/types/core.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
 import { until } from './control-plane.ts';
@@ -289,4 +289,16 @@ test('host namespaces and privileged containers, where the node allows them', as
   });
   assert.match(privileged.said, /Seccomp:\t0/);
   assert.ok(Number(`0x${/CapEff:\t(\w+)/.exec(privileged.said)?.[1]}`) > 2 ** 30, privileged.said);
+});
+
+test('what somebody says that the node has besides, pods may ask for, until it is taken back', async () => {
+  const say = (capacity: Record<string, string | null>) =>
+    bed.client.patch(nodes, bed.nodeName, { type: 'merge', body: { status: { capacity } } }, { subresource: 'status' });
+  const name = 'example.com/dongle';
+  await say({ [name]: '4' });
+  await until(bed.client, nodes, undefined, ([node]) => node?.status?.allocatable?.[name] === '4');
+  await say({ [name]: null });
+  await until(bed.client, nodes, undefined, ([node]) => node?.status?.allocatable?.[name] === undefined);
+  const [node] = (await bed.client.list(nodes, {})).items;
+  assert.deepEqual(node?.status?.allocatable, node?.status?.capacity);
 });

@@ -44,7 +44,8 @@ export async function nodeStatus(facts: NodeFacts, current: Node | undefined, no
       { type: 'Hostname', address: facts.nodeName },
     ],
     capacity: resourcesOf(room.capacity, room.pods),
-    allocatable: resourcesOf(room.allocatable, room.pods),
+    // What others say that it has besides, pods may ask for ("Advertise Extended Resources for a Node").
+    allocatable: { ...current?.status?.capacity, ...resourcesOf(room.allocatable, room.pods) },
     conditions: conditions(current?.status?.conditions ?? [], facts.pressures(), now),
     images: imagesOf(facts.images()),
     daemonEndpoints: { kubeletEndpoint: { Port: facts.port } },
@@ -61,6 +62,18 @@ export async function nodeStatus(facts: NodeFacts, current: Node | undefined, no
       systemUUID: await readLine('/sys/class/dmi/id/product_uuid'),
     },
   };
+}
+
+/** Of these the node no longer has any. */
+export function withdrawn(node: Node): string[] {
+  const { capacity = {}, allocatable = {} } = node.status ?? {};
+  return Object.keys(allocatable).filter((name) => !Object.hasOwn(capacity, name));
+}
+
+/** May pods ask for all that somebody else says that it has? Only such resources have a domain. */
+export function isAllocated({ status: { capacity = {}, allocatable = {} } = {} }: Node): boolean {
+  const names = [...Object.keys(capacity), ...Object.keys(allocatable)].filter((name) => name.includes('/'));
+  return names.every((name) => capacity[name] === allocatable[name]);
 }
 
 /** As many as a kubelet reports, the largest first; the scheduler prefers nodes that have them. */

@@ -1,7 +1,7 @@
 /**
  * The node's own object and its lease. The lease is renewed every `leaseInterval`: that it goes on says that the node
  * lives. The node's status is written at the start, and then every 5 minutes, as it hardly changes; and at once where somebody
- * else says of this node that it is not ready: the server may have been the one that was away.
+ * else says of this node that it is not ready (the server may have been the one that was away), or that it has more.
  */
 import { ApiError, type Client, type Informer } from '../client/client.ts';
 import { createInformer } from '../client/informer.ts';
@@ -10,7 +10,7 @@ import type { Lease } from '../kinds/types/coordination.ts';
 import type { Node } from '../kinds/types/core.ts';
 import type { AgentOptions } from './agent.ts';
 import { messageOf } from './errors.ts';
-import { type NodeFacts, nodeLabels, nodeStatus } from './node-object.ts';
+import { isAllocated, type NodeFacts, nodeLabels, nodeStatus, withdrawn } from './node-object.ts';
 
 const leaseNamespace = 'kube-node-lease';
 /** For a server that is busy, not gone. */
@@ -66,8 +66,10 @@ export class Registration {
       onError: (error) => log('warn', 'the watch on the own node broke off', { error: messageOf(error) }),
     });
     own.onChange((node) => {
-      const conditions = node?.status?.conditions ?? [];
-      if (!conditions.some(({ type, status }) => type === 'Ready' && status !== 'True')) return;
+      if (node === undefined) return;
+      const conditions = node.status?.conditions ?? [];
+      const isReady = !conditions.some(({ type, status }) => type === 'Ready' && status !== 'True');
+      if (isReady && isAllocated(node)) return;
       // Not more often than otherwise: whoever says so may say it again.
       this.#statusAt = NEVER;
       this.#arm(Math.min(retryAfter, leaseInterval));
@@ -137,7 +139,9 @@ export class Registration {
     const status = await nodeStatus(facts, node, Date.now());
     const conditions = status.conditions ?? [];
     const others = (node.status?.conditions ?? []).filter(({ type }) => !conditions.some((own) => own.type === type));
-    const body = { status: { ...status, conditions: [...conditions, ...others] } };
+    const gone = Object.fromEntries(withdrawn(node).map((resource) => [resource, null]));
+    const allocatable = { ...status.allocatable, ...gone };
+    const body = { status: { ...status, allocatable, conditions: [...conditions, ...others] } };
     await client.patch(nodes, name, { type: 'merge', body }, { subresource: 'status' });
     this.#images = imagesKey(facts);
     this.#statusAt = began;
