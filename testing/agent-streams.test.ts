@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
+import { gzipSync } from 'node:zlib';
 import { after, before, describe, test } from 'node:test';
 import { WebSocket, WebSocketServer } from 'ws';
 import { endpointSlices, pods, services } from '#cluster/kinds/resources.ts';
@@ -262,6 +263,15 @@ test('a pod and a service are reached through the API server', { skip }, async (
   const answer = await fetch(`http://${address}/api/v1/namespaces/${namespace}/services/front/proxy`);
   assert.deepEqual([answer.status, answer.redirected, await answer.text()], [200, true, 'page\n']);
   const echo = createServer(async (request, response) => {
+    if (request.url === '/moved') return void response.writeHead(302, { location: '/to' }).end();
+    if (request.url?.startsWith('/page')) {
+      const page = Buffer.from(
+        `<a href="/to">1</a><a href="http://${request.headers.host}/to">2</a><a href="to">3</a>`,
+      );
+      const packed = request.url === '/page-packed';
+      response.writeHead(200, { 'content-type': 'text/html', ...(packed ? { 'content-encoding': 'gzip' } : {}) });
+      return void response.end(packed ? gzipSync(page) : page);
+    }
     response.setHeader('set-cookie', ['a=1', 'b=2']);
     response.end(`${request.method} ${request.url} ${await text(request)}`);
   });
@@ -283,6 +293,13 @@ test('a pod and a service are reached through the API server', { skip }, async (
     assert.equal(await said.text(), `${method} /a%2Fb?c=d ${body.body ?? ''}`);
     assert.deepEqual(said.headers.getSetCookie(), ['a=1', 'b=2']);
   }
+  const to = new URL(`http://${at}/to`).pathname;
+  for (const page of ['page', 'page-packed']) {
+    const said = await fetch(`http://${at}/${page}`);
+    assert.equal(await said.text(), `<a href="${to}">1</a><a href="${to}">2</a><a href="to">3</a>`);
+    assert.equal((await fetch(`http://${at}/${page}`, { method: 'HEAD' })).status, 200);
+  }
+  assert.equal((await fetch(`http://${at}/moved`, { redirect: 'manual' })).headers.get('location'), to);
   const socket = new WebSocket(`ws://${at}/socket`);
   await once(socket, 'open');
   socket.send('through');

@@ -2,20 +2,23 @@
  * `pods/proxy` and `services/proxy`: requests that this server hands on to a pod, by its IP, and answers as they come back
  * (Kubernetes API, "Proxy operations"). The object's name may carry a scheme and a port: `https:web:8443`.
  *
- * Not handed on: the client's login, which is for this server alone. Not done: links in HTML pages, which upstream rewrites.
+ * Not handed on: the client's login, which is for this server alone. Links in HTML pages lead through the proxy (`html-links.ts`).
  * Connections that change their protocol are in `upgrade.ts`.
  */
 import http, { type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import type { ConnectionOptions } from 'node:tls';
 import { BlockList, isIP, isIPv6 } from 'node:net';
+import { pipeline, type Readable } from 'node:stream';
+import { createGunzip, createGzip } from 'node:zlib';
 import { endpointSlices, pods, services } from '../kinds/resources.ts';
 import type { EndpointSlice } from '../kinds/types/discovery.ts';
 import type { Pod, Service } from '../kinds/types/core.ts';
 import { kindPrefix, objectKey, objectOf } from './cache.ts';
 import type { Core } from './core.ts';
 import { badRequest, notFound, StatusError } from './errors.ts';
-import type { Exchange } from './exchange.ts';
+import { type Exchange, header } from './exchange.ts';
+import { HtmlLinks } from './html-links.ts';
 import type { ResourceRequest } from './route.ts';
 
 export interface Place {
@@ -58,7 +61,7 @@ export async function workloadProxy(core: Core, exchange: Exchange, request: Res
     ...place,
     headers: forwarded(exchange),
     // A redirect within the pod leads through the proxy again.
-    relocated: (location) => relocated(location, place.authority, exchange.path),
+    relocated: (location) => relocated(location, [place.authority, header(exchange, 'host')], exchange.path),
   });
 }
 
@@ -161,6 +164,7 @@ export interface HandedOn extends Place {
   headers: Record<string, string | string[]>;
   /** How to know the server; a pod's certificate is its own, which upstream does not check either. */
   tls?: ConnectionOptions;
+  /** Of redirects, and of links in pages: where they lead for the client. Without it they come as they are. */
   relocated?: (location: string) => string;
   onUnreachable?: () => void;
 }
@@ -195,13 +199,27 @@ export async function handOn(exchange: Exchange, to: HandedOn): Promise<void> {
   const headers = handedOn(answer.headers);
   const location = answer.headers.location;
   if (location !== undefined && to.relocated !== undefined) headers['location'] = to.relocated(location);
+  const hasBody = exchange.method !== 'HEAD' && location === undefined && answer.headers['content-length'] !== '0';
+  const body = hasBody && to.relocated !== undefined ? withLinks(answer, to.relocated) : answer;
+  if (body !== answer) delete headers['content-length'];
   responder.head(answer.statusCode ?? 502, headers);
-  answer.on('data', (chunk: Buffer) => {
-    if (!responder.write(chunk)) answer.pause();
+  body.on('data', (chunk: Buffer) => {
+    if (!responder.write(chunk)) body.pause();
   });
-  responder.onDrain(() => answer.resume());
-  answer.on('end', () => responder.end());
-  answer.on('error', () => responder.destroy());
+  responder.onDrain(() => body.resume());
+  body.on('end', () => responder.end());
+  body.on('error', () => responder.destroy());
+}
+
+/** A page that can be read; anything else as it comes. */
+function withLinks(answer: IncomingMessage, lead: (link: string) => string): Readable {
+  const type = (answer.headers['content-type'] ?? '').split(';')[0] ?? '';
+  const packed = answer.headers['content-encoding'] ?? '';
+  if (type.trim().toLowerCase() !== 'text/html' || (packed !== '' && packed !== 'gzip')) return answer;
+  const links = new HtmlLinks(lead);
+  const stages = packed === '' ? [links] : [createGunzip(), links, createGzip()];
+  // What goes wrong on the way is told by the last one's error.
+  return pipeline([answer, ...stages], () => undefined) as unknown as Readable;
 }
 
 /**
@@ -241,9 +259,10 @@ function forwarded({ path, sourceAddress }: Exchange): Record<string, string> {
   };
 }
 
-function relocated(location: string, authority: string, path: string): string {
+/** An address within the pod leads through the proxy again, unless it does so already. */
+function relocated(location: string, own: readonly string[], path: string): string {
   const proxy = path.slice(0, path.length - restOf(path).length);
-  if (location.startsWith('/') && !location.startsWith('//')) return `${proxy}${location}`;
-  const own = new RegExp(`^https?://${authority.replaceAll(/[.[\]]/g, '\\$&')}(/.*)?$`).exec(location);
-  return own === null ? location : `${proxy}${own[1] ?? '/'}`;
+  const [, authority, rest = location] = /^(?:https?:)?\/\/([^/?#]*)(.*)$/s.exec(location) ?? [];
+  if (authority === undefined ? !rest.startsWith('/') : !own.includes(authority)) return location;
+  return rest.startsWith(`${proxy}/`) ? rest : `${proxy}${rest.startsWith('/') ? '' : '/'}${rest}`;
 }
