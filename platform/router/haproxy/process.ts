@@ -1,77 +1,36 @@
-/**
- * Starting HAProxy so that it outlives us: in its own session, and where systemd runs the machine in a unit of its own,
- * so that no restart of ours takes it down.
- */
-import { execFile, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { open, readFile } from 'node:fs/promises';
+/** Starting HAProxy so that it outlives us, and finding the one that runs. */
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { SEARCH_PATH, type Started, startDetached } from '#lib/detached.ts';
 import { RouterError } from '../model.ts';
 import type { AccessTarget, Files } from './config.ts';
 import { ANSWER_TIMEOUT, CommandSocket, connectUnix } from './socket.ts';
 
-const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-const SEARCH_PATH = `${process.env['PATH'] ?? ''}:${SYSTEM_PATH}`;
 /** Long enough for a large configuration; a proxy that is there and still reads it has longer, on a slow machine. */
 const START_TIMEOUT = 10_000;
 const SLOW_START_TIMEOUT = 60_000;
 const run = promisify(execFile);
-
-export interface Started {
-  /** Resolves with what HAProxy said when it ended; never for a proxy in a unit of systemd. */
-  ended: Promise<string>;
-}
 
 /** The unit that holds the proxy of an instance where systemd is PID 1. */
 export function unitName(instance: string): string {
   return `sampan-${instance}-haproxy`;
 }
 
-export function underSystemd(): boolean {
-  return existsSync('/run/systemd/system');
-}
-
 export async function startProxy(instance: string, files: Files): Promise<Started> {
-  // Quiet: after the start it would repeat every change of a server on stderr, for ever.
-  const command = ['-W', '-q', '-S', `${files.masterSocket},mode,600`, '-f', files.config];
-  if (underSystemd()) {
-    await startUnit(unitName(instance), command);
-    return { ended: new Promise(() => {}) };
-  }
-  await using output = await open(files.output, 'w', 0o600);
-  const child = spawn('haproxy', command, {
-    detached: true,
-    stdio: ['ignore', output.fd, output.fd],
-    env: { PATH: SEARCH_PATH },
-  });
-  const ended = new Promise<string>((resolve) => {
-    child.once('error', (error) => resolve(error.message));
-    child.once('exit', (code, signal) => {
-      readFile(files.output, 'utf8').then(
-        (text) => resolve(text.trim() || `it ended with ${signal ?? code}`),
-        () => resolve(`it ended with ${signal ?? code}`),
-      );
-    });
-  });
-  child.unref();
-  return { ended };
-}
-
-async function startUnit(unit: string, command: string[]): Promise<void> {
-  // A unit that failed keeps its name until it is reset.
-  await run('systemctl', ['reset-failed', `${unit}.service`]).catch(() => undefined);
-  const properties = ['Type=exec', 'KillMode=mixed', 'OOMScoreAdjust=-900', 'LimitNOFILE=infinity'];
-  const flags = properties.flatMap((property) => ['--property', property]);
-  const haproxy =
-    SYSTEM_PATH.split(':')
-      .map((folder) => `${folder}/haproxy`)
-      .find(existsSync) ?? 'haproxy';
   try {
-    await run('systemd-run', ['--quiet', '--collect', `--unit=${unit}`, ...flags, haproxy, ...command]);
+    return await startDetached({
+      unit: unitName(instance),
+      program: 'haproxy',
+      // Quiet: after the start it would repeat every change of a server on stderr, for ever.
+      words: ['-W', '-q', '-S', `${files.masterSocket},mode,600`, '-f', files.config],
+      output: files.output,
+      properties: ['Type=exec', 'KillMode=mixed', 'OOMScoreAdjust=-900', 'LimitNOFILE=infinity'],
+    });
   } catch (cause) {
-    throw new RouterError('proxy-failed', `Cannot start HAProxy as the unit "${unit}"`, { cause });
+    throw new RouterError('proxy-failed', `Cannot start HAProxy as the unit "${unitName(instance)}"`, { cause });
   }
 }
 

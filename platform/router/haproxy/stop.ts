@@ -1,15 +1,13 @@
 /** Ends HAProxy: it stops listening at once, finishes what it has, and is ended after the drain time. */
-import { execFile } from 'node:child_process';
 import { readFile, rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { writeFileAtomic } from '#lib/atomic-file.ts';
+import { stopUnit } from '#lib/detached.ts';
 import { RouterError } from '../model.ts';
 import type { Files } from './config.ts';
-import { readProcesses, underSystemd, unitName } from './process.ts';
+import { readProcesses, unitName } from './process.ts';
 import { connectUnix } from './socket.ts';
 
-const run = promisify(execFile);
 const TERMINATION = 3000;
 
 /** Idempotent. Rejects with `RouterError` `proxy-failed` when HAProxy survives everything. */
@@ -19,9 +17,7 @@ export async function endProxy(instance: string, files: Files, drainSeconds: num
     () => undefined,
   );
   if (master !== undefined) await end(master, files.masterSocket, drainSeconds * 1000);
-  if (master !== undefined && underSystemd()) {
-    await run('systemctl', ['stop', `${unitName(instance)}.service`]).catch(() => undefined);
-  }
+  if (master !== undefined) await stopUnit(unitName(instance));
   for (const path of [files.masterSocket, files.commandSocket]) await rm(path, { force: true });
   await forgetApps(files.saved);
 }
