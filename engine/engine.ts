@@ -533,7 +533,28 @@ export interface LogOptions {
   raw?: boolean;
   /** With `follow`: called when everything that was there has been read. */
   onCaughtUp?: () => void;
+  /** Leaves out what is above it, and says so; of both streams together. Not with `raw`. */
+  limit?: LogLimit;
+  /** Called before the record that follows what is missing, and where nothing follows soon. See `LogGap`. */
+  onGap?: (gap: LogGap) => void;
   signal?: AbortSignal;
+}
+
+/** A second's worth at once, then as much in a second: by the times at which lines were written. Absent: as much as comes. */
+export interface LogLimit {
+  bytesPerSecond?: number;
+  linesPerSecond?: number;
+}
+
+/**
+ * Lines that a reader did not get: they were above its limit (`bytes`, `lines`), or their file was removed by rotation before it was
+ * read (`rotation`). A long line that was written in pieces may count as several.
+ */
+export interface LogGap {
+  reason: 'bytes' | 'lines' | 'rotation';
+  lines: number;
+  /** Of the last of them that is known, RFC 3339. */
+  time: string;
 }
 
 /** One line. Long lines that the writer split into partial records are joined again up to 1 MiB, then cut into several. */

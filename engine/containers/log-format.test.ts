@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { LogParser } from './log-format.ts';
-import { preciseTime } from './log-reader.ts';
+import { LogParser, preciseTime } from './log-format.ts';
 
 const time = '2026-01-02T03:04:05.123456789+00:00';
 
@@ -30,4 +29,22 @@ test('a line without end is cut at a mebibyte', () => {
 
 test('times keep their fraction', () => {
   assert.equal(preciseTime('1970-01-01T00:00:01.500250000Z'), 1500.25);
+});
+
+test('what is left out is counted by lines, whatever pieces they were written in', () => {
+  const piece = (tag: string, text: string): string => `${time} stdout ${tag} ${text}\n`;
+  const text = Buffer.from(
+    piece('F', 'one') + piece('P', 'tw') + piece('P', 'o') + piece('F', '') + piece('F', 'three') + piece('P', 'fo'),
+  );
+  const rest = Buffer.from(piece('P', 'u') + piece('F', 'r') + piece('F', 'five'));
+  for (let size = 1; size <= text.length; size += 7) {
+    const parser = new LogParser();
+    let lines = 0;
+    for (let at = 0; at < text.length; at += size) lines += parser.skip(text.subarray(at, at + size));
+    assert.equal(lines, 4, `pieces of ${size}`);
+    assert.deepEqual(
+      parser.push(rest).map(({ line }) => String(line)),
+      ['five'],
+    );
+  }
 });

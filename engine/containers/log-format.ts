@@ -6,6 +6,8 @@ import type { LogRecord } from '../engine.ts';
 
 const newline = Buffer.from('\n');
 const longestLine = 1024 * 1024;
+/** RFC 3339 with nanoseconds and a zone has 35. */
+const longestTime = 64;
 
 interface Partial {
   time: string;
@@ -18,6 +20,8 @@ export class LogParser {
   #rest: Buffer = Buffer.alloc(0);
   readonly #partial = new Map<string, Partial>();
   readonly #raw: boolean;
+  /** The line before was left out, and is not at its end. */
+  #isCut = false;
 
   /** @param raw  gives every piece by itself, with the newline that ended it */
   constructor(raw = false) {
@@ -36,6 +40,36 @@ export class LogParser {
     }
     this.#rest = Buffer.from(bytes.subarray(start));
     return records;
+  }
+
+  /** Times of the first and the last record that end in this piece; undefined where none does. */
+  span(chunk: Buffer): { first: string; last: string } | undefined {
+    const end = chunk.lastIndexOf(newline);
+    if (end < 0) return undefined;
+    const head = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk.subarray(0, longestTime)]);
+    const before = chunk.lastIndexOf(newline, end - 1);
+    return { first: timeAt(head, 0), last: before < 0 ? timeAt(head, 0) : timeAt(chunk, before + 1) };
+  }
+
+  /** Leaves out the records that end in this piece, and says how many lines they are; one whose end comes later is left out whole. */
+  skip(chunk: Buffer): number {
+    const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    // Times of one writer are of one length, and both streams' names too: the tag is where it is in the first record.
+    const tag = bytes.indexOf(32) + ' stdout '.length;
+    let lines = 0;
+    let start = 0;
+    let isCut = this.#isCut;
+    for (let end = bytes.indexOf(10); end !== -1; end = bytes.indexOf(10, start)) {
+      const isPiece = bytes[start + tag] === 80;
+      if (!isCut) lines += 1;
+      isCut = isPiece;
+      start = end + 1;
+    }
+    // Of a line that is left out its other pieces would be a line of their own.
+    this.#isCut = isCut;
+    this.#partial.clear();
+    this.#rest = Buffer.from(bytes.subarray(start));
+    return lines;
   }
 
   /** What was begun and never ended, where nothing more will come. */
@@ -59,6 +93,10 @@ export class LogParser {
     const text = Buffer.from(line.subarray(third + 1));
     const isPiece = line[second + 1] === 80;
     if (this.#raw) return { time, stream, line: isPiece ? text : Buffer.concat([text, newline]) };
+    if (this.#isCut) {
+      this.#isCut = isPiece;
+      return undefined;
+    }
     const partial = this.#partial.get(stream);
     if (!isPiece && partial === undefined) return { time, stream, line: text };
     const joined = partial ?? { time, pieces: [], length: 0 };
@@ -71,4 +109,15 @@ export class LogParser {
     this.#partial.delete(stream);
     return { time: joined.time, stream, line: Buffer.concat(joined.pieces) };
   }
+}
+
+function timeAt(bytes: Buffer, start: number): string {
+  const end = bytes.indexOf(32, start);
+  return end < 0 || end - start > longestTime ? '' : bytes.toString('latin1', start, end);
+}
+
+/** Milliseconds with their fraction, which `Date.parse` drops. */
+export function preciseTime(time: string): number {
+  const fraction = /\.\d{3}(\d{1,6})/.exec(time)?.[1];
+  return Date.parse(time) + (fraction === undefined ? 0 : Number(`0.${fraction}`));
 }

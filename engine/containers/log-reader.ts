@@ -7,9 +7,11 @@
 import { type FSWatcher, watch } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { LogOptions, LogRecord } from '../engine.ts';
+import type { LogGap, LogOptions, LogRecord } from '../engine.ts';
 import { hasCode } from '../sys/libc.ts';
-import { LogParser } from './log-format.ts';
+import { LogParser, preciseTime } from './log-format.ts';
+import { removedAfter, removedSince } from './log-removed.ts';
+import { LogSieve } from './log-sieve.ts';
 import { type Segment, identityOf, listSegments, listSettledSegments } from './log-segments.ts';
 
 const chunkBytes = 64 * 1024;
@@ -69,18 +71,16 @@ function recordFilter({
   };
 }
 
-/** Milliseconds with their fraction, which `Date.parse` drops. */
-export function preciseTime(time: string): number {
-  const fraction = /\.\d{3}(\d{1,6})/.exec(time)?.[1];
-  return Date.parse(time) + (fraction === undefined ? 0 : Number(`0.${fraction}`));
-}
-
 /** Records, and once `undefined` where everything that was there has been read (only when following). */
 async function* readSegments(source: LogSource, options: LogOptions): AsyncGenerator<LogRecord | undefined> {
   const parser = new LogParser(options.raw);
+  const { limit, since, onGap } = options;
+  const sieve = options.raw === true ? undefined : new LogSieve(parser, { limit, since, onGap });
   const buffer = Buffer.alloc(chunkBytes);
   using changes = options.follow === true ? new Changes(source, options.signal) : undefined;
   let handle: FileHandle | undefined;
+  /** Of the file that is open. */
+  let current: string | undefined;
   let seen = new Set<string>();
   let caughtUp = false;
   try {
@@ -97,14 +97,17 @@ async function* readSegments(source: LogSource, options: LogOptions): AsyncGener
       if (handle !== undefined) {
         for (let read = -1; read !== 0; ) {
           read = (await handle.read(buffer, 0, buffer.length, null)).bytesRead;
-          if (read > 0) yield* parser.push(buffer.subarray(0, read));
+          if (read > 0) yield* (sieve ?? parser).push(buffer.subarray(0, read));
         }
       }
       if (next !== undefined) {
         const opened = await openSegment(next);
         if (opened === undefined) continue;
+        const missed = onGap && (await removedBetween(source.path, current, seen, since));
+        if (missed !== undefined) onGap?.(missed);
         await handle?.close();
         handle = opened;
+        current = next.identity;
         seen.add(next.identity);
         continue;
       }
@@ -125,8 +128,22 @@ async function* readSegments(source: LogSource, options: LogOptions): AsyncGener
       await changes.wait();
     }
   } finally {
+    sieve?.say();
+    sieve?.close();
     await handle?.close();
   }
+}
+
+/** What went between the file that was read and the one that is read next; for the first one, since the time that was asked for. */
+async function removedBetween(
+  path: string,
+  current: string | undefined,
+  seen: ReadonlySet<string>,
+  since: number | undefined,
+): Promise<LogGap | undefined> {
+  if (current === undefined) return since === undefined ? undefined : await removedSince(path, since);
+  // It is there still, so nothing between them has gone.
+  return seen.has(current) ? undefined : await removedAfter(path, current);
 }
 
 /** The one after the last that was read, or the oldest where none of those is here any more. */

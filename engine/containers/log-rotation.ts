@@ -5,6 +5,7 @@
 import { type FSWatcher, closeSync, constants, openSync, watch, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { hasCode } from '../sys/libc.ts';
+import { noteRemoved } from './log-removed.ts';
 import { shiftSegments, statSegment } from './log-segments.ts';
 
 /** How often at most a log that is being written is looked at. Between two looks it may outgrow its size. */
@@ -57,7 +58,7 @@ export class LogRotation {
       return;
     }
     if (current.size < maxBytes) return;
-    await shiftSegments(logPath, maxFiles);
+    await shiftSegments(logPath, maxFiles, (segments) => noteRemoved(logPath, segments));
     reopenLog(control);
   }
 }

@@ -1,6 +1,6 @@
 /** The files of one log: `container.log` is written, `container.log.1` is the newest of the rotated ones, and so on. */
 import { readdir, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { hasCode } from '../sys/libc.ts';
 
 export interface Segment {
@@ -54,15 +54,22 @@ export async function listSettledSegments(logPath: string): Promise<Segment[]> {
   }
 }
 
-/** Moves every segment one on, and drops those beyond `maxFiles`, the written one included. Nothing is at `logPath` after it. */
-export async function shiftSegments(logPath: string, maxFiles: number): Promise<void> {
+/**
+ * Moves every segment one on, and drops those beyond `maxFiles`, the written one included. Nothing is at `logPath` after it.
+ * @param beforeRemoval  is given those that go
+ */
+export async function shiftSegments(
+  logPath: string,
+  maxFiles: number,
+  beforeRemoval: (segments: Segment[]) => Promise<void> = async () => {},
+): Promise<void> {
   const prefix = `${basename(logPath)}.`;
   const kept = Math.max(1, maxFiles - 1);
-  const names = await readdir(dirname(logPath)).catch(orNone);
-  for (const name of names) {
-    const number = name.startsWith(prefix) ? Number(name.slice(prefix.length)) : Number.NaN;
-    if (Number.isSafeInteger(number) && number >= kept) await rm(join(dirname(logPath), name), { force: true });
-  }
+  const going = (await listSegments(logPath)).filter(
+    ({ path }) => path !== logPath && Number(basename(path).slice(prefix.length)) >= kept,
+  );
+  if (going.length > 0) await beforeRemoval(going);
+  for (const { path } of going) await rm(path, { force: true });
   for (let number = kept - 1; number >= 0; number -= 1) {
     const from = number === 0 ? logPath : `${logPath}.${number}`;
     await rename(from, `${logPath}.${number + 1}`).catch(orNone);
@@ -71,6 +78,7 @@ export async function shiftSegments(logPath: string, maxFiles: number): Promise<
 
 export async function removeSegments(logPath: string): Promise<void> {
   for (const { path } of await listSegments(logPath)) await rm(path, { force: true });
+  await rm(`${logPath}.removed`, { force: true });
 }
 
 function orNone(error: unknown): string[] {
