@@ -18,6 +18,9 @@ const LOG_OPTIONS = [
   'limitBytes',
   'timestamps',
   'stream',
+  // Of ours: see `log-collector.ts` of the node agent.
+  'untilTime',
+  'collect',
 ];
 
 const MESSAGE_LIMIT = 2048;

@@ -108,6 +108,10 @@ export interface PodLogOptions {
   timestamps?: boolean;
   /** Only one of the streams (an extension of Kubernetes 1.32, ours by a header): default both. */
   stream?: 'All' | 'Stdout' | 'Stderr';
+  /** Lines up to this time, RFC 3339 (an extension of ours). */
+  untilTime?: string;
+  /** Both streams as a collector reads them: each line with its time and stream, within the pod's limits (an extension of ours, see the node agent). */
+  collect?: boolean;
   signal?: AbortSignal;
 }
 

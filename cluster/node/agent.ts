@@ -15,6 +15,7 @@
  *   node.sampan.dev/egress: internet       builds: no way to this host, other pods or services
  *   node.sampan.dev/pids: "512"            process limit for each container
  *   node.sampan.dev/backoff: cloudfoundry  restarts three times at once, then after 30 s doubling to 16 min
+ *   node.sampan.dev/log-bytes-per-second: "1024"  what collectors of its logs get at most of each container, see `log-collector.ts`
  *   node.sampan.dev/host-ca: "true"        mounts the host's CA bundle read-only at /etc/ssl/certs/ca-certificates.crt
  * Disk: `resources.limits["ephemeral-storage"]` is the size of the writable layer; 1Gi where absent.
  *
@@ -34,7 +35,7 @@
  * Its HTTPS endpoint is the kubelet's, for the API server alone (client certificate of the instance's CA, common name
  * `system:apiserver`):
  *   GET  /healthz
- *   GET  /containerLogs/{namespace}/{pod}/{container}?follow&previous&tailLines&sinceTime&sinceSeconds&limitBytes&timestamps&stream
+ *   GET  /containerLogs/{namespace}/{pod}/{container}?follow&previous&tailLines&sinceTime&sinceSeconds&limitBytes&timestamps&stream&untilTime&collect
  *   GET  /exec/{namespace}/{pod}/{container}?command=…&input=1&output=1&error=1&tty=1    upgrade to WebSocket
  *        (v5.channel.k8s.io or v4.channel.k8s.io), or of any method to SPDY/3.1 (v4.channel.k8s.io)
  *   GET  /attach/…                                                                       the same without a command
@@ -82,6 +83,29 @@ export interface Agent {
   readonly port: number;
   /** Resolves when the node is registered and Ready. */
   readonly ready: Promise<void>;
+  /** What the containers of its pods use now. One that ends meanwhile is left out. */
+  measure(): Promise<ContainerMeasure[]>;
   /** Stops the agent; pods go on. */
   close(): Promise<void>;
+}
+
+export interface ContainerMeasure {
+  namespace: string;
+  pod: string;
+  container: string;
+  /** Share of one processor since the measure before; undefined in a container's first. */
+  cpu?: number;
+  cpuSeconds: number;
+  memoryBytes: number;
+  memoryLimitBytes?: number;
+  diskBytes: number;
+  diskLimitBytes?: number;
+  /** Of its log, as far as it was collected: what came, and how many lines were left out. */
+  log: LogCount;
+}
+
+export interface LogCount {
+  bytes: number;
+  lines: number;
+  droppedLines: number;
 }

@@ -6,6 +6,7 @@ import type { AgentOptions } from './agent.ts';
 import type { PodPlace } from './downward.ts';
 import type { EventRecorder } from './events.ts';
 import type { NodeRoom } from './node-settings.ts';
+import type { LogCounts } from './log-collector.ts';
 import type { NodeVolumes } from './node-volumes.ts';
 import type { ClusterNames } from './pod-dns.ts';
 import type { ServiceLookup } from './references.ts';
@@ -31,6 +32,8 @@ export interface NodeContext {
   names?: ClusterNames;
   admit?: AgentOptions['admit'];
   log: AgentOptions['log'];
+  /** Of logs that are collected; nobody asks where it is absent. */
+  logCounts?: LogCounts;
   /** This node's copy of all Services, for the variables of containers. */
   services?: ServiceLookup;
 }

@@ -1,27 +1,39 @@
 /** `GET /containerLogs/…`: a container's log as plain lines, as the kubelet writes it. */
 import type { ServerResponse } from 'node:http';
-import { type Engine, EngineError, type LogOptions } from '#engine/engine.ts';
+import { type Engine, EngineError, type LogGap, type LogLimit, type LogOptions } from '#engine/engine.ts';
+import type { LogCount } from './agent.ts';
 import type { NodeContext } from './context.ts';
 import { EndpointError, logTarget } from './endpoint-target.ts';
+import { gapText, logLimitOf } from './log-collector.ts';
 import type { PodWorkers } from './pods.ts';
 
 const batchBytes = 32 * 1024;
 
+export interface LogRequest {
+  path: string[];
+  query: URLSearchParams;
+  response: ServerResponse;
+}
+
 export async function serveLogs(
-  { engine }: Pick<NodeContext, 'engine'>,
+  { engine, logCounts }: Pick<NodeContext, 'engine' | 'logCounts'>,
   workers: PodWorkers,
-  path: string[],
-  query: URLSearchParams,
-  response: ServerResponse,
+  { path, query, response }: LogRequest,
 ): Promise<void> {
-  const options = logOptions(query);
   const id = logTarget(workers, path.slice(1), flag(query, 'previous'));
+  const worker = workers.find(path[1] ?? '', path[2] ?? '');
+  const options = logOptions(query);
+  if (worker !== undefined && flag(query, 'collect')) {
+    // What is looked back at was counted when it came.
+    const count = flag(query, 'previous') || query.has('untilTime') ? undefined : logCounts?.of(id);
+    options.collect = { limit: logLimitOf(worker.pod), ...(count && { count }) };
+  }
   if (!engine.container(id)) throw new EndpointError(404, `the log of container "${path[3]}" is not kept any more`);
   response.setHeader('content-type', 'text/plain; charset=utf-8');
   response.flushHeaders();
   const abort = new AbortController();
   response.once('close', () => abort.abort());
-  const readers = workers.find(path[1] ?? '', path[2] ?? '')?.readers;
+  const readers = worker?.readers;
   const { promise: read, resolve: done } = Promise.withResolvers<void>();
   readers?.add(read);
   try {
@@ -41,6 +53,8 @@ export async function serveLogs(
 interface OutputOptions {
   timestamps: boolean;
   limitBytes: number;
+  /** See `log-collector.ts`. */
+  collect?: { limit: LogLimit; count?: LogCount };
 }
 
 /** Lines that come together leave together; a reader that is slow is waited for. */
@@ -48,7 +62,7 @@ async function copy(
   engine: Engine,
   id: string,
   log: LogOptions,
-  { timestamps, limitBytes }: OutputOptions,
+  { timestamps, limitBytes, collect }: OutputOptions,
   response: ServerResponse,
 ): Promise<void> {
   let batch: Buffer[] = [];
@@ -58,7 +72,7 @@ async function copy(
   const flush = (): void => {
     clearImmediate(scheduled);
     scheduled = undefined;
-    if (size === 0) return;
+    if (size === 0 || response.destroyed) return;
     let bytes = Buffer.concat(batch);
     if (sent + bytes.length > limitBytes) bytes = bytes.subarray(0, limitBytes - sent);
     sent += bytes.length;
@@ -66,18 +80,33 @@ async function copy(
     size = 0;
     response.write(bytes);
   };
+  const add = (head: string, line: Buffer): void => {
+    if (head !== '') batch.push(Buffer.from(head));
+    batch.push(line, newline);
+    size += head.length + line.length + 1;
+  };
+  const onGap = (gap: LogGap): void => {
+    if (collect?.count) collect.count.droppedLines += gap.lines;
+    const text = collect && gapText(gap, collect.limit);
+    if (text === undefined) return;
+    add(`${gap.time} node `, Buffer.from(text));
+    scheduled ??= setImmediate(flush);
+  };
   try {
-    for await (const { time, line } of engine.logs(id, log)) {
-      if (timestamps) batch.push(Buffer.from(`${time} `));
-      batch.push(line, newline);
-      size += line.length + 1 + (timestamps ? time.length + 1 : 0);
+    const limited = collect === undefined ? log : { ...log, limit: collect.limit, onGap };
+    for await (const { time, stream, line } of engine.logs(id, limited)) {
+      add(collect ? `${time} ${stream} ` : timestamps ? `${time} ` : '', line);
+      if (collect?.count) {
+        collect.count.lines += 1;
+        collect.count.bytes += line.length;
+      }
       if (size >= batchBytes || sent + size >= limitBytes) flush();
       else scheduled ??= setImmediate(flush);
       if (sent >= limitBytes) return;
       if (response.writableNeedDrain) await drained(response, log.signal);
     }
   } finally {
-    if (!response.destroyed) flush();
+    flush();
   }
 }
 
@@ -94,12 +123,16 @@ function logOptions(query: URLSearchParams): OutputOptions & { log: LogOptions }
   const tail = count(query, 'tailLines');
   const sinceSeconds = count(query, 'sinceSeconds');
   const sinceTime = query.get('sinceTime');
+  const untilTime = query.get('untilTime');
   const since = sinceTime
     ? Date.parse(sinceTime)
     : sinceSeconds === undefined
       ? undefined
       : Date.now() - sinceSeconds * 1000;
   if (Number.isNaN(since)) throw new EndpointError(400, `sinceTime "${sinceTime}" is no time: write RFC 3339`);
+  // The whole millisecond.
+  const until = untilTime ? Date.parse(untilTime) + 1 : undefined;
+  if (Number.isNaN(until)) throw new EndpointError(400, `untilTime "${untilTime}" is no time: write RFC 3339`);
   const stream = query.get('stream') ?? 'All';
   if (!['All', 'Stdout', 'Stderr'].includes(stream)) {
     throw new EndpointError(400, `stream "${stream}" must be All, Stdout or Stderr`);
@@ -111,6 +144,7 @@ function logOptions(query: URLSearchParams): OutputOptions & { log: LogOptions }
       follow: flag(query, 'follow'),
       ...(tail !== undefined && { tail }),
       ...(since !== undefined && { since }),
+      ...(until !== undefined && { until }),
       stdout: stream !== 'Stderr',
       stderr: stream !== 'Stdout',
     },

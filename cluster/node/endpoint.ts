@@ -46,7 +46,7 @@ export async function startEndpoint({ context, workers, port, tls }: EndpointOpt
     requireApiServer(request);
     if (request.method !== 'GET') throw new EndpointError(405, `method ${request.method} is not allowed: use GET`);
     if (path[0] === 'containerLogs' && path.length === 4)
-      return await serveLogs(context, workers, path, query, response);
+      return await serveLogs(context, workers, { path, query, response });
     if (path.join('/') === 'stats/summary') {
       response.setHeader('content-type', 'application/json');
       return void response.end(JSON.stringify(await stats.read()));

@@ -11,6 +11,8 @@ import { messageOf } from './errors.ts';
 import { createEventRecorder } from './events.ts';
 import { Eviction } from './eviction.ts';
 import { type NodeCapacity, roomOf } from './node-settings.ts';
+import { LogCounts } from './log-collector.ts';
+import { Measures } from './measure.ts';
 import { NodeVolumes } from './node-volumes.ts';
 import { PodWorkers } from './pods.ts';
 import { Registration } from './registration.ts';
@@ -46,6 +48,7 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
     ...(options.names && { names: options.names }),
     ...(options.admit && { admit: options.admit }),
     log,
+    logCounts: new LogCounts(),
     services,
   };
   const informer = createInformer(client, pods, {
@@ -53,6 +56,7 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
     onError: (error) => log('warn', 'the watch on pods broke off; it is tried again', { error: messageOf(error) }),
   });
   const workers = new PodWorkers(context, informer);
+  const measures = new Measures(context, workers);
   const endpoint = await startEndpoint({ context, workers, port: options.port, tls: options.tls });
   const registration = new Registration({
     client,
@@ -86,6 +90,7 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
   return {
     port: endpoint.port,
     ready,
+    measure: () => measures.read(),
     async close() {
       statics?.close();
       await eviction.close();
