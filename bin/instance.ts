@@ -54,6 +54,7 @@ export interface Instance {
     uaa: number;
     logCache: number;
     agent: number;
+    bus: number;
   };
   network: {
     clusterCidr: string;
@@ -181,6 +182,7 @@ export async function prepareInstance(
         uaa: await port('uaa', undefined, []),
         logCache: await port('logCache', undefined, []),
         agent: await port('agent', undefined, []),
+        bus: await port('bus', undefined, []),
       },
       network: { ...networkOf(slot), ...loadBalancerPoolOf(flags, networkOf(slot), known) },
       ...hostPathsOf(flags, known),

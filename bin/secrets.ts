@@ -1,7 +1,8 @@
 /** Generated secrets of an instance: `<data>/secrets.json`, and the administrator's password in `<data>/admin-password`; both 0600. */
 import { randomBytes } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { BusPasswords } from '#platform/bus/bus.ts';
 import type { Instance } from './instance.ts';
 
 export interface Secrets {
@@ -17,6 +18,19 @@ export function ensureSecrets(instance: Instance): Secrets {
       () => `${JSON.stringify({ registry: { platform: secret(), node: secret() } })}\n`,
     ),
   ) as Secrets;
+}
+
+/** Of the message bus, by role. Nothing kept depends on them: a backup leaves them out. */
+export function busPasswords(instance: Instance): BusPasswords {
+  mkdirSync(busDirectory(instance), { recursive: true, mode: 0o700 });
+  const passwords = (): BusPasswords => ({ agent: secret(), platform: secret() });
+  return JSON.parse(
+    once(join(busDirectory(instance), 'passwords.json'), () => `${JSON.stringify(passwords())}\n`),
+  ) as BusPasswords;
+}
+
+export function busDirectory(instance: Instance): string {
+  return join(instance.dataDirectory, 'bus');
 }
 
 export function adminPasswordFile(instance: Instance): string {

@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 import { purgeEngine, stopContainers } from '#engine/open.ts';
+import { stopBusServer } from '#platform/bus/server.ts';
 import { stopProxy } from '#platform/router/open.ts';
 import { engineOptions } from '../engine-options.ts';
 import { removeNodeNetwork } from '../node-network.ts';
@@ -7,6 +8,7 @@ import { HostError } from '../host-error.ts';
 import { type InstanceFlags, instanceDirectories, lockInstance, readInstance } from '../instance.ts';
 import { requireRoot } from '../preflight.ts';
 import { Progress } from '#lib/progress.ts';
+import { busDirectory } from '../secrets.ts';
 import { removeState } from '../store/open.ts';
 import { stopRoles } from '../supervise.ts';
 
@@ -42,6 +44,9 @@ async function takeDown(flags: InstanceFlags, options: { purge?: boolean }): Pro
       dataDirectory: `${instance.dataDirectory}/router`,
       runDirectory: `${instance.runDirectory}/router`,
     }),
+  );
+  await progress.step('stopping the message bus', () =>
+    stopBusServer({ instance: instance.name, dataDirectory: busDirectory(instance) }),
   );
   await progress.step('stopping the apps', () =>
     options.purge ? purgeEngine(engineOptions(instance)) : stopContainers(engineOptions(instance)),

@@ -44,6 +44,7 @@ export const requiredCommands: Record<string, string> = {
   ip: 'iproute2',
   conntrack: 'conntrack',
   haproxy: 'haproxy',
+  'nats-server': 'nats-server',
   mmdebstrap: 'mmdebstrap',
   'mkfs.ext4': 'e2fsprogs',
   tar: 'tar',

@@ -8,6 +8,7 @@ import { readCa, readPair } from '../certificates.ts';
 import { keptSettings } from '../kept-engine-flags.ts';
 import { nodeOptions } from '../node-flags.ts';
 import { startNodeEngine } from '../node-engine.ts';
+import { startNodeMetrics } from '../node-metrics.ts';
 import { startNodeNetwork } from '../node-network.ts';
 import type { RoleContext, RunningRole } from './role.ts';
 import { waitForRole } from './wait-for-role.ts';
@@ -62,8 +63,10 @@ export async function startAgentRole({ instance, signal, log }: RoleContext): Pr
     log,
   });
   await Promise.all([agent.ready, network.ready]);
+  const metrics = startNodeMetrics(instance, agent, { signal, log });
   return {
     async close() {
+      await metrics.close();
       await agent.close();
       await network.close();
       await node.close();

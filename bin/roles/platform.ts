@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { createClient } from '#cluster/client/create.ts';
 import { httpsTransport } from '#cluster/client/https.ts';
 import { startCloudController } from '#platform/cloud-controller/start.ts';
+import { openBusServer } from '#platform/bus/server.ts';
 import { createLogCache } from '#platform/logs/log-cache.ts';
 import { openLogs } from '#platform/logs/open.ts';
 import { forwardRequests } from '#platform/logs/router-lines.ts';
+import { openMetrics } from '#platform/metrics/open.ts';
 import { installResources } from '#platform/resources/definitions.ts';
 import { createInformers } from '#platform/resources/informers.ts';
 import { startRouteController } from '#platform/router/controller.ts';
@@ -22,7 +24,7 @@ import { readCa, readPair } from '../certificates.ts';
 import { endpoints } from '../endpoints.ts';
 import { registryHost } from '../engine-options.ts';
 import type { Instance } from '../instance.ts';
-import { ensureSecrets } from '../secrets.ts';
+import { busDirectory, busPasswords, ensureSecrets } from '../secrets.ts';
 import { version } from '../version.ts';
 import type { RoleContext, RunningRole } from './role.ts';
 import { waitForRole } from './wait-for-role.ts';
@@ -50,7 +52,25 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
     logCache: uaaUrl.replace('//uaa.', '//log-cache.'),
   };
 
+  const bus = await openBusServer({
+    instance: instance.name,
+    dataDirectory: busDirectory(instance),
+    port: instance.ports.bus,
+    passwords: busPasswords(instance),
+    log,
+  });
   const logs = await openLogs({ informers, signal, log });
+  await ensureIngressClass(client);
+  const routes = await startRouteController({
+    informers,
+    router,
+    systemHosts: systemHosts.map((host) => `${host}.${instance.domain}`),
+    address: await sourceAddress(),
+    signal,
+    log,
+  });
+  const { applicationOf, routeOf } = routes;
+  const metrics = openMetrics({ informers, bus: bus.bus, router, applicationOf, routeOf });
   const [uaa, staging] = await Promise.all([
     startUaa({ client, urls, dataDirectory: instance.dataDirectory, port: instance.ports.uaa, log }),
     startStaging({
@@ -72,6 +92,7 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
     tokens: uaa.tokens,
     staging,
     logs,
+    metrics,
     domain: instance.domain,
     urls,
     dataDirectory: join(instance.dataDirectory, 'platform'),
@@ -81,19 +102,11 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
   });
   const workloads = await startWorkloads({ informers, logs, apiUrl: urls.api, log });
   const tenants = await startTenants({ informers, log });
-  await ensureIngressClass(client);
-  const routes = await startRouteController({
-    informers,
-    router,
-    systemHosts: systemHosts.map((host) => `${host}.${instance.domain}`),
-    address: await sourceAddress(),
-    signal,
-    log,
-  });
-  const stopForwarding = forwardRequests(router, logs, routes.applicationOf);
+  const stopForwarding = forwardRequests(router, logs, applicationOf);
   const logCache = createServer(
     createLogCache({
       logs,
+      metrics,
       authorize: (token, source) => cloudController.readsLogs(`bearer ${token}`, source),
       log,
     }),
@@ -114,6 +127,8 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
         uaa.close(),
         staging.close(),
       ]);
+      metrics.close();
+      await bus.close();
       await logs.close();
       await router.close();
     },
