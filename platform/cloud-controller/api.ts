@@ -14,6 +14,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Client } from '#cluster/client/client.ts';
 import type { Logs } from '../logs/logs.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import type { Staging } from '../staging/staging.ts';
 import type { Identity } from '../uaa/uaa.ts';
 import type { Access } from './access.ts';
@@ -98,6 +99,8 @@ export interface Context {
   rates: RateLimiter;
   jobs: Jobs;
   logs: Logs;
+  /** Absent: nodes are asked directly. */
+  metrics?: Pick<Metrics, 'useOf' | 'refresh' | 'forget'>;
   staging: Staging;
   urls: Urls;
   /** The default domain: routes of apps are below it. */

@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { Logs } from '../logs/logs.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import type { Informers } from '../resources/informers.ts';
 import type { Staging } from '../staging/staging.ts';
 import type { TokenVerifier } from '../uaa/uaa.ts';
@@ -25,6 +26,8 @@ export interface StartCloudControllerOptions {
   tokens: TokenVerifier;
   staging: Staging;
   logs: Logs;
+  /** What instances use, as the bus tells it. */
+  metrics?: Pick<Metrics, 'useOf' | 'refresh' | 'forget'>;
   /** Default domain of apps: `sampan.localhost`. */
   domain: string;
   urls: Urls;
@@ -62,6 +65,8 @@ const DEFAULTS: Defaults = {
   stack: 'sampan',
 };
 const RESERVED = ['api', 'uaa', 'login', 'log-cache', 'log-stream', 'doppler', 'ssh', 'console', 'registry', 'tcp'];
+/** As log-cache has it. */
+const READS_ALL_LOGS = new Set(['doppler.firehose', 'logs.admin']);
 const SWEEP_MILLISECONDS = 10 * 60_000;
 
 export async function startCloudController(options: StartCloudControllerOptions): Promise<RunningCloudController> {
@@ -113,6 +118,7 @@ export async function startCloudController(options: StartCloudControllerOptions)
       log,
     }),
     logs: options.logs,
+    ...(options.metrics && { metrics: options.metrics }),
     staging: options.staging,
     urls: options.urls,
     domain: options.domain,
@@ -139,7 +145,8 @@ export async function startCloudController(options: StartCloudControllerOptions)
       const identity = await options.tokens.verify(authorization);
       const object = records.apps.get(app);
       const space = object && records.spaceOf(object);
-      return identity.reads !== 'own' || (space !== undefined && context.access.readsSpace(identity, space));
+      if (identity.reads !== 'own' || identity.scopes.some((scope) => READS_ALL_LOGS.has(scope))) return true;
+      return space !== undefined && context.access.readsSpace(identity, space);
     },
     close: async () => {
       clearInterval(sweep);

@@ -1,6 +1,7 @@
 /**
- * State and use of an app's instances, from its pods and from what the nodes measure (the kubelet's Summary API, through
- * the API server). What a node does not tell is left at zero: an app's state must not hang on its measurements.
+ * State and use of an app's instances, from its pods and from what the nodes measure: told on the message bus, and where nothing
+ * came that way asked for (the kubelet's Summary API, through the API server). What a node does not tell is left at zero: an
+ * app's state must not hang on its measurements.
  */
 import { ApiError } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
@@ -26,7 +27,12 @@ interface Usage {
   cpu: number;
   memory: number;
   disk: number;
+  logRate: number;
 }
+
+/** What was told longer ago is asked for again: people look at it after they did something. */
+const FRESH_MILLISECONDS = 2_000;
+const REFRESH_MILLISECONDS = 1_500;
 
 const SUMMARY_MILLISECONDS = 1_000;
 const SUMMARY_TIMEOUT = 2_000;
@@ -105,13 +111,7 @@ export async function processStats(context: Context, process: Stored<Process>): 
     return Array.from({ length: process.spec.instances }, (_, index) => downInstance(process, index));
   }
   const instances = instancesOf(context, process);
-  const nodes = new Set([...instances.values()].map((pod) => pod.spec?.nodeName ?? '').filter((name) => name !== ''));
-  const usage = new Map<string, Usage>();
-  await Promise.all(
-    [...nodes].map(async (node) => {
-      for (const [key, value] of await nodeUsage(context, node)) usage.set(key, value);
-    }),
-  );
+  const usage = await usageOf(context, [...instances.values()]);
   const stats: Json[] = [];
   for (let index = 0; index < process.spec.instances; index++) {
     const pod = instances.get(index);
@@ -147,7 +147,7 @@ function instanceJson(
       cpu_entitlement: null,
       mem: used?.memory ?? 0,
       disk: used?.disk ?? 0,
-      log_rate: 0,
+      log_rate: Math.round(used?.logRate ?? 0),
     },
     host: pod.status?.hostIP ?? '',
     instance_internal_ip: ip,
@@ -183,6 +183,34 @@ function bytesOf(quantity: string | undefined): number | undefined {
   return Number(match[1]) * unit;
 }
 
+/** By namespace and name. */
+async function usageOf(context: Context, instances: Stored<Pod>[]): Promise<Map<string, Usage>> {
+  const usage = new Map<string, Usage>();
+  const running = instances.filter((pod) => pod.status?.containerStatuses?.[0]?.state?.running !== undefined);
+  const told = (pod: Stored<Pod>) => context.metrics?.useOf(pod.metadata.namespace ?? '', pod.metadata.name);
+  const isOld = (pod: Stored<Pod>): boolean => (told(pod)?.at ?? 0) < context.now() - FRESH_MILLISECONDS;
+  if (running.some(isOld)) await context.metrics?.refresh(REFRESH_MILLISECONDS);
+  const silent = new Set<string>();
+  for (const pod of running) {
+    const use = told(pod);
+    if (use === undefined) silent.add(pod.spec?.nodeName ?? '');
+    else {
+      usage.set(`${pod.metadata.namespace}/${pod.metadata.name}`, {
+        cpu: use.cpu,
+        memory: use.memoryBytes,
+        disk: use.diskBytes,
+        logRate: use.logRate,
+      });
+    }
+  }
+  await Promise.all(
+    [...silent].map(async (node) => {
+      for (const [key, value] of await nodeUsage(context, node)) if (!usage.has(key)) usage.set(key, value);
+    }),
+  );
+  return usage;
+}
+
 function nodeUsage(context: Context, node: string): Promise<Map<string, Usage>> {
   const cached = summaries.get(node);
   const now = Date.now();
@@ -206,6 +234,7 @@ async function readUsage(context: Context, node: string): Promise<Map<string, Us
         cpu: (container?.cpu?.usageNanoCores ?? 0) / 1e9,
         memory: container?.memory?.workingSetBytes ?? 0,
         disk: pod['ephemeral-storage']?.usedBytes ?? container?.rootfs?.usedBytes ?? 0,
+        logRate: 0,
       });
     }
   } catch (error) {

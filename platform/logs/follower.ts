@@ -5,9 +5,9 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { ApiError, type Client } from '#cluster/client/client.ts';
-import { Cursor, readLines } from './lines.ts';
+import { Cursor, LONGEST_GROUP, readLines, withoutCutGroup } from './lines.ts';
 import type { LogEnvelope } from './logs.ts';
-import { MOST_LINES, type Source } from './source.ts';
+import type { Source } from './source.ts';
 
 export interface FollowerOptions {
   client: Client;
@@ -26,37 +26,38 @@ export interface FollowerOptions {
   log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 }
 
-const STREAMS = [
-  { stream: 'Stdout', type: 'OUT' },
-  { stream: 'Stderr', type: 'ERR' },
-] as const;
-
+/** Older ones are read from the nodes when somebody asks. */
+const BACKLOG_LINES = 1000 + LONGEST_GROUP;
 const FIRST_RETRY = 100;
 const LAST_RETRY = 5000;
 
 /** Resolves when the pod is gone and read to its end, or when the signal is aborted. */
 export async function followContainer(options: FollowerOptions): Promise<void> {
-  const cursors = STREAMS.map(() => new Cursor());
-  const read = async (index: number, parameters: { follow?: boolean; previous?: boolean; tailLines?: number }) => {
-    const { stream, type } = STREAMS[index] ?? STREAMS[0];
-    const cursor = cursors[index] ?? new Cursor();
+  const cursor = new Cursor();
+  const read = async (parameters: { follow?: boolean; previous?: boolean; tailLines?: number }) => {
     const { sinceTime } = cursor;
     const body = await options.client.podLog(options.pod, {
       container: options.container,
-      timestamps: true,
-      stream,
+      collect: true,
       ...parameters,
       ...(sinceTime !== undefined && { sinceTime }),
       signal: options.signal,
     });
-    await readLines(body, cursor, (timestamp, payload) =>
-      options.source.push({ ...options.origin, timestamp, type, payload }),
-    );
+    const { tailLines } = parameters;
+    const tail: LogEnvelope[] = [];
+    await readLines(body, cursor, (timestamp, stream, payload) => {
+      const type = stream === 'stderr' ? ('ERR' as const) : ('OUT' as const);
+      const envelope = { ...options.origin, timestamp, type, payload };
+      if (tailLines === undefined) options.source.push(envelope);
+      else tail.push(envelope);
+    });
+    if (tailLines === undefined) return;
+    const whole = withoutCutGroup(tail, tailLines);
+    if (whole.length < tail.length) options.source.hasOlder = true;
+    for (const envelope of whole) options.source.push(envelope);
   };
-  const backlog = async (previous: boolean, tail: boolean): Promise<void> => {
-    const parameters = { ...(previous && { previous }), ...(tail && { tailLines: MOST_LINES }) };
-    await Promise.all(STREAMS.map((_, index) => read(index, parameters)));
-  };
+  const backlog = (previous: boolean, tail: boolean): Promise<void> =>
+    read({ ...(previous && { previous }), ...(tail && { tailLines: BACKLOG_LINES }) });
   let first = true;
   for (let wait = FIRST_RETRY; !options.signal.aborted; ) {
     const run = options.run();
@@ -71,8 +72,8 @@ export async function followContainer(options: FollowerOptions): Promise<void> {
       }
       first = false;
       if (run === undefined) return;
-      await Promise.all(STREAMS.map((_, index) => read(index, { follow: true })));
-      // Both ended in order: the run is over. What comes next is told by the pod's status.
+      await read({ follow: true });
+      // It ended in order: the run is over. What comes next is told by the pod's status.
       await nextRun(options, run.restarts);
       wait = FIRST_RETRY;
       continue;

@@ -3,15 +3,16 @@ import { Readable } from 'node:stream';
 import test from 'node:test';
 import { Cursor, readLines } from './lines.ts';
 import { routerLine } from './router-lines.ts';
-import { Source } from './source.ts';
-import { fromMilliseconds, nanoseconds, next, parseQueryTime, toRfc3339 } from './time.ts';
+import { LogMemory, Source } from './source.ts';
+import { fromMilliseconds, nanoseconds, next, parseQueryTime, toRfc3339 } from '../time.ts';
 
+const all = { limit: 10_000, descending: false };
 const T = '2026-01-02T03:04:05';
 
 async function read(cursor: Cursor, ...chunks: string[]): Promise<string[]> {
   const lines: string[] = [];
-  await readLines(Readable.from(chunks.map((chunk) => Buffer.from(chunk))), cursor, (time, payload) =>
-    lines.push(`${time.slice(-9)} ${payload.toString()}`),
+  await readLines(Readable.from(chunks.map((chunk) => Buffer.from(chunk))), cursor, (time, stream, payload) =>
+    lines.push(`${time.slice(-9)} ${stream} ${payload.toString()}`),
   );
   return lines;
 }
@@ -33,28 +34,32 @@ test('times: nanoseconds there and back', () => {
 
 test('lines: a cursor goes on within lines of one time, and knows what it had', async () => {
   const cursor = new Cursor();
-  const log = `${T}.1Z a\n${T}.2Z b\n${T}.2Z c\n`;
-  assert.deepEqual(await read(cursor, log.slice(0, 40), log.slice(40)), ['100000000 a', '200000000 b', '200000000 c']);
+  const log = `${T}.1Z stdout a\n${T}.2Z stderr b\n${T}.2Z stdout c\n`;
+  const first = ['100000000 stdout a', '200000000 stderr b', '200000000 stdout c'];
+  assert.deepEqual(await read(cursor, log.slice(0, 40), log.slice(40)), first);
   assert.equal(cursor.sinceTime, `${T}.200000000Z`);
-  assert.deepEqual(await read(cursor, `${log}${T}.2Z d\n${T}.3Z \n`), ['200000000 d', '300000000 ']);
-  assert.deepEqual(await read(cursor, `${T}.3Z \n${T}.3Z e`), ['300000000 e']);
-  assert.deepEqual(await read(cursor, `unable to read the log\n${T}.4Z f\n`), ['400000000 f']);
+  const more = `${log}${T}.2Z stdout d\n${T}.3Z stdout \n`;
+  assert.deepEqual(await read(cursor, more), ['200000000 stdout d', '300000000 stdout ']);
+  assert.deepEqual(await read(cursor, `${T}.3Z stdout \n${T}.3Z stdout e`), ['300000000 stdout e']);
+  assert.deepEqual(await read(cursor, `unable to read the log\n${T}.4Z stdout f\n`), ['400000000 stdout f']);
+  // What the node says of missing lines is no line of the log: it is told, and counts for nothing.
+  assert.deepEqual(await read(cursor, `${T}.1Z node lost\n${T}.4Z stdout f\n`), ['100000000 node lost']);
 });
 
 test('source: a backlog that never comes holds up nobody for long', async (context) => {
   context.mock.timers.enable({ apis: ['setTimeout'] });
-  const source = new Source();
+  const source = new Source(new LogMemory());
   source.load();
-  const read = source.loaded().then(() => source.range('', undefined).length);
+  const read = source.loaded().then(() => source.range('', undefined, all).length);
   const common = { sourceId: 's', instanceId: '0', sourceType: 'STG', type: 'OUT' } as const;
   source.push({ ...common, timestamp: '1'.padStart(19, '0'), payload: Buffer.from('staging') });
-  assert.equal(source.range('', undefined).length, 0);
+  assert.equal(source.range('', undefined, all).length, 0);
   context.mock.timers.tick(3000);
   assert.equal(await read, 1);
 });
 
 test('source: lines of different streams are put in order, then only grow', async () => {
-  const source = new Source();
+  const source = new Source(new LogMemory());
   const push = (timestamp: string, payload: string): void =>
     source.push({
       timestamp: timestamp.padStart(19, '0'),
@@ -64,24 +69,58 @@ test('source: lines of different streams are put in order, then only grow', asyn
       type: 'OUT',
       payload: Buffer.from(payload),
     });
-  const all = (): string[] =>
-    source.range('', undefined).map(({ payload, timestamp }) => `${Number(timestamp)}${payload}`);
+  const texts = (): string[] =>
+    source.range('', undefined, all).map(({ payload, timestamp }) => `${Number(timestamp)}${payload}`);
   push('5', 'b');
   push('3', 'a');
   push('5', 'c');
-  assert.deepEqual(all(), ['3a', '5b', '6c']);
+  assert.deepEqual(texts(), ['3a', '5b', '6c']);
   // A backlog holds back what comes meanwhile.
   const loaded = source.load();
   push('9', 'e');
-  assert.deepEqual(all(), ['3a', '5b', '6c']);
+  assert.deepEqual(texts(), ['3a', '5b', '6c']);
   push('8', 'd');
   loaded();
   push('1', 'late');
-  assert.deepEqual(all(), ['3a', '5b', '6c', '8d', '9e', '10late']);
-  for (let index = 0; index < 3000; index++) push(String(100 + index), 'x'.repeat(2000));
-  assert.ok(source.range('', undefined).length <= (1024 * 1024) / 2000);
-  assert.equal(source.count + source.expired, 3006);
+  assert.deepEqual(texts(), ['3a', '5b', '6c', '8d', '9e', '10late']);
+  const first = source.range('5'.padStart(19, '0'), '9'.padStart(19, '0'), { limit: 2, descending: false });
+  assert.deepEqual(
+    first.map(({ payload }) => payload.toString()),
+    ['b', 'c'],
+  );
+  const newest = source.range('', undefined, { limit: 2, descending: true });
+  assert.deepEqual(
+    newest.map(({ payload }) => payload.toString()),
+    ['late', 'e'],
+  );
   source.clear();
+});
+
+test('source: a noisy app keeps its newest lines, and takes no room from quiet ones', () => {
+  const memory = new LogMemory();
+  const sources = [new Source(memory), new Source(memory), new Source(memory), new Source(memory)];
+  const [quiet, ...noisy] = sources;
+  let time = 0;
+  const fill = (source: Source | undefined, lines: number, size: number): void => {
+    for (let index = 0; index < lines; index++) {
+      const timestamp = String(++time).padStart(19, '0');
+      const origin = { sourceId: 's', instanceId: '0', sourceType: 'APP', type: 'OUT' } as const;
+      source?.push({ ...origin, timestamp, payload: Buffer.alloc(size) });
+    }
+    source?.range('', undefined, all);
+  };
+  fill(quiet, 10, 100);
+  for (const source of noisy) fill(source, 2000, 20_000);
+  assert.equal(quiet?.count, 10);
+  for (const source of noisy) {
+    assert.equal(source.count + source.expired, 2000);
+    assert.ok(source.count > 500 && source.bytes <= 32 * 1024 * 1024, String(source.count));
+  }
+  assert.ok(memory.bytes <= 64 * 1024 * 1024);
+  const bytes = sources.reduce((sum, source) => sum + source.bytes, 0);
+  assert.equal(memory.bytes, bytes);
+  for (const source of sources) source.clear();
+  assert.equal(memory.bytes, 0);
 });
 
 test("router lines: Cloud Foundry's form, and a client's quotes do not break out of theirs", () => {

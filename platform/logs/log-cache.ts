@@ -1,23 +1,35 @@
 /**
- * Cloud Foundry's log-cache API over HTTP, as its gateway speaks it (`cf logs --recent` and `cf logs` poll it), and one
- * addition of ours:
+ * Cloud Foundry's log-cache API over HTTP, as its gateway speaks it (`cf logs --recent` and `cf logs` poll it, `cf tail`, `cf query`
+ * and `cf log-meta` of its plugin), and two additions of ours:
  *
- *   GET /api/v1/read/{source_id}?start_time&end_time&limit&descending&envelope_types
+ *   GET /api/v1/read/{source_id}?start_time&end_time&limit&descending&envelope_types&name_filter
  *   GET /api/v1/meta
  *   GET /api/v1/info
+ *   GET /api/v1/query?query&time                    PromQL, see `metrics/promql`
+ *   GET /api/v1/query_range?query&start&end&step
  *   GET /api/v1/follow/{source_id}?start_time   newline-delimited JSON, an envelope a line, without an end: first what is
  *       kept from `start_time` on (nanoseconds; absent: nothing), then what comes, with no gap and nothing twice. Empty
  *       lines keep the connection open.
+ *   GET /metrics                                    what is measured, for Prometheus: needs a token that reads everything
  *
  * All but `info` need a bearer token. A source that the token may not read is not found, as in log-cache. Errors are the
- * gateway's: `{"error", "message", "code", "details"}` with gRPC's codes.
+ * gateway's: `{"error", "message", "code", "details"}` with gRPC's codes; those of queries are Prometheus'.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { LogEnvelope, Logs } from './logs.ts';
-import { EARLIEST, fromMilliseconds, parseQueryTime } from './time.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import { prometheus } from '../metrics/prometheus.ts';
+import { QueryError } from '../metrics/promql/errors.ts';
+import { answerQuery } from '../metrics/promql/query.ts';
+import { EARLIEST } from '../time.ts';
+import { follow } from './follow.ts';
+import { GatewayError, notFound } from './gateway-error.ts';
+import type { Logs } from './logs.ts';
+import { plain, present } from './present.ts';
+import { readEnvelopes, timeOf } from './read.ts';
 
 export interface LogCacheOptions {
   logs: Logs;
+  metrics: Pick<Metrics, 'envelopes' | 'sources' | 'families'>;
   /**
    * May the bearer of this token read the source's log? Rejects (or gives `undefined`) when the token is not valid. A
    * source of `*` asks whether it may read every log.
@@ -26,36 +38,25 @@ export interface LogCacheOptions {
   log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 }
 
+type Allowed = (sourceId: string) => Promise<boolean>;
+
 /** Of the log cache whose API this is: clients choose their paths by it. */
 const VERSION = '3.0.0';
-const MOST = 1000;
-const DEFAULT_LIMIT = 100;
-const KEEP_ALIVE = 20_000;
-/** What a slow reader of `follow` may leave unread; beyond it lines are dropped, counted, and told. */
-const MOST_UNREAD = 4 * 1024 * 1024;
-
-class GatewayError extends Error {
-  readonly status: number;
-  readonly grpc: number;
-  constructor(status: number, grpc: number, message: string) {
-    super(message);
-    this.status = status;
-    this.grpc = grpc;
-  }
-}
-
-const notFound = (): GatewayError => new GatewayError(404, 5, 'Not Found');
-const invalid = (message: string): GatewayError => new GatewayError(400, 3, message);
 
 /** Handles every request of the log-cache host. */
 export function createLogCache(options: LogCacheOptions): (request: IncomingMessage, response: ServerResponse) => void {
   const started = Date.now();
   return (request, response) => {
     answer(options, started, request, response).catch((error: unknown) => {
-      if (!(error instanceof GatewayError)) options.log('error', 'A log request failed', { error: String(error) });
+      if (!(error instanceof GatewayError || error instanceof QueryError)) {
+        options.log('error', 'A log request failed', { error: String(error) });
+      }
       if (response.headersSent) {
         response.destroy();
         return;
+      }
+      if (error instanceof QueryError) {
+        return send(response, error.status, { status: 'error', errorType: error.type, error: error.message });
       }
       const { status, grpc, message } =
         error instanceof GatewayError ? error : new GatewayError(500, 13, 'The log could not be read');
@@ -71,26 +72,45 @@ async function answer(
   response: ServerResponse,
 ): Promise<void> {
   const url = new URL(request.url ?? '/', 'http://log-cache');
+  if (request.method !== 'GET' && request.method !== 'HEAD') throw new GatewayError(501, 12, 'Method Not Allowed');
+  if (url.pathname === '/metrics') return exportMetrics(options, await authorized(options, request), response);
   // Clients that take this for a log cache before its version 2 leave `/api` out.
   const [, verb = '', encoded, ...more] = /^(?:\/api)?\/v1(\/.*)$/.exec(url.pathname)?.[1]?.split('/') ?? [];
   if (more.length > 0) throw notFound();
-  if (request.method !== 'GET' && request.method !== 'HEAD') throw new GatewayError(501, 12, 'Method Not Allowed');
   if (verb === 'info' && encoded === undefined) {
     const uptime = String(Math.floor((Date.now() - started) / 1000));
     return send(response, 200, { version: VERSION, vm_uptime: uptime });
   }
+  const allowed = await authorized(options, request);
+  if (verb === 'meta' && encoded === undefined) return send(response, 200, { meta: await meta(options, allowed) });
+  if ((verb === 'query' || verb === 'query_range') && encoded === undefined) {
+    return send(response, 200, await answerQuery({ verb, query: url.searchParams, allowed, metrics: options.metrics }));
+  }
+  const sourceId = decode(encoded);
+  if ((verb !== 'read' && verb !== 'follow') || sourceId === undefined || !(await allowed(sourceId))) throw notFound();
+  if (verb === 'follow') {
+    return follow(options.logs, { sourceId, startTime: timeOf(url.searchParams, 'start_time') }, response);
+  }
+  const envelopes = await readEnvelopes(options, sourceId, url.searchParams);
+  send(response, 200, { envelopes: { batch: envelopes.map(present) } });
+}
+
+/** Which sources the bearer of the request's token may read. */
+async function authorized(options: LogCacheOptions, request: IncomingMessage): Promise<Allowed> {
   const token = /^bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
   if (token === undefined) throw new GatewayError(401, 16, 'A bearer token is needed: log in first');
-  const allowed = async (sourceId: string): Promise<boolean> => {
+  return async (sourceId) => {
     const verdict = await options.authorize(token, sourceId).catch(() => undefined);
     if (verdict === undefined) throw new GatewayError(401, 16, 'The token is not valid: log in again');
     return verdict;
   };
-  if (verb === 'meta' && encoded === undefined) return send(response, 200, { meta: await meta(options.logs, allowed) });
-  const sourceId = decode(encoded);
-  if ((verb !== 'read' && verb !== 'follow') || sourceId === undefined || !(await allowed(sourceId))) throw notFound();
-  if (verb === 'follow') return follow(options.logs, sourceId, url.searchParams, response);
-  send(response, 200, { envelopes: { batch: await read(options.logs, sourceId, url.searchParams) } });
+}
+
+async function exportMetrics(options: LogCacheOptions, allowed: Allowed, response: ServerResponse): Promise<void> {
+  if (!(await allowed('*'))) throw new GatewayError(403, 7, 'Only who reads everything may read the metrics');
+  const bytes = Buffer.from(prometheus.write(options.metrics.families()));
+  response.writeHead(200, { 'content-type': prometheus.contentType, 'content-length': bytes.length });
+  response.end(bytes);
 }
 
 function decode(encoded: string | undefined): string | undefined {
@@ -102,120 +122,32 @@ function decode(encoded: string | undefined): string | undefined {
   }
 }
 
-async function meta(logs: Logs, allowed: (sourceId: string) => Promise<boolean>): Promise<Record<string, unknown>> {
+async function meta({ logs, metrics }: LogCacheOptions, allowed: Allowed): Promise<Record<string, unknown>> {
   const everything = await allowed('*');
-  const entries: [string, unknown][] = [];
+  const entries = new Map<string, { count: number; expired: number; oldest: string; newest: string }>();
   for (const { sourceId, count, expired, oldest = EARLIEST, newest = EARLIEST } of logs.summaries()) {
+    entries.set(sourceId, { count, expired, oldest, newest });
+  }
+  for (const sourceId of metrics.sources()) {
+    const envelopes = metrics.envelopes(sourceId);
+    const times = envelopes.map(({ timestamp }) => timestamp);
+    const entry = entries.get(sourceId);
+    const known = entry !== undefined && entry.count > 0 ? [entry.oldest, entry.newest] : [];
+    const all = [...times.slice(0, 1), ...times.slice(-1), ...known].sort();
+    entries.set(sourceId, {
+      count: (entry?.count ?? 0) + envelopes.length,
+      expired: entry?.expired ?? 0,
+      oldest: all[0] ?? EARLIEST,
+      newest: all.at(-1) ?? EARLIEST,
+    });
+  }
+  const result: Record<string, unknown> = {};
+  for (const [sourceId, { count, expired, oldest, newest }] of entries) {
     if (!everything && !(await allowed(sourceId))) continue;
     const times = { oldestTimestamp: plain(oldest), newestTimestamp: plain(newest) };
-    entries.push([sourceId, { count: String(count), expired: String(expired), ...times }]);
+    result[sourceId] = { count: String(count), expired: String(expired), ...times };
   }
-  return Object.fromEntries(entries);
-}
-
-async function read(logs: Logs, sourceId: string, query: URLSearchParams): Promise<unknown[]> {
-  const limitText = query.get('limit') ?? String(DEFAULT_LIMIT);
-  if (!/^\d{1,9}$/.test(limitText) || Number(limitText) > MOST) {
-    throw invalid(`limit is "${limitText}", expected 0 to ${MOST}`);
-  }
-  const startTime = timeOf(query, 'start_time');
-  const endTime = timeOf(query, 'end_time');
-  if (startTime !== undefined && endTime !== undefined && startTime > endTime) {
-    throw invalid('start_time is after end_time');
-  }
-  const descending = query.get('descending') ?? 'false';
-  if (!/^(true|false|1|0)$/.test(descending)) throw invalid(`descending is "${descending}", expected true or false`);
-  const types = query.getAll('envelope_types').map((type) => type.toUpperCase());
-  for (const type of types) {
-    if (!['LOG', 'COUNTER', 'GAUGE', 'TIMER', 'EVENT', 'ANY'].includes(type)) {
-      throw invalid(`envelope_types has "${type}", expected LOG, COUNTER, GAUGE, TIMER, EVENT or ANY`);
-    }
-  }
-  // There are only logs here.
-  if (types.length > 0 && !types.includes('LOG') && !types.includes('ANY')) return [];
-  const envelopes = await logs.read({
-    sourceId,
-    limit: Number(limitText) || DEFAULT_LIMIT,
-    descending: descending === 'true' || descending === '1',
-    ...(startTime !== undefined && { startTime }),
-    ...(endTime !== undefined && { endTime }),
-  });
-  return envelopes.map(present);
-}
-
-function timeOf(query: URLSearchParams, name: string): string | undefined {
-  const text = query.get(name);
-  if (text === null || text === '') return undefined;
-  const time = parseQueryTime(text);
-  if (time === undefined) throw invalid(`${name} is "${text}", expected nanoseconds since 1970`);
-  return time;
-}
-
-async function follow(logs: Logs, sourceId: string, query: URLSearchParams, response: ServerResponse): Promise<void> {
-  const startTime = timeOf(query, 'start_time');
-  let waiting: LogEnvelope[] | undefined = [];
-  let last = EARLIEST;
-  let dropped = 0;
-  const write = (envelopes: LogEnvelope[]): void => {
-    const fresh = envelopes.filter(({ timestamp }) => timestamp > last);
-    if (fresh.length === 0 || response.destroyed) return;
-    last = fresh.at(-1)?.timestamp ?? last;
-    if (response.writableLength > MOST_UNREAD) {
-      dropped += fresh.length;
-      return;
-    }
-    if (dropped > 0) {
-      response.write(line(dropNotice(sourceId, dropped)));
-      dropped = 0;
-    }
-    response.write(fresh.map((envelope) => line(present(envelope))).join(''));
-  };
-  const unsubscribe = logs.subscribe(sourceId, (envelopes) => {
-    if (waiting === undefined) write(envelopes);
-    else waiting.push(...envelopes);
-  });
-  const keepAlive = setInterval(() => response.write('\n'), KEEP_ALIVE);
-  response.once('close', () => {
-    unsubscribe();
-    clearInterval(keepAlive);
-  });
-  response.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
-  response.flushHeaders();
-  if (startTime !== undefined) write(await logs.read({ sourceId, startTime, limit: MOST }));
-  const meanwhile = waiting;
-  waiting = undefined;
-  write(meanwhile);
-}
-
-function dropNotice(sourceId: string, dropped: number): unknown {
-  return present({
-    timestamp: fromMilliseconds(Date.now()),
-    sourceId,
-    instanceId: '0',
-    sourceType: 'LGR',
-    type: 'ERR',
-    payload: Buffer.from(`${dropped} lines were dropped here: they came faster than they were read`),
-  });
-}
-
-/** Numbers have no leading zeros in JSON's strings either. */
-function plain(time: string): string {
-  return time.replace(/^0+(?=\d)/, '');
-}
-
-function present(envelope: LogEnvelope): unknown {
-  return {
-    timestamp: plain(envelope.timestamp),
-    source_id: envelope.sourceId,
-    instance_id: envelope.instanceId,
-    deprecated_tags: {},
-    tags: { source_type: envelope.sourceType, instance_id: envelope.instanceId },
-    log: { payload: envelope.payload.toString('base64'), type: envelope.type },
-  };
-}
-
-function line(value: unknown): string {
-  return `${JSON.stringify(value)}\n`;
+  return result;
 }
 
 function send(response: ServerResponse, status: number, body: unknown): void {

@@ -3,8 +3,12 @@
  * and lifecycle, read by Cloud Foundry's log-cache API.
  *
  * Instance lines are read from the nodes through the Kubernetes API (`pods/log` with times): they are durable there, so
- * a restart of the platform reads them again; each is told by pod, container run and time, so that none comes twice.
- * Other lines are told by their emitter, and kept in memory within the same bound.
+ * a restart of the platform reads them again; each is told by pod, container run and time, so that none comes twice. Only the newest
+ * are kept in memory: older ones are read from the nodes again when somebody asks for them.
+ * Other lines are told by their emitter, and are in memory only.
+ *
+ * Nothing is dropped without a word: what a node leaves out (an instance's limit, files that were rotated away unread) is a line of
+ * the instance, what a slow reader of `follow` misses is a line of `LGR`; both with a number.
  */
 export interface LogEnvelope {
   /** Nanoseconds since the epoch, as a decimal string; strictly growing within one source, so it can serve as a cursor. */
@@ -24,7 +28,7 @@ export interface LogQuery {
   /** Inclusive and exclusive, nanoseconds. */
   startTime?: string;
   endTime?: string;
-  /** At most 1,000, which is also the most that is kept warm in a source besides its size limit; default 100. */
+  /** At most 1,000; default 100. */
   limit?: number;
   descending?: boolean;
 }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { type AgentFixture, agentFixture } from '#testing/agent-fixture.ts';
+import { when } from '#testing/when.ts';
 import { createInformers, type Informers } from '../resources/informers.ts';
 import { pods } from '../resources/kubernetes.ts';
 import { annotations, labels } from '../resources/types.ts';
@@ -33,7 +34,11 @@ after(async () => {
   await bed.close();
 });
 
-async function run(app: string, script: string, index = '0'): Promise<string> {
+async function run(
+  app: string,
+  script: string,
+  { index = '0', more = {} as Record<string, string> } = {},
+): Promise<string> {
   const name = `${app}-${index}`;
   await bed.client.create(pods, {
     apiVersion: 'v1',
@@ -42,7 +47,7 @@ async function run(app: string, script: string, index = '0'): Promise<string> {
       name,
       namespace,
       labels: { [labels.app]: app, [labels.process]: `p-${app}`, [labels.processType]: 'web' },
-      annotations: { [annotations.instanceIndex]: index },
+      annotations: { [annotations.instanceIndex]: index, ...more },
     },
     spec: {
       nodeName: bed.nodeName,
@@ -88,7 +93,7 @@ function assertGrowing(envelopes: LogEnvelope[]): void {
 
 test('logs: both streams of an instance, told apart, in growing times, beside what others emit', async () => {
   const seen = collect('app-streams');
-  await run('app-streams', 'echo out; echo err >&2; echo "  spaces  "; sleep 1000', '3');
+  await run('app-streams', 'echo out; echo err >&2; echo "  spaces  "; sleep 1000', { index: '3' });
   await seen.until('three lines', (lines) => lines.length >= 3);
   logs.emit({ sourceId: 'app-streams', sourceType: 'API', message: 'Updated app' });
   await seen.until('four lines', (lines) => lines.length >= 4);
@@ -137,14 +142,39 @@ test('logs: a burst comes whole, though the node restarts meanwhile, and every r
   assert.deepEqual(texts.slice(4030, 8060), first);
   assertGrowing(seen.lines);
   seen.unsubscribe();
-  const kept = await logs.read({ sourceId: 'app-burst', limit: 1000 });
-  assert.equal(kept.length, 1000);
-  assert.ok((logs.summaries().find(({ sourceId }) => sourceId === 'app-burst')?.expired ?? 0) >= 7000);
   await bed.client.delete(pods, name, { namespace, gracePeriodSeconds: 0 });
   // The quiet neighbour lost nothing to the noisy one.
   assert.equal((await logs.read({ sourceId: 'app-streams' })).length, 3);
   logs.forget('app-burst');
   assert.deepEqual(await logs.read({ sourceId: 'app-burst' }), []);
+});
+
+test('logs: what is not in memory any more is read from the node, with the times that it had', async () => {
+  const seen = collect('app-older');
+  await run('app-older', 'i=0; while [ $i -lt 14000 ]; do echo "line $i"; i=$((i+1)); done; sleep 1000');
+  await seen.until('all lines', (lines) => lines.length >= 14_000);
+  seen.unsubscribe();
+  const told = (line: LogEnvelope): string => `${line.timestamp} ${text(line)}`;
+  const all = seen.lines.map(told);
+  await logs.close();
+  informers.close();
+  await open();
+  const newest = await logs.read({ sourceId: 'app-older', limit: 1000, descending: true });
+  assert.deepEqual(newest.map(told), all.slice(-1000).reverse());
+  const summary = logs.summaries().find(({ sourceId }) => sourceId === 'app-older');
+  assert.ok((summary?.count ?? 0) >= 1000 && (summary?.count ?? 0) < 10_000, 'not all are in memory');
+  // As `cf logs` goes through them.
+  const walked: LogEnvelope[] = [];
+  for (let startTime = '0'; ; ) {
+    const batch = await logs.read({ sourceId: 'app-older', limit: 1000, startTime });
+    if (batch.length === 0) break;
+    walked.push(...batch);
+    startTime = String(BigInt(batch.at(-1)?.timestamp ?? 0) + 1n);
+  }
+  assert.deepEqual(walked.map(told), all);
+  const endTime = seen.lines[1500]?.timestamp ?? '';
+  const before = await logs.read({ sourceId: 'app-older', endTime, limit: 50, descending: true });
+  assert.deepEqual(before.map(told), all.slice(1450, 1500).reverse());
 });
 
 test('logs: a long line comes in pieces, none of it lost', async () => {
@@ -155,4 +185,31 @@ test('logs: a long line comes in pieces, none of it lost', async () => {
   assert.equal(long.length, 150_000);
   assertGrowing(seen.lines);
   seen.unsubscribe();
+});
+
+test("logs: what is above an instance's limit is left out, counted and said; zero says nothing", async () => {
+  const seen = collect('app-limited');
+  // Two kilobytes at once of one in a second, and more when the second is over.
+  const script =
+    'head -c 1000 /dev/zero | tr "\\0" a; echo; for i in 1 2 3; do head -c 400 /dev/zero | tr "\\0" b; echo; done; echo end >&2; sleep 1000';
+  await run('app-limited', script, { more: { [annotations.logRate]: '1024' } });
+  const said = /^app instance exceeded log rate limit \(1024 bytes\/sec\): (\d+) lines? left out$/;
+  const leftOut = (): number => seen.lines.reduce((sum, line) => sum + Number(said.exec(text(line))?.[1] ?? 0), 0);
+  const passed = (): string[] => seen.lines.map(text).filter((line) => !said.test(line));
+  await seen.until('all lines, or their number', () => passed().length + leftOut() >= 5);
+  assert.equal(passed()[0], 'a'.repeat(1000));
+  assert.equal(passed().length + leftOut(), 5);
+  assert.ok(leftOut() >= 1, 'the first of the long ones is too much');
+  const notice = seen.lines.find((line) => said.test(text(line)));
+  assert.deepEqual([notice?.type, notice?.sourceType], ['OUT', 'APP/PROC/WEB']);
+  seen.unsubscribe();
+
+  const silent = collect('app-silent');
+  const name = await run('app-silent', 'echo not to be seen', { more: { [annotations.logRate]: '0' } });
+  await when(bed.client, pods, (all) =>
+    all.some(({ metadata, status }) => metadata.name === name && status?.containerStatuses?.[0]?.lastState?.terminated),
+  );
+  assert.deepEqual(await logs.read({ sourceId: 'app-silent' }), []);
+  assert.deepEqual(silent.lines, []);
+  silent.unsubscribe();
 });

@@ -7,8 +7,9 @@ import { pods } from '../resources/kubernetes.ts';
 import { annotations, labels } from '../resources/types.ts';
 import { followContainer } from './follower.ts';
 import type { Logs } from './logs.ts';
-import { MOST_LINES, Source } from './source.ts';
-import { EARLIEST, fromMilliseconds } from './time.ts';
+import { type LogFile, readOlder } from './older.ts';
+import { LogMemory, Source } from './source.ts';
+import { EARLIEST, fromMilliseconds } from '../time.ts';
 
 export interface LogsOptions {
   informers: Informers;
@@ -17,6 +18,9 @@ export interface LogsOptions {
 }
 
 const DEFAULT_LIMIT = 100;
+const MOST_LINES = 1000;
+/** After every time there is. */
+const LATEST = '9'.repeat(19);
 
 interface Followed {
   stop: AbortController;
@@ -31,12 +35,13 @@ export async function openLogs(options: LogsOptions): Promise<Logs> {
   await Promise.all(informers.map(({ synced }) => synced));
   const sources = new Map<string, Source>();
   const followed = new Map<string, Followed>();
+  const memory = new LogMemory();
   const stop = new AbortController();
   const signal = AbortSignal.any([options.signal, stop.signal]);
 
   const sourceOf = (id: string): Source => {
     let source = sources.get(id);
-    if (source === undefined) sources.set(id, (source = new Source()));
+    if (source === undefined) sources.set(id, (source = new Source(memory)));
     return source;
   };
 
@@ -61,17 +66,12 @@ export async function openLogs(options: LogsOptions): Promise<Logs> {
       const started = container.state?.running ?? container.state?.terminated ?? container.lastState?.terminated;
       if (here.containers.has(container.name) || !started) continue;
       here.containers.add(container.name);
-      const main = pod.spec?.containers[0]?.name === container.name;
       const reading = followContainer({
         client: options.informers.client,
         pod: { name, namespace },
         container: container.name,
         source: sourceOf(app),
-        origin: {
-          sourceId: app,
-          instanceId: pod.metadata.annotations?.[annotations.instanceIndex] ?? '0',
-          sourceType: sourceType(pod, main ? undefined : container.name),
-        },
+        origin: originOf(pod, container.name),
         old,
         run: () => runOf(informer.get(name, namespace), uid, container.name),
         changed: () => here.wake.promise,
@@ -119,9 +119,26 @@ export async function openLogs(options: LogsOptions): Promise<Logs> {
       const source = sources.get(query.sourceId);
       if (source === undefined) return [];
       await source.loaded();
+      const start = pad(query.startTime) ?? EARLIEST;
+      const end = pad(query.endTime);
       const limit = Math.max(0, Math.min(query.limit ?? DEFAULT_LIMIT, MOST_LINES));
-      const all = source.range(pad(query.startTime) ?? EARLIEST, pad(query.endTime));
-      return query.descending ? all.reverse().slice(0, limit) : all.slice(0, limit);
+      const { descending = false } = query;
+      const warm = source.range(start, end, { limit, descending });
+      const { oldest = LATEST } = source;
+      const isOlder = start < oldest && (source.hasOlder || source.expired > 0);
+      if (!isOlder || (descending && warm.length >= limit)) return warm;
+      const older = await readOlder(
+        options.informers.client,
+        {
+          files: filesOf(informers, query.sourceId),
+          start,
+          end: end === undefined || end > oldest ? oldest : end,
+          limit: descending ? limit - warm.length : limit,
+          descending,
+        },
+        ({ pod }, error) => options.log('info', 'Older lines were not read', { pod: pod.name, error: String(error) }),
+      );
+      return descending ? [...warm, ...older] : [...older, ...warm].slice(0, limit);
     },
     subscribe: (sourceId, listener) => sourceOf(sourceId).subscribe(listener),
     forget(sourceId) {
@@ -145,6 +162,27 @@ export async function openLogs(options: LogsOptions): Promise<Logs> {
       await Promise.all(states.map(({ done }) => done));
       for (const source of sources.values()) source.clear();
     },
+  };
+}
+
+/** What the nodes keep of an app: of each container this run and the one before. */
+function filesOf(informers: Informer<Pod>[], app: string): LogFile[] {
+  return informers
+    .flatMap((informer) => informer.byIndex('platform/app', app))
+    .flatMap((pod) =>
+      (pod.status?.containerStatuses ?? []).flatMap((status) => {
+        const { name, namespace = '' } = pod.metadata;
+        const file = { pod: { name, namespace }, container: status.name, origin: originOf(pod, status.name) };
+        return [...(status.restartCount > 0 ? [{ ...file, previous: true }] : []), { ...file, previous: false }];
+      }),
+    );
+}
+
+function originOf(pod: Stored<Pod>, container: string): LogFile['origin'] {
+  return {
+    sourceId: pod.metadata.labels?.[labels.app] ?? '',
+    instanceId: pod.metadata.annotations?.[annotations.instanceIndex] ?? '0',
+    sourceType: sourceType(pod, pod.spec?.containers[0]?.name === container ? undefined : container),
   };
 }
 

@@ -1,7 +1,7 @@
 /** Requests as lines of the app's log, in the form that Cloud Foundry's router gives them (`[RTR/0]` in `cf logs`). */
 import type { AccessRecord, Router } from '../router/model.ts';
 import type { Logs } from './logs.ts';
-import { fromMilliseconds, toRfc3339 } from './time.ts';
+import { fromMilliseconds, toRfc3339 } from '../time.ts';
 
 /** Starts forwarding; the function returned ends it. */
 export function forwardRequests(

@@ -1,32 +1,68 @@
 /**
- * The envelopes of one app: a ring bounded by lines and bytes, and whoever listens.
+ * The envelopes of one app: a ring bounded by bytes, and whoever listens.
  *
  * Lines that come within a few milliseconds from different streams are put in the order of their times before they are
  * numbered. From then on times only grow: a line that is told late gets the next free time, so whoever reads on from the
  * last time that it saw misses nothing.
  */
 import type { LogEnvelope } from './logs.ts';
-import { EARLIEST, next } from './time.ts';
+import { EARLIEST, next } from '../time.ts';
 
-export const MOST_LINES = 1000;
-/** A noisy app evicts its own lines only. */
-export const MOST_BYTES = 1024 * 1024;
+/** A noisy app evicts its own lines: at 16,000 lines a second the last six seconds are here, so that clients that poll miss none. */
+const MOST_BYTES = 32 * 1024 * 1024;
+/** Of all sources together. */
+const MOST_BYTES_OF_ALL = 64 * 1024 * 1024;
+/** What an envelope takes besides its payload. */
+const OVERHEAD = 200;
 const SETTLE = 15;
 const LOADING_PATIENCE = 3000;
 /** While a backlog is read nothing is put in order yet; no more than this is kept waiting. */
 const MOST_PENDING = 20_000;
 
+/** What all sources have in memory. */
+export class LogMemory {
+  readonly #sources = new Set<Source>();
+  bytes = 0;
+
+  add(source: Source): void {
+    this.#sources.add(source);
+  }
+
+  remove(source: Source): void {
+    this.#sources.delete(source);
+  }
+
+  /** Of too much, the source that has most gives half of its own. */
+  hold(): void {
+    while (this.bytes > MOST_BYTES_OF_ALL) {
+      let largest: Source | undefined;
+      for (const source of this.#sources) if (source.bytes > (largest?.bytes ?? 0)) largest = source;
+      if (largest === undefined) return;
+      largest.shrink(largest.bytes / 2);
+    }
+  }
+}
+
 export class Source {
   /** Envelopes that left the ring. */
   expired = 0;
+  /** Of the ring. */
+  bytes = 0;
+  /** The nodes have lines that were never read here. */
+  hasOlder = false;
+  readonly #memory: LogMemory;
   readonly #ring: LogEnvelope[] = [];
-  #bytes = 0;
   #pending: LogEnvelope[] = [];
   #last = EARLIEST;
   #timer: NodeJS.Timeout | undefined;
   #loading = 0;
   #loaded: PromiseWithResolvers<void> | undefined;
   readonly #listeners = new Set<(envelopes: LogEnvelope[]) => void>();
+
+  constructor(memory: LogMemory) {
+    this.#memory = memory;
+    memory.add(this);
+  }
 
   push(envelope: LogEnvelope): void {
     this.#pending.push(envelope);
@@ -72,28 +108,41 @@ export class Source {
       a.timestamp < b.timestamp ? -1 : a.timestamp > b.timestamp ? 1 : 0,
     );
     this.#pending = [];
+    let added = 0;
     for (const envelope of envelopes) {
       if (envelope.timestamp <= this.#last) envelope.timestamp = next(this.#last);
       this.#last = envelope.timestamp;
       this.#ring.push(envelope);
-      this.#bytes += envelope.payload.length;
+      added += envelope.payload.length + OVERHEAD;
     }
+    this.bytes += added;
+    this.#memory.bytes += added;
+    if (this.bytes > MOST_BYTES) this.shrink(MOST_BYTES);
+    this.#memory.hold();
+    for (const listener of this.#listeners) listener(envelopes);
+  }
+
+  /** Drops the oldest until no more bytes than these are left. */
+  shrink(bytes: number): void {
     let surplus = 0;
-    while (this.#ring.length - surplus > MOST_LINES || this.#bytes > MOST_BYTES) {
-      this.#bytes -= this.#ring[surplus]?.payload.length ?? 0;
+    let freed = 0;
+    while (surplus < this.#ring.length && this.bytes - freed > bytes) {
+      freed += (this.#ring[surplus]?.payload.length ?? 0) + OVERHEAD;
       surplus++;
     }
     this.#ring.splice(0, surplus);
     this.expired += surplus;
-    for (const listener of this.#listeners) listener(envelopes);
+    this.bytes -= freed;
+    this.#memory.bytes -= freed;
   }
 
-  /** Oldest first, `start` inclusive, `end` exclusive. */
-  range(start: string, end: string | undefined): LogEnvelope[] {
+  /** `start` inclusive, `end` exclusive; the first so many of them, in this order. */
+  range(start: string, end: string | undefined, options: { limit: number; descending: boolean }): LogEnvelope[] {
     this.#settleUnlessLoading();
     const from = this.#position(start);
-    const to = end === undefined ? this.#ring.length : this.#position(end);
-    return this.#ring.slice(from, Math.max(from, to));
+    const to = Math.max(from, end === undefined ? this.#ring.length : this.#position(end));
+    if (!options.descending) return this.#ring.slice(from, Math.min(to, from + options.limit));
+    return this.#ring.slice(Math.max(from, to - options.limit), to).reverse();
   }
 
   #settleUnlessLoading(): void {
@@ -134,8 +183,8 @@ export class Source {
   clear(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#ring.length = 0;
+    this.shrink(0);
     this.#pending = [];
-    this.#bytes = 0;
+    this.#memory.remove(this);
   }
 }

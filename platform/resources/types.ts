@@ -423,6 +423,8 @@ export const annotations = {
   taskName: 'platform.sampan.dev/task-name',
   /** The instance index of a pod, written before its scheduling gate is lifted. */
   instanceIndex: 'platform.sampan.dev/instance-index',
+  /** Bytes a second that collectors take of each container's log: obeyed by the node. */
+  logRate: 'node.sampan.dev/log-bytes-per-second',
 } as const;
 
 export const instanceIndexGate = 'platform.sampan.dev/instance-index';

@@ -12,7 +12,8 @@ import { pods } from '../resources/kubernetes.ts';
 import { apps, domains, routes } from '../resources/types.ts';
 import type { IngressRoutes } from './ingress/ingress.ts';
 import { openIngress } from './ingress/open.ts';
-import type { AccessRecord, Router } from './model.ts';
+import type { AccessRecord, Route, Router } from './model.ts';
+import { routeMatcher, type RouteMatcher } from './route-match.ts';
 import { buildTable, type TableResult } from './table.ts';
 
 const endpointSlices: TypedResource<EndpointSlice> = {
@@ -41,6 +42,8 @@ export interface RouteController {
   ready: Promise<void>;
   /** Which app a request was for; undefined when it was for none. */
   applicationOf(record: AccessRecord): string | undefined;
+  /** Which route it took. */
+  routeOf(record: AccessRecord): Route | undefined;
   close(): Promise<void>;
 }
 
@@ -54,6 +57,7 @@ export function startRouteController(options: RouteControllerOptions): RouteCont
   const warned = new Map<string, string>();
   let current: TableResult | undefined;
   let synced = false;
+  let matcher: RouteMatcher | undefined;
   let scheduled = false;
   let running: Promise<void> = Promise.resolve();
 
@@ -114,6 +118,7 @@ export function startRouteController(options: RouteControllerOptions): RouteCont
       const result = build(ingresses);
       warn(result.refused);
       current = result;
+      matcher = undefined;
       try {
         await router.apply(result.table);
         ingress.served(ingresses);
@@ -144,6 +149,11 @@ export function startRouteController(options: RouteControllerOptions): RouteCont
     ready: first.promise,
     applicationOf: ({ endpoint, backend }) =>
       current?.applications.byEndpoint.get(endpoint) ?? current?.applications.byBackend.get(backend),
+    routeOf({ host, path }) {
+      // A table changes more often than anybody asks.
+      if (current !== undefined) matcher ??= routeMatcher(current.table);
+      return matcher?.(host, path);
+    },
     async close() {
       stop.abort();
       for (const end of unsubscribe) end();

@@ -105,7 +105,11 @@ function podTemplate(input: InstanceInput, selector: Record<string, string>): Po
   return {
     metadata: {
       labels: { ...selector, ...instanceLabels(input) },
-      annotations: { 'node.sampan.dev/backoff': 'cloudfoundry', 'node.sampan.dev/pids': PIDS },
+      annotations: {
+        'node.sampan.dev/backoff': 'cloudfoundry',
+        'node.sampan.dev/pids': PIDS,
+        ...logRateOf(process.spec),
+      },
     },
     spec: {
       automountServiceAccountToken: false,
@@ -148,6 +152,11 @@ export function resourcesOf(size: { memoryMb: number; diskMb: number }): NonNull
     },
     limits: { memory, 'ephemeral-storage': `${size.diskMb}Mi` },
   };
+}
+
+/** As an annotation; -1 is no limit. */
+export function logRateOf({ logRateLimitBytes }: { logRateLimitBytes: number }): Record<string, string> {
+  return logRateLimitBytes < 0 ? {} : { [annotations.logRate]: String(logRateLimitBytes) };
 }
 
 /** From the Secrets of variables; of two values the later counts. */

@@ -8,6 +8,7 @@ import {
   type InstanceInput,
   instanceVariables,
   labelValue,
+  logRateOf,
   PIDS,
   pullSecrets,
   resourcesOf,
@@ -43,7 +44,11 @@ export function taskPod(input: TaskInput): Pod {
         [labels.organization]: space.spec.organization,
         [labels.droplet]: droplet.metadata.name,
       },
-      annotations: { [annotations.taskName]: task.spec.displayName, 'node.sampan.dev/pids': PIDS },
+      annotations: {
+        [annotations.taskName]: task.spec.displayName,
+        'node.sampan.dev/pids': PIDS,
+        ...logRateOf(task.spec),
+      },
       ownerReferences: [
         {
           apiVersion: 'platform.sampan.dev/v1',

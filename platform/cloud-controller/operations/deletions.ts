@@ -26,6 +26,7 @@ export async function deleteApp(context: Context, identity: Identity, app: Store
     appHolder({ guid, namespace: app.metadata.namespace ?? '' }),
   );
   context.logs.forget(guid);
+  context.metrics?.forget(guid);
   await record(context, identity, app, 'audit.app.delete-request', { request: { recursive: true } });
   // The registry's copy of its bits goes in the background: it is not what the caller waits for.
   context.staging.bits.remove(guid).catch((error: unknown) => {
