@@ -28,11 +28,18 @@ describe('the stock cf client', { concurrency: 1, skip }, () => {
   const answers = () => platform.ask(platform.host('shop'));
 
   test('push, app, logs, scale', async () => {
-    await admin.must('push', 'shop', '-p', source, '-m', '128M');
+    await admin.must('push', 'shop', '-p', source, '-m', '128M', '-l', '16K');
     assert.equal((await answers()).status, 200);
     assert.match(await admin.must('apps'), /shop +started +web:1\/1 +shop\./);
     assert.match(await admin.must('app', 'shop'), /#0 +running/);
     assert.match(await admin.must('logs', 'shop', '--recent'), /\[APP\/PROC\/WEB\/0\] OUT starting version one/);
+    assert.match(await admin.must('app', 'shop'), /#0 +running .* of 128M .* of 16K\/s/);
+    await platform.ask(platform.host('shop'), { path: '/log?count=3000&tag=flood' });
+    await until('the word that it was too much', async () =>
+      /\[APP\/PROC\/WEB\/0\] OUT app instance exceeded log rate limit \(16384 bytes\/sec\)/.test(
+        await admin.must('logs', 'shop', '--recent'),
+      ),
+    );
     await admin.must('scale', 'shop', '-i', '2');
     await until('two instances', async () => /#1 +running/.test(await admin.must('app', 'shop')));
   });

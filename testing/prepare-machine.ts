@@ -25,6 +25,7 @@ const clients = [
   { command: 'xz', package: 'xz-utils' },
   { command: 'zstd', package: 'zstd' },
   { command: 'etcd', package: 'etcd-server' },
+  { command: 'promtool', package: 'prometheus' },
 ];
 
 function onPath(command: string): boolean {
