@@ -26,6 +26,7 @@ const good: HostFacts = {
     ip: true,
     conntrack: true,
     haproxy: true,
+    'nats-server': true,
     mmdebstrap: true,
     'mkfs.ext4': true,
     tar: true,
