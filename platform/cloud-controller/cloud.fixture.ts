@@ -13,6 +13,7 @@ import { allControllers } from '#cluster/controllers/all.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { ContainerStatus, Pod } from '#cluster/kinds/types/core.ts';
 import { type ControlPlane, createNode, startControlPlane } from '#testing/control-plane.ts';
+import { openDoor } from '#testing/door.ts';
 import type { LogEnvelope, Logs } from '../logs/logs.ts';
 import { installResources } from '../resources/definitions.ts';
 import { createInformers, type Informers } from '../resources/informers.ts';
@@ -83,18 +84,19 @@ export interface TestCloud {
   close(): Promise<void>;
 }
 
-/** `ports`: for clients that must find the servers by their URLs; else free ones, and URLs that lead nowhere. With them UAA's users are known to the API server. */
-export async function startTestCloud(ports?: { api: number; uaa: number }): Promise<TestCloud> {
+/** `found`: clients find the servers by their URLs, which else lead nowhere, and UAA's users are known to the API server. */
+export async function startTestCloud(options: { found?: boolean } = {}): Promise<TestCloud> {
+  const doors = options.found ? { api: await openDoor(), uaa: await openDoor() } : undefined;
   const plane = await startControlPlane(
-    ports === undefined
+    doors === undefined
       ? { clusterRoles: CLUSTER_ROLES }
       : {
           clusterRoles: CLUSTER_ROLES,
           oidc: [
             {
               ...tokenFacts,
-              issuer: `http://127.0.0.1:${ports.uaa}/oauth/token`,
-              keysUrl: `http://127.0.0.1:${ports.uaa}/token_keys`,
+              issuer: `http://127.0.0.1:${doors.uaa.port}/oauth/token`,
+              keysUrl: `http://127.0.0.1:${doors.uaa.port}/token_keys`,
             },
           ],
         },
@@ -108,8 +110,8 @@ export async function startTestCloud(ports?: { api: number; uaa: number }): Prom
       `${message} ${JSON.stringify(fields, (_key, value: unknown) => (value instanceof Error ? value.stack : value))}`,
     );
   };
-  const uaaPublic = ports ? `http://127.0.0.1:${ports.uaa}` : 'https://uaa.test';
-  const apiPublic = ports ? `http://127.0.0.1:${ports.api}` : 'https://api.test';
+  const uaaPublic = doors ? `http://127.0.0.1:${doors.uaa.port}` : 'https://uaa.test';
+  const apiPublic = doors ? `http://127.0.0.1:${doors.api.port}` : 'https://api.test';
   await plane.start(...allControllers());
   await createNode(client, 'node-1');
   await installResources(client);
@@ -126,7 +128,7 @@ export async function startTestCloud(ports?: { api: number; uaa: number }): Prom
       client,
       urls: { uaa: uaaPublic, login: uaaPublic },
       dataDirectory: directory,
-      port: ports?.uaa ?? 0,
+      port: 0,
       log,
     });
     const api = await startCloudController({
@@ -137,7 +139,7 @@ export async function startTestCloud(ports?: { api: number; uaa: number }): Prom
       domain: 'apps.test',
       urls: { api: apiPublic, uaa: uaaPublic, login: uaaPublic, logCache: 'http://127.0.0.1:9' },
       dataDirectory: directory,
-      port: ports?.api ?? 0,
+      port: 0,
       version: 'test',
       log,
     });
@@ -149,12 +151,14 @@ export async function startTestCloud(ports?: { api: number; uaa: number }): Prom
       now: () => Date.now() + clock.offset,
     });
     const tenants = await startTenants({ informers, log });
+    doors?.api.leadTo(api.port);
+    doors?.uaa.leadTo(uaa.port);
     return { informers, uaa, api, workloads, tenants };
   };
   let { informers, uaa, api, workloads, tenants } = await open();
   const password = (await readFile(join(directory, 'admin-password'), 'utf8')).trim();
-  const url = () => `http://127.0.0.1:${api.port}`;
-  const uaaUrl = () => `http://127.0.0.1:${uaa.port}`;
+  const url = () => (doors ? apiPublic : `http://127.0.0.1:${api.port}`);
+  const uaaUrl = () => (doors ? uaaPublic : `http://127.0.0.1:${uaa.port}`);
   const login: TestCloud['login'] = async (username, secret) => {
     const response = await fetch(`${uaaUrl()}/oauth/token`, {
       method: 'POST',
@@ -241,6 +245,8 @@ export async function startTestCloud(ports?: { api: number; uaa: number }): Prom
       await stop();
       stopStaging();
       nodes.stop();
+      await doors?.api[Symbol.asyncDispose]();
+      await doors?.uaa[Symbol.asyncDispose]();
       await plane.close();
       await rm(directory, { recursive: true, force: true });
     },

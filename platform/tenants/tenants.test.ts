@@ -5,7 +5,6 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { freePort } from '#lib/ports.ts';
 import type { Json } from '../cloud-controller/api.ts';
 import { startTestCloud, type TestCloud } from '../cloud-controller/cloud.fixture.ts';
 import { makeApp } from '../cloud-controller/made-app.fixture.ts';
@@ -18,7 +17,7 @@ let organization: string;
 let namespace: string;
 
 before(async () => {
-  cloud = await startTestCloud({ api: await freePort(), uaa: await freePort() });
+  cloud = await startTestCloud({ found: true });
   directory = mkdtempSync(join(tmpdir(), 'sampan-tenants-'));
   space = String(((await cloud.json('GET', '/v3/spaces')).resources as Json[])[0]?.guid);
   organization = String(((await cloud.json('GET', '/v3/organizations')).resources as Json[])[0]?.guid);

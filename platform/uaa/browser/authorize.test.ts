@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import * as oidc from 'openid-client';
-import { freePort } from '#lib/ports.ts';
 import { startTestCloud, type TestCloud } from '../../cloud-controller/cloud.fixture.ts';
 import type { Json } from '../../cloud-controller/api.ts';
 import { redirectWith, sameRedirect } from './authorization.ts';
@@ -16,8 +15,7 @@ const CALLBACK = 'https://shop.example.com/callback';
 const NATIVE = 'http://127.0.0.1/callback';
 
 before(async () => {
-  const [api, uaa] = [await freePort(), await freePort()];
-  cloud = await startTestCloud({ api, uaa });
+  cloud = await startTestCloud({ found: true });
   issuer = new URL(`${cloud.uaaUrl}/oauth/token`);
   await register({ client_id: 'shop', client_secret: 'shop secret', name: 'The <Shop>' });
   await register({ client_id: 'trusted', client_secret: 'trusted secret', autoapprove: true });
