@@ -176,9 +176,15 @@ function endpointsOf(destination: Destination, slices: EndpointSlice[] | undefin
   return [...(ready.length > 0 ? ready : restarting), ...draining];
 }
 
-function isRestarting(pod: Pod | undefined): boolean {
+/** Started again in its place, and soon back. One that runs and fails its readiness check says that it wants no requests. */
+export function isRestarting(pod: Pod | undefined): boolean {
   if (pod?.status?.phase !== 'Running') return false;
-  return !(pod.status.containerStatuses ?? []).some(({ state }) => state?.waiting?.reason === 'CrashLoopBackOff');
+  const { conditions = [], containerStatuses = [] } = pod.status;
+  if (containerStatuses.some(({ state }) => state?.waiting?.reason === 'CrashLoopBackOff')) return false;
+  // What the pod says of its containers may be older than what its slice says: only both together are a refusal.
+  const unready = conditions.some(({ type, status }) => type === 'Ready' && status === 'False');
+  const up = containerStatuses.length > 0 && containerStatuses.every(({ started, state }) => started && state?.running);
+  return !(unready && up);
 }
 
 export function instanceOf(pod: Pod | undefined): number | undefined {
