@@ -62,6 +62,21 @@ describe('the stock cf client', { concurrency: 1, skip }, () => {
     assert.match(await admin.must('events', 'shop'), /audit\.app\.revision|audit\.app\.deployment/);
   });
 
+  test('a droplet is downloaded, pushed as another app without a build, and set; sources are copied', async () => {
+    const file = join(platform.directory, 'droplet.tgz');
+    await admin.must('download-droplet', 'shop', '--path', file);
+    await admin.must('push', 'outlet', '--droplet', file, '-m', '128M');
+    const there = await platform.ask(platform.host('outlet'));
+    assert.equal((JSON.parse(there.body) as { version: string }).version, 'two');
+    await admin.must('copy-source', 'shop', 'outlet', '--no-restart');
+    const guid = /(\S+) +ready/.exec(await admin.must('packages', 'outlet'))?.[1] ?? '';
+    await admin.must('stage-package', 'outlet', '--package-guid', guid);
+    const staged = /^(\S{36}) +staged/m.exec(await admin.must('droplets', 'outlet'))?.[1] ?? '';
+    await admin.must('set-droplet', 'outlet', staged);
+    assert.match(await admin.must('droplets', 'outlet'), new RegExp(`${staged} \\(current\\)`));
+    await admin.must('delete', 'outlet', '-f', '-r');
+  });
+
   test('run-task: its lines are in the logs, what it came to in the list', async () => {
     await admin.must('run-task', 'shop', '--command', 'echo from a task in $HOME; exit 3', '--name', 'migrate');
     await until('the task to end', async () => /migrate +FAILED/.test(await admin.must('tasks', 'shop')));

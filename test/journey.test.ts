@@ -8,7 +8,9 @@ import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Load, TestPlatform, finish, until } from '#testing/platform.ts';
+import { checkHealth } from '#testing/platform-health.ts';
 import { checkIngress } from '#testing/platform-ingress.ts';
+import { checkPrivateImage } from '#testing/platform-private-image.ts';
 import { talkativeApp, writeApp } from '#testing/sample-apps.ts';
 
 interface AppView {
@@ -574,6 +576,11 @@ console.log('PROBE credentials ' + require('node:fs').existsSync('/var/run/secre
 
   test('an Ingress of kubectl is served by the router beside the apps, as curl sees it', () =>
     checkIngress(platform, { namespace: 'default-dev', app: 'hello', says: /Hello from Sampan/ }));
+
+  test('health checks: what is not ready is not routed to, what is not alive is replaced, a worker needs no port', () =>
+    checkHealth(platform));
+
+  test('an image of a registry that asks for a login', () => checkPrivateImage(platform));
 
   test('delete removes the app, its pods and its routes', async () => {
     await platform.must('delete', 'talk', '-f', '-r');

@@ -72,6 +72,8 @@ export function instanceState(pod: Pod): InstanceState {
   if (pod.status?.phase === 'Failed') return 'CRASHED';
   const status = pod.status?.containerStatuses?.[0];
   if (!status) return 'STARTING';
+  // It has passed its health check; that it is not ready now keeps requests from it, and no more.
+  if (status.started && status.state?.running) return 'RUNNING';
   if (status.state?.terminated || status.state?.waiting?.reason === 'CrashLoopBackOff') return 'CRASHED';
   // Between two attempts of one that has never stayed up it is as good as crashed.
   return status.restartCount > 0 && !status.state?.running ? 'CRASHED' : 'STARTING';
