@@ -83,6 +83,12 @@ const SAMPLES: Readonly<Record<string, object>> = {
     type: 'Normal',
     regarding: { kind: 'Pod', name: 'sample', namespace: 'default' },
   },
+  'flowcontrol.apiserver.k8s.io/v1/flowschemas': {
+    spec: { priorityLevelConfiguration: { name: 'global-default' }, matchingPrecedence: 5000 },
+  },
+  'flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations': {
+    spec: { type: 'Limited', limited: { limitResponse: { type: 'Queue', queuing: {} } } },
+  },
   'apiregistration.k8s.io/v1/apiservices': {
     spec: { group: 'behind.example.com', version: 'v1', groupPriorityMinimum: 1000, versionPriority: 15 },
   },

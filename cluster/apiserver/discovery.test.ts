@@ -27,6 +27,7 @@ describe('API server: discovery', () => {
       'coordination.k8s.io',
       'discovery.k8s.io',
       'events.k8s.io',
+      'flowcontrol.apiserver.k8s.io',
       'metrics.k8s.io',
       'networking.k8s.io',
       'node.k8s.io',

@@ -36,6 +36,8 @@ const WARNING_LIMIT = 256;
 
 /** Where a response goes. `write` tells whether more may follow at once; else `onDrain` is called when it may. */
 export interface Responder {
+  /** Headers of every answer, whatever it is. Before `head`. */
+  always?(headers: Record<string, string>): void;
   head(status: number, headers: Record<string, string | string[]>): void;
   write(chunk: Uint8Array): boolean;
   end(chunk?: Uint8Array): void;

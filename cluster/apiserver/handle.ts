@@ -14,6 +14,7 @@ import { discovery } from './discovery.ts';
 import { methodNotAllowed, noSuchPath, notFound, StatusError } from './errors.ts';
 import { evict } from './eviction.ts';
 import { ANONYMOUS, type Exchange, send, sendError, sendJson, type User } from './exchange.ts';
+import type { FlowControl } from './flow-control/flow-control.ts';
 import { health, isHealthPath } from './health.ts';
 import { issuerDiscovery } from './issuer-discovery.ts';
 import { list } from './list.ts';
@@ -32,6 +33,7 @@ import { isWorkloadProxy, workloadProxy } from './workload-proxy.ts';
 
 export interface Handler {
   core: Core;
+  flow: FlowControl;
   authenticateToken: AuthenticateToken;
   serviceAccounts: ServiceAccountOptions | undefined;
   audit: Audit | undefined;
@@ -84,7 +86,12 @@ async function handlePath(handler: Handler, exchange: Exchange): Promise<void> {
         .filter((kind) => kind.computed !== true)
         .map((kind) => [kind.resource, core.cache.resource(kindPrefix(kind)).objects.size]),
     );
-    const text = core.metrics.text({ revision: core.cache.revision, objects, audit: handler.audit?.log });
+    const text = core.metrics.text({
+      revision: core.cache.revision,
+      objects,
+      audit: handler.audit?.log,
+      levels: handler.flow.counts(),
+    });
     return send(exchange, 200, Buffer.from(text), 'text/plain; version=0.0.4');
   }
   if (path === '/')

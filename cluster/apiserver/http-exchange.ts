@@ -63,11 +63,15 @@ const EMPTY = Buffer.alloc(0);
 const SMALLEST_BODY = 4096;
 
 function httpResponder(response: ServerResponse): Responder {
+  let always: Record<string, string> | undefined;
   return {
+    always: (headers) => {
+      always = headers;
+    },
     head: (status, headers) => {
       // An error that left a part of the body unread: the connection cannot be used again.
       if (status === 413) response.shouldKeepAlive = false;
-      response.writeHead(status, headers);
+      response.writeHead(status, always === undefined ? headers : { ...headers, ...always });
       // A watch's head must not wait for its first event.
       if (headers['content-length'] === undefined) response.flushHeaders();
     },

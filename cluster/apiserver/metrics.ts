@@ -48,6 +48,7 @@ export class Metrics {
     revision: number;
     objects: Map<string, number>;
     audit?: { written: number; dropped: number } | undefined;
+    levels: { level: string; running: number; waiting: number; seats: number }[];
   }): string {
     const lines = ['# TYPE apiserver_request_total counter'];
     for (const [labels, count] of this.requests) lines.push(`apiserver_request_total{${labels}} ${count}`);
@@ -77,6 +78,15 @@ export class Metrics {
         '# TYPE apiserver_audit_error_total counter',
         `apiserver_audit_error_total{plugin="log"} ${gauges.audit.dropped}`,
       );
+    for (const [name, field] of [
+      ['current_executing_requests', 'running'],
+      ['current_inqueue_requests', 'waiting'],
+      ['nominal_limit_seats', 'seats'],
+    ] as const) {
+      lines.push(`# TYPE apiserver_flowcontrol_${name} gauge`);
+      for (const level of gauges.levels)
+        lines.push(`apiserver_flowcontrol_${name}{priority_level="${level.level}"} ${level[field]}`);
+    }
     for (const [name, counter] of this.counters) {
       lines.push(`# TYPE ${name} counter`);
       for (const [labels, count] of counter) lines.push(`${name}{${labels}} ${count}`);

@@ -31,6 +31,8 @@ import { createApiService, createSystemNamespaces, createSystemPriorities } from
 import { Cache, kindPrefix } from './cache.ts';
 import { answerClientError } from './client-error.ts';
 import type { Core, Log } from './core.ts';
+import { createFlowControlObjects } from './flow-control/ensure-objects.ts';
+import { FlowControl, type FlowControlOptions } from './flow-control/flow-control.ts';
 import { followDefinitions } from './custom-resources.ts';
 import { ANONYMOUS, authenticated, sendError, type User } from './exchange.ts';
 import { type Handler, handle } from './handle.ts';
@@ -81,6 +83,7 @@ export interface ApiServerOptions extends AdmissionOptions {
   now?: () => number;
   /** How old what is told of the usage of nodes and pods may be, in milliseconds; default 15 seconds. */
   metricsResolution?: number;
+  flowControl?: FlowControlOptions;
   /** For a request to arrive in, in milliseconds; default 60 seconds. */
   requestTimeout?: number;
 }
@@ -99,8 +102,10 @@ const KEEP_ALIVE = 90_000;
 
 export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
   const core = await startCore(options);
+  const flow = new FlowControl(core, options.flowControl);
   const handler: Handler = {
     core,
+    flow,
     authenticateToken: authenticatorOf(core, options),
     serviceAccounts: options.serviceAccounts,
     audit: options.audit,
@@ -129,7 +134,10 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   });
   server.on('request', (request, response) => {
     authenticate(request, handler)
-      .then((identity) => handle(handler, httpExchange(request, response, identity)))
+      .then((identity) => {
+        const exchange = httpExchange(request, response, identity);
+        flow.run(exchange, () => handle(handler, exchange));
+      })
       .catch((error: unknown) => sendError(httpExchange(request, response, { user: ANONYMOUS }), asStatusError(error)));
   });
   const upgraded = new Set<Duplex>();
@@ -206,6 +214,7 @@ async function startCore(options: ApiServerOptions): Promise<Core> {
   followDefinitions(core);
   await Promise.all([
     createLocalApiServices(core),
+    createFlowControlObjects(core),
     createSystemNamespaces(core).then(() => createAuthenticationConfig(core, options.tls.clientCa, options.frontProxy)),
     createSystemPriorities(core),
     ensureDefaultRoles(core, options.clusterRoles),

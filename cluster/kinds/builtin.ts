@@ -15,6 +15,7 @@ import { endpointSliceKind } from './endpoint-slice.ts';
 import { endpointsKind } from './endpoints.ts';
 import { eventKind } from './event.ts';
 import { eventsEventKind } from './events-event.ts';
+import { flowSchemaKind } from './flow-schema.ts';
 import { horizontalPodAutoscalerKind, horizontalPodAutoscalerV1Kind } from './horizontal-pod-autoscaler.ts';
 import { ingressClassKind, ingressKind } from './ingress.ts';
 import { jobKind } from './job.ts';
@@ -31,6 +32,7 @@ import { podKind } from './pod.ts';
 import { podDisruptionBudgetKind } from './pod-disruption-budget.ts';
 import { podTemplateKind } from './pod-template.ts';
 import { priorityClassKind } from './priority-class.ts';
+import { priorityLevelConfigurationKind } from './priority-level-configuration.ts';
 import { replicaSetKind } from './replica-set.ts';
 import { replicationControllerKind } from './replication-controller.ts';
 import { resourceQuotaKind } from './resource-quota.ts';
@@ -79,6 +81,8 @@ export const builtinKinds: readonly KindDefinition[] = [
   csiStorageCapacityKind,
   volumeAttachmentKind,
   apiServiceKind,
+  flowSchemaKind,
+  priorityLevelConfigurationKind,
   networkPolicyKind,
   ingressKind,
   ingressClassKind,

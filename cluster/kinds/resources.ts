@@ -34,6 +34,7 @@ import type {
 } from './types/core.ts';
 import type { EndpointSlice } from './types/discovery.ts';
 import type { EventsEvent } from './types/events.ts';
+import type { FlowSchema, PriorityLevelConfiguration } from './types/flowcontrol.ts';
 import type { ObjectMeta } from './types/meta.ts';
 import type { NodeMetrics, PodMetrics } from './types/metrics.ts';
 import type { Ingress, IngressClass, NetworkPolicy } from './types/networking.ts';
@@ -141,6 +142,13 @@ export const networkPolicies = resource<NetworkPolicy>(
 );
 export const ingresses = resource<Ingress>('networking.k8s.io/v1', 'Ingress', 'ingresses', true);
 export const ingressClasses = resource<IngressClass>('networking.k8s.io/v1', 'IngressClass', 'ingressclasses', false);
+export const flowSchemas = resource<FlowSchema>('flowcontrol.apiserver.k8s.io/v1', 'FlowSchema', 'flowschemas', false);
+export const priorityLevelConfigurations = resource<PriorityLevelConfiguration>(
+  'flowcontrol.apiserver.k8s.io/v1',
+  'PriorityLevelConfiguration',
+  'prioritylevelconfigurations',
+  false,
+);
 export const apiServices = resource<APIService>('apiregistration.k8s.io/v1', 'APIService', 'apiservices', false);
 export const horizontalPodAutoscalers = resource<HorizontalPodAutoscaler>(
   'autoscaling/v2',

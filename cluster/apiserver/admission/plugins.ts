@@ -3,6 +3,7 @@
  * comes last, when nobody else can refuse any more.
  */
 import type { Core } from '../core.ts';
+import { newFlowSchema } from '../flow-control/dangling.ts';
 import { certificates } from './certificates.ts';
 import { defaultTolerationSeconds } from './default-toleration-seconds.ts';
 import { defaultIngressClass, defaultStorageClass, runtimeClass } from './defaults.ts';
@@ -50,6 +51,7 @@ export function admissionPlugins(core: Core, options: AdmissionOptions): Admissi
     runtimeClass(core),
     certificates(core),
     defaultIngressClass(core),
+    newFlowSchema(core),
     roleEscalation(core),
     mutatingWebhooks(core),
     validatingPolicies(core),
