@@ -36,6 +36,9 @@ test('ranges overlap when one holds the other', () => {
   assert.equal(overlaps('10.0.0.0/8', '10.160.0.0/16'), true);
   assert.equal(overlaps('10.96.0.0/16', '10.97.0.0/16'), false);
   assert.equal(overlaps('192.168.0.0/16', '10.0.0.0/8'), false);
+  assert.equal(overlaps('fd00:1::/32', 'fd00:0001:0000:0005::/64'), true);
+  assert.equal(overlaps('fd00:1::/64', 'fd00:1:0:1::/64'), false);
+  assert.equal(overlaps('::/0', '10.0.0.0/8'), false);
 });
 
 test('what is no CIDR is refused', () => {

@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { parseIpRange, rangesOverlap } from './ip-range.ts';
 
 /** IPv4 destinations of the host's main routing table as CIDRs, the default route left out (`/proc/net/route`, proc_net(5)). */
 export function hostRoutes(table = readFileSync('/proc/net/route', 'utf8')): string[] {
@@ -28,12 +29,18 @@ export function hostIpv6Routes(path = '/proc/net/ipv6_route'): string[] {
     );
 }
 
-/** Do two IPv4 CIDRs share an address? */
+/** Do two CIDRs share an address? Not where they are of two families. */
 export function overlaps(one: string, other: string): boolean {
+  if (one.includes(':') || other.includes(':')) return overlapIpv6(one, other);
   const a = parseCidr(one);
   const b = parseCidr(other);
   const shift = 2 ** (32 - Math.min(a.bits, b.bits));
   return Math.floor(a.address / shift) === Math.floor(b.address / shift);
+}
+
+function overlapIpv6(one: string, other: string): boolean {
+  const [a, b] = [parseIpRange(one), parseIpRange(other)];
+  return a !== undefined && b !== undefined && rangesOverlap(a, b);
 }
 
 /** Network address as a number, and the length of the prefix. */

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
-import { sourceAddress } from './source-address.ts';
+import { sourceAddress, sourceAddress6 } from './source-address.ts';
 
 test('the address is that of the way to the target', async () => {
   assert.equal(await sourceAddress('127.0.0.1'), '127.0.0.1');
+  assert.equal(await sourceAddress6('::1'), '::1');
 });
 
 test('without any way it is the loopback’s', () => {
