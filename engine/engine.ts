@@ -137,7 +137,7 @@ export interface EngineInfo {
   idMapping: 'mount' | 'copy';
   sandboxPool: { ready: number; target: number };
   /** Range and gateway of the network that pods are in. */
-  bridge: { subnet: string; gateway: string };
+  bridge: { subnet: string; gateway: string; ipv6?: { subnet: string; gateway: string } };
   /** Host directories that bind mounts of the Docker API may be in. */
   allowedBinds: string[];
   allowedRisks: Risk[];
@@ -281,6 +281,8 @@ export interface Sandbox {
   labels: Record<string, string>;
   /** In the first of its networks that is not internal, else in the first; empty without any, and with the host's network. */
   ip: string;
+  /** Of IPv6, in the first of its networks that has that and is not internal. */
+  ip6?: string;
   /** Absent: `bridge` alone. */
   networks?: Attachment[];
   mac?: string;

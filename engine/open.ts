@@ -20,6 +20,8 @@ import type { ContentStore } from './images/store.ts';
 import { Watermarks } from './images/watermarks.ts';
 import { engineLock, refuseWhileOpen } from './lock.ts';
 import { NameServer } from './network/dns/server.ts';
+import { gatewayOf, parseCidr } from './network/addresses.ts';
+import type { Ipv6Ranges } from './network/network.ts';
 import { Network } from './network/open.ts';
 import { defaultNetworkPool, localPool } from './network/subnets.ts';
 import { UserNetworks } from './network/user-networks.ts';
@@ -60,13 +62,13 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
   const release = await engineLock(options);
   let names: NameServer | undefined;
   try {
-    const { podCidr, clusterCidr, serviceCidr, networkPool = defaultNetworkPool } = options.network;
+    const { podCidr, clusterCidr, serviceCidr, networkPool = defaultNetworkPool, ipv6 } = options.network;
     const userNetworks = new UserNetworks({
       directory: layout.networks,
       instance: options.instance,
       pool: networkPool,
       ipv6Pool: localPool(options.instance),
-      taken: [podCidr, clusterCidr, serviceCidr],
+      taken: [podCidr, clusterCidr, serviceCidr, ...(ipv6 === undefined ? [] : [ipv6.clusterCidr, ipv6.serviceCidr])],
       kernel: network,
     });
     network.know(userNetworks.list());
@@ -88,6 +90,7 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
         networks: userNetworks,
         cgroups,
         podCidr,
+        ...(network.ipv6 === undefined ? {} : { podCidr6: network.ipv6.podCidr }),
         idRange: options.idRange,
         poolTarget: options.sandboxPool ?? 4,
         log,
@@ -162,7 +165,7 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
         cpus: availableParallelism(),
         memoryBytes: totalmem(),
         idMapping: 'mount',
-        bridge: { subnet: podCidr, gateway: network.resolver },
+        bridge: { subnet: podCidr, gateway: network.resolver, ...bridgeIpv6(network.ipv6) },
         allowedBinds: options.allowedBinds ?? [],
         allowedRisks: options.allowedRisks ?? [],
         allowedDevices: options.allowedDevices ?? [],
@@ -191,6 +194,11 @@ export async function stopContainers(options: EngineOptions, stop: { graceSecond
 export async function purgeEngine(options: EngineOptions): Promise<void> {
   refuseWhileOpen(options);
   await purge(options, options.log ?? logToStandardError);
+}
+
+function bridgeIpv6(ranges: Ipv6Ranges | undefined): Pick<EngineInfo['bridge'], 'ipv6'> {
+  if (ranges === undefined) return {};
+  return { ipv6: { subnet: ranges.podCidr, gateway: gatewayOf(parseCidr(ranges.podCidr)) } };
 }
 
 async function readVersions(

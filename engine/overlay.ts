@@ -24,6 +24,8 @@ export interface Peer {
   address: string;
   /** Its `network.podCidr`. */
   range: string;
+  /** Its `network.ipv6.podCidr`, which goes the same way. */
+  range6?: string;
 }
 
 export interface OverlayOptions {

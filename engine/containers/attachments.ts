@@ -2,7 +2,7 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import { EngineError, type Sandbox } from '../engine.ts';
 import type { Attachment, NetworkWish } from '../networks.ts';
-import { type AddressPool, gatewayOf, parseCidr } from '../network/addresses.ts';
+import { type AddressPool, counterpart, gatewayOf, parseCidr } from '../network/addresses.ts';
 import type { LinkAddress } from '../network/network.ts';
 import type { UserNetworks } from '../network/user-networks.ts';
 
@@ -12,6 +12,8 @@ export const BRIDGE = 'bridge';
 export interface AttachmentsOptions {
   pods: AddressPool;
   podCidr: string;
+  /** Of IPv6, where pods have that. */
+  podCidr6?: string;
   networks: UserNetworks;
 }
 
@@ -53,9 +55,24 @@ export class Attachments {
     for (const one of attachments) if (one.network !== BRIDGE) this.#options.networks.adopt(one);
   }
 
+  /** The pod range's, of either family. */
+  podAddresses(ip: string): Pick<Attachment, 'ip' | 'ip6'> {
+    const { podCidr, podCidr6 } = this.#options;
+    const ip6 = podCidr6 && counterpart(ip, parseCidr(podCidr), parseCidr(podCidr6));
+    return { ip, ...(ip6 === undefined || ip6 === '' ? {} : { ip6 }) };
+  }
+
   linkAddresses(attachments: readonly Attachment[]): LinkAddress[] {
+    const { podCidr, podCidr6 } = this.#options;
     return attachments.flatMap(({ network, ip, ip6 }): LinkAddress[] => {
-      if (network === BRIDGE) return [{ ip, gateway: gatewayOf(parseCidr(this.#options.podCidr)), internal: false }];
+      if (network === BRIDGE) {
+        const pod = (address: string, range: string): LinkAddress => ({
+          ip: address,
+          gateway: gatewayOf(parseCidr(range)),
+          internal: false,
+        });
+        return [pod(ip, podCidr), ...(ip6 === undefined || podCidr6 === undefined ? [] : [pod(ip6, podCidr6)])];
+      }
       const known = this.#options.networks.get(network);
       if (known === undefined) return [];
       const { gateway, subnet, internal, ipv6 } = known;
@@ -73,15 +90,15 @@ export class Attachments {
     return { ...(ip === undefined ? {} : { ip }), ...(ip6 === undefined ? {} : { ip6 }) };
   }
 
-  #podAddress(wish: Pick<NetworkWish, 'ip' | 'ip6'>, ready: string | undefined): { ip: string } {
+  #podAddress(wish: Pick<NetworkWish, 'ip' | 'ip6'>, ready: string | undefined): Pick<Attachment, 'ip' | 'ip6'> {
     if (wish.ip !== undefined || wish.ip6 !== undefined)
       throw new EngineError('invalid', 'user specified IP address is supported on user defined networks only');
-    return { ip: ready ?? this.#options.pods.take() };
+    return this.podAddresses(ready ?? this.#options.pods.take());
   }
 }
 
-export function attachmentsOf({ networks, ip }: Pick<Sandbox, 'networks' | 'ip'>): Attachment[] {
-  return networks ?? [{ network: BRIDGE, ip, aliases: [], links: {} }];
+export function attachmentsOf({ networks, ip, ip6 }: Pick<Sandbox, 'networks' | 'ip' | 'ip6'>): Attachment[] {
+  return networks ?? [{ network: BRIDGE, ip, ...(ip6 === undefined ? {} : { ip6 }), aliases: [], links: {} }];
 }
 
 /** Locally administered, and of no group; made from the address, as Docker does. */

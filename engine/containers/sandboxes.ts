@@ -40,6 +40,8 @@ export interface SandboxesOptions {
   networks: UserNetworks;
   cgroups: Cgroups;
   podCidr: string;
+  /** Of IPv6, where pods have that. */
+  podCidr6?: string;
   idRange: { first: number; length: number };
   poolTarget: number;
   log: Log;
@@ -81,6 +83,7 @@ export class Sandboxes {
     this.#attachments = new Attachments({
       pods: this.#addresses,
       podCidr: options.podCidr,
+      ...(options.podCidr6 === undefined ? {} : { podCidr6: options.podCidr6 }),
       networks: options.networks,
     });
     this.#attachments.adopt(own);
@@ -89,16 +92,28 @@ export class Sandboxes {
       all.map(({ idRange }) => idRange.first).filter((first) => first > 0),
     );
     for (const sandbox of lost) {
-      this.#used.set(sandbox.id, { ...sandbox, lost: true });
+      this.#used.set(sandbox.id, { ...this.#known(sandbox), lost: true });
       this.#names.add(sandbox.name);
     }
-    for (const { pooled, ...sandbox } of records) {
+    for (const { pooled, ...record } of records) {
+      const sandbox = this.#known(record);
       if (pooled) this.#ready.push(sandbox);
       else {
         this.#used.set(sandbox.id, sandbox);
         this.#names.add(sandbox.name);
       }
     }
+  }
+
+  /** As it is with this engine's ranges: addresses of IPv6 that are of no pod range any more are nobody's. */
+  #known(sandbox: Sandbox): Sandbox {
+    const { podCidr6 } = this.#options;
+    const isOurs = (ip6: string | undefined): boolean =>
+      ip6 === undefined || (podCidr6 !== undefined && contains(parseCidr(podCidr6), ip6));
+    const networks = attachmentsOf(sandbox).map(({ ip6, ...one }) =>
+      ip6 === undefined || (one.network === BRIDGE && !isOurs(ip6)) ? one : { ...one, ip6 },
+    );
+    return sandbox.networks === undefined && isOurs(sandbox.ip6) ? sandbox : this.#with(sandbox, { networks });
   }
 
   /** Adopts what is whole and removes the rest. */
@@ -246,11 +261,15 @@ export class Sandboxes {
     // The pod range may be another one now.
     const isKept = (ip: string): boolean => contains(parseCidr(podCidr), ip);
     const attachments = attachmentsOf(sandbox).map((one) =>
-      one.network !== BRIDGE || isKept(one.ip) ? one : { ...one, ip: this.#addresses.take() },
+      one.network !== BRIDGE || isKept(one.ip)
+        ? one
+        : { ...one, ...this.#attachments.podAddresses(this.#addresses.take()) },
     );
+    const { ip = '', ip6 } = attachments[0] ?? {};
+    const { ip6: _before, ...rest } = sandbox;
     const again =
       sandbox.networks === undefined
-        ? { ...sandbox, ip: attachments[0]?.ip ?? '' }
+        ? { ...rest, ip, ...(ip6 === undefined ? {} : { ip6 }) }
         : this.#with(sandbox, { networks: attachments });
     await this.#build(again);
     try {
@@ -283,9 +302,10 @@ export class Sandboxes {
   }
 
   #with(sandbox: Sandbox, change: Partial<Sandbox>): Sandbox {
-    const changed = { ...sandbox, ...change };
+    const { ip6: _before, ...changed } = { ...sandbox, ...change };
     const attachments = attachmentsOf(changed);
-    return { ...changed, ip: this.#attachments.publicAddresses(attachments).ip ?? attachments[0]?.ip ?? '' };
+    const { ip = attachments[0]?.ip ?? '', ip6 } = this.#attachments.publicAddresses(attachments);
+    return { ...changed, ip, ...(ip6 === undefined ? {} : { ip6 }) };
   }
 
   #setAddresses(sandbox: Sandbox, mac?: string): void {
@@ -482,7 +502,7 @@ export class Sandboxes {
         name: '',
         hostname: '',
         labels: {},
-        ip,
+        ...(ownNetwork ? this.#attachments.podAddresses(ip) : { ip }),
         ...(ownNetwork ? { mac: macOf(ip) } : { networks: [] }),
         createdAt: Date.now(),
         egress: 'cluster',
@@ -510,7 +530,9 @@ export class Sandboxes {
       if (sandbox.network === 'host') return;
       makeNamespaces(paths, sandbox.userNamespacePath === undefined ? undefined : idRange);
       const { mac = macOf(ip) } = sandbox;
-      if (hasLink(sandbox)) await network.attach({ sandbox: id, namespacePath: paths.networkNamespace, ip, mac });
+      if (!hasLink(sandbox)) return;
+      await network.attach({ sandbox: id, namespacePath: paths.networkNamespace, ip, mac });
+      if (sandbox.ip6 !== undefined) this.#setAddresses(sandbox);
     } catch (error) {
       await network.detach(id);
       await removeSandboxFiles(layout, id);

@@ -15,12 +15,12 @@ export const AUXILIARY = 'docker.sampan.dev/auxiliary';
 
 /** @param details  with the containers that are in it */
 export function networkDocument(call: Call, network: DockerNetwork, details: boolean): Record<string, unknown> {
-  const { id, name, driver, subnet, gateway, network: own } = network;
+  const { id, name, driver, subnet, gateway, ipv6, network: own } = network;
   const options = own?.options ?? {};
   const auxiliary = options[AUXILIARY] === undefined ? {} : (JSON.parse(options[AUXILIARY]) as Record<string, string>);
   const ranges = [
     ...(subnet === undefined ? [] : [{ subnet, gateway, range: own?.range }]),
-    ...(own?.ipv6 === undefined ? [] : [own.ipv6]),
+    ...(ipv6 === undefined ? [] : [ipv6]),
   ];
   return {
     Name: name,
@@ -29,7 +29,7 @@ export function networkDocument(call: Call, network: DockerNetwork, details: boo
     Scope: 'local',
     Driver: driver,
     EnableIPv4: true,
-    EnableIPv6: own?.ipv6 !== undefined,
+    EnableIPv6: ipv6 !== undefined,
     IPAM: { Driver: 'default', Options: {}, Config: ranges.map((range) => rangeView(range, auxiliary)) },
     Internal: own?.internal ?? false,
     Attachable: options[ATTACHABLE] === 'true',
@@ -86,7 +86,7 @@ function member(
     EndpointID: endpointId(sandbox, network.id),
     MacAddress: sandbox.mac ?? '',
     IPv4Address: `${ip}/${prefixOf(network.subnet)}`,
-    IPv6Address: ip6 === undefined ? '' : `${ip6}/${prefixOf(network.network?.ipv6?.subnet)}`,
+    IPv6Address: ip6 === undefined ? '' : `${ip6}/${prefixOf(network.ipv6?.subnet)}`,
   };
   return [[id, view]];
 }
@@ -135,9 +135,9 @@ function endpointView(
           ...(attachment.ip6 === undefined
             ? {}
             : {
-                IPv6Gateway: network?.network?.ipv6?.gateway ?? '',
+                IPv6Gateway: network?.ipv6?.gateway ?? '',
                 GlobalIPv6Address: attachment.ip6,
-                GlobalIPv6PrefixLen: prefixOf(network?.network?.ipv6?.subnet),
+                GlobalIPv6PrefixLen: prefixOf(network?.ipv6?.subnet),
               }),
         }),
     DNSNames: names.length > 0 ? names : null,

@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Container, EngineError, type Sandbox } from '../engine.ts';
-import type { Attachment, Network, NetworkWish } from '../networks.ts';
+import type { AddressRange, Attachment, Network, NetworkWish } from '../networks.ts';
 import { readRecord, writeRecord } from '../containers/records.ts';
 import type { DockerEngine } from './call.ts';
 import { DockerError } from './errors.ts';
@@ -23,6 +23,7 @@ export interface DockerNetwork {
   engineId?: string;
   subnet?: string;
   gateway?: string;
+  ipv6?: Pick<AddressRange, 'subnet' | 'gateway' | 'range'>;
   /** Absent for the three that are always there. */
   network?: Network;
 }
@@ -328,6 +329,7 @@ export function namesOf({ aliases }: Pick<Endpoint, 'aliases'>, { id, name, host
 }
 
 function asDocker(network: Network): DockerNetwork {
-  const { id, name, driver, subnet, gateway } = network;
-  return { id, name, driver, isPredefined: false, engineId: id, subnet, gateway, network };
+  const { id, name, driver, subnet, gateway, ipv6 } = network;
+  const six = ipv6 === undefined ? {} : { ipv6 };
+  return { id, name, driver, isPredefined: false, engineId: id, subnet, gateway, ...six, network };
 }

@@ -55,6 +55,11 @@ export function overlap(one: Cidr, other: Cidr): boolean {
   return contains(one, addressAt(other, 0n)) || contains(other, addressAt(one, 0n));
 }
 
+/** The address at the same place of another range; undefined where it is not of the first. */
+export function counterpart(address: string, from: Cidr, to: Cidr): string | undefined {
+  return contains(from, address) ? addressAt(to, parseAddress(address).value - from.base) : undefined;
+}
+
 export function formatCidr(cidr: Cidr): string {
   return `${addressAt(cidr, 0n)}/${cidr.prefix}`;
 }

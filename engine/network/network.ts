@@ -24,6 +24,9 @@
  * and /128 routes. Who is at which end of a link is written down on both sides (permanent neighbours): a start waits for no detection
  * of duplicates, and nothing that a sandbox says of neighbours or routers is listened to.
  *
+ * Where the pod range has one of IPv6 beside it (`NetworkOptions.ipv6`), each sandbox in it has the address at the same place there: two
+ * families, one thing to give out, to free and to remember. Without IPv6 on the host there is none, and nothing else changes.
+ *
  * All calls are idempotent; netlink state is the truth, nothing is remembered that the kernel knows.
  */
 import type { Neighbours } from '../neighbours.ts';
@@ -32,7 +35,7 @@ import type { Overlay, OverlayOptions } from '../overlay.ts';
 export interface SandboxNetwork extends Overlay, Neighbours {
   /** Bridge, address, forwarding, table: made or repaired. Called on open and when something external flushed it. */
   ensure(): Promise<void>;
-  /** Moves one end of a veth into the network namespace bound at `namespacePath`, with the address, the default route and `lo` up. */
+  /** Moves one end of a veth into the network namespace bound at `namespacePath`, with the address of IPv4, the default route and `lo` up. */
   attach(link: { sandbox: string; namespacePath: string; ip: string; mac: string }): Promise<void>;
   detach(sandbox: string): Promise<void>;
   /**
@@ -71,6 +74,14 @@ export interface PublishedRule {
   protocol: 'tcp' | 'udp';
 }
 
+/** As those of IPv4. */
+export interface Ipv6Ranges {
+  /** A /64, at least as large as the one of IPv4. */
+  podCidr: string;
+  clusterCidr: string;
+  serviceCidr: string;
+}
+
 export interface NetworkOptions {
   instance: string;
   /** This node's share of the pod range, e.g. `10.86.0.0/24`; the first address is the bridge's. */
@@ -78,6 +89,8 @@ export interface NetworkOptions {
   /** All pods of the instance, e.g. `10.86.0.0/16`: not masqueraded. */
   clusterCidr: string;
   serviceCidr: string;
+  /** Pods have addresses of IPv6 too. */
+  ipv6?: Ipv6Ranges;
   /** Of sandboxes' links. Default: what the overlay carries, or 1500 without one. */
   mtu?: number;
   /** To reach sandboxes of other hosts, and be reached by theirs. */

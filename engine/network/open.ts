@@ -18,9 +18,10 @@ import { allowIpv6, forwardIpv6, hostHasIpv6 } from './ipv6-host.ts';
 import { routeTo, setLinkAddresses } from './link-addresses.ts';
 import { Links } from './links.ts';
 import { bridgeName, linkName, linkPrefix, overlayName, tableName } from './names.ts';
-import type { LinkAddress, NetworkOptions, PublishedRule, SandboxNetwork } from './network.ts';
+import type { Ipv6Ranges, LinkAddress, NetworkOptions, PublishedRule, SandboxNetwork } from './network.ts';
 import { OverlayDevice } from './overlay.ts';
-import { renderHosts, renderNetwork, renderPublished, renderTable, sizesOf } from './rules.ts';
+import { checkIpv6, removeOldRanges } from './pod-ipv6.ts';
+import { renderHosts, renderIsolated, renderNetwork, renderPublished, renderTable, sizesOf } from './rules.ts';
 import type { NetworkKernel } from './user-networks.ts';
 
 export interface OpenNetworkOptions extends NetworkOptions {
@@ -47,12 +48,28 @@ export class Network implements SandboxNetwork, NetworkKernel {
     parseCidr(options.podCidr, 4);
     parseCidr(options.clusterCidr, 4);
     parseCidr(options.serviceCidr, 4);
-    this.#options = options;
+    const { ipv6, ...ipv4 } = options;
+    if (ipv6 !== undefined) checkIpv6(ipv6, options.podCidr);
+    const hasIpv6 = ipv6 !== undefined && hostHasIpv6();
+    if (ipv6 !== undefined && !hasIpv6)
+      options.log('warn', 'IPv6 is turned off on this host: pods have IPv4 alone until an engine opens where it is on');
+    this.#options = hasIpv6 ? options : ipv4;
     this.#forward = new ForeignForward(options.instance);
     this.#mtu = options.mtu ?? 1500;
     const { instance, podCidr, clusterCidr, overlay } = options;
     if (overlay !== undefined)
-      this.#overlay = new OverlayDevice({ name: overlayName(instance), podCidr, clusterCidr, overlay });
+      this.#overlay = new OverlayDevice({
+        name: overlayName(instance),
+        podCidr,
+        clusterCidr,
+        ...(hasIpv6 && { ipv6 }),
+        overlay,
+      });
+  }
+
+  /** What pods have of IPv6; undefined where the host has none. */
+  get ipv6(): Ipv6Ranges | undefined {
+    return this.#options.ipv6;
   }
 
   /** Calls that come while one is under way share it. */
@@ -80,8 +97,7 @@ export class Network implements SandboxNetwork, NetworkKernel {
 
   /** The bridge with its addresses, and routes for what has no sandbox. Idempotent. */
   ensureBridge(): void {
-    const { instance, podCidr } = this.#options;
-    const cidr = parseCidr(podCidr);
+    const { instance, podCidr, ipv6 } = this.#options;
     if (this.#overlay !== undefined) this.#mtu = this.#options.mtu ?? this.#overlay.mtu;
     this.#overlay?.ensure();
     using links = new Links();
@@ -90,9 +106,13 @@ export class Network implements SandboxNetwork, NetworkKernel {
     const index = links.index(name);
     if (index === undefined) throw new EngineError('unavailable', `bridge ${name} was removed while it was set up`);
     links.setUp(index);
-    links.addAddress(index, gatewayOf(cidr));
-    // What has no sandbox is answered at once, instead of leaving by the default route.
-    links.setRoute(routeTo(podCidr));
+    if (ipv6 !== undefined) this.#allowIpv6();
+    for (const range of [podCidr, ...(ipv6 === undefined ? [] : [ipv6.podCidr])]) {
+      links.addAddress(index, gatewayOf(parseCidr(range)));
+      // What has no sandbox is answered at once, instead of leaving by the default route.
+      links.setRoute(routeTo(range));
+    }
+    this.#removeOldRanges(links, index);
     for (const network of this.#networks.values()) {
       this.#prepare(network);
       for (const { subnet, gateway } of this.#ranges(network)) {
@@ -145,9 +165,20 @@ export class Network implements SandboxNetwork, NetworkKernel {
   }
 
   #prepare({ ipv6 }: UserNetwork): void {
-    if (ipv6 === undefined || !hostHasIpv6()) return;
+    if (ipv6 !== undefined && hostHasIpv6()) this.#allowIpv6();
+  }
+
+  #allowIpv6(): void {
     forwardIpv6();
     allowIpv6(bridgeName(this.#options.instance));
+  }
+
+  /** What pods had of IPv6 with an earlier engine. */
+  #removeOldRanges(links: Links, bridge: number): void {
+    const { ipv6 } = this.#options;
+    const networks = [...this.#networks.values()].flatMap((network) => network.ipv6?.gateway ?? []);
+    const own = ipv6 === undefined ? [] : [gatewayOf(parseCidr(ipv6.podCidr))];
+    removeOldRanges(links, bridge, new Set([...networks, ...own]));
   }
 
   /** Where the server for names listens; before `ensure`. */
@@ -300,9 +331,7 @@ export class Network implements SandboxNetwork, NetworkKernel {
     if (!changed) return;
     if (egress === 'internet') this.#isolated.add(ip);
     else this.#isolated.delete(ip);
-    if (!this.#ensured) return;
-    const verb = egress === 'internet' ? 'add' : 'delete';
-    await this.#write(`${verb} element inet ${tableName(this.#options.instance)} isolated { ${ip} }\n`);
+    if (this.#ensured) await this.#write(renderIsolated(this.#options, egress === 'internet' ? 'add' : 'delete', ip));
   }
 
   async publish(ports: readonly PublishedRule[]): Promise<void> {
@@ -326,15 +355,18 @@ export class Network implements SandboxNetwork, NetworkKernel {
   }
 
   async purge(): Promise<void> {
-    const { instance, podCidr } = this.#options;
+    const { instance, podCidr, ipv6 } = this.#options;
     this.close();
     await this.sweep(new Set());
     {
       using links = new Links();
+      const bridge = links.index(bridgeName(instance));
+      if (bridge !== undefined) this.#removeOldRanges(links, bridge);
       links.remove(bridgeName(instance));
       links.remove(overlayName(instance));
       const ranges = [...this.#networks.values()].flatMap((network) => this.#ranges(network));
-      for (const subnet of [podCidr, ...ranges.map((range) => range.subnet)]) links.removeRoute(routeTo(subnet));
+      const pods = [podCidr, ...(ipv6 === undefined ? [] : [ipv6.podCidr])];
+      for (const subnet of [...pods, ...ranges.map((range) => range.subnet)]) links.removeRoute(routeTo(subnet));
     }
     this.#overlay?.remove();
     await this.#forward.purge();

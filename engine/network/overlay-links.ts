@@ -5,7 +5,8 @@
 import { EngineError } from '../engine.ts';
 import { hasCode } from '../sys/libc.ts';
 import { NetlinkFamily, NetlinkFlag, NetlinkSocket, attribute, nested, parseAttributes } from '../sys/netlink.ts';
-import { addressBytes } from './address-text.ts';
+import { isIPv6 } from 'node:net';
+import { addressBytes, addressOfBytes } from './address-text.ts';
 
 const Message = {
   newLink: 16,
@@ -17,11 +18,11 @@ const Message = {
 } as const;
 const Link = { hardware: 1, name: 3, mtu: 4, linkInfo: 18, infoKind: 1, infoData: 2 } as const;
 const Vxlan = { id: 1, local: 4, learning: 7, port: 15, checksum: 18 } as const;
-const Route = { destination: 1, outLink: 4 } as const;
+const Route = { destination: 1, outLink: 4, gateway: 5 } as const;
 const Neighbour = { destination: 1, hardware: 2 } as const;
 const permanent = 0x80;
 const ofItself = 0x02;
-const family = { ipv4: 2, bridge: 7 } as const;
+const family = { ipv4: 2, ipv6: 10, bridge: 7 } as const;
 
 export interface VxlanSpec {
   vni: number;
@@ -104,16 +105,21 @@ export class OverlayLinks {
     this.#socket.request({ type: Message.newLink, flags: 0, payload }, `set mtu ${mtu} of link ${index}`);
   }
 
-  /** IPv4 routes through a link, of more than one address: `10.86.4.0/24`. */
-  routes(link: number): string[] {
+  /** Routes through a link that lead to more than one address by a gateway: `10.86.4.0/24`. */
+  routes(link: number, kind: 'ipv4' | 'ipv6' = 'ipv4'): string[] {
     const header = Buffer.alloc(12);
-    header.writeUInt8(family.ipv4, 0);
+    header.writeUInt8(family[kind], 0);
+    const longest = kind === 'ipv4' ? 32 : 128;
     return this.#socket
       .dump({ type: Message.getRoute, flags: 0, payload: header })
-      .filter((payload) => payload.readUInt8(0) === family.ipv4 && payload.readUInt8(1) < 32)
+      .filter((payload) => payload.readUInt8(0) === family[kind] && payload.readUInt8(1) < longest)
       .map((payload) => ({ prefix: payload.readUInt8(1), attributes: parseAttributes(payload, 12) }))
       .filter(({ attributes }) => attributes.get(Route.outLink)?.readInt32LE() === link)
-      .map(({ prefix, attributes }) => `${attributes.get(Route.destination)?.join('.') ?? '0.0.0.0'}/${prefix}`);
+      .filter(({ attributes }) => attributes.has(Route.gateway))
+      .map(({ prefix, attributes }) => {
+        const destination = attributes.get(Route.destination) ?? Buffer.alloc(longest / 8);
+        return `${addressOfBytes(destination)}/${prefix}`;
+      });
   }
 
   /** Where frames to which hardware address go: address by hardware address. */
@@ -123,21 +129,25 @@ export class OverlayLinks {
 
   /** Who has which address on the link: hardware address by address. */
   resolved(link: number): Map<string, string> {
-    return new Map(this.#neighbours(family.ipv4, link).map(({ mac, ip }) => [ip, mac]));
+    const all = [family.ipv4, family.ipv6].flatMap((kind) => this.#neighbours(kind, link));
+    return new Map(all.map(({ mac, ip }) => [ip, mac]));
   }
 
   #neighbours(kind: number, link: number): { mac: string; ip: string }[] {
     const header = Buffer.alloc(12);
     header.writeUInt8(kind, 0);
-    return this.#socket
-      .dump({ type: Message.getNeighbour, flags: 0, payload: header })
-      .filter((payload) => payload.readUInt8(0) === kind && payload.readInt32LE(4) === link)
-      .map((payload) => parseAttributes(payload, 12))
-      .filter((attributes) => attributes.get(Neighbour.destination)?.length === 4)
-      .map((attributes) => ({
-        mac: macText(attributes.get(Neighbour.hardware)),
-        ip: attributes.get(Neighbour.destination)?.join('.') ?? '',
-      }));
+    return (
+      this.#socket
+        .dump({ type: Message.getNeighbour, flags: 0, payload: header })
+        .filter((payload) => payload.readUInt8(0) === kind && payload.readInt32LE(4) === link)
+        // Not what the kernel has for groups.
+        .filter((payload) => (payload.readUInt16LE(8) & permanent) !== 0)
+        .map((payload) => parseAttributes(payload, 12))
+        .flatMap((attributes) => {
+          const ip = attributes.get(Neighbour.destination);
+          return ip === undefined ? [] : [{ mac: macText(attributes.get(Neighbour.hardware)), ip: addressOfBytes(ip) }];
+        })
+    );
   }
 
   setForwarding(link: number, mac: string, ip: string): void {
@@ -145,7 +155,7 @@ export class OverlayLinks {
   }
 
   setResolved(link: number, ip: string, mac: string): void {
-    this.#set(neighbour({ kind: family.ipv4, link, mac, ip }), `${ip} is at ${mac}`);
+    this.#set(neighbour({ kind: familyOf(ip), link, mac, ip }), `${ip} is at ${mac}`);
   }
 
   #set(payload: Buffer, what: string): void {
@@ -158,7 +168,7 @@ export class OverlayLinks {
   }
 
   removeResolved(link: number, ip: string, mac: string): void {
-    this.#remove(neighbour({ kind: family.ipv4, link, mac, ip }), `forget who has ${ip}`);
+    this.#remove(neighbour({ kind: familyOf(ip), link, mac, ip }), `forget who has ${ip}`);
   }
 
   #remove(payload: Buffer, what: string): void {
@@ -168,6 +178,10 @@ export class OverlayLinks {
       if (!hasCode(error, 'ENOENT', 'ESRCH')) throw error;
     }
   }
+}
+
+function familyOf(ip: string): number {
+  return isIPv6(ip) ? family.ipv6 : family.ipv4;
 }
 
 /** `struct ifinfomsg` that sets a link up. */

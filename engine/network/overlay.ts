@@ -6,9 +6,11 @@ import { networkInterfaces } from 'node:os';
 import { EngineError } from '../engine.ts';
 import type { OverlayOptions, Peer } from '../overlay.ts';
 import { addressBytes, parseAddress } from './address-text.ts';
-import { type Cidr, addressAt, gatewayOf, parseCidr } from './addresses.ts';
+import { type Cidr, addressAt, formatCidr, gatewayOf, overlap, parseCidr } from './addresses.ts';
+import { allowIpv6 } from './ipv6-host.ts';
 import { routeTo } from './link-addresses.ts';
 import { Links } from './links.ts';
+import type { Ipv6Ranges } from './network.ts';
 import { type LinkFacts, OverlayLinks } from './overlay-links.ts';
 
 /** Outer Ethernet, IPv4, UDP and VXLAN headers. */
@@ -18,7 +20,18 @@ interface DeviceOptions {
   name: string;
   podCidr: string;
   clusterCidr: string;
+  /** What travels in it besides. */
+  ipv6?: Pick<Ipv6Ranges, 'podCidr' | 'clusterCidr'>;
   overlay: OverlayOptions;
+}
+
+/** To the pods of a peer, of one family. */
+interface Way {
+  range: string;
+  /** The peer's, and that of the end that the range is behind. */
+  address: string;
+  mac: string;
+  source: string;
 }
 
 export class OverlayDevice {
@@ -72,7 +85,8 @@ export class OverlayDevice {
     links.setMtu(index, mtu);
     common.addAddress(index, addressAt(this.#range, 0n));
     // What no host has is answered at once, instead of leaving by the default route.
-    common.setRoute(routeTo(this.#options.clusterCidr));
+    for (const range of this.#clusterRanges()) common.setRoute(routeTo(range));
+    if (this.#options.ipv6 !== undefined) allowIpv6(name);
     if (peers !== undefined) this.setPeers(peers);
   }
 
@@ -82,10 +96,20 @@ export class OverlayDevice {
     const device = links.facts(this.#options.name);
     if (device === undefined) return [];
     const forwarding = links.forwarding(device.index);
+    const resolved = links.resolved(device.index);
+    const six = new Map(
+      links.routes(device.index, 'ipv6').map((range) => [resolved.get(addressAt(parseCidr(range), 0n)), range]),
+    );
     return links.routes(device.index).flatMap((range) => {
-      const address = forwarding.get(macOf(parseCidr(range)));
-      return address === undefined ? [] : [{ address, range }];
+      const mac = macOf(parseCidr(range));
+      const [address, range6] = [forwarding.get(mac), six.get(mac)];
+      return address === undefined ? [] : [{ address, range, ...(range6 === undefined ? {} : { range6 }) }];
     });
+  }
+
+  #clusterRanges(): string[] {
+    const { clusterCidr, ipv6 } = this.#options;
+    return [clusterCidr, ...(ipv6 === undefined ? [] : [ipv6.clusterCidr])];
   }
 
   /** What `check` let pass. */
@@ -93,31 +117,38 @@ export class OverlayDevice {
     using links = new OverlayLinks();
     using common = new Links();
     const { index } = this.#facts(links);
-    const wanted = new Map(peers.map(({ address, range }) => [range, address]));
-    this.#forget(links, common, new Set(wanted.keys()));
+    const ways = peers.flatMap((peer) => this.#waysTo(peer));
+    this.#forget({ links, common, index, ways });
     const forwarding = links.forwarding(index);
     const resolved = links.resolved(index);
-    for (const [range, address] of wanted) {
-      const cidr = parseCidr(range, 4);
-      const gateway = addressAt(cidr, 0n);
-      const mac = macOf(cidr);
+    for (const { range, address, mac, source } of ways) {
+      const { to, prefix } = routeTo(range);
       if (forwarding.get(mac) !== address) links.setForwarding(index, mac, address);
-      if (resolved.get(gateway) !== mac) links.setResolved(index, gateway, mac);
-      // This host itself speaks as its gateway, which the others can answer.
-      common.setRoute({ to: gateway, prefix: cidr.prefix, link: index, gateway, source: gatewayOf(this.#range) });
+      if (resolved.get(to) !== mac) links.setResolved(index, to, mac);
+      common.setRoute({ to, prefix, link: index, gateway: to, source });
     }
   }
 
-  /** Whatever leads to ranges that are not kept: the route first, by which the next call would find the rest. */
-  #forget(links: OverlayLinks, common: Links, kept: ReadonlySet<string>): void {
-    const { index } = this.#facts(links);
-    for (const range of links.routes(index)) {
+  /** This host itself speaks as its gateway, which the others can answer. Of IPv6 only where this host's pods have it. */
+  #waysTo({ address, range, range6 }: Peer): Way[] {
+    const mac = macOf(parseCidr(range, 4));
+    const { ipv6 } = this.#options;
+    const four = { range, address, mac, source: gatewayOf(this.#range) };
+    if (range6 === undefined || ipv6 === undefined) return [four];
+    return [four, { range: range6, address, mac, source: gatewayOf(parseCidr(ipv6.podCidr)) }];
+  }
+
+  /** Whatever leads to others: the route first, by which the next call would find the rest. */
+  #forget({ links, common, index, ways }: { links: OverlayLinks; common: Links; index: number; ways: Way[] }): void {
+    const kept = new Set(ways.map(({ range }) => range));
+    for (const range of [...links.routes(index), ...links.routes(index, 'ipv6')]) {
       if (kept.has(range)) continue;
       const route = routeTo(range);
       common.removeRoute({ ...route, link: index, gateway: route.to });
     }
-    const ours = new Set([...kept].map((range) => macOf(parseCidr(range))));
-    for (const [ip, mac] of links.resolved(index)) if (!ours.has(mac)) links.removeResolved(index, ip, mac);
+    const gateways = new Set(ways.map(({ range }) => routeTo(range).to));
+    const ours = new Set(ways.map(({ mac }) => mac));
+    for (const [ip, mac] of links.resolved(index)) if (!gateways.has(ip)) links.removeResolved(index, ip, mac);
     for (const [mac, ip] of links.forwarding(index)) if (!ours.has(mac)) links.removeForwarding(index, mac, ip);
   }
 
@@ -125,17 +156,25 @@ export class OverlayDevice {
   check(peers: readonly Peer[]): void {
     const seen: Cidr[] = [this.#range];
     const addresses = new Set([this.#options.overlay.address]);
-    for (const { address, range } of peers) {
+    const { ipv6 } = this.#options;
+    if (ipv6 !== undefined) seen.push(parseCidr(ipv6.podCidr, 6));
+    for (const { address, range, range6 } of peers) {
       parseAddress(address, 4);
-      const cidr = parseCidr(range, 4);
-      if (!within(cidr, this.#cluster) || seen.some((other) => within(cidr, other) || within(other, cidr)))
+      const ranges = [
+        parseCidr(range, 4),
+        ...(range6 === undefined || ipv6 === undefined ? [] : [parseCidr(range6, 6)]),
+      ];
+      for (const cidr of ranges) {
+        const cluster = cidr.family === 4 ? this.#cluster : parseCidr(ipv6?.clusterCidr ?? '', 6);
+        if (within(cidr, cluster) && !seen.some((other) => overlap(cidr, other))) continue;
         throw new EngineError(
           'invalid',
-          `peer ${address}: its range ${range} is outside of the cluster's, or this host's or another peer's`,
+          `peer ${address}: its range ${formatCidr(cidr)} is outside of the cluster's, or this host's or another peer's`,
         );
+      }
       if (addresses.has(address))
         throw new EngineError('invalid', `peer ${address}: the address is this host's or another peer's`);
-      seen.push(cidr);
+      seen.push(...ranges);
       addresses.add(address);
     }
   }
@@ -150,7 +189,7 @@ export class OverlayDevice {
   remove(): void {
     using links = new Links();
     links.remove(this.#options.name);
-    links.removeRoute(routeTo(this.#options.clusterCidr));
+    for (const range of this.#clusterRanges()) links.removeRoute(routeTo(range));
   }
 }
 

@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Network } from '../networks.ts';
-import { renderHosts, renderTable } from './rules.ts';
+import { renderHosts, renderIsolated, renderTable } from './rules.ts';
 
 const options = {
   instance: 'golden',
@@ -55,12 +55,17 @@ const published = [
 const state = { isolated: ['10.86.3.9', '10.86.3.4'], published, networks, resolverPort: 4053 };
 
 const overlaid = { ...options, overlay: { vni: 4711, port: 8472, address: '192.0.2.1' } };
+const dual = {
+  ...overlaid,
+  ipv6: { podCidr: 'fd00:86:0:3::/64', clusterCidr: 'fd00:86::/56', serviceCidr: 'fd00:87::/112' },
+};
 const hosts = ['192.0.2.3', '192.0.2.2'];
 
 test('the table is what the golden file shows', () => {
   for (const [file, table] of [
     ['table.nft', renderTable(options, state)],
     ['overlay.nft', renderTable(overlaid, { ...state, hosts })],
+    ['dual-stack.nft', renderTable(dual, { ...state, hosts })],
   ] as const) {
     const golden = fileURLToPath(new URL(`testdata/${file}`, import.meta.url));
     if (process.env['UPDATE_GOLDEN'] === '1') writeFileSync(golden, table);
@@ -74,6 +79,7 @@ test('nft accepts the table', () => {
     renderTable(options, state),
     renderTable(overlaid, { isolated: [] }),
     renderTable(overlaid, { ...state, hosts }) + renderHosts('golden', hosts) + renderHosts('golden', []),
+    renderTable(dual, { ...state, hosts }) + renderIsolated(dual, 'delete', '10.86.3.9'),
   ]) {
     const check = spawnSync('nft', ['--check', '-f', '-'], { input, encoding: 'utf8' });
     assert.equal(check.stderr, '');

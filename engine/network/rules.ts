@@ -2,7 +2,7 @@
 import { isIPv6 } from 'node:net';
 import type { Network } from '../networks.ts';
 import { linkPrefix, overlayName, tableName } from './names.ts';
-import { gatewayOf, parseCidr } from './addresses.ts';
+import { counterpart, gatewayOf, parseCidr } from './addresses.ts';
 import type { NetworkOptions, PublishedRule } from './network.ts';
 
 export interface TableState {
@@ -38,6 +38,7 @@ export function renderTable(options: NetworkOptions, state: TableState): string 
   const gateway = gatewayOf(parseCidr(options.podCidr));
   const published = state.published ?? [];
   const overlay = overlayRules(options, state);
+  const six = ipv6Rules(options, state);
   return `table ${table} {}
 delete table ${table}
 table ${table} {
@@ -45,7 +46,7 @@ table ${table} {
   set isolated {
     type ipv4_addr
 ${elements([...state.isolated].sort())}  }
-
+${six.sets}
   # Networks of users; those that lead nowhere else; who reaches whom.
 ${setsOf(networks)}
 ${overlay.sets}  # How often who asks for names, so that none of them keeps the engine busy.
@@ -59,7 +60,7 @@ ${overlay.sets}  # How often who asks for names, so that none of them keeps the 
   # Nobody sends from an address that is not routed to their own link. Neighbours of IPv6 are written down: nobody asks, or tells.
   chain spoofing {
     type filter hook prerouting priority raw; policy accept;
-    iifname ${links} ip6 saddr != @networks6 drop
+    iifname ${links} ip6 saddr != @networks6 ${six.notOfPods}drop
     iifname ${links} ip6 daddr { fe80::/10, ff00::/8 } drop
     iifname ${links} icmpv6 type { ${NEIGHBOUR_MESSAGES} } drop
     iifname ${links} ip daddr 127.0.0.0/8 drop
@@ -70,7 +71,7 @@ ${overlay.spoofing}  }
   chain egress {
     type filter hook prerouting priority mangle; policy accept;
     iifname != ${links} return
-    meta nfproto ipv6 return
+${six.egress}    meta nfproto ipv6 return
     ip saddr @networks ip daddr ${gateway} meta l4proto { tcp, udp } th dport 53 jump asking
     ip saddr @networks ip daddr ${pods} ct state new drop
     ip saddr != @isolated return
@@ -79,7 +80,7 @@ ${overlay.spoofing}  }
     ip daddr ${closed} drop
 ${overlay.egress}  }
 
-  chain asking {
+${six.chains}  chain asking {
     update @askers { ip saddr limit rate over 2000/second burst 2000 packets } drop
     accept
   }
@@ -90,13 +91,13 @@ ${overlay.egress}  }
 ${overlay.encapsulated}${resolverInput(state, gateway, links)}    iifname ${links} ip saddr @isolated ct state new drop
     iifname ${links} ip saddr @internal ct state new drop
     iifname ${links} ip6 saddr @internal6 ct state new drop
-  }
+${six.input}  }
 
   chain forward {
     type filter hook forward priority filter; policy accept;
 ${overlay.encapsulated}    ct state established,related accept
 ${overlay.forward}    iifname ${links} ip saddr @isolated ip daddr ${closed} drop
-    iifname ${links} ip saddr . ip daddr @peers accept
+${six.isolation}    iifname ${links} ip saddr . ip daddr @peers accept
     iifname ${links} ip6 saddr . ip6 daddr @peers6 accept
     iifname ${links} ip saddr @internal drop
     iifname ${links} ip6 saddr @internal6 drop
@@ -104,9 +105,9 @@ ${overlay.forward}    iifname ${links} ip saddr @isolated ip daddr ${closed} dro
     oifname ${links} ip daddr @networks drop
     oifname ${links} ip saddr @networks drop
     oifname ${links} ip6 daddr @networks6 drop
-    iifname ${links} accept
+${six.networks}    iifname ${links} accept
     oifname ${links} ip saddr ${options.clusterCidr} accept
-    oifname ${links} drop
+${six.cluster}    oifname ${links} drop
   }
 
   chain published {
@@ -142,9 +143,73 @@ ${resolverTranslation(state, gateway, links)}    fib daddr type local jump publi
     oifname ${links} ip6 saddr . ip6 daddr @peers6 ct status dnat masquerade
     oifname != ${links} ip6 saddr @networks6 masquerade
     ip saddr ${options.podCidr} ip daddr != ${options.clusterCidr} oifname != ${links} masquerade
-  }
+${six.translation}  }
 }
 `;
+}
+
+const NO_IPV6 = {
+  sets: '',
+  notOfPods: '',
+  egress: '',
+  chains: '',
+  input: '',
+  isolation: '',
+  networks: '',
+  cluster: '',
+  translation: '',
+};
+
+/** What pods with addresses of IPv6 need beside the rules for networks that have them: what is there for IPv4, in its words. */
+function ipv6Rules(options: NetworkOptions, { isolated }: TableState): typeof NO_IPV6 {
+  const { instance, podCidr, ipv6 } = options;
+  if (ipv6 === undefined) return NO_IPV6;
+  const links = `"${linkPrefix(instance)}*"`;
+  const closed = `{ ${[ipv6.clusterCidr, ipv6.serviceCidr, '::1', 'fe80::/10'].join(', ')} }`;
+  const members = [...isolated]
+    .sort()
+    .flatMap((ip) => counterpart(ip, parseCidr(podCidr), parseCidr(ipv6.podCidr)) ?? []);
+  return {
+    sets: `  set isolated6 {
+    type ipv6_addr
+${elements(members)}  }
+`,
+    notOfPods: `ip6 saddr != ${ipv6.podCidr} `,
+    egress: `    meta nfproto ipv6 jump egress6
+`,
+    chains: `  chain egress6 {
+    ip6 saddr @networks6 ip6 daddr { ${ipv6.clusterCidr}, ${ipv6.serviceCidr} } ct state new drop
+    ip6 saddr != @isolated6 return
+    ct state established,related return
+    fib daddr type { local, anycast, multicast } drop
+    ip6 daddr ${closed} drop
+  }
+
+`,
+    input: `    iifname ${links} ip6 saddr @isolated6 ct state new drop
+`,
+    isolation: `    iifname ${links} ip6 saddr @isolated6 ip6 daddr ${closed} drop
+`,
+    networks: `    oifname ${links} ip6 saddr @networks6 drop
+`,
+    cluster: `    oifname ${links} ip6 saddr ${ipv6.clusterCidr} accept
+`,
+    translation: `    ip6 saddr ${ipv6.podCidr} ip6 daddr != ${ipv6.clusterCidr} oifname != ${links} masquerade
+`,
+  };
+}
+
+/** One sandbox's elements in the sets, in one transaction. */
+export function renderIsolated(
+  { instance, podCidr, ipv6 }: NetworkOptions,
+  verb: 'add' | 'delete',
+  ip: string,
+): string {
+  const ip6 = ipv6 && counterpart(ip, parseCidr(podCidr), parseCidr(ipv6.podCidr));
+  const elements = [['isolated', ip] as const, ...(ip6 === undefined ? [] : [['isolated6', ip6] as const])];
+  return elements
+    .map(([set, element]) => `${verb} element inet ${tableName(instance)} ${set} { ${element} }\n`)
+    .join('');
 }
 
 /**
@@ -152,7 +217,7 @@ ${resolverTranslation(state, gateway, links)}    fib daddr type local jump publi
  * this host's address, and be taken by the others. After translation, since a Service may lead there. What is inside
  * comes from behind a peer, and goes to a sandbox.
  */
-function overlayRules({ instance, clusterCidr, overlay }: NetworkOptions, { hosts = [] }: TableState) {
+function overlayRules({ instance, clusterCidr, ipv6, overlay }: NetworkOptions, { hosts = [] }: TableState) {
   if (overlay === undefined) return { sets: '', spoofing: '', egress: '', encapsulated: '', forward: '' };
   const device = `"${overlayName(instance)}"`;
   const links = `"${linkPrefix(instance)}*"`;
@@ -165,10 +230,10 @@ function overlayRules({ instance, clusterCidr, overlay }: NetworkOptions, { host
 ${elements([...hosts].sort())}  }
 
 `,
-    spoofing: `    iifname ${device} meta nfproto ipv6 drop
+    spoofing: `    iifname ${device} ${ipv6 === undefined ? 'meta nfproto ipv6' : `ip6 saddr != ${ipv6.clusterCidr}`} drop
     iifname ${device} fib saddr . iif oif 0 drop
     iifname != ${links} iifname != ${device} iifname != "lo" ip saddr ${clusterCidr} drop
-`,
+${ipv6 === undefined ? '' : `    iifname != ${links} iifname != ${device} iifname != "lo" ip6 saddr ${ipv6.clusterCidr} drop\n`}`,
     egress: `    ip daddr @hosts drop
 `,
     encapsulated: `    ip saddr != @hosts ${outer} drop
