@@ -55,6 +55,17 @@ test('what was said of the node is kept, and checked before anything is', async 
   assert.equal((await prepareInstance({ ...flags('inst-one'), maxPods: '', evictionHard: '' })).node, undefined);
 });
 
+test('IPv6 for pods is kept until it is taken back, in ranges of the instance’s own', async () => {
+  assert.equal((await prepareInstance(flags('inst-one'))).network.ipv6, undefined);
+  const { ipv6 } = (await prepareInstance({ ...flags('inst-one'), dualStack: 'on' })).network;
+  assert.match(ipv6?.podCidr ?? '', /^fd[0-9a-f:]+:ff00::\/64$/);
+  assert.deepEqual((await prepareInstance(flags('inst-one'))).network.ipv6, ipv6);
+  const other = (await prepareInstance({ ...flags('inst-two'), dualStack: 'on' })).network.ipv6;
+  assert.notEqual(other?.clusterCidr, ipv6?.clusterCidr);
+  assert.equal((await prepareInstance({ ...flags('inst-one'), dualStack: 'off' })).network.ipv6, undefined);
+  await assert.rejects(prepareInstance({ ...flags('inst-one'), dualStack: 'yes' }), { code: 'invalid-flag' });
+});
+
 test('a pool for load balancers is kept until another is given, and must be of ranges that nobody else has', async () => {
   const loadBalancerPool = '192.0.2.200/29, 192.0.2.220';
   const pool = ['192.0.2.200/29', '192.0.2.220/32'];

@@ -11,6 +11,9 @@ import { join, resolve } from 'node:path';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { renameSync } from 'node:fs';
 import type { Risk } from '#engine/engine.ts';
+import { hostHasIpv6 } from '#engine/network/ipv6-host.ts';
+import type { Ipv6Ranges } from '#engine/network/network.ts';
+import { podRanges6 } from '#engine/network/pod-ipv6.ts';
 import { LockTimeout, lockFile } from '#lib/lock-file.ts';
 import { freePort, portIsFree } from '#lib/ports.ts';
 import { finishRestore } from './backup/finish.ts';
@@ -31,6 +34,8 @@ export interface InstanceFlags extends StoreFlags, NodeFlags {
   registry?: string;
   /** CIDRs, with commas between; an empty text takes the pool away. */
   loadBalancerPool?: string;
+  /** `on` or `off`. */
+  dualStack?: string;
   /** Of these lists empty texts count for nothing. */
   allowHostPath?: string[];
   allowRisk?: string[];
@@ -61,6 +66,8 @@ export interface Instance {
     podCidr: string;
     serviceCidr: string;
     networkPool?: string;
+    /** Pods and Services have IPv6 too. */
+    ipv6?: Ipv6Ranges;
     /** CIDRs that Services of type LoadBalancer get their addresses from. */
     loadBalancerPool?: string[];
   };
@@ -184,7 +191,11 @@ export async function prepareInstance(
         agent: await port('agent', undefined, []),
         bus: await port('bus', undefined, []),
       },
-      network: { ...networkOf(slot), ...loadBalancerPoolOf(flags, networkOf(slot), known) },
+      network: {
+        ...networkOf(slot),
+        ...dualStackOf(flags, name, known),
+        ...loadBalancerPoolOf(flags, networkOf(slot), known),
+      },
       ...hostPathsOf(flags, known),
       ...risksOf(flags, known),
       ...sysctlsOf(flags, known),
@@ -265,6 +276,29 @@ function loadBalancerPoolOf(
       ? (known?.network.loadBalancerPool ?? [])
       : parsePool(loadBalancerPool, [clusterCidr, serviceCidr]);
   return pool.length === 0 ? {} : { loadBalancerPool: pool };
+}
+
+/** Chosen once: Services keep their addresses. */
+function dualStackOf(
+  { dualStack = process.env.SAMPAN_DUAL_STACK }: InstanceFlags,
+  name: string,
+  known: Instance | undefined,
+): Pick<Instance['network'], 'ipv6'> {
+  if (dualStack !== undefined && !['on', 'off'].includes(dualStack))
+    throw new HostError(
+      'invalid-flag',
+      `Cannot use ${JSON.stringify(dualStack)} as --dual-stack: it is neither on nor off.`,
+      'Give --dual-stack on for pods with IPv6 beside IPv4.',
+    );
+  const before = known?.network.ipv6;
+  if (dualStack === 'off' || (dualStack === undefined && before === undefined)) return {};
+  if (!hostHasIpv6())
+    throw new HostError(
+      'invalid-flag',
+      'Cannot give pods IPv6: it is turned off on this machine.',
+      'Turn it on with `sysctl -w net.ipv6.conf.all.disable_ipv6=0`, or say --dual-stack off.',
+    );
+  return { ipv6: before ?? podRanges6(name) };
 }
 
 function kept(given: string[] | undefined, before: string[] | undefined): string[] {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Client } from '#cluster/client/client.ts';
 import { clusterDnsAddress } from '#cluster/network/dns/dns.ts';
 import { startDns } from '#cluster/network/dns/start.ts';
+import type { OverlayPeer } from '#cluster/network/overlay/overlay.ts';
 import { startOverlay } from '#cluster/network/overlay/start.ts';
 import { createPodInformer } from '#cluster/network/pods.ts';
 import { startPolicies } from '#cluster/network/policy/start.ts';
@@ -44,11 +45,14 @@ export interface NodeNetwork {
 const DOMAIN = 'cluster.local';
 
 export function startNodeNetwork(options: NodeNetworkOptions): NodeNetwork {
-  const { instance, nodeName, network, client, log } = options;
+  const { instance, nodeName, network, engine, client, log } = options;
   const onError = (error: unknown): void => log('warn', 'the network is tried again', { error: String(error) });
   const pods = createPodInformer(client, onError);
   const server = clusterDnsAddress(network.serviceCidr);
   const gateway = firstAddress(network.podCidr);
+  // Where this host has no IPv6 its pods have none, whatever the cluster has.
+  const families =
+    network.ipv6 === undefined || engine.info().bridge.ipv6 === undefined ? [4 as const] : [4 as const, 6 as const];
   const dns = startDns({
     instance,
     domain: DOMAIN,
@@ -67,10 +71,10 @@ export function startNodeNetwork(options: NodeNetworkOptions): NodeNetwork {
     nodeName,
     client,
     loadBalancerPool: options.loadBalancerPool ?? [],
-    announce: (addresses) => options.engine.announce(addresses),
+    announce: (addresses) => engine.announce(addresses),
     log,
   });
-  const policies = startPolicies({ instance, nodeName, resolver: server, log, client, pods });
+  const policies = startPolicies({ instance, nodeName, families, resolver: server, log, client, pods });
   const overlay = network.overlay && startOverlay({ ...options, own: ownPeer(options), ...network });
   const ready = Promise.all([dns, policies.ready, services.ready, overlay?.ready]).then(() => undefined);
   // Who does not wait for `ready` must not die of it.
@@ -87,8 +91,8 @@ export function startNodeNetwork(options: NodeNetworkOptions): NodeNetwork {
   };
 }
 
-function ownPeer({ address, network }: NodeNetworkOptions): { address: string; range: string } {
-  return { address, range: network.podCidr };
+function ownPeer({ address, network }: NodeNetworkOptions): OverlayPeer {
+  return { address, range: network.podCidr, ...(network.ipv6 && { range6: network.ipv6.podCidr }) };
 }
 
 /** Leaves nothing of a node whose agent has ended; the ways to other hosts are the engine's. Idempotent. */

@@ -9,6 +9,8 @@ import type { UpFlags } from './commands/up.ts';
 import type { InstanceFlags } from './instance.ts';
 import type { NodeFlags } from './node-flags.ts';
 
+const DUAL_STACK = 'give pods and Services IPv6 beside IPv4; kept; taken up when the processes start';
+
 interface GlobalOptions extends InstanceFlags {
   json?: boolean;
 }
@@ -40,6 +42,7 @@ export async function createProgram(words: string[]): Promise<Command> {
       '--load-balancer-pool <ranges>',
       'addresses for Services of type LoadBalancer, such as 192.0.2.200/29; kept; taken up when the processes start',
     )
+    .option('--dual-stack <on|off>', DUAL_STACK)
     .option(
       '--allow-host-path <directory...>',
       'let pods mount what lies below these directories of this machine; kept, "" takes them back',
@@ -58,9 +61,9 @@ export async function createProgram(words: string[]): Promise<Command> {
       '\nFlags of the engine are kept with the instance: they hold at every later start, each until it is given anew.\n' +
         'Where they change, the agent is started again; apps go on.',
     )
-    .action(async ({ allowHostPath, allowRisk, allowSysctl, loadBalancerPool, ...options }: UpFlags) => {
+    .action(async ({ allowHostPath, allowRisk, allowSysctl, dualStack, loadBalancerPool, ...options }: UpFlags) => {
       const [node, rest] = nodeFlagsOf(options);
-      const instance = { ...flags(), ...node, allowHostPath, allowRisk, allowSysctl, loadBalancerPool };
+      const instance = { ...flags(), ...node, allowHostPath, allowRisk, allowSysctl, dualStack, loadBalancerPool };
       await (await import('./commands/up.ts')).up(instance, rest);
     });
   program
@@ -88,9 +91,10 @@ export async function createProgram(words: string[]): Promise<Command> {
     );
   withNodeOptions(withApiOptions(program.command('cluster')))
     .description('run the cluster without the platform, for kubectl, until interrupted; its pods go on')
-    .action(async (options: ApiFlags & NodeFlags) => {
+    .option('--dual-stack <on|off>', DUAL_STACK)
+    .action(async ({ dualStack, ...options }: ApiFlags & NodeFlags & Pick<InstanceFlags, 'dualStack'>) => {
       const [node, api] = nodeFlagsOf(options);
-      await (await import('./commands/cluster.ts')).cluster({ ...flags(), ...node }, api);
+      await (await import('./commands/cluster.ts')).cluster({ ...flags(), ...node, dualStack }, api);
     });
   program
     .command('status')

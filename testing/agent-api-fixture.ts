@@ -50,21 +50,29 @@ export interface AgentApiFixture {
 
 /**
  * `octet` keeps addresses, ids and names of fixtures that run at the same time apart. `inCluster`: pods get tokens of their
- * accounts, and reach the API server. `storage`: claims are made, bound and held, and pods scheduled.
+ * accounts, and reach the API server. `storage`: claims are made, bound and held, and pods scheduled. `dualStack`: pods and Services have
+ * IPv6.
  */
 export async function agentApiFixture(
   octet: number,
-  options: { inCluster?: boolean; storage?: boolean; controllers?: Controller[] } = {},
+  options: { inCluster?: boolean; storage?: boolean; dualStack?: boolean; controllers?: Controller[] } = {},
 ): Promise<AgentApiFixture> {
   const directory = await mkdtemp(join(tmpdir(), 'sampan-agent-'));
   const runDirectory = `/run/sampan-agent-test-${octet}-${process.pid}`;
   const nodeName = `node-${octet}`;
   const gateway = `10.97.${octet}.1`;
-  const network = {
+  const network: ServiceNetwork = {
     instance: `agent-test-${octet}`,
     podCidr: `10.97.${octet}.0/24`,
     clusterCidr: '10.97.0.0/16',
     serviceCidr: `10.240.${octet}.0/24`,
+    ...(options.dualStack === true && {
+      ipv6: {
+        podCidr: `fd00:97:0:${octet}::/64`,
+        clusterCidr: 'fd00:97::/48',
+        serviceCidr: `fd00:240:0:${octet}::/112`,
+      },
+    }),
   };
   const authority = await createAuthority({ commonName: 'sampan test', days: 1 });
   const ca = authority.certificate;
@@ -88,6 +96,7 @@ export async function agentApiFixture(
     tls: { ...(await issue('kube-apiserver', [])), clientCa: ca },
     agentClient: { ...(await issue('system:apiserver', [])), ca },
     serviceCidr: network.serviceCidr,
+    ...(network.ipv6 && { serviceCidr6: network.ipv6.serviceCidr }),
     ...(options.storage === true && { protectStorage: true }),
   });
   const client = createClient(api.transport({ name: 'admin', groups: ['system:masters'] }));

@@ -48,6 +48,8 @@ export async function agentFixture(
     inCluster?: boolean;
     /** Claims are made, bound and held, and pods scheduled. */
     storage?: boolean;
+    /** Pods and Services have IPv6. */
+    dualStack?: boolean;
     policy?: NodePolicy;
     engine?: Partial<EngineOptions>;
     eviction?: EvictionOptions;

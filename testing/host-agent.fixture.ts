@@ -20,6 +20,8 @@ export interface HostAgentOptions {
   bootstrapToken: string;
   leaseInterval: number;
   loadBalancerPool?: string[];
+  /** Of a cluster whose pods have IPv6. */
+  ipv6?: { clusterCidr: string; serviceCidr: string };
 }
 
 /** What is the same on every host. */
@@ -31,17 +33,22 @@ const log = (level: string, message: string, fields?: Record<string, unknown>): 
   if (level !== 'info') process.stderr.write(`${node.nodeName}: ${message} ${JSON.stringify(fields ?? {})}\n`);
 };
 
+function networkOf(podCidr: string, podCidr6: string | undefined): EngineOptions['network'] {
+  const six = node.ipv6 !== undefined && podCidr6 !== undefined ? { ipv6: { ...node.ipv6, podCidr: podCidr6 } } : {};
+  return { ...base.network, podCidr, ...six };
+}
+
 async function start(): Promise<void> {
   const joined = await joinCluster({ ...node, signal: new AbortController().signal, log });
-  const { podCidr } = joined;
-  const engine = await openEngine({ ...base, network: { ...base.network, podCidr }, log });
+  const ranges = networkOf(joined.podCidr, joined.podCidr6);
+  const engine = await openEngine({ ...base, network: ranges, log });
   await addBusyboxImage(engine.images);
   const client = createClient(httpsTransport(joined.transport));
   const network = startNodeNetwork({
     instance: base.instance,
     nodeName: node.nodeName,
     address: node.address,
-    network: { ...base.network, podCidr },
+    network: ranges,
     directory: node.directory,
     loadBalancerPool: node.loadBalancerPool ?? [],
     engine,
@@ -66,7 +73,7 @@ async function start(): Promise<void> {
 }
 
 if (mode === 'purge') {
-  const podCidr = readFileSync(join(node.directory, 'pod-range'), 'utf8');
+  const [podCidr = '', podCidr6] = readFileSync(join(node.directory, 'pod-range'), 'utf8').split('\n');
   await removeNodeNetwork(base.instance);
-  await purgeEngine({ ...base, network: { ...base.network, podCidr } });
+  await purgeEngine({ ...base, network: networkOf(podCidr, podCidr6) });
 } else await start();

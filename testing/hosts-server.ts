@@ -40,6 +40,8 @@ export interface HostsServerOptions {
   tolerationSeconds: number;
   /** Of the hosts' own network. */
   loadBalancerPool?: string[];
+  /** Pods and Services have IPv6 too. */
+  dualStack?: boolean;
 }
 
 export async function startHostsServer(options: HostsServerOptions): Promise<HostsServer> {
@@ -69,6 +71,7 @@ export async function startHostsServer(options: HostsServerOptions): Promise<Hos
     tls: { ...serving, clientCa: ca },
     agentClient: { ...dialing, ca },
     serviceCidr: CLUSTER.serviceCidr,
+    ...(options.dualStack === true && { serviceCidr6: CLUSTER.ipv6.serviceCidr }),
     advertiseAddress: address,
     serviceAccounts: { issuer: 'https://kubernetes.default.svc', keys },
     taintNewNodes: true,
@@ -81,7 +84,10 @@ export async function startHostsServer(options: HostsServerOptions): Promise<Hos
     allControllers({
       tokens: { sign: keys.sign, ca },
       clusterDns: clusterDnsAddress(CLUSTER.serviceCidr),
-      nodeRanges: { clusterCidr: CLUSTER.clusterCidr },
+      nodeRanges: {
+        clusterCidr: CLUSTER.clusterCidr,
+        ...(options.dualStack === true && { clusterCidr6: CLUSTER.ipv6.clusterCidr }),
+      },
       certificates: {
         reserved: { commonNames: [], organizations: [] },
         authority,
@@ -113,6 +119,7 @@ export async function startHostsServer(options: HostsServerOptions): Promise<Hos
       bootstrapToken: `${TOKEN.id}.${TOKEN.secret}`,
       leaseInterval: options.leaseInterval,
       loadBalancerPool: options.loadBalancerPool ?? [],
+      ...(options.dualStack === true && { ipv6: CLUSTER.ipv6 }),
     },
     async kubectl(...args) {
       const all = ['--kubeconfig', kubeconfig, '--cache-dir', join(directory, 'cache'), ...args];

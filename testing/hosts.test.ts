@@ -5,6 +5,7 @@ import { after, before, test } from 'node:test';
 import { certificateSigningRequests, networkPolicies, nodes, pods, services } from '#cluster/kinds/resources.ts';
 import type { NetworkPolicySpec } from '#cluster/kinds/types/networking.ts';
 import { holderOf } from '#cluster/network/services/load-balancers.ts';
+import { overlaps } from '#lib/routes.ts';
 import { run } from '#lib/run.ts';
 import { until as untilObjects } from './control-plane.ts';
 import { CLUSTER, type Host, type Hosts, openHosts } from './hosts.ts';
@@ -26,6 +27,7 @@ before(async () => {
     leaseGrace: 20_000,
     tolerationSeconds: 300,
     loadBalancerPool: [pool()],
+    dualStack: true,
   });
   [one, two] = hosts.list as [Host, Host];
   // As where Docker is: what nobody accepts is not forwarded.
@@ -111,6 +113,53 @@ test('pods of two hosts reach each other by their own addresses, with packets as
   assert.equal(await get('web-host-2', a, '/name'), 'web-host-1');
   assert.equal(await inPod('web-host-1', `${request(b, '/large')} | wc -c`), '3000000');
   assert.equal(await inPod('web-host-1', 'cat /sys/class/net/eth0/mtu'), '1450');
+});
+
+test('by IPv6 too: pods, with packets as large; a Service of both families; its name; and a policy', async () => {
+  const ip6Of = async (name: string): Promise<string> =>
+    (await server.client.get(pods, name, namespace)).status?.podIPs?.[1]?.ip ?? '';
+  const [a, b] = [await ip6Of('web-host-1'), await ip6Of('web-host-2')];
+  for (const [ip, host] of [
+    [a, one],
+    [b, two],
+  ] as const) {
+    const range = (await server.client.get(nodes, host.name)).spec?.podCIDRs?.[1] ?? '';
+    assert.ok(overlaps(ip, range), `${ip} of ${host.name} is not of ${range}`);
+  }
+  assert.equal(await get('web-host-1', b, '/name'), 'web-host-2');
+  assert.equal(await get('web-host-2', a, '/name'), 'web-host-1');
+  assert.equal(await inPod('web-host-1', `${request(b, '/large')} | wc -c`), '3000000');
+  assert.equal((await one.run('sh', '-c', request(b, '/name'))).trim(), 'web-host-2');
+  assert.match(await inPod('web-host-1', 'nc -w 5 fd00:96:0:77::5 80'), /unreachable|refused|No route/i);
+  const { spec } = await server.client.create(services, {
+    metadata: { name: 'dual', namespace },
+    spec: {
+      ipFamilyPolicy: 'RequireDualStack',
+      selector: { app: 'web' },
+      ports: [{ port: 8080, targetPort: 8080 }],
+    },
+  });
+  const [, six = ''] = spec?.clusterIPs ?? [];
+  for (const from of ['web-host-1', 'web-host-2']) {
+    const seen = new Set<string>();
+    await until(async () => seen.add(await get(from, six, '/name')).has('web-host-1') && seen.has('web-host-2'), 60);
+    const names = await inPod(from, 'nslookup -type=aaaa dual.default.svc.cluster.local');
+    assert.ok(names.includes(six), names);
+    const pointer = await inPod(from, `nslookup ${six}`);
+    assert.match(pointer, /dual\.default\.svc\.cluster\.local/);
+  }
+  const isReached = async (): Promise<boolean> =>
+    (await inPod('web-host-1', `nc -w 1 ${b} 8080 < /dev/null && echo open`)) === 'open';
+  const name = 'six';
+  const podSelector = { matchLabels: { host: two.name } };
+  const closed = { podSelector, ingress: [{ from: [{ ipBlock: { cidr: '10.96.0.0/16' } }] }] };
+  await server.client.create(networkPolicies, { metadata: { name, namespace }, spec: closed });
+  await until(async () => !(await isReached()), 60);
+  await server.client.delete(networkPolicies, name, { namespace });
+  const opened = { podSelector, ingress: [{ from: [{ podSelector: { matchLabels: { host: one.name } } }] }] };
+  await server.client.create(networkPolicies, { metadata: { name, namespace }, spec: opened });
+  await until(isReached, 60);
+  await server.client.delete(networkPolicies, name, { namespace });
 });
 
 test('a host reaches pods of the other, which see it as their own network’s', async () => {

@@ -24,7 +24,13 @@ const ROOT = '/var/tmp';
 const PREFIX = 'sampan-hosts-';
 const fixture = join(import.meta.dirname, 'host-agent.fixture.ts');
 /** Of the cluster that the hosts are of; inside their namespaces alone, so every test may have the same. */
-export const CLUSTER = { clusterCidr: '10.96.0.0/16', serviceCidr: '10.160.0.0/16', vni: 4711, port: 8472 } as const;
+export const CLUSTER = {
+  clusterCidr: '10.96.0.0/16',
+  serviceCidr: '10.160.0.0/16',
+  ipv6: { clusterCidr: 'fd00:96::/56', serviceCidr: 'fd00:160::/112' },
+  vni: 4711,
+  port: 8472,
+} as const;
 
 export interface Host {
   readonly name: string;
@@ -165,7 +171,8 @@ async function openHost({ index, name, number, subnet, directory, wire, mtu }: H
 
 /** Links, routes and rules of a host. */
 async function stateOf(namespaces: Namespaces): Promise<string[]> {
-  const script = 'ip -o link | sed "s/^[0-9]*: //"; ip route; ip neighbour show nud permanent; nft list ruleset';
+  const script =
+    'ip -o link | sed "s/^[0-9]*: //"; ip route; ip -6 route show proto static; ip neighbour show nud permanent; nft list ruleset';
   const { stdout } = await run('nsenter', [...namespaces.enter, 'sh', '-c', script]);
   return stdout.split('\n').filter((line) => !/^eth0@|^lo:/.test(line));
 }

@@ -147,6 +147,31 @@ test('a host that begins to forward IPv6 goes on listening to its routers', asyn
   execFileSync('ip', ['link', 'delete', 'outward']);
 });
 
+test('what pods had of IPv6 goes with the flag, and stays where a network has it', async () => {
+  ipv6('default/disable_ipv6', '0');
+  const ranges = { podCidr: 'fd00:86:0:3::/64', clusterCidr: 'fd00:86::/56', serviceCidr: 'fd00:87::/112' };
+  const routes = (): string => execFileSync('ip', ['-6', 'route'], { encoding: 'utf8' });
+  const dual = new Network({ ...options, ipv6: ranges });
+  dual.know([six]);
+  await dual.ensure();
+  assert.match(addresses(), /fd00:86:0:3::1\/128/);
+  assert.match(routes(), /unreachable fd00:86:0:3::\/64/);
+  const single = new Network(options);
+  single.know([six]);
+  await single.ensure();
+  assert.doesNotMatch(addresses() + routes(), /fd00:86:0:3/);
+  assert.match(addresses(), /fd86::1\/128/);
+  await single.purge();
+  await dual.ensure();
+  const last = new Network(options);
+  last.know([six]);
+  await last.purge();
+  assert.doesNotMatch(addresses() + routes(), /fd00:86:0:3|fd86/);
+  const wrong = [{ podCidr: 'fd00:86:0:3::/80' }, { podCidr: 'fd00:99::/64' }, { serviceCidr: 'fd00:86::/112' }];
+  for (const one of wrong)
+    assert.throws(() => new Network({ ...options, ipv6: { ...ranges, ...one } }), { code: 'invalid' });
+});
+
 test('puts its rules back when somebody takes them out: all of them, one rule, an element', async () => {
   const warnings: string[] = [];
   const network = new Network({ ...options, log: (_level, message) => void warnings.push(message) });

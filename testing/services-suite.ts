@@ -34,6 +34,7 @@ function someService(index: number, chance: () => number): ServicePort {
     .map((host) => ({ ip: `10.86.3.${host}`, port: 8000 + Math.floor(chance() * 2) }));
   return {
     name: `default/service-${index}:http`,
+    family: 4,
     protocol: chance() < 0.5 ? 'tcp' : 'udp',
     port: 80,
     clusterIp: `10.87.0.${10 + index}`,

@@ -26,7 +26,7 @@ export interface UpFlags
   extends EngineChange,
     ApiFlags,
     NodeFlags,
-    Pick<InstanceFlags, 'allowHostPath' | 'allowRisk' | 'allowSysctl' | 'loadBalancerPool'> {
+    Pick<InstanceFlags, 'allowHostPath' | 'allowRisk' | 'allowSysctl' | 'dualStack' | 'loadBalancerPool'> {
   foreground?: boolean;
 }
 

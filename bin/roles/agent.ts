@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { createClient } from '#cluster/client/create.ts';
 import { httpsTransport } from '#cluster/client/https.ts';
 import { startAgent } from '#cluster/node/start.ts';
-import { sourceAddress } from '#lib/source-address.ts';
+import { sourceAddress, sourceAddress6 } from '#lib/source-address.ts';
 import { readCa, readPair } from '../certificates.ts';
 import { keptSettings } from '../kept-engine-flags.ts';
 import { nodeOptions } from '../node-flags.ts';
@@ -29,6 +29,7 @@ export async function startAgentRole({ instance, signal, log }: RoleContext): Pr
     }),
   );
   const address = await sourceAddress();
+  const address6 = instance.network.ipv6 && (await sourceAddress6());
   const directory = join(instance.dataDirectory, 'node');
   const network = startNodeNetwork({
     instance: instance.name,
@@ -47,6 +48,7 @@ export async function startAgentRole({ instance, signal, log }: RoleContext): Pr
     client,
     engine,
     address,
+    ...(address6 !== undefined && { address6 }),
     port: instance.ports.agent,
     tls: { ...pair, clientCa: ca },
     dataDirectory: directory,

@@ -56,6 +56,7 @@ export async function startServer({ instance, signal, log }: RoleContext): Promi
     agentClient: { ...readPair(instance, 'apiserver-client'), ca },
     frontProxy: readFrontProxy(instance),
     serviceCidr: instance.network.serviceCidr,
+    ...(instance.network.ipv6 && { serviceCidr6: instance.network.ipv6.serviceCidr }),
     advertiseAddress: podGateway(instance),
     serviceAccounts: { issuer: SERVICE_ACCOUNT_ISSUER, keys },
     oidc: [keptOidc(instance.dataDirectory) ?? [], usersOfThePlatform(instance)].flat(),
@@ -72,7 +73,7 @@ export async function startServer({ instance, signal, log }: RoleContext): Promi
   });
   // One client for all that runs here: one copy of what they watch.
   const client = createClient(api.transport({ name: 'system:kube-controller-manager', groups: ['system:masters'] }));
-  const { clusterCidr, podCidr, serviceCidr, loadBalancerPool = [] } = instance.network;
+  const { clusterCidr, podCidr, serviceCidr, ipv6, loadBalancerPool = [] } = instance.network;
   // Killed and started again it is the same one, and goes on with what it held.
   const election = { client, identity: `${hostname()}_${instance.name}`, signal, log };
   const controllers = leadWith({ ...election, name: 'kube-controller-manager' }, (leading) =>
@@ -81,7 +82,11 @@ export async function startServer({ instance, signal, log }: RoleContext): Promi
         tokens: { sign: keys.sign, ca },
         loadBalancerPool,
         clusterDns: clusterDnsAddress(serviceCidr),
-        nodeRanges: { clusterCidr, reserved: [{ node: instance.nodeName, range: podCidr }] },
+        nodeRanges: {
+          clusterCidr,
+          ...(ipv6 && { clusterCidr6: ipv6.clusterCidr }),
+          reserved: [{ node: instance.nodeName, range: podCidr }],
+        },
         certificates: {
           authority: readAuthority(instance),
           reserved: RESERVED_SUBJECTS,

@@ -65,6 +65,8 @@ export interface ApiServerOptions extends AdmissionOptions {
   frontProxy?: FrontProxy;
   /** IPv4 range for Services, as `10.96.0.0/16`. Without it they get no address. */
   serviceCidr?: string;
+  /** Of IPv6: Services may have addresses of both families. */
+  serviceCidr6?: string;
   /** Where pods reach this server (IPv4): makes the Service `kubernetes` in `default` lead there. */
   advertiseAddress?: string;
   /** Issues and reads service account tokens, and gives pods their accounts. Without it there are none. */
@@ -192,7 +194,10 @@ async function startCore(options: ApiServerOptions): Promise<Core> {
     store: options.store,
     cache,
     registry,
-    addresses: new ServiceAddresses(cache.resource(kindPrefix(services)), options.serviceCidr),
+    addresses: new ServiceAddresses(
+      cache.resource(kindPrefix(services)),
+      [options.serviceCidr ?? [], options.serviceCidr6 ?? []].flat(),
+    ),
     locks: new KeyedLock(),
     roles: new RoleIndex(cache),
     nodes: new NodeGraph(cache),

@@ -2,13 +2,13 @@
  * Gives Services their addresses and node ports. What is taken is read from the cache, which shows every acknowledged
  * write, and from the reservations of creates that are under way: nothing can leak, and nothing is given twice.
  */
-import { BlockList, isIP } from 'node:net';
-import { ipv4Number, ipv4Text } from '#lib/ipv4.ts';
 import type { FieldError } from '../kinds/field-error.ts';
 import { invalid } from '../kinds/field-errors.ts';
 import type { Service, ServicePort, ServiceSpec } from '../kinds/types/core.ts';
 import type { ResourceCache } from './cache.ts';
 import { objectOf } from './cache.ts';
+import { chooseFamilies } from './service-families.ts';
+import { ServiceRange } from './service-range.ts';
 
 const NODE_PORTS = { first: 30000, last: 32767 };
 
@@ -19,28 +19,20 @@ interface Taken {
 
 export class ServiceAddresses {
   private readonly services: ResourceCache;
-  private readonly base: number;
-  private readonly size: number;
-  private readonly range: BlockList | undefined;
-  private readonly cidr: string;
+  /** By family, the default one first. */
+  private readonly ranges: Map<string, ServiceRange>;
   private readonly reserved: Taken = { addresses: new Set(), nodePorts: new Set() };
   /** What services hold by their keys, kept up to date by the cache's changes. */
   private readonly held = new Map<string, { addresses: string[]; nodePorts: number[] }>();
-  private next = 0;
 
-  /** @param cidr  IPv4, as `10.96.0.0/16`; without one no address is given. */
-  constructor(services: ResourceCache, cidr: string | undefined) {
+  /** @param cidrs  of IPv4, as `10.96.0.0/16`, and perhaps one of IPv6; without any no address is given. */
+  constructor(services: ResourceCache, [ipv4, ipv6]: readonly string[]) {
     this.services = services;
-    this.cidr = cidr ?? '';
-    const [address = '', bits = ''] = this.cidr.split('/');
-    this.base = ipv4Number(address);
-    this.size = cidr === undefined ? 0 : 2 ** (32 - Number(bits));
-    if (cidr !== undefined) {
-      if (isIP(address) !== 4 || !(Number(bits) >= 8 && Number(bits) <= 30))
-        throw new RangeError(`serviceCidr "${cidr}" must be an IPv4 range of /8 to /30, as "10.96.0.0/16"`);
-      this.range = new BlockList();
-      this.range.addSubnet(address, Number(bits));
-    }
+    const ranges = [
+      ...(ipv4 === undefined ? [] : [new ServiceRange(ipv4, 4)]),
+      ...(ipv6 === undefined ? [] : [new ServiceRange(ipv6, 6)]),
+    ];
+    this.ranges = new Map(ranges.map((range) => [range.family, range]));
     for (const object of services.objects.values()) this.hold(object.key, objectOf(object) as Service);
     services.listeners.add((change) => {
       if (change.type === 'delete') this.held.delete(change.object.key);
@@ -50,14 +42,15 @@ export class ServiceAddresses {
 
   /** Kept for the API itself. */
   get first(): string | undefined {
-    return this.range === undefined ? undefined : ipv4Text(this.base + 1);
+    return [...this.ranges.values()][0]?.first;
   }
 
   /**
    * Fills in what the service lacks, in place. Call the returned function when the write has ended, either way.
    * An address or port that another service has is an error.
+   * @param old  what it was
    */
-  assign(service: Service, key: string): { errors: FieldError[]; release: () => void } {
+  assign(service: Service, key: string, old?: Service): { errors: FieldError[]; release: () => void } {
     const { spec } = service;
     const mine = { addresses: [] as string[], nodePorts: [] as number[] };
     const errors: FieldError[] = [];
@@ -65,40 +58,40 @@ export class ServiceAddresses {
       for (const address of mine.addresses) this.reserved.addresses.delete(address);
       for (const port of mine.nodePorts) this.reserved.nodePorts.delete(port);
     };
-    if (spec === undefined || spec.type === 'ExternalName' || this.range === undefined) return { errors, release };
+    if (spec === undefined || spec.type === 'ExternalName' || this.ranges.size === 0) return { errors, release };
+    const before = old?.spec?.type === 'ExternalName' ? undefined : old?.spec;
+    errors.push(...chooseFamilies(service, before, [...this.ranges.keys()]));
+    if (errors.length > 0) return { errors, release };
     const taken = this.taken(key);
-    if (!spec.clusterIP) spec.clusterIP = this.freeAddress(taken.addresses) ?? '';
-    if (spec.clusterIP === '') errors.push(invalid('spec.clusterIPs', [], 'failed to allocate IP: range is full'));
-    else if (spec.clusterIP !== 'None') {
-      if (taken.addresses.has(spec.clusterIP))
-        errors.push(
-          invalid(
-            'spec.clusterIPs',
-            [spec.clusterIP],
-            `failed to allocate IP ${spec.clusterIP}: provided IP is already allocated`,
-          ),
-        );
-      else if (!this.range.check(spec.clusterIP))
-        errors.push(
-          invalid(
-            'spec.clusterIPs',
-            [spec.clusterIP],
-            `failed to allocate IP ${spec.clusterIP}: the provided IP is not in the valid range ${this.cidr}`,
-          ),
-        );
-      else {
-        this.reserved.addresses.add(spec.clusterIP);
-        mine.addresses.push(spec.clusterIP);
-      }
-    }
-    spec.clusterIPs = [spec.clusterIP];
-    spec.ipFamilies ??= ['IPv4'];
-    spec.ipFamilyPolicy ??= 'SingleStack';
+    if (spec.clusterIP === 'None') spec.clusterIPs = ['None'];
+    else this.assignAddresses(spec, taken.addresses, mine.addresses, errors);
     if (spec.type === 'NodePort' || (spec.type === 'LoadBalancer' && spec.allocateLoadBalancerNodePorts !== false))
       this.assignPorts(spec.ports ?? [], taken.nodePorts, mine.nodePorts, errors);
     if (spec.type === 'LoadBalancer' && spec.externalTrafficPolicy === 'Local')
       this.assignHealthCheckPort(spec, taken.nodePorts, mine.nodePorts, errors);
     return { errors, release };
+  }
+
+  /** One of each family, in their order. */
+  private assignAddresses(spec: ServiceSpec, taken: Set<string>, mine: string[], errors: FieldError[]): void {
+    const asked = spec.clusterIPs ?? (spec.clusterIP ? [spec.clusterIP] : []);
+    spec.clusterIPs = (spec.ipFamilies ?? []).map((family, index) => {
+      const range = this.ranges.get(family);
+      const address = asked[index] ?? range?.free(taken);
+      const wrong = (value: string[], detail: string): void =>
+        void errors.push(invalid('spec.clusterIPs', value, detail));
+      if (range === undefined || address === undefined) wrong([], 'failed to allocate IP: range is full');
+      else if (taken.has(address))
+        wrong([address], `failed to allocate IP ${address}: provided IP is already allocated`);
+      else if (!range.has(address))
+        wrong([address], `failed to allocate IP ${address}: the provided IP is not in the valid range ${range.text}`);
+      else {
+        this.reserved.addresses.add(address);
+        mine.push(address);
+      }
+      return address ?? '';
+    });
+    spec.clusterIP = spec.clusterIPs[0] ?? '';
   }
 
   private assignPorts(ports: ServicePort[], taken: Set<number>, mine: number[], errors: FieldError[]): void {
@@ -163,14 +156,5 @@ export class ServiceAddresses {
       for (const port of nodePorts) taken.nodePorts.add(port);
     }
     return taken;
-  }
-
-  /** In turn, that an address rests a while before it is given again. The first is kept for the API, the last is broadcast. */
-  private freeAddress(taken: Set<string>): string | undefined {
-    for (let tries = 0; tries < this.size - 3; tries++) {
-      const address = ipv4Text(this.base + 2 + (this.next++ % (this.size - 3)));
-      if (!taken.has(address)) return address;
-    }
-    return undefined;
   }
 }

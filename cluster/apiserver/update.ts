@@ -162,7 +162,7 @@ async function changeLocked(
     }
     const assigned =
       kind.resource === services.resource && kind.group === '' && part === ''
-        ? core.addresses.assign(now as Service, key)
+        ? core.addresses.assign(now as Service, key, old as Service)
         : undefined;
     let settle: (() => void) | undefined;
     try {

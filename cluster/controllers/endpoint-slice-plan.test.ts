@@ -66,3 +66,25 @@ test('zones of nodes, and hints for those who want to stay near', () => {
   );
   assert.equal(plan(podsOf(1), [], { zoneOf })[0]?.endpoints[0]?.hints, undefined);
 });
+
+test('each family of the service has slices of its own, empty where pods have no such address', () => {
+  const dual = { ...service, spec: { ...service.spec, ipFamilies: ['IPv6', 'IPv4'] } };
+  const both = pod(1);
+  both.status = { ...both.status, podIPs: [{ ip: '10.0.0.1' }, { ip: 'fd00::1' }] };
+  const addresses = (pods: Stored<Pod>[]) =>
+    plan(pods, [], { service: dual })
+      .map(({ addressType, endpoints }) => [addressType, endpoints.flatMap((endpoint) => endpoint.addresses)])
+      .toSorted();
+  assert.deepEqual(addresses([both]), [
+    ['IPv4', ['10.0.0.1']],
+    ['IPv6', ['fd00::1']],
+  ]);
+  assert.deepEqual(addresses([pod(2)]), [
+    ['IPv4', ['10.0.0.2']],
+    ['IPv6', []],
+  ]);
+  assert.deepEqual(
+    plan([both]).map(({ addressType }) => addressType),
+    ['IPv4'],
+  );
+});

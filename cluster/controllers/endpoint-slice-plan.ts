@@ -126,8 +126,9 @@ function groupsOf(input: SliceInput): Omit<Wanted, 'name'>[] {
       if (families.has(addressType)) group(addressType, ports).endpoints.push(endpointOf(input, pod, address));
     }
   }
-  // A service without pods has an empty slice: its watchers know that it was looked at.
-  if (groups.size === 0) group(families.has('IPv4') ? 'IPv4' : 'IPv6', []);
+  // Without pods there is an empty slice for each family: who watches knows that it was looked at.
+  const found = new Set([...groups.values()].map(({ addressType }) => addressType));
+  for (const family of ['IPv4', 'IPv6'] as const) if (families.has(family) && !found.has(family)) group(family, []);
   return [...groups.values()];
 }
 

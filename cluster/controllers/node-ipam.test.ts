@@ -3,9 +3,10 @@ import { after, before, test } from 'node:test';
 import { createNode, startControlPlane, type ControlPlane, until } from '#testing/control-plane.ts';
 import { ApiError } from '../client/client.ts';
 import { events, nodes } from '../kinds/resources.ts';
-import { createNodeIpamController } from './node-ipam.ts';
+import { createNodeIpamController, ipv6CidrOf } from './node-ipam.ts';
 
 let plane: ControlPlane;
+const cluster = { clusterCidr: '10.90.0.0/21', clusterCidr6: 'fd00:90::/56' };
 
 before(async () => {
   plane = await startControlPlane();
@@ -13,7 +14,7 @@ before(async () => {
   await createNode(plane.client, 'own');
   await plane.client.patch(nodes, 'own', { type: 'merge', body: { spec: { podCIDR: '10.90.1.0/24' } } });
   const reserved = [{ node: 'first', range: '10.90.2.0/24' }];
-  await plane.start(createNodeIpamController({ clusterCidr: '10.90.0.0/21', reserved }));
+  await plane.start(createNodeIpamController({ ...cluster, reserved }));
 });
 after(() => plane.close());
 
@@ -24,7 +25,12 @@ async function ranges(count: number): Promise<Record<string, string>> {
     undefined,
     (all) => all.length === count && all.every(({ spec }) => Boolean(spec?.podCIDR)),
   );
-  for (const { spec } of list) assert.deepEqual(spec?.podCIDRs, [spec?.podCIDR]);
+  // The one that came with its own said nothing of IPv6.
+  for (const { metadata, spec } of list)
+    assert.deepEqual(
+      spec?.podCIDRs,
+      metadata.name === 'own' ? [spec?.podCIDR] : [spec?.podCIDR, ipv6CidrOf(spec?.podCIDR ?? '', cluster)],
+    );
   return Object.fromEntries(list.map(({ metadata, spec }) => [metadata.name, spec?.podCIDR ?? '']));
 }
 
@@ -64,4 +70,16 @@ test('a range is a range, and never changes', async () => {
     plane.client.create(nodes, { metadata: { name: 'crooked' }, spec: { podCIDR: '10.90.0.1/24' } }),
     (error: unknown) => error instanceof ApiError && error.code === 422,
   );
+});
+
+test('a range of IPv6 is the one at the same place, and may come to a node that has none', async () => {
+  assert.equal(ipv6CidrOf('10.90.0.0/24', cluster), 'fd00:90::/64');
+  assert.equal(ipv6CidrOf('10.90.7.0/24', cluster), 'fd00:90:0:7::/64');
+  assert.equal(ipv6CidrOf('10.91.0.0/24', { ...cluster, clusterCidr6: 'fd00:90::/62' }), undefined);
+  const change = (podCIDRs: string[]) =>
+    plane.client.patch(nodes, 'own', { type: 'merge', body: { spec: { podCIDRs } } });
+  await assert.rejects(change(['10.90.1.0/24', '10.90.3.0/24']), /may not change podCIDR|no more than one CIDR/);
+  await change(['10.90.1.0/24', 'fd00:90:0:1::/64']);
+  await assert.rejects(change(['10.90.1.0/24', 'fd00:90:0:2::/64']), /may not change podCIDR/);
+  await assert.rejects(change(['10.90.1.0/24']), /may not change podCIDR/);
 });

@@ -3,6 +3,8 @@
  * after it was set. A range is free again when its Node is gone. A node that comes with a range of its own (the one that its
  * engine was opened with) keeps it.
  *
+ * Where pods have IPv6 a node's range of that is the one at the same place (`ipv6CidrOf`): who has the one has the other.
+ *
  * Ranges are given one after the other, and those that were given by this process but are not shown yet count as taken. One that
  * was freed longest ago is given first, so that stale routes of others meet nobody for long.
  */
@@ -10,6 +12,7 @@ import { createEventRecorder, type EventRecorder } from '../client/event-recorde
 import type { Informer } from '../client/client.ts';
 import { nodes as nodeResource } from '../kinds/resources.ts';
 import type { Node } from '../kinds/types/core.ts';
+import { addressOfRange, parseIpRange } from '#lib/ip-range.ts';
 import { overlaps, parseCidr } from '#lib/routes.ts';
 import type { Controller } from './controller.ts';
 import { openInformer } from './objects.ts';
@@ -17,13 +20,20 @@ import { openInformer } from './objects.ts';
 export interface NodeIpamOptions {
   /** Of all pods, `10.96.0.0/16`. */
   clusterCidr: string;
+  /** Of all pods, of IPv6; a node has a /64 of it. */
+  clusterCidr6?: string;
   /** Length of a node's prefix; default 24. */
   nodeBits?: number;
   /** Kept for nodes that may not have come yet. */
   reserved?: readonly { node: string; range: string }[];
 }
 
-export function createNodeIpamController({ clusterCidr, nodeBits = 24, reserved = [] }: NodeIpamOptions): Controller {
+export function createNodeIpamController({
+  clusterCidr,
+  clusterCidr6,
+  nodeBits = 24,
+  reserved = [],
+}: NodeIpamOptions): Controller {
   const cluster = parseCidr(clusterCidr);
   const size = 2 ** (32 - nodeBits);
   const count = 2 ** (nodeBits - cluster.bits);
@@ -105,7 +115,10 @@ export function createNodeIpamController({ clusterCidr, nodeBits = 24, reserved 
       given.set(name, range);
       try {
         // A node that was replaced under its name meanwhile is another one: the write conflicts.
-        await client.update(nodeResource, { ...node, spec: { ...node.spec, podCIDR: range, podCIDRs: [range] } });
+        await client.update(nodeResource, {
+          ...node,
+          spec: { ...node.spec, podCIDR: range, podCIDRs: rangesWith(range) },
+        });
       } catch (error) {
         // Nobody has it: the next try takes it again.
         given.delete(name);
@@ -115,6 +128,11 @@ export function createNodeIpamController({ clusterCidr, nodeBits = 24, reserved 
     },
   };
 
+  function rangesWith(range: string): string[] {
+    const six = clusterCidr6 && ipv6CidrOf(range, { clusterCidr, clusterCidr6 });
+    return [range, ...(six === undefined || six === '' ? [] : [six])];
+  }
+
   function placeOf(range: string): number {
     const place = Math.floor((parseCidr(range).address - cluster.address) / size);
     return place >= 0 && place < count ? place : -1;
@@ -123,4 +141,18 @@ export function createNodeIpamController({ clusterCidr, nodeBits = 24, reserved 
 
 function formatIpv4(address: number): string {
   return [24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join('.');
+}
+
+const NODE_BITS6 = 64;
+
+/** The /64 that a node with this range of IPv4 has. Undefined where the cluster's ranges have no such place. */
+export function ipv6CidrOf(
+  range: string,
+  { clusterCidr, clusterCidr6 }: { clusterCidr: string; clusterCidr6: string },
+): string | undefined {
+  const [node, cluster, six] = [parseIpRange(range), parseIpRange(clusterCidr), parseIpRange(clusterCidr6)];
+  if (node?.family !== 4 || cluster?.family !== 4 || six?.family !== 6 || node.base < cluster.base) return undefined;
+  const place = (node.base - cluster.base) >> BigInt(32 - node.bits);
+  if (six.bits > NODE_BITS6 || place >= 1n << BigInt(NODE_BITS6 - six.bits)) return undefined;
+  return `${addressOfRange(six, place << BigInt(128 - NODE_BITS6))}/${NODE_BITS6}`;
 }

@@ -1,6 +1,6 @@
 import { ageColumn, column, nameColumn } from './columns.ts';
-import { isIPv4 } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
+import { parseIpRange } from '#lib/ip-range.ts';
 import { defineKind } from './define.ts';
 import type { FieldError } from './field-error.ts';
 import { forbidden, invalid } from './field-errors.ts';
@@ -47,7 +47,8 @@ export const nodeKind = defineKind(nodes, {
     const errors: FieldError[] = podCIDRs
       .filter((range) => !isRange(range))
       .map((range) => invalid(`spec.podCIDRs[${podCIDRs.indexOf(range)}]`, range, 'must be a valid CIDR value'));
-    if (podCIDRs.length > 1)
+    const families = new Set(podCIDRs.map((range) => (range.includes(':') ? 6 : 4)));
+    if (podCIDRs.length > families.size)
       errors.push(invalid('spec.podCIDRs', podCIDRs, 'may specify no more than one CIDR for each IP family'));
     if (podCIDR !== undefined && podCIDR !== (podCIDRs[0] ?? ''))
       errors.push(invalid('spec.podCIDRs[0]', podCIDRs[0] ?? '', 'must match `podCIDR`'));
@@ -55,17 +56,17 @@ export const nodeKind = defineKind(nodes, {
   },
   validateUpdate: (object, old) => {
     const before = (old as Node).spec?.podCIDRs ?? [];
-    if (before.length === 0 || isDeepStrictEqual((object as Node).spec?.podCIDRs ?? [], before)) return [];
+    const now = (object as Node).spec?.podCIDRs ?? [];
+    // One of the other family may come to it, which upstream's take a new Node for: a cluster becomes dual-stack as it is.
+    if (isDeepStrictEqual(now.slice(0, before.length), before)) return [];
     return [forbidden('spec.podCIDRs', 'node updates may not change podCIDR except from "" to valid')];
   },
 });
 
-/** IPv4, as the first address of the range and its length. */
+/** As the first address of the range and its length. */
 function isRange(text: string): boolean {
-  const [address = '', length = ''] = text.split('/');
-  if (!isIPv4(address) || !/^([89]|[12]\d|3[0-2])$/.test(length)) return false;
-  const number = address.split('.').reduce((sum, octet) => sum * 256 + Number(octet), 0);
-  return number % 2 ** (32 - Number(length)) === 0;
+  const [range, first] = [parseIpRange(text), parseIpRange(text.split('/')[0] ?? '')];
+  return range !== undefined && text.includes('/') && range.bits >= 8 && range.base === first?.base;
 }
 
 function statusText(node: Node): string {

@@ -1,10 +1,12 @@
 import { isIP } from 'node:net';
+import { isDeepStrictEqual } from 'node:util';
 import { ageColumn, column, formatMap, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
 import type { FieldError } from './field-error.ts';
 import { duplicate, invalid, notSupported, required } from './field-errors.ts';
 import { dns1035Problem, dnsLabelProblem, validateLabels } from './names.ts';
 import { services } from './resources.ts';
+import { validateFamilies, validateFamiliesUpdate } from './service-families.ts';
 import { validateClassUpdate, validateTraffic } from './service-traffic.ts';
 import { dropOfFormerType } from './service-types.ts';
 import type { Service, ServiceSpec } from './types/core.ts';
@@ -40,7 +42,9 @@ export const serviceKind = defineKind(services, {
     service.status ??= { loadBalancer: {} };
   },
   prepareForCreate: (object) => {
-    (object as Service).status = { loadBalancer: {} };
+    const service = object as Service;
+    service.status = { loadBalancer: {} };
+    if (service.spec?.clusterIP && !service.spec.clusterIPs?.length) service.spec.clusterIPs = [service.spec.clusterIP];
   },
   /** A client that applies its manifest again does not know the addresses that were given. */
   prepareForUpdate: (object, old) => {
@@ -48,10 +52,7 @@ export const serviceKind = defineKind(services, {
     if (now === undefined || before === undefined) return;
     dropOfFormerType(now, before);
     if (now.type === 'ExternalName') return;
-    if (!now.clusterIP && before.clusterIP) {
-      now.clusterIP = before.clusterIP;
-      now.clusterIPs = before.clusterIPs ?? [before.clusterIP];
-    }
+    keepAddresses(now, before);
     if (before.ipFamilies !== undefined) now.ipFamilies ??= before.ipFamilies;
     if (before.ipFamilyPolicy !== undefined) now.ipFamilyPolicy ??= before.ipFamilyPolicy;
     for (const port of now.ports ?? []) {
@@ -72,10 +73,21 @@ export const serviceKind = defineKind(services, {
       if (errors.length > 0) return errors;
     }
     if (!before?.clusterIP || now?.type === 'ExternalName' || before.type === 'ExternalName') return [];
-    if (now?.clusterIP === before.clusterIP) return [];
-    return [invalid('spec.clusterIPs[0]', [now?.clusterIP], 'may not change once set')];
+    return validateFamiliesUpdate(now ?? {}, before);
   },
 });
+
+/** Whoever knows of one address alone, or of none, means the same as before. */
+function keepAddresses(now: ServiceSpec, before: ServiceSpec): void {
+  if (!before.clusterIP) {
+    if (now.clusterIP && !now.clusterIPs?.length) now.clusterIPs = [now.clusterIP];
+    return;
+  }
+  now.clusterIP ||= before.clusterIP;
+  const isSame = isDeepStrictEqual(now.clusterIPs, before.clusterIPs);
+  if (now.clusterIP !== before.clusterIP && isSame) now.clusterIPs = [now.clusterIP];
+  if (!now.clusterIPs?.length) now.clusterIPs = before.clusterIPs ?? [before.clusterIP];
+}
 
 function defaultSpec(spec: ServiceSpec): void {
   spec.type ??= 'ClusterIP';
@@ -91,11 +103,6 @@ function defaultSpec(spec: ServiceSpec): void {
   if (spec.type === 'LoadBalancer' || spec.type === 'NodePort') spec.externalTrafficPolicy ??= 'Cluster';
   if (spec.type === 'LoadBalancer') spec.allocateLoadBalancerNodePorts ??= true;
   if (spec.clusterIP === undefined && spec.clusterIPs?.[0] !== undefined) spec.clusterIP = spec.clusterIPs[0];
-  if (spec.clusterIP) {
-    spec.clusterIPs = [spec.clusterIP];
-    spec.ipFamilies ??= [spec.clusterIP.includes(':') ? 'IPv6' : 'IPv4'];
-    spec.ipFamilyPolicy ??= 'SingleStack';
-  }
 }
 
 function validateSpec(spec: ServiceSpec): FieldError[] {
@@ -114,6 +121,7 @@ function validateSpec(spec: ServiceSpec): FieldError[] {
         "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff), or 'None'",
       ),
     );
+  if (errors.length === 0) errors.push(...validateFamilies(spec));
   errors.push(...validateTraffic(spec));
   const ports = spec.ports ?? [];
   if (ports.length === 0 && !headless) errors.push(required('spec.ports'));

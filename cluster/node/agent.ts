@@ -57,14 +57,16 @@ export interface AgentOptions {
   engine: Engine;
   /** Of this host, where the API server reaches the endpoint. */
   address: string;
+  /** Of this host too, of IPv6, where pods have that. */
+  address6?: string;
   /** 0 picks a free one; it is published in the node's `status.daemonEndpoints.kubeletEndpoint`. */
   port: number;
   tls: { certificate: string; key: string; clientCa: string };
   dataDirectory: string;
   /** Where pods ask for names; absent: of the host's servers. */
   names?: ClusterNames;
-  /** Awaited before a container starts: what policies say of the pod holds for its address. */
-  admit?: (pod: Stored<Pod>, ip: string, signal: AbortSignal) => Promise<void>;
+  /** Awaited before a container starts: what policies say of the pod holds for its addresses. */
+  admit?: (pod: Stored<Pod>, ips: readonly string[], signal: AbortSignal) => Promise<void>;
   /** Lease renewal, milliseconds; default 10,000. The lease says four times that; the server's own grace decides. */
   leaseInterval?: number;
   /** Milliseconds after which service account tokens in volumes are renewed; default: four fifths of their life. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { type Container, EngineError, type Sandbox } from '#engine/engine.ts';
 import type { Container as ContainerDefinition, EphemeralContainer, Pod } from '../kinds/types/core.ts';
 import { containerSpecOf } from './container-spec.ts';
-import { type NodeContext, placeOf, recordPodEvent } from './context.ts';
+import { type NodeContext, placeOf, podIpsOf, recordPodEvent } from './context.ts';
 import { AgentError, messageOf } from './errors.ts';
 import { runHook } from './hooks.ts';
 import { staticSourceOf } from './labels.ts';
@@ -52,7 +52,7 @@ export async function makeContainer(request: StartRequest): Promise<Container> {
     sandbox: sandbox.id,
     attempt: request.attempt,
     crashes: request.crashes,
-    place: placeOf(context, sandbox.ip || context.hostIp),
+    place: placeOf(context, podIpsOf(context, sandbox)),
     references,
     volumes: request.volumes,
     seccompDirectory: context.policy.seccompDirectory,

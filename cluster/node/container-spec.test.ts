@@ -33,8 +33,8 @@ function image(user?: string): Image {
 
 const place: PodPlace = {
   nodeName: 'node-1',
-  hostIp: '192.0.2.1',
-  podIp: '10.0.0.9',
+  hostIps: ['192.0.2.1'],
+  podIps: ['10.0.0.9'],
   allocatable: { cpus: 4, memoryBytes: 2 ** 30, diskBytes: 0 },
 };
 const references: References = {

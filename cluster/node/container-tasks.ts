@@ -9,7 +9,7 @@ import type { Sandbox } from '#engine/engine.ts';
 import type { Stored } from '../kinds/kind.ts';
 import type { Container as ContainerDefinition, Pod } from '../kinds/types/core.ts';
 import { makeContainer, runContainer, stopContainer } from './container-run.ts';
-import { type NodeContext, recordPodEvent } from './context.ts';
+import { type NodeContext, podIpsOf, recordPodEvent } from './context.ts';
 import { messageOf } from './errors.ts';
 import type { StartFailures } from './failures.ts';
 import { runHook } from './hooks.ts';
@@ -63,10 +63,9 @@ export class ContainerTasks {
   /** Where the checks of a container look. */
   target({ definition, id }: Pick<ContainerRecord, 'definition' | 'id'>): CheckTarget {
     const { engine } = this.#options.context;
-    const uid = this.#options.pod().metadata.uid;
-    const sandbox = engine.sandboxes().find(({ labels }) => labels[podUidLabel] === uid);
+    const sandbox = this.#sandbox();
     return {
-      ip: sandbox?.ip || this.#options.context.hostIp,
+      ip: sandbox?.ip || (this.#options.context.hostIps[0] ?? ''),
       definition,
       exec: (command, signal) => runCommand(engine, id ?? '', command, signal),
       dial: async (host, port, signal) => {
@@ -74,6 +73,11 @@ export class ContainerTasks {
         return await engine.dialSandbox(sandbox?.id ?? '', port, { ip, signal });
       },
     };
+  }
+
+  #sandbox(): Sandbox | undefined {
+    const { uid } = this.#options.pod().metadata;
+    return this.#options.context.engine.sandboxes().find(({ labels }) => labels[podUidLabel] === uid);
   }
 
   execute(action: Exclude<PodAction, { do: 'create-sandbox' }>, record: ContainerRecord, sandbox: Sandbox): void {
@@ -158,8 +162,9 @@ export class ContainerTasks {
 
   async #run(record: ContainerRecord, id: string, signal: AbortSignal): Promise<void> {
     const { name, definition } = record;
-    const { ip } = this.target(record);
-    if (ip !== '') await this.#options.context.admit?.(this.#options.pod(), ip, signal);
+    const { context } = this.#options;
+    const sandbox = this.#sandbox();
+    if (sandbox !== undefined) await context.admit?.(this.#options.pod(), podIpsOf(context, sandbox), signal);
     signal.throwIfAborted();
     try {
       await runContainer(this.#options.context, this.#options.pod(), definition, id);

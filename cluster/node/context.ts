@@ -1,5 +1,5 @@
 /** What every pod's worker shares: the node that it works for. */
-import type { Engine } from '#engine/engine.ts';
+import type { Engine, Sandbox } from '#engine/engine.ts';
 import type { Client } from '../client/client.ts';
 import type { Container, ObjectReference, Pod } from '../kinds/types/core.ts';
 import type { AgentOptions } from './agent.ts';
@@ -15,7 +15,8 @@ import type { NodePolicy } from './security.ts';
 
 export interface NodeContext {
   nodeName: string;
-  hostIp: string;
+  /** One of each family that it has, IPv4 first. */
+  hostIps: readonly string[];
   engine: Engine;
   client: Client;
   recorder: EventRecorder;
@@ -38,12 +39,18 @@ export interface NodeContext {
   services?: ServiceLookup;
 }
 
-export function placeOf(context: NodeContext, podIp: string): PodPlace {
+/** One of each family; the host's where the pod is in its network. */
+export function podIpsOf({ hostIps }: NodeContext, { ip, ip6 }: Pick<Sandbox, 'ip' | 'ip6'>): readonly string[] {
+  if (ip === '') return hostIps;
+  return ip6 === undefined ? [ip] : [ip, ip6];
+}
+
+export function placeOf(context: NodeContext, podIps: readonly string[]): PodPlace {
   const { milliCpus, memoryBytes, diskBytes } = context.room.allocatable;
   return {
     nodeName: context.nodeName,
-    hostIp: context.hostIp,
-    podIp,
+    hostIps: context.hostIps,
+    podIps,
     allocatable: { cpus: milliCpus / 1000, memoryBytes, diskBytes },
   };
 }

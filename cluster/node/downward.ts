@@ -6,8 +6,9 @@ import { parseQuantity } from './quantity.ts';
 /** What a pod learns of where it runs, besides its own object. */
 export interface PodPlace {
   nodeName: string;
-  hostIp: string;
-  podIp: string;
+  /** One of each family, IPv4 first. */
+  hostIps: readonly string[];
+  podIps: readonly string[];
   /** What a container may use that has no limit of its own. */
   allocatable: { cpus: number; memoryBytes: number; diskBytes: number };
 }
@@ -34,11 +35,13 @@ export function fieldValue(pod: Pod, place: PodPlace, { fieldPath }: ObjectField
     case 'spec.serviceAccountName':
       return pod.spec?.serviceAccountName ?? 'default';
     case 'status.podIP':
+      return place.podIps[0] ?? '';
     case 'status.podIPs':
-      return place.podIp;
+      return place.podIps.join();
     case 'status.hostIP':
+      return place.hostIps[0] ?? '';
     case 'status.hostIPs':
-      return place.hostIp;
+      return place.hostIps.join();
     default:
       throw new AgentError(
         'CreateContainerConfigError',

@@ -44,7 +44,7 @@ before(async () => {
   const recorder = { record: () => {}, close: async () => {} };
   const context: NodeContext = {
     nodeName: 'node-1',
-    hostIp: '192.0.2.1',
+    hostIps: ['192.0.2.1'],
     engine,
     client: api.client,
     recorder,

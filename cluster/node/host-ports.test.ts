@@ -13,13 +13,17 @@ const pod = podObject('a', {
 });
 
 test('ports of what lasts, as the engine publishes them', () => {
-  const ports = hostPortsOf(pod);
+  const ports = hostPortsOf(pod, false);
   assert.deepEqual(ports, [
     { hostPort: 8080, port: 80, protocol: 'tcp', hostIp: '0.0.0.0' },
     { hostPort: 8080, port: 80, protocol: 'udp', hostIp: '192.0.2.1' },
   ]);
-  assert.deepEqual(hostPortsOf(podObject('b', { hostNetwork: true, containers: [{ ports: [port] }] })), []);
+  assert.deepEqual(hostPortsOf(podObject('b', { hostNetwork: true, containers: [{ ports: [port] }] }), true), []);
   const sandbox = { id: 'x', name: 'x', state: 'ready', ip: '', labels: {}, createdAt: 0 } as never;
+  assert.deepEqual(
+    hostPortsOf(podObject('c', { containers: [{ ports: [port] }] }), true).map(({ hostIp }) => hostIp),
+    ['0.0.0.0', '::'],
+  );
   assert.equal(isPublished(pod, sandbox), false);
   assert.equal(isPublished(pod, { ...(sandbox as object), published: ports } as never), true);
 });

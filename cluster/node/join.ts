@@ -38,6 +38,8 @@ export interface JoinedNode {
   /** For the agent's endpoint. */
   tls: CertificatePair;
   podCidr: string;
+  /** Of IPv6, where the cluster's pods have that. */
+  podCidr6?: string;
   /** When, in milliseconds since the epoch, `joinCluster` is to be called again for new certificates. */
   renewAt: number;
 }
@@ -65,16 +67,16 @@ async function tryToJoin(options: JoinOptions): Promise<JoinedNode> {
   const { directory, nodeName, address, server, signal } = options;
   const own = await clientPair(options);
   const transport = { ...server, ...own };
-  const known = await readPodRange(directory);
+  const known = await readPodRanges(directory);
   const serving = freshPair(await readPair(directory, 'serving'), { names: [nodeName, address] });
   if (known !== undefined && serving !== undefined) return joined(transport, own, serving, known);
   const connection = httpsTransport(transport);
   try {
     const client = createClient(connection);
-    const podCidr = known ?? (await obtainPodRange(client, options));
-    await writeFileAtomic(join(directory, 'pod-range'), podCidr);
-    if (serving !== undefined) return joined(transport, own, serving, podCidr);
-    await sayAddresses(client, options, podCidr);
+    const ranges = known ?? (await obtainPodRanges(client, options));
+    await writeFileAtomic(join(directory, 'pod-range'), ranges.join('\n'));
+    if (serving !== undefined) return joined(transport, own, serving, ranges);
+    await sayAddresses(client, options, ranges);
     const tls = await requestCertificate(client, {
       signerName: 'kubernetes.io/kubelet-serving',
       usage: 'server auth',
@@ -84,7 +86,7 @@ async function tryToJoin(options: JoinOptions): Promise<JoinedNode> {
       signal,
       log: options.log,
     });
-    return joined(transport, own, tls, podCidr);
+    return joined(transport, own, tls, ranges);
   } finally {
     connection.close();
   }
@@ -94,9 +96,10 @@ function joined(
   transport: HttpsTransportOptions,
   own: CertificatePair,
   tls: CertificatePair,
-  podCidr: string,
+  [podCidr, podCidr6]: PodRanges,
 ): JoinedNode {
-  return { transport, tls, podCidr, renewAt: Math.min(own.renewAt, tls.renewAt) };
+  const ranges = { podCidr, ...(podCidr6 !== undefined && { podCidr6 }) };
+  return { transport, tls, ...ranges, renewAt: Math.min(own.renewAt, tls.renewAt) };
 }
 
 async function clientPair({
@@ -134,28 +137,33 @@ async function clientPair({
   }
 }
 
-async function readPodRange(directory: string): Promise<string | undefined> {
+/** Of IPv4, and perhaps of IPv6; a line each. */
+type PodRanges = [string, ...string[]];
+
+async function readPodRanges(directory: string): Promise<PodRanges | undefined> {
   try {
-    return (await readFile(join(directory, 'pod-range'), 'utf8')).trim() || undefined;
+    const [first, ...rest] = (await readFile(join(directory, 'pod-range'), 'utf8')).trim().split('\n');
+    return first ? [first, ...rest] : undefined;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
 }
 
-async function obtainPodRange(client: Client, options: JoinOptions): Promise<string> {
+async function obtainPodRanges(client: Client, options: JoinOptions): Promise<PodRanges> {
   const { nodeName, signal, log } = options;
   await makeNode(client, nodeName);
   const informer = createInformer(client, nodes, {
     fieldSelector: `metadata.name=${nodeName}`,
     onError: (error) => log('warn', 'the node is not seen yet; it is tried again', { error: String(error) }),
   });
-  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const { promise, resolve, reject } = Promise.withResolvers<PodRanges>();
   const onAbort = (): void => reject(signal.reason as Error);
   signal.addEventListener('abort', onAbort, { once: true });
   if (signal.aborted) onAbort();
   informer.onChange((node) => {
-    if (node?.spec?.podCIDR) resolve(node.spec.podCIDR);
+    const [first, ...rest] = node?.spec?.podCIDRs ?? [];
+    if (first) resolve([first, ...rest]);
   });
   try {
     return await promise;
@@ -173,8 +181,8 @@ async function makeNode(client: Client, name: string, spec: Node['spec'] = {}): 
 }
 
 /** A serving certificate is given for addresses that the Node has. */
-async function sayAddresses(client: Client, { nodeName, address }: JoinOptions, podCIDR: string): Promise<void> {
-  await makeNode(client, nodeName, { podCIDR });
+async function sayAddresses(client: Client, { nodeName, address }: JoinOptions, ranges: PodRanges): Promise<void> {
+  await makeNode(client, nodeName, { podCIDR: ranges[0], podCIDRs: ranges });
   const addresses: NodeAddress[] = [
     { type: 'InternalIP', address },
     { type: 'Hostname', address: nodeName },

@@ -13,7 +13,8 @@ const architectures: Record<string, string> = { x64: 'amd64', arm64: 'arm64' };
 
 export interface NodeFacts {
   nodeName: string;
-  address: string;
+  /** One of each family that pods have, IPv4 first. */
+  addresses: readonly string[];
   port: number;
   dataDirectory: string;
   info: EngineInfo;
@@ -40,7 +41,7 @@ export async function nodeStatus(facts: NodeFacts, current: Node | undefined, no
   const { info, room } = facts;
   return {
     addresses: [
-      { type: 'InternalIP', address: facts.address },
+      ...facts.addresses.map((address) => ({ type: 'InternalIP', address })),
       { type: 'Hostname', address: facts.nodeName },
     ],
     capacity: resourcesOf(room.capacity, room.pods),

@@ -225,7 +225,7 @@ export class PodVolumes {
     const pod = newest();
     const group = pod.spec?.securityContext?.fsGroup;
     const ofGroup = group === undefined ? {} : { group };
-    const files = await filesOf({ pod, place: placeOf(context, ''), references }, volume);
+    const files = await filesOf({ pod, place: placeOf(context, []), references }, volume);
     if (files) return { kind: 'files', files, ...ofGroup };
     if (volume.emptyDir) return await this.#prepareEmptyDir(pod, volume, ofGroup);
     if (volume.hostPath)

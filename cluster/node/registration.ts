@@ -118,11 +118,12 @@ export class Registration {
     const name = facts.nodeName;
     const labels = nodeLabels(facts);
     // What the engine was opened with; addresses of its pods are of it, whatever the Node says.
-    const podCIDR = facts.info.bridge.subnet;
+    const { subnet: podCIDR, ipv6 } = facts.info.bridge;
+    const podCIDRs = [podCIDR, ...(ipv6 === undefined ? [] : [ipv6.subnet])];
     let node = await orUndefined(client.get(nodes, name));
     if (!node) {
       const taints = facts.settings.taints?.map((taint) => ({ ...taint }));
-      const spec = { podCIDR, ...(taints && { taints }) };
+      const spec = { podCIDR, podCIDRs, ...(taints && { taints }) };
       const fresh: Node = { apiVersion: 'v1', kind: 'Node', metadata: { name, labels }, spec };
       node = await orUndefined(client.create(nodes, fresh), 409);
       node ??= await client.get(nodes, name);
@@ -131,9 +132,14 @@ export class Registration {
     if (Object.entries(labels).some(([key, value]) => known[key] !== value)) {
       await client.patch(nodes, name, { type: 'merge', body: { metadata: { labels } } });
     }
-    if (!node.spec?.podCIDR) await client.patch(nodes, name, { type: 'merge', body: { spec: { podCIDR } } });
-    else if (node.spec.podCIDR !== podCIDR)
-      log('error', `the node has the pods of ${podCIDR}, its Node says ${node.spec.podCIDR}: remove and join it anew`);
+    const said = node.spec?.podCIDRs ?? [];
+    if (said.length < podCIDRs.length && (said[0] ?? podCIDR) === podCIDR)
+      await client.patch(nodes, name, { type: 'merge', body: { spec: { podCIDR, podCIDRs } } });
+    else if (said[0] !== podCIDR || (ipv6 !== undefined && said[1] !== ipv6.subnet))
+      log(
+        'error',
+        `the node has the pods of ${podCIDRs.join()}, its Node says ${said.join()}: remove and join it anew`,
+      );
     this.#uid = node.metadata.uid;
     const began = performance.now();
     const status = await nodeStatus(facts, node, Date.now());

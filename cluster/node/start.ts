@@ -35,7 +35,7 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
   const volumes = new NodeVolumes({ nodeName, client, engine, recorder, log });
   const context: NodeContext = {
     nodeName,
-    hostIp: address,
+    hostIps: [address, ...(options.address6 === undefined ? [] : [options.address6])],
     engine,
     client,
     recorder,
@@ -62,7 +62,7 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
     client,
     facts: {
       nodeName,
-      address,
+      addresses: context.hostIps,
       port: endpoint.port,
       dataDirectory,
       info: engine.info(),

@@ -21,8 +21,9 @@ export interface StatusInput {
   phase: PodPhase;
   /** Ends the pod for a reason of the agent's: refused, past its deadline. Wins over `phase`. */
   verdict?: { reason: string; message: string };
-  podIp: string | undefined;
-  hostIp: string;
+  /** One of each family, as the host's. */
+  podIps: readonly string[];
+  hostIps: readonly string[];
   sandboxReady: boolean;
   /** Why containers wait; a container that only backs off is in `backingOff`. */
   waiting: ReadonlyMap<string, { reason: string; message?: string }>;
@@ -40,7 +41,7 @@ export interface StatusInput {
 }
 
 export function statusOf(input: StatusInput): PodStatus {
-  const { pod, current, hostIp, podIp } = input;
+  const { pod, current, hostIps, podIps } = input;
   const statusesOf = (...roles: ContainerRole[]): ContainerStatus[] =>
     input.records.filter(({ role }) => roles.includes(role)).map((record) => containerStatus(input, record));
   const inits = statusesOf('init', 'sidecar');
@@ -61,9 +62,9 @@ export function statusOf(input: StatusInput): PodStatus {
     ...(reason !== undefined && { reason }),
     ...(message !== undefined && { message }),
     conditions: conditionsOf(input, end, mains),
-    hostIP: hostIp,
-    hostIPs: [{ ip: hostIp }],
-    ...(podIp && { podIP: podIp, podIPs: [{ ip: podIp }] }),
+    hostIP: hostIps[0] ?? '',
+    hostIPs: hostIps.map((ip) => ({ ip })),
+    ...(podIps[0] && { podIP: podIps[0], podIPs: podIps.map((ip) => ({ ip })) }),
     startTime: current?.startTime ?? formatTime(input.now),
     ...(inits.length > 0 && !unseen && { initContainerStatuses: inits }),
     ...(!unseen && { containerStatuses: mains }),

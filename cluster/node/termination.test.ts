@@ -30,7 +30,7 @@ async function start(t: TestContext, container: Partial<Container>, execCode = 0
   const worker = new PodWorker(
     {
       nodeName: 'node-1',
-      hostIp: '192.0.2.1',
+      hostIps: ['192.0.2.1'],
       engine,
       client,
       recorder,

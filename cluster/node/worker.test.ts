@@ -36,7 +36,7 @@ async function bench(t: TestContext, pod: Stored<Pod>, engine = new EngineDouble
   const recorder = { record: (event: RecordedEvent) => void events.push(event), close: async () => {} };
   const context: NodeContext = {
     nodeName: 'node-1',
-    hostIp: '192.0.2.1',
+    hostIps: ['192.0.2.1'],
     engine,
     client: api.client,
     recorder,

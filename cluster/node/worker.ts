@@ -12,7 +12,7 @@ import { backoffPolicyOf, grow } from './backoff.ts';
 import { podDirectory } from './container-run.ts';
 import { sandboxName, sandboxSpecOf } from './container-spec.ts';
 import { ContainerTasks } from './container-tasks.ts';
-import { type NodeContext, recordPodEvent } from './context.ts';
+import { type NodeContext, podIpsOf, recordPodEvent } from './context.ts';
 import { messageOf } from './errors.ts';
 import { hostPortsOf, isPublished } from './host-ports.ts';
 import { pressureRefusal } from './eviction-rank.ts';
@@ -200,8 +200,8 @@ export class PodWorker {
       records,
       phase: latched ?? (deleted && down ? finalPhase(records) : plan.phase),
       ...(verdict && { verdict }),
-      podIp: sandbox ? sandbox.ip || this.#context.hostIp : current?.podIP,
-      hostIp: this.#context.hostIp,
+      podIps: sandbox ? podIpsOf(this.#context, sandbox) : (current?.podIPs ?? []).flatMap(({ ip }) => ip ?? []),
+      hostIps: this.#context.hostIps,
       sandboxReady: sandbox !== undefined && !this.#sandboxTask,
       waiting: this.#waiting(),
       backingOff: plan.backingOff,
@@ -323,8 +323,8 @@ export class PodWorker {
         for (const message of omitted) this.#event(undefined, 'Warning', 'DNSConfigForming', message);
         const spec = sandboxSpecOf(this.#pod, nodeName, dns);
         await checkRuntimeHandler(this.#context, this.#pod);
-        const { id } = this.sandbox() ?? (await engine.createSandbox(spec, { signal: abort.signal }));
-        const ports = hostPortsOf(this.#pod);
+        const { id, ip6 } = this.sandbox() ?? (await engine.createSandbox(spec, { signal: abort.signal }));
+        const ports = hostPortsOf(this.#pod, ip6 !== undefined);
         if (ports.length > 0) await engine.publishPorts(id, ports);
         this.#sandboxFailures = 0;
       } catch (error) {

@@ -53,6 +53,7 @@ const services = [
   service('default', 'lost', { type: 'ExternalName', externalName: 'none.example.com' }),
   service('default', 'circle', { type: 'ExternalName', externalName: 'circle.default.svc.cluster.local' }),
   service('default', 'address', { type: 'ExternalName', externalName: '192.0.2.1' }),
+  service('default', 'dual', { clusterIP: '10.3.0.5', clusterIPs: ['10.3.0.5', 'fd00:3::5'], ports: [http] }),
   service('other', 'two', { clusterIP: '10.3.0.4', ports: [http] }),
 ];
 const slices = [
@@ -80,9 +81,9 @@ const view: ClusterView = {
     slices.filter(
       ({ metadata }) => metadata.namespace === namespace && metadata.labels?.['kubernetes.io/service-name'] === name,
     ),
-  servicesAt: (ip) => services.filter(({ spec }) => spec?.clusterIP === ip),
+  servicesAt: (ip) => services.filter(({ spec }) => [spec?.clusterIP, ...(spec?.clusterIPs ?? [])].includes(ip)),
   slicesWith: (ip) => slices.filter(({ endpoints }) => endpoints.some(({ addresses }) => addresses.includes(ip))),
-  hasPod: (namespace, ip) => namespace === 'default' && ip === '10.86.0.7',
+  hasPod: (namespace, ip) => namespace === 'default' && ['10.86.0.7', 'fd00:86::7'].includes(ip),
 };
 
 const typeOf = { A: 1, NS: 2, CNAME: 5, SOA: 6, PTR: 12, MX: 15, TXT: 16, AAAA: 28, SRV: 33 };
@@ -118,6 +119,22 @@ const rows: Row[] = [
   ['10-86-0-105.two.default.svc.cluster.local', 'A', ['10-86-0-105.two.default.svc.cluster.local A 10.86.0.105']],
   ['1.0.3.10.in-addr.arpa', 'PTR', ['1.0.3.10.in-addr.arpa PTR kubernetes.default.svc.cluster.local']],
   ['9.0.3.10.in-addr.arpa', 'PTR', 'NXDOMAIN'],
+  // Of both families
+  ['dual.default.svc.cluster.local', 'A', ['dual.default.svc.cluster.local A 10.3.0.5']],
+  ['dual.default.svc.cluster.local', 'AAAA', ['dual.default.svc.cluster.local AAAA fd000003000000000000000000000005']],
+  [
+    `5.${'0.'.repeat(23)}3.0.0.0.0.0.d.f.ip6.arpa`,
+    'PTR',
+    [`5.${'0.'.repeat(23)}3.0.0.0.0.0.d.f.ip6.arpa PTR dual.default.svc.cluster.local`],
+  ],
+  [`9.${'0.'.repeat(23)}3.0.0.0.0.0.d.f.ip6.arpa`, 'PTR', 'NXDOMAIN'],
+  [
+    'fd00-86--7.default.pod.cluster.local',
+    'AAAA',
+    ['fd00-86--7.default.pod.cluster.local AAAA fd000086000000000000000000000007'],
+  ],
+  ['fd00-86-0-0--7.default.pod.cluster.local', 'A', 'NODATA'],
+  ['fd00-86--8.default.pod.cluster.local', 'AAAA', 'NXDOMAIN'],
   // 2.4: headless
   [
     'headless.default.svc.cluster.local',
@@ -206,6 +223,7 @@ test('every question of the specification', async (context) => {
     podCidr: '10.86.0.0/24',
     clusterCidr: '10.86.0.0/16',
     serviceCidr: '10.3.0.0/16',
+    ipv6: { clusterCidr: 'fd00:86::/56', serviceCidr: 'fd00:3::/112' },
     localZones: [{ domain: 'apps.test', address: '10.86.0.1' }],
     portFile: '',
     // It is never asked itself, or this would not end.

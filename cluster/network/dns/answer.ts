@@ -10,7 +10,8 @@ import {
   textRecord,
 } from '#lib/dns/record.ts';
 import type { Reply } from '#lib/dns/reply.ts';
-import { parseCidr } from '#lib/routes.ts';
+import { type IpRange, parseIpRange } from '#lib/ip-range.ts';
+import { overlaps } from '#lib/routes.ts';
 import { isIPv4 } from 'node:net';
 import type { ClusterView, DnsOptions } from './dns.ts';
 import { type RecordSet, type ServicePort, namesOf, recordsAt } from './zone.ts';
@@ -19,7 +20,7 @@ const SECONDS_TO_LIVE = 5;
 /** Longer chains of aliases are nobody's wish. */
 const MOST_ALIASES = 8;
 
-export type Zones = Pick<DnsOptions, 'domain' | 'clusterIp' | 'clusterCidr' | 'serviceCidr' | 'localZones'>;
+export type Zones = Pick<DnsOptions, 'domain' | 'clusterIp' | 'clusterCidr' | 'serviceCidr' | 'ipv6' | 'localZones'>;
 
 export interface OwnReply extends Reply {
   answers: ResourceRecord[];
@@ -74,10 +75,14 @@ function findZone(
   const ip = addressOfPointer(name);
   if (ip === undefined) return undefined;
   const pointers = namesOf(view, ip).map((target) => `${target}.${domain}`);
-  const range = [zones.serviceCidr, zones.clusterCidr].find((cidr) => isIn(cidr, ip));
+  const range = rangesOf(zones).find((cidr) => overlaps(cidr, ip));
   if (pointers.length === 0 && range === undefined) return undefined;
-  const zone = reverseZone(range ?? `${ip}/32`);
+  const zone = reverseZone(range ?? ip);
   return { zone, records: pointers.length === 0 ? undefined : { addresses: [], pointers } };
+}
+
+function rangesOf({ serviceCidr, clusterCidr, ipv6 }: Zones): string[] {
+  return [serviceCidr, clusterCidr, ...(ipv6 === undefined ? [] : [ipv6.serviceCidr, ipv6.clusterCidr])];
 }
 
 function recordsOf(name: string, type: number, records: RecordSet, domain: string): OwnReply {
@@ -89,7 +94,9 @@ function recordsOf(name: string, type: number, records: RecordSet, domain: strin
         answers: shuffled(addresses.filter((ip) => isIPv4(ip))).map((ip) => addressRecord(name, SECONDS_TO_LIVE, ip)),
       };
     case RecordType.aaaa:
-      return { answers: addresses.filter((ip) => !isIPv4(ip)).map((ip) => addressRecord(name, SECONDS_TO_LIVE, ip)) };
+      return {
+        answers: shuffled(addresses.filter((ip) => !isIPv4(ip))).map((ip) => addressRecord(name, SECONDS_TO_LIVE, ip)),
+      };
     case RecordType.srv:
       return serviceReply(name, services?.() ?? [], domain);
     case RecordType.txt:
@@ -129,17 +136,16 @@ function authorityOf({ domain }: Zones, zone: string): ResourceRecord {
   });
 }
 
-function isIn(cidr: string, ip: string): boolean {
-  const range = parseCidr(cidr);
-  const shift = 2 ** (32 - range.bits);
-  return Math.floor(parseCidr(ip).address / shift) === Math.floor(range.address / shift);
-}
-
-/** The nearest zone above the range: names have whole octets. */
-function reverseZone(cidr: string): string {
-  const [address = '', bits = ''] = cidr.split('/');
-  const octets = address.split('.').slice(0, Math.floor(Number(bits) / 8));
-  return [...octets.reverse(), 'in-addr', 'arpa'].join('.');
+/** The nearest zone above the range: names have whole octets, and of IPv6 whole hexadecimal digits. */
+function reverseZone(range: string): string {
+  const { family, base, bits } = parseIpRange(range) as IpRange;
+  const [length, unit, radix, suffix] =
+    family === 4 ? ([32, 8, 10, 'in-addr'] as const) : ([128, 4, 16, 'ip6'] as const);
+  const labels = Array.from({ length: Math.floor(bits / unit) }, (_, index) => {
+    const shift = BigInt(length - unit * (index + 1));
+    return ((base >> shift) & ((1n << BigInt(unit)) - 1n)).toString(radix);
+  });
+  return [...labels.reverse(), suffix, 'arpa'].join('.');
 }
 
 /** Who asks again spreads its connections. */

@@ -4,14 +4,14 @@
  * It follows the "Kubernetes DNS-Based Service Discovery" specification, schema version 1.1.0, of what informers show: Services,
  * EndpointSlices, Namespaces and Pods. Everything else is asked of the host's own servers and remembered (`#lib/dns/forwarder.ts`).
  * For `cluster.local`:
- *   <service>.<ns>.svc                     A: the cluster IP; headless: every ready endpoint; ExternalName: CNAME, with what it leads to
+ *   <service>.<ns>.svc                     A and AAAA: cluster IPs; headless: every ready endpoint; ExternalName: CNAME, with what it leads to
  *   _<port>._<proto>.<service>.<ns>.svc    SRV for each named port; headless: for each ready endpoint too. Without the first two: all ports
- *   <hostname>.<service>.<ns>.svc          A: endpoints with that hostname, or `10-86-0-7` for one without
- *   10-86-0-7.<ns>.pod                     A, where a pod of that namespace has the address (others answer for any address: that
+ *   <hostname>.<service>.<ns>.svc          A, AAAA: endpoints with that hostname, or `10-86-0-7` (`fd00--7`) for one without
+ *   10-86-0-7.<ns>.pod                     A (`fd00--7`: AAAA), where a pod of that namespace has the address (others answer for any address: that
  *                                          lets a pod name what it is not)
  *   dns-version                            TXT "1.1.0"
- *   7.0.86.10.in-addr.arpa                 PTR: the service, or the endpoints, with that address
- * AAAA is an empty answer where the name is there, until there are pods with such addresses.
+ *   7.0.86.10.in-addr.arpa                 PTR, also below ip6.arpa: the service, or the endpoints, with that address
+ * Of a family that a name has no address of there is an empty answer. The server is asked by IPv4, which every pod has.
  *
  * A name that is not there is NXDOMAIN; one that has no record of the type, or only stands above others, is an empty answer; both have
  * the zone's SOA, so that they are remembered for the time to live. That is 5 s (CoreDNS' own default; kubeadm sets 30): the server
@@ -44,6 +44,8 @@ export interface DnsOptions {
   podCidr: string;
   clusterCidr: string;
   serviceCidr: string;
+  /** The same of IPv6, where pods have it. */
+  ipv6?: { clusterCidr: string; serviceCidr: string };
   localZones: { domain: string; address: string }[];
   /** Keeps the port. */
   portFile: string;

@@ -1,5 +1,6 @@
 /** What the cluster's zone has at a name: the specification as a pure function of a view. */
-import { isIP } from 'node:net';
+import { isIP, isIPv6 } from 'node:net';
+import { canonicalIpv6 } from '#lib/dns/address.ts';
 import type { Endpoint, EndpointSlice } from '../../kinds/types/discovery.ts';
 import type { Service } from '../../kinds/types/core.ts';
 import type { ClusterView } from './dns.ts';
@@ -52,8 +53,15 @@ function podRecords(view: ClusterView, labels: readonly string[]): RecordSet | u
   if (!view.hasNamespace(namespace) || labels.length > 2) return undefined;
   const [first = ''] = labels;
   if (labels.length === 1) return BARE;
-  const ip = /^\d+-\d+-\d+-\d+$/.test(first) ? first.replaceAll('-', '.') : undefined;
+  const ip = addressOfLabel(first);
   return ip !== undefined && view.hasPod(namespace, ip) ? { addresses: [ip] } : undefined;
+}
+
+/** `10-86-0-7` or `fd00--7`: of IPv6 in the one way that pods' addresses are written. */
+function addressOfLabel(label: string): string | undefined {
+  if (/^\d+-\d+-\d+-\d+$/.test(label)) return label.replaceAll('-', '.');
+  const text = label.replaceAll('-', ':');
+  return isIPv6(text) ? canonicalIpv6(text) : undefined;
 }
 
 function serviceRecords(view: ClusterView, labels: readonly string[]): RecordSet | undefined {
@@ -82,8 +90,12 @@ function wholeService(service: Service, target: string, slices: () => EndpointSl
   const { type, externalName = '', clusterIP = '', ports = [] } = service.spec ?? {};
   if (type === 'ExternalName') return aliasRecords(externalName);
   if (clusterIP === 'None') return endpointRecords(slices(), target, () => true);
-  const addresses = clusterIP === '' ? [] : [clusterIP];
+  const addresses = clusterIpsOf(service);
   return { addresses, services: () => ports.map(({ port }) => ({ port, target, addresses })) };
+}
+
+function clusterIpsOf({ spec: { clusterIP = '', clusterIPs = [] } = {} }: Service): string[] {
+  return [...new Set([clusterIP, ...clusterIPs])].filter((ip) => ip !== '');
 }
 
 /** An address is no name that a CNAME could have. */
@@ -103,7 +115,7 @@ function portRecords(
   const { clusterIP, ports = [] } = service.spec ?? {};
   if (clusterIP !== 'None') {
     const found = ports.filter(fits);
-    const addresses = clusterIP ? [clusterIP] : [];
+    const addresses = clusterIpsOf(service);
     if (found.length === 0) return undefined;
     return { addresses: [], services: () => found.map(({ port }) => ({ port, target, addresses })) };
   }

@@ -12,6 +12,8 @@ export interface OverlayPeer {
   address: string;
   /** The addresses of its pods, `10.96.4.0/24`. */
   range: string;
+  /** Of IPv6, where they have that. */
+  range6?: string;
 }
 
 /** What of an engine is needed; an engine that was opened with an overlay is one. */
@@ -28,6 +30,7 @@ export interface OverlayOptions {
   own: OverlayPeer;
   /** What all nodes' ranges are of. */
   clusterCidr: string;
+  ipv6?: { clusterCidr: string };
   engine: PeerSink;
   log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 }

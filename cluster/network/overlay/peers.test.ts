@@ -44,3 +44,23 @@ test('what this node or an older one has is not given to another that claims it'
   assert.deepEqual(peers, [{ address: '192.0.2.2', range: '10.96.1.0/24' }]);
   assert.deepEqual(refused.map((one) => one.node).sort(), ['address', 'mine', 'outside', 'six', 'thief', 'wide']);
 });
+
+test('a range of IPv6 goes the same way, where it is of the cluster and nobody else’s', () => {
+  const dual = { ...options, own: { ...own, range6: 'fd00::/64' }, ipv6: { clusterCidr: 'fd00::/56' } };
+  const six = (name: string, index: number, range6: string): Stored<Node> => {
+    const one = node(name, `10.96.${index}.0/24`, `192.0.2.${index + 1}`, `2026-01-0${index}T00:00:00Z`);
+    return { ...one, spec: { ...one.spec, podCIDRs: [`10.96.${index}.0/24`, range6] } };
+  };
+  const nodes = [six('a', 1, 'fd00:0:0:1::/64'), six('b', 2, 'fd00:0:0:1::/64'), six('c', 3, 'fd01::/64')];
+  const { peers, refused } = peersOf(nodes, dual);
+  assert.deepEqual(
+    peers.map(({ range, range6 }) => [range, range6]),
+    [
+      ['10.96.1.0/24', 'fd00:0:0:1::/64'],
+      ['10.96.2.0/24', undefined],
+      ['10.96.3.0/24', undefined],
+    ],
+  );
+  assert.deepEqual(refused.map((one) => one.node).sort(), ['b', 'c']);
+  assert.equal(peersOf(nodes, options).peers[0]?.range6, undefined);
+});

@@ -13,9 +13,9 @@ export interface PeerList {
 /** The oldest node keeps what two claim: a node that lies about itself takes nothing away from another. */
 export function peersOf(
   nodes: readonly Stored<Node>[],
-  { nodeName, own, clusterCidr }: Pick<OverlayOptions, 'nodeName' | 'own' | 'clusterCidr'>,
+  { nodeName, own, clusterCidr, ipv6 }: Pick<OverlayOptions, 'nodeName' | 'own' | 'clusterCidr' | 'ipv6'>,
 ): PeerList {
-  const taken = [{ node: nodeName, ...own }];
+  const taken: (OverlayPeer & { node: string })[] = [{ node: nodeName, ...own }];
   const refused: PeerList['refused'] = [];
   const byAge = [...nodes].sort((a, b) => order(a).localeCompare(order(b)));
   for (const { metadata, spec, status } of byAge) {
@@ -31,9 +31,20 @@ export function peersOf(
         node,
         why: `${address} with ${range} meets ${other.address} with ${other.range} of ${other.node}`,
       });
-    else taken.push({ node, address, range });
+    else {
+      const range6 = spec?.podCIDRs?.find((one) => one.includes(':'));
+      const isGood =
+        range6 !== undefined &&
+        ipv6 !== undefined &&
+        inside(range6, ipv6.clusterCidr) &&
+        !taken.some((one) => one.range6 !== undefined && overlaps(one.range6, range6));
+      if (range6 !== undefined && ipv6 !== undefined && !isGood)
+        refused.push({ node, why: `${range6} is not of ${ipv6.clusterCidr}, or another's` });
+      // It is reached by IPv4 all the same.
+      taken.push({ node, address, range, ...(isGood && { range6 }) });
+    }
   }
-  return { peers: taken.slice(1).map(({ address, range }) => ({ address, range })), refused };
+  return { peers: taken.slice(1).map(({ node: _node, ...peer }) => peer), refused };
 }
 
 function order({ metadata }: Stored<Node>): string {

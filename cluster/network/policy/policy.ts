@@ -13,7 +13,7 @@
  * - Every packet of the direction that a connection was opened in is judged, not the first alone: a policy that takes a permission
  *   back cuts what is connected, as with Cilium, while other implementations let it go on. Answers, and errors about them, pass.
  * - A refused packet is dropped without an answer.
- * - IPv6 blocks allow nothing: pods have no such addresses.
+ * - Families: a rule holds for each that pods have addresses of; `ipBlock` for its own.
  *
  * Stricter than upstream's words, on purpose: they let a pod always reach its own node. Here egress to the node is judged like any other, by
  * `ipBlock`, since the router and the registry are there. The cluster's name server is seen as the pods that it is elsewhere: `k8s-app: kube-dns` in
@@ -24,12 +24,15 @@
  * - The rules stay while the agent is away. It takes the table over in one transaction when it knows everything, and puts back what
  *   somebody takes out of it.
  */
+import type { IpFamily } from '#lib/ip-range.ts';
 import type { Stored } from '../../kinds/kind.ts';
 import type { Pod } from '../../kinds/types/core.ts';
 
 export interface PolicyOptions {
   instance: string;
   nodeName: string;
+  /** Of pods' addresses; default IPv4 alone. */
+  families?: readonly IpFamily[];
   /** Where pods ask for names. */
   resolver: string;
   log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
@@ -38,8 +41,8 @@ export interface PolicyOptions {
 export interface NetworkPolicies {
   /** Resolves when all is known, and holds. */
   readonly ready: Promise<void>;
-  /** Resolves when what policies say of the pod holds for this address of it. Rejects where the kernel does not take it, or by the signal. */
-  admit(pod: Stored<Pod>, ip: string, signal: AbortSignal): Promise<void>;
+  /** Resolves when what policies say of the pod holds for these addresses of it. Rejects where the kernel does not take it, or by the signal. */
+  admit(pod: Stored<Pod>, ips: readonly string[], signal: AbortSignal): Promise<void>;
   /** Follows no more; the table stays. */
   close(): Promise<void>;
 }
@@ -49,7 +52,8 @@ export interface PodFacts {
   uid: string;
   namespace: string;
   labels: Record<string, string>;
-  ip: string;
+  /** One of each family at most. */
+  ips: readonly string[];
   isHere: boolean;
   ports: { name: string; protocol: string; port: number }[];
 }

@@ -2,8 +2,7 @@
  * One policy's rules, as rules of nftables that refer to sets by the names of selectors. Pure.
  * Peers by ports: each pair is one rule that accepts.
  */
-import { isIPv4 } from 'node:net';
-import { ipv4Number, ipv4Text } from '#lib/ipv4.ts';
+import { type IpFamily, type IpRange, parseIpRange, rangeText } from '#lib/ip-range.ts';
 import type { IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from '../../kinds/types/networking.ts';
 import { type Requirement, labelSelectorRequirements } from '../../kinds/selector.ts';
 import type { Chain } from '../services/table.ts';
@@ -20,12 +19,17 @@ export interface PolicyRules {
 export interface Direction {
   chain: Chain;
   /** By the names that the rules have for them. */
-  sets: Map<string, Keyed & { port?: NamedPort }>;
+  sets: Map<string, Keyed & { port?: NamedPort; family: IpFamily }>;
 }
 
-interface Peer {
-  /** What its address matches; empty: any. */
-  match: string;
+/** A part of a rule. Without a family it is for each. */
+interface Match {
+  /** Empty: any. */
+  text: string;
+  family?: IpFamily;
+}
+
+interface Peer extends Match {
   /** The pods that it may be, for ports by name. */
   selector: Selector;
 }
@@ -36,7 +40,8 @@ const PROTOCOLS = new Map([
   ['SCTP', 'sctp'],
 ]);
 
-export function policyRules({ metadata, spec }: NetworkPolicy): PolicyRules {
+/** @param families  that pods have addresses of */
+export function policyRules({ metadata, spec }: NetworkPolicy, families: readonly IpFamily[]): PolicyRules {
   const namespace = metadata.namespace ?? '';
   const subject: Selector = { namespace, pods: spec?.podSelector ?? {} };
   const types = spec?.policyTypes ?? ['Ingress', ...(spec?.egress === undefined ? [] : ['Egress'])];
@@ -44,11 +49,11 @@ export function policyRules({ metadata, spec }: NetworkPolicy): PolicyRules {
   const comment = `${namespace}/${metadata.name}`;
   if (types.includes('Ingress')) {
     const parts = (spec?.ingress ?? []).map(({ from, ports }) => ({ peers: from, ports }));
-    rules.ingress = direction(parts, { namespace, comment, subject, address: 'ip saddr' });
+    rules.ingress = direction(parts, { namespace, comment, families, subject, side: 'saddr' });
   }
   if (types.includes('Egress')) {
     const parts = (spec?.egress ?? []).map(({ to, ports }) => ({ peers: to, ports }));
-    rules.egress = direction(parts, { namespace, comment, address: 'ip daddr' });
+    rules.egress = direction(parts, { namespace, comment, families, side: 'daddr' });
   }
   return rules;
 }
@@ -57,7 +62,9 @@ export function policyRules({ metadata, spec }: NetworkPolicy): PolicyRules {
 interface Side {
   namespace: string;
   comment: string;
-  address: 'ip saddr' | 'ip daddr';
+  families: readonly IpFamily[];
+  /** Where the peer's address is. */
+  side: 'saddr' | 'daddr';
   subject?: Selector;
 }
 
@@ -69,43 +76,51 @@ function direction(
   const sets: Direction['sets'] = new Map();
   for (const { peers, ports } of parts) {
     for (const peer of peersOf(peers ?? [], side, sets)) {
-      for (const port of portsOf(ports ?? [], side.subject ?? peer.selector, sets))
-        rules.add([peer.match, port, 'accept'].filter((part) => part !== '').join(' '));
+      for (const port of portsOf(ports ?? [], { selector: side.subject ?? peer.selector, ...side }, sets)) {
+        // Nothing is of two families.
+        if (peer.family !== undefined && port.family !== undefined && peer.family !== port.family) continue;
+        rules.add([peer.text, port.text, 'accept'].filter((part) => part !== '').join(' '));
+      }
     }
   }
   return { chain: { kind: 'chain', comment: side.comment, rules: [...rules] }, sets };
 }
 
-function peersOf(peers: NetworkPolicyPeer[], { namespace, address }: Side, sets: Direction['sets']): Peer[] {
-  if (peers.length === 0) return [{ match: '', selector: {} }];
+function peersOf(peers: NetworkPolicyPeer[], side: Side, sets: Direction['sets']): Peer[] {
+  if (peers.length === 0) return [{ text: '', selector: {} }];
   return peers.flatMap(({ ipBlock, podSelector, namespaceSelector }) => {
-    if (ipBlock !== undefined) return blockPeer(ipBlock, address);
+    if (ipBlock !== undefined) return blockPeer(ipBlock, side);
     const selector: Selector = {
-      ...(namespaceSelector === undefined ? { namespace } : { namespaces: namespaceSelector }),
+      ...(namespaceSelector === undefined ? { namespace: side.namespace } : { namespaces: namespaceSelector }),
       pods: podSelector ?? {},
     };
     const key = keyOf(selector);
-    const name = `pods-${key}`;
-    sets.set(name, { key, selector });
-    return [{ match: `${address} @${name}`, selector }];
+    return side.families.map((family) => {
+      const name = `pods${end(family)}-${key}`;
+      sets.set(name, { key, selector, family });
+      return { text: `${ip(family)} ${side.side} @${name}`, family, selector };
+    });
   });
 }
 
-function blockPeer({ cidr, except = [] }: IPBlock, address: string): Peer[] {
-  const block = normalized(cidr);
-  const without = except.map(normalized);
+function blockPeer({ cidr, except = [] }: IPBlock, { side, families }: Side): Peer[] {
+  const block = parseIpRange(cidr);
+  const without = except.map(parseIpRange);
   // An exception that nobody understands must not open what it was to close.
-  if (block === undefined || without.includes(undefined)) return [];
-  const match = [`${address} ${block}`, ...without.map((range) => `${address} != ${range}`)].join(' ');
-  return [{ match, selector: {} }];
+  if (block === undefined || !families.includes(block.family)) return [];
+  if (without.some((range) => range?.family !== block.family)) return [];
+  const address = `${ip(block.family)} ${side}`;
+  const rest = without.map((range) => `${address} != ${rangeText(range as IpRange)}`);
+  return [{ text: [`${address} ${rangeText(block)}`, ...rest].join(' '), family: block.family, selector: {} }];
 }
 
-/** Undefined where it is none of IPv4. What is no range was refused by the API; here nothing else becomes a part of a script. */
-function normalized(cidr: string): string | undefined {
-  const [address = '', bits = '32'] = cidr.split('/');
-  if (!isIPv4(address) || !/^\d{1,2}$/.test(bits) || Number(bits) > 32) return undefined;
-  const size = 2 ** (32 - Number(bits));
-  return `${ipv4Text(Math.floor(ipv4Number(address) / size) * size)}/${bits}`;
+function ip(family: IpFamily): string {
+  return family === 6 ? 'ip6' : 'ip';
+}
+
+/** Of names of what is of IPv6. */
+function end(family: IpFamily): string {
+  return family === 6 ? '6' : '';
 }
 
 /** As the API lets them be. */
@@ -114,16 +129,23 @@ function isPort(port: unknown): boolean {
   return typeof port === 'string' ? /^[a-z0-9-]{1,63}$/.test(port) : Number.isInteger(port);
 }
 
-function portsOf(ports: NetworkPolicyPort[], selector: Selector, sets: Direction['sets']): string[] {
-  if (ports.length === 0) return [''];
-  return ports.flatMap(({ port, endPort, protocol: wanted = 'TCP' }) => {
+function portsOf(
+  ports: NetworkPolicyPort[],
+  { selector, families }: { selector: Selector; families: readonly IpFamily[] },
+  sets: Direction['sets'],
+): Match[] {
+  if (ports.length === 0) return [{ text: '' }];
+  return ports.flatMap(({ port, endPort, protocol: wanted = 'TCP' }): Match[] => {
     const protocol = PROTOCOLS.get(wanted);
     if (protocol === undefined || !isPort(port) || !isPort(endPort)) return [];
-    if (port === undefined) return [`meta l4proto ${protocol}`];
-    if (typeof port === 'number') return [`${protocol} dport ${endPort === undefined ? port : `${port}-${endPort}`}`];
+    if (port === undefined) return [{ text: `meta l4proto ${protocol}` }];
+    if (typeof port === 'number')
+      return [{ text: `${protocol} dport ${endPort === undefined ? port : `${port}-${endPort}`}` }];
     const key = keyOf(selector);
-    const name = `ports-${key}-${protocol}-${port}`;
-    sets.set(name, { key, selector, port: { name: port, protocol } });
-    return [`ip daddr . meta l4proto . th dport @${name}`];
+    return families.map((family) => {
+      const name = `ports${end(family)}-${key}-${protocol}-${port}`;
+      sets.set(name, { key, selector, port: { name: port, protocol }, family });
+      return { text: `${ip(family)} daddr . meta l4proto . th dport @${name}`, family };
+    });
   });
 }

@@ -3,6 +3,7 @@
  * sets of those that it is in.
  */
 import { createHash } from 'node:crypto';
+import { type IpFamily, familyOf } from '#lib/ip-range.ts';
 import { type Requirement, labelSelectorRequirements, matchesLabels } from '../../kinds/selector.ts';
 import type { LabelSelector } from '../../kinds/types/meta.ts';
 import type { ElementSet } from '../services/table.ts';
@@ -77,21 +78,23 @@ export class Selections {
   }
 
   /** Addresses of the pods that are meant. */
-  addresses(wanted: Keyed): ElementSet {
-    return this.#set(wanted, '', () => ({
-      spec: 'type ipv4_addr',
-      keys: (pod) => [pod.ip],
+  addresses(wanted: Keyed, family: IpFamily): ElementSet {
+    return this.#set(wanted, String(family), () => ({
+      spec: `type ipv${family}_addr`,
+      keys: (pod) => ipsOf(pod, family),
     }));
   }
 
   /** Where they have a port of that name. */
-  ports(wanted: Keyed, { name, protocol }: NamedPort): ElementSet {
-    return this.#set(wanted, `${protocol}/${name}`, () => ({
-      spec: 'type ipv4_addr . inet_proto . inet_service',
-      keys: ({ ip, ports }) =>
-        ports
-          .filter((port) => port.name === name && port.protocol === protocol)
-          .map(({ port }) => `${ip} . ${protocol} . ${port}`),
+  ports(wanted: Keyed, { name, protocol }: NamedPort, family: IpFamily): ElementSet {
+    return this.#set(wanted, `${family}/${protocol}/${name}`, () => ({
+      spec: `type ipv${family}_addr . inet_proto . inet_service`,
+      keys: (pod) =>
+        ipsOf(pod, family).flatMap((ip) =>
+          pod.ports
+            .filter((port) => port.name === name && port.protocol === protocol)
+            .map(({ port }) => `${ip} . ${protocol} . ${port}`),
+        ),
     }));
   }
 
@@ -141,6 +144,10 @@ export class Selections {
     }
     return matchesLabels(pods, pod.labels);
   }
+}
+
+export function ipsOf({ ips }: PodFacts, family: IpFamily): string[] {
+  return ips.filter((ip) => familyOf(ip) === family);
 }
 
 function canonical({ namespace, namespaces, pods }: Selector): string {

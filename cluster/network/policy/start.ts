@@ -1,6 +1,6 @@
 /** Keeps the policies of a node: see `policy.ts`. */
-import { isIPv4 } from 'node:net';
 import { coalesced } from '#lib/coalesced.ts';
+import { type IpFamily, addressOfRange, parseIpRange } from '#lib/ip-range.ts';
 import { settledBefore } from '#lib/settled-before.ts';
 import type { Client, Informer } from '../../client/client.ts';
 import { sharedInformer } from '../../client/shared-informer.ts';
@@ -15,10 +15,11 @@ import { Selections } from './selections.ts';
 import { renderPolicies } from './table.ts';
 
 const RETRY_MILLISECONDS = 2000;
+const ONE_FAMILY: readonly IpFamily[] = [4];
 const sourceAnnotation = 'kubernetes.io/config.source';
 
 export function startPolicies(options: PolicyOptions & { client: Client; pods: Informer<Pod> }): NetworkPolicies {
-  const { client, pods, nodeName, instance, resolver, log } = options;
+  const { client, pods, nodeName, instance, resolver, families = ONE_FAMILY, log } = options;
   const onWatchError = (error: unknown): void =>
     log('warn', 'a watch for network policies broke off; it is tried again', { error: String(error) });
   const known = sharedInformer(client, namespaces, {}, onWatchError);
@@ -34,14 +35,15 @@ export function startPolicies(options: PolicyOptions & { client: Client; pods: I
   const selections = new Selections();
   selections.setPod(resolverPod(resolver));
   /** Addresses of pods as the agent told them, which the API shows later. */
-  const held = new Map<string, string>();
+  const held = new Map<string, readonly string[]>();
   let isKnown = false;
   let closed = false;
   let retry: NodeJS.Timeout | undefined;
 
   const write = coalesced(async () => {
     if (closed) return;
-    await table.write(renderPolicies((namespace) => policies.byIndex('namespace', namespace), selections, resolver));
+    const policiesOf = (namespace: string) => policies.byIndex('namespace', namespace);
+    await table.write(renderPolicies({ policiesOf, selections, resolver, families }));
   });
   const change = (): void => {
     clearTimeout(retry);
@@ -91,11 +93,11 @@ export function startPolicies(options: PolicyOptions & { client: Client; pods: I
 
   return {
     ready,
-    async admit(pod, ip, signal) {
+    async admit(pod, ips, signal) {
       if (pod.spec?.hostNetwork === true) return;
       const { uid, name, namespace, annotations } = pod.metadata;
       if (annotations?.[sourceAnnotation] === 'file') {
-        held.set(uid, ip);
+        held.set(uid, ips);
         see(pod);
         // It starts where there is no API, too: with the rules that were there.
         if (isKnown) await write();
@@ -106,7 +108,7 @@ export function startPolicies(options: PolicyOptions & { client: Client; pods: I
       const seen = pods.get(name, namespace);
       // Gone already, or another has its name: nothing of it will start.
       if (seen?.metadata.uid !== uid) return;
-      held.set(uid, ip);
+      held.set(uid, ips);
       see(seen);
       await write();
     },
@@ -122,23 +124,34 @@ export function startPolicies(options: PolicyOptions & { client: Client; pods: I
 }
 
 /** Undefined where it has no address that is its own. */
-function factsOf({ metadata, spec, status }: Stored<Pod>, nodeName: string, held?: string): PodFacts | undefined {
+function factsOf(
+  { metadata, spec, status }: Stored<Pod>,
+  nodeName: string,
+  held?: readonly string[],
+): PodFacts | undefined {
   const isOver = status?.phase === 'Succeeded' || status?.phase === 'Failed';
   // The agent knows better than the status, which may be of a sandbox before.
-  const ip = isOver ? undefined : (held ?? addressesOf({ metadata, ...(status && { status }) })[0]);
-  // It becomes a part of a script: whatever somebody wrote into a status, only an address does.
-  if (ip === undefined || !isIPv4(ip) || spec?.hostNetwork === true) return undefined;
+  const told = isOver ? [] : (held ?? addressesOf({ metadata, ...(status && { status }) }));
+  const ips = firstOfEach(told);
+  if (ips.length === 0 || spec?.hostNetwork === true) return undefined;
   const ports = (spec?.containers ?? []).flatMap((container) => container.ports ?? []);
   return {
     uid: metadata.uid,
     namespace: metadata.namespace ?? '',
     labels: metadata.labels ?? {},
-    ip,
+    ips,
     isHere: spec?.nodeName === nodeName,
     ports: ports.flatMap(({ name, protocol = 'TCP', containerPort: port }) =>
       name === undefined ? [] : [{ name, protocol: protocol.toLowerCase(), port }],
     ),
   };
+}
+
+/** They become a part of a script: whatever somebody wrote into a status, only addresses do. */
+function firstOfEach(texts: readonly string[]): string[] {
+  const found = texts.flatMap((text) => (text.includes('/') ? [] : (parseIpRange(text) ?? [])));
+  const first = ([4, 6] as const).flatMap((family) => found.find((one) => one.family === family) ?? []);
+  return first.map((one) => addressOfRange(one, 0n));
 }
 
 function sameFacts(one: PodFacts | undefined, other: PodFacts | undefined): boolean {
@@ -151,5 +164,5 @@ function resolverPod(ip: string): PodFacts {
     { name: 'dns', protocol: 'udp', port: 53 },
     { name: 'dns-tcp', protocol: 'tcp', port: 53 },
   ];
-  return { uid: '', namespace: 'kube-system', labels: { 'k8s-app': 'kube-dns' }, ip, isHere: false, ports };
+  return { uid: '', namespace: 'kube-system', labels: { 'k8s-app': 'kube-dns' }, ips: [ip], isHere: false, ports };
 }

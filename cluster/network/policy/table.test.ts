@@ -1,5 +1,6 @@
 /** The rules of a node, whole, and what a pod that comes or goes changes in them. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { matchesGolden } from '#testing/golden.ts';
@@ -11,11 +12,12 @@ import { Selections } from './selections.ts';
 import { renderPolicies } from './table.ts';
 
 const RESOLVER = '10.87.0.10';
+const families = [4] as const;
 const pod = (namespace: string, name: string, ip: string, more: Partial<PodFacts> = {}): PodFacts => ({
   uid: `${namespace}-${name}`,
   namespace,
   labels: { pod: name },
-  ip,
+  ips: [ip],
   isHere: true,
   ports: [],
   ...more,
@@ -75,18 +77,29 @@ const pods = [
 ];
 
 test('the whole table', () => {
-  const table = renderPolicies(policiesOf, selectionsOf(...pods), RESOLVER);
+  const table = renderPolicies({ policiesOf, selections: selectionsOf(...pods), resolver: RESOLVER, families });
   matchesGolden(join(import.meta.dirname, 'testdata/table.nft'), replacement('sampan-golden.policy', table));
+});
+
+test('where pods have IPv6 it holds for both families, and a block for its own', () => {
+  const both = (namespace: string, name: string, place: number, more: Partial<PodFacts> = {}): PodFacts =>
+    pod(namespace, name, '', { ips: [`10.86.0.${place}`, `fd00::${place}`], ...more });
+  const selections = selectionsOf(both('x', 'a', 2, { ports: [web] }), both('x', 'b', 3), both('y', 'a', 5));
+  const table = renderPolicies({ policiesOf, selections, resolver: RESOLVER, families: [4, 6] });
+  const script = replacement('sampan-golden.policy', table);
+  matchesGolden(join(import.meta.dirname, 'testdata/dual-stack.nft'), script);
+  const check = spawnSync('nft', ['--check', '-f', '-'], { input: script, encoding: 'utf8' });
+  assert.deepEqual([check.stderr, check.status], ['', 0]);
 });
 
 test('a pod that comes or goes changes elements alone', () => {
   const selections = selectionsOf(...pods);
-  const before = renderPolicies(policiesOf, selections, RESOLVER);
+  const before = renderPolicies({ policiesOf, selections, resolver: RESOLVER, families });
   selections.setPod(pod('y', 'a2', '10.86.0.9', { labels: { pod: 'a' } }));
-  const peer = renderPolicies(policiesOf, selections, RESOLVER);
+  const peer = renderPolicies({ policiesOf, selections, resolver: RESOLVER, families });
   assert.match(difference('t', before, peer), /^add element inet t pods-\w+ \{ 10\.86\.0\.9 \}\n$/);
   selections.setPod(pod('x', 'c2', '10.86.0.8', { labels: { pod: 'c' } }));
-  const own = renderPolicies(policiesOf, selections, RESOLVER);
+  const own = renderPolicies({ policiesOf, selections, resolver: RESOLVER, families });
   assert.deepEqual(
     difference('t', peer, own)
       .trim()
@@ -100,7 +113,7 @@ test('a pod that comes or goes changes elements alone', () => {
   );
   selections.removePod('x-c2');
   selections.removePod('y-a2');
-  const after = renderPolicies(policiesOf, selections, RESOLVER);
+  const after = renderPolicies({ policiesOf, selections, resolver: RESOLVER, families });
   assert.ok(
     difference('t', own, after)
       .split('\n')
@@ -111,18 +124,18 @@ test('a pod that comes or goes changes elements alone', () => {
 
 test('a namespace that gets other labels has other pods allowed', () => {
   const selections = selectionsOf(...pods);
-  const before = renderPolicies(policiesOf, selections, RESOLVER);
+  const before = renderPolicies({ policiesOf, selections, resolver: RESOLVER, families });
   selections.setNamespace('y', { ns: 'z' });
-  const after = renderPolicies(policiesOf, selections, RESOLVER);
+  const after = renderPolicies({ policiesOf, selections, resolver: RESOLVER, families });
   assert.match(difference('t', before, after), /^delete element inet t pods-\w+ \{ 10\.86\.0\.5, 10\.86\.7\.5 \}\n$/);
   selections.setNamespace('y', undefined);
-  assert.equal(difference('t', after, renderPolicies(policiesOf, selections, RESOLVER)), '');
+  assert.equal(difference('t', after, renderPolicies({ policiesOf, selections, resolver: RESOLVER, families })), '');
 });
 
 test('who comes later has an address that two claim', () => {
   const [first = pod('x', 'a', '')] = pods;
-  const selections = selectionsOf(first, pod('y', 'new', first.ip));
-  const { elements } = renderPolicies(policiesOf, selections, RESOLVER).get('entering') as {
+  const selections = selectionsOf(first, pod('y', 'new', first.ips[0] ?? ''));
+  const { elements } = renderPolicies({ policiesOf, selections, resolver: RESOLVER, families }).get('entering') as {
     elements: ReadonlyMap<string, string>;
   };
   assert.deepEqual([...elements], [], 'no policy is about the newer one');
@@ -131,7 +144,12 @@ test('who comes later has an address that two claim', () => {
 test('types that are not said: ingress, and egress where there are rules of it', () => {
   const of = (spec: NetworkPolicySpec) => {
     const all = () => [policy('p', spec)];
-    const table = renderPolicies(all, selectionsOf(...pods.slice(0, 1)), RESOLVER);
+    const table = renderPolicies({
+      policiesOf: all,
+      selections: selectionsOf(...pods.slice(0, 1)),
+      resolver: RESOLVER,
+      families,
+    });
     return [...table.keys()].filter((name) => /^(in|out)-/.test(name)).map((name) => name.split('-')[0]);
   };
   assert.deepEqual(of({ podSelector: {} }), ['in']);
@@ -149,7 +167,11 @@ test('whatever is in an object, only addresses, ports and names become a part of
     ],
   } as unknown as NetworkPolicySpec;
   const all = () => [policy('p', spec)];
-  const text = difference('t', new Map(), renderPolicies(all, selectionsOf(...pods.slice(0, 1)), RESOLVER));
+  const text = difference(
+    't',
+    new Map(),
+    renderPolicies({ policiesOf: all, selections: selectionsOf(...pods.slice(0, 1)), resolver: RESOLVER, families }),
+  );
   assert.doesNotMatch(text, /flush/);
   assert.doesNotMatch(text, /add rule inet t in-/);
 });

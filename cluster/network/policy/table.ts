@@ -6,73 +6,105 @@
  *   entering, leaving  which of these an address has
  */
 import { createHash } from 'node:crypto';
+import type { IpFamily } from '#lib/ip-range.ts';
 import type { Stored } from '../../kinds/kind.ts';
 import { matchesLabels } from '../../kinds/selector.ts';
 import type { NetworkPolicy } from '../../kinds/types/networking.ts';
 import type { Chain, ElementSet, Table } from '../services/table.ts';
 import type { PodFacts } from './policy.ts';
 import { type Direction, type PolicyRules, policyRules } from './rules.ts';
-import type { Selections } from './selections.ts';
+import { type Selections, ipsOf } from './selections.ts';
 
 /** A policy is read once for as long as it is the same. */
-const read = new WeakMap<Stored<NetworkPolicy>, PolicyRules>();
+const read = new WeakMap<Stored<NetworkPolicy>, { families: readonly IpFamily[]; rules: PolicyRules }>();
 
-function rulesOf(policy: Stored<NetworkPolicy>): PolicyRules {
-  let rules = read.get(policy);
-  if (rules === undefined) read.set(policy, (rules = policyRules(policy)));
+function rulesOf(policy: Stored<NetworkPolicy>, families: readonly IpFamily[]): PolicyRules {
+  const known = read.get(policy);
+  if (known?.families === families) return known.rules;
+  const rules = policyRules(policy, families);
+  read.set(policy, { families, rules });
   return rules;
 }
 
-const PASS = ['ct state related accept', 'ct direction reply accept', 'ip saddr . ip daddr @selves accept'];
+export interface PolicyView {
+  policiesOf: (namespace: string) => readonly Stored<NetworkPolicy>[];
+  selections: Selections;
+  /** Where pods ask for names. */
+  resolver: string;
+  /** Of pods' addresses. */
+  families: readonly IpFamily[];
+}
 
-export function renderPolicies(
-  policiesOf: (namespace: string) => readonly Stored<NetworkPolicy>[],
-  selections: Selections,
-  resolver: string,
-): Table {
+export function renderPolicies({ policiesOf, selections, resolver, families }: PolicyView): Table {
   const table = new Map<string, Chain | ElementSet>();
-  const maps = { entering: new Map<string, string>(), leaving: new Map<string, string>() };
-  const selves = new Map<string, string>();
+  const of = families.map(
+    (family) => ({ family, entering: new Map(), leaving: new Map(), selves: new Map() }) as Verdicts,
+  );
   const used = new Set<string>();
   const place = (pod: PodFacts, side: 'ingress' | 'egress'): void => {
-    const chain = addPolicies(policiesOf(pod.namespace), { pod, side, table, selections, used });
+    const chain = addPolicies(policiesOf(pod.namespace), { pod, side, table, selections, families, used });
     if (chain === undefined) return;
-    maps[side === 'ingress' ? 'entering' : 'leaving'].set(pod.ip, `goto ${chain}`);
-    selves.set(`${pod.ip} . ${pod.ip}`, '');
+    for (const { family, entering, leaving, selves } of of)
+      for (const ip of ipsOf(pod, family)) {
+        (side === 'ingress' ? entering : leaving).set(ip, `goto ${chain}`);
+        selves.set(`${ip} . ${ip}`, '');
+      }
   };
   for (const pod of selections.pods()) {
     if (!pod.isHere) continue;
     // Of two that claim an address the later one has it, whatever the other's was.
-    for (const map of Object.values(maps)) map.delete(pod.ip);
+    for (const { entering, leaving } of of)
+      for (const ip of pod.ips) for (const map of [entering, leaving]) map.delete(ip);
     place(pod, 'egress');
     place(pod, 'ingress');
   }
   selections.retain(used);
-  for (const [name, elements] of Object.entries(maps))
-    table.set(name, { kind: 'map', spec: 'type ipv4_addr : verdict', elements });
-  table.set('selves', { kind: 'set', spec: 'type ipv4_addr . ipv4_addr', elements: selves });
-  for (const [name, chain] of baseChains(resolver)) table.set(name, chain);
+  for (const { family, entering, leaving, selves } of of) {
+    const [type, end] = [`ipv${family}_addr`, family === 6 ? '6' : ''];
+    table.set(`entering${end}`, { kind: 'map', spec: `type ${type} : verdict`, elements: entering });
+    table.set(`leaving${end}`, { kind: 'map', spec: `type ${type} : verdict`, elements: leaving });
+    table.set(`selves${end}`, { kind: 'set', spec: `type ${type} . ${type}`, elements: selves });
+  }
+  for (const [name, chain] of baseChains(resolver, families)) table.set(name, chain);
   return table;
 }
 
-function baseChains(resolver: string): [string, Chain][] {
+interface Verdicts {
+  family: IpFamily;
+  entering: Map<string, string>;
+  leaving: Map<string, string>;
+  selves: Map<string, string>;
+}
+
+function baseChains(resolver: string, families: readonly IpFamily[]): [string, Chain][] {
   const base = (hook: string, rules: string[]): Chain => ({
     kind: 'chain',
     hook: `type filter hook ${hook}; policy accept;`,
     rules,
   });
+  const each = (rule: (ip: string, end: string) => string): string[] =>
+    families.map((family) => (family === 6 ? rule('ip6', '6') : rule('ip', '')));
+  const pass = [
+    'ct state related accept',
+    'ct direction reply accept',
+    ...each((ip, end) => `${ip} saddr . ${ip} daddr @selves${end} accept`),
+  ];
+  const leaving = each((ip, end) => `${ip} saddr vmap @leaving${end}`);
   return [
     // The one address that is judged before it is translated: the server behind it is no pod.
     ['asking', base('prerouting priority dstnat - 20', [`ip daddr ${resolver} ip saddr vmap @leaving`])],
-    ['from-pods', base('forward priority filter + 10', [...PASS, 'ip saddr vmap @leaving'])],
-    ['to-pods', base('forward priority filter + 11', [...PASS, 'ip daddr vmap @entering'])],
+    ['from-pods', base('forward priority filter + 10', [...pass, ...leaving])],
+    [
+      'to-pods',
+      base('forward priority filter + 11', [...pass, ...each((ip, end) => `${ip} daddr vmap @entering${end}`)]),
+    ],
     [
       'to-node',
       base('input priority filter + 10', [
         'ct state related accept',
         'ct direction reply accept',
         `ct original ip daddr ${resolver} accept`,
-        'ip saddr vmap @leaving',
+        ...leaving,
       ]),
     ],
   ];
@@ -83,15 +115,16 @@ interface Building {
   side: 'ingress' | 'egress';
   table: Map<string, Chain | ElementSet>;
   selections: Selections;
+  families: readonly IpFamily[];
   used: Set<string>;
 }
 
 /** @returns the chain of those that select the pod; undefined where none does */
 function addPolicies(policies: readonly Stored<NetworkPolicy>[], building: Building): string | undefined {
-  const { pod, side, table } = building;
+  const { pod, side, table, families } = building;
   const names: string[] = [];
   for (const policy of policies) {
-    const rules = rulesOf(policy);
+    const rules = rulesOf(policy, families);
     const own = rules[side];
     if (own === undefined || !matchesLabels(rules.subject, pod.labels)) continue;
     const name = `${side === 'ingress' ? 'in' : 'out'}-${idOf(policy.metadata.uid)}`;
@@ -109,9 +142,9 @@ function addPolicies(policies: readonly Stored<NetworkPolicy>[], building: Build
 
 function addSets({ sets }: Direction, { table, selections, used }: Building): void {
   for (const [name, wanted] of sets) {
-    const { key, port } = wanted;
+    const { key, port, family } = wanted;
     used.add(key);
-    table.set(name, port === undefined ? selections.addresses(wanted) : selections.ports(wanted, port));
+    table.set(name, port === undefined ? selections.addresses(wanted, family) : selections.ports(wanted, port, family));
   }
 }
 

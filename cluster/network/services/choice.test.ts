@@ -4,7 +4,7 @@ import type { Endpoint, EndpointSlice } from '../../kinds/types/discovery.ts';
 import { backendsOf } from './choice.ts';
 
 const node = { name: 'here', zone: 'a' };
-const port = { name: 'http', protocol: 'TCP' };
+const port = { name: 'http', protocol: 'TCP', family: 4 } as const;
 const slice = (endpoints: Endpoint[], number = 80): EndpointSlice => ({
   metadata: { name: 's' },
   addressType: 'IPv4',
@@ -53,6 +53,16 @@ test('hints hold where every ready endpoint has one and one is for this zone', (
   assert.deepEqual(chosen(both).Cluster, ['10.0.0.1']);
   assert.deepEqual(chosen([...both, at('10.0.0.3', ready)]).Cluster, ['10.0.0.1', '10.0.0.2', '10.0.0.3']);
   assert.deepEqual(chosen(both, { name: 'here', zone: 'c' }).Cluster, ['10.0.0.1', '10.0.0.2']);
+});
+
+test('endpoints of IPv6, each address in the one way that it is written', () => {
+  const six = { ...slice([at('fd00:0:0::5', ready), at('fd00::4', ready), at('::1', ready), at('10.0.0.1', ready)]) };
+  const { Cluster } = backendsOf([{ ...six, addressType: 'IPv6' }], { ...port, family: 6 }, node);
+  assert.deepEqual(Cluster, [
+    { ip: 'fd00::4', port: 80 },
+    { ip: 'fd00::5', port: 80 },
+  ]);
+  assert.deepEqual(backendsOf([six], { ...port, family: 6 }, node).Cluster, []);
 });
 
 test('nobody is led to the loopback of a node, nor to what is on its link alone', () => {

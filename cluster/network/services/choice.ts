@@ -1,5 +1,5 @@
 /** Which endpoints of a Service's port may be chosen on this node (`CategorizeEndpoints` of upstream's proxies). Pure. */
-import { isIPv4 } from 'node:net';
+import { type IpFamily, addressOfRange, parseIpRange } from '#lib/ip-range.ts';
 import { ipv4Number } from '#lib/ipv4.ts';
 import { specialAddressProblem } from '../../kinds/special-addresses.ts';
 import type { Endpoint, EndpointSlice } from '../../kinds/types/discovery.ts';
@@ -8,6 +8,8 @@ import type { Backend, TrafficPolicy } from './services.ts';
 export interface NodeFacts {
   name: string;
   zone?: string;
+  /** That it has rules for; default IPv4 alone. */
+  families?: readonly IpFamily[];
 }
 
 interface Candidate extends Backend {
@@ -23,6 +25,8 @@ export interface PortIdentity {
   name: string;
   /** As the API has it: `TCP`. */
   protocol: string;
+  /** Of the endpoints. */
+  family: IpFamily;
 }
 
 export function backendsOf(
@@ -60,22 +64,33 @@ function hintsHold(candidates: readonly Candidate[], zone: string | undefined): 
 function candidatesOf(slices: readonly EndpointSlice[], port: PortIdentity, node: NodeFacts): Candidate[] {
   const found = new Map<string, Candidate>();
   for (const slice of slices) {
-    if (slice.addressType !== 'IPv4') continue;
+    if (slice.addressType !== `IPv${port.family}`) continue;
     const numbers = (slice.ports ?? []).filter(
       ({ name = '', protocol = 'TCP' }) => name === port.name && protocol === port.protocol,
     );
     for (const { port: number } of numbers) {
       if (number === undefined || !isPort(number)) continue;
       for (const endpoint of slice.endpoints) {
-        const ip = endpoint.addresses[0];
-        if (ip === undefined || !isIPv4(ip) || specialAddressProblem(ip) !== undefined) continue;
+        const ip = addressOf(endpoint, port.family);
+        if (ip === undefined) continue;
         const candidate = candidateOf(endpoint, { ip, port: number }, node);
         const key = `${ip}:${number}`;
         if (candidate.ready || !found.has(key)) found.set(key, candidate);
       }
     }
   }
-  return [...found.values()].sort((a, b) => ipv4Number(a.ip) - ipv4Number(b.ip) || a.port - b.port);
+  return [...found.values()].sort((a, b) => byAddress(a.ip, b.ip, port.family) || a.port - b.port);
+}
+
+/** In the one way that it is written here; undefined where nobody may be led there. */
+function addressOf({ addresses: [ip = ''] }: Endpoint, family: IpFamily): string | undefined {
+  const found = ip.includes('/') ? undefined : parseIpRange(ip);
+  if (found?.family !== family || specialAddressProblem(ip) !== undefined) return undefined;
+  return family === 4 ? ip : addressOfRange(found, 0n);
+}
+
+function byAddress(one: string, other: string, family: IpFamily): number {
+  return family === 4 ? ipv4Number(one) - ipv4Number(other) : one.localeCompare(other, 'en');
 }
 
 export function isPort(number: number): boolean {

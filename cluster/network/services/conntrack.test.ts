@@ -5,6 +5,7 @@ import type { Protocol, ServicePort } from './services.ts';
 
 const port = (protocol: Protocol, endpoints: string[]): ServicePort => ({
   name: 'default/dns',
+  family: 4,
   protocol,
   port: 53,
   clusterIp: '10.87.0.10',

@@ -4,11 +4,12 @@
  * somebody else is by now. Also one that began while a Service had no endpoint, and so was not translated at all.
  */
 import { networkInterfaces } from 'node:os';
+import { familyOf } from '#lib/ip-range.ts';
 import { overlaps } from '#lib/routes.ts';
 import { run } from '#lib/run.ts';
 import type { ServicePort } from './services.ts';
 
-/** By `address:port`, or `:port` for every address of this host: the endpoints, as `address:port`. */
+/** By `address:port`, or for every address of this host by `:port`, of IPv6 `[]:port`: the endpoints, as `address:port`. */
 export type UdpFrontends = ReadonlyMap<string, ReadonlySet<string>>;
 
 export function udpFrontends(ports: Iterable<ServicePort>): UdpFrontends {
@@ -19,7 +20,7 @@ export function udpFrontends(ports: Iterable<ServicePort>): UdpFrontends {
     const endpoints = new Set([...Cluster, ...Local].map(({ ip, port }) => `${ip}:${port}`));
     for (const ip of [one.clusterIp, ...one.externalIps, ...one.loadBalancerIps])
       frontends.set(`${ip}:${one.port}`, endpoints);
-    if (one.nodePort !== undefined) frontends.set(`:${one.nodePort}`, endpoints);
+    if (one.nodePort !== undefined) frontends.set(`${one.family === 6 ? '[]' : ''}:${one.nodePort}`, endpoints);
   }
   return frontends;
 }
@@ -45,29 +46,35 @@ interface Connection {
 
 /**
  * @param gone  frontends of earlier states that are not there any more
- * @param range.foreign  addresses of the service range that somebody else leads anywhere
+ * @param range.serviceCidrs  one for each family that is looked at
+ * @param range.foreign  addresses of the service ranges that somebody else leads anywhere
  */
 export async function forgetStale(
   frontends: UdpFrontends,
   gone: Iterable<string>,
-  range: { serviceCidr: string; foreign: ReadonlySet<string> },
+  range: { serviceCidrs: readonly string[]; foreign: ReadonlySet<string> },
 ): Promise<number> {
-  const { stdout } = await run('conntrack', ['-L', '-f', 'ipv4', '-p', 'udp']);
   const known = new Map(frontends);
   for (const frontend of gone) if (!known.has(frontend)) known.set(frontend, new Set());
   const own = new Set(Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address)));
-  const stale = new Map<string, Connection>();
-  for (const connection of connectionsOf(stdout)) {
-    if (range.foreign.has(connection.destination)) continue;
-    if (isStale(connection, known, own, range.serviceCidr)) stale.set(Object.values(connection).join(' '), connection);
+  let forgotten = 0;
+  for (const serviceCidr of range.serviceCidrs) {
+    const family = ['-f', familyOf(serviceCidr) === 6 ? 'ipv6' : 'ipv4'];
+    const { stdout } = await run('conntrack', ['-L', ...family, '-p', 'udp']);
+    const stale = new Map<string, Connection>();
+    for (const connection of connectionsOf(stdout)) {
+      if (range.foreign.has(connection.destination)) continue;
+      if (isStale(connection, known, own, serviceCidr)) stale.set(Object.values(connection).join(' '), connection);
+    }
+    for (const { destination, port, answeredBy, answeringPort } of stale.values()) {
+      const original = ['--orig-dst', destination, '--orig-port-dst', port];
+      const reply = ['--reply-src', answeredBy, '--reply-port-src', answeringPort];
+      // Its exit status is 1 where the last of them ended by itself meanwhile.
+      await run('conntrack', ['-D', ...family, '-p', 'udp', ...original, ...reply], { allow: [1] });
+    }
+    forgotten += stale.size;
   }
-  for (const { destination, port, answeredBy, answeringPort } of stale.values()) {
-    const original = ['--orig-dst', destination, '--orig-port-dst', port];
-    const reply = ['--reply-src', answeredBy, '--reply-port-src', answeringPort];
-    // Its exit status is 1 where the last of them ended by itself meanwhile.
-    await run('conntrack', ['-D', '-f', 'ipv4', '-p', 'udp', ...original, ...reply], { allow: [1] });
-  }
-  return stale.size;
+  return forgotten;
 }
 
 /** `udp 17 29 src=A dst=B sport=1 dport=2 src=C dst=D sport=3 dport=4 …`, the second four for the answers, with marks between. */
@@ -92,8 +99,9 @@ function isStale(
   serviceCidr: string,
 ): boolean {
   const endpoints =
-    frontends.get(`${destination}:${port}`) ?? (own.has(destination) ? frontends.get(`:${port}`) : undefined);
+    frontends.get(`${destination}:${port}`) ??
+    (own.has(destination) ? frontends.get(`${familyOf(destination) === 6 ? '[]' : ''}:${port}`) : undefined);
   if (endpoints !== undefined) return !endpoints.has(`${answeredBy}:${answeringPort}`);
   // An address of the service range that nobody has, and was led somewhere when somebody had it.
-  return overlaps(`${destination}/32`, serviceCidr) && answeredBy !== destination;
+  return overlaps(destination, serviceCidr) && answeredBy !== destination;
 }

@@ -25,6 +25,27 @@ test('the family that rules are made for is found wherever it stands', () => {
   assert.equal(portsOf({ clusterIP: 'fd00::1', clusterIPs: ['fd00::1', '10.0.0.1'] })[0]?.clusterIp, '10.0.0.1');
 });
 
+test('of two families each has its own, and the health check is one', () => {
+  const spec: ServiceSpec = {
+    type: 'LoadBalancer',
+    clusterIP: '10.0.0.1',
+    clusterIPs: ['10.0.0.1', 'fd00:0::1'],
+    externalTrafficPolicy: 'Local',
+    healthCheckNodePort: 31_000,
+    externalIPs: ['198.51.100.1', '2001:db8::1'],
+    loadBalancerSourceRanges: ['203.0.113.0/24'],
+  };
+  const ports = servicePortsOf(service(spec), [], { name: 'n', families: [4, 6] });
+  assert.deepEqual(
+    ports.map(({ clusterIp, externalIps, healthCheckNodePort }) => [clusterIp, externalIps, healthCheckNodePort]),
+    [
+      ['10.0.0.1', ['198.51.100.1'], 31_000],
+      ['fd00::1', ['2001:db8::1'], undefined],
+    ],
+  );
+  assert.deepEqual(ports[1]?.sourceRanges, ['::/128'], 'ranges of one family are not everybody of the other');
+});
+
 test('a load balancer: addresses of its status but those of proxies, ranges in their first address', () => {
   const [port] = portsOf(
     {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { matchesGolden } from '#testing/golden.ts';
 import { renderService, renderTable, tableName } from './rules.ts';
-import type { ServicePort } from './services.ts';
+import type { Backend, ServicePort } from './services.ts';
 import { replacement } from './table.ts';
 
 const network = {
@@ -20,6 +20,7 @@ const here = [
 const elsewhere = { ip: '10.86.4.7', port: 8080 };
 const plain: ServicePort = {
   name: 'default/plain:http',
+  family: 4,
   protocol: 'tcp',
   port: 80,
   clusterIp: '10.87.0.10',
@@ -56,19 +57,47 @@ const services: ServicePort[] = [
   },
 ];
 
+const dual = {
+  ...network,
+  ipv6: { podCidr: 'fd00:86:0:3::/64', clusterCidr: 'fd00:86::/56', serviceCidr: 'fd00:87::/112' },
+};
+
+/** The same place of the ranges of IPv6. */
+const sixOf = (ip: string): string => {
+  const [, second, third, fourth] = ip.split('.').map(Number);
+  return second === 86 ? `fd00:86:0:${third}::${fourth?.toString(16)}` : `fd00:87::${fourth?.toString(16)}`;
+};
+const backendsOf = (backends: Backend[]): Backend[] => backends.map(({ ip, port }) => ({ ip: sixOf(ip), port }));
+const inIpv6 = (port: ServicePort): ServicePort => ({
+  ...port,
+  family: 6,
+  clusterIp: sixOf(port.clusterIp),
+  externalIps: port.externalIps.map(() => '2001:db8::4'),
+  loadBalancerIps: port.loadBalancerIps.map(() => '2001:db8::c8'),
+  sourceRanges: port.sourceRanges.map((_, index) => `2001:db8:${index}::/48`),
+  backends: { Cluster: backendsOf(port.backends.Cluster), Local: backendsOf(port.backends.Local) },
+});
+
 const script = (): string => {
   const fragments = services.map((port) => renderService(network, [port]));
   return replacement(tableName(network.instance), renderTable(network, fragments, ['192.0.2.200']));
 };
+const dualScript = (): string => {
+  const fragments = services.map((port) => renderService(dual, [port, inIpv6(port)]));
+  return replacement(tableName(network.instance), renderTable(dual, fragments, ['192.0.2.200']));
+};
 
 test('the table is what the golden file shows', () => {
   matchesGolden(join(import.meta.dirname, 'testdata/table.nft'), script());
+  matchesGolden(join(import.meta.dirname, 'testdata/dual-stack.nft'), dualScript());
 });
 
 test('nft accepts the table', () => {
-  const { status, stderr } = spawnSync('nft', ['--check', '-f', '-'], { input: script(), encoding: 'utf8' });
-  assert.equal(stderr, '');
-  assert.equal(status, 0);
+  for (const input of [script(), dualScript()]) {
+    const { status, stderr } = spawnSync('nft', ['--check', '-f', '-'], { input, encoding: 'utf8' });
+    assert.equal(stderr, '');
+    assert.equal(status, 0);
+  }
 });
 
 test('names never reach a rule as they are', () => {

@@ -10,7 +10,7 @@
  *   balancer-ID   before that: source ranges
  */
 import { createHash } from 'node:crypto';
-import { ipv4Number, ipv4Text } from '#lib/ipv4.ts';
+import { type IpFamily, addressOfRange, familyOf, parseIpRange } from '#lib/ip-range.ts';
 import { overlaps } from '#lib/routes.ts';
 import type { Backend, ServiceNetwork, ServicePort, TrafficPolicy } from './services.ts';
 import type { Chain, ElementSet, Table } from './table.ts';
@@ -18,6 +18,12 @@ import type { Chain, ElementSet, Table } from './table.ts';
 export function tableName(instance: string): string {
   return `sampan-${instance}.services`;
 }
+
+/** How rules speak of a family; what is of IPv6 ends in a 6. */
+const WORDS = {
+  4: { ip: 'ip', type: 'ipv4_addr', end: '', loopback: '127.0.0.0/8' },
+  6: { ip: 'ip6', type: 'ipv6_addr', end: '6', loopback: '::1' },
+} as const satisfies Record<IpFamily, object>;
 
 const SHARED = {
   services: 'type ipv4_addr . inet_proto . inet_service : verdict',
@@ -30,9 +36,20 @@ type SharedMap = keyof typeof SHARED;
 
 export interface Fragment {
   objects: Table;
-  elements: Record<SharedMap, [string, string][]>;
+  elements: Record<IpFamily, Record<SharedMap, [string, string][]>>;
   /** Endpoints that may reach themselves: pods of this node. */
   own: string[];
+}
+
+interface Ranges {
+  podCidr: string;
+  clusterCidr: string;
+  serviceCidr: string;
+}
+
+/** Families that there are rules for, with their ranges. */
+function rangesOf(network: ServiceNetwork): [IpFamily, Ranges][] {
+  return [[4, network], ...(network.ipv6 === undefined ? [] : ([[6, network.ipv6]] satisfies [IpFamily, Ranges][]))];
 }
 
 /** Of the mark by which a packet is known in `leaving`; told apart by instance, so that two of one host do not translate each other's. */
@@ -52,38 +69,43 @@ function marked(instance: string): string {
   return `meta mark set meta mark & ${hex(~MARK_MASK)} | ${markOf(instance)}`;
 }
 
-const FRONTEND = 'ip daddr . meta l4proto . th dport';
-const NODE_FRONTEND = 'fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport';
+function frontend(family: IpFamily): string {
+  return `${WORDS[family].ip} daddr . meta l4proto . th dport`;
+}
+
+function nodeFrontend(family: IpFamily): string {
+  const { ip, loopback } = WORDS[family];
+  return `fib daddr type local ${ip} daddr != ${loopback} meta l4proto . th dport`;
+}
 
 /** @param balancers  addresses that this host answers for, where nothing but Services listens */
 export function renderTable(
   network: ServiceNetwork,
-  fragments: Iterable<Fragment>,
+  fragments: readonly Fragment[],
   balancers: readonly string[],
 ): Table {
   const table = new Map<string, Chain | ElementSet>();
-  const maps: Record<SharedMap, Map<string, string>> = {
-    services: new Map(),
-    'node-ports': new Map(),
-    refused: new Map(),
-    'refused-node-ports': new Map(),
-  };
-  const own = new Map<string, string>();
-  for (const fragment of fragments) {
-    for (const [name, object] of fragment.objects) table.set(name, object);
-    for (const [name, map] of Object.entries(maps)) {
-      // Where two Services name one external address and port, the first has it.
-      for (const [key, verdict] of fragment.elements[name as SharedMap]) if (!map.has(key)) map.set(key, verdict);
-    }
-    for (const ip of fragment.own) own.set(`${ip} . ${ip}`, '');
-  }
-  for (const [name, spec] of Object.entries(SHARED))
-    table.set(name, { kind: 'map', spec, elements: maps[name as SharedMap] });
-  table.set('own', { kind: 'set', spec: 'type ipv4_addr . ipv4_addr', elements: own });
+  for (const { objects } of fragments) for (const [name, object] of objects) table.set(name, object);
+  for (const [family] of rangesOf(network)) addShared(table, family, fragments);
   const answered = new Map(balancers.map((ip) => [ip, '']));
   table.set('balancers', { kind: 'set', spec: 'type ipv4_addr', elements: answered });
   for (const [name, chain] of baseChains(network)) table.set(name, chain);
   return table;
+}
+
+function addShared(table: Map<string, Chain | ElementSet>, family: IpFamily, fragments: readonly Fragment[]): void {
+  const { type, end } = WORDS[family];
+  for (const [name, spec] of Object.entries(SHARED)) {
+    const elements = new Map<string, string>();
+    // Where two Services name one external address and port, the first has it.
+    for (const fragment of fragments)
+      for (const [key, verdict] of fragment.elements[family][name as SharedMap])
+        if (!elements.has(key)) elements.set(key, verdict);
+    table.set(`${name}${end}`, { kind: 'map', spec: spec.replace('ipv4_addr', type), elements });
+  }
+  const own = fragments.flatMap((fragment) => fragment.own.filter((ip) => familyOf(ip) === family));
+  const elements = new Map(own.map((ip) => [`${ip} . ${ip}`, '']));
+  table.set(`own${end}`, { kind: 'set', spec: `type ${type} . ${type}`, elements });
 }
 
 const baseOf = new WeakMap<ServiceNetwork, [string, Chain][]>();
@@ -92,20 +114,33 @@ const baseOf = new WeakMap<ServiceNetwork, [string, Chain][]>();
 function baseChains(network: ServiceNetwork): [string, Chain][] {
   const known = baseOf.get(network);
   if (known !== undefined) return known;
-  const { instance, clusterCidr, serviceCidr } = network;
+  const { instance } = network;
+  const all = rangesOf(network);
+  const each = (rules: (words: Ranges & (typeof WORDS)[IpFamily] & { family: IpFamily }) => string[]): string[] =>
+    all.flatMap(([family, ranges]) => rules({ family, ...ranges, ...WORDS[family] }));
+  const noService = each(({ ip, serviceCidr }) => [`ct state new ${ip} daddr ${serviceCidr} goto refuse`]);
   const chains: [string, Chain][] = [
-    chain('frontends', [
-      `ip daddr ${serviceCidr} ip saddr != ${clusterCidr} ${marked(instance)}`,
-      `${FRONTEND} vmap @services`,
-      `${NODE_FRONTEND} vmap @node-ports`,
-    ]),
+    chain(
+      'frontends',
+      each(({ family, ip, end, serviceCidr, clusterCidr }) => [
+        `${ip} daddr ${serviceCidr} ${ip} saddr != ${clusterCidr} ${marked(instance)}`,
+        `${frontend(family)} vmap @services${end}`,
+        `${nodeFrontend(family)} vmap @node-ports${end}`,
+      ]),
+    ),
     chain('refuse', ['meta l4proto tcp reject with tcp reset', 'reject']),
-    chain('refusals', [`${FRONTEND} vmap @refused`, `${NODE_FRONTEND} vmap @refused-node-ports`]),
+    chain(
+      'refusals',
+      each(({ family, end }) => [
+        `${frontend(family)} vmap @refused${end}`,
+        `${nodeFrontend(family)} vmap @refused-node-ports${end}`,
+      ]),
+    ),
     base('arriving', 'type nat hook prerouting priority dstnat; policy accept;', ['jump frontends']),
     base('local', 'type nat hook output priority -100; policy accept;', ['jump frontends']),
     base('forward', 'type filter hook forward priority filter - 10; policy accept;', [
       'ct state new jump refusals',
-      `ct state new ip daddr ${serviceCidr} goto refuse`,
+      ...noService,
     ]),
     base('input', 'type filter hook input priority filter - 10; policy accept;', [
       'ct state new jump refusals',
@@ -113,44 +148,57 @@ function baseChains(network: ServiceNetwork): [string, Chain][] {
     ]),
     base('output', 'type filter hook output priority filter - 10; policy accept;', [
       'ct state new jump refusals',
-      `ct state new ip daddr ${serviceCidr} goto refuse`,
+      ...noService,
     ]),
-    base('leaving', 'type nat hook postrouting priority srcnat; policy accept;', leaving(network)),
+    base('leaving', 'type nat hook postrouting priority srcnat; policy accept;', [
+      ...each(({ ip, end, podCidr }) => [
+        `ct status dnat ${ip} saddr . ${ip} daddr @own${end} snat ${ip} to ${gatewayOf(podCidr)} fully-random`,
+      ]),
+      `meta mark & ${hex(MARK_MASK)} != ${markOf(instance)} return`,
+      // A packet that is wrapped into another leaves twice.
+      `meta mark set meta mark & ${hex(~MARK_MASK)}`,
+      ...each(({ ip, podCidr, clusterCidr }) => [
+        `${ip} daddr ${clusterCidr} snat ${ip} to ${gatewayOf(podCidr)} fully-random`,
+      ]),
+      'masquerade fully-random',
+    ]),
   ];
   baseOf.set(network, chains);
   return chains;
 }
 
-function leaving({ instance, podCidr, clusterCidr }: ServiceNetwork): string[] {
-  const gateway = ipv4Text(ipv4Number(podCidr.split('/')[0] ?? '') + 1);
-  return [
-    `ct status dnat ip saddr . ip daddr @own snat ip to ${gateway} fully-random`,
-    `meta mark & ${hex(MARK_MASK)} != ${markOf(instance)} return`,
-    // A packet that is wrapped into another leaves twice.
-    `meta mark set meta mark & ${hex(~MARK_MASK)}`,
-    `ip daddr ${clusterCidr} snat ip to ${gateway} fully-random`,
-    'masquerade fully-random',
-  ];
+function gatewayOf(podCidr: string): string {
+  const range = parseIpRange(podCidr);
+  if (range === undefined) throw new TypeError(`${JSON.stringify(podCidr)} is no range of pods`);
+  return addressOfRange(range, 1n);
 }
 
 /** All of one Service's ports. */
 export function renderService(network: ServiceNetwork, ports: readonly ServicePort[]): Fragment {
   const fragment = {
     objects: new Map<string, Chain | ElementSet>(),
-    elements: { services: [], 'node-ports': [], refused: [], 'refused-node-ports': [] } as Fragment['elements'],
+    elements: { 4: noElements(), 6: noElements() },
     own: [] as string[],
   };
   for (const port of ports) renderPort(network, port, fragment);
   return fragment;
 }
 
+function noElements(): Fragment['elements'][IpFamily] {
+  return { services: [], 'node-ports': [], refused: [], 'refused-node-ports': [] };
+}
+
 type Building = Omit<Fragment, 'objects'> & { objects: Map<string, Chain | ElementSet> };
 
 function renderPort(network: ServiceNetwork, port: ServicePort, fragment: Building): void {
-  const { protocol, backends, internalPolicy, externalPolicy } = port;
-  const id = createHash('sha256').update(`${port.name}/${protocol}`).digest('hex').slice(0, 12);
+  const { family, protocol, backends, internalPolicy, externalPolicy } = port;
+  const seed = `${port.name}/${protocol}${family === 6 ? '/6' : ''}`;
+  const id = createHash('sha256').update(seed).digest('hex').slice(0, 12);
   const add = (map: SharedMap, address: string | undefined, number: number, verdict: string): void => {
-    fragment.elements[map].push([`${address === undefined ? '' : `${address} . `}${protocol} . ${number}`, verdict]);
+    fragment.elements[family][map].push([
+      `${address === undefined ? '' : `${address} . `}${protocol} . ${number}`,
+      verdict,
+    ]);
   };
   const outside = [...port.externalIps, ...port.loadBalancerIps];
   if (backends.Cluster.length === 0 && backends.Local.length === 0) {
@@ -160,10 +208,13 @@ function renderPort(network: ServiceNetwork, port: ServicePort, fragment: Buildi
   }
   const pick = picker(port, id, fragment);
   add('services', port.clusterIp, port.port, pick(internalPolicy));
-  for (const { ip } of [...backends.Cluster, ...backends.Local])
-    if (overlaps(`${ip}/32`, network.podCidr)) fragment.own.push(ip);
+  const [pods, cluster] =
+    family === 4 ? [network.podCidr, network.clusterCidr] : [network.ipv6?.podCidr, network.ipv6?.clusterCidr];
+  if (pods === undefined || cluster === undefined) throw new TypeError(`no ranges of IPv${family} for ${port.name}`);
+  for (const { ip } of [...backends.Cluster, ...backends.Local]) if (overlaps(ip, pods)) fragment.own.push(ip);
   if (outside.length === 0 && port.nodePort === undefined) return;
-  const rules = outsideRules(network, externalPolicy, pick);
+  const inside = `${WORDS[family].ip} saddr ${cluster}`;
+  const rules = outsideRules({ instance: network.instance, inside, policy: externalPolicy, pick });
   fragment.objects.set(`outside-${id}`, { kind: 'chain', comment: port.name, rules });
   for (const address of port.externalIps) add('services', address, port.port, `goto outside-${id}`);
   if (port.nodePort !== undefined) add('node-ports', undefined, port.nodePort, `goto outside-${id}`);
@@ -174,12 +225,13 @@ function renderPort(network: ServiceNetwork, port: ServicePort, fragment: Buildi
 }
 
 /** This host reaches an address of its own from that address, whatever the ranges are. */
-function balancerChain({ name, sourceRanges, loadBalancerIps }: ServicePort, id: string): Chain {
-  const allowed = withoutOverlaps([...sourceRanges, ...loadBalancerIps.map((ip) => `${ip}/32`)]);
+function balancerChain({ name, family, sourceRanges, loadBalancerIps }: ServicePort, id: string): Chain {
+  const whole = family === 4 ? 32 : 128;
+  const allowed = withoutOverlaps([...sourceRanges, ...loadBalancerIps.map((ip) => `${ip}/${whole}`)]);
   return {
     kind: 'chain',
     comment: name,
-    rules: [`ip saddr != { ${allowed.join(', ')} } drop`, `goto outside-${id}`],
+    rules: [`${WORDS[family].ip} saddr != { ${allowed.join(', ')} } drop`, `goto outside-${id}`],
   };
 }
 
@@ -191,15 +243,19 @@ function withoutOverlaps(ranges: readonly string[]): string[] {
   return kept;
 }
 
-function outsideRules(
-  { instance, clusterCidr }: ServiceNetwork,
-  policy: TrafficPolicy,
-  pick: (policy: TrafficPolicy) => string,
-): string[] {
+interface Outside {
+  instance: string;
+  /** Matches what comes from pods. */
+  inside: string;
+  policy: TrafficPolicy;
+  pick: (policy: TrafficPolicy) => string;
+}
+
+function outsideRules({ instance, inside, policy, pick }: Outside): string[] {
   if (policy === 'Cluster') return [marked(instance), pick('Cluster')];
   return [
     // From inside, an external address is another name of the Service.
-    `ip saddr ${clusterCidr} ${pick('Cluster')}`,
+    `${inside} ${pick('Cluster')}`,
     `fib saddr type local ${marked(instance)}`,
     `fib saddr type local ${pick('Cluster')}`,
     pick('Local'),
@@ -221,37 +277,41 @@ function picker(port: ServicePort, id: string, fragment: Building): (policy: Tra
   };
 }
 
-function randomRule({ protocol }: ServicePort, backends: readonly Backend[]): string {
+function randomRule({ family, protocol }: ServicePort, backends: readonly Backend[]): string {
   const [only] = backends;
   if (backends.length === 1 && only !== undefined) return translation(protocol, only);
   const choices = backends.map(({ ip, port }, index) => `${index} : ${ip} . ${port}`);
-  return `meta l4proto ${protocol} dnat ip to numgen random mod ${backends.length} map { ${choices.join(', ')} }`;
+  const { ip } = WORDS[family];
+  return `meta l4proto ${protocol} dnat ${ip} to numgen random mod ${backends.length} map { ${choices.join(', ')} }`;
 }
 
 function translation(protocol: string, { ip, port }: Backend): string {
+  if (familyOf(ip) === 6) return `meta l4proto ${protocol} dnat ip6 to [${ip}]:${port}`;
   return `meta l4proto ${protocol} dnat ip to ${ip}:${port}`;
 }
 
 /** The timeout is in the set's name: a set cannot change it. */
 function affinityRules(port: ServicePort, id: string, backends: readonly Backend[], fragment: Building): string[] {
   const seconds = port.affinitySeconds ?? 0;
+  const { ip, type } = WORDS[port.family];
   const named = backends.map((backend) => {
-    const chain = `at-${id}-${backend.ip}-${backend.port}`;
+    // No name has a colon.
+    const chain = `at-${id}-${backend.ip.replaceAll(':', '.')}-${backend.port}`;
     const set = `${chain}-${seconds}`;
     fragment.objects.set(set, {
       kind: 'set',
-      spec: `type ipv4_addr; size 65535; flags dynamic,timeout; timeout ${seconds}s`,
+      spec: `type ${type}; size 65535; flags dynamic,timeout; timeout ${seconds}s`,
       elements: undefined,
     });
     fragment.objects.set(chain, {
       kind: 'chain',
-      rules: [`update @${set} { ip saddr }`, translation(port.protocol, backend)],
+      rules: [`update @${set} { ${ip} saddr }`, translation(port.protocol, backend)],
     });
     return { chain, set };
   });
   const choices = named.map(({ chain }, index) => `${index} : goto ${chain}`);
   return [
-    ...named.map(({ chain, set }) => `ip saddr @${set} goto ${chain}`),
+    ...named.map(({ chain, set }) => `${ip} saddr @${set} goto ${chain}`),
     `numgen random mod ${named.length} vmap { ${choices.join(', ')} }`,
   ];
 }

@@ -30,8 +30,10 @@
  *     transaction that leaves session affinity alone. What somebody takes out of it is put back.
  *   - Names and addresses of users reach rules only in the form of addresses, ports, digests and quoted comments of name characters.
  *
- * IPv4 only; endpoints and addresses of IPv6 are passed over.
+ * Families: what is said holds for each by itself, with maps, sets and chains of its own, where the network has ranges of IPv6 (`ipv6`);
+ * else endpoints and addresses of IPv6 are passed over. A packet never changes its family. Load balancers' addresses are of IPv4.
  */
+import type { IpFamily } from '#lib/ip-range.ts';
 import type { Client } from '../../client/client.ts';
 
 export const protocols = ['tcp', 'udp', 'sctp'] as const;
@@ -44,10 +46,12 @@ export interface Backend {
   port: number;
 }
 
-/** One port of a Service as this node serves it. */
+/** One port of a Service as this node serves it, to one family. */
 export interface ServicePort {
   /** `namespace/name` or `namespace/name:port`. */
   name: string;
+  /** Of all addresses here. */
+  family: IpFamily;
   protocol: Protocol;
   port: number;
   clusterIp: string;
@@ -74,6 +78,8 @@ export interface ServiceNetwork {
   /** All pods. */
   clusterCidr: string;
   serviceCidr: string;
+  /** The same of IPv6, where pods have it. */
+  ipv6?: { podCidr: string; clusterCidr: string; serviceCidr: string };
 }
 
 export interface ServiceProxyOptions {

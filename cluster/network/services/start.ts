@@ -64,7 +64,7 @@ class Proxy implements ServiceProxy {
   constructor(options: ServiceProxyOptions) {
     const { client, log, network } = options;
     this.#options = options;
-    this.#node = { name: options.nodeName };
+    this.#node = this.#nodeFacts(undefined);
     this.ready = this.#isReady.promise;
     this.ready.catch(() => undefined);
     const onError = (error: unknown): void =>
@@ -119,7 +119,7 @@ class Proxy implements ServiceProxy {
     this.#nodes.onChange((now, old) => {
       if (nodeState(now) !== nodeState(old)) this.#nodesChanged();
     });
-    this.#node = this.#nodeFacts();
+    this.#node = this.#nodeFacts(this.#nodes.get(this.#options.nodeName));
     for (const service of this.#services.list()) this.#changed.add(keyOf(service));
     this.#table.watch(() => {
       this.#options.log('warn', 'rules of services were taken out by somebody else: putting them back');
@@ -134,16 +134,16 @@ class Proxy implements ServiceProxy {
   }
 
   #nodesChanged(): void {
-    const node = this.#nodeFacts();
+    const node = this.#nodeFacts(this.#nodes.get(this.#options.nodeName));
     if (node.zone !== this.#node.zone) for (const key of this.#entries.keys()) this.#changed.add(key);
     this.#node = node;
     this.#wake();
   }
 
-  #nodeFacts(): NodeFacts {
-    const name = this.#options.nodeName;
-    const zone = this.#nodes.get(name)?.metadata.labels?.[zoneLabel];
-    return { name, ...(zone !== undefined && { zone }) };
+  #nodeFacts(node: Stored<Node> | undefined): NodeFacts {
+    const { nodeName: name, network } = this.#options;
+    const zone = node?.metadata.labels?.[zoneLabel];
+    return { name, families: network.ipv6 === undefined ? [4] : [4, 6], ...(zone !== undefined && { zone }) };
   }
 
   #wake(): void {
@@ -229,11 +229,12 @@ class Proxy implements ServiceProxy {
       return;
     }
     const gone = [...(before?.keys() ?? [])].filter((frontend) => !now.has(frontend));
-    const { serviceCidr } = this.#options.network;
+    const { serviceCidr, ipv6 } = this.#options.network;
+    const serviceCidrs = [serviceCidr, ...(ipv6 === undefined ? [] : [ipv6.serviceCidr])];
     const foreign = this.#services
       .list()
-      .flatMap((service) => (isForeign(service) ? (service.spec?.clusterIP ?? []) : []));
-    await forgetStale(now, gone, { serviceCidr, foreign: new Set(foreign) });
+      .flatMap((service) => (isForeign(service) ? (service.spec?.clusterIPs ?? []) : []));
+    await forgetStale(now, gone, { serviceCidrs, foreign: new Set(foreign) });
     this.#udp = now;
   }
 }
