@@ -19,20 +19,16 @@ import { DurableSandboxes } from './durable-sandboxes.ts';
 import { HeldPorts } from './held-ports.ts';
 import { IdRanges } from './id-ranges.ts';
 import { Lull } from './lull.ts';
-import { type Layout, type SandboxPaths, sandboxPaths } from './layout.ts';
+import { type Layout, sandboxPaths } from './layout.ts';
 import { makeNamespaces } from './namespaces.ts';
 import { choosePorts, publishedRules } from './published-ports.ts';
 import { readRecord, removeAsides, writeRecord } from './records.ts';
 import { type AllowedRisks, refuseSandboxRisks } from './risks.ts';
 import { writeEtc } from './sandbox-etc.ts';
 import { makeSearchable, removeSandboxFiles, validateSandbox } from './sandbox-files.ts';
+import { type SandboxRecord, hasLink, isCursor, isSandboxRecord, isWhole } from './sandbox-records.ts';
 
 type Log = NonNullable<EngineOptions['log']>;
-
-/** `pooled` ones have neither name nor hostname yet. */
-interface SandboxRecord extends Sandbox {
-  pooled: boolean;
-}
 
 export interface SandboxesOptions {
   layout: Layout;
@@ -569,34 +565,4 @@ export class Sandboxes {
     const { layout, network, log } = this.#options;
     await writeEtc(sandboxPaths(layout, sandbox.id), sandbox, { resolver: network.resolver, log });
   }
-}
-
-/** Whether what it is made of is still there. */
-function isWhole({ userNamespacePath, network }: Sandbox, paths: SandboxPaths, bound: ReadonlySet<string>): boolean {
-  return (
-    (userNamespacePath === undefined || bound.has(paths.userNamespace)) &&
-    (network === 'host' || bound.has(paths.networkNamespace))
-  );
-}
-
-/** Records of older engines name neither networks nor the link's own address. */
-function hasLink({ networks, mac }: Sandbox): boolean {
-  return networks === undefined || mac !== undefined;
-}
-
-function isSandboxRecord(value: unknown): value is SandboxRecord {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    'id' in value &&
-    'ip' in value &&
-    'idRange' in value &&
-    'pooled' in value &&
-    typeof value.id === 'string' &&
-    typeof value.ip === 'string'
-  );
-}
-
-function isCursor(value: unknown): value is { cursor: number } {
-  return typeof value === 'object' && value !== null && 'cursor' in value && Number.isSafeInteger(value.cursor);
 }

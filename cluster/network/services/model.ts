@@ -27,7 +27,7 @@ export function servicePortsOf(
     const clusterIp = addresses.find((address) => familyOf(address) === family);
     if (clusterIp === undefined) return [];
     // Asked once, whatever families there are.
-    const { healthCheckNodePort, ...once } = spec;
+    const { healthCheckNodePort: _asked, ...once } = spec;
     const own = index === 0 ? spec : once;
     return (spec.ports ?? []).flatMap(
       (port) => servicePortOf({ ...service, spec: own }, clusterIp, port, { slices, node }) ?? [],
