@@ -14,6 +14,7 @@
  * Annotations on a pod that it obeys:
  *   node.sampan.dev/egress: internet       builds: no way to this host, other pods or services
  *   node.sampan.dev/pids: "512"            process limit for each container
+ *   node.sampan.dev/memory: 256Mi          what all containers may have together, where that is less than the sum of their limits
  *   node.sampan.dev/backoff: cloudfoundry  restarts three times at once, then after 30 s doubling to 16 min
  *   node.sampan.dev/log-bytes-per-second: "1024"  what collectors of its logs get at most of each container, see `log-collector.ts`
  *   node.sampan.dev/host-ca: "true"        mounts the host's CA bundle read-only at /etc/ssl/certs/ca-certificates.crt

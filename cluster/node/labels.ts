@@ -17,6 +17,7 @@ export const crashesLabel = 'node.sampan.dev/crashes';
 export const egressAnnotation = 'node.sampan.dev/egress';
 export const pidsAnnotation = 'node.sampan.dev/pids';
 export const logRateAnnotation = 'node.sampan.dev/log-bytes-per-second';
+export const memoryAnnotation = 'node.sampan.dev/memory';
 export const backoffAnnotation = 'node.sampan.dev/backoff';
 export const hostCaAnnotation = 'node.sampan.dev/host-ca';
 

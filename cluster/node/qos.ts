@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { Limits } from '#engine/engine.ts';
 import type { Container, Pod } from '../kinds/types/core.ts';
+import { memoryAnnotation } from './labels.ts';
 import { bytesOf, milliOf, parseQuantity } from './quantity.ts';
 
 export function qosClassOf(pod: Pod): 'Guaranteed' | 'Burstable' | 'BestEffort' {
@@ -49,7 +50,7 @@ export function sharesOf(cpuMillis: number): number {
 }
 
 /**
- * What the pod as a whole may use: the shares of all its requests, so that a pod of many containers has no more than it asked
+ * What the pod as a whole may use, and no more than its annotation `node.sampan.dev/memory` says: the shares of all its requests, so that a pod of many containers has no more than it asked
  * for, and hard limits where every container has one, each with what its runtime takes beside them (`overhead`). Init containers run one after the other, sidecars beside all.
  */
 export function podLimitsOf(pod: Pod): Limits {
@@ -60,9 +61,16 @@ export function podLimitsOf(pod: Pod): Limits {
   const { cpu: moreCpu = '0', memory: moreMemory = '0' } = pod.spec?.overhead ?? {};
   return {
     cpuShares: sharesOf((shares ?? 0) + milliOf(moreCpu)),
-    ...(memory !== undefined && { memoryBytes: memory + bytesOf(moreMemory) }),
+    ...(memory !== undefined && { memoryBytes: Math.min(memory, sharedMemoryOf(pod)) + bytesOf(moreMemory) }),
     ...(cpu !== undefined && { cpuMillis: Math.max(10, cpu + milliOf(moreCpu)) }),
   };
+}
+
+/** For containers that share one amount, each of which may have all of it. */
+function sharedMemoryOf(pod: Pod): number {
+  const text = pod.metadata.annotations?.[memoryAnnotation];
+  const bytes = text === undefined ? Number.NaN : bytesOf(text);
+  return bytes > 0 ? bytes : Number.POSITIVE_INFINITY;
 }
 
 function quantityOf(text: string | undefined, read: (text: string) => number): number | undefined {

@@ -433,9 +433,9 @@ function stateOf({ waiting, ended }: Instance): ContainerStatus['state'] {
 
 function statusOf(pod: Stored<Pod>, instance: Instance, ip: string): NonNullable<Pod['status']> {
   const restarts = instance.restarts ?? 0;
-  const container: ContainerStatus = {
-    name: 'app',
-    image: pod.spec?.containers[0]?.image ?? '',
+  const container = (name: string, image = ''): ContainerStatus => ({
+    name,
+    image,
     imageID: '',
     ready: instance.ready,
     started: instance.ready,
@@ -448,7 +448,7 @@ function statusOf(pod: Stored<Pod>, instance: Instance, ip: string): NonNullable
           },
         }
       : {}),
-  };
+  });
   const ready = instance.ready ? 'True' : 'False';
   return {
     phase: instance.ended === undefined ? 'Running' : instance.ended === 0 ? 'Succeeded' : 'Failed',
@@ -460,6 +460,6 @@ function statusOf(pod: Stored<Pod>, instance: Instance, ip: string): NonNullable
       { type: 'ContainersReady', status: ready, lastTransitionTime: START },
       { type: 'Ready', status: ready, lastTransitionTime: START },
     ],
-    containerStatuses: [container],
+    containerStatuses: (pod.spec?.containers ?? []).map(({ name, image }) => container(name, image)),
   };
 }

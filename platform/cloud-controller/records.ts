@@ -152,6 +152,9 @@ export class Records {
   readonly builds: Collection<types.Build>;
   readonly droplets: Collection<types.Droplet>;
   readonly processes: Collection<types.Process>;
+  readonly sidecars: Collection<types.Sidecar>;
+  readonly securityGroups: Collection<types.SecurityGroup>;
+  readonly appConnections: Collection<types.AppConnection>;
   readonly routes: Collection<types.Route>;
   readonly revisions: Collection<types.Revision>;
   readonly deployments: Collection<types.AppDeployment>;
@@ -181,6 +184,9 @@ export class Records {
     this.builds = collection(types.builds);
     this.droplets = collection(types.droplets);
     this.processes = collection(types.processes);
+    this.sidecars = collection(types.sidecars);
+    this.securityGroups = collection(types.securityGroups);
+    this.appConnections = collection(types.appConnections);
     this.routes = collection(types.routes);
     this.revisions = collection(types.revisions);
     this.deployments = collection(types.appDeployments);

@@ -6,6 +6,7 @@
 import { ApiError } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { ContainerStatus, Pod } from '#cluster/kinds/types/core.ts';
+import { appStatus, memoryAnnotation, worstStatus } from '../resources/instances.ts';
 import { pods } from '../resources/kubernetes.ts';
 import { annotations, labels, type Process } from '../resources/types.ts';
 import type { Context, Json } from './api.ts';
@@ -70,7 +71,7 @@ export function instanceState(pod: Pod): InstanceState {
   if (pod.metadata.deletionTimestamp !== undefined) return 'STOPPING';
   if (isReady(pod)) return 'RUNNING';
   if (pod.status?.phase === 'Failed') return 'CRASHED';
-  const status = pod.status?.containerStatuses?.[0];
+  const status = worstStatus(pod);
   if (!status) return 'STARTING';
   // It has passed its health check; that it is not ready now keeps requests from it, and no more.
   if (status.started && status.state?.running) return 'RUNNING';
@@ -81,7 +82,7 @@ export function instanceState(pod: Pod): InstanceState {
 
 /** Why an instance does not run, for people. */
 export function instanceDetails(pod: Pod): string | null {
-  const status = pod.status?.containerStatuses?.[0];
+  const status = worstStatus(pod);
   const { waiting } = status?.state ?? {};
   const died = status?.state?.terminated ?? status?.lastState?.terminated;
   if (waiting?.reason && !['ContainerCreating', 'PodInitializing', 'CrashLoopBackOff'].includes(waiting.reason)) {
@@ -132,7 +133,7 @@ function instanceJson(
   instance: { index: number; pod: Stored<Pod>; usage: Map<string, Usage> },
 ): Json {
   const { index, pod } = instance;
-  const status = pod.status?.containerStatuses?.[0];
+  const status = appStatus(pod);
   const used = instance.usage.get(`${pod.metadata.namespace}/${pod.metadata.name}`);
   const container = pod.spec?.containers[0];
   const port = container?.ports?.[0]?.containerPort ?? 8080;
@@ -154,7 +155,7 @@ function instanceJson(
     host: pod.status?.hostIP ?? '',
     instance_internal_ip: ip,
     uptime: Math.max(0, Math.floor((context.now() - Date.parse(since)) / 1000)),
-    mem_quota: bytesOf(container?.resources?.limits?.memory) ?? process.spec.memoryMb * 1024 * 1024,
+    mem_quota: bytesOf(memoryOf(pod)) ?? process.spec.memoryMb * 1024 * 1024,
     disk_quota: bytesOf(container?.resources?.limits?.['ephemeral-storage']) ?? process.spec.diskMb * 1024 * 1024,
     fds_quota: 16_384,
     log_rate_limit: process.spec.logRateLimitBytes,
@@ -177,6 +178,11 @@ function startedAt(status: ContainerStatus | undefined): string | undefined {
   return status?.state?.running?.startedAt ?? status?.state?.terminated?.finishedAt;
 }
 
+/** Of all its containers. */
+function memoryOf(pod: Pod): string | undefined {
+  return pod.metadata.annotations?.[memoryAnnotation] ?? pod.spec?.containers[0]?.resources?.limits?.['memory'];
+}
+
 /** Of the forms that the platform itself writes: `256Mi`. */
 function bytesOf(quantity: string | undefined): number | undefined {
   const match = /^(\d+)(Ki|Mi|Gi)?$/.exec(quantity ?? '');
@@ -188,7 +194,7 @@ function bytesOf(quantity: string | undefined): number | undefined {
 /** By namespace and name. */
 async function usageOf(context: Context, instances: Stored<Pod>[]): Promise<Map<string, Usage>> {
   const usage = new Map<string, Usage>();
-  const running = instances.filter((pod) => pod.status?.containerStatuses?.[0]?.state?.running !== undefined);
+  const running = instances.filter((pod) => appStatus(pod)?.state?.running !== undefined);
   const told = (pod: Stored<Pod>) => context.metrics?.useOf(pod.metadata.namespace ?? '', pod.metadata.name);
   const isOld = (pod: Stored<Pod>): boolean => (told(pod)?.at ?? 0) < context.now() - FRESH_MILLISECONDS;
   if (running.some(isOld)) await context.metrics?.refresh(REFRESH_MILLISECONDS);
@@ -231,11 +237,11 @@ async function readUsage(context: Context, node: string): Promise<Map<string, Us
       signal: AbortSignal.timeout(SUMMARY_TIMEOUT),
     });
     for (const pod of summary.pods ?? []) {
-      const container = pod.containers?.[0];
+      const containers = pod.containers ?? [];
       usage.set(`${pod.podRef?.namespace}/${pod.podRef?.name}`, {
-        cpu: (container?.cpu?.usageNanoCores ?? 0) / 1e9,
-        memory: container?.memory?.workingSetBytes ?? 0,
-        disk: pod['ephemeral-storage']?.usedBytes ?? container?.rootfs?.usedBytes ?? 0,
+        cpu: sum(containers, ({ cpu }) => cpu?.usageNanoCores) / 1e9,
+        memory: sum(containers, ({ memory }) => memory?.workingSetBytes),
+        disk: pod['ephemeral-storage']?.usedBytes ?? sum(containers, ({ rootfs }) => rootfs?.usedBytes),
         logRate: 0,
       });
     }
@@ -243,6 +249,10 @@ async function readUsage(context: Context, node: string): Promise<Map<string, Us
     context.log('info', 'A node did not tell what its pods use', { node, error });
   }
   return usage;
+}
+
+function sum<T>(items: T[], read: (item: T) => number | undefined): number {
+  return items.reduce((total, item) => total + (read(item) ?? 0), 0);
 }
 
 /** False when there is no such instance. Its ReplicaSet makes another one at once, which gets the same index. */

@@ -8,8 +8,10 @@ import { domainEndpoints } from './endpoints/domains.ts';
 import { dropletEndpoints } from './endpoints/droplets.ts';
 import { environmentGroupEndpoints } from './endpoints/environment-groups.ts';
 import { eventEndpoints } from './endpoints/events.ts';
+import { featureEndpoints } from './endpoints/features.ts';
 import { featureFlagEndpoints } from './endpoints/feature-flags.ts';
 import { manifestEndpoints } from './endpoints/manifests.ts';
+import { networkPolicyEndpoints } from './endpoints/network-policies.ts';
 import { organizationEndpoints } from './endpoints/organizations.ts';
 import { packageEndpoints } from './endpoints/packages.ts';
 import { platformEndpoints } from './endpoints/platform.ts';
@@ -19,6 +21,8 @@ import { revisionEndpoints } from './endpoints/revisions.ts';
 import { rootEndpoints } from './endpoints/root.ts';
 import { routeEndpoints } from './endpoints/routes.ts';
 import { serviceEndpoints } from './endpoints/services.ts';
+import { securityGroupEndpoints } from './endpoints/security-groups.ts';
+import { sidecarEndpoints } from './endpoints/sidecars.ts';
 import { spaceEndpoints } from './endpoints/spaces.ts';
 import { taskEndpoints } from './endpoints/tasks.ts';
 import { usageEventEndpoints } from './endpoints/usage-events.ts';
@@ -31,13 +35,17 @@ export function endpointTable(context: Context): Endpoint[] {
     ...spaceEndpoints(context),
     ...quotaEndpoints(context),
     ...domainEndpoints(context),
+    ...securityGroupEndpoints(context),
+    ...networkPolicyEndpoints(context),
     ...appEndpoints(context),
     ...appEnvironmentEndpoints(context),
+    ...featureEndpoints(context),
     ...environmentGroupEndpoints(context),
     ...packageEndpoints(context),
     ...buildEndpoints(context),
     ...dropletEndpoints(context),
     ...processEndpoints(context),
+    ...sidecarEndpoints(context),
     ...routeEndpoints(context),
     ...deploymentEndpoints(context),
     ...revisionEndpoints(context),

@@ -125,6 +125,19 @@ const DEFINITIONS: Definition[] = [
     ],
   },
   {
+    kind: 'Sidecar',
+    plural: 'sidecars',
+    scope: 'Namespaced',
+    columns: [APP, NAME, column('Process Types', '.spec.processTypes'), AGE],
+  },
+  { kind: 'SecurityGroup', plural: 'securitygroups', scope: 'Cluster', columns: [NAME, AGE] },
+  {
+    kind: 'AppConnection',
+    plural: 'appconnections',
+    scope: 'Namespaced',
+    columns: [APP, column('Destination', '.spec.destination'), AGE],
+  },
+  {
     kind: 'Route',
     plural: 'routes',
     scope: 'Namespaced',
@@ -270,7 +283,7 @@ async function install(client: Client, wanted: CustomResourceDefinition): Promis
 }
 
 /** The server adds defaults; what we ask for must be in what it has. */
-function equivalent(current: unknown, wanted: unknown): boolean {
+export function equivalent(current: unknown, wanted: unknown): boolean {
   if (Array.isArray(wanted)) {
     return (
       Array.isArray(current) &&

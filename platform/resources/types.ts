@@ -41,6 +41,8 @@ export type Space = Resource<{
   namespace: string;
   /** Guid; absent: only the organization's limits count. */
   quota?: string;
+  /** Its apps can be entered by ssh, where they allow it; absent: they can. */
+  ssh?: boolean;
   userMetadata?: UserMetadata;
 }>;
 
@@ -87,6 +89,8 @@ export type App = Resource<{
   generation: number;
   /** Guid of the newest revision. */
   currentRevision?: string;
+  /** Its instances can be entered by ssh; absent: they can. */
+  ssh?: boolean;
   userMetadata?: UserMetadata;
 }>;
 // The app's environment variables are a Secret in the namespace, `env-<app guid>`, one key for each variable.
@@ -183,6 +187,47 @@ export type Process = Resource<{
   userMetadata?: UserMetadata;
 }>;
 
+/** A command that runs beside those of its app's processes that have one of its types, in each instance. */
+export type Sidecar = Resource<{ app: string; origin: 'user' | 'buildpack' } & SidecarFacts>;
+
+export interface SidecarFacts {
+  displayName: string;
+  command: string;
+  processTypes: string[];
+  /** Taken from what its process has; absent: it shares all of that. */
+  memoryMb?: number;
+}
+
+/** As Cloud Foundry writes it: `destination` is an address, a CIDR or a range, or several with commas; `ports` likewise. */
+export interface SecurityRule {
+  protocol: 'tcp' | 'udp' | 'icmp' | 'icmpv6' | 'all';
+  destination: string;
+  ports?: string;
+  /** Of icmp; -1 is any. */
+  type?: number;
+  code?: number;
+  description?: string;
+  log?: boolean;
+}
+
+/** Where apps and builds may connect to. The lists are guids of spaces; one that is gone counts for nothing. */
+export type SecurityGroup = Resource<{
+  displayName: string;
+  rules: SecurityRule[];
+  globallyRunning: boolean;
+  globallyStaging: boolean;
+  runningSpaces: string[];
+  stagingSpaces: string[];
+}>;
+
+/** `app` may connect to `destination` (both guids) at these ports. It is in the namespace of `app`. */
+export type AppConnection = Resource<{
+  app: string;
+  destination: string;
+  protocol: 'tcp' | 'udp';
+  ports: { start: number; end: number };
+}>;
+
 export interface Destination {
   guid: string;
   app: string;
@@ -212,6 +257,7 @@ export type Revision = Resource<{
   version: number;
   droplet: string;
   commands: Record<string, string>;
+  sidecars?: SidecarFacts[];
   description: string;
   deployable: boolean;
   userMetadata?: UserMetadata;
@@ -381,6 +427,9 @@ export const packages = custom<Package>('Package', 'packages', true);
 export const builds = custom<Build>('Build', 'builds', true);
 export const droplets = custom<Droplet>('Droplet', 'droplets', true);
 export const processes = custom<Process>('Process', 'processes', true);
+export const sidecars = custom<Sidecar>('Sidecar', 'sidecars', true);
+export const securityGroups = custom<SecurityGroup>('SecurityGroup', 'securitygroups', false);
+export const appConnections = custom<AppConnection>('AppConnection', 'appconnections', true);
 export const routes = custom<Route>('Route', 'routes', true);
 export const revisions = custom<Revision>('Revision', 'revisions', true);
 export const appDeployments = custom<AppDeployment>('AppDeployment', 'appdeployments', true);

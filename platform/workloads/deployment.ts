@@ -12,6 +12,7 @@ import type { Stored } from '#cluster/kinds/kind.ts';
 import type { ReplicaSet } from '#cluster/kinds/types/apps.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
 import { ApiError } from '#cluster/client/client.ts';
+import { worstStatus } from '../resources/instances.ts';
 import { type App, type AppDeployment, appDeployments, apps, labels, type Process } from '../resources/types.ts';
 import { byGuid, createdAt, generationOf, isReady, podsOf, processesOf, replicaSetsOf } from './reading.ts';
 import { ensureReplicaSet, findReplicaSet, retire, scale } from './replica-sets.ts';
@@ -203,7 +204,7 @@ function failureOf(context: WorkloadContext, deployment: Stored<AppDeployment>):
   const fresh = instances(context, deployment.spec.app, deployment.spec.generation);
   for (const pod of fresh) {
     if (isReady(pod)) continue;
-    const status = pod.status?.containerStatuses?.[0];
+    const status = worstStatus(pod);
     const { waiting } = status?.state ?? {};
     if (waiting?.reason && HOPELESS.includes(waiting.reason)) {
       return `A new instance cannot start: ${waiting.reason}${waiting.message ? `: ${waiting.message}` : ''}`;
@@ -224,7 +225,7 @@ function failureOf(context: WorkloadContext, deployment: Stored<AppDeployment>):
 }
 
 function lastEnd(pod: Pod): string {
-  const status = pod.status?.containerStatuses?.[0];
+  const status = worstStatus(pod);
   const ended = status?.state?.terminated ?? status?.lastState?.terminated;
   if (!ended) return 'unknown reason';
   return ended.reason === 'OOMKilled'
@@ -233,7 +234,7 @@ function lastEnd(pod: Pod): string {
 }
 
 function stateOf(pod: Pod): string {
-  const status = pod.status?.containerStatuses?.[0];
+  const status = worstStatus(pod);
   const { waiting, running } = status?.state ?? {};
   if (waiting?.reason) return waiting.message ? `${waiting.reason}: ${waiting.message}` : waiting.reason;
   if ((status?.restartCount ?? 0) > 0) return lastEnd(pod);

@@ -2,6 +2,7 @@
 import { ApiError } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { ContainerStateTerminated, Pod } from '#cluster/kinds/types/core.ts';
+import { appStatus } from '../resources/instances.ts';
 import { type App, apps, auditEvents, labels } from '../resources/types.ts';
 import { indexOf } from './instance-index.ts';
 import { byGuid, isReady, spaceOfNamespace } from './reading.ts';
@@ -31,7 +32,7 @@ export function tellChange(context: WorkloadContext, now: Stored<Pod> | undefine
   }
   if (!old) return;
   if (node !== '' && !old.spec?.nodeName) say(`Cell ${node} creating container for instance ${instance}`);
-  const running = (candidate: Pod) => candidate.status?.containerStatuses?.[0]?.state?.running !== undefined;
+  const running = (candidate: Pod) => appStatus(candidate)?.state?.running !== undefined;
   if (running(now) && !running(old)) say(`Cell ${node} successfully created container for instance ${instance}`);
   if (isReady(now) && !isReady(old)) say('Container became healthy');
   if (now.metadata.deletionTimestamp !== undefined && old.metadata.deletionTimestamp === undefined) {
@@ -39,16 +40,23 @@ export function tellChange(context: WorkloadContext, now: Stored<Pod> | undefine
   }
 }
 
-/** The end of a container that the pod shows, if it was no stop of ours. */
-export function crashOf(pod: Stored<Pod>): { count: number; ended: ContainerStateTerminated } | undefined {
-  if (pod.metadata.deletionTimestamp !== undefined) return undefined;
-  const status = pod.status?.containerStatuses?.[0];
-  if (!status) return undefined;
-  if (status.state?.terminated) return { count: status.restartCount + 1, ended: status.state.terminated };
-  if (status.restartCount > 0 && status.lastState?.terminated) {
-    return { count: status.restartCount, ended: status.lastState.terminated };
-  }
-  return undefined;
+export interface Crash {
+  /** Name of a sidecar; absent: the app's own container. */
+  sidecar?: string;
+  count: number;
+  ended: ContainerStateTerminated;
+}
+
+/** The ends of containers that the pod shows, if they were no stops of ours. */
+export function crashesOf(pod: Stored<Pod>): Crash[] {
+  if (pod.metadata.deletionTimestamp !== undefined) return [];
+  return (pod.status?.containerStatuses ?? []).flatMap((status) => {
+    const { state, lastState, restartCount } = status;
+    const ended = state?.terminated ?? (restartCount > 0 ? lastState?.terminated : undefined);
+    if (!ended) return [];
+    const count = state?.terminated ? restartCount + 1 : restartCount;
+    return [{ ...(status.name === pod.spec?.containers[0]?.name ? {} : { sidecar: status.name }), count, ended }];
+  });
 }
 
 export function describeEnd(ended: ContainerStateTerminated): { reason: string; description: string } {
@@ -60,22 +68,30 @@ export function describeEnd(ended: ContainerStateTerminated): { reason: string; 
   return { reason: 'CRASHED', description: `Exited with status ${ended.exitCode}${by}` };
 }
 
-/** Once for each pod and count: the event's name says which, and a second one cannot be made. */
-export async function recordCrash(context: WorkloadContext, podUid: string, pod: Stored<Pod>): Promise<void> {
-  const crash = crashOf(pod);
+/** Once for each container and count: the event's name says which, and a second one cannot be made. */
+export async function recordCrashes(context: WorkloadContext, podUid: string, pod: Stored<Pod>): Promise<void> {
+  for (const crash of crashesOf(pod)) await recordCrash(context, { podUid, pod, crash });
+}
+
+async function recordCrash(
+  context: WorkloadContext,
+  { podUid, pod, crash }: { podUid: string; pod: Stored<Pod>; crash: Crash },
+): Promise<void> {
   const guid = pod.metadata.labels?.[labels.app];
   const app = byGuid<App>(context.informers, apps, guid);
   const space = spaceOfNamespace(context.informers, pod.metadata.namespace ?? '');
-  if (!crash || !app || !space) return;
+  if (!app || !space) return;
   // A pod shows its last end for as long as it lives: one of long ago was told, and its event may have been swept since.
   if (context.now() - Date.parse(crash.ended.finishedAt ?? '') > TELL_MILLISECONDS) return;
-  const { reason, description } = describeEnd(crash.ended);
+  const end = describeEnd(crash.ended);
+  const { reason } = end;
+  const description = crash.sidecar === undefined ? end.description : `Sidecar ${crash.sidecar}: ${end.description}`;
   const index = indexOf(pod) ?? 0;
   const type = pod.metadata.labels?.[labels.processType] ?? 'web';
   try {
     await context.informers.client.create(auditEvents, {
       metadata: {
-        name: `crash-${podUid}-${crash.count}`,
+        name: ['crash', podUid, crash.sidecar, crash.count].filter((part) => part !== undefined).join('-'),
         namespace: pod.metadata.namespace ?? '',
         labels: { [labels.app]: app.metadata.name },
       },
@@ -102,7 +118,7 @@ export async function recordCrash(context: WorkloadContext, podUid: string, pod:
     if (error instanceof ApiError && error.reason === 'AlreadyExists') return;
     throw error;
   }
-  const tail = await lastLines(context, pod);
+  const tail = await lastLines(context, pod, crash.sidecar);
   context.logs.emit({
     sourceId: app.metadata.name,
     sourceType: 'CELL',
@@ -112,12 +128,15 @@ export async function recordCrash(context: WorkloadContext, podUid: string, pod:
   });
 }
 
-async function lastLines(context: WorkloadContext, pod: Stored<Pod>): Promise<string> {
+async function lastLines(context: WorkloadContext, pod: Stored<Pod>, sidecar: string | undefined): Promise<string> {
+  const container = sidecar ?? pod.spec?.containers[0]?.name;
   try {
-    const running = pod.status?.containerStatuses?.[0]?.state?.running !== undefined;
+    const status = pod.status?.containerStatuses?.find(({ name }) => name === container);
+    const running = status?.state?.running !== undefined;
     const log = await context.informers.client.podLog(
       { name: pod.metadata.name, namespace: pod.metadata.namespace ?? '' },
       {
+        ...(container === undefined ? {} : { container }),
         tailLines: TAIL_LINES,
         previous: running,
         signal: AbortSignal.any([context.signal, AbortSignal.timeout(3_000)]),

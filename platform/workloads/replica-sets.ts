@@ -7,6 +7,7 @@ import { replicaSets, services } from '../resources/kubernetes.ts';
 import * as types from '../resources/types.ts';
 import { type InstanceInput, labelValue, portOf, replicaSetFor } from './pod-template.ts';
 import { byGuid, generationOf, replicaSetsOf, spaceOfNamespace } from './reading.ts';
+import { withSidecars } from './sidecar-containers.ts';
 import type { WorkloadContext } from './workloads.ts';
 
 const READ_BACK_MILLISECONDS = 10_000;
@@ -44,7 +45,7 @@ export async function ensureReplicaSet(
   await ensureService(context, input);
   let created: Stored<ReplicaSet>;
   try {
-    created = await context.informers.client.create(replicaSets, replicaSetFor(input, replicas));
+    created = await context.informers.client.create(replicaSets, withSidecars(replicaSetFor(input, replicas), input));
   } catch (error) {
     // Made by a run that died before it saw it: the informer will show it, and call again.
     if (error instanceof ApiError && error.reason === 'AlreadyExists') return undefined;

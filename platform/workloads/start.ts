@@ -7,7 +7,7 @@ import { pods, replicaSets } from '../resources/kubernetes.ts';
 import * as types from '../resources/types.ts';
 import { reconcileApp } from './app-controller.ts';
 import { assignIndexes, ownerOf } from './instance-index.ts';
-import { crashOf, recordCrash, tellChange } from './lifecycle-events.ts';
+import { crashesOf, recordCrashes, tellChange } from './lifecycle-events.ts';
 import { mendRoute, pruneApp } from './prune.ts';
 import { createKeyQueue } from './queue.ts';
 import { hasEnded, reconcileTask } from './tasks.ts';
@@ -72,7 +72,7 @@ export async function startWorkloads(options: StartWorkloadsOptions): Promise<Ru
     log,
     work: async (uid) => {
       const pod = podByUid(uid);
-      if (pod) await recordCrash(context, uid, pod);
+      if (pod) await recordCrashes(context, uid, pod);
     },
   });
   const taskQueue = createKeyQueue({
@@ -91,7 +91,7 @@ export async function startWorkloads(options: StartWorkloadsOptions): Promise<Ru
     if (owner !== undefined && (pod.spec?.schedulingGates?.length ?? 0) > 0) {
       indexQueue.add(`${pod.metadata.namespace ?? ''}/${owner}`);
     }
-    if (crashOf(pod)) crashQueue.add(pod.metadata.uid);
+    if (crashesOf(pod).length > 0) crashQueue.add(pod.metadata.uid);
   };
   const wakeAll = (): void => {
     for (const app of informers.of(types.apps).list()) {

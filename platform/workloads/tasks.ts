@@ -5,6 +5,7 @@
 import { ApiError } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
+import { appStatus } from '../resources/instances.ts';
 import { pods } from '../resources/kubernetes.ts';
 import { type App, apps, type Droplet, droplets, labels, type Task, tasks } from '../resources/types.ts';
 import { describeEnd } from './lifecycle-events.ts';
@@ -63,13 +64,13 @@ function failed(failureReason: string): End {
 }
 
 function isRunning(pod: Pod): boolean {
-  return pod.status?.containerStatuses?.[0]?.state?.running !== undefined;
+  return appStatus(pod)?.state?.running !== undefined;
 }
 
 function endOf(pod: Stored<Pod>): End | undefined {
   const { phase, reason, message } = pod.status ?? {};
   if (phase === 'Succeeded') return { state: 'SUCCEEDED' };
-  const status = pod.status?.containerStatuses?.[0];
+  const status = appStatus(pod);
   const ended = status?.state?.terminated;
   if (phase === 'Failed')
     return failed(ended ? describeEnd(ended).description : (message ?? reason ?? 'it was evicted'));

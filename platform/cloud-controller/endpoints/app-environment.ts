@@ -1,6 +1,5 @@
-import { notFound, UnprocessableError } from '../errors.ts';
+import { UnprocessableError } from '../errors.ts';
 import { type ApiRequest, type Context, type Endpoint, type Json, ok } from '../api.ts';
-import { plainList } from '../listing.ts';
 import { emit, record } from '../operations/app-lifecycle.ts';
 import {
   type Environment,
@@ -17,11 +16,6 @@ import { operateApp, readApp, readAppSecrets } from './apps.ts';
 
 /** 64 KiB a variable would not fit Linux' limit of one string much longer; all of it is one object in the store. */
 const MAX_BYTES = 512 * 1024;
-
-const FEATURES: Record<string, { description: string; enabled: boolean }> = {
-  ssh: { description: 'Enable SSHing into the app.', enabled: false },
-  revisions: { description: 'Enable versioning of an application', enabled: true },
-};
 
 export function appEnvironmentEndpoints(context: Context): Endpoint[] {
   const { urls, access, records } = context;
@@ -99,70 +93,6 @@ export function appEnvironmentEndpoints(context: Context): Endpoint[] {
         });
       },
     },
-    {
-      method: 'GET',
-      path: '/v3/apps/:guid/ssh_enabled',
-      auth: 'user',
-      summary: 'Say whether an app can be reached by ssh.',
-      handle: (request) => {
-        readApp(context, request);
-        return ok({ enabled: false, reason: 'Disabled globally' });
-      },
-    },
-    {
-      method: 'GET',
-      path: '/v3/apps/:guid/features',
-      auth: 'user',
-      summary: 'List the features of an app.',
-      handle: (request) => {
-        readApp(context, request);
-        return plainList(
-          context,
-          request,
-          Object.entries(FEATURES).map(([name, feature]) => ({ name, ...feature })),
-        );
-      },
-    },
-    {
-      method: 'GET',
-      path: '/v3/apps/:guid/features/:name',
-      auth: 'user',
-      summary: 'Get a feature of an app.',
-      handle: (request) => {
-        readApp(context, request);
-        return ok(feature(request));
-      },
-    },
-    {
-      method: 'PATCH',
-      path: '/v3/apps/:guid/features/:name',
-      auth: 'user',
-      summary: 'Change a feature of an app.',
-      partial: 'only to what it is',
-      handle: (request) => {
-        operateApp(context, request);
-        const current = feature(request);
-        const { enabled } = request.body;
-        if (typeof enabled !== 'boolean') throw new UnprocessableError(['Enabled must be a boolean']);
-        if (enabled !== current.enabled) {
-          throw new UnprocessableError([
-            `The feature '${current.name}' cannot be ${enabled ? 'enabled' : 'disabled'} here`,
-          ]);
-        }
-        return ok(current);
-      },
-    },
-    {
-      method: 'GET',
-      path: '/v3/apps/:guid/sidecars',
-      auth: 'user',
-      summary: 'List the sidecars of an app.',
-      partial: 'there are none',
-      handle: (request) => {
-        readApp(context, request);
-        return plainList(context, request, []);
-      },
-    },
   ];
 }
 
@@ -182,11 +112,4 @@ export function changedEnvironment(old: Environment, change: unknown): Environme
     throw new UnprocessableError([`Environment variables are larger than ${MAX_BYTES / 1024} KiB together`]);
   }
   return merged;
-}
-
-function feature(request: ApiRequest): { name: string; description: string; enabled: boolean } {
-  const name = request.params.name ?? '';
-  const known = Object.hasOwn(FEATURES, name) ? FEATURES[name] : undefined;
-  if (!known) throw notFound('Feature');
-  return { name, ...known };
 }

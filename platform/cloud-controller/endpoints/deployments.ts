@@ -24,6 +24,7 @@ import {
 import { readEnvironment, writeEnvironment } from '../operations/environment.ts';
 import { changeSizes } from '../operations/quota.ts';
 import { serially } from '../operations/serially.ts';
+import { restoreSidecars } from '../operations/sidecars.ts';
 import { presentDeployment } from '../present/routes.ts';
 import { ownedBy } from '../records.ts';
 import { isObject, mergeMetadata, Reader } from '../validate.ts';
@@ -328,10 +329,11 @@ function rollbackTarget(context: Context, app: Stored<App>, guid: string): Store
   return revision;
 }
 
-/** The revision's environment and commands become the app's again. */
+/** The revision's environment, sidecars and commands become the app's again. */
 async function restore(context: Context, app: Stored<App>, revision: Stored<Revision>): Promise<void> {
   const environment = await readEnvironment(context.client, app.metadata.namespace ?? '', revision.metadata.name);
   await writeEnvironment(context, app, app.metadata.name, environment);
+  await restoreSidecars(context, app, revision.spec.sidecars ?? []);
   const droplet = context.records.droplets.get(revision.spec.droplet);
   for (const process of processesOf(context, app.metadata.name)) {
     const command = revision.spec.commands[process.spec.type];

@@ -10,15 +10,7 @@ import { usageSummary } from '../present/usage.ts';
 const EPOCH = '2026-01-01T00:00:00Z';
 
 /** Lists that clients ask for, and that have no members here. */
-const EMPTY = [
-  'isolation_segments',
-  'security_groups',
-  'service_brokers',
-  'service_offerings',
-  'service_plans',
-  'service_route_bindings',
-  'sidecars',
-];
+const EMPTY = ['isolation_segments', 'service_brokers', 'service_offerings', 'service_plans', 'service_route_bindings'];
 
 export function platformEndpoints(context: Context): Endpoint[] {
   const { urls, records, access } = context;

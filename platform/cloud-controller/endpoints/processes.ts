@@ -148,15 +148,6 @@ export function processEndpoints(context: Context): Endpoint[] {
         return { status: 204 };
       },
     }),
-    ...both('/sidecars', {
-      method: 'GET',
-      summary: 'List the sidecars of a process.',
-      partial: 'there are none',
-      handle: (request, find) => {
-        find(request);
-        return plainList(context, request, []);
-      },
-    }),
   ];
 }
 

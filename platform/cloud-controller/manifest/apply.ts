@@ -12,6 +12,7 @@ import { emit, record } from '../operations/app-lifecycle.ts';
 import { mergedEnvironment, readEnvironment, writeEnvironment } from '../operations/environment.ts';
 import { changeSizes } from '../operations/quota.ts';
 import { createRoute, findRoute, hostOf, mapRoute, unmapRoute } from '../operations/routes.ts';
+import { applySidecar } from '../operations/sidecars.ts';
 import { mergeMetadata } from '../validate.ts';
 import type { AppPlan, ProcessPlan } from './parse.ts';
 
@@ -113,6 +114,7 @@ async function applyPlan(context: Context, target: Target, plan: AppPlan): Promi
     }));
   }
   for (const process of plan.processes) await applyProcess(context, app, process);
+  for (const sidecar of plan.sidecars) await applySidecar(context, app, sidecar);
   await applyRoutes(context, target, app, plan);
   await record(context, identity, app, 'audit.app.apply_manifest', { request: { name: plan.name } });
   emit(context, app, 'Applied manifest to');

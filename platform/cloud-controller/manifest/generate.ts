@@ -1,9 +1,10 @@
 /** The manifest of an app as it is, and what a new manifest would change. */
 import type { Stored } from '#cluster/kinds/kind.ts';
-import type { App, HealthCheck, Process } from '../../resources/types.ts';
+import type { App, HealthCheck, Process, SidecarFacts } from '../../resources/types.ts';
 import type { Context } from '../api.ts';
 import { processesOf } from '../operations/app-create.ts';
 import { readEnvironment } from '../operations/environment.ts';
+import { sidecarFactsOf } from '../operations/sidecars.ts';
 import { routeUrl } from '../present/routes.ts';
 import { isObject, parseMegabytes } from '../validate.ts';
 
@@ -19,6 +20,7 @@ export async function generateManifest(context: Context, app: Stored<App>): Prom
         .filter((destination) => destination.app === app.metadata.name)
         .map((destination) => ({ route: routeUrl(route), protocol: destination.protocol })),
     );
+  const sidecars = sidecarFactsOf(context, app).map(sidecarManifest);
   const item = records.packages
     .ofApp(app.metadata.name)
     .findLast((candidate) => candidate.spec.type === 'docker' && candidate.spec.image !== undefined);
@@ -34,6 +36,7 @@ export async function generateManifest(context: Context, app: Stored<App>): Prom
     ...(routes.length > 0 ? { routes } : {}),
     ...metadataOf(app),
     processes: processesOf(context, app.metadata.name).map((process) => processManifest(process)),
+    ...(sidecars.length > 0 ? { sidecars } : {}),
   };
 }
 
@@ -68,6 +71,11 @@ function processManifest(process: Stored<Process>): Record<string, unknown> {
     ...checkManifest(spec.readinessCheck, 'readiness-health-check-'),
     ...(spec.healthCheck.timeout === undefined ? {} : { timeout: spec.healthCheck.timeout }),
   };
+}
+
+function sidecarManifest(facts: SidecarFacts): Record<string, unknown> {
+  const { displayName: name, processTypes: process_types, command, memoryMb } = facts;
+  return { name, process_types, command, ...(memoryMb === undefined ? {} : { memory: `${memoryMb}M` }) };
 }
 
 export interface Difference {

@@ -1,5 +1,6 @@
 /** App manifests (YAML) as `apply_manifest` takes them: read, checked, and made one plan for each app. */
-import type { HealthCheck } from '../../resources/types.ts';
+import type { HealthCheck, SidecarFacts } from '../../resources/types.ts';
+import { sidecarProblems } from '../operations/sidecars.ts';
 import { CloudFoundryError, UnprocessableError } from '../errors.ts';
 import { environmentProblems, isObject, nameProblem, parseMegabytes } from '../validate.ts';
 
@@ -24,6 +25,7 @@ export interface AppPlan {
   dockerUsername?: string;
   environment: Record<string, string | null>;
   processes: ProcessPlan[];
+  sidecars: SidecarFacts[];
   routes: { route: string; protocol?: 'http1' | 'http2' }[];
   noRoute: boolean;
   randomRoute: boolean;
@@ -133,7 +135,7 @@ class ManifestReader {
     const unknown = Object.keys(source).filter((key) => !KNOWN.has(key));
     if (unknown.length > 0)
       this.#fail(`unknown attribute(s) ${unknown.map((key) => JSON.stringify(key.slice(0, 60))).join(', ')}`);
-    for (const name of ['services', 'sidecars', 'cnb-credentials']) {
+    for (const name of ['services', 'cnb-credentials']) {
       if (Array.isArray(source[name]) && source[name].length > 0) this.#fail(`"${name}" is not supported`);
     }
     const docker = isObject(source.docker) ? source.docker : undefined;
@@ -143,6 +145,7 @@ class ManifestReader {
       ...this.#lifecycle(docker),
       environment: this.#environment(),
       processes: this.#processes(),
+      sidecars: this.#sidecars(),
       routes: this.#routes(),
       noRoute: this.#flag('no-route'),
       randomRoute: this.#flag('random-route'),
@@ -236,15 +239,45 @@ class ManifestReader {
     return plans;
   }
 
+  #sidecars(): SidecarFacts[] {
+    const { sidecars } = this.#source;
+    if (sidecars === undefined || sidecars === null) return [];
+    if (!Array.isArray(sidecars)) {
+      this.#fail('Sidecars must be an array of sidecar configurations');
+      return [];
+    }
+    const plans: SidecarFacts[] = [];
+    for (const entry of sidecars as unknown[]) {
+      const { name, command, process_types: types, memory } = isObject(entry) ? entry : {};
+      const isNamed = typeof name === 'string';
+      const problem = nameProblem(name);
+      const prefix = `Sidecar ${isNamed ? `"${name.slice(0, 60)}": ` : ''}`;
+      if (problem) this.#fail(`${prefix}${problem}`);
+      const isList = Array.isArray(types) && types.every((type) => typeof type === 'string');
+      if (types !== undefined && !isList) this.#fail(`${prefix}Process types must be an array of strings`);
+      const facts = {
+        displayName: isNamed ? name : '',
+        command: typeof command === 'string' ? command : '',
+        processTypes: isList ? (types as string[]) : [],
+      };
+      for (const text of sidecarProblems(facts.command, facts.processTypes)) this.#fail(`${prefix}${text}`);
+      const memoryMb = this.#size(`${prefix}Memory`, memory);
+      plans.push({ ...facts, ...(memoryMb === undefined ? {} : { memoryMb }) });
+    }
+    return plans;
+  }
+
+  #size(label: string, value: unknown): number | undefined {
+    if (value === undefined || value === null) return undefined;
+    const megabytes = parseMegabytes(value);
+    if (megabytes === undefined)
+      this.#fail(`${label} ${JSON.stringify(value)} must use a supported unit, as in 256M or 1G`);
+    return megabytes;
+  }
+
   #process(source: Record<string, unknown>, type: string, prefix: string): ProcessPlan {
     const plan: ProcessPlan = { type };
-    const size = (name: string, value: unknown): number | undefined => {
-      if (value === undefined || value === null) return undefined;
-      const megabytes = parseMegabytes(value);
-      if (megabytes === undefined)
-        this.#fail(`${prefix}${name} ${JSON.stringify(value)} must use a supported unit, as in 256M or 1G`);
-      return megabytes;
-    };
+    const size = (name: string, value: unknown) => this.#size(`${prefix}${name}`, value);
     const whole = (name: string, min: number): number | undefined => {
       const value = source[name];
       if (value === undefined || value === null) return undefined;

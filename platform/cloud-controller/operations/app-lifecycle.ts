@@ -6,7 +6,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Stored } from '#cluster/kinds/kind.ts';
-import { type App, type Droplet, labels, type Revision, type Space } from '../../resources/types.ts';
+import { type App, type Droplet, labels, type Revision, type SidecarFacts, type Space } from '../../resources/types.ts';
 import type { Identity } from '../../uaa/uaa.ts';
 import type { Context } from '../api.ts';
 import { unprocessable } from '../errors.ts';
@@ -17,6 +17,7 @@ import { type Environment, keepGroup, readEnvironment, sameEnvironment, writeEnv
 import { requireProcesses, underQuota } from './quota.ts';
 import { keepServices } from './services.ts';
 import { serially } from './serially.ts';
+import { sidecarFactsOf } from './sidecars.ts';
 
 /** Above every generation that the app or one of its deployments has had. */
 export function nextGeneration(context: Context, app: Stored<App>, spec: App['spec'] = app.spec): number {
@@ -86,6 +87,7 @@ async function findRevision(
   const namespace = app.metadata.namespace ?? '';
   const environment = await readEnvironment(context.client, namespace, app.metadata.name);
   const commands = commandsOf(context, app, droplet);
+  const sidecars = sidecarFactsOf(context, app);
   const all = context.records.revisions.ofApp(app.metadata.name);
   const latest = all.reduce<Stored<Revision> | undefined>(
     (newest, revision) => (newest && newest.spec.version > revision.spec.version ? newest : revision),
@@ -93,7 +95,8 @@ async function findRevision(
   );
   if (latest && description === undefined) {
     const old = await readEnvironment(context.client, namespace, latest.metadata.name);
-    const changes = describeChanges(latest, { droplet: droplet.metadata.name, commands, environment, old });
+    const now = { droplet: droplet.metadata.name, commands, sidecars, environment, old };
+    const changes = describeChanges(latest, now);
     if (changes.length === 0) return latest;
     description = changes.join(' ');
   }
@@ -106,6 +109,7 @@ async function findRevision(
       version: (latest?.spec.version ?? 0) + 1,
       droplet: droplet.metadata.name,
       commands,
+      ...(sidecars.length === 0 ? {} : { sidecars }),
       description: description ?? 'Initial revision.',
       deployable: true,
     },
@@ -114,7 +118,13 @@ async function findRevision(
 
 function describeChanges(
   latest: Stored<Revision>,
-  now: { droplet: string; commands: Record<string, string>; environment: Environment; old: Environment },
+  now: {
+    droplet: string;
+    commands: Record<string, string>;
+    sidecars: SidecarFacts[];
+    environment: Environment;
+    old: Environment;
+  },
 ): string[] {
   const changes: string[] = [];
   if (latest.spec.droplet !== now.droplet) changes.push('New droplet deployed.');
@@ -124,6 +134,7 @@ function describeChanges(
       changes.push(`Custom start command updated for '${type}' process.`);
     }
   }
+  if (JSON.stringify(latest.spec.sidecars ?? []) !== JSON.stringify(now.sidecars)) changes.push('Sidecars updated.');
   return changes;
 }
 

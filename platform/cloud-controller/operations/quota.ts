@@ -12,6 +12,7 @@ import type { Context } from '../api.ts';
 import { unprocessable } from '../errors.ts';
 import { processesOf } from './app-create.ts';
 import { serially } from './serially.ts';
+import { requireRoomForSidecars } from './sidecars.ts';
 
 /** Every organization has it unless it was given another. */
 export const DEFAULT_QUOTA = '00000000-0000-4000-8000-000000000001';
@@ -166,6 +167,7 @@ export async function changeSizes(
 ): Promise<Stored<Process>> {
   const app = context.records.apps.get(process.spec.app);
   const space = context.records.spaceOf(process);
+  if (change.memoryMb !== undefined) requireRoomForSidecars(context, process, change.memoryMb);
   const modify = () =>
     context.records.processes.modify(process.metadata.name, (current) => ({
       ...current,

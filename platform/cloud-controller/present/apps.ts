@@ -1,6 +1,16 @@
 /** Apps, packages, builds, droplets, processes and revisions in Cloud Foundry's JSON. */
 import type { Stored } from '#cluster/kinds/kind.ts';
-import type { App, Build, Droplet, HealthCheck, Package, Process, Revision } from '../../resources/types.ts';
+import type {
+  App,
+  Build,
+  Droplet,
+  HealthCheck,
+  Package,
+  Process,
+  Revision,
+  Sidecar,
+  SidecarFacts,
+} from '../../resources/types.ts';
 import type { Json, Urls } from '../api.ts';
 import { base, link, metadata, toOne } from './base.ts';
 
@@ -186,6 +196,22 @@ export function presentProcess(
   };
 }
 
+export function presentSidecarFacts(facts: SidecarFacts): Json {
+  const { displayName: name, command, processTypes: process_types, memoryMb } = facts;
+  return { name, command, process_types, memory_in_mb: memoryMb ?? null };
+}
+
+export function presentSidecar(sidecar: Stored<Sidecar>, options: { command: boolean }): Json {
+  const facts = presentSidecarFacts(sidecar.spec);
+  return {
+    ...base(sidecar),
+    ...facts,
+    command: options.command ? facts.command : '[PRIVATE DATA HIDDEN]',
+    origin: sidecar.spec.origin,
+    relationships: { app: toOne(sidecar.spec.app) },
+  };
+}
+
 export function presentRevision(urls: Urls, revision: Stored<Revision>): Json {
   const self = `${urls.api}/v3/revisions/${revision.metadata.name}`;
   const { spec } = revision;
@@ -194,7 +220,7 @@ export function presentRevision(urls: Urls, revision: Stored<Revision>): Json {
     version: spec.version,
     droplet: { guid: spec.droplet },
     processes: Object.fromEntries(Object.entries(spec.commands).map(([type, command]) => [type, { command }])),
-    sidecars: [],
+    sidecars: (spec.sidecars ?? []).map(presentSidecarFacts),
     description: spec.description,
     deployable: spec.deployable,
     relationships: { app: toOne(spec.app) },
