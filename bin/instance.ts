@@ -32,6 +32,7 @@ export interface InstanceFlags extends StoreFlags, NodeFlags {
   https?: string;
   kubernetes?: string;
   registry?: string;
+  ssh?: string;
   /** CIDRs, with commas between; an empty text takes the pool away. */
   loadBalancerPool?: string;
   /** `on` or `off`. */
@@ -55,6 +56,7 @@ export interface Instance {
     https: number;
     kubernetes: number;
     registry: number;
+    ssh: number;
     platform: number;
     uaa: number;
     logCache: number;
@@ -185,6 +187,7 @@ export async function prepareInstance(
         https: await port('https', flags.https ?? process.env.SAMPAN_HTTPS, [443, 8443]),
         kubernetes: await port('kubernetes', flags.kubernetes ?? process.env.SAMPAN_KUBERNETES, [6443]),
         registry: await port('registry', flags.registry ?? process.env.SAMPAN_REGISTRY, [5000]),
+        ssh: await port('ssh', flags.ssh ?? process.env.SAMPAN_SSH, [2222]),
         platform: await port('platform', undefined, []),
         uaa: await port('uaa', undefined, []),
         logCache: await port('logCache', undefined, []),

@@ -23,7 +23,7 @@ export async function examine(flags: InstanceFlags, options: { names?: boolean }
     return text !== undefined && port > 0 && port < 65536 && instance?.ports[flag] !== port ? [{ flag, port }] : [];
   });
   const domain = flags.domain ?? process.env.SAMPAN_DOMAIN ?? instance?.domain ?? 'sampan.localhost';
-  const names = options.names ? ['api', 'uaa', 'login', 'log-cache'].map((host) => `${host}.${domain}`) : [];
+  const names = options.names ? ['api', 'uaa', 'login', 'log-cache', 'ssh'].map((host) => `${host}.${domain}`) : [];
   return judge(await readFacts({ dataDirectory, ports: asked, names }));
 }
 

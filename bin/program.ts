@@ -25,6 +25,7 @@ export async function createProgram(words: string[]): Promise<Command> {
     .option('--https <port>', 'port for https (SAMPAN_HTTPS; default 443, 8443 when taken)')
     .option('--kubernetes <port>', 'port of the Kubernetes API (SAMPAN_KUBERNETES; default 6443)')
     .option('--registry <port>', 'port of the image registry (SAMPAN_REGISTRY; default 5000)')
+    .option('--ssh <port>', 'port of the proxy for cf ssh (SAMPAN_SSH; default 2222)')
     .option('--store <driver>', 'where the cluster keeps its state, sqlite or etcd (SAMPAN_STORE; default sqlite)')
     .option('--etcd-endpoints <urls>', 'the members of etcd, as https://HOST:PORT,… (SAMPAN_ETCD_ENDPOINTS)')
     .option('--etcd-ca <file>', "the authority of etcd's certificates (SAMPAN_ETCD_CA)")

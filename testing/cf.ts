@@ -35,7 +35,7 @@ export class Cf {
   /** Never rejects for an exit status. */
   run(words: string[], options: { cwd?: string } = {}): Promise<Finished> {
     const { domain } = this.#platform.instance;
-    const names = ['api', 'uaa', 'login', 'log-cache'].map((name) => `${name}.${domain}`);
+    const names = ['api', 'uaa', 'login', 'log-cache', 'ssh'].map((name) => `${name}.${domain}`);
     writeFileSync(this.#hosts, `127.0.0.1 localhost ${names.join(' ')}\n`);
     // It finds the platform's names in a hosts file of its own: the machine's is not ours to change.
     const script = 'mount --bind "$1" /etc/hosts && shift && exec "$@"';

@@ -24,7 +24,7 @@ export interface InstanceFile {
   dataDirectory: string;
   runDirectory: string;
   nodeName: string;
-  ports: { http: number; https: number; kubernetes: number; registry: number };
+  ports: { http: number; https: number; kubernetes: number; registry: number; ssh: number };
   network: { clusterCidr: string; podCidr: string };
 }
 
@@ -49,6 +49,7 @@ export class TestPlatform {
       SAMPAN_HTTPS: '0',
       SAMPAN_KUBERNETES: '0',
       SAMPAN_REGISTRY: '0',
+      SAMPAN_SSH: '0',
       SAMPAN_HOME: join(this.directory, 'home'),
       NODE_TEST_CONTEXT: undefined,
       // As the launcher does.

@@ -187,7 +187,9 @@ const requirements: Requirement[] = [
       'name resolution',
       'not-ready',
       unresolved.length === 0,
-      unresolved.length === 0 ? 'api, uaa, login and log-cache resolve' : `no address for ${unresolved.join(', ')}`,
+      unresolved.length === 0
+        ? 'api, uaa, login, log-cache and ssh resolve'
+        : `no address for ${unresolved.join(', ')}`,
       `Only cf and browsers need it, sampan does not. Add to /etc/hosts: 127.0.0.1 ${unresolved.join(' ')}`,
       'warning',
     ),

@@ -127,6 +127,8 @@ export interface PodExecSession {
   stdin?: Writable;
   stdout: Readable;
   stderr: Readable;
+  /** Of the terminal, where there is one. */
+  resize(size: { columns: number; rows: number }): void;
   /** The exit status, when everything was read. Rejects when the connection broke before it came. */
   exited: Promise<{ code: number }>;
 }

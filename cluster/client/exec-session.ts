@@ -10,7 +10,7 @@ import { ApiError, type PodExecOptions, type PodExecSession } from './client.ts'
 import { resourcePath, withQuery } from './resource-path.ts';
 import type { Transport, TransportSocket } from './transport.ts';
 
-const channels = { stdin: 0, stdout: 1, stderr: 2, error: 3, close: 255 } as const;
+const channels = { stdin: 0, stdout: 1, stderr: 2, error: 3, resize: 4, close: 255 } as const;
 const protocol = 'v5.channel.k8s.io';
 const stdinPiece = 32 * 1024;
 const sendLimit = 1 << 20;
@@ -102,5 +102,9 @@ export async function openExecSession(
     });
   // Whoever only reads the output must not crash the process by an exit status that nobody awaits.
   exited.catch(() => undefined);
-  return { stdout, stderr, exited, ...(input && { stdin: input }) };
+  const resize = ({ columns, rows }: { columns: number; rows: number }): void => {
+    const size = JSON.stringify({ Width: columns, Height: rows });
+    socket.send(Buffer.concat([Buffer.from([channels.resize]), Buffer.from(size)]));
+  };
+  return { stdout, stderr, resize, exited, ...(input && { stdin: input }) };
 }

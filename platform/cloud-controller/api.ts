@@ -78,6 +78,12 @@ export interface Urls {
   logCache: string;
 }
 
+export interface SshFacts {
+  /** `ssh.DOMAIN:2222` */
+  endpoint: string;
+  fingerprint: string;
+}
+
 export interface Defaults {
   memoryMb: number;
   diskMb: number;
@@ -109,6 +115,8 @@ export interface Context {
   reservedHosts: string[];
   defaults: Defaults;
   version: string;
+  /** Where the ssh proxy is, and how clients know it; absent: there is none. */
+  ssh?: SshFacts;
   /** Uploads are kept here until they are stored. */
   temporaryDirectory: string;
   log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;

@@ -5,10 +5,11 @@ import { join } from 'node:path';
 import type { Logs } from '../logs/logs.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { Informers } from '../resources/informers.ts';
+import type { SshAccess } from '../ssh/ssh.ts';
 import type { Staging } from '../staging/staging.ts';
 import type { TokenVerifier } from '../uaa/uaa.ts';
 import { Access } from './access.ts';
-import type { Context, Defaults, Urls } from './api.ts';
+import type { Context, Defaults, SshFacts, Urls } from './api.ts';
 import { Audit } from './audit.ts';
 import { ensureDefaults, resumeDeletions } from './bootstrap.ts';
 import { Flags } from './flags.ts';
@@ -17,6 +18,7 @@ import { RateLimiter } from './rate-limits.ts';
 import { Records } from './records.ts';
 import { type Holder, Reservations } from './reservations.ts';
 import { createServer } from './server.ts';
+import { sshAccess } from './ssh-access.ts';
 import { endpointTable } from './table.ts';
 import { Usage } from './usage/usage.ts';
 
@@ -31,6 +33,7 @@ export interface StartCloudControllerOptions {
   /** Default domain of apps: `sampan.localhost`. */
   domain: string;
   urls: Urls;
+  ssh?: SshFacts;
   /** Uploads are kept in `<dataDirectory>/uploads` while they come in; emptied at start. */
   dataDirectory: string;
   host?: string;
@@ -50,6 +53,8 @@ export interface RunningCloudController {
   readonly port: number;
   /** May the bearer of this token read the logs of this app? For the log cache. Rejects when the token is not valid. */
   readsLogs(authorization: string, app: string): Promise<boolean>;
+  /** For the ssh proxy. */
+  readonly sshAccess: SshAccess;
   /** The context of the endpoints: for the generated reference and tests. */
   readonly context: Context;
   close(): Promise<void>;
@@ -80,6 +85,7 @@ export async function startCloudController(options: StartCloudControllerOptions)
     organization_quota: records.organizationQuotas,
     space_quota: records.spaceQuotas,
     domain: records.domains,
+    security_group: records.securityGroups,
     app: records.apps,
     package: records.packages,
     droplet: records.droplets,
@@ -94,6 +100,7 @@ export async function startCloudController(options: StartCloudControllerOptions)
     domains: records.domains,
     apps: records.apps,
     routes: records.routes,
+    securitygroups: records.securityGroups,
     serviceinstances: records.serviceInstances,
   };
   const context: Context = {
@@ -125,6 +132,7 @@ export async function startCloudController(options: StartCloudControllerOptions)
     reservedHosts: [...RESERVED, ...(options.reservedHosts ?? [])],
     defaults: { ...DEFAULTS, ...options.defaults },
     version: options.version,
+    ...(options.ssh ? { ssh: options.ssh } : {}),
     temporaryDirectory,
     log,
     now: Date.now,
@@ -141,6 +149,7 @@ export async function startCloudController(options: StartCloudControllerOptions)
   return {
     port: (server.server.address() as AddressInfo).port,
     context,
+    sshAccess: sshAccess(context),
     readsLogs: async (authorization, app) => {
       const identity = await options.tokens.verify(authorization);
       const object = records.apps.get(app);

@@ -10,6 +10,7 @@ import { Clients, type OwnClient } from './clients.ts';
 import { Grants } from './grants.ts';
 import { Guard } from './guard.ts';
 import { rotateKeys, type SigningKey } from './keys.ts';
+import type { OneTimeCodes } from './one-time-codes.ts';
 import type { Revocations } from './revocations.ts';
 import { revocationRoutes } from './revocation-routes.ts';
 import { groupRoutes } from './scim/groups.ts';
@@ -22,6 +23,7 @@ export interface UaaOptions {
   client: Client;
   tokens: Tokens;
   revoked: Revocations;
+  sshCodes: OneTimeCodes;
   /** UAA's own URL and the login server's, as clients dial them. */
   urls: { uaa: string; login: string };
   /** Besides `cf`. */
@@ -120,7 +122,8 @@ export function createUaa(options: UaaOptions): FastifyInstance {
     },
   });
   browserRoutes(app, { grants, clients, sessions, info });
-  authorizeRoutes(app, { grants, clients, sessions, codes, issuer: tokens.issuer });
+  const ssh = { codes: options.sshCodes, tokens, loginUrl: urls.login };
+  authorizeRoutes(app, { grants, clients, sessions, codes, issuer: tokens.issuer, ssh });
   discoveryRoutes(app, { issuer: tokens.issuer, urls });
   app.get('/info', async () => info());
   app.get('/healthz', async (_request, reply) => reply.type('text/plain').send('ok\n'));

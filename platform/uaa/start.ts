@@ -4,10 +4,12 @@ import { join } from 'node:path';
 import type { Client } from '#cluster/client/client.ts';
 import type { OwnClient } from './clients.ts';
 import { keepRotating, openKeyRing } from './keys.ts';
+import { OneTimeCodes } from './one-time-codes.ts';
 import { Revocations } from './revocations.ts';
 import { createUaa } from './server.ts';
 import { Tokens } from './tokens.ts';
-import { ensureAdmin } from './users.ts';
+import type { Identity } from './uaa.ts';
+import { ensureAdmin, findAccount } from './users.ts';
 
 export interface StartUaaOptions {
   client: Client;
@@ -27,6 +29,8 @@ export interface RunningUaa {
   /** For the cloud controller and the log cache. */
   readonly tokens: Tokens;
   readonly admin: { guid: string; username: string };
+  /** Who was given this one-time code, while they are still a user; it is used up. */
+  redeem(code: string): Promise<Identity | undefined>;
   close(): Promise<void>;
 }
 
@@ -43,13 +47,18 @@ export async function startUaa(options: StartUaaOptions): Promise<RunningUaa> {
     now: Date.now,
     onError: (error) => log('warn', 'The keys of tokens could not be looked at', { error: String(error) }),
   });
-  const app = createUaa({ ...options, tokens, revoked });
+  const sshCodes = new OneTimeCodes();
+  const app = createUaa({ ...options, tokens, revoked, sshCodes });
   await app.listen({ host: options.host ?? '127.0.0.1', port: options.port });
   const { port } = app.server.address() as AddressInfo;
   return {
     port,
     tokens,
     admin,
+    redeem: async (code) => {
+      const identity = sshCodes.redeem(code);
+      return identity && (await findAccount(client, identity.userId)) ? identity : undefined;
+    },
     async close() {
       stopRotating();
       await app.close();

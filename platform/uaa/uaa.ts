@@ -21,6 +21,9 @@ export interface Identity {
   reads: 'own' | 'plain' | 'all';
 }
 
+/** The client that one-time codes of `cf ssh` are for. */
+export const SSH_CLIENT_ID = 'ssh-proxy';
+
 export interface TokenVerifier {
   /** Of the value of an Authorization header or a bare token. Rejects with `UaaError` `invalid_token`. */
   verify(authorization: string): Promise<Identity>;

@@ -1,4 +1,5 @@
 /** Where a client begins: links, versions, and the jobs that it polls. */
+import { SSH_CLIENT_ID } from '../../uaa/uaa.ts';
 import { type Context, type Endpoint, type Json, ok } from '../api.ts';
 import { notFound } from '../errors.ts';
 import { link } from '../present/base.ts';
@@ -6,6 +7,13 @@ import { presentJob } from '../present/routes.ts';
 
 /** Of Cloud Foundry's API that this is written to: clients compare it with what they need. */
 export const API_VERSION = '3.190.0';
+/** The last one that there was: of version 2 nothing else is here. */
+const V2_VERSION = '2.250.0';
+
+function sshLink({ ssh }: Context): Json | null {
+  if (!ssh) return null;
+  return { href: ssh.endpoint, meta: { host_key_fingerprint: ssh.fingerprint, oauth_client: SSH_CLIENT_ID } };
+}
 
 export function rootEndpoints(context: Context): Endpoint[] {
   const { urls } = context;
@@ -24,7 +32,7 @@ export function rootEndpoints(context: Context): Endpoint[] {
             cloud_controller_v2: null,
             cloud_controller_v3: { href: v3, meta: { version: API_VERSION } },
             network_policy_v0: null,
-            network_policy_v1: null,
+            network_policy_v1: link(`${urls.api}/networking/v1/external`),
             login: link(urls.login),
             uaa: link(urls.uaa),
             credhub: null,
@@ -32,7 +40,7 @@ export function rootEndpoints(context: Context): Endpoint[] {
             logging: null,
             log_cache: link(urls.logCache),
             log_stream: null,
-            app_ssh: null,
+            app_ssh: sshLink(context),
           },
         }),
     },
@@ -97,6 +105,30 @@ export function rootEndpoints(context: Context): Endpoint[] {
           links: { self: link(`${v3}/info`), support: link('') },
         });
       },
+    },
+    {
+      method: 'GET',
+      path: '/v2/info',
+      auth: 'none',
+      summary: 'Show where the parts of the platform are, to clients that know no other place.',
+      handle: () =>
+        ok({
+          name: 'sampan',
+          build: context.version,
+          support: '',
+          version: 0,
+          description: 'Sampan: a self-hosted platform',
+          authorization_endpoint: urls.login,
+          token_endpoint: urls.uaa,
+          api_version: V2_VERSION,
+          osbapi_version: '2.17',
+          app_ssh_endpoint: context.ssh?.endpoint ?? null,
+          app_ssh_host_key_fingerprint: context.ssh?.fingerprint ?? null,
+          app_ssh_oauth_client: SSH_CLIENT_ID,
+          logging_endpoint: null,
+          doppler_logging_endpoint: null,
+          log_cache_endpoint: urls.logCache,
+        }),
     },
     {
       method: 'GET',

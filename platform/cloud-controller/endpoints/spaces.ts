@@ -3,7 +3,7 @@ import type { Space } from '../../resources/types.ts';
 import { type ApiRequest, accepted, type Context, created, type Endpoint, ok } from '../api.ts';
 import { notAuthorized, notFound, unprocessable } from '../errors.ts';
 import { organizationsOf } from '../includes.ts';
-import { emptyList, includedOf, listReply, plainList } from '../listing.ts';
+import { includedOf, listReply } from '../listing.ts';
 import { deleteSpace } from '../operations/deletions.ts';
 import { deleteRoute } from '../operations/routes.ts';
 import { createSpace } from '../operations/space-create.ts';
@@ -11,8 +11,6 @@ import { link } from '../present/base.ts';
 import { presentOrganization, presentSpace, presentUser } from '../present/tenancy.ts';
 import { usageSummary } from '../present/usage.ts';
 import { mergeMetadata, Reader } from '../validate.ts';
-
-const SSH = { name: 'ssh', description: 'Enable SSHing into apps in the space.', enabled: false };
 
 export function readSpace(context: Context, request: ApiRequest, guid: string): Stored<Space> {
   const space = context.records.spaces.get(guid);
@@ -171,57 +169,6 @@ export function spaceEndpoints(context: Context): Endpoint[] {
           data: null,
           links: { self: link(`${urls.api}/v3/spaces/${space.metadata.name}/relationships/isolation_segment`) },
         });
-      },
-    },
-    ...['running_security_groups', 'staging_security_groups'].map(
-      (name): Endpoint => ({
-        method: 'GET',
-        path: `/v3/spaces/:guid/${name}`,
-        auth: 'user',
-        summary: `List the ${name.replaceAll('_', ' ')} of a space.`,
-        partial: 'there are none',
-        handle: (request) => {
-          readSpace(context, request, request.params.guid ?? '');
-          return emptyList(context, request);
-        },
-      }),
-    ),
-    {
-      method: 'GET',
-      path: '/v3/spaces/:guid/features',
-      auth: 'user',
-      summary: 'List the features of a space.',
-      handle: (request) => {
-        readSpace(context, request, request.params.guid ?? '');
-        return plainList(context, request, [SSH]);
-      },
-    },
-    {
-      method: 'GET',
-      path: '/v3/spaces/:guid/features/:name',
-      auth: 'user',
-      summary: 'Get a feature of a space.',
-      partial: 'ssh, which is off',
-      handle: (request) => {
-        readSpace(context, request, request.params.guid ?? '');
-        if (request.params.name !== 'ssh') throw notFound('Feature');
-        return ok(SSH);
-      },
-    },
-    {
-      method: 'PATCH',
-      path: '/v3/spaces/:guid/features/:name',
-      auth: 'user',
-      summary: 'Change a feature of a space.',
-      partial: 'ssh cannot be turned on yet',
-      handle: (request) => {
-        const space = readSpace(context, request, request.params.guid ?? '');
-        if (!access.managesSpace(request.identity, space)) throw notAuthorized();
-        if (request.params.name !== 'ssh') throw notFound('Feature');
-        const reader = new Reader(request.body).only('enabled');
-        if (reader.boolean('enabled')) reader.fail("The feature 'ssh' cannot be enabled here");
-        reader.done();
-        return ok(SSH);
       },
     },
     {

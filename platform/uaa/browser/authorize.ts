@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Clients } from '../clients.ts';
 import type { Grants } from '../grants.ts';
+import { isForSsh, type SshCodesOptions, sendSshCode } from '../ssh-codes.ts';
 import { UaaError } from '../uaa.ts';
 import type { Account } from '../users.ts';
 import { type Authorization, AuthorizationRefused, readAuthorization, redirectWith } from './authorization.ts';
@@ -17,6 +18,7 @@ interface AuthorizeOptions {
   sessions: Sessions;
   codes: AuthorizationCodes;
   issuer: string;
+  ssh: SshCodesOptions;
 }
 
 export function authorizeRoutes(app: FastifyInstance, options: AuthorizeOptions): void {
@@ -45,26 +47,26 @@ export function authorizeRoutes(app: FastifyInstance, options: AuthorizeOptions)
       }
     };
 
-  app.get(
-    '/oauth/authorize',
-    telling(async (request, reply) => {
-      const query = queryOf(request);
-      const authorization = await readAuthorization(clients, query);
-      const { prompt } = authorization;
-      const silent = prompt.includes('none');
-      const who = await present(request);
-      if (!who || prompt.includes('login') || prompt.includes('select_account')) {
-        if (silent) throw new AuthorizationRefused(authorization, 'login_required', 'Nobody is logged in');
-        return reply.redirect(loginUrl(request, withoutLogin(query, prompt)), 303);
-      }
-      const scopes = scopesOf(grants, who.account, authorization);
-      if (isApproved(authorization, who.session, scopes))
-        return answer(options, reply, authorization, { ...who, scopes });
-      if (silent) throw new AuthorizationRefused(authorization, 'consent_required', 'The user has not agreed to this');
-      const { client, redirectUri } = authorization;
-      const fields = { client: client.displayName ?? client.id, username: who.account.username, scopes };
-      return sendPage(reply, (token) => consentPage({ ...fields, token, request: query.toString() }), redirectUri);
-    }),
+  const browser = telling(async (request, reply) => {
+    const query = queryOf(request);
+    const authorization = await readAuthorization(clients, query);
+    const { prompt } = authorization;
+    const silent = prompt.includes('none');
+    const who = await present(request);
+    if (!who || prompt.includes('login') || prompt.includes('select_account')) {
+      if (silent) throw new AuthorizationRefused(authorization, 'login_required', 'Nobody is logged in');
+      return reply.redirect(loginUrl(request, withoutLogin(query, prompt)), 303);
+    }
+    const scopes = scopesOf(grants, who.account, authorization);
+    if (isApproved(authorization, who.session, scopes))
+      return answer(options, reply, authorization, { ...who, scopes });
+    if (silent) throw new AuthorizationRefused(authorization, 'consent_required', 'The user has not agreed to this');
+    const { client, redirectUri } = authorization;
+    const fields = { client: client.displayName ?? client.id, username: who.account.username, scopes };
+    return sendPage(reply, (token) => consentPage({ ...fields, token, request: query.toString() }), redirectUri);
+  });
+  app.get('/oauth/authorize', (request, reply) =>
+    isForSsh(request) ? sendSshCode(request, reply, options.ssh) : browser(request, reply),
   );
 
   app.post(
