@@ -28,6 +28,9 @@ const TESTS: Record<string, string> = {
   tasks: 'tasks.test.ts',
   app_usage_events: 'usage-events.test.ts',
   service_usage_events: 'usage-events.test.ts',
+  sidecars: 'sidecars.test.ts',
+  security_groups: 'security-groups.test.ts',
+  networking: 'security-groups.test.ts',
   service_instances: 'services.test.ts',
   service_credential_bindings: 'services.test.ts',
   users: '../uaa/scim/scim.test.ts',
@@ -38,9 +41,7 @@ export const EVERYBODY = 'tenancy.test.ts';
 /** Why what is not there is not, by the beginning of its path. */
 const REASONS: [RegExp, string][] = [
   [/service_|\/service/, 'there are no service brokers yet'],
-  [/security_groups/, 'there are no security groups yet'],
   [/isolation_segment/, 'nodes are not divided into segments'],
-  [/sidecars/, 'there are no sidecars yet'],
   [/^(POST|PATCH|DELETE) \/v3\/buildpacks/, "buildpacks are the platform's own"],
   [/^(POST|PATCH|DELETE) \/v3\/stacks/, "the stack is the platform's own"],
   [/shared_spaces|relationships\/space/, 'a route belongs to one space for good'],
@@ -57,7 +58,7 @@ export function pageText(): string {
     .trim()
     .split('\n');
   const missing = all.filter((entry) => !known.has(entry));
-  const groups = Map.groupBy(endpoints, ({ path }) => path.split('/')[2] ?? 'root');
+  const groups = Map.groupBy(endpoints, ({ path }) => groupOf(path));
   const sections = [...groups].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, list]) => section(name, list));
   return `# Cloud Foundry's API v3
 
@@ -76,6 +77,11 @@ ${sections.join('\n')}
 | endpoint | why |
 | --- | --- |
 ${missing.map((entry) => `| \`${entry.replaceAll(':_', ':guid')}\` | ${reason(entry)} |\n`).join('')}`;
+}
+
+function groupOf(path: string): string {
+  const [, first, second] = path.split('/');
+  return first === 'networking' ? first : (second ?? 'root');
 }
 
 function section(name: string, endpoints: Endpoint[]): string {

@@ -1,5 +1,6 @@
 /** The platform: router driver, UAA, cloud controller, workloads, staging and logs, on the Kubernetes API alone. */
 import { createServer } from 'node:http';
+import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { createClient } from '#cluster/client/create.ts';
 import { httpsTransport } from '#cluster/client/https.ts';
@@ -9,6 +10,7 @@ import { createLogCache } from '#platform/logs/log-cache.ts';
 import { openLogs } from '#platform/logs/open.ts';
 import { forwardRequests } from '#platform/logs/router-lines.ts';
 import { openMetrics } from '#platform/metrics/open.ts';
+import { startNetwork } from '#platform/network/start.ts';
 import { installResources } from '#platform/resources/definitions.ts';
 import { createInformers } from '#platform/resources/informers.ts';
 import { startRouteController } from '#platform/router/controller.ts';
@@ -16,11 +18,14 @@ import { ensureIngressClass } from '#platform/router/ingress/default-class.ts';
 import type { Router } from '#platform/router/model.ts';
 import { openRouter } from '#platform/router/open.ts';
 import { sourceAddress } from '#lib/source-address.ts';
+import { openHostKey } from '#platform/ssh/host-key.ts';
+import { startSshProxy } from '#platform/ssh/start.ts';
 import { startStaging } from '#platform/staging/start.ts';
+import { buildHosts } from '#platform/staging/builds/host-environment.ts';
 import { startTenants } from '#platform/tenants/start.ts';
 import { startUaa } from '#platform/uaa/start.ts';
 import { startWorkloads } from '#platform/workloads/start.ts';
-import { readCa, readPair } from '../certificates.ts';
+import { firstAddress, readCa, readPair } from '../certificates.ts';
 import { endpoints } from '../endpoints.ts';
 import { registryHost } from '../engine-options.ts';
 import type { Instance } from '../instance.ts';
@@ -71,6 +76,7 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
   });
   const { applicationOf, routeOf } = routes;
   const metrics = openMetrics({ informers, bus: bus.bus, router, applicationOf, routeOf });
+  const hostKey = await openHostKey(client);
   const [uaa, staging] = await Promise.all([
     startUaa({ client, urls, dataDirectory: instance.dataDirectory, port: instance.ports.uaa, log }),
     startStaging({
@@ -95,12 +101,29 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
     metrics,
     domain: instance.domain,
     urls,
+    ssh: { endpoint: `ssh.${instance.domain}:${instance.ports.ssh}`, fingerprint: hostKey.fingerprint },
     dataDirectory: join(instance.dataDirectory, 'platform'),
     port: instance.ports.platform,
     version,
     log,
   });
+  const ssh = await startSshProxy({
+    client,
+    redeem: (code) => uaa.redeem(code),
+    access: cloudController.sshAccess,
+    hostKey,
+    port: instance.ports.ssh,
+    log,
+  });
   const workloads = await startWorkloads({ informers, logs, apiUrl: urls.api, log });
+  const network = startNetwork({
+    informers,
+    own: [instance.network.clusterCidr, instance.network.serviceCidr],
+    hostAddresses: hostAddresses(instance),
+    routerPorts: [instance.ports.http, instance.ports.https],
+    buildHosts: buildHosts(),
+    log,
+  });
   const tenants = await startTenants({ informers, log });
   const stopForwarding = forwardRequests(router, logs, applicationOf);
   const logCache = createServer(
@@ -120,6 +143,8 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
       logCache.closeAllConnections();
       logCache.close();
       await Promise.all([
+        ssh.close(),
+        network.close(),
         routes.close(),
         tenants.close(),
         workloads.close(),
@@ -133,6 +158,13 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
       await router.close();
     },
   };
+}
+
+/** All that this host answers at: nobody is let in by a rule for the internet. */
+function hostAddresses(instance: Instance): string[] {
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  const own = all.filter(({ family, internal }) => family === 'IPv4' && !internal).map(({ address }) => address);
+  return [...new Set([firstAddress(instance.network.podCidr), ...own])];
 }
 
 function openInstanceRouter(instance: Instance, log: RoleContext['log']): Promise<Router> {

@@ -6,6 +6,7 @@ import { createDomain } from './endpoints/domains.ts';
 import { createOrganization } from './endpoints/organizations.ts';
 import { ensureDefaultQuota } from './endpoints/quotas.ts';
 import { deleteOrganization, deleteSpace } from './operations/deletions.ts';
+import { ensureDefaultGroups } from './operations/security-groups.ts';
 import { createSpace } from './operations/space-create.ts';
 
 const PLATFORM: Identity = {
@@ -24,6 +25,7 @@ export async function ensureDefaults(
 ): Promise<{ organization: string; space: string }> {
   const { records } = context;
   await ensureDefaultQuota(context);
+  await ensureDefaultGroups(context);
   if (!records.domains.all().some((domain) => domain.spec.displayName === context.domain)) {
     await createDomain(context, context.domain);
   }

@@ -85,6 +85,11 @@ export class Tenancy {
       }),
       packages: await named(`/v3/apps/${app}/packages`),
       revisions: await named(`/v3/apps/${app}/revisions`),
+      sidecars: await make(`/v3/apps/${app}/sidecars`, {
+        name: `sidecar-${mark}`,
+        command: 'x',
+        process_types: ['worker'],
+      }),
       tasks: await make(`/v3/apps/${app}/tasks`, { command: 'x', name: `task-${mark}` }),
       deployments: await make('/v3/deployments', { droplet: { guid: droplet }, relationships: { app: one(app) } }),
       audit_events: await named(`/v3/audit_events?target_guids=${app}`),
@@ -92,6 +97,11 @@ export class Tenancy {
       buildpacks: await named('/v3/buildpacks'),
       jobs: 'none',
     };
+    guids['security_groups'] = await make('/v3/security_groups', {
+      name: `group-${mark}`,
+      relationships: { running_spaces: { data: [{ guid: space }] }, staging_spaces: { data: [{ guid: space }] } },
+    });
+    for (const way of ['running_spaces', 'staging_spaces']) guids[way] = space;
     guids['service_instances'] = await make('/v3/service_instances', {
       type: 'user-provided',
       name: `service-${mark}`,
@@ -146,6 +156,14 @@ export class Tenancy {
 let count = 0;
 const fresh = (what: string) => `${what}-${++count}`;
 const metadata = () => ({ metadata: { labels: { seen: 'yes' } } });
+const connections = ({ guids }: World) => ({
+  policies: [
+    {
+      source: { id: guids['apps'] },
+      destination: { id: guids['apps'], protocol: 'tcp', ports: { start: 8080, end: 8080 } },
+    },
+  ],
+});
 const manifest = (name: string) => `---\napplications:\n- name: ${name}\n  no-route: true\n`;
 
 /** What is sent: right in form, about the world's own things. Text is YAML. */
@@ -210,6 +228,14 @@ export const BODIES: Record<string, (world: World) => unknown> = {
   'PATCH /v3/apps/:guid/processes/:type': metadata,
   'POST /v3/processes/:guid/actions/scale': () => ({ instances: 1 }),
   'POST /v3/apps/:guid/processes/:type/actions/scale': () => ({ instances: 1 }),
+  'POST /v3/security_groups': () => ({ name: fresh('group') }),
+  'PATCH /v3/security_groups/:guid': () => ({ rules: [] }),
+  'POST /v3/security_groups/:guid/relationships/running_spaces': ({ guids }) => ({ data: [{ guid: guids['spaces'] }] }),
+  'POST /v3/security_groups/:guid/relationships/staging_spaces': ({ guids }) => ({ data: [{ guid: guids['spaces'] }] }),
+  'POST /networking/v1/external/policies': connections,
+  'POST /networking/v1/external/policies/delete': connections,
+  'POST /v3/apps/:guid/sidecars': () => ({ name: fresh('sidecar'), command: 'x', process_types: ['worker'] }),
+  'PATCH /v3/sidecars/:guid': () => ({ command: 'y' }),
   'POST /v3/routes': ({ guids }) => ({
     host: fresh('host'),
     relationships: { space: one(guids['spaces']), domain: one(guids['domains']) },

@@ -6,6 +6,7 @@ import { type IpFamily, type IpRange, parseIpRange, rangeText } from '#lib/ip-ra
 import type { IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from '../../kinds/types/networking.ts';
 import { type Requirement, labelSelectorRequirements } from '../../kinds/selector.ts';
 import type { Chain } from '../services/table.ts';
+import { icmpAnnotation, icmpRules } from './icmp.ts';
 import { type Keyed, type NamedPort, type Selector, keyOf } from './selections.ts';
 
 export interface PolicyRules {
@@ -53,7 +54,9 @@ export function policyRules({ metadata, spec }: NetworkPolicy, families: readonl
   }
   if (types.includes('Egress')) {
     const parts = (spec?.egress ?? []).map(({ to, ports }) => ({ peers: to, ports }));
-    rules.egress = direction(parts, { namespace, comment, families, side: 'daddr' });
+    const { chain, sets } = direction(parts, { namespace, comment, families, side: 'daddr' });
+    const icmp = icmpRules(metadata.annotations?.[icmpAnnotation]);
+    rules.egress = { chain: { ...chain, rules: [...chain.rules, ...icmp] }, sets };
   }
   return rules;
 }

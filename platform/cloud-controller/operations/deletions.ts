@@ -17,6 +17,9 @@ export async function deleteApp(context: Context, identity: Identity, app: Store
     if (!route.spec.destinations.some((destination) => destination.app === guid)) continue;
     await unmapRoute(context, identity, route, (destination) => destination.app === guid);
   }
+  for (const connection of context.records.appConnections.all()) {
+    if (connection.spec.destination === guid) await context.records.appConnections.delete(connection.metadata.name);
+  }
   // Its processes, packages, droplets, ReplicaSets and Secrets name it as their owner and are collected.
   await context.records.apps.delete(guid);
   const space = context.records.spaceOf(app);

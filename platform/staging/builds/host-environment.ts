@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
+const NPM_REGISTRY = 'https://registry.npmjs.org';
 const PROXIES = ['http_proxy', 'https_proxy', 'no_proxy', 'all_proxy'];
 
 export function hostEnvironment(environment: NodeJS.ProcessEnv = process.env): Record<string, string> {
@@ -35,6 +36,20 @@ export function npmRegistry(environment: NodeJS.ProcessEnv = process.env): strin
     if (found !== undefined && !found.includes('${')) return found;
   }
   return undefined;
+}
+
+/**
+ * Where builds must come to whatever the security groups say: the proxies and the registry of packages, which may be in a network of
+ * the host's own.
+ */
+export function buildHosts(environment: NodeJS.ProcessEnv = process.env): { host: string; port: number }[] {
+  const { http_proxy: http, https_proxy: https, all_proxy: all } = hostEnvironment(environment);
+  const found = [http, https, all, npmRegistry(environment) ?? NPM_REGISTRY].flatMap((text) => {
+    const url = text !== undefined && URL.canParse(text) ? new URL(text) : undefined;
+    if (!url?.hostname) return [];
+    return [{ host: url.hostname, port: Number(url.port) || (url.protocol === 'https:' ? 443 : 80) }];
+  });
+  return [...new Map(found.map((target) => [`${target.host} ${target.port}`, target])).values()];
 }
 
 function hasPassword(address: string): boolean {

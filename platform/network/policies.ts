@@ -1,0 +1,125 @@
+/** The NetworkPolicies of a space, of what is known: see `network.ts`. Pure. */
+import type { NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyPeer } from '#cluster/kinds/types/networking.ts';
+import { labels } from '../resources/types.ts';
+import type { Egress } from './rules.ts';
+
+/** On every policy of this room: what has it and is not wanted is removed. */
+export const ROOM_LABEL = 'platform.sampan.dev/network';
+/** `IcmpRule[]` as JSON: see `cluster/network/policy/rules.ts`. */
+const ICMP_ANNOTATION = 'policy.sampan.dev/icmp-egress';
+
+export interface Surroundings {
+  /** Of each node: what the router's connections to pods on others come from, and where pods reach the router. */
+  nodeAddresses: readonly string[];
+  routerPorts: readonly number[];
+  /** What builds need of the host's own surroundings. */
+  buildTargets: readonly { ip: string; port: number }[];
+}
+
+export interface SpaceEgress {
+  running: Egress;
+  staging: Egress;
+}
+
+const NAMES: NetworkPolicyEgressRule = {
+  to: [
+    {
+      namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'kube-system' } },
+      podSelector: { matchLabels: { 'k8s-app': 'kube-dns' } },
+    },
+  ],
+  ports: ['UDP', 'TCP'].map((protocol) => ({ protocol, port: 53 })),
+};
+
+export function spacePolicies(namespace: string, egress: SpaceEgress, around: Surroundings): NetworkPolicy[] {
+  const nodes = around.nodeAddresses.map((ip): NetworkPolicyPeer => ({ ipBlock: { cidr: `${ip}/32` } }));
+  const router = { to: nodes, ports: around.routerPorts.map((port) => ({ protocol: 'TCP', port })) };
+  // A list of nobody would mean everybody.
+  const known = nodes.length > 0;
+  return [
+    policy(
+      { namespace, name: 'apps', icmp: egress.running.icmp },
+      {
+        podSelector: { matchExpressions: [{ key: labels.app, operator: 'Exists' }] },
+        policyTypes: ['Ingress', 'Egress'],
+        ingress: known ? [{ from: nodes }] : [],
+        egress: [NAMES, ...(known ? [router] : []), ...egress.running.rules],
+      },
+    ),
+    policy(
+      { namespace, name: 'staging', icmp: egress.staging.icmp },
+      {
+        podSelector: { matchExpressions: [{ key: labels.build, operator: 'Exists' }] },
+        policyTypes: ['Egress'],
+        egress: [
+          NAMES,
+          ...around.buildTargets.map(({ ip, port }) => ({
+            to: [{ ipBlock: { cidr: `${ip}/32` } }],
+            ports: [{ protocol: 'TCP', port }],
+          })),
+          ...egress.staging.rules,
+        ],
+      },
+    ),
+  ];
+}
+
+export interface Connection {
+  source: { guid: string; namespace: string };
+  destination: { guid: string; namespace: string };
+  protocol: 'tcp' | 'udp';
+  ports: { start: number; end: number };
+}
+
+/** Each app that may be connected to, and each that may connect, has one policy that says with whom. */
+export function connectionPolicies(connections: readonly Connection[]): NetworkPolicy[] {
+  const incoming = Map.groupBy(connections, ({ destination }) => destination.guid);
+  const outgoing = Map.groupBy(connections, ({ source }) => source.guid);
+  return [
+    ...[...incoming].flatMap(([guid, all]) => connectionPolicy('to', guid, all)),
+    ...[...outgoing].flatMap(([guid, all]) => connectionPolicy('from', guid, all)),
+  ];
+}
+
+function connectionPolicy(way: 'to' | 'from', guid: string, connections: readonly Connection[]): NetworkPolicy[] {
+  const [first] = connections;
+  if (!first) return [];
+  const rules = connections.map(({ source, destination, protocol, ports }) => {
+    const { start, end } = ports;
+    const port = { protocol: protocol.toUpperCase(), port: start, ...(end === start ? {} : { endPort: end }) };
+    return { peers: [podsOf(way === 'to' ? source : destination)], ports: [port] };
+  });
+  const { namespace } = way === 'to' ? first.destination : first.source;
+  const podSelector = { matchLabels: { [labels.app]: guid } };
+  return [
+    policy(
+      { namespace, name: `${way}-${guid}`, icmp: [] },
+      way === 'to'
+        ? { podSelector, policyTypes: ['Ingress'], ingress: rules.map(({ peers, ports }) => ({ from: peers, ports })) }
+        : { podSelector, policyTypes: ['Egress'], egress: rules.map(({ peers, ports }) => ({ to: peers, ports })) },
+    ),
+  ];
+}
+
+function podsOf({ guid, namespace }: { guid: string; namespace: string }): NetworkPolicyPeer {
+  return {
+    namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': namespace } },
+    podSelector: { matchLabels: { [labels.app]: guid } },
+  };
+}
+
+function policy(
+  about: { namespace: string; name: string; icmp: Egress['icmp'] },
+  spec: NonNullable<NetworkPolicy['spec']>,
+): NetworkPolicy {
+  const { namespace, name, icmp } = about;
+  return {
+    metadata: {
+      name,
+      namespace,
+      labels: { [ROOM_LABEL]: 'true' },
+      annotations: { [ICMP_ANNOTATION]: JSON.stringify(icmp) },
+    },
+    spec,
+  };
+}
