@@ -1,0 +1,254 @@
+/**
+ * Looking into apps and between them, on a whole platform: sidecars, ssh, security groups, network policies. With the stock `cf` where
+ * it is on the PATH; the rest by HTTP, kubectl and a real ssh client.
+ */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { request } from 'node:https';
+import { type AddressInfo, createServer, type Server } from 'node:net';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { after, before, describe, test } from 'node:test';
+import ssh2, { type ClientChannel } from 'ssh2';
+import { Cf, findCf } from '#testing/cf.ts';
+import { TestPlatform, until } from '#testing/platform.ts';
+import { talkativeApp, writeApp } from '#testing/sample-apps.ts';
+
+const program = findCf();
+const skip = program === undefined && 'cf is not on the PATH';
+const SIDECAR = `node -e "require('http').createServer((q, s) => s.end('sidecar ' + process.env.COLOR)).listen(9999, '127.0.0.1')"`;
+const MANIFEST = `---
+applications:
+- name: front
+  memory: 192M
+  env:
+    COLOR: blue
+  sidecars:
+  - name: relay
+    process_types: [web]
+    memory: 64M
+    command: ${JSON.stringify(SIDECAR)}
+`;
+
+describe('into apps and between them', { concurrency: 1 }, () => {
+  const platform = new TestPlatform('change');
+  let cf: Cf;
+  let token: string;
+  let listener: Server;
+  let password: string;
+
+  before(async () => {
+    await platform.must('up');
+    password = readFileSync(join(platform.dataDirectory, 'admin-password'), 'utf8').trim();
+    const source = writeApp(join(platform.directory, 'app'), { ...talkativeApp('one'), 'manifest.yml': MANIFEST });
+    await platform.must('push', '-f', join(source, 'manifest.yml'), '-p', source);
+    token = await login();
+    if (program !== undefined) {
+      cf = new Cf(platform, program, 'admin');
+      await cf.login('admin', password);
+      await cf.must('target', '-o', 'default', '-s', 'dev');
+    }
+    // What is not the app's to reach: a program of this host.
+    listener = createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.end('the host\n');
+    });
+    await new Promise<void>((done) => listener.listen(0, '0.0.0.0', done));
+  });
+  after(async () => {
+    listener?.close();
+    await platform.purge();
+  });
+
+  interface Answer {
+    status: number;
+    headers: Record<string, unknown>;
+    body: string;
+  }
+
+  function ask(
+    host: string,
+    path: string,
+    options: { method?: string; body?: string; headers?: Record<string, string> } = {},
+  ) {
+    const { domain, ports } = platform.instance;
+    return new Promise<Answer>((done, fail) => {
+      const call = request(
+        {
+          host: '127.0.0.1',
+          port: ports.https,
+          path,
+          method: options.method ?? 'GET',
+          servername: `${host}.${domain}`,
+          rejectUnauthorized: false,
+          agent: false,
+          headers: { host: `${host}.${domain}`, authorization: `bearer ${token}`, ...options.headers },
+        },
+        (response) => {
+          text(response).then(
+            (body) => done({ status: response.statusCode ?? 0, headers: response.headers, body }),
+            fail,
+          );
+        },
+      );
+      call.once('error', fail);
+      call.end(options.body);
+    });
+  }
+
+  async function login(): Promise<string> {
+    const body = new URLSearchParams({ grant_type: 'password', username: 'admin', password }).toString();
+    const authorization = `Basic ${Buffer.from('cf:').toString('base64')}`;
+    const headers = { 'content-type': 'application/x-www-form-urlencoded', authorization };
+    const answer = await ask('uaa', '/oauth/token', { method: 'POST', body, headers });
+    return (JSON.parse(answer.body) as { access_token: string }).access_token;
+  }
+
+  async function api<T = Record<string, unknown>>(path: string, method = 'GET', body?: unknown): Promise<T> {
+    const answer = await ask('api', path, {
+      method,
+      ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+    });
+    assert.ok(answer.status < 300, `${method} ${path}: ${answer.status} ${answer.body}`);
+    return (answer.body === '' ? {} : JSON.parse(answer.body)) as T;
+  }
+
+  async function guidOf(name: string): Promise<string> {
+    const { resources } = await api<{ resources: { guid: string }[] }>(`/v3/apps?names=${name}`);
+    return resources[0]?.guid ?? '';
+  }
+
+  async function ssh(guid: string): Promise<ssh2.Client> {
+    const answer = await ask('uaa', '/oauth/authorize?client_id=ssh-proxy&response_type=code');
+    assert.equal(answer.status, 302, answer.body);
+    const code = new URL(String(answer.headers['location'])).searchParams.get('code') ?? '';
+    const client = new ssh2.Client();
+    await new Promise<void>((done, fail) => {
+      client.once('ready', done).once('error', fail);
+      client.connect({
+        host: '127.0.0.1',
+        port: platform.instance.ports.ssh,
+        username: `cf:${guid}/0`,
+        password: code,
+      });
+    });
+    return client;
+  }
+
+  function command(client: ssh2.Client, line: string, pty = false): Promise<{ out: string; code: number }> {
+    return new Promise((done, fail) => {
+      client.exec(line, pty ? { pty: { cols: 91, rows: 17 } } : {}, (error, channel: ClientChannel) => {
+        if (error) return fail(error);
+        const out = text(channel);
+        channel.stderr.resume();
+        channel.once('exit', (code: number) => out.then((read) => done({ out: read, code }), fail));
+      });
+    });
+  }
+
+  /** What a program in the app gets from there; empty where it cannot connect. */
+  async function reaches(client: ssh2.Client, host: string, port: number): Promise<boolean> {
+    const { code } = await command(client, `timeout 2 bash -c 'exec 3<>/dev/tcp/${host}/${port}'`);
+    return code === 0;
+  }
+
+  test('a sidecar shares network, variables and droplet, and its lines are its own', async () => {
+    const client = await ssh(await guidOf('front'));
+    const fetch = `node -e "fetch('http://127.0.0.1:9999').then(r => r.text()).then(console.log)"`;
+    await until('the sidecar to answer', async () => (await command(client, fetch)).out === 'sidecar blue\n');
+    client.end();
+    const pods = await platform.mustKubectl(
+      'get',
+      'pods',
+      '-A',
+      '-l',
+      'platform.sampan.dev/app-name=front',
+      '-o',
+      'json',
+    );
+    const [pod] = (JSON.parse(pods) as { items: { spec: { containers: { name: string }[] } }[] }).items;
+    assert.deepEqual(
+      pod?.spec.containers.map(({ name }) => name),
+      ['app', 'relay'],
+    );
+  });
+
+  test("ssh: the app's own surroundings, exit statuses, terminals, and connections from inside", async () => {
+    const guid = await guidOf('front');
+    const client = await ssh(guid);
+    const { out, code } = await command(client, 'echo $COLOR $(node --version) in $PWD; exit 3');
+    assert.match(out, /^blue v\d+\.\S+ in \/workspace\n$/);
+    assert.equal(code, 3);
+    assert.match((await command(client, 'tty; stty size; echo $TERM', true)).out, /^\/dev\/\S+\r\n17 91\r\nvt100/);
+    const channel = await new Promise<ClientChannel>((done, fail) =>
+      client.forwardOut('127.0.0.1', 1, 'localhost', 9999, (error, opened) => (error ? fail(error) : done(opened))),
+    );
+    channel.write('GET / HTTP/1.0\r\n\r\n');
+    assert.match(await text(channel), /sidecar blue$/);
+    client.end();
+    const { resources } = await api<{ resources: { type: string }[] }>(
+      `/v3/audit_events?target_guids=${guid}&per_page=100`,
+    );
+    assert.ok(resources.some(({ type }) => type === 'audit.app.ssh-authorized'));
+    await api(`/v3/apps/${guid}/features/ssh`, 'PATCH', { enabled: false });
+    await assert.rejects(ssh(guid), /authentication methods failed/);
+    await api(`/v3/apps/${guid}/features/ssh`, 'PATCH', { enabled: true });
+  });
+
+  test('an app reaches the router and names, and nothing else of the platform unless a group says so', async () => {
+    const client = await ssh(await guidOf('front'));
+    const { domain, ports, network } = platform.instance;
+    const gateway = network.podCidr.replace(/\.0\/\d+$/, '.1');
+    const { port } = listener.address() as AddressInfo;
+    await until('the router to be reached by name', () => reaches(client, `front.${domain}`, ports.http));
+    for (const closed of [port, ports.kubernetes]) {
+      assert.equal(await reaches(client, gateway, closed), false, `port ${closed} of the host`);
+    }
+    const group = await api<{ guid: string }>('/v3/security_groups', 'POST', {
+      name: 'host',
+      rules: [{ protocol: 'tcp', destination: gateway, ports: String(port) }],
+      globally_enabled: { running: true },
+    });
+    await until('the host to be reached', () => reaches(client, gateway, port));
+    await api(`/v3/security_groups/${group.guid}`, 'PATCH', { globally_enabled: { running: false } });
+    await until('the host to be closed again', async () => !(await reaches(client, gateway, port)));
+    client.end();
+  });
+
+  test('the stock cf: sidecars, ssh, groups and policies', { skip }, async () => {
+    assert.match(await cf.must('app', 'front'), /sidecars: +relay/);
+    assert.match(await cf.must('ssh', 'front', '-c', 'echo "$COLOR from $(hostname)"'), /^blue from /m);
+    const failed = await cf.run(['ssh', 'front', '-c', 'echo oops >&2; exit 4']);
+    assert.match(`${failed.stdout}${failed.stderr}`, /oops/);
+    assert.notEqual(failed.code, 0);
+    assert.match(await cf.must('ssh-code'), /^\S{20,}$/m);
+    assert.match(await cf.must('ssh-enabled', 'front'), /ssh support is enabled/);
+    await cf.must('disable-ssh', 'front');
+    assert.match(await cf.must('ssh-enabled', 'front'), /ssh support is disabled/);
+    assert.match(await cf.refused('ssh', 'front', '-c', 'true'), /Error opening SSH connection|unable to authenticate/);
+    await cf.must('enable-ssh', 'front');
+    await cf.must('disallow-space-ssh', 'dev');
+    assert.match(await cf.must('space-ssh-allowed', 'dev'), /ssh support is disabled/);
+    await cf.must('allow-space-ssh', 'dev');
+
+    const rules = join(platform.directory, 'rules.json');
+    writeApp(platform.directory, {
+      'rules.json': JSON.stringify([{ protocol: 'tcp', destination: '198.51.100.7', ports: '5432' }]),
+    });
+    await cf.must('create-security-group', 'database', rules);
+    await cf.must('bind-security-group', 'database', 'default', '--space', 'dev');
+    assert.match(await cf.must('security-groups'), /database +default +dev +running/);
+    assert.match(await cf.must('security-group', 'database'), /"destination": "198\.51\.100\.7"/);
+    await cf.must('unbind-security-group', 'database', 'default', 'dev');
+    await cf.must('bind-staging-security-group', 'database');
+    assert.match(await cf.must('staging-security-groups'), /database/);
+    await cf.must('unbind-staging-security-group', 'database');
+    await cf.must('delete-security-group', 'database', '-f');
+    assert.match(await cf.must('running-security-groups'), /public_networks[\s\S]*dns|dns[\s\S]*public_networks/);
+
+    await cf.must('add-network-policy', 'front', 'front', '--protocol', 'tcp', '--port', '8080-8081');
+    assert.match(await cf.must('network-policies'), /front +front +tcp +8080-8081/);
+    await cf.must('remove-network-policy', 'front', 'front', '--protocol', 'tcp', '--port', '8080-8081');
+    assert.doesNotMatch(await cf.must('network-policies'), /8080/);
+  });
+});
