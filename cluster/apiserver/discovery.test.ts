@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type ApiFixture, apiFixture } from '#testing/apiserver-fixture.ts';
-import { compareVersions } from './versions.ts';
+import { compareVersions } from '../kinds/version-order.ts';
 
 describe('API server: discovery', () => {
   let fixture: ApiFixture;

@@ -6,9 +6,11 @@ import { parseJsonPath } from './json-path.ts';
 import type { ApiObject, KindDefinition, PrinterColumn, ScalePaths } from './kind.ts';
 import type { Schema } from './schema.ts';
 import { fillDefaults, validateStructure } from './structural.ts';
+import { compareVersions } from './version-order.ts';
 import type {
   CustomResourceColumnDefinition,
   CustomResourceDefinition,
+  CustomResourceDefinitionVersion,
   CustomResourceSubresourceScale,
 } from './types/apiextensions.ts';
 
@@ -42,6 +44,7 @@ export function customKinds(definition: CustomResourceDefinition): CustomKind[] 
         schema: schema as Record<string, unknown>,
         storage: version.storage,
         served: version.served,
+        ...(version.deprecated === true ? { deprecation: deprecationOf(definition, version) } : {}),
         mixedVersions: (definition.status?.storedVersions ?? []).length > 1,
         ...(conversion?.webhook === undefined ? {} : { conversion: conversion.webhook }),
         subresources: {
@@ -64,6 +67,20 @@ export function customKinds(definition: CustomResourceDefinition): CustomKind[] 
         validateUpdate: (object: ApiObject, old: ApiObject): FieldError[] => rulesOf(object, old, schema),
       };
     });
+}
+
+/** With the version to go to, where there is a better one. */
+function deprecationOf(
+  { spec }: CustomResourceDefinition,
+  { name, deprecationWarning }: CustomResourceDefinitionVersion,
+): string {
+  const { group, names, versions } = spec;
+  const text = `${group}/${name} ${names.kind} is deprecated`;
+  const [better] = versions
+    .filter((other) => other.served && other.deprecated !== true && compareVersions(other.name, name) < 0)
+    .map((other) => other.name)
+    .sort(compareVersions);
+  return deprecationWarning ?? (better === undefined ? text : `${text}; use ${group}/${better} ${names.kind}`);
 }
 
 /** Of what has the right structure: rules take it for granted. */

@@ -118,9 +118,21 @@ function validateNumber(value: number, schema: Schema, path: string, errors: Fie
   if (schema.format !== undefined && !fitsFormat(value, schema.format))
     errors.push(wrongType(path, value, `${path} in body must be of type ${schema.format}: "number"`));
   if (maximum !== undefined && (schema.exclusiveMaximum === true ? value >= maximum : value > maximum))
-    errors.push(invalid(path, value, `${path} in body should be less than or equal to ${maximum}`));
+    errors.push(
+      invalid(
+        path,
+        value,
+        `${path} in body should be less than ${schema.exclusiveMaximum === true ? '' : 'or equal to '}${maximum}`,
+      ),
+    );
   if (minimum !== undefined && (schema.exclusiveMinimum === true ? value <= minimum : value < minimum))
-    errors.push(invalid(path, value, `${path} in body should be greater than or equal to ${minimum}`));
+    errors.push(
+      invalid(
+        path,
+        value,
+        `${path} in body should be greater than ${schema.exclusiveMinimum === true ? '' : 'or equal to '}${minimum}`,
+      ),
+    );
   if (multipleOf !== undefined && value % multipleOf !== 0)
     errors.push(invalid(path, value, `${path} in body should be a multiple of ${multipleOf}`));
 }

@@ -1,5 +1,5 @@
 /** In which order clients find groups and versions: upstream's own numbers. Greater ones come first. */
-import { compareVersions } from '../versions.ts';
+import { compareVersions } from '../../kinds/version-order.ts';
 
 export interface Priorities {
   group: number;
