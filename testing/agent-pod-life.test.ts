@@ -139,6 +139,7 @@ test('kubectl debug adds a container that sees the processes of its target', { s
     const pod = await bed.until('patient', 'looked at', (now) => stateOf(now) !== undefined);
     assert.equal(stateOf(pod)?.exitCode, 3);
     assert.equal(pod.status?.phase, 'Running');
+    assert.equal(pod.spec?.ephemeralContainers?.at(-1)?.name, name);
     assert.ok(isReady(pod));
     assert.match((await kubectl(['logs', 'patient', '-c', name])).stdout, /^go$/m);
   }
@@ -189,6 +190,7 @@ test('kubectl debug copies a pod, whose containers then share their processes', 
   assert.match(said.stdout, / 1 \/\.pause\/pause$/m, said.stderr);
   assert.match(said.stdout, / sleep 4711$/m);
   const twin = await bed.until('twin', 'there', (pod) => pod?.status?.phase === 'Running');
+  assert.equal(twin.spec?.shareProcessNamespace, true);
   const pid = bed.engine.container(engineId(twin.status?.containerStatuses?.[0]))?.pid ?? 0;
   process.kill(pid, 'SIGKILL');
   const again = await bed.until('twin', 'restarted', (pod) => pod?.status?.containerStatuses?.[0]?.restartCount === 1);

@@ -1,7 +1,7 @@
 /** What a pod may use and be, in the kernel's own words: cgroups, oom scores, users, sysctls, profiles; and its last words. */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -153,9 +153,19 @@ test('of several containers the one that used too much is OOMKilled, and no othe
 
 test('last words: the file, bounded; else the end of the log where the policy says so', async () => {
   const words = await run('words', {
-    command: shell('echo logged; printf "gave up: %s" "$0" > /dev/termination-log; exit 3'),
+    workingDir: '/usr/',
+    resources: { limits: { memory: '32Mi' } },
+    env: [
+      {
+        name: 'LIMIT',
+        valueFrom: { resourceFieldRef: { containerName: 'main', resource: 'limits.memory', divisor: '1Mi' } },
+      },
+    ],
+    command: shell('echo logged; printf "gave up: %s" "$0 $PWD $LIMIT" > /dev/termination-log; exit 3'),
   });
-  assert.equal(statusOf(words.pod)?.state?.terminated?.message, 'gave up: sh');
+  const { state, imageID } = statusOf(words.pod) ?? {};
+  assert.equal(state?.terminated?.message, 'gave up: sh /usr 32');
+  assert.ok(state.terminated.startedAt && state.terminated.finishedAt && imageID);
   const many = await run('many', {
     terminationMessagePath: '/tmp/last',
     securityContext: { runAsUser: 1000 },
@@ -275,12 +285,14 @@ test('host namespaces and privileged containers, where the node allows them', as
   const host = await run(
     'host',
     {
-      command: shell('ls /proc | grep -c "^[0-9]"; cat /proc/self/uid_map'),
+      command: shell('ls /proc | grep -c "^[0-9]"; cat /proc/self/uid_map; readlink /proc/self/ns/ipc'),
     },
-    { hostNetwork: true, hostPID: true },
+    { hostNetwork: true, hostPID: true, hostIPC: true },
   );
-  assert.equal(host.pod.status?.podIP, host.pod.status?.hostIP);
-  const [processes, ids] = host.said.split('\n');
+  const { podIP, podIPs, hostIP, hostIPs } = host.pod.status ?? {};
+  assert.deepEqual([podIP, podIPs?.[0]?.ip, hostIPs?.[0]?.ip], [hostIP, hostIP, hostIP]);
+  const [processes, ids, ipc] = host.said.split('\n');
+  assert.equal(ipc, await readlink('/proc/self/ns/ipc'));
   assert.ok(Number(processes) > 5, `it sees ${processes} processes`);
   assert.match(ids ?? '', /^\s*0\s+0\s+4294967295$/);
   const privileged = await run('might', {

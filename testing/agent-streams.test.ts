@@ -215,6 +215,7 @@ test('exec -it has the size of the terminal, and follows it', { skip: skip || !h
   }
 });
 
+// By `stdinOnce`.
 test('run --rm -i gives input once, and ends with the exit code of what ran', { skip }, async () => {
   const overrides = JSON.stringify({ spec: { nodeName: bed.nodeName } });
   const flags = ['--rm', '-i', '--quiet', '--restart=Never', '--image', bed.image, '--image-pull-policy=IfNotPresent'];

@@ -143,7 +143,9 @@ describe('API server: tokens', () => {
   });
 
   test('a token ends with its time', async () => {
-    const token = await tokenOf({ expirationSeconds: 600 });
+    const asked = await request({ expirationSeconds: 600 });
+    const { token, expirationTimestamp } = asked.json['status'] as { token: string; expirationTimestamp: string };
+    assert.match(expirationTimestamp, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
     assert.equal(await statusWith(token), 200);
     clock = 601_000;
     assert.equal(await statusWith(token), 401);

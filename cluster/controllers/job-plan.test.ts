@@ -162,6 +162,8 @@ describe('the end of a job', () => {
     assert.deepEqual(types(first), ['SuccessCriteriaMet']);
     const last = plan({}, [pod('a', { phase: 'Succeeded', free: true })], first.status);
     assert.deepEqual(types(last), ['SuccessCriteriaMet', 'Complete']);
+    for (const { type, lastProbeTime, lastTransitionTime } of last.status.conditions ?? [])
+      assert.ok(lastProbeTime && lastTransitionTime, type);
     assert.deepEqual(last.events[0]?.reason, 'Completed');
   });
 

@@ -242,6 +242,8 @@ test('security and resources', async () => {
   assert.equal(spec.user, '1000:2000');
   assert.deepEqual(spec.supplementaryGroups, [4000, 3000]);
   assert.equal(spec.noNewPrivileges, true);
+  const may = await specOf({ securityContext: { allowPrivilegeEscalation: true } });
+  assert.equal(may.noNewPrivileges, false);
   assert.equal(spec.readOnlyRoot, true);
   assert.deepEqual(spec.capabilities, { add: [], drop: ['ALL'] });
   assert.deepEqual(spec.limits, {

@@ -16,7 +16,6 @@ export interface NodeFacts {
   /** One of each family that pods have, IPv4 first. */
   addresses: readonly string[];
   port: number;
-  dataDirectory: string;
   info: EngineInfo;
   room: NodeRoom;
   settings: NodeSettings;

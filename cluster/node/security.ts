@@ -25,8 +25,26 @@ export const strictPolicy: NodePolicy = { hostPaths: [] };
 export function rejectionOf(pod: Pod, policy: NodePolicy): { reason: string; message: string } | undefined {
   const sysctl = forbiddenSysctl(pod, policy.unsafeSysctls ?? []);
   if (sysctl !== undefined) return { reason: 'SysctlForbidden', message: `Pod was rejected: ${sysctl}` };
+  const armor = armorRefusal(pod);
+  if (armor !== undefined) return { reason: 'AppArmor', message: `Pod was rejected: ${armor}` };
   const refusal = refusalOf(pod, policy);
   return refusal === undefined ? undefined : { reason: 'PodRefused', message: refusal };
+}
+
+const ARMOR_ANNOTATION = 'container.apparmor.security.beta.kubernetes.io/';
+
+/** A profile of the host that would not be there protects nobody. The default ones are what every container has. */
+function armorRefusal(pod: Pod): string | undefined {
+  const profiles = [pod.spec?.securityContext, ...allDefinitions(pod).map(({ securityContext }) => securityContext)]
+    .flatMap((context) => context?.appArmorProfile ?? [])
+    .flatMap(({ type, localhostProfile }) => (type === 'Localhost' ? [localhostProfile ?? ''] : []));
+  const annotated = Object.entries(pod.metadata.annotations ?? {}).flatMap(([name, value]) =>
+    name.startsWith(ARMOR_ANNOTATION) && value.startsWith('localhost/') ? [value.slice('localhost/'.length)] : [],
+  );
+  const [profile] = [...profiles, ...annotated];
+  return profile === undefined
+    ? undefined
+    : `Cannot enforce AppArmor: this node loads no profiles of its own, and "${profile}" is one`;
 }
 
 /** The first thing that no container of this node gets, in words; undefined where there is none. */

@@ -64,7 +64,6 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
       nodeName,
       addresses: context.hostIps,
       port: endpoint.port,
-      dataDirectory,
       info: engine.info(),
       room,
       settings,

@@ -74,6 +74,16 @@ test('a load balancer: addresses of its status but those of proxies, ranges in t
   assert.deepEqual([port?.nodePort, port?.affinitySeconds, port?.externalPolicy], [30_080, 10_800, 'Local']);
 });
 
+test('a client stays with its backend for as long as is said', () => {
+  const sticky = (sessionAffinityConfig?: { clientIP: { timeoutSeconds: number } }) =>
+    portsOf({
+      clusterIP: '10.0.0.1',
+      sessionAffinity: 'ClientIP',
+      ...(sessionAffinityConfig && { sessionAffinityConfig }),
+    })[0]?.affinitySeconds;
+  assert.deepEqual([sticky(), sticky({ clientIP: { timeoutSeconds: 60 } })], [10_800, 60]);
+});
+
 test('a node port that a former type left is none', () => {
   assert.equal(portsOf({ type: 'ClusterIP', clusterIP: '10.0.0.1' })[0]?.nodePort, undefined);
 });
