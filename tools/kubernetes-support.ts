@@ -1,4 +1,4 @@
-/** Of each kind and of notable fields: supported, and which test shows it; or accepted or refused, and why. */
+/** Of each kind (of fields see `kubernetes-fields.ts`): supported, and which test shows it; or accepted or refused, and why. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -12,7 +12,7 @@ export interface Support {
 
 export interface SupportData {
   /** By `group/version/resource`. */
-  kinds: Record<string, Support & { fields?: Record<string, Support> }>;
+  kinds: Record<string, Support>;
   /** What is not served at all. */
   refused: { api: string; why: string }[];
 }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type ApiFixture, apiFixture } from '#testing/apiserver-fixture.ts';
+import { until } from '#testing/until.ts';
 
 const CORE = '/api/v1/namespaces/default';
 const MAPS = `${CORE}/configmaps`;
@@ -109,6 +110,49 @@ describe('API server: fields', () => {
       ),
       [old.firstTimestamp, old.lastTimestamp, 2, old.source],
     );
+  });
+
+  test('what this server serves itself is available, since it does', async () => {
+    const { json } = await fixture.call('GET', '/apis/apiregistration.k8s.io/v1/apiservices/v1.apps');
+    const { conditions } = json['status'] as { conditions: { type: string; lastTransitionTime?: string }[] };
+    assert.deepEqual(
+      conditions.map(({ type, lastTransitionTime }) => [type, lastTransitionTime !== undefined]),
+      [['Available', true]],
+    );
+  });
+
+  test('requests of a service account for what is of the cluster have a flow of their own', async () => {
+    const { metadata } = await create('/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas', {
+      metadata: { name: 'robots' },
+      spec: {
+        matchingPrecedence: 10,
+        priorityLevelConfiguration: { name: 'workload-low' },
+        rules: [
+          {
+            subjects: [{ kind: 'ServiceAccount', serviceAccount: { name: 'robot', namespace: 'default' } }],
+            resourceRules: [{ verbs: ['list'], apiGroups: [''], resources: ['nodes', 'pods'], clusterScope: true }],
+          },
+        ],
+      },
+    });
+    const flowOf = async (path: string, user: string) =>
+      (await fixture.call('GET', path, { headers: { 'impersonate-user': user } })).headers[
+        'x-kubernetes-pf-flowschema-uid'
+      ];
+    const robot = 'system:serviceaccount:default:robot';
+    assert.equal(await flowOf('/api/v1/nodes', robot), metadata.uid);
+    assert.notEqual(await flowOf(`${CORE}/pods`, robot), metadata.uid);
+    assert.notEqual(await flowOf('/api/v1/nodes', 'system:serviceaccount:default:other'), metadata.uid);
+    const SCHEMAS = '/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas';
+    const spec = { matchingPrecedence: 9000, priorityLevelConfiguration: { name: 'none' } };
+    await create(SCHEMAS, { metadata: { name: 'nowhere' }, spec });
+    await until(async () => {
+      const { json } = await fixture.call('GET', `${SCHEMAS}/nowhere`);
+      const { conditions = [] } = (json['status'] ?? {}) as {
+        conditions?: { type: string; status: string; lastTransitionTime?: string }[];
+      };
+      return conditions.some((one) => one.type === 'Dangling' && one.status === 'True' && one.lastTransitionTime);
+    });
   });
 
   test('reviews of access to paths, and all that one may', async () => {

@@ -7,6 +7,7 @@ import { roomOf } from './node-settings.ts';
 const facts = {
   nodeName: 'n',
   address: '192.0.2.1',
+  addresses: ['192.0.2.1'],
   port: 10_250,
   info: new EngineDouble().info(),
   room: roomOf({ milliCpus: 1500, memoryBytes: 2 ** 33, diskBytes: 2 ** 40 }, {}),

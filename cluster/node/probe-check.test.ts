@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { createServer as createHttps } from 'node:https';
 import { createServer as createHttp2, type ServerHttp2Stream } from 'node:http2';
 import { type AddressInfo, connect, createServer as createTcp, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
+import { createAuthority, issueCertificate } from '#lib/certificates.ts';
 import type { Container, Probe } from '../kinds/types/core.ts';
 import { type CheckAction, type CheckResult, check, portOf } from './probe-check.ts';
 import { eagerPause, type ProbeOptions, startProbes } from './probes.ts';
@@ -46,6 +48,17 @@ test('http: 200 to 399 is good; headers and path are sent; the reason is told', 
   assert.equal((await get('/302')).ok, true);
   assert.deepEqual(await get('/503'), { ok: false, message: 'HTTP probe failed with statuscode: 503' });
   assert.equal(seen[0], 'GET /200 yes kube-probe/1.30');
+});
+
+test('https: any certificate will do', async (t) => {
+  const authority = await createAuthority({ commonName: 'nobody', days: 1 });
+  const { certificate, key } = await issueCertificate(authority, { commonName: 'x', usages: ['server'], days: 1 });
+  const port = await listen(
+    t,
+    createHttps({ cert: certificate, key }, (_request, response) => response.end()),
+  );
+  assert.equal((await look({ httpGet: { scheme: 'HTTPS', path: '/', port } }, 10_000)).ok, true);
+  assert.equal((await look({ httpGet: { scheme: 'HTTP', path: '/', port } }, 10_000)).ok, false);
 });
 
 test('http: redirects to the same host are followed, those to others are answers', async (t) => {

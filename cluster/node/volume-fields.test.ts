@@ -23,7 +23,9 @@ test('a token is asked for with its audience and life, and lies where it is want
   const place = {
     nodeName: 'n',
     hostIp: '192.0.2.1',
+    hostIps: ['192.0.2.1'],
     podIp: '10.0.0.1',
+    podIps: ['10.0.0.1'],
     allocatable: { cpus: 1, memoryBytes: 1, diskBytes: 1 },
   };
   const sources = [{ serviceAccountToken: { audience: 'vault', expirationSeconds: 1200, path: 'vault/token' } }];
