@@ -168,10 +168,9 @@ describe('API server: what a definition says of its objects', () => {
       });
     const first = await apply('one', { a: 'x' });
     assert.equal(first.status, 201, first.text);
-    assert.deepEqual((first.json.metadata.managedFields?.[0]?.fieldsV1 as { 'f:spec': object })['f:spec'], {
-      'f:whole': {},
-    });
-    assert.equal(first.json.metadata.managedFields?.[0]?.fieldsType, 'FieldsV1');
+    const [entry] = first.json.metadata.managedFields ?? [];
+    assert.deepEqual(entry?.fieldsV1, { 'f:spec': { 'f:whole': {} } });
+    assert.equal(entry?.fieldsType, 'FieldsV1');
     assert.equal((await apply('two', { b: 'y' })).status, 409);
   });
 

@@ -1,14 +1,7 @@
 /** Fields that controllers read or write and no other test of theirs looks at. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import {
-  type ControlPlane,
-  createNode,
-  playNodes,
-  playScheduler,
-  startControlPlane,
-  until,
-} from '#testing/control-plane.ts';
+import { type ControlPlane, createNode, playNodes, startControlPlane, until } from '#testing/control-plane.ts';
 import { ApiError } from '../client/client.ts';
 import {
   controllerRevisions,

@@ -37,8 +37,6 @@ test('a token is asked for with its audience and life, and lies where it is want
   );
 });
 
-
-
 test('fsGroupChangePolicy: OnRootMismatch looks at the root only', async () => {
   const root = await mkdtemp(join(tmpdir(), 'sampan-group-'));
   const file = join(root, 'inner', 'file');
