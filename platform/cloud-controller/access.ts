@@ -1,12 +1,13 @@
 /**
  * What a caller may see and do. Admins everything; others by their roles, as Cloud Foundry has them: what somebody may not
- * see does not exist for them (404), what they may see and not change is refused (403).
+ * see does not exist for them (404), what they may see and not change is refused (403). What is asked before a change throws
+ * where the organization is suspended: roles let its members see everything, and change nothing.
  */
 import type { ClientObject } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Space } from '../resources/types.ts';
 import type { Identity } from '../uaa/uaa.ts';
-import { notAuthorized, notFound } from './errors.ts';
+import { CloudFoundryError, notAuthorized, notFound } from './errors.ts';
 import type { Collection, Records } from './records.ts';
 
 const WRITES_SPACE = new Set(['space_developer']);
@@ -32,11 +33,15 @@ export class Access {
     );
   }
 
-  managesOrganization(identity: Identity, organization: string): boolean {
-    return (
-      identity.admin ||
-      this.#roles(identity).some((role) => role.type === 'organization_manager' && role.organization === organization)
+  /** For what managers see. */
+  isManagerOf(identity: Identity, organization: string): boolean {
+    return this.#roles(identity).some(
+      (role) => role.type === 'organization_manager' && role.organization === organization,
     );
+  }
+
+  managesOrganization(identity: Identity, organization: string): boolean {
+    return identity.admin || this.#whileActive(organization, this.isManagerOf(identity, organization));
   }
 
   readsSpace(identity: Identity, space: Stored<Space>): boolean {
@@ -60,24 +65,24 @@ export class Access {
     return (
       identity.reads !== 'own' ||
       this.#has(identity, space, DOWNLOADS) ||
-      this.managesOrganization(identity, space.spec.organization)
+      this.isManagerOf(identity, space.spec.organization)
     );
   }
 
   /** What keeps its apps going: start, stop, scale, routes, and the like. */
   operatesSpace(identity: Identity, space: Stored<Space>): boolean {
-    return identity.admin || this.#has(identity, space, OPERATES_SPACE);
+    return identity.admin || this.#mayChange(identity, space, OPERATES_SPACE);
   }
 
   /** Every change in a space. */
   writesSpace(identity: Identity, space: Stored<Space>): boolean {
-    return identity.admin || this.#has(identity, space, WRITES_SPACE);
+    return identity.admin || this.#mayChange(identity, space, WRITES_SPACE);
   }
 
   managesSpace(identity: Identity, space: Stored<Space>): boolean {
     return (
       identity.admin ||
-      this.#has(identity, space, MANAGES_SPACE) ||
+      this.#mayChange(identity, space, MANAGES_SPACE) ||
       this.managesOrganization(identity, space.spec.organization)
     );
   }
@@ -126,6 +131,17 @@ export class Access {
       const space = this.#records.spaceOf(object);
       return space !== undefined && !object.metadata.deletionTimestamp && this.readsSpace(identity, space);
     });
+  }
+
+  #mayChange(identity: Identity, space: Stored<Space>, types: Set<string>): boolean {
+    return this.#whileActive(space.spec.organization, this.#has(identity, space, types));
+  }
+
+  #whileActive(organization: string, allowed: boolean): boolean {
+    if (allowed && this.#records.organizations.get(organization)?.spec.suspended) {
+      throw new CloudFoundryError('OrgSuspended', 'The organization is suspended');
+    }
+    return allowed;
   }
 
   #has(identity: Identity, space: Stored<Space>, types: Set<string>): boolean {

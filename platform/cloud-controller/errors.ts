@@ -13,6 +13,7 @@ const CODES = {
   RateLimitExceeded: [10013, 429],
   IPBasedRateLimitExceeded: [10014, 429],
   ServiceUnavailable: [10015, 503],
+  OrgSuspended: [10017, 403],
   UniquenessError: [10016, 422],
   AppPackageInvalid: [150001, 400],
   PackageBitsAlreadyUploaded: [150004, 400],

@@ -147,6 +147,7 @@ export class Records {
   readonly users: Collection<types.User>;
   readonly roles: Collection<types.Role>;
   readonly featureFlags: Collection<types.FeatureFlag>;
+  readonly catalogEntries: Collection<types.CatalogEntry>;
   readonly apps: Collection<types.App>;
   readonly packages: Collection<types.Package>;
   readonly builds: Collection<types.Build>;
@@ -179,6 +180,7 @@ export class Records {
     this.users = collection(types.users);
     this.roles = collection(types.roles);
     this.featureFlags = collection(types.featureFlags);
+    this.catalogEntries = collection(types.catalogEntries);
     this.apps = collection(types.apps);
     this.packages = collection(types.packages);
     this.builds = collection(types.builds);

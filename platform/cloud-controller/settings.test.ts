@@ -102,3 +102,54 @@ test('environment variable groups: apps have the running group from their next s
   const shown = await cloud.json('GET', `/v3/apps/${app}/env`);
   assert.deepEqual([shown.running_env_json, shown.staging_env_json], [{ PROXY: 'three' }, { MIRROR: 'two' }]);
 });
+
+test('a suspended organization is seen by its members and changed by administrators alone', async () => {
+  const [organization] = (await cloud.json('GET', '/v3/organizations')).resources as Json[];
+  const path = `/v3/organizations/${String(organization?.guid)}`;
+  const user = one(await putUser(cloud.plane.client, { username: 'boss', password: 'secret' }));
+  const place = { user, organization: one(String(organization?.guid)) };
+  for (const type of ['organization_user', 'organization_manager'])
+    await cloud.json('POST', '/v3/roles', { type, relationships: place });
+  const boss = { token: String((await cloud.login('boss', 'secret')).body.access_token) };
+  assert.equal((await cloud.call('PATCH', path, { suspended: true }, boss)).status, 403, 'not by its managers');
+  const { app } = await makeApp(cloud, 'held', space);
+  assert.equal((await cloud.json('PATCH', path, { suspended: true })).suspended, true);
+  const refused = async (method: string, where: string, body: Json, options: { token: string }) => {
+    const { status, body: answer } = await cloud.call(method, where, body, options);
+    assert.deepEqual([status, firstError(answer).code], [403, 10017], `${method} ${where}`);
+  };
+  await refused('PATCH', `/v3/apps/${app}`, { metadata: { labels: { a: 'b' } } }, developer);
+  await refused('POST', `/v3/apps/${app}/actions/start`, {}, developer);
+  await refused('POST', '/v3/spaces', { name: 'x', relationships: { organization: place.organization } }, boss);
+  await refused('PATCH', path, { name: 'renamed' }, boss);
+  for (const where of [`/v3/apps/${app}`, `/v3/apps/${app}/env`, '/v3/space_quotas', '/v3/audit_events'])
+    assert.equal((await cloud.call('GET', where, undefined, developer)).status, 200, where);
+  assert.equal((await cloud.call('POST', `/v3/apps/${app}/actions/start`)).status, 200);
+  await cloud.json('PATCH', path, { suspended: false });
+  assert.equal((await cloud.call('POST', `/v3/apps/${app}/actions/stop`, {}, developer)).status, 200);
+});
+
+test('stacks and buildpacks: labels, filters, order; only administrators label them', async () => {
+  const guidOf = async (path: string) => String(((await cloud.json('GET', path)).resources as Json[])[0]?.guid);
+  const total = async (path: string) => ((await cloud.json('GET', path)).pagination as Json).total_results;
+  for (const [kind, name] of [
+    ['stacks', 'sampan'],
+    ['buildpacks', 'nodejs'],
+  ] as const) {
+    const path = `/v3/${kind}/${await guidOf(`/v3/${kind}?names=${name}`)}`;
+    const change = { metadata: { labels: { tier: 'base' }, annotations: { note: 'ours' } } };
+    assert.equal((await cloud.call('PATCH', path, change, developer)).status, 403);
+    assert.deepEqual((await cloud.json('PATCH', path, change)).metadata, change.metadata);
+    assert.deepEqual((await cloud.json('GET', path)).metadata, change.metadata);
+    assert.equal(await total(`/v3/${kind}?label_selector=tier%3Dbase`), 1);
+    assert.equal(await total(`/v3/${kind}?label_selector=tier%3Dother`), 0);
+    assert.equal((await cloud.call('GET', `/v3/${kind}?unknown=1`)).status, 400);
+    await cloud.json('PATCH', path, { metadata: { labels: { tier: null }, annotations: { note: null } } });
+    assert.deepEqual((await cloud.json('GET', path)).metadata, { labels: {}, annotations: {} });
+  }
+  assert.deepEqual([await total('/v3/stacks?default=true'), await total('/v3/stacks?default=false')], [1, 0]);
+  assert.equal(await total('/v3/buildpacks?stacks=other'), 0);
+  const buildpack = await guidOf('/v3/buildpacks');
+  const locked = await cloud.call('PATCH', `/v3/buildpacks/${buildpack}`, { position: 3 });
+  assert.match(String(firstError(locked.body).detail), /the platform's own/);
+});

@@ -112,10 +112,9 @@ export class Tenancy {
       type: 'app',
       relationships: { app: one(app), service_instance: one(guids['service_instances']) },
     });
-    const usage = async (kind: string) => {
-      const all = async () => (await this.#cloud.json('GET', `/v3/${kind}?per_page=5000`)).resources as Json[];
-      return String((await this.#cloud.until(kind, async () => (await all()).at(-1))).guid);
-    };
+    const newest = async (kind: string) =>
+      ((await this.#cloud.json('GET', `/v3/${kind}?order_by=-created_at&per_page=1`)).resources as Json[])[0];
+    const usage = async (kind: string) => String((await this.#cloud.until(kind, () => newest(kind))).guid);
     for (const kind of ['app_usage_events', 'service_usage_events']) guids[kind] = await usage(kind);
     await this.#members(guids);
     await this.settled({ guids, mark, domainName });
@@ -277,6 +276,8 @@ export const BODIES: Record<string, (world: World) => unknown> = {
   }),
   'POST /v3/app_usage_events/actions/destructively_purge_all_and_reseed': () => undefined,
   'POST /v3/service_usage_events/actions/destructively_purge_all_and_reseed': () => undefined,
+  'PATCH /v3/stacks/:guid': metadata,
+  'PATCH /v3/buildpacks/:guid': metadata,
   'PATCH /v3/feature_flags/:name': () => ({ enabled: false }),
 };
 

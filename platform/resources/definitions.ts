@@ -86,6 +86,7 @@ const DEFINITIONS: Definition[] = [
     scope: 'Cluster',
     columns: [column('Enabled', '.spec.enabled', 'boolean'), AGE],
   },
+  { kind: 'CatalogEntry', plural: 'catalogentries', scope: 'Cluster', columns: [AGE] },
   {
     kind: 'App',
     plural: 'apps',

@@ -31,6 +31,7 @@ const OWN = [
   types.users,
   types.roles,
   types.featureFlags,
+  types.catalogEntries,
   types.apps,
   types.packages,
   types.builds,

@@ -398,6 +398,9 @@ export type OauthClient = Resource<{
   refreshSeconds?: number;
 }>;
 
+/** What people wrote on a stack or buildpack, which the platform brings itself; `metadata.name` is its guid. */
+export type CatalogEntry = Resource<{ userMetadata: UserMetadata }>;
+
 /** A flag that an administrator has changed; `metadata.name` is its name with dashes. */
 export type FeatureFlag = Resource<{ enabled: boolean; customErrorMessage?: string }>;
 
@@ -419,6 +422,7 @@ export const domains = custom<Domain>('Domain', 'domains', false);
 export const reservations = custom<Reservation>('Reservation', 'reservations', false);
 export const users = custom<User>('User', 'users', false);
 export const featureFlags = custom<FeatureFlag>('FeatureFlag', 'featureflags', false);
+export const catalogEntries = custom<CatalogEntry>('CatalogEntry', 'catalogentries', false);
 export const groups = custom<Group>('Group', 'groups', false);
 export const oauthClients = custom<OauthClient>('OauthClient', 'oauthclients', false);
 export const roles = custom<Role>('Role', 'roles', false);

@@ -13,7 +13,7 @@ export function eventEndpoints(context: Context): Endpoint[] {
     if (space) return access.readsSpace(identity, space);
     return event.spec.organization === undefined
       ? identity.reads !== 'own'
-      : identity.reads !== 'own' || access.managesOrganization(identity, event.spec.organization);
+      : identity.reads !== 'own' || access.isManagerOf(identity, event.spec.organization);
   };
   return [
     {

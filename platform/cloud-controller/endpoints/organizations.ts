@@ -3,14 +3,15 @@ import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Domain, Organization } from '../../resources/types.ts';
 import { type ApiRequest, accepted, type Context, created, type Endpoint, type Json, ok } from '../api.ts';
 import { notAuthorized, notFound, unprocessable } from '../errors.ts';
-import { listReply, plainList } from '../listing.ts';
+import { listReply } from '../listing.ts';
 import { nameLabel } from '../operations/app-create.ts';
 import { deleteOrganization } from '../operations/deletions.ts';
 import { grantRole } from '../operations/roles.ts';
 import { spacesOf } from '../operations/quota.ts';
 import { link } from '../present/base.ts';
-import { presentDomain, presentOrganization, presentUser } from '../present/tenancy.ts';
+import { presentDomain, presentOrganization } from '../present/tenancy.ts';
 import { usageSummary } from '../present/usage.ts';
+import { listUsers } from '../user-list.ts';
 import { mergeMetadata, Reader } from '../validate.ts';
 
 export function readOrganization(context: Context, request: ApiRequest, guid: string): Stored<Organization> {
@@ -34,7 +35,7 @@ export function domainsFor(context: Context, organization: string): Stored<Domai
 export async function createOrganization(
   context: Context,
   name: string,
-  metadata?: Json,
+  options: { metadata?: Json | undefined; suspended?: boolean } = {},
 ): Promise<Stored<Organization>> {
   const guid = randomUUID();
   const holder = { resource: 'organizations', name: guid };
@@ -45,7 +46,11 @@ export async function createOrganization(
   try {
     return await context.records.organizations.create({
       metadata: { name: guid, labels: nameLabel(name) },
-      spec: { displayName: name, suspended: false, userMetadata: mergeMetadata(undefined, metadata) },
+      spec: {
+        displayName: name,
+        suspended: options.suspended ?? false,
+        userMetadata: mergeMetadata(undefined, options.metadata),
+      },
     });
   } catch (error) {
     await context.reservations.release('orgname', key, holder);
@@ -82,10 +87,11 @@ export function organizationEndpoints(context: Context): Endpoint[] {
         if (!request.identity.admin && !context.flags.isOn('user_org_creation')) throw notAuthorized();
         const reader = new Reader(request.body).only('name', 'suspended', 'metadata');
         const name = reader.name('name', { required: true });
-        reader.boolean('suspended');
+        const suspended = reader.boolean('suspended') ?? false;
         const metadata = reader.metadata();
         reader.done();
-        const organization = await createOrganization(context, name ?? '', metadata);
+        if (suspended && !request.identity.admin) throw notAuthorized();
+        const organization = await createOrganization(context, name ?? '', { metadata, suspended });
         if (!request.identity.admin) {
           // It is theirs.
           for (const type of ['organization_user', 'organization_manager']) {
@@ -123,6 +129,7 @@ export function organizationEndpoints(context: Context): Endpoint[] {
         const suspended = reader.boolean('suspended');
         const metadata = reader.metadata();
         reader.done();
+        if (suspended !== undefined && !request.identity.admin) throw notAuthorized();
         const holder = { resource: 'organizations', name: guid };
         const old = organization.spec.displayName;
         const renamed = name !== undefined && name.toLowerCase() !== old.toLowerCase();
@@ -230,11 +237,10 @@ export function organizationEndpoints(context: Context): Endpoint[] {
             .filter((role) => role.spec.organization === organization)
             .map((role) => role.spec.user),
         );
-        const users = records.users.all().filter((user) => guids.has(user.metadata.name));
-        return plainList(
+        return listUsers(
           context,
           request,
-          users.map((user) => presentUser(urls, user)),
+          records.users.all().filter((user) => guids.has(user.metadata.name)),
         );
       },
     },

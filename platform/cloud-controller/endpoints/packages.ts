@@ -148,7 +148,7 @@ export function packageEndpoints(context: Context): Endpoint[] {
           .visible(request.identity, records.apps.all())
           .filter((app) => {
             const space = records.spaceOf(app);
-            return space !== undefined && access.writesSpace(request.identity, space);
+            return space !== undefined && access.readsSecrets(request.identity, space);
           })
           .map((app) => app.metadata.name);
         const matched = context.flags.isOn('resource_matching')

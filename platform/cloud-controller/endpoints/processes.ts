@@ -2,7 +2,7 @@ import type { Stored } from '#cluster/kinds/kind.ts';
 import type { HealthCheck, Process } from '../../resources/types.ts';
 import { type ApiRequest, type Context, type Endpoint, type Json, ok, type Reply } from '../api.ts';
 import { notFound, unprocessable } from '../errors.ts';
-import { listReply, plainList } from '../listing.ts';
+import { badQuery, listReply, plainList } from '../listing.ts';
 import { processesOf } from '../operations/app-create.ts';
 import { emit, record } from '../operations/app-lifecycle.ts';
 import { changeSizes } from '../operations/quota.ts';
@@ -28,6 +28,23 @@ export function showProcess(context: Context, process: Stored<Process>, listed =
   });
 }
 
+/** State and age of each instance. */
+function instancesJson(context: Context, process: Stored<Process>): Json[] {
+  const instances = [...instancesOf(context, process)].sort(([a], [b]) => a - b);
+  return instances.map(([index, pod]) => {
+    const since = Date.parse(pod.status?.startTime ?? pod.metadata.creationTimestamp);
+    return { index, state: instanceState(pod), since: Math.max(0, Math.floor((context.now() - since) / 1000)) };
+  });
+}
+
+function embedsInstances(request: ApiRequest): boolean {
+  const embed = request.query.get('embed');
+  if (embed === null || embed === 'process_instances') return embed !== null;
+  throw badQuery(
+    `Invalid embedded resource: '${embed.slice(0, 60)}'. Valid embedded resources are: 'process_instances'`,
+  );
+}
+
 export function processEndpoints(context: Context): Endpoint[] {
   const { records, access } = context;
   const byGuid = (request: ApiRequest) =>
@@ -45,7 +62,11 @@ export function processEndpoints(context: Context): Endpoint[] {
   const list = (request: ApiRequest, items: Stored<Process>[]) =>
     listReply(context, request, {
       items,
-      present: (item) => showProcess(context, item, true),
+      present: (item) => ({
+        ...showProcess(context, item, true),
+        ...(embedsInstances(request) ? { process_instances: instancesJson(context, item) } : {}),
+      }),
+      ignored: ['embed'],
       filters: {
         types: (item, values) => values.includes(item.spec.type),
         app_guids: (item, values) => values.includes(item.spec.app),
@@ -126,15 +147,7 @@ export function processEndpoints(context: Context): Endpoint[] {
       auth: 'user',
       summary: 'Get state and age of each instance.',
       handle: (request) => {
-        const instances = [...instancesOf(context, byGuid(request))].sort(([a], [b]) => a - b);
-        return plainList(
-          context,
-          request,
-          instances.map(([index, pod]) => {
-            const since = Date.parse(pod.status?.startTime ?? pod.metadata.creationTimestamp);
-            return { index, state: instanceState(pod), since: Math.max(0, Math.floor((context.now() - since) / 1000)) };
-          }),
-        );
+        return plainList(context, request, instancesJson(context, byGuid(request)));
       },
     },
     ...both('/instances/:index', {

@@ -167,7 +167,7 @@ function spaceQuotaEndpoints(context: Context): Endpoint[] {
     presentSpaceQuota(urls, quota, visible(request, quota));
   const reads = (request: ApiRequest, quota: Stored<SpaceQuota>) =>
     request.identity.reads !== 'own' ||
-    access.managesOrganization(request.identity, quota.spec.organization) ||
+    access.isManagerOf(request.identity, quota.spec.organization) ||
     visible(request, quota).length > 0;
   const read = (request: ApiRequest): Stored<SpaceQuota> => {
     const quota = records.spaceQuotas.get(request.params.guid ?? '');

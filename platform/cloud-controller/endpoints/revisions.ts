@@ -23,7 +23,10 @@ export function revisionEndpoints(context: Context): Endpoint[] {
     listReply(context, request, {
       items,
       present,
-      filters: { versions: (item, values) => values.includes(String(item.spec.version)) },
+      filters: {
+        versions: (item, values) => values.includes(String(item.spec.version)),
+        deployable: (item, values) => values.includes(String(present(item)['deployable'])),
+      },
       orders: { version: (item) => item.spec.version },
       userLabels: (item) => item.spec.userMetadata?.labels ?? {},
     });

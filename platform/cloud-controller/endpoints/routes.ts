@@ -3,7 +3,7 @@ import type { Domain, Route } from '../../resources/types.ts';
 import { type ApiRequest, accepted, type Context, created, type Endpoint, type Json, ok, type Reply } from '../api.ts';
 import { notAuthorized, notFound, unprocessable } from '../errors.ts';
 import { spaceIncludes, unique } from '../includes.ts';
-import { includedOf, listReply } from '../listing.ts';
+import { includedOf, listReply, splitList } from '../listing.ts';
 import { createRoute, deleteRoute, mapRoute, type NewDestination, unmapRoute } from '../operations/routes.ts';
 import { presentDestination, presentDestinations, presentRoute } from '../present/routes.ts';
 import { presentDomain } from '../present/tenancy.ts';
@@ -117,7 +117,17 @@ export function routeEndpoints(context: Context): Endpoint[] {
       path: '/v3/routes/:guid/destinations',
       auth: 'user',
       summary: 'List where a route leads.',
-      handle: (request) => ok(presentDestinations(urls, read(request))),
+      handle: (request) => {
+        const route = read(request);
+        const named = (name: string, value: string) => {
+          const given = request.query.get(name);
+          return given === null || splitList(given).includes(value);
+        };
+        const destinations = route.spec.destinations.filter(
+          ({ guid, app }) => named('guids', guid) && named('app_guids', app),
+        );
+        return ok(presentDestinations(urls, { ...route, spec: { ...route.spec, destinations } }));
+      },
     },
     ...(['POST', 'PATCH'] as const).map(
       (method): Endpoint => ({

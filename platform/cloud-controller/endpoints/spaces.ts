@@ -8,8 +8,9 @@ import { deleteSpace } from '../operations/deletions.ts';
 import { deleteRoute } from '../operations/routes.ts';
 import { createSpace } from '../operations/space-create.ts';
 import { link } from '../present/base.ts';
-import { presentOrganization, presentSpace, presentUser } from '../present/tenancy.ts';
+import { presentOrganization, presentSpace } from '../present/tenancy.ts';
 import { usageSummary } from '../present/usage.ts';
+import { listUsers } from '../user-list.ts';
 import { mergeMetadata, Reader } from '../validate.ts';
 
 export function readSpace(context: Context, request: ApiRequest, guid: string): Stored<Space> {
@@ -194,16 +195,11 @@ export function spaceEndpoints(context: Context): Endpoint[] {
         const space = readSpace(context, request, request.params.guid ?? '').metadata.name;
         const all = records.roles.all().filter((role) => role.spec.space === space);
         const guids = new Set(all.map((role) => role.spec.user));
-        return listReply(context, request, {
-          items: records.users.all().filter((user) => guids.has(user.metadata.name)),
-          present: (user) => presentUser(urls, user),
-          filters: {
-            usernames: (item, values) => values.includes(item.spec.username),
-            partial_usernames: (item, values) => values.some((value) => item.spec.username.includes(value)),
-            origins: (item, values) => values.includes(item.spec.origin),
-          },
-          userLabels: (item) => item.spec.userMetadata?.labels ?? {},
-        });
+        return listUsers(
+          context,
+          request,
+          records.users.all().filter((user) => guids.has(user.metadata.name)),
+        );
       },
     },
   ];

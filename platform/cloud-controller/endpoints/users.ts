@@ -7,6 +7,7 @@ import { unique } from '../includes.ts';
 import { listReply } from '../listing.ts';
 import { grantRole } from '../operations/roles.ts';
 import { presentOrganization, presentRole, presentSpace, presentUser } from '../present/tenancy.ts';
+import { listUsers } from '../user-list.ts';
 import { isObject, mergeMetadata, Reader } from '../validate.ts';
 
 const ORGANIZATION_ROLES = [
@@ -44,17 +45,11 @@ export function userEndpoints(context: Context): Endpoint[] {
       auth: 'user',
       summary: 'List users.',
       handle: (request) =>
-        listReply(context, request, {
-          items: records.users.all().filter((user) => seesUser(request, user)),
-          present: (user) => presentUser(urls, user),
-          filters: {
-            usernames: (item, values) =>
-              values.some((value) => value.toLowerCase() === item.spec.username.toLowerCase()),
-            partial_usernames: (item, values) => values.some((value) => item.spec.username.includes(value)),
-            origins: (item, values) => values.includes(item.spec.origin),
-          },
-          orders: { username: (item) => item.spec.username },
-        }),
+        listUsers(
+          context,
+          request,
+          records.users.all().filter((user) => seesUser(request, user)),
+        ),
     },
     {
       method: 'GET',
