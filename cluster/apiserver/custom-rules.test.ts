@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type ApiFixture, apiFixture, take } from '#testing/apiserver-fixture.ts';
+import { until } from '#testing/until.ts';
 
 const DEFINITIONS = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
 const WIDGETS = '/apis/example.com/v1/namespaces/default/widgets';
@@ -181,5 +182,100 @@ describe('API server: rules of custom resources', () => {
     while ((await conditionsOf()) !== 'NamesAccepted=True,Established=True');
     assert.equal((await fixture.call('GET', '/apis/example.com/v1/gadgets')).status, 200);
     await events.return(undefined);
+  });
+
+  test('what did not change is not judged again by a stricter schema', async () => {
+    const DIALS = '/apis/example.com/v1/namespaces/default/dials';
+    const schemaOf = (level: object, item: object, rules: object[]) => ({
+      type: 'object',
+      properties: {
+        spec: {
+          type: 'object',
+          properties: {
+            level: { type: 'string', ...level },
+            note: { type: 'string' },
+            marks: {
+              type: 'array',
+              'x-kubernetes-list-type': 'map',
+              'x-kubernetes-list-map-keys': ['name'],
+              items: {
+                type: 'object',
+                required: ['name'],
+                properties: { name: { type: 'string' }, at: { type: 'integer', ...item } },
+              },
+            },
+            plain: { type: 'array', items: { type: 'integer', ...item } },
+            ruled: { type: 'string', 'x-kubernetes-validations': rules },
+          },
+        },
+      },
+    });
+    const made = await fixture.call('POST', DEFINITIONS, { body: definition('dials', 'Dial', schemaOf({}, {}, [])) });
+    assert.equal(made.status, 201, made.text);
+    const dial = {
+      level: 'high',
+      note: 'a',
+      marks: [
+        { name: 'x', at: 50 },
+        { name: 'y', at: 5 },
+      ],
+      plain: [50],
+      ruled: 'short',
+    };
+    const body = { apiVersion: 'example.com/v1', kind: 'Dial', metadata: { name: 'd' }, spec: dial };
+    await until(async () => (await fixture.call('GET', DIALS)).status === 200);
+    assert.equal((await fixture.call('POST', DIALS, { body })).status, 201);
+    const strict = schemaOf({ enum: ['low'] }, { maximum: 10 }, [
+      { rule: 'self.size() > 10', message: 'too short' },
+      { rule: 'self != oldSelf || self == "short"', message: 'odd' },
+    ]);
+    const versions = [{ name: 'v1', served: true, storage: true, schema: { openAPIV3Schema: strict } }];
+    const changed = await fixture.call('PATCH', `${DEFINITIONS}/dials.example.com`, {
+      headers: MERGE,
+      body: { spec: { versions } },
+    });
+    assert.equal(changed.status, 200, changed.text);
+    await until(
+      async () =>
+        (await fixture.call('POST', `${DIALS}?dryRun=All`, { body: { ...body, metadata: { name: 'e' } } })).status ===
+        422,
+    );
+    const patch = (spec: object) => fixture.call('PATCH', `${DIALS}/d`, { headers: MERGE, body: { spec } });
+    assert.equal((await patch({ note: 'b' })).status, 200);
+    // One item of a map is told from the others; a list that is none is one thing.
+    assert.equal(
+      (
+        await patch({
+          marks: [
+            { name: 'x', at: 50 },
+            { name: 'y', at: 6 },
+          ],
+        })
+      ).status,
+      200,
+    );
+    const refused = async (spec: object, ...fields: string[]): Promise<void> => {
+      const { status, json } = await patch(spec);
+      assert.equal(status, 422, JSON.stringify(json));
+      const { causes } = json['details'] as { causes: { field: string }[] };
+      assert.deepEqual(
+        causes.map(({ field }) => field),
+        fields,
+      );
+    };
+    await refused({ level: 'highest' }, 'spec.level');
+    await refused(
+      {
+        marks: [
+          { name: 'x', at: 51 },
+          { name: 'y', at: 6 },
+        ],
+      },
+      'spec.marks[0].at',
+    );
+    await refused({ plain: [50, 1] }, 'spec.plain[0]');
+    await refused({ ruled: 'shorter' }, 'spec.ruled');
+    assert.equal((await patch({ level: 'low', marks: [{ name: 'x', at: 1 }], plain: [2], ruled: null })).status, 200);
+    await refused({ level: 'high' }, 'spec.level');
   });
 });

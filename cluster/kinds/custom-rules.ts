@@ -1,11 +1,12 @@
 /** `x-kubernetes-validations` of custom resources: CEL rules of a value, and of what it became (Kubernetes "Validation rules"). */
+import { isDeepStrictEqual } from 'node:util';
 import { CelError, compileCel, mentions, optionalOf, withinLimit } from '../cel/cel.ts';
 import { celValue } from '../cel/value.ts';
 import type { FieldError } from './field-error.ts';
 import { duplicate, forbidden, invalid, required } from './field-errors.ts';
 import type { ApiObject } from './kind.ts';
 import type { Schema } from './schema.ts';
-import { propertySchema } from './structural.ts';
+import { counterpart, propertySchema } from './structural.ts';
 import type { ValidationRule } from './types/apiextensions.ts';
 
 const VARIABLES = ['self', 'oldSelf'];
@@ -60,7 +61,11 @@ function visible(object: ApiObject): ApiObject {
 
 function visit(value: unknown, old: unknown, schema: Schema, path: string, errors: FieldError[]): void {
   if (value === undefined || value === null || errors.length >= ERROR_LIMIT || !hasRules(schema)) return;
-  const rules = schema['x-kubernetes-validations'] ?? [];
+  const unchanged = old !== undefined && isDeepStrictEqual(value, old);
+  // What did not change was let in once; only what a rule says of changes is asked again.
+  const rules = (schema['x-kubernetes-validations'] ?? []).filter(
+    ({ rule }) => !unchanged || mentions(rule, 'oldSelf'),
+  );
   if (rules.length > 0) {
     const self = celValue(value, schema);
     const oldSelf = old === undefined || old === null ? undefined : celValue(old, schema);
@@ -76,14 +81,6 @@ function visit(value: unknown, old: unknown, schema: Schema, path: string, error
       const before = typeof old === 'object' && old !== null ? (old as Record<string, unknown>)[key] : undefined;
       if (known !== undefined) visit(inner, before, known, path === '' ? key : `${path}.${key}`, errors);
     }
-}
-
-/** What an item of a list was: only the items of a map can be told apart. */
-function counterpart(item: unknown, old: unknown, schema: Schema): unknown {
-  if (schema['x-kubernetes-list-type'] !== 'map' || !Array.isArray(old)) return undefined;
-  const keys = schema['x-kubernetes-list-map-keys'] ?? [];
-  const at = (one: unknown, key: string) => (one as Record<string, unknown> | null)?.[key];
-  return old.find((one) => keys.every((key) => at(one, key) === at(item, key)));
 }
 
 function check(

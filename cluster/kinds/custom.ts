@@ -1,6 +1,6 @@
 /** A CustomResourceDefinition's versions as kinds: from here on the server knows no difference. */
 import { ageColumn, age, nameColumn } from './columns.ts';
-import { hasRules, validateRules } from './custom-rules.ts';
+import { validateRules } from './custom-rules.ts';
 import type { FieldError } from './field-error.ts';
 import { parseJsonPath } from './json-path.ts';
 import type { ApiObject, KindDefinition, PrinterColumn, ScalePaths } from './kind.ts';
@@ -62,9 +62,8 @@ export function customKinds(definition: CustomResourceDefinition): CustomKind[] 
         prepareForCreate: (object: ApiObject) => {
           if (version.subresources?.status !== undefined) delete object['status'];
         },
-        validate: (object: ApiObject): FieldError[] => validateStructure(object, schema),
-        validateCreate: (object: ApiObject): FieldError[] => rulesOf(object, undefined, schema),
-        validateUpdate: (object: ApiObject, old: ApiObject): FieldError[] => rulesOf(object, old, schema),
+        validateCreate: (object: ApiObject): FieldError[] => problems(object, undefined, schema),
+        validateUpdate: (object: ApiObject, old: ApiObject): FieldError[] => problems(object, old, schema),
       };
     });
 }
@@ -83,9 +82,20 @@ function deprecationOf(
   return deprecationWarning ?? (better === undefined ? text : `${text}; use ${group}/${better} ${names.kind}`);
 }
 
-/** Of what has the right structure: rules take it for granted. */
-function rulesOf(object: ApiObject, old: ApiObject | undefined, schema: Schema): FieldError[] {
-  return hasRules(schema) && validateStructure(object, schema).length === 0 ? validateRules(object, old, schema) : [];
+/** Rules take the right structure for granted. */
+function problems(object: ApiObject, old: ApiObject | undefined, schema: Schema): FieldError[] {
+  const wrong = structureProblems(object, old, schema);
+  return wrong.length > 0 ? wrong : validateRules(object, old, schema);
+}
+
+function structureProblems(object: ApiObject, old: ApiObject | undefined, schema: Schema): FieldError[] {
+  const wrong = validateStructure(object, schema);
+  // What is right as it is costs no comparing.
+  if (wrong.length === 0 || old === undefined) return wrong;
+  const left = validateStructure(object, schema, { path: '', old });
+  // Items that are there twice are let stay as long as any are.
+  const twice = ({ reason }: FieldError): boolean => reason === 'FieldValueDuplicate';
+  return left.some(twice) && validateStructure(old, schema).some(twice) ? left.filter((one) => !twice(one)) : left;
 }
 
 function textAt(path: string): (object: ApiObject) => string {

@@ -151,7 +151,7 @@ function defaultProblems(schema: Schema, at: string, errors: FieldError[]): void
   const dropped = prune(value, schema, at);
   if (dropped.length > 0) errors.push(invalid(`${at}.default`, schema.default, 'must not have unknown fields'));
   fillDefaults(value, schema);
-  errors.push(...validateStructure(value, schema, `${at}.default`));
+  errors.push(...validateStructure(value, schema, { path: `${at}.default` }));
 }
 
 function conditions(schema: Schema, at: string, intOrString: boolean, errors: FieldError[]): void {

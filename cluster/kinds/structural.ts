@@ -2,6 +2,7 @@
  * Structural schemas of CustomResourceDefinitions (Kubernetes "Specifying a structural schema"): pruning, defaulting and
  * validation. CEL rules are `custom-rules.ts`, what a schema itself must be is `structural-schema.ts`.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { RE2JS } from '@bufbuild/re2';
 import { linearPattern } from '../cel/patterns.ts';
 import type { FieldError } from './field-error.ts';
@@ -51,8 +52,25 @@ export function fillDefaults(value: unknown, schema: Schema): void {
   }
 }
 
-export function validateStructure(value: unknown, schema: Schema, path = '', errors: FieldError[] = []): FieldError[] {
+export interface Place {
+  path: string;
+  /** What is there before the change; undefined where nothing is, or where nobody can tell. */
+  old?: unknown;
+}
+
+/**
+ * What did not change was let in once, by a schema that may have been another one: it is not looked at again (Kubernetes "Validation
+ * ratcheting"), so that a stricter schema does not hold up changes of everything else.
+ */
+export function validateStructure(
+  value: unknown,
+  schema: Schema,
+  at: Place = { path: '' },
+  errors: FieldError[] = [],
+): FieldError[] {
+  const { path, old } = at;
   if (value === null && schema.nullable === true) return errors;
+  if (old !== undefined && isDeepStrictEqual(value, old)) return errors;
   const type = typeProblem(value, schema);
   if (type !== undefined) {
     errors.push(
@@ -64,9 +82,9 @@ export function validateStructure(value: unknown, schema: Schema, path = '', err
     errors.push(notSupported(path, value, schema.enum.map(String)));
   if (typeof value === 'string') validateString(value, schema, path, errors);
   else if (typeof value === 'number') validateNumber(value, schema, path, errors);
-  else if (Array.isArray(value)) validateArray(value, schema, path, errors);
+  else if (Array.isArray(value)) validateArray(value, schema, at, errors);
   else if (typeof value === 'object' && value !== null)
-    validateObject(value as Record<string, unknown>, schema, path, errors);
+    validateObject(value as Record<string, unknown>, schema, at, errors);
   validateLogic(value, schema, path, errors);
   return errors;
 }
@@ -137,7 +155,15 @@ function validateNumber(value: number, schema: Schema, path: string, errors: Fie
     errors.push(invalid(path, value, `${path} in body should be a multiple of ${multipleOf}`));
 }
 
-function validateArray(value: unknown[], schema: Schema, path: string, errors: FieldError[]): void {
+/** What an item of a list was: only the items of a map can be told apart. */
+export function counterpart(item: unknown, old: unknown, schema: Schema): unknown {
+  if (schema['x-kubernetes-list-type'] !== 'map' || !Array.isArray(old)) return undefined;
+  const keys = schema['x-kubernetes-list-map-keys'] ?? [];
+  const at = (one: unknown, key: string) => (one as Record<string, unknown> | null)?.[key];
+  return old.find((one) => keys.every((key) => at(one, key) === at(item, key)));
+}
+
+function validateArray(value: unknown[], schema: Schema, { path, old }: Place, errors: FieldError[]): void {
   if (schema.maxItems !== undefined && value.length > schema.maxItems)
     errors.push(invalid(path, value.length, `${path} in body should have at most ${schema.maxItems} items`));
   if (schema.minItems !== undefined && value.length < schema.minItems)
@@ -159,11 +185,18 @@ function validateArray(value: unknown[], schema: Schema, path: string, errors: F
         );
       seen.add(text);
     }
-    if (schema.items !== undefined) validateStructure(item, schema.items, field, errors);
+    if (schema.items !== undefined)
+      validateStructure(item, schema.items, { path: field, old: counterpart(item, old, schema) }, errors);
   }
 }
 
-function validateObject(value: Record<string, unknown>, schema: Schema, path: string, errors: FieldError[]): void {
+function validateObject(
+  value: Record<string, unknown>,
+  schema: Schema,
+  { path, old }: Place,
+  errors: FieldError[],
+): void {
+  const before = typeof old === 'object' && old !== null && !Array.isArray(old) ? (old as Record<string, unknown>) : {};
   const keys = Object.keys(value);
   const at = (key: string) => (path === '' ? key : `${path}.${key}`);
   if (schema['x-kubernetes-embedded-resource'] === true)
@@ -178,13 +211,13 @@ function validateObject(value: Record<string, unknown>, schema: Schema, path: st
   for (const key of keys) {
     const inner = propertySchema(schema, key);
     if (inner !== undefined && !(path === '' && key === 'metadata'))
-      validateStructure(value[key], inner, at(key), errors);
+      validateStructure(value[key], inner, { path: at(key), old: before[key] }, errors);
   }
 }
 
 function validateLogic(value: unknown, schema: Schema, path: string, errors: FieldError[]): void {
-  const holds = (inner: Schema) => validateStructure(value, inner, path, []).length === 0;
-  for (const inner of schema.allOf ?? []) validateStructure(value, inner, path, errors);
+  const holds = (inner: Schema) => validateStructure(value, inner, { path }, []).length === 0;
+  for (const inner of schema.allOf ?? []) validateStructure(value, inner, { path }, errors);
   if (schema.anyOf !== undefined && !schema.anyOf.some(holds))
     errors.push(invalid(path, value, `${path} in body must validate at least one schema (anyOf)`));
   if (schema.oneOf !== undefined && schema.oneOf.filter(holds).length !== 1)
