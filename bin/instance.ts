@@ -7,6 +7,7 @@
  */
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { isIP } from 'node:net';
 import { join, resolve } from 'node:path';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { renameSync } from 'node:fs';
@@ -41,6 +42,7 @@ export interface InstanceFlags extends StoreFlags, NodeFlags {
   allowHostPath?: string[];
   allowRisk?: string[];
   allowSysctl?: string[];
+  allowOutbound?: string[];
 }
 
 export interface Instance {
@@ -80,6 +82,8 @@ export interface Instance {
   risks?: Risk[];
   /** Kernel parameters beyond the safe ones that pods may set. */
   sysctls?: string[];
+  /** Ranges of the platform's own addresses that URLs of its users may lead to. */
+  outbound?: string[];
   /** Of its node, as they were said. */
   node?: NodeFlags;
   /** Which of the host's ranges it has; 0 to 63. */
@@ -202,6 +206,7 @@ export async function prepareInstance(
       ...hostPathsOf(flags, known),
       ...risksOf(flags, known),
       ...sysctlsOf(flags, known),
+      ...outboundOf(flags, known),
       idRange: { first: 65536 * (8192 + slot * 512), length: 65536 * 512 },
       slot,
       ...(node === undefined ? {} : { node }),
@@ -326,6 +331,26 @@ function risksOf({ allowRisk }: InstanceFlags, known: Instance | undefined): Pic
 function sysctlsOf({ allowSysctl }: InstanceFlags, known: Instance | undefined): Pick<Instance, 'sysctls'> {
   const sysctls = kept(allowSysctl, known?.sysctls);
   return sysctls.length === 0 ? {} : { sysctls };
+}
+
+function outboundOf({ allowOutbound }: InstanceFlags, known: Instance | undefined): Pick<Instance, 'outbound'> {
+  const outbound = kept(allowOutbound, known?.outbound);
+  const wrong = outbound.find((range) => !isRange(range));
+  if (wrong !== undefined)
+    throw new HostError(
+      'invalid-flag',
+      `Cannot use ${JSON.stringify(wrong)} in --allow-outbound: it is no range of addresses.`,
+      'Give ranges such as --allow-outbound 192.0.2.10/32.',
+    );
+  return outbound.length === 0 ? {} : { outbound };
+}
+
+function isRange(text: string): boolean {
+  const [address = '', bits, ...more] = text.split('/');
+  const most = { 4: 32, 6: 128 }[isIP(address)];
+  return (
+    most !== undefined && bits !== undefined && /^\d{1,3}$/.test(bits) && Number(bits) <= most && more.length === 0
+  );
 }
 
 function hostPathsOf({ allowHostPath }: InstanceFlags, known: Instance | undefined): Pick<Instance, 'hostPaths'> {

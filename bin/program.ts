@@ -56,15 +56,21 @@ export async function createProgram(words: string[]): Promise<Command> {
       '--allow-sysctl <name...>',
       'let pods set these kernel parameters besides the safe ones, such as net.core.*; kept, "" takes them back',
     )
+    .option(
+      '--allow-outbound <range...>',
+      'let drains of logs reach these addresses of the platform itself, such as 127.0.0.1/32; kept, "" takes them back; taken up when the platform starts',
+    )
     .option('--engine-defaults', "forget what earlier starts were told of the engine; this one's flags hold")
     .addHelpText(
       'after',
       '\nFlags of the engine are kept with the instance: they hold at every later start, each until it is given anew.\n' +
         'Where they change, the agent is started again; apps go on.',
     )
-    .action(async ({ allowHostPath, allowRisk, allowSysctl, dualStack, loadBalancerPool, ...options }: UpFlags) => {
-      const [node, rest] = nodeFlagsOf(options);
-      const instance = { ...flags(), ...node, allowHostPath, allowRisk, allowSysctl, dualStack, loadBalancerPool };
+    .action(async ({ loadBalancerPool, dualStack, ...options }: UpFlags) => {
+      const { allowHostPath, allowRisk, allowSysctl, allowOutbound, ...others } = options;
+      const [node, rest] = nodeFlagsOf(others);
+      const allowed = { allowHostPath, allowRisk, allowSysctl, allowOutbound };
+      const instance = { ...flags(), ...node, ...allowed, dualStack, loadBalancerPool };
       await (await import('./commands/up.ts')).up(instance, rest);
     });
   program

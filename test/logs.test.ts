@@ -4,7 +4,9 @@
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { TestPlatform, until } from '#testing/platform.ts';
@@ -32,7 +34,7 @@ describe('logs and measurements', { concurrency: 1 }, () => {
   let guid: string;
 
   before(async () => {
-    await platform.must('up');
+    await platform.must('up', '--allow-outbound', '127.0.0.1/32');
     const source = writeApp(join(platform.directory, 'app'), talkativeApp('one'));
     writeFileSync(
       join(source, 'manifest.yml'),
@@ -130,6 +132,41 @@ describe('logs and measurements', { concurrency: 1 }, () => {
     assert.match(page, /^sampan_bus_up 1$/m);
     assert.match(page, /^sampan_router_up 1$/m);
     assert.equal((await fetch(`http://127.0.0.1:${port('logCache')}/metrics`)).status, 401);
+  });
+
+  test('a drain that the app is bound to gets its log', async () => {
+    let text = '';
+    const receiver = createServer((socket) => {
+      socket.on('data', (chunk: Buffer) => (text += chunk.toString()));
+      socket.on('error', () => undefined);
+    });
+    await once(receiver.listen(0, '127.0.0.1'), 'listening');
+    const post = async (path: string, body: unknown): Promise<Record<string, unknown>> => {
+      const answer = await fetch(`http://127.0.0.1:${port('platform')}${path}`, {
+        method: 'POST',
+        headers: { authorization: `bearer ${token}`, 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      });
+      assert.ok(answer.ok, `${answer.status} ${path}`);
+      return (await answer.json()) as Record<string, unknown>;
+    };
+    const { resources } = (await (await get('platform', '/v3/spaces')).json()) as { resources: { guid: string }[] };
+    const instance = await post('/v3/service_instances', {
+      type: 'user-provided',
+      name: 'drain',
+      syslog_drain_url: `syslog://127.0.0.1:${(receiver.address() as AddressInfo).port}`,
+      relationships: { space: { data: { guid: resources[0]?.guid } } },
+    });
+    await post('/v3/service_credential_bindings', {
+      type: 'app',
+      relationships: { service_instance: { data: { guid: instance['guid'] } }, app: { data: { guid } } },
+    });
+    await until('lines of the app and of the router', async () => {
+      await platform.ask(platform.host('talker'), { path: '/log?count=1&tag=drained' });
+      return /\[APP\/PROC\/WEB\/0\].*line 0 of drained\n/.test(text) && /\[RTR\/0\].*drained/.test(text);
+    });
+    assert.match(text, /^\d+ <14>1 \S+\+00:00 default\.dev\.talker /);
+    receiver.close();
   });
 
   test('an instance that logs too much is told so in its log, and its other lines come', async () => {

@@ -26,7 +26,7 @@ export interface UpFlags
   extends EngineChange,
     ApiFlags,
     NodeFlags,
-    Pick<InstanceFlags, 'allowHostPath' | 'allowRisk' | 'allowSysctl' | 'dualStack' | 'loadBalancerPool'> {
+    Pick<InstanceFlags, 'allowHostPath' | 'allowRisk' | 'allowSysctl' | 'allowOutbound' | 'dualStack' | 'loadBalancerPool'> {
   foreground?: boolean;
 }
 

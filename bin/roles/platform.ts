@@ -11,6 +11,7 @@ import { openLogs } from '#platform/logs/open.ts';
 import { forwardRequests } from '#platform/logs/router-lines.ts';
 import { openMetrics } from '#platform/metrics/open.ts';
 import { startNetwork } from '#platform/network/start.ts';
+import { openDrains } from '#platform/drains/open.ts';
 import { installResources } from '#platform/resources/definitions.ts';
 import { createInformers } from '#platform/resources/informers.ts';
 import { startRouteController } from '#platform/router/controller.ts';
@@ -30,6 +31,7 @@ import { endpoints } from '../endpoints.ts';
 import { registryHost } from '../engine-options.ts';
 import type { Instance } from '../instance.ts';
 import { busDirectory, busPasswords, ensureSecrets } from '../secrets.ts';
+import { platformGuard } from '../platform-guard.ts';
 import { version } from '../version.ts';
 import type { RoleContext, RunningRole } from './role.ts';
 import { waitForRole } from './wait-for-role.ts';
@@ -125,6 +127,8 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
     log,
   });
   const tenants = await startTenants({ informers, log });
+  const guard = platformGuard(instance, informers);
+  const drains = await openDrains({ informers, logs, guard, log });
   const stopForwarding = forwardRequests(router, logs, applicationOf);
   const logCache = createServer(
     createLogCache({
@@ -140,6 +144,7 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
   return {
     async close() {
       stopForwarding();
+      await drains.close();
       logCache.closeAllConnections();
       logCache.close();
       await Promise.all([

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { type AgentFixture, agentFixture } from '#testing/agent-fixture.ts';
+import { until } from '#testing/platform.ts';
 import { when } from '#testing/when.ts';
 import { createInformers, type Informers } from '../resources/informers.ts';
 import { pods } from '../resources/kubernetes.ts';
@@ -119,7 +120,9 @@ test('logs: both streams of an instance, told apart, in growing times, beside wh
   await logs.close();
   informers.close();
   await open();
-  const again = (await logs.read({ sourceId: 'app-streams' })).map(text);
+  const readAgain = async () => (await logs.read({ sourceId: 'app-streams' })).map(text);
+  await until('the backlog', async () => (await readAgain()).length >= 3, 60);
+  const again = await readAgain();
   assert.deepEqual(again.toSorted(), ['  spaces  ', 'err', 'out']);
 });
 
@@ -159,7 +162,10 @@ test('logs: what is not in memory any more is read from the node, with the times
   await logs.close();
   informers.close();
   await open();
-  const newest = await logs.read({ sourceId: 'app-older', limit: 1000, descending: true });
+  const readNewest = () => logs.read({ sourceId: 'app-older', limit: 1000, descending: true });
+  // A read waits for a backlog, but not for ever.
+  await until('the backlog', async () => (await readNewest()).length === 1000, 60);
+  const newest = await readNewest();
   assert.deepEqual(newest.map(told), all.slice(-1000).reverse());
   const summary = logs.summaries().find(({ sourceId }) => sourceId === 'app-older');
   assert.ok((summary?.count ?? 0) >= 1000 && (summary?.count ?? 0) < 10_000, 'not all are in memory');
