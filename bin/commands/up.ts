@@ -26,7 +26,10 @@ export interface UpFlags
   extends EngineChange,
     ApiFlags,
     NodeFlags,
-    Pick<InstanceFlags, 'allowHostPath' | 'allowRisk' | 'allowSysctl' | 'allowOutbound' | 'dualStack' | 'loadBalancerPool'> {
+    Pick<
+      InstanceFlags,
+      'allowHostPath' | 'allowRisk' | 'allowSysctl' | 'allowOutbound' | 'dualStack' | 'loadBalancerPool'
+    > {
   foreground?: boolean;
 }
 
