@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { openEtcdClient } from '#cluster/store/etcd/client.ts';
+import { openEtcdStore } from '#cluster/store/etcd/open.ts';
 import { ClusterBed } from '#testing/cluster-bed.ts';
 import { startIssuer } from '#testing/oidc-issuer.ts';
 
@@ -53,6 +54,34 @@ describe('the state of the cluster', { concurrency: 1 }, () => {
     const other = await bed.sampan('cluster', '--store', 'sqlite');
     assert.match(other.stderr, /keeps its state in etcd, not in sqlite \(--store\)/);
     assert.match(other.stderr, /sampan store move --to sqlite/);
+    await bed.startCluster();
+    assert.equal(await bed.readConfigMap('in-etcd'), 'one');
+  });
+
+  test('a state that is served from elsewhere is neither served nor removed from here', async () => {
+    await bed.stopCluster();
+    const { store } = bed.instance as unknown as { store: { prefix: string; half: string; owner: string } };
+    const other = await openEtcdStore({
+      endpoints: bed.etcd.endpoints,
+      ...(bed.etcd.tls && { tls: () => bed.etcd.tls ?? {} }),
+      prefix: `${store.prefix}/${store.half}`,
+      owner: store.owner,
+      tenant: { id: 'elsewhere', name: 'another host', seconds: 600 },
+    });
+    try {
+      const refused = await bed.sampan('cluster');
+      assert.equal(refused.code, 1);
+      assert.match(
+        refused.stderr,
+        /is served by another server \(another host\), and two would not know of each other/,
+      );
+      assert.match(refused.stderr, /remedy: Stop the other one with `sampan down`, or .* --etcd-prefix/);
+      await bed.must('down');
+      assert.match((await bed.sampan('restore', bed.backupFile)).stderr, /is served by another server/);
+      assert.ok((await other.list('/')).entries.length > 0);
+    } finally {
+      await other.close();
+    }
     await bed.startCluster();
     assert.equal(await bed.readConfigMap('in-etcd'), 'one');
   });

@@ -55,6 +55,6 @@ async function takeDown(flags: InstanceFlags, options: { purge?: boolean }): Pro
   rmSync(instance.runDirectory, { recursive: true, force: true });
   if (!options.purge) return;
   const { store } = instance;
-  if (store !== undefined) await progress.step('removing the state from etcd', () => removeState(store));
+  if (store !== undefined) await progress.step('removing the state from etcd', () => removeState(instance, store));
   await progress.step('removing what was kept', () => rmSync(instance.dataDirectory, { recursive: true, force: true }));
 }

@@ -19,7 +19,7 @@ import {
   requireDown,
 } from '../instance.ts';
 import { requireRoot } from '../preflight.ts';
-import { etcdPlace, removeHalf, requireReachable, unreachable } from '../store/open.ts';
+import { removeHalf, requireReachable, unreachable, writtenPlace } from '../store/open.ts';
 import { driverOf, etcdSettings, otherHalf, parseDriver, storeFlags } from '../store/settings.ts';
 
 /** Killed at any moment, it leaves the instance as it was, or as the backup has it. */
@@ -82,12 +82,12 @@ async function replaced(flags: InstanceFlags, { manifest, files, pages }: Archiv
   const { store } = instance;
   if (store === undefined) await copyIntoSqlite(database, pages, after);
   else
-    await copyIntoEtcd(etcdPlace(store), pages, after).catch((error: unknown) => {
+    await copyIntoEtcd(writtenPlace(instance, store), pages, after).catch((error: unknown) => {
       throw unreachable(store, error);
     });
   await commitStaging(instance.dataDirectory);
   // What it was before is nobody's any more.
-  if (known?.store !== undefined) await removeHalf(known.store);
+  if (known?.store !== undefined) await removeHalf(instance, known.store);
   return instance;
 }
 

@@ -19,7 +19,7 @@ import {
   requireInstance,
 } from '../instance.ts';
 import { requireRoot } from '../preflight.ts';
-import { etcdPlace, instanceSnapshot, removeState, requireReachable, unreachable } from '../store/open.ts';
+import { instanceSnapshot, removeState, requireReachable, unreachable, writtenPlace } from '../store/open.ts';
 import { type Driver, driverOf, etcdSettings, parseDriver, sqlitePath, storeFlags } from '../store/settings.ts';
 
 /**
@@ -47,7 +47,7 @@ async function move(instance: Instance, to: Driver, flags: InstanceFlags): Promi
   keepInstance(moved);
   await progress.step('removing what was copied', async () => {
     if (instance.store === undefined) removeDatabase(sqlitePath(instance.dataDirectory));
-    else await removeState(instance.store);
+    else await removeState(instance, instance.store);
   });
   process.stdout.write(`The state is in ${to}. Start the instance with \`sampan up\`.\n`);
 }
@@ -59,7 +59,7 @@ async function intoEtcd(instance: Instance, flags: InstanceFlags, progress: Prog
   await progress.step('copying into etcd', async (say) => {
     try {
       const after = firstRevisionAfter(await revisionOf(instance));
-      const keys = await copyIntoEtcd(etcdPlace(store), instanceSnapshot(instance), after);
+      const keys = await copyIntoEtcd(writtenPlace(instance, store), instanceSnapshot(instance), after);
       say(`${keys} keys`);
     } catch (error) {
       throw unreachable(store, error);

@@ -62,8 +62,7 @@ export async function requireReachable(instance: Pick<Instance, 'store' | 'dataD
   if (store === undefined) return;
   try {
     // Who restored the same backup elsewhere may have the other half.
-    for (const half of ['a', 'b'] as const)
-      await requirePlace(etcdPlace({ ...store, half }, PATIENCE), tenantOf(instance));
+    for (const half of ['a', 'b'] as const) await requirePlace(writtenPlace(instance, { ...store, half }, PATIENCE));
   } catch (error) {
     throw unreachable(store, error);
   }
@@ -97,15 +96,24 @@ function tenantOf({ dataDirectory }: Pick<Instance, 'dataDirectory'>): Tenant {
   return { id: `${boot} ${directory}`, name: `${dataDirectory} on the host ${hostname()}` };
 }
 
+/** As `etcdPlace`, for who writes or removes: nothing that is served from elsewhere. */
+export function writtenPlace(
+  instance: Pick<Instance, 'dataDirectory'>,
+  settings: EtcdSettings,
+  timeoutMilliseconds?: number,
+): EtcdPlace {
+  return { ...etcdPlace(settings, timeoutMilliseconds), tenant: tenantOf(instance) };
+}
+
 /** Of an instance that is removed. */
-export async function removeState(settings: EtcdSettings): Promise<void> {
-  for (const half of ['a', 'b'] as const) await removeHalf({ ...settings, half });
+export async function removeState(instance: Pick<Instance, 'dataDirectory'>, settings: EtcdSettings): Promise<void> {
+  for (const half of ['a', 'b'] as const) await removeHalf(instance, { ...settings, half });
 }
 
 /** What is not needed any more. An etcd that is gone keeps nobody from going on. */
-export async function removeHalf(settings: EtcdSettings): Promise<void> {
+export async function removeHalf(instance: Pick<Instance, 'dataDirectory'>, settings: EtcdSettings): Promise<void> {
   try {
-    await removeFromEtcd(etcdPlace(settings, PATIENCE));
+    await removeFromEtcd(writtenPlace(instance, settings, PATIENCE));
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
     const { prefix, half } = settings;

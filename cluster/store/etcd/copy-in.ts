@@ -1,12 +1,14 @@
 import { type Entry, type SnapshotPage, StoreError } from '../store.ts';
 import { type EtcdClient, type EtcdOptions, openEtcdClient } from './client.ts';
 import { metaKey, metaText, rangeOf, readOwner, repeatTxn } from './keyspace.ts';
-import { type Tenant, untilFree } from './tenure.ts';
+import { type Tenant, tenureKey, untilFree } from './tenure.ts';
 
 export interface EtcdPlace extends EtcdOptions {
   /** As of `openEtcdStore`. */
   prefix: string;
   owner: string;
+  /** Who asks. What another server serves is left as it is; absent: nobody else can. */
+  tenant?: Tenant;
 }
 
 /** etcd's own limits are 128 operations and 1.5 MiB, which an entry may reach by itself. */
@@ -26,7 +28,7 @@ export async function copyIntoEtcd(
   const client = openEtcdClient(place);
   const action = `copying into ${place.prefix} in etcd`;
   try {
-    await requireOwn(client, place);
+    await requireFree(client, place);
     await removeAt(client, place.prefix);
     let first: number | undefined;
     let last = 0;
@@ -55,19 +57,18 @@ export async function copyIntoEtcd(
 export async function removeFromEtcd(place: EtcdPlace): Promise<void> {
   const client = openEtcdClient(place);
   try {
-    await requireOwn(client, place);
+    await requireFree(client, place);
     await removeAt(client, place.prefix);
   } finally {
     client.close();
   }
 }
 
-/** Does etcd answer, is there nothing of somebody else's, and does no server but `tenant` serve it? Changes nothing. @throws StoreError */
-export async function requirePlace(place: EtcdPlace, tenant: Tenant): Promise<void> {
+/** Does etcd answer, is there nothing of somebody else's, and does nobody else serve it? Changes nothing. @throws StoreError */
+export async function requirePlace(place: EtcdPlace): Promise<void> {
   const client = openEtcdClient(place);
   try {
-    await requireOwn(client, place);
-    await untilFree(client, place.prefix, tenant);
+    await requireFree(client, place);
   } finally {
     client.close();
   }
@@ -81,9 +82,18 @@ async function requireOwn(client: EtcdClient, { prefix, owner }: EtcdPlace): Pro
   throw new StoreError('unavailable', `${prefix} in etcd belongs to another instance: use another prefix`);
 }
 
+async function requireFree(client: EtcdClient, place: EtcdPlace): Promise<void> {
+  await requireOwn(client, place);
+  if (place.tenant !== undefined) await untilFree(client, place.prefix, place.tenant);
+}
+
 async function removeAt(client: EtcdClient, prefix: string): Promise<void> {
   const { start, end } = rangeOf(prefix);
-  const success = [{ remove: { key: metaKey(prefix) } }, { remove: { key: start, end } }];
+  const success = [
+    { remove: { key: metaKey(prefix) } },
+    { remove: { key: tenureKey(prefix) } },
+    { remove: { key: start, end } },
+  ];
   await repeatTxn(client, `removing ${prefix} from etcd`, { compare: [], success, failure: [] });
 }
 
