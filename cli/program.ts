@@ -177,6 +177,14 @@ export function addAppCommands(program: Command, { target }: Surroundings): void
     .action((name: string, options: { json?: boolean }) =>
       inSpace(async (context) => (await import('./commands/env.ts')).events(context, name, options)),
     );
+  program
+    .command('why')
+    .argument('<name>')
+    .description('why an app was restarted, moved, or does not start')
+    .option(...json)
+    .action((name: string, options: { json?: boolean }) =>
+      inSpace(async (context) => (await import('./commands/why.ts')).why(context, name, options)),
+    );
   addAccountCommands(program, { target }, inSpace);
 }
 

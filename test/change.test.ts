@@ -215,6 +215,20 @@ describe('into apps and between them', { concurrency: 1 }, () => {
     client.end();
   });
 
+  test('why: a crash with its last lines', async () => {
+    await platform.ask(platform.host('front'), { path: '/crash' });
+    interface Why {
+      summary: string;
+      findings: { kind: string; message: string; lines?: string[] }[];
+    }
+    const seen = await until('the crash to be told', async () => {
+      const why = await platform.mustJson<Why>('why', 'front');
+      return why.findings.some(({ kind, lines }) => kind === 'crash' && lines?.includes('starting version one')) && why;
+    });
+    assert.equal(seen.findings[0]?.message, 'exited with status 70');
+    assert.match(await platform.must('why', 'front'), /crash: exited with status 70\n +\| starting version one/);
+  });
+
   test('the stock cf: sidecars, ssh, groups and policies', { skip }, async () => {
     assert.match(await cf.must('app', 'front'), /sidecars: +relay/);
     assert.match(await cf.must('ssh', 'front', '-c', 'echo "$COLOR from $(hostname)"'), /^blue from /m);

@@ -27,6 +27,7 @@ import { spaceEndpoints } from './endpoints/spaces.ts';
 import { taskEndpoints } from './endpoints/tasks.ts';
 import { usageEventEndpoints } from './endpoints/usage-events.ts';
 import { userEndpoints } from './endpoints/users.ts';
+import { whyEndpoints } from './endpoints/why.ts';
 
 export function endpointTable(context: Context): Endpoint[] {
   return [
@@ -53,6 +54,7 @@ export function endpointTable(context: Context): Endpoint[] {
     ...serviceEndpoints(context),
     ...manifestEndpoints(context),
     ...eventEndpoints(context),
+    ...whyEndpoints(context),
     ...usageEventEndpoints(context),
     ...userEndpoints(context),
     ...platformEndpoints(context),
