@@ -215,6 +215,40 @@ describe('into apps and between them', { concurrency: 1 }, () => {
     client.end();
   });
 
+  test('instances reach each other where a policy says so, by an internal name', async () => {
+    const guid = await guidOf('front');
+    const { resources } = await api<{ resources: { guid: string }[] }>('/v3/domains?names=apps.internal');
+    const { guid: route } = await api<{ guid: string }>('/v3/routes', 'POST', {
+      host: 'me',
+      relationships: {
+        domain: { data: { guid: resources[0]?.guid } },
+        space: { data: { guid: (await api<{ resources: { guid: string }[] }>('/v3/spaces')).resources[0]?.guid } },
+      },
+    });
+    await api(`/v3/routes/${route}/destinations`, 'POST', { destinations: [{ app: { guid } }] });
+    await platform.must('scale', 'front', '-i', '2');
+    const addresses = await until('two instances', async () => {
+      const stats = await api<{ resources: { state: string; ip: string }[] }>(`/v3/processes/${guid}/stats`);
+      return stats.resources.every(({ state }) => state === 'RUNNING') && stats.resources.map(({ ip }) => ip);
+    });
+    const [own = '', other = ''] = addresses;
+    const client = await ssh(guid);
+    await until('the name of both', async () => {
+      const { out } = await command(client, "getent ahostsv4 me.apps.internal | awk '/STREAM/ {print $1}' | sort");
+      return out === `${[own, other].sort().join('\n')}\n`;
+    });
+    assert.equal(await reaches(client, other, 8080), false);
+    const policies = [
+      { source: { id: guid }, destination: { id: guid, protocol: 'tcp', ports: { start: 8080, end: 8080 } } },
+    ];
+    await api('/networking/v1/external/policies', 'POST', { policies });
+    await until('the other instance', () => reaches(client, other, 8080));
+    await api('/networking/v1/external/policies/delete', 'POST', { policies });
+    await until('nobody', async () => !(await reaches(client, other, 8080)));
+    client.end();
+    await platform.must('scale', 'front', '-i', '1');
+  });
+
   test('why: a crash with its last lines', async () => {
     await platform.ask(platform.host('front'), { path: '/crash' });
     interface Why {

@@ -530,5 +530,6 @@ const dnsView: ClusterView = {
   service: (namespace, name) => (namespace === 'default' && name === 'web' ? web : undefined),
   slices: () => [],
   servicesAt: () => [],
+  servicesNamed: (name) => (name === 'web.apps.internal' ? [web] : []),
   slicesWith: () => [],
 };

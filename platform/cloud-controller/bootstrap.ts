@@ -19,6 +19,9 @@ const PLATFORM: Identity = {
   reads: 'all',
 };
 
+/** Of routes from app to app. There is one at least. */
+const INTERNAL_DOMAIN = 'apps.internal';
+
 export async function ensureDefaults(
   context: Context,
   names: { organization: string; space: string },
@@ -28,6 +31,9 @@ export async function ensureDefaults(
   await ensureDefaultGroups(context);
   if (!records.domains.all().some((domain) => domain.spec.displayName === context.domain)) {
     await createDomain(context, context.domain);
+  }
+  if (!records.domains.all().some((domain) => domain.spec.internal)) {
+    await createDomain(context, INTERNAL_DOMAIN, undefined, undefined, true);
   }
   const named = (name: string) => (item: { spec: { displayName: string } }) => item.spec.displayName === name;
   const organization =

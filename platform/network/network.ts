@@ -14,6 +14,8 @@
  *                     packages), and what the space's staging groups say; the node holds builds off the platform besides.
  *   from-, to-<guid>  of an app that has network policies.
  *
+ * Routes on internal domains (`back.apps.internal`) are names in the cluster's DNS: each leads to the ready instances of its apps.
+ *
  * The platform's own addresses (those of pods, services and nodes) are in no range, however wide, that does not lie in them: a rule for
  * `0.0.0.0/0` or `10.0.0.0/8` never opens them, one for the address of a node itself does. Stricter than Cloud Foundry, where
  * an administrator has to remember what not to write.

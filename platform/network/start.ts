@@ -11,7 +11,18 @@ import type { Node } from '#cluster/kinds/types/core.ts';
 import type { NetworkPolicy } from '#cluster/kinds/types/networking.ts';
 import { equivalent } from '../resources/definitions.ts';
 import type { Informers } from '../resources/informers.ts';
-import { appConnections, apps, type SecurityGroup, securityGroups, type Space, spaces } from '../resources/types.ts';
+import { services } from '../resources/kubernetes.ts';
+import {
+  appConnections,
+  apps,
+  domains,
+  routes,
+  type SecurityGroup,
+  securityGroups,
+  type Space,
+  spaces,
+} from '../resources/types.ts';
+import { writeNames } from './names.ts';
 import type { NetworkOptions, RunningNetwork } from './network.ts';
 import { type Connection, connectionPolicies, ROOM_LABEL, spacePolicies, type Surroundings } from './policies.ts';
 import { parseRange } from './ranges.ts';
@@ -61,6 +72,7 @@ export function startNetwork(options: NetworkOptions & { informers: Informers })
     const names = new Set(all.map(keyOf));
     for (const policy of all) await put(policy);
     for (const policy of kept.list()) if (!names.has(keyOf(policy))) await remove(policy);
+    await writeNames(informers);
   });
   const put = async (policy: NetworkPolicy): Promise<void> => {
     const { name = '', namespace = '' } = policy.metadata;
@@ -118,7 +130,7 @@ export function startNetwork(options: NetworkOptions & { informers: Informers })
         // Somebody took it away.
         if (!now) change();
       }),
-      ...[spaces, securityGroups, appConnections].map((resource) =>
+      ...[spaces, securityGroups, appConnections, domains, routes, services].map((resource) =>
         informers.of(resource as typeof securityGroups).onChange(change),
       ),
       informers.of(apps).onChange((now) => {

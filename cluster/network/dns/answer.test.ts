@@ -10,6 +10,7 @@ import type { Stored } from '../../kinds/kind.ts';
 import type { Service, ServiceSpec } from '../../kinds/types/core.ts';
 import type { EndpointSlice } from '../../kinds/types/discovery.ts';
 import { type ClusterView, type DnsOptions, clusterDnsAddress } from './dns.ts';
+import { internalNames } from './internal-names.ts';
 import { Answerer } from './start.ts';
 
 const meta = (namespace: string, name: string) => ({
@@ -19,8 +20,11 @@ const meta = (namespace: string, name: string) => ({
   resourceVersion: '1',
   creationTimestamp: '',
 });
-const service = (namespace: string, name: string, spec: ServiceSpec): Stored<Service> =>
-  ({ metadata: meta(namespace, name), spec }) as Stored<Service>;
+const service = (namespace: string, name: string, spec: ServiceSpec, names?: string): Stored<Service> =>
+  ({
+    metadata: { ...meta(namespace, name), ...(names && { annotations: { 'dns.sampan.dev/names': names } }) },
+    spec,
+  }) as Stored<Service>;
 const slice = (
   namespace: string,
   name: string,
@@ -42,11 +46,16 @@ const services = [
     ports: [{ ...http }, { name: 'dns', port: 53, protocol: 'UDP' }],
   }),
   service('default', 'unnamed', { clusterIP: '10.3.0.3', ports: [{ port: 80 }] }),
-  service('default', 'headless', { clusterIP: 'None', ports: [{ ...http, port: 8080 }] }),
-  service('default', 'idle', { clusterIP: 'None', ports: [http] }),
+  service(
+    'default',
+    'headless',
+    { clusterIP: 'None', ports: [{ ...http, port: 8080 }] },
+    'Back.apps.internal,www.example.com',
+  ),
+  service('default', 'idle', { clusterIP: 'None', ports: [http] }, 'idle.apps.internal, both.apps.internal'),
   service('default', 'six', { clusterIP: 'None' }),
   service('default', 'named', { clusterIP: 'None', ports: [http] }),
-  service('default', 'odd', { clusterIP: 'None', ports: [http] }),
+  service('default', 'odd', { clusterIP: 'None', ports: [http] }, 'both.apps.internal'),
   service('default', 'long', { type: 'ExternalName', externalName: `${'x'.repeat(70)}.example.com` }),
   service('default', 'far', { type: 'ExternalName', externalName: 'www.example.com' }),
   service('default', 'near', { type: 'ExternalName', externalName: 'Kubernetes.default.svc.cluster.local.' }),
@@ -82,6 +91,7 @@ const view: ClusterView = {
       ({ metadata }) => metadata.namespace === namespace && metadata.labels?.['kubernetes.io/service-name'] === name,
     ),
   servicesAt: (ip) => services.filter(({ spec }) => [spec?.clusterIP, ...(spec?.clusterIPs ?? [])].includes(ip)),
+  servicesNamed: (name) => services.filter(({ metadata }) => internalNames(metadata).includes(name)),
   slicesWith: (ip) => slices.filter(({ endpoints }) => endpoints.some(({ addresses }) => addresses.includes(ip))),
   hasPod: (namespace, ip) => namespace === 'default' && ['10.86.0.7', 'fd00:86::7'].includes(ip),
 };
@@ -205,6 +215,13 @@ const rows: Row[] = [
   ['apps.test', 'A', ['apps.test A 10.86.0.1']],
   ['hello.apps.test', 'AAAA', 'NODATA'],
   ['www.example.com', 'A', ['www.example.com A 192.0.2.53']],
+  // Names that Services have besides their own: below `internal` only.
+  ['back.apps.internal', 'A', ['back.apps.internal A 10.86.0.100', 'back.apps.internal A 10.86.0.101']],
+  ['both.apps.internal', 'A', ['both.apps.internal A 10.86.0.106']],
+  ['idle.apps.internal', 'A', 'NODATA'],
+  ['none.apps.internal', 'A', 'NXDOMAIN'],
+  ['apps.internal', 'A', 'NODATA'],
+  ['metadata.google.internal', 'A', ['metadata.google.internal A 192.0.2.54']],
   ['notcluster.local', 'A', 'NXDOMAIN'],
 ];
 
@@ -214,7 +231,7 @@ test('the tenth address of the range is where names are asked', () => {
 });
 
 test('every question of the specification', async (context) => {
-  await using upstream = await serveDns({ 'www.example.com': '192.0.2.53' });
+  await using upstream = await serveDns({ 'www.example.com': '192.0.2.53', 'metadata.google.internal': '192.0.2.54' });
   const options: DnsOptions = {
     instance: 'test',
     domain: zone,

@@ -14,6 +14,7 @@ import { type IpRange, parseIpRange } from '#lib/ip-range.ts';
 import { overlaps } from '#lib/routes.ts';
 import { isIPv4 } from 'node:net';
 import type { ClusterView, DnsOptions } from './dns.ts';
+import { internalRecords } from './internal-names.ts';
 import { type RecordSet, type ServicePort, namesOf, recordsAt } from './zone.ts';
 
 const SECONDS_TO_LIVE = 5;
@@ -72,6 +73,8 @@ function findZone(
   }
   for (const { domain: local, address } of zones.localZones)
     if (name === local || name.endsWith(`.${local}`)) return { zone: local, records: { addresses: [address] } };
+  const internal = internalRecords(view, name);
+  if (internal !== undefined) return internal;
   const ip = addressOfPointer(name);
   if (ip === undefined) return undefined;
   const pointers = namesOf(view, ip).map((target) => `${target}.${domain}`);

@@ -17,6 +17,8 @@
  * the zone's SOA, so that they are remembered for the time to live. That is 5 s (CoreDNS' own default; kubeadm sets 30): the server
  * is on the same node, so asking again costs nothing, and who remembers less notices sooner.
  *
+ * Names below `internal` that an annotation gives to Services lead to what they lead to: apps' internal routes (`internal-names.ts`).
+ *
  * Names below `localZones` lead to one address of this node: the platform's domain to its router.
  *
  * How pods reach it: by the cluster IP of the Service kube-system/kube-dns, the tenth of the service range, which is in their
@@ -67,6 +69,8 @@ export interface ClusterView {
   /** Of one service. */
   slices(namespace: string, service: string): Stored<EndpointSlice>[];
   servicesAt(clusterIp: string): Stored<Service>[];
+  /** That have this name by annotation: see `internal-names.ts`. */
+  servicesNamed(name: string): Stored<Service>[];
   /** That list the address as an endpoint's. */
   slicesWith(address: string): Stored<EndpointSlice>[];
   hasPod(namespace: string, ip: string): boolean;

@@ -4,6 +4,7 @@ import { sharedInformer } from '../../client/shared-informer.ts';
 import { endpointSlices, namespaces, services } from '../../kinds/resources.ts';
 import type { Pod } from '../../kinds/types/core.ts';
 import type { ClusterView } from './dns.ts';
+import { internalNames } from './internal-names.ts';
 
 const serviceLabel = 'kubernetes.io/service-name';
 
@@ -17,7 +18,10 @@ export function createView(
   const byAddress = sharedInformer(
     client,
     services,
-    { clusterIp: ({ spec }) => [...new Set([spec?.clusterIP ?? '', ...(spec?.clusterIPs ?? [])])] },
+    {
+      clusterIp: ({ spec }) => [...new Set([spec?.clusterIP ?? '', ...(spec?.clusterIPs ?? [])])],
+      name: ({ metadata }) => internalNames(metadata),
+    },
     onError,
   );
   const slices = sharedInformer(
@@ -35,6 +39,7 @@ export function createView(
       service: (namespace, name) => byAddress.get(name, namespace),
       slices: (namespace, service) => slices.byIndex('serviceName', `${namespace}/${service}`),
       servicesAt: (clusterIp) => (clusterIp === 'None' ? [] : byAddress.byIndex('clusterIp', clusterIp)),
+      servicesNamed: (name) => byAddress.byIndex('name', name),
       slicesWith: (address) => slices.byIndex('address', address),
       hasPod: (namespace, ip) => pods.byIndex('ip', ip).some(({ metadata }) => metadata.namespace === namespace),
     },

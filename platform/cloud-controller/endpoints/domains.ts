@@ -65,9 +65,12 @@ export function domainEndpoints(context: Context): Endpoint[] {
             `Name ${JSON.stringify(name.slice(0, 80))} does not comply with RFC 1035 standards; give at least two labels, as in example.com`,
           );
         }
-        if (internal) reader.fail('Internal domains are not supported');
+        if (internal && name !== undefined && !name.endsWith('.internal'))
+          reader.fail('Internal domains must end with ".internal"');
         if (reader.body.router_group) reader.fail('TCP domains are not supported');
         const organization = reader.relationship('organization');
+        if (internal && organization !== undefined)
+          reader.fail('Internal domains cannot be associated with an organization.');
         const metadata = reader.metadata();
         reader.done();
         if (organization === undefined) {
@@ -82,7 +85,7 @@ export function domainEndpoints(context: Context): Endpoint[] {
         checkOverlap(context, name ?? '');
         const owner = records.organizations.get(organization ?? '');
         if (owner) requireDomain(context, owner);
-        return created(presentDomain(urls, await createDomain(context, name ?? '', organization, metadata)));
+        return created(presentDomain(urls, await createDomain(context, name ?? '', organization, metadata, internal)));
       },
     },
     {
@@ -230,6 +233,7 @@ export async function createDomain(
   name: string,
   organization?: string,
   metadata?: Parameters<typeof mergeMetadata>[1],
+  internal = false,
 ): Promise<Stored<Domain>> {
   const guid = randomUUID();
   const holder = { resource: 'domains', name: guid };
@@ -241,7 +245,7 @@ export async function createDomain(
       metadata: { name: guid },
       spec: {
         displayName: name,
-        internal: false,
+        internal,
         ...(organization === undefined ? {} : { organization }),
         userMetadata: mergeMetadata(undefined, metadata),
       },

@@ -52,6 +52,11 @@ export function routeProblem(
   if (domain.spec.displayName === context.domain && (context.reservedHosts.includes(host) || host === '*')) {
     return `The host '${host}' on the domain '${context.domain}' is reserved for the platform.`;
   }
+  if (domain.spec.internal) {
+    if (host === '') return 'Hostname cannot be empty for internal domains.';
+    if (host.includes('*')) return 'Wildcard hosts are not supported for internal domains.';
+    if (path !== '') return 'Paths are not supported for internal domains.';
+  }
   if (path === '') return undefined;
   if (!path.startsWith('/')) return "Path must begin with '/'";
   if (path === '/') return "Path cannot be a single '/'";
