@@ -2,6 +2,7 @@ import { ageColumn, column, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
 import type { FieldError } from './field-error.ts';
 import { forbidden, invalid, notSupported } from './field-errors.ts';
+import { keepsMetadata } from './metadata.ts';
 import { deployments } from './resources.ts';
 import type { Deployment } from './types/apps.ts';
 import {
@@ -42,6 +43,7 @@ export const deploymentKind = defineKind(deployments, {
   prepareForCreate: (object) => {
     (object as Deployment).status = {};
   },
+  prepareStatus: keepsMetadata('labels'),
   validate: (object) => [...validateWorkload(object), ...validateStrategy(object as Deployment)],
   validateUpdate: validateWorkloadUpdate,
 });

@@ -84,3 +84,16 @@ function validateOwners(owners: OwnerReference[] | undefined): FieldError[] {
     );
   return errors;
 }
+
+/** For `prepareStatus`: of these a write of the status changes nothing, which upstream holds differently for each kind. */
+export function keepsMetadata(
+  ...fields: readonly ('labels' | 'annotations' | 'finalizers')[]
+): (object: ApiObject, old: ApiObject) => void {
+  return ({ metadata }, old) => {
+    for (const field of fields) {
+      const value = old.metadata[field];
+      if (value === undefined) delete metadata[field];
+      else Object.assign(metadata, { [field]: value });
+    }
+  };
+}

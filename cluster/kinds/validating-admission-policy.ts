@@ -3,6 +3,7 @@ import { ageColumn, column, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
 import type { FieldError } from './field-error.ts';
 import { duplicate, forbidden, invalid, required } from './field-errors.ts';
+import { keepsMetadata } from './metadata.ts';
 import { qualifiedNameProblem } from './names.ts';
 import { validatingAdmissionPolicies, validatingAdmissionPolicyBindings } from './resources.ts';
 import { check, dnsSubdomain, eachOf, oneOf, present, setDefaults } from './rules.ts';
@@ -32,6 +33,7 @@ export const validatingAdmissionPolicyKind = defineKind(validatingAdmissionPolic
   schemaName: 'io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicy',
   categories: ['api-extensions'],
   subresources: { status: true },
+  prepareStatus: keepsMetadata('labels', 'annotations', 'finalizers'),
   generation: true,
   columns: [
     nameColumn,

@@ -4,6 +4,7 @@ import { driverName } from './csi-driver.ts';
 import { defineKind } from './define.ts';
 import type { FieldError } from './field-error.ts';
 import { forbidden, required } from './field-errors.ts';
+import { keepsMetadata } from './metadata.ts';
 import { volumeAttachments } from './resources.ts';
 import { check, dnsSubdomain, immutable } from './rules.ts';
 import type { VolumeAttachment } from './types/storage.ts';
@@ -24,6 +25,7 @@ export const volumeAttachmentKind = defineKind(volumeAttachments, {
   prepareForCreate: (object) => {
     (object as unknown as VolumeAttachment).status = { attached: false };
   },
+  prepareStatus: keepsMetadata('labels', 'annotations', 'finalizers'),
   validate: (object) => [
     ...check(object, { 'spec.attacher': driverName }),
     ...sourceErrors(object as unknown as VolumeAttachment),
