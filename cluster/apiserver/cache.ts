@@ -4,9 +4,10 @@
  * All writes of the cluster pass through this server and wait until the cache shows them, so a read of the cache sees every
  * acknowledged write. Changes come from one watch of the store, in revision order, none left out.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { ApiObject, KindDefinition, StoredForm } from '../kinds/kind.ts';
 import { type Store, StoreError, type StoreEvent } from '../store/store.ts';
-import { parseObject, servedBytes } from './object-bytes.ts';
+import { parseObject, servedBytes, storedBytes } from './object-bytes.ts';
 import { SortedKeys } from './sorted-keys.ts';
 
 export const ROOT = '/registry/';
@@ -23,6 +24,8 @@ export interface CachedObject {
   labels: Record<string, string> | undefined;
   /** Selectable fields by path. */
   fields: Record<string, string>;
+  /** As it lies in the store, where it is shown otherwise (`reshape`). */
+  original?: CachedObject;
 }
 
 export interface Change {
@@ -89,6 +92,18 @@ export class ResourceCache {
     change.parsed = undefined;
     // Who comes later renders it again: bytes of old changes are not kept twice.
     change.rendered.clear();
+  }
+
+  /** Shows each object as `change` makes it of what is stored. Nothing is written, so no revision changes and no watcher is told. */
+  reshape(change: (object: ApiObject) => void): void {
+    for (const [key, shown] of this.objects) {
+      const original = shown.original ?? shown;
+      const object = objectOf(original);
+      change(object);
+      const same = isDeepStrictEqual(object, objectOf(original));
+      const now = same ? original : { ...this.read(key, storedBytes(object), original.revision, object), original };
+      this.objects.set(key, now);
+    }
   }
 
   /** Objects of the namespace, or of all when it is empty, in key order. */

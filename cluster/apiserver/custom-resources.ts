@@ -2,11 +2,14 @@
 import { CUSTOM_RESOURCE_CLEANUP } from '../kinds/custom-resource-definition.ts';
 import type { ApiObject } from '../kinds/kind.ts';
 import { customResourceDefinitions } from '../kinds/resources.ts';
+import type { Schema } from '../kinds/schema.ts';
+import { prune } from '../kinds/structural.ts';
 import type { CustomResourceDefinition } from '../kinds/types/apiextensions.ts';
 import { kindPrefix, objectOf } from './cache.ts';
 import type { Core } from './core.ts';
 import { deleteObject } from './delete.ts';
 import { StatusError } from './errors.ts';
+import { apiVersionOf } from './registry.ts';
 import { timestamp } from './timestamp.ts';
 import { changeObject } from './update.ts';
 
@@ -22,10 +25,13 @@ export function followDefinitions(core: Core): void {
   const resource = core.cache.resource(kindPrefix(customResourceDefinitions));
   const all = () =>
     [...resource.objects.values()].map((object) => objectOf(object) as unknown as CustomResourceDefinition);
+  const shapes = new Map<string, string>();
   const apply = (definition: CustomResourceDefinition, others: CustomResourceDefinition[]) => {
     const conflict = nameConflict(definition, others);
-    if (conflict === undefined) core.registry.define(definition);
-    else core.registry.undefine(definition.metadata.name ?? '');
+    if (conflict === undefined) {
+      core.registry.define(definition);
+      showAsDefined(core, definition, shapes);
+    } else core.registry.undefine(definition.metadata.name ?? '');
     if (conflict?.text !== said(definition)) writeNames(core, definition, conflict);
     if (definition.metadata.deletionTimestamp !== undefined) cleanUp(core, definition);
   };
@@ -36,8 +42,28 @@ export function followDefinitions(core: Core): void {
   applyAll();
   resource.listeners.add((change) => {
     // Names that it had may be another's now.
-    if (change.type === 'delete') core.registry.undefine(change.object.name);
+    if (change.type === 'delete') {
+      core.registry.undefine(change.object.name);
+      shapes.delete(change.object.name);
+    }
     applyAll();
+  });
+}
+
+/** Objects may be older than the schema: what it drops or fills in is so whenever they are read. */
+function showAsDefined(core: Core, { metadata, spec }: CustomResourceDefinition, shapes: Map<string, string>): void {
+  const { name = '', uid, generation } = metadata;
+  const shape = `${uid} ${generation}`;
+  const prefix = kindPrefix({ group: spec.group, resource: spec.names.plural });
+  const kind = core.registry.ofPrefix(prefix);
+  if (shapes.get(name) === shape || kind?.schema === undefined) return;
+  shapes.set(name, shape);
+  const { schema } = kind;
+  core.cache.resource(prefix).reshape((object) => {
+    // Of another version, whose fields are others.
+    if (kind.conversion !== undefined && object.apiVersion !== apiVersionOf(kind)) return;
+    prune(object, schema as Schema);
+    kind.defaults?.(object);
   });
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type ApiFixture, apiFixture, take } from '#testing/apiserver-fixture.ts';
+import { until } from '#testing/until.ts';
 
 const DEFINITIONS = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
 const ROUTES = '/apis/example.com/v1/namespaces/default/routes';
@@ -227,6 +228,58 @@ describe('API server: custom resources', () => {
       [{ name: 'x', weight: 9 }],
       'two has it still',
     );
+  });
+
+  test('objects are read as the schema is now, and written only when somebody writes them', async () => {
+    const properties = { a: { type: 'string' }, b: { type: 'string' }, c: { type: 'string' } };
+    const version = { name: 'v1', served: true, storage: true };
+    const made = await fixture.call('POST', DEFINITIONS, {
+      body: {
+        metadata: { name: 'shapes.example.com' },
+        spec: {
+          group: 'example.com',
+          scope: 'Cluster',
+          names: { plural: 'shapes', kind: 'Shape' },
+          versions: [{ ...version, schema: { openAPIV3Schema: { type: 'object', properties } } }],
+        },
+      },
+    });
+    assert.equal(made.status, 201, made.text);
+    const shapes = '/apis/example.com/v1/shapes';
+    const create = (name: string) =>
+      fixture.call('POST', shapes, {
+        body: { apiVersion: 'example.com/v1', kind: 'Shape', metadata: { name }, c: 'given' },
+      });
+    const define = async (changed: object) => {
+      const body = [{ op: 'replace', path: '/spec/versions/0/schema/openAPIV3Schema/properties', value: changed }];
+      const headers = { 'content-type': 'application/json-patch+json' };
+      const { status, text } = await fixture.call('PATCH', `${DEFINITIONS}/shapes.example.com`, { body, headers });
+      assert.equal(status, 200, text);
+    };
+    const fieldsOf = async (name: string) => {
+      const { a, b, c } = (await fixture.call('GET', `${shapes}/${name}`)).json;
+      return [a, b, c];
+    };
+    const { resourceVersion } = (await create('old')).json.metadata;
+    assert.deepEqual(await fieldsOf('old'), [undefined, undefined, 'given']);
+    await define({ ...properties, a: { type: 'string', default: 'A' } });
+    assert.deepEqual(await fieldsOf('old'), ['A', undefined, 'given']);
+    await create('new');
+    await define({ a: properties.a, b: { type: 'string', default: 'B' } });
+    assert.deepEqual(await fieldsOf('old'), [undefined, 'B', undefined]);
+    assert.deepEqual(await fieldsOf('new'), ['A', 'B', undefined], 'its default was written');
+    await fixture.restart();
+    assert.deepEqual(await fieldsOf('old'), [undefined, 'B', undefined]);
+    await define({ ...properties, b: { type: 'string', default: 'B' } });
+    assert.deepEqual(await fieldsOf('old'), [undefined, 'B', 'given']);
+    assert.equal((await fixture.call('GET', `${shapes}/old`)).json.metadata.resourceVersion, resourceVersion);
+    const label = await fixture.call('PATCH', `${shapes}/old`, {
+      body: { metadata: { labels: { a: 'b' } } },
+      headers: MERGE,
+    });
+    assert.deepEqual([label.json['b'], label.json['c']], ['B', 'given']);
+    await fixture.call('DELETE', `${DEFINITIONS}/shapes.example.com`);
+    await until(async () => (await fixture.call('GET', shapes)).status === 404, 30);
   });
 
   test('a deleted definition takes its objects with it', async () => {
