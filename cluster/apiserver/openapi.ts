@@ -9,6 +9,7 @@ import { aggregateDocument } from './aggregation/hand-on.ts';
 import type { Core } from './core.ts';
 import { noSuchPath, StatusError } from './errors.ts';
 import { type Exchange, header, send, sendJson } from './exchange.ts';
+import { publishedSchema } from './openapi-custom.ts';
 import { type Document2, encodeDocument } from './openapi-protobuf.ts';
 import { apiVersionOf } from './registry.ts';
 
@@ -106,24 +107,8 @@ function schemaName(kind: KindDefinition): string {
   return kind.schemaName ?? `${kind.group.split('.').reverse().join('.')}.${kind.version}.${kind.kind}`;
 }
 
-/** A custom kind's schema as clients know those of built-in ones. */
-function customSchema(kind: KindDefinition): Schema {
-  const schema = (kind.schema ?? {}) as Schema;
-  return {
-    ...schema,
-    type: 'object',
-    properties: {
-      ...schema.properties,
-      apiVersion: { type: 'string' },
-      kind: { type: 'string' },
-      metadata: { $ref: `#/definitions/${META}ObjectMeta` },
-    },
-    'x-kubernetes-group-version-kind': [{ group: kind.group, kind: kind.kind, version: kind.version }],
-  };
-}
-
 /** What the kinds' schemas lead to. */
-function reachable(kinds: KindDefinition[]): Record<string, Schema> {
+function reachable(kinds: KindDefinition[], version: 2 | 3): Record<string, Schema> {
   const all = definitions();
   const found: Record<string, Schema> = {};
   const visit = (name: string, schema: Schema | undefined) => {
@@ -133,7 +118,7 @@ function reachable(kinds: KindDefinition[]): Record<string, Schema> {
       visit(inner ?? '', all[inner ?? '']);
   };
   for (const kind of kinds)
-    visit(schemaName(kind), kind.schema === undefined ? all[schemaName(kind)] : customSchema(kind));
+    visit(schemaName(kind), kind.schema === undefined ? all[schemaName(kind)] : publishedSchema(kind, version));
   for (const name of ['DeleteOptions', 'Status', 'WatchEvent']) visit(META + name, all[META + name]);
   return found;
 }
@@ -183,7 +168,7 @@ function document3(kinds: KindDefinition[]): string {
     openapi: '3.0.0',
     info: { title: 'Kubernetes', version: 'v1.30.0' },
     paths,
-    components: { schemas: reachable(kinds) },
+    components: { schemas: reachable(kinds, 3) },
   };
   return JSON.stringify(document).replaceAll('"#/definitions/', '"#/components/schemas/');
 }
@@ -239,5 +224,5 @@ function document2(kinds: KindDefinition[]): Document2 {
     paths[collection] = { get: operation('list', false), post: operation('post', true) };
     paths[item] = { get: operation('get', false), put: operation('put', true), patch: operation('patch', true) };
   }
-  return { swagger: '2.0', info: { title: 'Kubernetes', version: 'v1.30.0' }, paths, definitions: reachable(kinds) };
+  return { swagger: '2.0', info: { title: 'Kubernetes', version: 'v1.30.0' }, paths, definitions: reachable(kinds, 2) };
 }
