@@ -382,7 +382,7 @@ test('a pod is told of the services of its namespace, unless it asks not to be, 
   assert.doesNotMatch(untold, /EXPOSED/);
 });
 
-test('a port of this host leads to a pod, for itself too; who comes second waits', async () => {
+test('a port of this host leads to a pod, for itself too; who comes second is refused', async () => {
   const port = 31_000 + octet;
   const ports = [{ name: 'web', containerPort: 8080, hostPort: port }];
   const holder = container({ ports });
@@ -391,16 +391,22 @@ test('a port of this host leads to a pod, for itself too; who comes second waits
   assert.equal(await fromOutside(url), `holder ${neighbour}`);
   assert.match(await fromPod('client', url), /^holder /);
   assert.match(await fromHost(who('127.0.0.1', port)), /^holder /);
-  await bed.client.create(pods, {
-    metadata: { name: 'second', namespace },
-    spec: { terminationGracePeriodSeconds: 0, nodeName: bed.nodeName, containers: [holder] },
-  });
-  await until(async () => (await kubectl('describe', 'pod', 'second')).includes('port is already allocated'));
+  const after = async (name: string): Promise<void> => {
+    await bed.client.create(pods, {
+      metadata: { name, namespace },
+      spec: { terminationGracePeriodSeconds: 0, nodeName: bed.nodeName, containers: [holder] },
+    });
+  };
+  await after('second');
+  const { status } = await bed.until('second', 'refused', (pod) => pod?.status?.phase === 'Failed');
+  assert.deepEqual([status?.reason, status?.message], ['NodePorts', 'Pod was rejected: Predicate NodePorts failed']);
   await kubectl('delete', 'pod', 'holder', '--now');
-  await bed.until('second', 'Ready', isReady);
-  assert.match(await fromOutside(url), /^second /);
-  await kubectl('delete', 'pod', 'second', '--now');
-  await bed.until('second', 'gone', (pod) => pod === undefined);
+  await bed.until('holder', 'gone', (pod) => pod === undefined);
+  await after('third');
+  await bed.until('third', 'Ready', isReady);
+  assert.match(await fromOutside(url), /^third /);
+  await kubectl('delete', 'pod', 'second', 'third', '--now');
+  await bed.until('third', 'gone', (pod) => pod === undefined);
   assert.equal(await fromOutside(url), 'failed: 7');
 });
 

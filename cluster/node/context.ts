@@ -29,6 +29,8 @@ export interface NodeContext {
   room: NodeRoom;
   /** What the node lacks now. */
   pressures?: () => readonly PressureCondition[];
+  /** The pods that have their place here, but for this one. */
+  placed?: (uid: string) => readonly Pod[];
   /** Absent: pods ask the host's servers. */
   names?: ClusterNames;
   admit?: AgentOptions['admit'];

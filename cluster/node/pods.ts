@@ -65,6 +65,11 @@ export class PodWorkers {
     return [...this.#workers.values()];
   }
 
+  /** The pods that have their place on this node, but for one. */
+  placed(uid: string): Pod[] {
+    return this.all().flatMap((worker) => (worker.uid !== uid && worker.isPlaced ? [worker.pod] : []));
+  }
+
   async close(): Promise<void> {
     this.#abort.abort();
     this.#stopListening?.();

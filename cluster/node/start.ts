@@ -45,6 +45,7 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
     dataDirectory,
     room,
     pressures: () => eviction.conditions,
+    placed: (uid) => workers.placed(uid),
     ...(options.names && { names: options.names }),
     ...(options.admit && { admit: options.admit }),
     log,

@@ -17,6 +17,7 @@ import { messageOf } from './errors.ts';
 import { hostPortsOf, isPublished } from './host-ports.ts';
 import { pressureRefusal } from './eviction-rank.ts';
 import { StartFailures } from './failures.ts';
+import { type Misfit, misfitOf } from './fit.ts';
 import { podUidLabel } from './labels.ts';
 import { Observations } from './observations.ts';
 import { type PodAction, planPod } from './plan.ts';
@@ -55,6 +56,8 @@ export class PodWorker {
   #finishing = false;
   #closed = false;
   #queued = false;
+  /** Asked once: where another pod goes meanwhile, one that was refused does not come to life again. */
+  #place: Misfit | 'taken' | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   /** `object` stands for it in the API; default: it came from there. */
@@ -108,6 +111,13 @@ export class PodWorker {
     this.#event(undefined, 'Warning', 'Evicted', message);
     this.#tasks.abort();
     this.wake();
+  }
+
+  /** It was taken in, and is not over: what it asked for is its own. */
+  get isPlaced(): boolean {
+    const phase = (this.#status ?? this.#writer.current)?.phase;
+    if (this.#gone || phase === 'Succeeded' || phase === 'Failed') return false;
+    return this.#place === 'taken' || this.#writer.current?.startTime !== undefined;
   }
 
   /** Evicted, and not down yet. */
@@ -252,11 +262,21 @@ export class PodWorker {
       const pressures = current?.startTime === undefined ? (this.#context.pressures?.() ?? []) : [];
       const lacking = pressureRefusal(this.#pod, pressures);
       if (lacking !== undefined) return this.#announce('Evicted', `Pod was rejected: ${lacking}`);
+      const place = this.#takePlace(current);
+      if (place !== 'taken') return this.#announce(place.reason, place.message);
     }
     const deadline = this.#deadline();
     if (deadline === undefined || deadline > now) return undefined;
     const message = 'Pod was active on the node longer than the specified deadline';
     return this.#announce('DeadlineExceeded', message);
+  }
+
+  #takePlace(current: PodStatus | undefined): Misfit | 'taken' {
+    const { placed, room } = this.#context;
+    if (placed === undefined || current?.startTime !== undefined || this.#pod.metadata.deletionTimestamp !== undefined)
+      return 'taken';
+    this.#place ??= misfitOf(this.#pod, room, placed(this.uid)) ?? 'taken';
+    return this.#place;
   }
 
   #announce(reason: string, message: string): { reason: string; message: string } {

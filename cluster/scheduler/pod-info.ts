@@ -76,7 +76,7 @@ export function termMatches(
   return term.namespaceSelector.length === 0 || matchesLabels(term.namespaceSelector, labelsOf(pod.namespace));
 }
 
-function hostPorts({ spec }: Pod): readonly HostPort[] {
+export function hostPorts({ spec }: Pod): readonly HostPort[] {
   let found: HostPort[] | undefined;
   for (const { ports } of spec?.containers ?? []) {
     for (const { hostPort, containerPort, hostIP, protocol = 'TCP' } of ports ?? []) {
