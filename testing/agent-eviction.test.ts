@@ -26,7 +26,8 @@ const eviction: EvictionOptions = {
     maxPodGraceSeconds: 60,
   },
   period: 50,
-  transition: 200,
+  // For the node's status to be written with what it is about, however busy the machine is.
+  transition: 3000,
   thresholds: { ...defaultThresholds, 'pid.available': '100%' },
   observe: () => observed(),
 };
@@ -138,11 +139,16 @@ test('the node says what it has, what is left for pods, and what it was told of 
 
 test('under disk pressure images that nobody uses go before any pod does', async () => {
   const reference = await addBusyboxImage(bed.engine.images, { repository: 'unused', config: { Cmd: ['true'] } });
-  observed = async () =>
-    bed.engine.images.get(reference) === undefined
-      ? roomy
-      : { ...roomy, 'nodefs.available': { available: 1, capacity: 2 ** 39 } };
+  const told = Promise.withResolvers<void>();
+  observed = async () => {
+    if (bed.engine.images.get(reference) !== undefined)
+      return { ...roomy, 'nodefs.available': { available: 1, capacity: 2 ** 39 } };
+    // The condition would else be over before anybody here has seen it.
+    await told.promise;
+    return roomy;
+  };
   await condition('DiskPressure', 'True');
+  told.resolve();
   await condition('DiskPressure', 'False');
   assert.equal(bed.engine.images.get(reference), undefined);
   assert.notEqual(bed.engine.images.get(bed.image), undefined, 'an image that is used');
