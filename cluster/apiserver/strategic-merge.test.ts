@@ -32,12 +32,12 @@ test('strategic merge: lists with a merge key are merged by it', () => {
           name: 'a',
           image: '1',
           env: [
-            { name: 'X', value: '1' },
             { name: 'Y', value: '2' },
+            { name: 'X', value: '1' },
           ],
         },
-        { name: 'b', image: '1' },
         { name: 'c', image: '3' },
+        { name: 'b', image: '1' },
       ],
     },
   });
@@ -64,9 +64,21 @@ test('strategic merge: the order of a list follows the patch', () => {
   };
   const { spec } = merge(target, patch) as unknown as { spec: { containers: { name: string }[] } };
   assert.deepEqual(
-    spec.containers.map(({ name }) => name).filter((name) => name !== 'x'),
-    ['c', 'b', 'a'],
+    spec.containers.map(({ name }) => name),
+    ['c', 'b', 'a', 'x'],
   );
+});
+
+test('strategic merge: what is new comes first, what was there keeps its place beside the others', () => {
+  const names = (target: string[], patch: string[]) => {
+    const of = (all: string[]) => ({ spec: { containers: all.map((name) => ({ name })) } });
+    const { spec } = merge(of(target), of(patch)) as unknown as { spec: { containers: { name: string }[] } };
+    return spec.containers.map(({ name }) => name).join('');
+  };
+  assert.equal(names(['a', 'b'], ['x']), 'xab');
+  assert.equal(names(['a', 'b', 'c'], ['b']), 'abc');
+  assert.equal(names(['a', 'b', 'c'], ['c', 'x']), 'abcx');
+  assert.equal(names(['a', 'b', 'c'], ['x', 'b']), 'xabc');
 });
 
 test('strategic merge: lists of plain values, atomic lists, retained keys', () => {
@@ -74,7 +86,7 @@ test('strategic merge: lists of plain values, atomic lists, retained keys', () =
   assert.deepEqual(
     merge(finalizers, { metadata: { finalizers: ['c'], '$deleteFromPrimitiveList/finalizers': ['a'] } }),
     {
-      metadata: { finalizers: ['b', 'c'] },
+      metadata: { finalizers: ['c', 'b'] },
     },
   );
   assert.deepEqual(merge({ spec: { tolerations: [{ key: 'a' }] } }, { spec: { tolerations: [{ key: 'b' }] } }), {

@@ -41,7 +41,8 @@ export function strategicMerge(target: unknown, patch: unknown, schema: Schema |
   }
   for (const [key, order] of orders) {
     const list = Object.hasOwn(result, key) ? result[key] : undefined;
-    if (Array.isArray(list)) result[key] = reorder(list, order, mergeKey(fieldSchema(schema, key)));
+    const before = isObject(target) && Object.hasOwn(target, key) ? target[key] : undefined;
+    if (Array.isArray(list)) result[key] = ordered(list, order, before, mergeKey(fieldSchema(schema, key)));
   }
   return result;
 }
@@ -81,7 +82,7 @@ function mergeList(target: unknown, patch: unknown[], schema: Schema | undefined
   if (!isMerged(schema)) return patch.map(withoutDirectives);
   const before = Array.isArray(target) ? target : [];
   const key = mergeKey(schema);
-  if (key === undefined) return [...new Set([...before, ...patch])];
+  if (key === undefined) return ordered([...new Set([...before, ...patch])], patch, before, key);
   const items = schema?.items === undefined ? undefined : resolveSchema(schema.items);
   const result = [...before];
   // By the value of their key, so that long lists take no longer for each item than short ones. Some have it twice.
@@ -99,23 +100,44 @@ function mergeList(target: unknown, patch: unknown[], schema: Schema | undefined
       own?.shift();
     } else result[at] = strategicMerge(result[at], item, items);
   }
-  return result.filter((one) => one !== GONE);
+  return ordered(
+    result.filter((one) => one !== GONE),
+    patch,
+    before,
+    key,
+  );
 }
 
 /** In the place of an item that a patch took away, until it is done. */
 const GONE = Symbol('gone');
 
-/** Items that the order names come in it; others keep their place behind the one they followed. */
-function reorder(list: unknown[], order: unknown[], key: string | undefined): unknown[] {
+/**
+ * What the order names comes in it, all else as it was before. Of one of each the one that was first stays first; what is new goes
+ * before what the order does not name.
+ */
+function ordered(list: unknown[], order: unknown[], before: unknown, key: string | undefined): unknown[] {
   const identity = (item: unknown) => (key !== undefined && isObject(item) ? item[key] : item);
-  const ranks = new Map(order.map((item, index) => [identity(item), index]));
-  let last = -1;
-  const placed = list.map((item, index) => {
-    const rank = ranks.get(identity(item));
-    if (rank !== undefined) last = rank;
-    return { item, index, rank: rank ?? last + 0.5 };
-  });
-  return placed.sort((a, b) => a.rank - b.rank || a.index - b.index).map(({ item }) => item);
+  const rankIn = (items: unknown[]) => new Map(items.toReversed().map((item, at) => [identity(item), -at]));
+  const [wanted, known] = [rankIn(order), rankIn(Array.isArray(before) ? before : [])];
+  const sorted = (items: unknown[], ranks: Map<unknown, number>) =>
+    items.toSorted((a, b) => (ranks.get(identity(a)) ?? 1) - (ranks.get(identity(b)) ?? 1));
+  const named = sorted(
+    list.filter((item) => wanted.has(identity(item))),
+    wanted,
+  );
+  const others = sorted(
+    list.filter((item) => !wanted.has(identity(item))),
+    known,
+  );
+  const result: unknown[] = [];
+  let at = 0;
+  for (const item of named) {
+    const place = known.get(identity(item));
+    const isBefore = (other: unknown) => place !== undefined && (known.get(identity(other)) ?? place) < place;
+    while (at < others.length && isBefore(others[at])) result.push(others[at++]);
+    result.push(item);
+  }
+  return [...result, ...others.slice(at)];
 }
 
 function withoutDirectives(value: unknown): unknown {
