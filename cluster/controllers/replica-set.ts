@@ -37,13 +37,13 @@ function countPods(set: Stored<Replicated>, active: Stored<Pod>[], failure: unkn
   }
   const others = set.status?.conditions?.filter(({ type }) => type !== 'ReplicaFailure') ?? [];
   const old = set.status?.conditions?.find(({ type }) => type === 'ReplicaFailure');
-  const message = failure instanceof Error ? failure.message : String(failure);
-  const failed = {
+  // The first failure's words stay: each names the pod that it was about, and a status that is another each time is never done.
+  const failed = old ?? {
     type: 'ReplicaFailure',
     status: 'True',
     reason: 'FailedCreate',
-    message,
-    lastTransitionTime: old?.lastTransitionTime ?? timestamp(now),
+    message: failure instanceof Error ? failure.message : String(failure),
+    lastTransitionTime: timestamp(now),
   };
   const conditions = failure === undefined ? others : [...others, failed];
   return {
