@@ -11,6 +11,7 @@ import { noSuchPath, StatusError } from './errors.ts';
 import { type Exchange, header, send, sendJson } from './exchange.ts';
 import { publishedSchema } from './openapi-custom.ts';
 import { type Document2, encodeDocument } from './openapi-protobuf.ts';
+import { explained } from './openapi-words.ts';
 import { apiVersionOf } from './registry.ts';
 
 const META = 'io.k8s.apimachinery.pkg.apis.meta.v1.';
@@ -113,7 +114,7 @@ function reachable(kinds: KindDefinition[], version: 2 | 3): Record<string, Sche
   const found: Record<string, Schema> = {};
   const visit = (name: string, schema: Schema | undefined) => {
     if (schema === undefined || found[name] !== undefined) return;
-    found[name] = schema;
+    found[name] = explained(name, schema);
     for (const [, inner] of JSON.stringify(schema).matchAll(/"#\/definitions\/([^"]+)"/g))
       visit(inner ?? '', all[inner ?? '']);
   };
