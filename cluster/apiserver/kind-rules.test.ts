@@ -521,24 +521,6 @@ describe('API server: single kinds', () => {
     assert.equal(spec.ephemeralContainers.length, 1);
   });
 
-  test('what a write of the status leaves of the metadata is for each kind to say', async () => {
-    const metadata = { labels: { a: 'now' }, annotations: { a: 'now' } };
-    const kept: [string, string, string][] = [
-      ['apps/v1/deployments', 'before', 'now'],
-      ['apps/v1/replicasets', 'now', 'now'],
-      ['storage.k8s.io/v1/volumeattachments', 'before', 'before'],
-      ['admissionregistration.k8s.io/v1/validatingadmissionpolicies', 'before', 'before'],
-    ];
-    for (const [title, label, annotation] of kept) {
-      const before = { labels: { a: 'before' }, annotations: { a: 'before' } };
-      await create(title, 'labelled', { metadata: before });
-      const own = `${sampleOf(title).path}/labelled`;
-      const { status, json } = await merge(`${own}/status`, { metadata });
-      assert.equal(status, 200, json.message);
-      assert.deepEqual([json.metadata.labels?.['a'], json.metadata.annotations?.['a']], [label, annotation], title);
-    }
-  });
-
   test('an eviction asks the disruption budget', async () => {
     const ready = { phase: 'Running', conditions: [{ type: 'Ready', status: 'True' }] };
     for (const name of ['evicted-1', 'evicted-2']) {

@@ -180,19 +180,6 @@ describe('replica set controller', () => {
     assert.match(condition?.message ?? '', /being terminated/);
   });
 
-  it('tells of a failure once, as each try names another pod', async () => {
-    const namespace = await plane.namespace('full');
-    await plane.client.create(resourceQuotas, { metadata: { name: 'full', namespace }, spec: { hard: { pods: '0' } } });
-    await plane.client.create(replicaSets, replicaSet(namespace, 'web', 1));
-    const failureOf = ([one]: Stored<ReplicaSet>[]) => one?.status?.conditions?.[0]?.message;
-    const first = failureOf(
-      await until(plane.client, replicaSets, namespace, (all) => /exceeded quota/.test(failureOf(all) ?? '')),
-    );
-    await plane.client.patch(replicaSets, 'web', { type: 'merge', body: { spec: { replicas: 2 } } }, { namespace });
-    const later = await until(plane.client, replicaSets, namespace, ([one]) => one?.status?.observedGeneration === 2);
-    assert.equal(failureOf(later), first);
-  });
-
   it('never makes too many, however often it is stopped in the middle', async () => {
     const namespace = await plane.namespace('stopped');
     await plane.client.create(replicaSets, replicaSet(namespace, 'web', 0));
@@ -219,6 +206,19 @@ describe('replica set controller', () => {
 
   it('had nothing to complain of', () => {
     assert.deepEqual(plane.warnings, []);
+  });
+
+  it('tells of a failure once, as each try names another pod', async () => {
+    const namespace = await plane.namespace('full');
+    await plane.client.create(resourceQuotas, { metadata: { name: 'full', namespace }, spec: { hard: { pods: '0' } } });
+    await plane.client.create(replicaSets, replicaSet(namespace, 'web', 1));
+    const failureOf = ([one]: Stored<ReplicaSet>[]) => one?.status?.conditions?.[0]?.message;
+    const first = failureOf(
+      await until(plane.client, replicaSets, namespace, (all) => /exceeded quota/.test(failureOf(all) ?? '')),
+    );
+    await plane.client.patch(replicaSets, 'web', { type: 'merge', body: { spec: { replicas: 2 } } }, { namespace });
+    const later = await until(plane.client, replicaSets, namespace, ([one]) => one?.status?.observedGeneration === 2);
+    assert.equal(failureOf(later), first);
   });
 });
 

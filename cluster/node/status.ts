@@ -121,8 +121,9 @@ function stateOf(input: StatusInput, record: ContainerRecord): ContainerState {
   const waiting = input.waiting.get(record.name);
   if (waiting && (record.state !== 'exited' || willRestart(input, record))) return { waiting };
   if (record.state === 'exited') return { terminated: terminatedOf(input, record.exit, record.startedAt, record.id) };
-  const initializing = record.role === 'main' && input.records.some((one) => one.role === 'init' && !initDone(one));
-  return { waiting: { reason: initializing ? 'PodInitializing' : 'ContainerCreating' } };
+  // Of any of its containers, and as long as that one is not there, as a kubelet says it.
+  const initializes = (input.pod.spec?.initContainers ?? []).length > 0;
+  return { waiting: { reason: initializes ? 'PodInitializing' : 'ContainerCreating' } };
 }
 
 function lastStateOf(input: StatusInput, record: ContainerRecord): ContainerState | undefined {

@@ -166,6 +166,7 @@ test('init containers run in order before the rest; a sidecar only has to be sta
   const pending = await api.until('first runs', running('first'));
   assert.equal(pending.status?.phase, 'Pending');
   assert.equal(pending.status?.containerStatuses?.[0]?.state?.waiting?.reason, 'PodInitializing');
+  assert.equal(pending.status?.initContainerStatuses?.[2]?.state?.waiting?.reason, 'PodInitializing');
   engine.end('first_0', exited(0));
   await api.until('second runs', running('second'));
   assert.ok(running('side')(api.pod));
