@@ -278,4 +278,55 @@ describe('API server: rules of custom resources', () => {
     assert.equal((await patch({ level: 'low', marks: [{ name: 'x', at: 1 }], plain: [2], ruled: null })).status, 200);
     await refused({ level: 'high' }, 'spec.level');
   });
+
+  test('rules that cannot be right, or cannot be afforded, are refused with their definition', async () => {
+    const list = (items: object, more: object = {}) => ({ type: 'array', items, ...more });
+    const refusal = async (rule: string, properties: object): Promise<string> => {
+      const inner = { type: 'object', 'x-kubernetes-validations': [{ rule }], properties };
+      const schema = { type: 'object', properties: { spec: inner } };
+      const { status, json } = await fixture.call('POST', `${DEFINITIONS}?dryRun=All`, {
+        body: definition('ruleds', 'Ruled', schema),
+      });
+      return status === 201 ? '' : json.message;
+    };
+    const text = { type: 'string' };
+    const item = { type: 'object', properties: { name: text, 'a-b': text, namespace: text } };
+    const fields = {
+      name: { ...text, maxLength: 63 },
+      items: list(item),
+      map: { type: 'object', additionalProperties: item },
+    };
+    for (const rule of [
+      'self.nam == ""',
+      'self.items.all(i, i.nme != "")',
+      'has(self.x)',
+      'self.map["k"].nme == ""',
+      'self.map.k.nme == ""',
+    ])
+      assert.match(
+        await refusal(rule, fields),
+        /compilation failed: ERROR: <input>:1:\d+: undefined field '(nam|nme|x)'/,
+        rule,
+      );
+    for (const rule of [
+      'self.items.all(i, i.a__dash__b != "" || i.__namespace__ == self.name)',
+      'self.map.all(k, self.map[k].name != k)',
+      'cel.bind(x, self.name, x + x != "") && dyn(self).whatever',
+      'self.?name.orValue("x") != ""',
+    ])
+      assert.equal(await refusal(rule, fields), '', rule);
+    const deep = { a: list(list(list(text))) };
+    const costly = 'self.a.all(x, x.all(y, y.all(z, z.contains("a"))))';
+    assert.match(
+      await refusal(costly, deep),
+      /spec\].*Forbidden: estimated rule cost exceeds budget by factor of more than 100x/,
+    );
+    const bounded = { maxItems: 10 };
+    assert.equal(
+      await refusal(costly, { a: list(list(list({ type: 'string', maxLength: 20 }, bounded), bounded), bounded) }),
+      '',
+    );
+    const free = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
+    assert.equal(await refusal('self.free.anything == 1', { free }), '');
+  });
 });

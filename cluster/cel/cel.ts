@@ -9,11 +9,13 @@
  * Fields are not declared: one that does not exist is found when the expression is evaluated, not before.
  */
 import { createContext, Script } from 'node:vm';
-import { Environment, Optional } from '@marcbachmann/cel-js';
+import { type ASTNode, Environment, Optional } from '@marcbachmann/cel-js';
+import { addFormatFunctions } from './library-format.ts';
+import { addHas } from './library-has.ts';
 import { addListFunctions } from './library-lists.ts';
 import { addNetworkFunctions } from './library-network.ts';
 import { addQuantityFunctions } from './library-quantity.ts';
-import { addStringFunctions, withLinearMatches } from './library-strings.ts';
+import { addStringFunctions, withOwnFunctions } from './library-strings.ts';
 
 export class CelError extends Error {
   readonly code: 'compile' | 'evaluate' | 'limit';
@@ -29,6 +31,7 @@ export type CelVariables = Record<string, unknown>;
 
 export interface CelProgram {
   source: string;
+  ast: ASTNode;
   /** Of the result, as far as it is known: `bool`, `string`, `dyn`, … */
   type: string;
   /** Throws CelError `evaluate`. */
@@ -45,6 +48,8 @@ const base = new Environment({
   limits: { maxAstNodes: 10_000, maxDepth: 100 },
 });
 addStringFunctions(base);
+addFormatFunctions(base);
+addHas(base);
 addListFunctions(base);
 addQuantityFunctions(base);
 addNetworkFunctions(base);
@@ -70,11 +75,12 @@ function compile(source: string, variables: readonly string[]): CelProgram {
     environment.registerVariable(name, type);
   }
   try {
-    const run = environment.parse(withLinearMatches(source));
+    const run = environment.parse(withOwnFunctions(source));
     const checked = run.check();
     if (!checked.valid) throw checked.error ?? new Error('it does not fit together');
     return {
       source,
+      ast: run.ast,
       type: String(checked.type),
       evaluate(values) {
         try {

@@ -58,6 +58,12 @@ export function addNetworkFunctions(environment: Environment): void {
     const networks = ranges.map((range) => new Network(range));
     add(`net.IP.${name}(): bool`, (address: Address) => networks.some((network) => network.contains(address)));
   }
+  add('net.IP.isGlobalUnicast(): bool', (address: Address) => !notGlobal.some((network) => network.contains(address)));
+  environment.registerOperator('net.IP == net.IP', same);
+  environment.registerOperator(
+    'net.CIDR == net.CIDR',
+    (a: Network, b: Network) => a.length === b.length && same(a.address, b.address),
+  );
   add('cidr(string): net.CIDR', (text: string) => new Network(text));
   add('isCIDR(string): bool', isNetwork);
   add('net.CIDR.containsIP(string): bool', (network: Network, text: string) => network.contains(new Address(text)));
@@ -65,6 +71,10 @@ export function addNetworkFunctions(environment: Environment): void {
   add('net.CIDR.containsCIDR(string): bool', (network: Network, text: string) => holds(network, new Network(text)));
   add('net.CIDR.containsCIDR(net.CIDR): bool', holds);
   add('net.CIDR.ip(): net.IP', ({ address }: Network) => address);
+  add(
+    'net.CIDR.masked(): net.CIDR',
+    ({ address, length }: Network) => new Network(`${maskedText(address, length)}/${length}`),
+  );
   add('net.CIDR.prefixLength(): int', ({ length }: Network) => BigInt(length));
   add('url(string): kubernetes.URL', (text: string) => new URL(text));
   add('isURL(string): bool', (text: string) => URL.canParse(text));
@@ -76,6 +86,36 @@ export function addNetworkFunctions(environment: Environment): void {
   add('kubernetes.URL.getQuery(): map<string, list<string>>', ({ searchParams }: URL) =>
     Object.fromEntries([...searchParams.keys()].map((key) => [key, searchParams.getAll(key)])),
   );
+}
+
+/** Unicast that is neither of one link nor of one host; private addresses are global in this sense. */
+const notGlobal = [
+  ...['0.0.0.0/32', '255.255.255.255/32', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4'],
+  ...['::/128', '::1/128', 'fe80::/10', 'ff00::/8'],
+].map((text) => new Network(text));
+
+/** However they are written. */
+function same(a: Address, b: Address): boolean {
+  return a.family === b.family && bitsOf(a) === bitsOf(b);
+}
+
+function bitsOf({ text, family }: Address): bigint {
+  if (family === 'ipv4') return text.split('.').reduce((sum, part) => sum * 256n + BigInt(part), 0n);
+  const { hostname } = new URL(`http://[${text}]`);
+  const [head = '', tail] = hostname.slice(1, -1).split('::');
+  const groups = (part: string): string[] => (part === '' ? [] : part.split(':'));
+  const [before, after] = [groups(head), groups(tail ?? '')];
+  const zeros = Array.from({ length: 8 - before.length - after.length }, () => '0');
+  return [...before, ...zeros, ...after].reduce((sum, group) => sum * 65_536n + BigInt(`0x${group}`), 0n);
+}
+
+function maskedText(address: Address, length: number): string {
+  const width = address.family === 'ipv4' ? 32 : 128;
+  const bits = (bitsOf(address) >> BigInt(width - length)) << BigInt(width - length);
+  const part = (at: number, size: number): bigint =>
+    (bits >> BigInt(width - size * (at + 1))) & ((1n << BigInt(size)) - 1n);
+  if (width === 32) return [0, 1, 2, 3].map((at) => String(part(at, 8))).join('.');
+  return [0, 1, 2, 3, 4, 5, 6, 7].map((at) => part(at, 16).toString(16)).join(':');
 }
 
 function holds(outer: Network, inner: Network): boolean {

@@ -29,6 +29,10 @@ export function addQuantityFunctions(environment: Environment): void {
   add('kubernetes.Quantity.compareTo(kubernetes.Quantity): int', (a: Quantity, b: Quantity) =>
     nano(a) < nano(b) ? -1n : nano(a) > nano(b) ? 1n : 0n,
   );
+  environment.registerOperator(
+    'kubernetes.Quantity == kubernetes.Quantity',
+    (a: Quantity, b: Quantity) => nano(a) === nano(b),
+  );
   add('kubernetes.Quantity.add(kubernetes.Quantity): kubernetes.Quantity', (a: Quantity, b: Quantity) =>
     moved(a, nano(b)),
   );

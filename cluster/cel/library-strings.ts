@@ -1,14 +1,16 @@
 /** Functions of strings beyond the language's own: CEL's string extension, and Kubernetes' `find` and `findAll`. */
 import type { Environment } from '@marcbachmann/cel-js';
-import { linearPattern } from './patterns.ts';
+import { HAS } from './library-has.ts';
+import { findAll, linearPattern } from './patterns.ts';
 
 const TOKENS =
-  /[rR]?(?:"""[\s\S]*?"""|'''[\s\S]*?''')|[rR](?:"[^"]*"|'[^']*')|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\bmatches(?=\s*\()/g;
+  /[rR]?(?:"""[\s\S]*?"""|'''[\s\S]*?''')|[rR](?:"[^"]*"|'[^']*')|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|(?<![.\w])has(?=\s*\()|\bmatches(?=\s*\()/g;
 const LINEAR = 'matchesRe2';
+const OWN: Readonly<Record<string, string>> = { matches: LINEAR, has: HAS };
 
-/** The language's own `matches` backtracks: its calls lead to another, which does not. Text in quotes stays as it is. */
-export function withLinearMatches(source: string): string {
-  return source.replace(TOKENS, (token) => (token === 'matches' ? LINEAR : token));
+/** The package's `matches` backtracks, its `has` knows names alone: calls of them lead to others. Text in quotes stays as it is. */
+export function withOwnFunctions(source: string): string {
+  return source.replace(TOKENS, (token) => (Object.hasOwn(OWN, token) ? (OWN[token] ?? token) : token));
 }
 
 export function addStringFunctions(environment: Environment): void {
@@ -17,6 +19,11 @@ export function addStringFunctions(environment: Environment): void {
   const matches = (text: string, pattern: string) => linearPattern(pattern).test(text);
   add(`string.${LINEAR}(string): bool`, matches);
   add(`${LINEAR}(string, string): bool`, matches);
+  add('string.find(string): string', (text: string, pattern: string) => findAll(pattern, text, 1)[0] ?? '');
+  add('string.findAll(string): list<string>', (text: string, pattern: string) => findAll(pattern, text));
+  add('string.findAll(string, int): list<string>', (text: string, pattern: string, limit: bigint) =>
+    findAll(pattern, text, limit < 0n ? Number.POSITIVE_INFINITY : Number(limit)),
+  );
   add('string.charAt(int): string', (text: string, index: bigint) => [...text][inRange(index, text)] ?? '');
   add('string.replace(string, string): string', (text: string, from: string, to: string) => text.split(from).join(to));
   add('string.replace(string, string, int): string', replaceSome);

@@ -3,6 +3,7 @@ import { celProblem } from '../cel/cel.ts';
 import { ruleVariables } from './custom-rules.ts';
 import type { FieldError } from './field-error.ts';
 import { forbidden, invalid, notSupported, required } from './field-errors.ts';
+import { estimateProblems } from './rule-estimates.ts';
 import type { Schema } from './schema.ts';
 import { fillDefaults, linearPatternOf, prune, validateStructure } from './structural.ts';
 
@@ -27,7 +28,7 @@ export function schemaProblems(schema: Schema, at: string): FieldError[] {
         : invalid(`${at}.type`, schema.type, 'must be object at the root'),
     );
   else visit(schema, at, 'specified object fields', errors);
-  return errors;
+  return errors.length > 0 ? errors : estimateProblems(schema, at);
 }
 
 function visit(schema: Schema, at: string, what: string, errors: FieldError[]): void {
