@@ -82,7 +82,7 @@ export function apiDouble(pod: Stored<Pod>): ApiDouble {
         waiters.delete(look);
         clearInterval(looking);
         reject(new Error(`gave up waiting for: ${what}; the status is ${JSON.stringify(api.pod.status)}`));
-      }, 5000);
+      }, 30_000);
       // Not all that is waited for is in the API.
       const looking = setInterval(look, 5);
       waiters.add(look);

@@ -28,7 +28,9 @@ export class Observations {
   }
 
   readonly started = (record: ContainerRecord): boolean => this.#probesOf(record)?.started ?? false;
-  readonly ready = (record: ContainerRecord): boolean => this.#probesOf(record)?.ready ?? false;
+  /** One that is about to be stopped gets no more to do, though it is running yet. */
+  readonly ready = (record: ContainerRecord): boolean =>
+    !this.condemned.has(record.name) && (this.#probesOf(record)?.ready ?? false);
 
   #probesOf(record: ContainerRecord): ContainerProbes | undefined {
     return record.id === undefined ? undefined : this.#probes.get(record.id);

@@ -383,6 +383,19 @@ test('a pod that is gone from the API is torn down', async (t) => {
   assert.equal(bed.api.deleted, false);
 });
 
+test('a container that failed its liveness probe is not ready from then on, while it runs to its end', async (t) => {
+  const engine = new EngineDouble();
+  engine.execCode = 1;
+  const livenessProbe = { exec: { command: ['alive'] }, periodSeconds: 1, failureThreshold: 1 };
+  const lifecycle = { preStop: { sleep: { seconds: 20 } } };
+  const bed = await bench(t, podObject('a', { containers: [{ livenessProbe, lifecycle }] }), engine);
+  await bed.api.until('not ready', (pod) => {
+    const [status] = pod.status?.containerStatuses ?? [];
+    return status?.ready === false && status.state?.running !== undefined && status.started === true;
+  });
+  assert.ok(!engine.calls.some((call) => call.startsWith('stop')), 'it is drained first');
+});
+
 test('a failed liveness probe restarts the container in its sandbox', async (t) => {
   const engine = new EngineDouble();
   engine.execCode = 1;
