@@ -116,6 +116,11 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
     hostKey,
     port: instance.ports.ssh,
     log,
+  }).catch((error: NodeJS.ErrnoException) => {
+    // Somebody else's port is no reason to have no platform.
+    if (error.code !== 'EADDRINUSE' && error.code !== 'EACCES') throw error;
+    log('error', 'cf ssh is not served: choose another port with sampan up --ssh', { error: error.message });
+    return undefined;
   });
   const workloads = await startWorkloads({ informers, logs, apiUrl: urls.api, log });
   const network = startNetwork({
@@ -148,7 +153,7 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
       logCache.closeAllConnections();
       logCache.close();
       await Promise.all([
-        ssh.close(),
+        ssh?.close(),
         network.close(),
         routes.close(),
         tenants.close(),
