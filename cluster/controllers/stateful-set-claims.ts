@@ -22,6 +22,26 @@ export function volumesWithClaims(set: Stored<StatefulSet>, ordinal: number, vol
   return [...claims, ...volumes.filter(({ name }) => !names.has(name))];
 }
 
+/** Sets that a claim of this name may be of: each end of what stands before the ordinal. */
+export function setsOfClaim(name: string): string[] {
+  const words = name.split('-').slice(0, -1);
+  return words.slice(1).map((_, at) => words.slice(at + 1).join('-'));
+}
+
+/** A pod is not made beside a claim that goes. */
+export function refuseGoingClaims(
+  set: Stored<StatefulSet>,
+  ordinal: number,
+  informer: Informer<PersistentVolumeClaim>,
+): void {
+  for (const template of set.spec?.volumeClaimTemplates ?? []) {
+    const claim = informer.get(claimName(set, template, ordinal), set.metadata.namespace);
+    if (claim?.metadata.deletionTimestamp === undefined) continue;
+    const { name, namespace } = claim.metadata;
+    throw new Error(`claim ${namespace}/${name} is being deleted: its pod is made when it is gone`);
+  }
+}
+
 /** Makes what is missing of the claims of one pod. Returns their names. */
 export async function createClaims(
   client: Client,

@@ -32,6 +32,55 @@ function statefulSet(namespace: string, name: string, spec: Partial<StatefulSetS
   };
 }
 
+describe('stateful set controller, where no pod gets a node', () => {
+  let plane: ControlPlane;
+  const claim = {
+    metadata: { name: 'my-data' },
+    spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } },
+  };
+  const claims = (namespace: string, holds: (uids: (string | undefined)[]) => boolean) =>
+    until(plane.client, persistentVolumeClaims, namespace, (list) => holds(list.map(({ metadata }) => metadata.uid)));
+  before(async () => {
+    plane = await startControlPlane();
+    await plane.start(createStatefulSetController());
+  });
+  after(() => plane.close());
+
+  it('makes a claim anew that a pod waits for', async () => {
+    const namespace = await plane.namespace('waits');
+    await plane.client.create(
+      statefulSets,
+      statefulSet(namespace, 'db', { replicas: 1, volumeClaimTemplates: [claim] }),
+    );
+    await until(plane.client, pods, namespace, (list) => list.length === 1);
+    const [first] = await claims(namespace, (uids) => uids.length === 1);
+    await plane.client.delete(persistentVolumeClaims, 'my-data-db-0', { namespace });
+    await claims(namespace, (uids) => uids.length === 1 && uids[0] !== first?.metadata.uid);
+  });
+
+  it('makes no pod beside a claim that goes', async () => {
+    const namespace = await plane.namespace('goes');
+    const name = 'my-data-db-0';
+    await plane.client.create(persistentVolumeClaims, {
+      ...claim,
+      metadata: { name, namespace, finalizers: ['example.com/held'] },
+    });
+    await plane.client.delete(persistentVolumeClaims, name, { namespace });
+    const set = await plane.client.create(
+      statefulSets,
+      statefulSet(namespace, 'db', { replicas: 1, volumeClaimTemplates: [claim] }),
+    );
+    await until(plane.client, statefulSets, namespace, ([one]) => one?.status?.observedGeneration === 1);
+    assert.deepEqual((await plane.client.list(pods, { namespace })).items, []);
+    const body = { metadata: { finalizers: null } };
+    await plane.client.patch(persistentVolumeClaims, name, { type: 'merge', body }, { namespace });
+    await until(plane.client, pods, namespace, (list) => list.length === 1);
+    const [made] = await claims(namespace, (uids) => uids.length === 1);
+    assert.ok(Date.parse(made?.metadata.creationTimestamp ?? '') >= Date.parse(set.metadata.creationTimestamp));
+    assert.equal(made?.metadata.deletionTimestamp, undefined);
+  });
+});
+
 describe('stateful set controller', () => {
   let plane: ControlPlane;
   const stops: (() => void)[] = [];

@@ -9,8 +9,14 @@ import { controllerIndex, controllerOf, openInformer } from './objects.ts';
 import { type PodMessages, type PodOwner, podFromTemplate } from './pod-control.ts';
 import { createPodOwnerController, type PodOwnerStep } from './pod-owner.ts';
 import { revisionLabel, revisionOfPod, syncRevisions, templateOf, trimRevisions } from './revisions.ts';
-import { createClaims, syncClaimOwners, volumesWithClaims } from './stateful-set-claims.ts';
-import { ordinalOf, planStatefulSet } from './stateful-set-plan.ts';
+import {
+  createClaims,
+  refuseGoingClaims,
+  setsOfClaim,
+  syncClaimOwners,
+  volumesWithClaims,
+} from './stateful-set-claims.ts';
+import { ordinalOf, planStatefulSet, type StatefulSetPlan } from './stateful-set-plan.ts';
 
 const nameLabel = 'statefulset.kubernetes.io/pod-name';
 const indexLabel = 'apps.kubernetes.io/pod-index';
@@ -94,7 +100,8 @@ async function step(one: PodOwnerStep<StatefulSet>, others: Others): Promise<num
       recorder.record(owner, { type: failed ? 'Warning' : 'Normal', reason, message });
     }
     await control.delete(owner, plan.remove);
-    for (const { ordinal } of plan.create) {
+    for (const { ordinal } of plan.create) refuseGoingClaims(set, ordinal, others.claims);
+    for (const ordinal of [...plan.create.map((one) => one.ordinal), ...ordinalsThatWait(set, pods, plan)]) {
       for (const claim of await createClaims(client, set, ordinal, others.claims)) {
         const message = `create Claim ${claim} Pod ${set.metadata.name}-${ordinal} in StatefulSet ${set.metadata.name} success`;
         recorder.record(owner, { type: 'Normal', reason: 'SuccessfulCreate', message });
@@ -113,6 +120,13 @@ async function step(one: PodOwnerStep<StatefulSet>, others: Others): Promise<num
   const live = new Set([current.metadata.name, update.metadata.name, ...pods.map(revisionOfPod)]);
   await trimRevisions(client, revisions, ({ metadata }) => live.has(metadata.name), revisionHistoryLimit);
   return plan.again;
+}
+
+/** Of a pod that waits a claim may have gone since it was made. */
+function ordinalsThatWait(set: StatefulSet, pods: Stored<Pod>[], { condemned }: StatefulSetPlan): number[] {
+  return pods
+    .filter((pod) => pod.status?.phase === 'Pending' && pod.metadata.deletionTimestamp === undefined)
+    .flatMap((pod) => (condemned.includes(pod) ? [] : (ordinalOf(set, pod) ?? [])));
 }
 
 /** Gives a pod that was adopted the labels that its name means. */
@@ -144,6 +158,10 @@ export function createStatefulSetController(): Controller {
         const metadata = (now ?? old)?.metadata;
         const owner = metadata && controllerOf(metadata);
         if (!now && owner?.kind === 'StatefulSet') enqueue(`${metadata?.namespace}/${owner.name}`);
+      });
+      claims.onChange((now, old) => {
+        const { name, namespace } = old?.metadata ?? {};
+        if (!now && name !== undefined) for (const set of setsOfClaim(name)) enqueue(`${namespace}/${set}`);
       });
       await Promise.all([revisions.synced, claims.synced]);
     },
