@@ -21,6 +21,7 @@ import type { EngineOptions } from '../options.ts';
 import { hasCode } from '../sys/libc.ts';
 import { ProcessHandle } from '../sys/pidfd.ts';
 import { setDomainName } from '../sys/uts.ts';
+import { AdoptedContainers } from './adopted.ts';
 import type { Cgroups } from './cgroups.ts';
 import { lookUpUser, makeBundle, remakeBundle, removeBundle, type SharedProcesses } from './container-files.ts';
 import { defaultLog, validateSpec, withoutContents } from './container-spec.ts';
@@ -71,6 +72,7 @@ export class Containers {
   readonly #entries = new Map<string, Entry>();
   readonly #names = new Set<string>();
   readonly #openFiles: number;
+  readonly #adopted = new AdoptedContainers<Entry>((entry) => void this.#unwatched(entry, undefined));
   readonly #creating = new Set<Promise<unknown>>();
   #exits: FSWatcher | undefined;
   #closed = false;
@@ -103,6 +105,7 @@ export class Containers {
       if (!(await isMonitor(await pidOf(conmonPid), entry.record.id))) this.#lost(entry);
     }
     await Promise.all([...this.#entries.values()].map(({ work }) => work));
+    this.#adopted.follow(layout, this.#entries.values());
   }
 
   list(): Container[] {
@@ -426,6 +429,7 @@ export class Containers {
   /** Resolves when what is under way has ended. Nothing new begins. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#adopted.close();
     await Promise.allSettled(this.#creating);
     this.#exits?.close();
     await Promise.all([...this.#entries.values()].map(({ work }) => work));
@@ -522,7 +526,7 @@ export class Containers {
   }
 
   /** conmon is gone: it has written down the end, or it was killed, or the disk was full. */
-  async #unwatched(entry: Entry, monitor: Monitor): Promise<void> {
+  async #unwatched(entry: Entry, monitor: Monitor | undefined): Promise<void> {
     this.#exitFile(entry.record.id);
     await entry.work.catch(() => {});
     const { pid, pidStartTime } = entry.record;

@@ -162,3 +162,30 @@ test('the end of a container whose monitor was killed is learned while the engin
   const exit = await engine.waitContainer(container.id);
   assert.ok(exit.signal === 9 || exit.message?.includes('monitor'), JSON.stringify(exit));
 });
+
+test('the end of a container that an earlier engine started is learned too, whenever its monitor is killed', {
+  timeout: 300_000,
+}, async () => {
+  await using host = await openEngineHost({ sandboxPool: 0 });
+  const sandbox = await host.engine.createSandbox({ name: 's', hostname: 's' });
+  const start = async (name: string): Promise<string> => {
+    const spec = { sandbox: sandbox.id, name, image: host.image, command: ['sleep', '1000'] };
+    const { id } = await host.engine.createContainer(spec);
+    await host.engine.startContainer(id);
+    return id;
+  };
+  const killMonitor = (id: string): void => {
+    const pidFile = `${host.options.runDirectory}/engine/containers/${id}/conmon.pid`;
+    process.kill(Number(readFileSync(pidFile, 'utf8')), 'SIGKILL');
+  };
+  const [before, after] = [await start('before'), await start('after')];
+  await host.engine.close();
+  killMonitor(before);
+  await host.reopen();
+  killMonitor(after);
+  for (const id of [before, after]) {
+    assert.equal(host.engine.container(id)?.state, 'running');
+    await host.engine.stopContainer(id, { graceSeconds: 0 });
+    assert.equal(host.engine.container(id)?.state, 'exited');
+  }
+});
