@@ -1,5 +1,17 @@
 /** The end of a restore that may have been killed: see `staging.ts`. */
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  closeSync,
+  fsyncSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 
 /** It is there when the restore has happened, and until everything in it is in its place. */
@@ -24,7 +36,34 @@ export function finishRestore(dataDirectory: string): void {
     if (!existsSync(join(directory, item))) continue;
     rmSync(join(dataDirectory, item), { recursive: true, force: true });
     mkdirSync(dirname(join(dataDirectory, item)), { recursive: true, mode: 0o700 });
-    renameSync(join(directory, item), join(dataDirectory, item));
+    moveInto(join(directory, item), join(dataDirectory, item));
   }
   rmSync(directory, { recursive: true });
+}
+
+/** The state may be on a disk of its own: then it is copied beside its place first. */
+function moveInto(from: string, to: string): void {
+  try {
+    renameSync(from, to);
+    return;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error;
+  }
+  const aside = `${to}.restoring`;
+  rmSync(aside, { recursive: true, force: true });
+  cpSync(from, aside, { recursive: true });
+  syncBelow(aside);
+  renameSync(aside, to);
+  syncBelow(dirname(to), false);
+  rmSync(from, { recursive: true });
+}
+
+function syncBelow(path: string, deep = true): void {
+  if (deep && statSync(path).isDirectory()) for (const name of readdirSync(path)) syncBelow(join(path, name));
+  const file = openSync(path, 'r');
+  try {
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
 }
