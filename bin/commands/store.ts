@@ -2,6 +2,7 @@
 import { renameSync, rmSync } from 'node:fs';
 import { firstRevisionAfter, requireSame } from '#cluster/store/copy.ts';
 import { copyIntoEtcd } from '#cluster/store/etcd/copy-in.ts';
+import { databaseFiles } from '#cluster/store/sqlite/made.ts';
 import { copyIntoSqlite } from '#cluster/store/sqlite/copy-in.ts';
 import { sqliteSnapshot } from '#cluster/store/sqlite/snapshot.ts';
 import { syncDirectory } from '#lib/atomic-file.ts';
@@ -92,5 +93,5 @@ async function revisionOf(instance: Instance): Promise<number> {
 }
 
 function removeDatabase(path: string): void {
-  for (const ending of ['-wal', '-shm', '']) rmSync(`${path}${ending}`, { force: true });
+  for (const file of databaseFiles(path)) rmSync(file, { force: true });
 }

@@ -16,7 +16,7 @@ const remedies = new Map<number, string>([
   [resultCodes.full, 'the disk is full: free some space'],
   [resultCodes.readOnly, 'the file or its file system is read-only: make it writable'],
   [resultCodes.cannotOpen, 'the file cannot be opened: check that its directory is there and writable'],
-  [resultCodes.ioError, 'the disk reported an error: see the kernel log'],
+  [resultCodes.ioError, 'the disk reported an error, or became read-only: see the kernel log'],
   // Two writers give out the same revision, and the tables refuse the second.
   [resultCodes.constraint, 'another process writes to the database: stop it'],
   [resultCodes.busy, 'another process holds the database: stop it'],

@@ -9,6 +9,7 @@ import { storeContract } from '#testing/store-contract.ts';
 import { StoreError, type StoreErrorCode } from '../store.ts';
 import { createHistoryPolicy } from '../history-policy.ts';
 import { copyIntoSqlite } from './copy-in.ts';
+import { databaseFiles } from './made.ts';
 import { openSqliteStore } from './open.ts';
 
 storeContract({
@@ -83,6 +84,21 @@ describe('sqlite store', () => {
     const garbage = join(directory, 'garbage.db');
     await writeFile(garbage, Buffer.alloc(8192, 'garbage '));
     await assert.rejects(openSqliteStore({ path: garbage }), hasCode('corrupt', /damaged.*restore a backup/));
+  });
+
+  inDirectory('makes no empty database in the place of one that was lost', async (directory) => {
+    const path = join(directory, 'store.db');
+    const store = await openSqliteStore({ path });
+    await store.create('/a', Buffer.alloc(10));
+    await store.close();
+    for (const ending of ['', '-wal', '-shm']) await rm(path + ending, { force: true });
+    await assert.rejects(openSqliteStore({ path }), hasCode('corrupt', /lost: restore a backup, or remove .*made/));
+    await writeFile(path, '');
+    await assert.rejects(openSqliteStore({ path }), hasCode('corrupt', /empty, and was not before.*restore a backup/));
+    for (const file of databaseFiles(path)) await rm(file, { force: true });
+    const fresh = await openSqliteStore({ path });
+    assert.deepEqual((await fresh.list('/')).entries, []);
+    await fresh.close();
   });
 
   inDirectory('notices a damaged page and damaged bytes of a value', async (directory) => {

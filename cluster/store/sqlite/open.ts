@@ -6,6 +6,7 @@ import { type Entry, type ListResult, type Store, StoreError, type StoreEvent, t
 import { createWatchHub, type ReplayRange, tooOld } from '../watch-hub.ts';
 import { toStoreError } from './errors.ts';
 import { createHistoryPolicy, type HistoryLimits } from '../history-policy.ts';
+import { markAsMade, requireNotLost } from './made.ts';
 import type { WriteOperation, WriteOutcome } from './protocol.ts';
 import { openReader, type PageQuery } from './reader.ts';
 import { sqliteSnapshot } from './snapshot.ts';
@@ -58,6 +59,7 @@ function createRecent(entryLimit: number, byteLimit: number) {
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
   const { path } = options;
   const log = options.log ?? (() => undefined);
+  requireNotLost(path);
   let committed: StoreEvent[] = [];
   let newest = 0;
   let closed: StoreError | undefined;
@@ -79,6 +81,12 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     await writer.close();
     throw toStoreError(error, `opening ${path}`);
   });
+  try {
+    markAsMade(path);
+  } catch (error) {
+    // A full disk keeps nobody from reading. The next one that opens it tries again.
+    log('warn', 'the database was not marked as made', { error: String(error) });
+  }
   newest = writer.revision;
   let compacted = writer.compacted;
   const policy = createHistoryPolicy(options.history ?? {});

@@ -7,6 +7,7 @@
  */
 import { chmodSync, closeSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
+import { isMarked } from './made.ts';
 
 const formatVersion = 1;
 
@@ -61,6 +62,9 @@ export function openForWriting(path: string): DatabaseSync {
       `the database has format ${format}, this version reads ${formatVersion}: use the version that wrote it`,
     );
   }
+  // Its log was lost, with all that was not in the file yet. SQLite cannot tell; 11 is its code for a damaged file.
+  if (format === undefined && isMarked(path))
+    throw Object.assign(new Error('it is empty, and was not before'), { errcode: 11 });
   if (format === undefined) database.exec(`BEGIN IMMEDIATE; ${tables} COMMIT;`);
   return database;
 }
