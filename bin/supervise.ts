@@ -46,12 +46,16 @@ function command(instance: Instance, role: Role): string[] {
 const keeperPid = (instance: Instance, role: Role): string => join(instance.runDirectory, `${role}.keeper`);
 const rolePid = (instance: Instance, role: Role): string => join(instance.runDirectory, `${role}.pid`);
 export const readyFile = (instance: Instance, role: Role): string => join(instance.runDirectory, `${role}.ready`);
+/** What keeps it from starting until somebody mends it. */
+export const failedFile = (instance: Instance, role: Role): string => join(instance.runDirectory, `${role}.failed`);
 export const logFile = (instance: Instance, role: Role): string => join(instance.dataDirectory, 'log', `${role}.log`);
 
 /** Starts what does not run. What runs already is left as it is. */
 export function startRoles(instance: Instance, which: Role[] = roles): void {
   mkdirSync(instance.runDirectory, { recursive: true, mode: 0o711 });
   mkdirSync(join(instance.dataDirectory, 'log'), { recursive: true, mode: 0o700 });
+  // What kept one from starting before may be mended: its next try tells.
+  for (const role of which) rmSync(failedFile(instance, role), { force: true });
   if (systemdIsInit()) {
     const environment = { ...networkSettings(process.env), NODE_COMPILE_CACHE: compileCache };
     const environmentFile = join(instance.dataDirectory, 'environment');
@@ -122,15 +126,15 @@ export async function stopRoles(instance: Instance, which: Role[] = roles): Prom
   const order = [...which].reverse();
   if (systemdIsInit()) {
     stopUnits(instance.name, order);
-    for (const role of order) rmSync(readyFile(instance, role), { force: true });
+    for (const role of order)
+      for (const path of [readyFile(instance, role), failedFile(instance, role)]) rmSync(path, { force: true });
     return;
   }
   for (const role of order) {
     const keeper = readPid(keeperPid(instance, role));
     if (keeper && isKeeper(keeper, instance, role)) await endProcess(keeper, 15_000);
     for (const child of processesOf(instance, role)) await endProcess(child, 10_000);
-    for (const path of [keeperPid(instance, role), rolePid(instance, role), readyFile(instance, role)])
-      rmSync(path, { force: true });
+    for (const file of [keeperPid, rolePid, readyFile, failedFile]) rmSync(file(instance, role), { force: true });
   }
 }
 
@@ -150,9 +154,12 @@ export async function waitReady(
       else done();
     };
     const aborted = (): void => finish(options.signal?.reason as Error);
-    const watcher = watch(instance.runDirectory, () => {
-      if (missing().length === 0) finish();
-    });
+    const look = (): void => {
+      const failure = failureOf(instance, options.roles ?? roles);
+      if (failure !== undefined) finish(failure);
+      else if (missing().length === 0) finish();
+    };
+    const watcher = watch(instance.runDirectory, look);
     const timer = setTimeout(() => {
       const late = missing();
       finish(
@@ -166,8 +173,22 @@ export async function waitReady(
       );
     }, options.milliseconds);
     options.signal?.addEventListener('abort', aborted);
-    if (missing().length === 0) finish();
+    look();
   });
+}
+
+function failureOf(instance: Instance, which: readonly Role[]): HostError | undefined {
+  for (const role of which) {
+    const path = failedFile(instance, role);
+    const text = existsSync(path) ? readFileSync(path, 'utf8').trim() : '';
+    if (text === '') continue;
+    return new HostError(
+      'not-ready',
+      `The ${role} cannot start: ${text}.`,
+      `Mend it; it is tried again every few seconds. ${systemdIsInit() ? `\`journalctl -u ${unitName(instance.name, role)}\`` : logFile(instance, role)} says more.`,
+    );
+  }
+  return undefined;
 }
 
 /** A role is ready when the process that said so still runs. */

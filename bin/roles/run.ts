@@ -1,9 +1,10 @@
 /** Runs one of the three processes of an instance until it is told to end. */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { StoreError } from '#cluster/store/store.ts';
 import { HostError } from '../host-error.ts';
 import { readInstance } from '../instance.ts';
-import { type Role, readyFile, roles } from '../supervise.ts';
+import { failedFile, type Role, readyFile, roles } from '../supervise.ts';
 import type { RoleContext, RunningRole } from './role.ts';
 
 export async function runRole(words: string[]): Promise<void> {
@@ -19,8 +20,8 @@ export async function runRole(words: string[]): Promise<void> {
   if (!instance) throw new HostError('no-instance', `There is no instance in ${data}.`, 'Start it with `sampan up`.');
   mkdirSync(instance.runDirectory, { recursive: true, mode: 0o711 });
   writeFileSync(join(instance.runDirectory, 'instance.json'), `${JSON.stringify(instance, null, 2)}\n`);
-  const ready = readyFile(instance, role);
-  rmSync(ready, { force: true });
+  const [ready, failed] = [readyFile(instance, role), failedFile(instance, role)];
+  for (const file of [ready, failed]) rmSync(file, { force: true });
 
   const stop = new AbortController();
   const log: RoleContext['log'] = (level, message, fields) =>
@@ -33,7 +34,14 @@ export async function runRole(words: string[]): Promise<void> {
   });
 
   const context: RoleContext = { instance, signal: stop.signal, log };
-  const running = await start(role, context);
+  const running = await start(role, context).catch((error: unknown) => {
+    // What nothing but somebody's hand can mend is told at once to who waits.
+    const isLasting =
+      (error instanceof HostError && error.code !== 'conflict') ||
+      (error instanceof StoreError && (error.code === 'corrupt' || instance.store === undefined));
+    if (isLasting) writeFileSync(failed, `${error.message}\n`);
+    throw error;
+  });
   writeFileSync(ready, `${process.pid}\n`);
   log('info', 'ready', { milliseconds: Math.round(performance.now()) });
 
