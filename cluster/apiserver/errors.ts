@@ -93,8 +93,18 @@ export function methodNotAllowed(): StatusError {
   );
 }
 
+/** What is told of one object: each error may be longer than what it is about. */
+const ERRORS_LIMIT = 500;
+
 /** The kind (not the resource) is named, as upstream does. */
-export function invalidObject(kind: { group: string; kind: string }, name: string, errors: FieldError[]): StatusError {
+export function invalidObject(kind: { group: string; kind: string }, name: string, all: FieldError[]): StatusError {
+  const errors = all.slice(0, ERRORS_LIMIT);
+  if (all.length > errors.length)
+    errors.push({
+      reason: 'FieldValueInvalid',
+      field: '',
+      message: `and ${all.length - errors.length} further errors`,
+    });
   const texts = errors.map(({ field, message }) => (field === '' ? message : `${field}: ${message}`));
   const subject = kind.group === '' ? kind.kind : `${kind.kind}.${kind.group}`;
   const list = texts.length === 1 ? texts[0] : `[${texts.join(', ')}]`;

@@ -227,7 +227,7 @@ export function removable(object: ApiObject): boolean {
 export function asStatusError(error: unknown): StatusError {
   if (error instanceof StatusError) return error;
   if (error instanceof RangeError && /call stack/i.test(error.message))
-    return badRequest('the object is nested too deeply');
+    return badRequest('the object is nested too deeply, or wrong in too many places');
   if (error instanceof StoreError && error.code === 'unavailable')
     return new StatusError(503, 'ServiceUnavailable', `the store did not take the write: ${error.message}`, undefined, {
       cause: error,
