@@ -26,6 +26,7 @@ const clients = [
   { command: 'zstd', package: 'zstd' },
   { command: 'etcd', package: 'etcd-server' },
   { command: 'promtool', package: 'prometheus' },
+  { command: 'faketime', package: 'faketime' },
 ];
 
 function onPath(command: string): boolean {

@@ -17,11 +17,27 @@ const roles: readonly Killed[] = ['server', 'agent'];
 export const image = 'docker.io/library/under-fire:latest';
 
 export class ClusterUnderFire extends TestPlatform {
+  readonly #variables: NodeJS.ProcessEnv;
   #transport: Transport | undefined;
   #client: Client | undefined;
 
-  static async open(name: string): Promise<ClusterUnderFire> {
-    const cluster = new ClusterUnderFire(name);
+  /** @param variables  of the environment of everything that it starts */
+  constructor(name: string, variables: NodeJS.ProcessEnv = {}) {
+    super(name);
+    this.#variables = variables;
+  }
+
+  override get environment(): NodeJS.ProcessEnv {
+    return { ...super.environment, ...this.#variables };
+  }
+
+  /** @param options.prepare  before anything is started */
+  static async open(
+    name: string,
+    options: { variables?: NodeJS.ProcessEnv; prepare?: (cluster: ClusterUnderFire) => void } = {},
+  ): Promise<ClusterUnderFire> {
+    const cluster = new ClusterUnderFire(name, options.variables);
+    options.prepare?.(cluster);
     try {
       await cluster.up();
       await cluster.#addImage();
@@ -64,11 +80,12 @@ export class ClusterUnderFire extends TestPlatform {
     return this.#pidIn(`${role}.pid`);
   }
 
-  /** Its process now, and no other: undefined where there was none to kill. */
-  kill(role: Killed): number | undefined {
+  /** Resolves when its process is gone; at once where there is none. */
+  async kill(role: Killed): Promise<void> {
     const pid = this.pidOf(role);
-    if (pid !== undefined) signal(pid);
-    return pid;
+    if (pid === undefined) return;
+    signal(pid);
+    await until('it to be gone', async () => !isAlive(pid));
   }
 
   /** Everything that only `up` brings back, all at once. */
@@ -94,12 +111,12 @@ export class ClusterUnderFire extends TestPlatform {
   }
 
   /** Each role was ready since it began. */
-  async ready(): Promise<void> {
+  async ready(which: readonly Killed[] = roles): Promise<void> {
     const isReady = (role: Killed): boolean => {
       const pid = this.#pidIn(`${role}.ready`);
       return pid !== undefined && pid === this.pidOf(role);
     };
-    await until('both roles to be ready', async () => roles.every(isReady), 120).catch((error: unknown) => {
+    await until(`${which.join(' and ')} to be ready`, async () => which.every(isReady), 120).catch((error: unknown) => {
       throw new Error(this.logTail(), { cause: error });
     });
   }

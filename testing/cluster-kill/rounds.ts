@@ -94,21 +94,21 @@ async function kill(cluster: ClusterUnderFire, random: Random): Promise<string> 
   switch (random.below(8)) {
     case 0:
     case 1:
-      cluster.kill(one);
+      await cluster.kill(one);
       return one;
     case 2:
-      for (const role of ['server', 'agent'] as const) cluster.kill(role);
+      await Promise.all([cluster.kill('server'), cluster.kill('agent')]);
       return 'both';
     case 3: {
-      cluster.kill(one);
+      await cluster.kill(one);
       await delay(random.below(LONGEST_START));
-      cluster.kill(one);
+      await cluster.kill(one);
       return `${one} twice`;
     }
     case 4: {
-      cluster.kill('server');
+      await cluster.kill('server');
       await delay(random.below(LONGEST_START));
-      cluster.kill('agent');
+      await cluster.kill('agent');
       return 'server, then agent';
     }
     case 5:
