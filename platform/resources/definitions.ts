@@ -86,6 +86,12 @@ const DEFINITIONS: Definition[] = [
     scope: 'Cluster',
     columns: [column('Enabled', '.spec.enabled', 'boolean'), AGE],
   },
+  {
+    kind: 'IdentityProvider',
+    plural: 'identityproviders',
+    scope: 'Cluster',
+    columns: [column('Origin', '.spec.origin'), column('Active', '.spec.active', 'boolean'), AGE],
+  },
   { kind: 'CatalogEntry', plural: 'catalogentries', scope: 'Cluster', columns: [AGE] },
   {
     kind: 'App',

@@ -378,6 +378,8 @@ export type User = Resource<{
   givenName?: string;
   familyName?: string;
   externalId?: string;
+  /** As the identity provider said at the last login; `groups` are what was given here. */
+  externalGroups?: string[];
   userMetadata?: UserMetadata;
 }>;
 
@@ -396,6 +398,25 @@ export type OauthClient = Resource<{
   autoApprove: boolean | string[];
   accessSeconds?: number;
   refreshSeconds?: number;
+}>;
+
+/** Where users of another origin log in, by OpenID Connect; the client's secret is the Secret `idp-<object's name>` of the system namespace. */
+export type IdentityProvider = Resource<{
+  /** Of its users. */
+  origin: string;
+  displayName: string;
+  active: boolean;
+  linkText?: string;
+  /** Its issuer, or the address of its discovery document. */
+  server: string;
+  clientId: string;
+  scopes: string[];
+  /** Claim that is the user's name here. */
+  nameClaim: string;
+  groupsClaim: string;
+  /** Who logs in first becomes a user; else an administrator has made them. */
+  addUsers: boolean;
+  groupMappings: { external: string; group: string }[];
 }>;
 
 /** What people wrote on a stack or buildpack, which the platform brings itself; `metadata.name` is its guid. */
@@ -422,6 +443,7 @@ export const domains = custom<Domain>('Domain', 'domains', false);
 export const reservations = custom<Reservation>('Reservation', 'reservations', false);
 export const users = custom<User>('User', 'users', false);
 export const featureFlags = custom<FeatureFlag>('FeatureFlag', 'featureflags', false);
+export const identityProviders = custom<IdentityProvider>('IdentityProvider', 'identityproviders', false);
 export const catalogEntries = custom<CatalogEntry>('CatalogEntry', 'catalogentries', false);
 export const groups = custom<Group>('Group', 'groups', false);
 export const oauthClients = custom<OauthClient>('OauthClient', 'oauthclients', false);

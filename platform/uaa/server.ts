@@ -11,6 +11,10 @@ import { Grants } from './grants.ts';
 import { Guard } from './guard.ts';
 import { rotateKeys, type SigningKey } from './keys.ts';
 import type { OneTimeCodes } from './one-time-codes.ts';
+import { externalGroupRoutes } from './providers/external-groups.ts';
+import { externalLoginRoutes } from './providers/login.ts';
+import { providerRoutes } from './providers/provider-routes.ts';
+import { listProviders } from './providers/providers.ts';
 import type { Revocations } from './revocations.ts';
 import { revocationRoutes } from './revocation-routes.ts';
 import { groupRoutes } from './scim/groups.ts';
@@ -121,7 +125,14 @@ export function createUaa(options: UaaOptions): FastifyInstance {
       passcode: ['password', `Temporary Authentication Code ( Get one at ${urls.login}/passcode )`],
     },
   });
-  browserRoutes(app, { grants, clients, sessions, info });
+  const providers = async () => {
+    const active = (await listProviders(client)).filter(({ spec }) => spec.active);
+    return active.map(({ spec }) => ({ origin: spec.origin, text: spec.linkText ?? spec.displayName }));
+  };
+  browserRoutes(app, { grants, clients, sessions, info, login: urls.login, providers });
+  externalLoginRoutes(app, { client, sessions, login: urls.login, now: options.now ?? Date.now, log: options.log });
+  providerRoutes(app, { client, guard });
+  externalGroupRoutes(app, { client, guard });
   const ssh = { codes: options.sshCodes, tokens, loginUrl: urls.login };
   authorizeRoutes(app, { grants, clients, sessions, codes, issuer: tokens.issuer, ssh });
   discoveryRoutes(app, { issuer: tokens.issuer, urls });

@@ -1,7 +1,7 @@
 /** What `cf ssh` and `cf ssh-code` ask `/oauth/authorize` for: they come with an access token instead of a browser. */
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { queryOf } from './browser/forms.ts';
 import type { OneTimeCodes } from './one-time-codes.ts';
+import { queryOf } from './scim/body.ts';
 import { SSH_CLIENT_ID, type TokenVerifier, UaaError } from './uaa.ts';
 
 export interface SshCodesOptions {

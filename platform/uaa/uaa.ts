@@ -96,6 +96,8 @@ export const ADMIN_SCOPES = [
   'clients.read',
   'clients.write',
   'clients.secret',
+  'idps.read',
+  'idps.write',
   'uaa.admin',
 ];
 

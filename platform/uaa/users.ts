@@ -7,6 +7,7 @@ import { writeFileAtomic } from '#lib/atomic-file.ts';
 import { nameGuid } from '#lib/name-guid.ts';
 import { secrets } from '../resources/kubernetes.ts';
 import { roles, systemNamespace, type User, users } from '../resources/types.ts';
+import { findProvider } from './providers/providers.ts';
 import { hashPassword, PASSWORD_MAX_BYTES, verifyPassword } from './passwords.ts';
 import { ADMIN_SCOPES, UaaError, USER_SCOPES } from './uaa.ts';
 
@@ -35,12 +36,14 @@ function secretName(guid: string): string {
 export async function findAccount(client: Client, guid: string): Promise<Account | undefined> {
   const [user, secret] = await Promise.all([readUser(client, guid), readSecret(client, guid)]);
   if (!user?.spec.active) return undefined;
-  const { username, origin, groups } = user.spec;
+  const { username, origin, groups, externalGroups = [] } = user.spec;
+  // Whose provider is gone could not log in again.
+  if (origin !== OWN_ORIGIN && !(await findProvider(client, origin))?.spec.active) return undefined;
   return {
     guid,
     username,
     origin,
-    scopes: [...new Set([...USER_SCOPES, ...groups])],
+    scopes: [...new Set([...USER_SCOPES, ...groups, ...externalGroups])],
     passwordHash: secret['password'] ?? '',
     epoch: Number(secret['epoch']) || 0,
   };

@@ -2,12 +2,13 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Clients } from '../clients.ts';
 import type { Grants } from '../grants.ts';
+import { queryOf } from '../scim/body.ts';
 import { isForSsh, type SshCodesOptions, sendSshCode } from '../ssh-codes.ts';
 import { UaaError } from '../uaa.ts';
 import type { Account } from '../users.ts';
 import { type Authorization, AuthorizationRefused, readAuthorization, redirectWith } from './authorization.ts';
 import type { AuthorizationCodes } from './codes.ts';
-import { cookieOf, formWithToken, queryOf, SESSION, sendPage, sendProblem } from './forms.ts';
+import { cookieOf, formWithToken, SESSION, sendPage, sendProblem } from './forms.ts';
 import { consentPage } from './pages.ts';
 import { loginUrl } from './routes.ts';
 import type { Session, Sessions } from './sessions.ts';

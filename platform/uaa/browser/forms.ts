@@ -43,11 +43,6 @@ export function formWithToken(request: FastifyRequest): URLSearchParams {
   return form;
 }
 
-export function queryOf(request: FastifyRequest): URLSearchParams {
-  const question = request.url.indexOf('?');
-  return new URLSearchParams(question < 0 ? '' : request.url.slice(question + 1));
-}
-
 export function cookieOf(request: FastifyRequest, name: string): string | undefined {
   for (const part of (request.headers.cookie ?? '').split(';')) {
     const [key, value] = part.trim().split('=', 2);

@@ -32,7 +32,16 @@ function sourceOf(uri: string): string {
   return origin === 'null' ? protocol : origin;
 }
 
-export function loginPage(fields: { token: string; next: string; problem?: string }): string {
+export function loginPage(fields: {
+  token: string;
+  next: string;
+  /** Other places to log in. */
+  providers: { href: string; text: string }[];
+  problem?: string;
+}): string {
+  const others = fields.providers
+    .map(({ href, text }) => `<p><a href="${escaped(href)}">Log in with ${escaped(text)}</a></p>\n`)
+    .join('');
   const problem = fields.problem === undefined ? '' : `<p class="problem" role="alert">${escaped(fields.problem)}</p>`;
   return page(
     'Log in',
@@ -45,7 +54,8 @@ export function loginPage(fields: { token: string; next: string; problem?: strin
 <label for="password">Password</label>
 <input id="password" name="password" type="password" autocomplete="current-password" required>
 <button>Log in</button>
-</form>`,
+</form>
+${others}`,
   );
 }
 

@@ -5,9 +5,10 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Clients } from '../clients.ts';
 import type { Grants } from '../grants.ts';
+import { queryOf } from '../scim/body.ts';
 import { UaaError } from '../uaa.ts';
 import { AuthorizationRefused, readAuthorization, sameRedirect } from './authorization.ts';
-import { cookieOf, formWithToken, queryOf, SESSION, sendPage, setCookie, wantsPage } from './forms.ts';
+import { cookieOf, formWithToken, SESSION, sendPage, setCookie, wantsPage } from './forms.ts';
 import { loginPage, logoutPage, passcodePage } from './pages.ts';
 import type { Sessions } from './sessions.ts';
 
@@ -17,13 +18,26 @@ interface BrowserOptions {
   sessions: Sessions;
   /** What `/login` answers to clients that want JSON. */
   info: () => unknown;
+  /** The login server's URL. */
+  login: string;
+  /** Other places to log in. */
+  providers: () => Promise<{ origin: string; text: string }[]>;
 }
 
-export function browserRoutes(app: FastifyInstance, { grants, clients, sessions, info }: BrowserOptions): void {
+export function browserRoutes(app: FastifyInstance, options: BrowserOptions): void {
+  const { grants, clients, sessions, info } = options;
+  const links = async (next: string) =>
+    (await options.providers()).map(({ origin, text }) => ({
+      text,
+      // At the one host that providers send people back to: cookies are of one host.
+      href: `${options.login}/login/external/${encodeURIComponent(origin)}?${new URLSearchParams({ next }).toString()}`,
+    }));
+
   app.get('/login', async (request, reply) => {
     if (!wantsPage(request)) return info();
     const next = nextOf(queryOf(request));
-    return sendPage(reply, (token) => loginPage({ token, next }), await redirectOf(clients, next));
+    const providers = await links(next);
+    return sendPage(reply, (token) => loginPage({ token, next, providers }), await redirectOf(clients, next));
   });
 
   app.post('/login.do', async (request, reply) => {
@@ -36,7 +50,8 @@ export function browserRoutes(app: FastifyInstance, { grants, clients, sessions,
       return reply.redirect(next, 303);
     } catch (error) {
       if (!(error instanceof UaaError)) throw error;
-      const render = (token: string) => loginPage({ token, next, problem: error.message });
+      const providers = await links(next);
+      const render = (token: string) => loginPage({ token, next, providers, problem: error.message });
       return sendPage(reply.code(error.status), render, await redirectOf(clients, next));
     }
   });
@@ -66,7 +81,7 @@ export function browserRoutes(app: FastifyInstance, { grants, clients, sessions,
 const PASSCODE = '/passcode';
 
 /** Where a login leads: to a page of this host and nowhere else. */
-function nextOf(fields: URLSearchParams): string {
+export function nextOf(fields: URLSearchParams): string {
   const next = fields.get('next') ?? '';
   return /^\/oauth\/authorize\?[\x21-\x7e]{1,8000}$/.test(next) ? next : PASSCODE;
 }

@@ -147,7 +147,8 @@ function exists(name: string): UaaError {
   return new UaaError('scim_resource_already_exists', `A group with displayName: ${name} already exists.`);
 }
 
-function groupId(displayName: string): string {
+/** The same for the same name. */
+export function groupId(displayName: string): string {
   return nameGuid(`group\n${displayName}`);
 }
 

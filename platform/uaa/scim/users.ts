@@ -150,7 +150,7 @@ function etag(user: Stored<User>): string {
 }
 
 function groupsOf({ spec }: Stored<User>): string[] {
-  return [...new Set([...USER_SCOPES, ...spec.groups])];
+  return [...new Set([...USER_SCOPES, ...spec.groups, ...(spec.externalGroups ?? [])])];
 }
 
 function present(user: Stored<User>): Record<string, unknown> {
