@@ -12,6 +12,7 @@ import { Access } from './access.ts';
 import type { Context, Defaults, SshFacts, Urls } from './api.ts';
 import { Audit } from './audit.ts';
 import { ensureDefaults, resumeDeletions } from './bootstrap.ts';
+import { tellBuilds } from './build-events.ts';
 import { Flags } from './flags.ts';
 import { Jobs } from './jobs.ts';
 import { RateLimiter } from './rate-limits.ts';
@@ -139,6 +140,7 @@ export async function startCloudController(options: StartCloudControllerOptions)
   };
   await ensureDefaults(context, { organization: options.organization ?? 'default', space: options.space ?? 'dev' });
   context.usage.start();
+  const stopTelling = tellBuilds(context);
   await resumeDeletions(context);
   const server = createServer(context, endpointTable(context), options.tokens);
   await server.listen({ host: options.host ?? '127.0.0.1', port: options.port });
@@ -159,6 +161,7 @@ export async function startCloudController(options: StartCloudControllerOptions)
     },
     close: async () => {
       clearInterval(sweep);
+      stopTelling();
       await server.close();
       await context.jobs.idle();
       await context.usage.close();

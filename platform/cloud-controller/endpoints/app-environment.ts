@@ -36,6 +36,7 @@ export function appEnvironmentEndpoints(context: Context): Endpoint[] {
         const app = readAppSecrets(context, request);
         requireVisible(context, request);
         const values = await readEnvironment(context.client, app.metadata.namespace ?? '', app.metadata.name);
+        await record(context, request.identity, app, 'audit.app.environment_variables.show', {});
         return ok(variables(app.metadata.name, values));
       },
     },
@@ -70,6 +71,7 @@ export function appEnvironmentEndpoints(context: Context): Endpoint[] {
           readGroup(context, 'running'),
           readEnvironment(context.client, app.metadata.namespace ?? '', app.metadata.name),
         ]);
+        await record(context, request.identity, app, 'audit.app.environment.show', {});
         return ok({
           staging_env_json: staging,
           running_env_json: running,

@@ -5,6 +5,7 @@ import { nameGuid } from '#lib/name-guid.ts';
 import { type Context, type Endpoint, type Json, ok } from '../api.ts';
 import { notFound } from '../errors.ts';
 import { type ListOptions, listReply } from '../listing.ts';
+import { tell } from '../operations/tell.ts';
 import { link } from '../present/base.ts';
 import { mergeMetadata, Reader } from '../validate.ts';
 
@@ -143,6 +144,10 @@ function endpointsOf(context: Context, kind: Kind, options: CatalogOptions): End
         const spec = { userMetadata: mergeMetadata(catalogEntries.get(guid)?.spec.userMetadata, metadata) };
         if (catalogEntries.get(guid)) await catalogEntries.modify(guid, (current) => ({ ...current, spec }));
         else await catalogEntries.create({ metadata: { name: guid }, spec });
+        const kindOf = kind.slice(0, -1);
+        const object = listed(find(guid));
+        const about = { kind: kindOf, object: { ...object, spec: { displayName: object.spec.name } } };
+        await tell(context, request, { type: `audit.${kindOf}.update`, ...about });
         return ok(find(guid));
       },
     },

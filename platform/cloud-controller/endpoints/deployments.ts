@@ -264,12 +264,10 @@ async function deploy(context: Context, request: ApiRequest, input: Wanted): Pro
   await ensureProcesses(context, app, droplet);
   if (rollback) await restore(context, app, rollback);
   requireCommands(context, app, droplet);
-  const revision = await ensureRevision(
-    context,
-    app,
-    droplet,
-    rollback && `Rolled back to revision ${rollback.spec.version}.`,
-  );
+  const revision = await ensureRevision(context, app, droplet, {
+    identity: request.identity,
+    description: rollback && `Rolled back to revision ${rollback.spec.version}.`,
+  });
   const generation = nextGeneration(context, app);
   const guid = randomUUID();
   const stopped = app.spec.state === 'STOPPED';

@@ -11,6 +11,7 @@ import { spacesOf } from '../operations/quota.ts';
 import { link } from '../present/base.ts';
 import { presentDomain, presentOrganization } from '../present/tenancy.ts';
 import { usageSummary } from '../present/usage.ts';
+import { tell } from '../operations/tell.ts';
 import { listUsers } from '../user-list.ts';
 import { mergeMetadata, Reader } from '../validate.ts';
 
@@ -146,6 +147,8 @@ export function organizationEndpoints(context: Context): Endpoint[] {
           },
         }));
         if (renamed) await context.reservations.release('orgname', [old.toLowerCase()], holder);
+        const about = { kind: 'organization', object: changed, organization: guid };
+        await tell(context, request, { type: 'audit.organization.update', ...about });
         return ok(present(changed));
       },
     },

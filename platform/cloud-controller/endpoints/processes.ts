@@ -158,6 +158,7 @@ export function processEndpoints(context: Context): Endpoint[] {
         const index = Number(request.params.index);
         if (!Number.isInteger(index) || index < 0 || index >= process.spec.instances) throw notFound('Instance');
         if (!(await deleteInstance(context, process, index))) throw notFound('Instance');
+        await recordFor(context, request, process, 'audit.app.process.terminate_instance', { process_index: index });
         return { status: 204 };
       },
     }),
@@ -251,13 +252,19 @@ async function scaleProcess(context: Context, request: ApiRequest, process: Stor
   return changed;
 }
 
-async function recordFor(context: Context, request: ApiRequest, process: Stored<Process>, type: string): Promise<void> {
+async function recordFor(
+  context: Context,
+  request: ApiRequest,
+  process: Stored<Process>,
+  type: string,
+  data: Json = { request: request.body },
+): Promise<void> {
   const app = context.records.apps.get(process.spec.app);
   if (!app) return;
   await record(context, request.identity, app, type, {
     process_guid: process.metadata.name,
     process_type: process.spec.type,
-    request: request.body,
+    ...data,
   });
   emit(context, app, 'Updated', `process ${process.spec.type}: ${JSON.stringify(request.body)}`);
 }

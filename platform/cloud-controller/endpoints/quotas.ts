@@ -9,6 +9,7 @@ import { type ApiRequest, accepted, type Context, created, type Endpoint, ok } f
 import { notAuthorized, notFound, unprocessable } from '../errors.ts';
 import { listReply } from '../listing.ts';
 import { DEFAULT_QUOTA, deleteSpaceQuota, quotaOf, setSpaceQuota, UNLIMITED } from '../operations/quota.ts';
+import { tell } from '../operations/tell.ts';
 import { link } from '../present/base.ts';
 import { presentOrganizationQuota, presentSpaceQuota, readLimits, sectionsOf, toMany } from '../present/quotas.ts';
 import { readGuids, Reader } from '../validate.ts';
@@ -40,6 +41,8 @@ function organizationQuotaEndpoints(context: Context): Endpoint[] {
     if (!quota || !reads(request, quota)) throw notFound('Organization quota');
     return quota;
   };
+  const told = (request: ApiRequest, what: string, object: Stored<OrganizationQuota>) =>
+    tell(context, request, { type: `audit.organization_quota.${what}`, kind: 'organization_quota', object });
   const apply = async (quota: string, organizations: Stored<Organization>[]) => {
     for (const { metadata } of organizations) {
       await records.organizations.modify(metadata.name, (current) => ({
@@ -85,6 +88,7 @@ function organizationQuotaEndpoints(context: Context): Endpoint[] {
           spec: { displayName, limits },
         });
         await apply(guid, organizations);
+        await told(request, 'create', quota);
         return created(present(request, quota));
       },
     },
@@ -111,6 +115,7 @@ function organizationQuotaEndpoints(context: Context): Endpoint[] {
           ...current,
           spec: { displayName: name ?? current.spec.displayName, limits },
         }));
+        await told(request, 'update', changed);
         return ok(present(request, changed));
       },
     },
@@ -133,6 +138,7 @@ function organizationQuotaEndpoints(context: Context): Endpoint[] {
           await records.organizationQuotas.delete(name);
           const holder = { resource: 'organizationquotas', name };
           await context.reservations.release('organizationquota', [quota.spec.displayName], holder);
+          await told(request, 'delete', quota);
         };
         return accepted(context, context.jobs.start('organization_quota.delete', work, { target: name }));
       },
@@ -148,6 +154,7 @@ function organizationQuotaEndpoints(context: Context): Endpoint[] {
         const organizations = named(readGuids(reader, reader.body));
         reader.done();
         await apply(quota.metadata.name, organizations);
+        await told(request, 'apply', quota);
         return ok({
           ...toMany(visible(request, quota)),
           links: { self: link(`${urls.api}${request.path}`) },
@@ -179,6 +186,14 @@ function spaceQuotaEndpoints(context: Context): Endpoint[] {
     if (!access.managesOrganization(request.identity, quota.spec.organization)) throw notAuthorized();
     return quota;
   };
+  const told = (request: ApiRequest, what: string, object: Stored<SpaceQuota>, data?: Record<string, unknown>) =>
+    tell(context, request, {
+      type: `audit.space_quota.${what}`,
+      kind: 'space_quota',
+      object,
+      organization: object.spec.organization,
+      ...(data === undefined ? {} : { data }),
+    });
   /** Spaces of the quota's organization alone. */
   const named = (all: string[], organization: string): Stored<Space>[] =>
     found(
@@ -233,6 +248,7 @@ function spaceQuotaEndpoints(context: Context): Endpoint[] {
           spec: { displayName, organization, limits },
         });
         for (const { metadata } of spaces) await setSpaceQuota(context, metadata.name, guid);
+        await told(request, 'create', quota);
         return created(present(request, quota));
       },
     },
@@ -260,6 +276,7 @@ function spaceQuotaEndpoints(context: Context): Endpoint[] {
           ...current,
           spec: { ...current.spec, displayName: name ?? current.spec.displayName, limits },
         }));
+        await told(request, 'update', changed);
         return ok(present(request, changed));
       },
     },
@@ -271,8 +288,11 @@ function spaceQuotaEndpoints(context: Context): Endpoint[] {
       handle: (request) => {
         const quota = write(request);
         const target = quota.metadata.name;
-        const job = context.jobs.start('space_quota.delete', () => deleteSpaceQuota(context, quota), { target });
-        return accepted(context, job);
+        const work = async () => {
+          await deleteSpaceQuota(context, quota);
+          await told(request, 'delete', quota);
+        };
+        return accepted(context, context.jobs.start('space_quota.delete', work, { target }));
       },
     },
     {
@@ -288,6 +308,7 @@ function spaceQuotaEndpoints(context: Context): Endpoint[] {
         for (const { metadata } of named(asked, quota.spec.organization)) {
           await setSpaceQuota(context, metadata.name, quota.metadata.name);
         }
+        await told(request, 'apply', quota);
         return ok({
           ...toMany(visible(request, quota)),
           links: { self: link(`${urls.api}${request.path}`) },
@@ -308,6 +329,7 @@ function spaceQuotaEndpoints(context: Context): Endpoint[] {
           );
         }
         await setSpaceQuota(context, space.metadata.name, undefined);
+        await told(request, 'remove', quota, { space_guid: space.metadata.name });
         return { status: 204 };
       },
     },

@@ -3,6 +3,7 @@ import type { Revision } from '../../resources/types.ts';
 import { type ApiRequest, type Context, type Endpoint, type Json, ok } from '../api.ts';
 import { notFound } from '../errors.ts';
 import { listReply } from '../listing.ts';
+import { record } from '../operations/app-lifecycle.ts';
 import { readEnvironment } from '../operations/environment.ts';
 import { presentRevision } from '../present/apps.ts';
 import { link } from '../present/base.ts';
@@ -92,6 +93,9 @@ export function revisionEndpoints(context: Context): Endpoint[] {
         const revision = access.readSecrets(request.identity, records.revisions, request.params.guid ?? '', 'Revision');
         if (!revision.metadata.namespace) throw notFound('Revision');
         const self = `${urls.api}/v3/revisions/${revision.metadata.name}`;
+        const app = records.apps.get(revision.spec.app);
+        const told = { revision_guid: revision.metadata.name, revision_version: revision.spec.version };
+        if (app) await record(context, request.identity, app, 'audit.app.revision.environment_variables.show', told);
         return ok({
           var: await readEnvironment(context.client, revision.metadata.namespace, revision.metadata.name),
           links: {

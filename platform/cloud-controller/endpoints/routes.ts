@@ -5,7 +5,8 @@ import { notAuthorized, notFound, unprocessable } from '../errors.ts';
 import { spaceIncludes, unique } from '../includes.ts';
 import { includedOf, listReply, splitList } from '../listing.ts';
 import { createRoute, deleteRoute, mapRoute, type NewDestination, unmapRoute } from '../operations/routes.ts';
-import { presentDestination, presentDestinations, presentRoute } from '../present/routes.ts';
+import { presentDestination, presentDestinations, presentRoute, routeUrl } from '../present/routes.ts';
+import { tell } from '../operations/tell.ts';
 import { presentDomain } from '../present/tenancy.ts';
 import { isObject, mergeMetadata, Reader } from '../validate.ts';
 import { readApp } from './apps.ts';
@@ -96,6 +97,13 @@ export function routeEndpoints(context: Context): Endpoint[] {
           ...current,
           spec: { ...current.spec, userMetadata: mergeMetadata(current.spec.userMetadata, metadata) },
         }));
+        const name = routeUrl(changed);
+        await tell(context, request, {
+          type: 'audit.route.update',
+          kind: 'route',
+          object: { ...changed, spec: { displayName: name } },
+          space: records.spaceOf(changed),
+        });
         return ok(present(changed));
       },
     },

@@ -10,6 +10,7 @@ import { createSpace } from '../operations/space-create.ts';
 import { link } from '../present/base.ts';
 import { presentOrganization, presentSpace } from '../present/tenancy.ts';
 import { usageSummary } from '../present/usage.ts';
+import { tell } from '../operations/tell.ts';
 import { listUsers } from '../user-list.ts';
 import { mergeMetadata, Reader } from '../validate.ts';
 
@@ -121,6 +122,8 @@ export function spaceEndpoints(context: Context): Endpoint[] {
           },
         }));
         if (renamed) await context.reservations.release('spacename', key(old), holder);
+        const about = { kind: 'space', object: changed, space: changed };
+        await tell(context, request, { type: 'audit.space.update', ...about });
         return ok(present(changed));
       },
     },

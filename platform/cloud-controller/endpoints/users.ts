@@ -6,6 +6,7 @@ import { CloudFoundryError, notAuthorized, notFound, unprocessable } from '../er
 import { unique } from '../includes.ts';
 import { listReply } from '../listing.ts';
 import { grantRole } from '../operations/roles.ts';
+import { tell } from '../operations/tell.ts';
 import { presentOrganization, presentRole, presentSpace, presentUser } from '../present/tenancy.ts';
 import { listUsers } from '../user-list.ts';
 import { isObject, mergeMetadata, Reader } from '../validate.ts';
@@ -184,10 +185,11 @@ export function userEndpoints(context: Context): Endpoint[] {
         const role = records.roles.get(request.params.guid ?? '');
         if (!role || !seesRole(request, role)) throw notFound('Role');
         if (!mayGrant(context, request, role.spec)) throw notAuthorized();
-        const job = context.jobs.start('role.delete', () => records.roles.delete(role.metadata.name), {
-          target: role.metadata.name,
-        });
-        return accepted(context, job);
+        const work = async () => {
+          await records.roles.delete(role.metadata.name);
+          await tellRole(context, request, role, 'remove');
+        };
+        return accepted(context, context.jobs.start('role.delete', work, { target: role.metadata.name }));
       },
     },
   ];
@@ -227,7 +229,27 @@ async function postRole(context: Context, request: ApiRequest): Promise<Reply> {
     const username = records.users.get(user)?.spec.username ?? user;
     throw new CloudFoundryError('UnprocessableEntity', `User '${username}' already has '${type}' role there.`);
   }
+  await tellRole(context, request, role, 'add');
   return created(presentRole(context.urls, role));
+}
+
+/** The event is about the user. */
+async function tellRole(
+  context: Context,
+  request: ApiRequest,
+  { spec }: Stored<Role>,
+  what: 'add' | 'remove',
+): Promise<void> {
+  const user = context.records.users.get(spec.user);
+  if (!user) return;
+  await tell(context, request, {
+    type: `audit.user.${spec.type}_${what}`,
+    kind: 'user',
+    object: { ...user, spec: { displayName: user.spec.username } },
+    space: context.records.spaces.get(spec.space ?? ''),
+    ...(spec.organization === undefined ? {} : { organization: spec.organization }),
+    data: what === 'add' ? { request: request.body } : {},
+  });
 }
 
 /** By guid, or by name as `cf set-space-role` does. */

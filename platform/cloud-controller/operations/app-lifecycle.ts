@@ -70,9 +70,9 @@ export async function ensureRevision(
   context: Context,
   app: Stored<App>,
   droplet: Stored<Droplet>,
-  description?: string,
+  options: { identity: Identity; description?: string | undefined },
 ): Promise<Stored<Revision>> {
-  const revision = await findRevision(context, app, droplet, description);
+  const revision = await findRevision(context, app, droplet, options);
   const { name } = revision.metadata;
   await Promise.all([keepGroup(context, app, 'running', name), keepServices(context, app, name)]);
   return revision;
@@ -82,8 +82,9 @@ async function findRevision(
   context: Context,
   app: Stored<App>,
   droplet: Stored<Droplet>,
-  description?: string,
+  options: { identity: Identity; description?: string | undefined },
 ): Promise<Stored<Revision>> {
+  let { description } = options;
   const namespace = app.metadata.namespace ?? '';
   const environment = await readEnvironment(context.client, namespace, app.metadata.name);
   const commands = commandsOf(context, app, droplet);
@@ -102,7 +103,7 @@ async function findRevision(
   }
   const guid = randomUUID();
   await writeEnvironment(context, app, guid, environment);
-  return context.records.revisions.create({
+  const revision = await context.records.revisions.create({
     metadata: { name: guid, namespace, labels: { [labels.app]: app.metadata.name }, ownerReferences: ownedBy(app) },
     spec: {
       app: app.metadata.name,
@@ -114,6 +115,9 @@ async function findRevision(
       deployable: true,
     },
   });
+  const told = { revision_guid: guid, revision_version: revision.spec.version, droplet_guid: droplet.metadata.name };
+  await record(context, options.identity, app, 'audit.app.revision.create', told);
+  return revision;
 }
 
 function describeChanges(
@@ -162,7 +166,7 @@ async function startNow(
   const droplet = usableDroplet(context, app, app.spec.currentDroplet);
   await ensureProcesses(context, app, droplet);
   requireCommands(context, app, droplet);
-  const revision = await ensureRevision(context, app, droplet);
+  const revision = await ensureRevision(context, app, droplet, { identity });
   const turn = () =>
     context.records.apps.modify(app.metadata.name, (current) => ({
       ...current,

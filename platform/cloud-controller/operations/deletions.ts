@@ -91,6 +91,13 @@ export async function deleteOrganization(
     resource: 'organizations',
     name: guid,
   });
+  await context.audit.record({
+    type: 'audit.organization.delete-request',
+    actor: identity,
+    target: { guid, type: 'organization', name: organization.spec.displayName },
+    organization: guid,
+    data: { request: { recursive: true } },
+  });
 }
 
 function markDeleting<T extends { metadata: Stored<Space>['metadata'] | Space['metadata'] }>(object: T): T | undefined {
