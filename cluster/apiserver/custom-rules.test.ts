@@ -326,6 +326,10 @@ describe('API server: rules of custom resources', () => {
       await refusal(costly, { a: list(list(list({ type: 'string', maxLength: 20 }, bounded), bounded), bounded) }),
       '',
     );
+    // However many lists are around it, no more of it than a request holds.
+    const validations = [{ rule: 'has(self.key) || self.key != ""' }];
+    const leaf = { type: 'object', properties: { key: text }, 'x-kubernetes-validations': validations };
+    assert.equal(await refusal('true', { nested: list(list(list(leaf))) }), '');
     const free = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
     assert.equal(await refusal('self.free.anything == 1', { free }), '');
   });

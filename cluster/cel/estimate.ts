@@ -48,9 +48,9 @@ export function estimate(ast: ASTNode, self: Schema, whole: boolean): Estimate {
   };
 }
 
-/** How many of it there may be in one request. */
+/** How many values of the schema fit into one request. */
 export function mostOf(schema: Schema): number {
-  return valueOf(schema).size;
+  return LARGEST / (leastOf(schema) + 1);
 }
 
 class Visitor {

@@ -22,8 +22,8 @@ export function estimateProblems(schema: Schema, at: string): FieldError[] {
 
 interface Where {
   at: string;
-  /** How many values of the schema one object may have. */
-  times: number;
+  /** How many values of the schema one object may have; undefined where a list or map around it has no limit. */
+  times: number | undefined;
   whole: boolean;
 }
 
@@ -40,15 +40,19 @@ function visit(schema: Schema, where: Where, errors: FieldError[]): void {
           `compilation failed: ERROR: <input>:1:${undefinedField.at + 1}: undefined field '${undefinedField.name}'`,
         ),
       );
-    else if (cost * where.times > BUDGET * FACTOR)
+    else if (cost * (where.times ?? mostOf(schema)) > BUDGET * FACTOR)
       errors.push(forbidden(at, `estimated rule cost exceeds budget by factor of more than ${FACTOR}x ${ADVICE}`));
   }
   const { at, times } = where;
-  const inner = (path: string, factor: number): Where => ({ at: `${at}.${path}`, times: times * factor, whole: false });
+  const inner = (path: string, factor: number | undefined): Where => ({
+    at: `${at}.${path}`,
+    times: times === undefined || factor === undefined ? undefined : times * factor,
+    whole: false,
+  });
   for (const [name, one] of Object.entries(schema.properties ?? {}))
     visit(one, inner(`properties[${name}]`, 1), errors);
   if (typeof schema.additionalProperties === 'object')
-    visit(schema.additionalProperties, inner('additionalProperties', mostOf(schema)), errors);
+    visit(schema.additionalProperties, inner('additionalProperties', schema.maxProperties), errors);
   if (schema.items !== undefined && !Array.isArray(schema.items))
-    visit(schema.items, inner('items', mostOf(schema)), errors);
+    visit(schema.items, inner('items', schema.maxItems), errors);
 }
