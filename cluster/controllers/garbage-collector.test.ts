@@ -119,6 +119,20 @@ describe('garbage collector', () => {
     await until(plane.client, configMaps, namespace, (list) => list.length === 0);
   });
 
+  it('in the foreground, takes a circle of owners with it', async () => {
+    const namespace = await plane.namespace('circle');
+    const members = await Promise.all(['a', 'b', 'c'].map((name) => map(namespace, name)));
+    for (const [index, { metadata }] of members.entries()) {
+      const owner = members.at(index - 1);
+      assert.ok(owner);
+      const ownerReferences = [ownedBy('ConfigMap', owner, true)];
+      const body = { metadata: { ownerReferences } };
+      await plane.client.patch(configMaps, metadata.name, { type: 'merge', body }, { namespace });
+    }
+    await plane.client.delete(configMaps, 'a', { namespace, propagationPolicy: 'Foreground' });
+    await until(plane.client, configMaps, namespace, (list) => list.length === 0);
+  });
+
   it('orphans when it is asked to', async () => {
     const namespace = await plane.namespace('orphan');
     const owner = await map(namespace, 'owner');

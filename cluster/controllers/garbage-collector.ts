@@ -22,6 +22,29 @@ async function ignoreGone(action: Promise<unknown>): Promise<void> {
   }
 }
 
+/** What the owner waits for, once it is deleted in the foreground. */
+function blockingOf(graph: MetadataGraph, owner: string): GraphObject[] {
+  return graph
+    .dependents(owner)
+    .filter(({ object }) =>
+      object.metadata.ownerReferences?.some((reference) => reference.uid === owner && reference.blockOwnerDeletion),
+    );
+}
+
+/** Does the dependent wait, by whatever way, for its owner? Of such a circle nobody would ever be the first to go. */
+function waitsFor(graph: MetadataGraph, { object }: GraphObject, owner: string): boolean {
+  const seen = new Set<string>();
+  const ahead = [object];
+  for (let next = ahead.pop(); next !== undefined; next = ahead.pop()) {
+    const { uid } = next.metadata;
+    if (uid === owner) return true;
+    if (seen.has(uid) || !holds(next, foreground)) continue;
+    seen.add(uid);
+    ahead.push(...blockingOf(graph, uid).map((blocking) => blocking.object));
+  }
+  return false;
+}
+
 export function createGarbageCollector(): Controller {
   let graph: MetadataGraph | undefined;
   let wake: (uid: string) => void = () => undefined;
@@ -107,8 +130,9 @@ export function createGarbageCollector(): Controller {
 
   async function reconcile(uid: string, { client }: ControllerContext): Promise<void> {
     if (!graph) return;
-    const item = graph.get(uid);
-    const dependents = graph.dependents(uid);
+    const shown = graph;
+    const item = shown.get(uid);
+    const dependents = shown.dependents(uid);
     if (!item) {
       for (const { object } of dependents) wake(object.metadata.uid);
       return;
@@ -119,9 +143,7 @@ export function createGarbageCollector(): Controller {
       return;
     }
     if (holds(item.object, foreground)) {
-      const blocking = dependents.filter(({ object }) =>
-        object.metadata.ownerReferences?.some((reference) => reference.uid === uid && reference.blockOwnerDeletion),
-      );
+      const blocking = blockingOf(shown, uid).filter((dependent) => !waitsFor(shown, dependent, uid));
       if (blocking.length === 0) await removeFinalizer(client, item, foreground);
       else
         for (const { object } of dependents)
