@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Stored } from '../kinds/kind.ts';
 import type { Deployment, ReplicaSet } from '../kinds/types/apps.ts';
-import { isScaled, limits, type Plan, planRolling, planScale } from './deployment-plan.ts';
+import { byAge, isScaled, limits, newestRevision, type Plan, planRolling, planScale } from './deployment-plan.ts';
 
 const template = { spec: { containers: [] } };
 
@@ -125,5 +125,20 @@ describe('deployment plan', () => {
     assert.deepEqual(readable(planScale(subject, undefined, [one, two])), { a: 1, ab: 1 });
     assert.deepEqual(readable(planScale(subject, undefined, [one])), { a: 1 });
     assert.deepEqual(readable(planScale(subject, undefined, [set('a', 1, 1, annotations(1))])), {});
+  });
+});
+
+describe('revisions', () => {
+  it('are numbers of 64 bits', () => {
+    const revision = (text: string) => ({ 'deployment.kubernetes.io/revision': text });
+    const later = set('b', 1, 1, revision('3546343826724305833'));
+    const former = set('a', 1, 1, revision('3546343826724305832'));
+    const sets = [later, former, set('c', 1, 1, revision('many')), set('d', 1, 1)];
+    assert.equal(newestRevision(sets), 3546343826724305833n);
+    assert.deepEqual(
+      byAge([later, former]).map(({ metadata }) => metadata.name),
+      ['a', 'b'],
+    );
+    assert.equal(newestRevision([]), 0n);
   });
 });

@@ -15,13 +15,26 @@ const availableOf = (set: ReplicaSet): number => set.status?.availableReplicas ?
 const sum = (sets: ReplicaSet[], count: (set: ReplicaSet) => number): number =>
   sets.reduce((total, set) => total + count(set), 0);
 
+export const revisionAnnotation = 'deployment.kubernetes.io/revision';
+
+/** 0 where the set has none. Somebody may have given it any number of 64 bits. */
+export function revisionOf(set: Pick<ReplicaSet, 'metadata'> | undefined): bigint {
+  const text = set?.metadata.annotations?.[revisionAnnotation] ?? '';
+  return /^\d{1,19}$/.test(text) ? BigInt(text) : 0n;
+}
+
+export function compareRevisions(a: bigint, b: bigint): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+export function newestRevision(sets: readonly ReplicaSet[]): bigint {
+  return sets.map(revisionOf).reduce((newest, one) => (one > newest ? one : newest), 0n);
+}
+
 export function byAge(sets: Stored<ReplicaSet>[]): Stored<ReplicaSet>[] {
   return sets.toSorted(({ metadata: a }, { metadata: b }) => {
     if (a.creationTimestamp !== b.creationTimestamp) return a.creationTimestamp < b.creationTimestamp ? -1 : 1;
-    return (
-      Number(a.annotations?.['deployment.kubernetes.io/revision'] ?? 0) -
-      Number(b.annotations?.['deployment.kubernetes.io/revision'] ?? 0)
-    );
+    return compareRevisions(revisionOf({ metadata: a }), revisionOf({ metadata: b }));
   });
 }
 

@@ -5,11 +5,18 @@ import { deployments as deploymentResource, replicaSets } from '../kinds/resourc
 import type { Deployment, ReplicaSet } from '../kinds/types/apps.ts';
 import type { PodTemplateSpec } from '../kinds/types/core.ts';
 import { claim } from './claim.ts';
-import { byAge, desiredAnnotation, limits, maxAnnotation } from './deployment-plan.ts';
+import {
+  byAge,
+  desiredAnnotation,
+  limits,
+  maxAnnotation,
+  newestRevision,
+  revisionAnnotation,
+  revisionOf,
+} from './deployment-plan.ts';
 import { controllerOf, sameJson } from './objects.ts';
 import { stableHash } from './stable-hash.ts';
 
-export const revisionAnnotation = 'deployment.kubernetes.io/revision';
 const historyAnnotation = 'deployment.kubernetes.io/revision-history';
 const hashLabel = 'pod-template-hash';
 const ownAnnotations = new Set([
@@ -24,11 +31,6 @@ function withoutHash(template: PodTemplateSpec | undefined): unknown {
   const { [hashLabel]: _hash, ...labels } = template?.metadata?.labels ?? {};
   const { creationTimestamp: _time, labels: _labels, ...metadata } = template?.metadata ?? {};
   return { spec: template?.spec, metadata: { ...metadata, labels } };
-}
-
-export function revisionOf(set: ReplicaSet | undefined): number {
-  const value = Number(set?.metadata.annotations?.[revisionAnnotation] ?? 0);
-  return Number.isSafeInteger(value) ? value : 0;
 }
 
 /** The sets that the Deployment controls; takes those that match its selector and have no controller. */
@@ -75,12 +77,12 @@ export async function adoptAsCurrent(
   set: Stored<ReplicaSet>,
   sets: Stored<ReplicaSet>[],
 ): Promise<Stored<ReplicaSet>> {
-  const newest = Math.max(0, ...sets.filter((one) => one !== set).map(revisionOf));
+  const newest = newestRevision(sets.filter((one) => one !== set));
   const own = revisionOf(set);
   const annotations: Record<string, string> = { ...set.metadata.annotations, ...inherited(deployment) };
   if (own <= newest) {
-    annotations[revisionAnnotation] = String(newest + 1);
-    if (own > 0) {
+    annotations[revisionAnnotation] = String(newest + 1n);
+    if (own > 0n) {
       const history = annotations[historyAnnotation];
       annotations[historyAnnotation] = history ? `${history},${own}` : String(own);
     }
@@ -118,7 +120,7 @@ export async function createCurrent(
       name: `${name}-${hash}`,
       namespace,
       labels,
-      annotations: { ...inherited(deployment), [revisionAnnotation]: String(Math.max(0, ...sets.map(revisionOf)) + 1) },
+      annotations: { ...inherited(deployment), [revisionAnnotation]: String(newestRevision(sets) + 1n) },
       ownerReferences: [
         { apiVersion: 'apps/v1', kind: 'Deployment', name, uid, controller: true, blockOwnerDeletion: true },
       ],

@@ -6,16 +6,19 @@ import { deployments as deploymentResource, pods as podResource, replicaSets } f
 import type { Deployment, ReplicaSet } from '../kinds/types/apps.ts';
 import type { Pod } from '../kinds/types/core.ts';
 import type { Controller, ControllerContext } from './controller.ts';
-import { byAge, isScaled, limits, type Plan, planRolling, planScale, replicasOf } from './deployment-plan.ts';
 import {
-  adoptAsCurrent,
-  claimSets,
-  createCurrent,
-  currentOf,
+  byAge,
+  compareRevisions,
+  isScaled,
+  limits,
+  type Plan,
+  planRolling,
+  planScale,
+  replicasOf,
   revisionAnnotation,
   revisionOf,
-  scaleAnnotations,
-} from './deployment-sets.ts';
+} from './deployment-plan.ts';
+import { adoptAsCurrent, claimSets, createCurrent, currentOf, scaleAnnotations } from './deployment-sets.ts';
 import { deploymentStatus, isComplete } from './deployment-status.ts';
 import { controllerIndex, controllerOf, isFinished, keyOf, openInformer, sameJson, splitKey } from './objects.ts';
 
@@ -139,7 +142,7 @@ export function createDeploymentController(): Controller {
   async function removeHistory(client: Client, { deployment, old }: Step): Promise<void> {
     const limit = deployment.spec?.revisionHistoryLimit ?? 10;
     const unused = byAge(old)
-      .toSorted((a, b) => revisionOf(a) - revisionOf(b))
+      .toSorted((a, b) => compareRevisions(revisionOf(a), revisionOf(b)))
       .filter(
         ({ metadata, spec, status }) =>
           metadata.deletionTimestamp === undefined &&
