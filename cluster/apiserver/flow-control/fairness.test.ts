@@ -72,9 +72,15 @@ function request(name: string, groups: string[], path: string): Exchange {
 }
 
 /** Asks as somebody for what takes so long; resolves when it was done. */
-function ask(flow: FlowControl, who: string, milliseconds: number, groups = ['system:authenticated']): Promise<void> {
+function ask(
+  flow: FlowControl,
+  who: string,
+  milliseconds: number,
+  groups = ['system:authenticated'],
+  path = '/api/v1/namespaces/a/pods',
+): Promise<void> {
   return new Promise((done) => {
-    flow.run(request(who, groups, '/api/v1/namespaces/a/pods'), async () => {
+    flow.run(request(who, groups, path), async () => {
       now += milliseconds;
       order.push(who);
       done();
@@ -99,6 +105,20 @@ describe('flow control of one thread', { concurrency: 1 }, () => {
     await Promise.all(all);
     assert.equal(order.length, 43);
     for (const who of ['modest', 'other']) assert.ok(order.indexOf(who) <= 4, order.join(' '));
+  });
+
+  test('streams wait for their turn as everything, and then hold nobody up', async () => {
+    const flow = control();
+    const path = '/api/v1/namespaces/a/pods/p/log';
+    const all = Array.from({ length: 40 }, () => ask(flow, 'greedy', 20, ['system:authenticated'], path));
+    all.push(ask(flow, 'modest', 1, ['system:authenticated'], path));
+    await Promise.all(all);
+    assert.ok(order.indexOf('modest') <= 3, order.join(' '));
+    // One that never ends has no seat.
+    const endless = request('endless', ['system:authenticated'], path);
+    flow.run(endless, () => new Promise(() => undefined));
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.ok(flow.counts().every(({ running }) => running === 0));
   });
 
   test('of two that ask for the same the one with the dearer requests gets fewer of them', async () => {

@@ -32,10 +32,17 @@ export interface FlowControlOptions {
   clock?: () => number;
 }
 
-/** They are on somebody else's time. */
-const STREAMS = /\/(attach|exec|log|portforward|proxy)(\/|$)/;
+/** Once they are let in, they are on somebody else's time. */
+const STREAMS = /^\/api\/v1\/(namespaces\/[^/]+\/)?(nodes|pods|services)\/[^/]+\/(log|proxy)(\/|$)/;
 const SCHEMA_HEADER = 'x-kubernetes-pf-flowschema-uid';
 const LEVEL_HEADER = 'x-kubernetes-pf-prioritylevel-uid';
+
+function withoutEnd(work: () => Promise<void>): () => Promise<void> {
+  return () => {
+    void work();
+    return Promise.resolve();
+  };
+}
 
 export class FlowControl {
   readonly #core: Pick<Core, 'cache' | 'metrics'>;
@@ -71,12 +78,13 @@ export class FlowControl {
   }
 
   /** Does the work when it is its turn, or answers that it will not. */
-  run(exchange: Exchange, work: () => Promise<void>): void {
+  run(exchange: Exchange, whole: () => Promise<void>): void {
     const flow = (this.#classifier ?? this.#read()).classify(exchange);
     const level = flow && this.#levels.get(flow.schema.level);
-    if (flow === undefined || level === undefined) return void work();
+    if (flow === undefined || level === undefined) return void whole();
     exchange.responder.always?.({ [SCHEMA_HEADER]: flow.schema.uid, [LEVEL_HEADER]: level.settings.uid });
-    if (level.settings.exempt || STREAMS.test(exchange.path)) return void work();
+    if (level.settings.exempt) return void whole();
+    const work = STREAMS.test(exchange.path) ? withoutEnd(whole) : whole;
     const isBusy = this.#isBusy();
     const hasSeat = this.#hasSeat(level);
     if (this.#waiting === 0 && !isBusy && hasSeat) return void this.#start(level, undefined, work);
