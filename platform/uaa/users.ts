@@ -177,7 +177,8 @@ export async function ensureAdmin(
   const username = options.username ?? 'admin';
   let password = await readPassword(options.passwordFile);
   if (password === undefined) {
-    password = randomBytes(24).toString('base64url');
+    // No dash, which a command line would take for an option of its own.
+    password = randomBytes(20).toString('hex');
     await writeFileAtomic(options.passwordFile, `${password}\n`, { mode: 0o600 });
   }
   const guid = await putUser(client, { username, password, groups: ADMIN_SCOPES });
