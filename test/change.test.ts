@@ -175,6 +175,9 @@ describe('into apps and between them', { concurrency: 1 }, () => {
 
   test("ssh: the app's own surroundings, exit statuses, terminals, and connections from inside", async () => {
     const guid = await guidOf('front');
+    const path = '/oauth/authorize?client_id=ssh-proxy&response_type=code';
+    const nobody = await ask('uaa', path, { headers: { authorization: 'bearer none' } });
+    assert.deepEqual([nobody.status, JSON.parse(nobody.body).error], [401, 'invalid_token']);
     const client = await ssh(guid);
     const { out, code } = await command(client, 'echo $COLOR $(node --version) in $PWD; exit 3');
     assert.match(out, /^blue v\d+\.\S+ in \/workspace\n$/);
@@ -261,6 +264,9 @@ describe('into apps and between them', { concurrency: 1 }, () => {
     });
     assert.equal(seen.findings[0]?.message, 'exited with status 70');
     assert.match(await platform.must('why', 'front'), /crash: exited with status 70\n +\| starting version one/);
+    await until('it to run again', async () =>
+      (await platform.must('why', 'front')).startsWith('front runs again. Last trouble at '),
+    );
   });
 
   test('the stock cf: sidecars, ssh, groups and policies', { skip }, async () => {

@@ -17,7 +17,7 @@ export class OneTimeCodes {
   }
 
   issue(identity: Identity): string {
-    const code = randomBytes(24).toString('base64url');
+    const code = randomBytes(24).toString('hex');
     this.#codes.set(code, { identity, until: this.#now() + CODE_MILLISECONDS });
     if (this.#codes.size > MOST) {
       const oldest = this.#codes.keys().next();
