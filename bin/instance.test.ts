@@ -66,6 +66,22 @@ test('IPv6 for pods is kept until it is taken back, in ranges of the instance’
   await assert.rejects(prepareInstance({ ...flags('inst-one'), dualStack: 'yes' }), { code: 'invalid-flag' });
 });
 
+test('plugins for links of pods are kept until they are taken back, and must be there', async () => {
+  const cniConfig = mkdtempSync(join(directory, 'net.d-'));
+  const wrong = prepareInstance({ ...flags('inst-one'), cniConfig });
+  await assert.rejects(
+    wrong,
+    (error: unknown) => error instanceof HostError && /no file that ends in/.test(error.message),
+  );
+  writeFileSync(join(cniConfig, '1.conflist'), '{"cniVersion":"1.0.0","name":"n","plugins":[{"type":"ptp"}]}');
+  const binDirectories = ['/usr/lib/cni', '/opt/cni/bin'];
+  const kept = { configDirectory: cniConfig, binDirectories };
+  assert.deepEqual((await prepareInstance({ ...flags('inst-one'), cniConfig })).network.cni, kept);
+  assert.deepEqual((await prepareInstance(flags('inst-one'))).network.cni, kept);
+  await assert.rejects(prepareInstance({ ...flags('inst-one'), cniBin: ['bin'] }), { code: 'invalid-flag' });
+  assert.equal((await prepareInstance({ ...flags('inst-one'), cniConfig: '' })).network.cni, undefined);
+});
+
 test('a pool for load balancers is kept until another is given, and must be of ranges that nobody else has', async () => {
   const loadBalancerPool = '192.0.2.200/29, 192.0.2.220';
   const pool = ['192.0.2.200/29', '192.0.2.220/32'];

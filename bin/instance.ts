@@ -12,6 +12,8 @@ import { join, resolve } from 'node:path';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { renameSync } from 'node:fs';
 import type { Risk } from '#engine/engine.ts';
+import { type CniOptions, defaultCni } from '#engine/network/cni/cni.ts';
+import { readNetworkConfig } from '#engine/network/cni/config.ts';
 import { hostHasIpv6 } from '#engine/network/ipv6-host.ts';
 import type { Ipv6Ranges } from '#engine/network/network.ts';
 import { podRanges6 } from '#engine/network/pod-ipv6.ts';
@@ -38,6 +40,10 @@ export interface InstanceFlags extends StoreFlags, NodeFlags {
   loadBalancerPool?: string;
   /** `on` or `off`. */
   dualStack?: string;
+  /** A directory; an empty text goes back to the built-in network. */
+  cniConfig?: string;
+  /** Directories of plugins. */
+  cniBin?: string[];
   /** Of these lists empty texts count for nothing. */
   allowHostPath?: string[];
   allowRisk?: string[];
@@ -72,6 +78,8 @@ export interface Instance {
     networkPool?: string;
     /** Pods and Services have IPv6 too. */
     ipv6?: Ipv6Ranges;
+    /** Pods get their links by plugins. */
+    cni?: CniOptions;
     /** CIDRs that Services of type LoadBalancer get their addresses from. */
     loadBalancerPool?: string[];
   };
@@ -201,6 +209,7 @@ export async function prepareInstance(
       network: {
         ...networkOf(slot),
         ...dualStackOf(flags, name, known),
+        ...cniOf(flags, known),
         ...loadBalancerPoolOf(flags, networkOf(slot), known),
       },
       ...hostPathsOf(flags, known),
@@ -307,6 +316,31 @@ function dualStackOf(
       'Turn it on with `sysctl -w net.ipv6.conf.all.disable_ipv6=0`, or say --dual-stack off.',
     );
   return { ipv6: before ?? podRanges6(name) };
+}
+
+function cniOf({ cniConfig, cniBin }: InstanceFlags, known: Instance | undefined): Pick<Instance['network'], 'cni'> {
+  const before = known?.network.cni;
+  const configDirectory = cniConfig ?? before?.configDirectory ?? '';
+  if (configDirectory === '') return {};
+  const binDirectories = kept(cniBin, before ? [...before.binDirectories] : [...defaultCni.binDirectories]);
+  const relative = [configDirectory, ...binDirectories].find((path) => !path.startsWith('/'));
+  if (relative !== undefined)
+    throw new HostError(
+      'invalid-flag',
+      `Cannot use ${JSON.stringify(relative)} for CNI: it is not an absolute path.`,
+      'Give directories such as --cni-config /etc/cni/net.d --cni-bin /opt/cni/bin.',
+    );
+  try {
+    if (cniConfig !== undefined) readNetworkConfig(configDirectory);
+  } catch (cause) {
+    throw new HostError(
+      'invalid-flag',
+      `Cannot use ${JSON.stringify(configDirectory)} as --cni-config: ${(cause as Error).message}.`,
+      'Put a network configuration (.conflist) into the directory, or say --cni-config "" for the built-in network.',
+      { cause },
+    );
+  }
+  return { cni: { configDirectory, binDirectories } };
 }
 
 function kept(given: string[] | undefined, before: string[] | undefined): string[] {

@@ -4,12 +4,11 @@ import type { ApiFlags } from './api-flags.ts';
 import { withApiOptions } from './commands/api-options.ts';
 import type { EngineFlags } from './commands/engine-flags.ts';
 import { withEngineOptions } from './commands/engine-options.ts';
+import { type NetworkFlags, withNetworkOptions } from './commands/network-options.ts';
 import { nodeFlagsOf, withNodeOptions } from './commands/node-options.ts';
 import type { UpFlags } from './commands/up.ts';
 import type { InstanceFlags } from './instance.ts';
 import type { NodeFlags } from './node-flags.ts';
-
-const DUAL_STACK = 'give pods and Services IPv6 beside IPv4; kept; taken up when the processes start';
 
 interface GlobalOptions extends InstanceFlags {
   json?: boolean;
@@ -36,14 +35,13 @@ export async function createProgram(words: string[]): Promise<Command> {
     .exitOverride();
   const flags = (): GlobalOptions => program.opts<GlobalOptions>();
 
-  withNodeOptions(withApiOptions(withEngineOptions(program.command('up'))))
+  withNodeOptions(withApiOptions(withEngineOptions(withNetworkOptions(program.command('up')))))
     .description('start the platform, and return when it is ready')
     .option('--foreground', 'stay, and stop the platform when interrupted')
     .option(
       '--load-balancer-pool <ranges>',
       'addresses for Services of type LoadBalancer, such as 192.0.2.200/29; kept; taken up when the processes start',
     )
-    .option('--dual-stack <on|off>', DUAL_STACK)
     .option(
       '--allow-host-path <directory...>',
       'let pods mount what lies below these directories of this machine; kept, "" takes them back',
@@ -66,11 +64,12 @@ export async function createProgram(words: string[]): Promise<Command> {
       '\nFlags of the engine are kept with the instance: they hold at every later start, each until it is given anew.\n' +
         'Where they change, the agent is started again; apps go on.',
     )
-    .action(async ({ loadBalancerPool, dualStack, ...options }: UpFlags) => {
+    .action(async ({ loadBalancerPool, dualStack, cniConfig, cniBin, ...options }: UpFlags) => {
       const { allowHostPath, allowRisk, allowSysctl, allowOutbound, ...others } = options;
       const [node, rest] = nodeFlagsOf(others);
       const allowed = { allowHostPath, allowRisk, allowSysctl, allowOutbound };
-      const instance = { ...flags(), ...node, ...allowed, dualStack, loadBalancerPool };
+      const network = { dualStack, cniConfig, cniBin, loadBalancerPool };
+      const instance = { ...flags(), ...node, ...allowed, ...network };
       await (await import('./commands/up.ts')).up(instance, rest);
     });
   program
@@ -96,12 +95,11 @@ export async function createProgram(words: string[]): Promise<Command> {
     .action(async (options: { repair?: boolean; json?: boolean }) =>
       (await import('./commands/fsck.ts')).engineFsck(flags(), options),
     );
-  withNodeOptions(withApiOptions(program.command('cluster')))
+  withNodeOptions(withApiOptions(withNetworkOptions(program.command('cluster'))))
     .description('run the cluster without the platform, for kubectl, until interrupted; its pods go on')
-    .option('--dual-stack <on|off>', DUAL_STACK)
-    .action(async ({ dualStack, ...options }: ApiFlags & NodeFlags & Pick<InstanceFlags, 'dualStack'>) => {
+    .action(async ({ dualStack, cniConfig, cniBin, ...options }: ApiFlags & NodeFlags & NetworkFlags) => {
       const [node, api] = nodeFlagsOf(options);
-      await (await import('./commands/cluster.ts')).cluster({ ...flags(), ...node, dualStack }, api);
+      await (await import('./commands/cluster.ts')).cluster({ ...flags(), ...node, dualStack, cniConfig, cniBin }, api);
     });
   program
     .command('status')

@@ -258,6 +258,8 @@ export interface SandboxSpec {
    * pods or to services; for builds, which are untrusted.
    */
   egress?: 'cluster' | 'internet';
+  /** For the plugins of an engine whose network is by them (`CNI_ARGS`); nothing to others. */
+  networkArguments?: Record<string, string>;
   /** Default: `bridge` alone. Without any it has its loopback and nothing else, for ever. */
   networks?: NetworkWish[];
   /** `02:42:0a:56:00:07`, not of a group. Default: one is made up. */

@@ -21,6 +21,7 @@ import { Watermarks } from './images/watermarks.ts';
 import { engineLock, refuseWhileOpen } from './lock.ts';
 import { NameServer } from './network/dns/server.ts';
 import { gatewayOf, parseCidr } from './network/addresses.ts';
+import { openCni } from './network/cni/network.ts';
 import type { Ipv6Ranges } from './network/network.ts';
 import { Network } from './network/open.ts';
 import { defaultNetworkPool, localPool } from './network/subnets.ts';
@@ -74,6 +75,7 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
     network.know(userNetworks.list());
     const events = new EventHub();
     let containers: Containers | undefined;
+    const cni = await openCni(options, layout.cni, log);
     const [images, { isRunc, ...versions }, sandboxes] = await Promise.all([
       openImages({
         dataDirectory: options.dataDirectory,
@@ -88,6 +90,7 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
         layout,
         network,
         networks: userNetworks,
+        cni,
         cgroups,
         podCidr,
         ...(network.ipv6 === undefined ? {} : { podCidr6: network.ipv6.podCidr }),

@@ -4,11 +4,18 @@ import { spawn } from 'node:child_process';
 export class RunError extends Error {
   readonly exitCode: number | undefined;
   readonly stderr: string;
-  constructor(message: string, exitCode: number | undefined, stderr: string, options?: ErrorOptions) {
+  readonly stdout: string;
+  constructor(
+    message: string,
+    exitCode: number | undefined,
+    stderr: string,
+    { stdout = '', ...options }: ErrorOptions & { stdout?: string } = {},
+  ) {
     super(message, options);
     this.name = 'RunError';
     this.exitCode = exitCode;
     this.stderr = stderr;
+    this.stdout = stdout;
   }
 }
 
@@ -49,11 +56,13 @@ export function run(
     options.signal?.removeEventListener('abort', onAbort);
     if (options.signal?.aborted === true) return reject(options.signal.reason);
     const text = Buffer.concat(stderr).toString();
+    const out = Buffer.concat(stdout).toString();
     if (code !== 0 && (code === null || options.allow?.includes(code) !== true)) {
       const how = code === null ? `was killed by ${signal}` : `failed with exit status ${code}`;
-      return reject(new RunError(`${program} ${args.join(' ')} ${how}: ${text.trim()}`, code ?? undefined, text));
+      const message = `${program} ${args.join(' ')} ${how}: ${text.trim()}`;
+      return reject(new RunError(message, code ?? undefined, text, { stdout: out }));
     }
-    resolve({ stdout: Buffer.concat(stdout).toString(), stderr: text, exitCode: code });
+    resolve({ stdout: out, stderr: text, exitCode: code });
   });
   return promise;
 }

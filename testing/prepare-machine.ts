@@ -25,17 +25,20 @@ const clients = [
   { command: 'xz', package: 'xz-utils' },
   { command: 'zstd', package: 'zstd' },
   { command: 'etcd', package: 'etcd-server' },
+  { command: 'host-local', package: 'containernetworking-plugins', directory: '/usr/lib/cni' },
   { command: 'promtool', package: 'prometheus' },
   { command: 'faketime', package: 'faketime' },
 ];
 
-function onPath(command: string): boolean {
-  return (process.env.PATH ?? '').split(delimiter).some((directory) => existsSync(join(directory, command)));
+/** Plugins are programs that no shell looks for. */
+function isThere({ command, directory }: { command: string; directory?: string }): boolean {
+  const path = directory === undefined ? (process.env.PATH ?? '').split(delimiter) : [directory];
+  return path.some((one) => existsSync(join(one, command)));
 }
 
 export async function prepareMachine(): Promise<void> {
   if (process.getuid?.() === 0) await install((detail) => process.stderr.write(`${detail}\n`));
-  const missing = clients.filter((client) => !onPath(client.command));
+  const missing = clients.filter((client) => !isThere(client));
   if (missing.length === 0) return;
   if (process.getuid?.() !== 0)
     throw new Error(

@@ -16,6 +16,7 @@ import { type Role, roles, startRoles, stopRoles, waitReady } from '../supervise
 import { requireReachable } from '../store/open.ts';
 import { untilInterrupted } from '../until-interrupted.ts';
 import { type EngineFlags, engineSettings, requirePaths, tcpAddress } from './engine-flags.ts';
+import type { NetworkFlags } from './network-options.ts';
 import { statusText } from './status.ts';
 
 interface EngineChange extends EngineFlags {
@@ -26,10 +27,8 @@ export interface UpFlags
   extends EngineChange,
     ApiFlags,
     NodeFlags,
-    Pick<
-      InstanceFlags,
-      'allowHostPath' | 'allowRisk' | 'allowSysctl' | 'allowOutbound' | 'dualStack' | 'loadBalancerPool'
-    > {
+    NetworkFlags,
+    Pick<InstanceFlags, 'allowHostPath' | 'allowRisk' | 'allowSysctl' | 'allowOutbound' | 'loadBalancerPool'> {
   foreground?: boolean;
 }
 

@@ -69,6 +69,13 @@ export function sandboxSpecOf(pod: Pod, nodeName: string, dns?: SandboxSpec['dns
       [graceLabel]: String(spec?.terminationGracePeriodSeconds ?? 30),
     },
     ...(dns && { dns }),
+    // By these names plugins know them from every runtime.
+    networkArguments: {
+      IgnoreUnknown: '1',
+      K8S_POD_NAMESPACE: pod.metadata.namespace ?? '',
+      K8S_POD_NAME: pod.metadata.name ?? '',
+      K8S_POD_UID: pod.metadata.uid ?? '',
+    },
     ...(spec?.hostAliases && {
       hostAliases: spec.hostAliases.map(({ ip, hostnames }) => ({ ip, names: hostnames ?? [] })),
     }),

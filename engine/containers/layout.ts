@@ -9,6 +9,8 @@ export interface Layout {
   run: string;
   addressesFile: string;
   networks: string;
+  /** What CNI plugins were asked for. */
+  cni: string;
   /** Where the server for names listens. */
   namesPortFile: string;
   bootFile: string;
@@ -34,6 +36,7 @@ export function layout({ dataDirectory, runDirectory }: Pick<EngineOptions, 'dat
     run,
     addressesFile: join(data, 'addresses.json'),
     networks: join(data, 'networks'),
+    cni: join(data, 'cni'),
     namesPortFile: join(data, 'names-port'),
     bootFile: join(run, 'boot-id'),
     containersData: join(data, 'containers'),

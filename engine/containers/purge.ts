@@ -2,6 +2,7 @@
 import { existsSync, watch } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { openCni } from '../network/cni/network.ts';
 import { Network } from '../network/open.ts';
 import { readNetworkRecords } from '../network/user-networks.ts';
 import type { EngineOptions } from '../options.ts';
@@ -29,6 +30,7 @@ export async function takeDown(options: EngineOptions, log: Log): Promise<void> 
   // Monitors and the runtime name our run directory in their command lines; containers are in our cgroups.
   await killNaming(where.runtimeRoot);
   await cgroups.removeAll();
+  await (await openCni(options, where.cni, log)).collect(new Set());
   await network.purge();
   if (existsSync(where.run)) unmountBelow(where.run);
   // Volumes may have file systems of their own.

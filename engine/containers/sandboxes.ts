@@ -11,6 +11,8 @@ import { namedWhenFull } from '../disk-full.ts';
 import { AddressPool, contains, parseCidr } from '../network/addresses.ts';
 import type { Network } from '../network/open.ts';
 import type { UserNetworks } from '../network/user-networks.ts';
+import type { CniNetwork } from '../network/cni/network.ts';
+import { plug, refuseNetworks } from './plug.ts';
 import type { EngineOptions } from '../options.ts';
 import { mounts } from '../sys/mounts.ts';
 import { Attachments, BRIDGE, attachmentsOf, checkMac, checkNames, macOf } from './attachments.ts';
@@ -34,6 +36,8 @@ export interface SandboxesOptions {
   layout: Layout;
   network: Network;
   networks: UserNetworks;
+  /** Makes links where plugins do, and knows of those that they made. */
+  cni: CniNetwork;
   cgroups: Cgroups;
   podCidr: string;
   /** Of IPv6, where pods have that. */
@@ -74,7 +78,7 @@ export class Sandboxes {
     const lost = durable.list().flatMap(({ sandbox }) => (live.has(sandbox.id) ? [] : [sandbox]));
     const all = [...records, ...lost];
     const own = all.flatMap(attachmentsOf);
-    const used = own.filter(({ network }) => network === BRIDGE).map(({ ip }) => ip);
+    const used = own.filter(({ network, ip }) => network === BRIDGE && ip !== '').map(({ ip }) => ip);
     this.#addresses = new AddressPool(parseCidr(options.podCidr), { cursor, used });
     this.#attachments = new Attachments({
       pods: this.#addresses,
@@ -103,7 +107,8 @@ export class Sandboxes {
 
   /** As it is with this engine's ranges: addresses of IPv6 that are of no pod range any more are nobody's. */
   #known(sandbox: Sandbox): Sandbox {
-    const { podCidr6 } = this.#options;
+    const { podCidr6, cni } = this.#options;
+    if (cni.has(sandbox.id)) return sandbox;
     const isOurs = (ip6: string | undefined): boolean =>
       ip6 === undefined || (podCidr6 !== undefined && contains(parseCidr(podCidr6), ip6));
     const networks = attachmentsOf(sandbox).map(({ ip6, ...one }) =>
@@ -122,7 +127,9 @@ export class Sandboxes {
     for (const id of await readdir(layout.sandboxesRun)) {
       const paths = sandboxPaths(layout, id);
       const record = await readRecord(paths.record, isSandboxRecord);
-      if (record !== undefined && isWhole(record, paths, bound)) {
+      // One of the pool has a link of the other kind where the engine before had.
+      const isOther = record?.pooled === true && (record.ip !== '') === options.cni.isActive;
+      if (record !== undefined && !isOther && isWhole(record, paths, bound)) {
         await removeAsides(paths.run);
         records.push(record);
       } else await removeSandboxFiles(layout, id);
@@ -132,6 +139,8 @@ export class Sandboxes {
       if (!kept.has(id)) await rm(sandboxPaths(layout, id).data, { recursive: true, force: true });
     }
     await network.sweep(kept);
+    // One of the pool has none, whatever was on its way when the engine died.
+    await options.cni.collect(new Set(records.filter(({ pooled }) => !pooled).map(({ id }) => id)));
     for (const { ip, egress } of records) await network.setEgress(ip, egress);
     const cursor = await readRecord(layout.addressesFile, isCursor);
     const durable = await DurableSandboxes.open(layout.sandboxRecords);
@@ -155,7 +164,8 @@ export class Sandboxes {
   reconcile(): void {
     for (const sandbox of this.#used.values()) {
       try {
-        if (hasLink(sandbox) && sandbox.lost !== true) this.#setAddresses(sandbox);
+        if (this.#options.cni.has(sandbox.id)) this.#check(sandbox);
+        else if (hasLink(sandbox) && sandbox.ip !== '' && sandbox.lost !== true) this.#setAddresses(sandbox);
       } catch (error) {
         this.#options.log('error', 'cannot give a sandbox its addresses', {
           sandbox: sandbox.name,
@@ -163,6 +173,14 @@ export class Sandboxes {
         });
       }
     }
+  }
+
+  #check({ id, name }: Sandbox): void {
+    this.#options.cni.check(id).catch((error: unknown) => this.#tell({ name }, 'a link is not as it was made', error));
+  }
+
+  #tell({ name }: Pick<Sandbox, 'name'>, what: string, error: unknown): void {
+    this.#options.log('warn', what, { sandbox: name, error: String(error) });
   }
 
   get pool(): { ready: number; target: number } {
@@ -195,7 +213,8 @@ export class Sandboxes {
       made ??= await this.#make(spec);
       signal?.throwIfAborted();
       const ready = made;
-      made = this.#address(ready, spec);
+      const { cni } = this.#options;
+      made = cni.isActive ? await plug(cni, ready, spec) : this.#address(ready, spec);
       const sandbox: Sandbox = {
         ...made,
         name: spec.name,
@@ -208,7 +227,7 @@ export class Sandboxes {
         createdAt: Date.now(),
         egress: spec.egress ?? 'cluster',
       };
-      if (made !== ready) await this.#move(sandbox);
+      if (made !== ready && !cni.isActive) await this.#move(sandbox);
       await this.#dress(sandbox, spec);
       // The other way about, a boot in between would leave one that was never acknowledged and nobody removes.
       if (spec.durable === true) this.#durable.keep(sandbox, spec);
@@ -263,15 +282,18 @@ export class Sandboxes {
     );
     const { ip = '', ip6 } = attachments[0] ?? {};
     const { ip6: _before, ...rest } = sandbox;
-    const again =
+    let again =
       sandbox.networks === undefined
         ? { ...rest, ip, ...(ip6 === undefined ? {} : { ip6 }) }
         : this.#with(sandbox, { networks: attachments });
     await this.#build(again);
     try {
-      if (hasLink(again)) this.#setAddresses(again, again.mac);
+      const { cni } = this.#options;
+      if (cni.isActive) again = await plug(cni, again, record.spec);
+      else if (hasLink(again)) this.#setAddresses(again, again.mac);
       await this.#dress(again, record.spec);
     } catch (error) {
+      await this.#options.cni.del(again.id);
       await this.#options.network.detach(again.id);
       await removeSandboxFiles(this.#options.layout, again.id);
       throw error;
@@ -327,6 +349,7 @@ export class Sandboxes {
   }
 
   async connect(id: string, wish: NetworkWish): Promise<Sandbox> {
+    if (this.#options.cni.isActive) throw refuseNetworks();
     return await this.#inTurn(async () => {
       const sandbox = this.#require(id);
       const before = attachmentsOf(sandbox);
@@ -344,6 +367,7 @@ export class Sandboxes {
   }
 
   async disconnect(id: string, network: string): Promise<Sandbox> {
+    if (this.#options.cni.isActive) throw refuseNetworks();
     return await this.#inTurn(async () => {
       const sandbox = this.#require(id);
       const before = attachmentsOf(sandbox);
@@ -488,7 +512,7 @@ export class Sandboxes {
     const paths = sandboxPaths(layout, id);
     const ownIds = spec.userNamespace !== 'host';
     const ownNetwork = spec.network !== 'host';
-    const ip = ownNetwork ? this.#addresses.take() : '';
+    const ip = ownNetwork && !this.#options.cni.isActive ? this.#addresses.take() : '';
     let first: number | undefined;
     try {
       first = ownIds ? this.#ranges.take() : 0;
@@ -498,8 +522,8 @@ export class Sandboxes {
         name: '',
         hostname: '',
         labels: {},
-        ...(ownNetwork ? this.#attachments.podAddresses(ip) : { ip }),
-        ...(ownNetwork ? { mac: macOf(ip) } : { networks: [] }),
+        ...(ip === '' ? { ip } : { ...this.#attachments.podAddresses(ip), mac: macOf(ip) }),
+        ...(ownNetwork ? {} : { networks: [] }),
         createdAt: Date.now(),
         egress: 'cluster',
         idRange: { first, length: ownIds ? IdRanges.length : 2 ** 32 - 1 },
@@ -525,8 +549,8 @@ export class Sandboxes {
       makeSearchable(paths.run, idRange.first);
       if (sandbox.network === 'host') return;
       makeNamespaces(paths, sandbox.userNamespacePath === undefined ? undefined : idRange);
+      if (!hasLink(sandbox) || this.#options.cni.isActive) return;
       const { mac = macOf(ip) } = sandbox;
-      if (!hasLink(sandbox)) return;
       await network.attach({ sandbox: id, namespacePath: paths.networkNamespace, ip, mac });
       if (sandbox.ip6 !== undefined) this.#setAddresses(sandbox);
     } catch (error) {
@@ -542,9 +566,13 @@ export class Sandboxes {
     await rm(sandboxPaths(layout, sandbox.id).record, { force: true });
     await network.setEgress(sandbox.ip, 'cluster');
     await cgroups.remove(cgroups.path(sandbox.id));
+    const { cni } = this.#options;
+    // While its network is there. What a plugin cannot take back now is taken at the next start.
+    const isPlugged = cni.has(sandbox.id);
+    await cni.del(sandbox.id).catch((error: unknown) => this.#tell(sandbox, 'a plugin left something behind', error));
     await removeSandboxFiles(layout, sandbox.id);
     await network.detached(sandbox.id);
-    this.#attachments.free(attachmentsOf(sandbox));
+    if (!isPlugged && sandbox.ip !== '') this.#attachments.free(attachmentsOf(sandbox));
     this.#freeIds(sandbox.idRange.first);
   }
 

@@ -30,6 +30,7 @@
  * All calls are idempotent; netlink state is the truth, nothing is remembered that the kernel knows.
  */
 import type { Neighbours } from '../neighbours.ts';
+import type { CniOptions } from './cni/cni.ts';
 import type { Overlay, OverlayOptions } from '../overlay.ts';
 
 export interface SandboxNetwork extends Overlay, Neighbours {
@@ -91,6 +92,8 @@ export interface NetworkOptions {
   serviceCidr: string;
   /** Pods have addresses of IPv6 too. */
   ipv6?: Ipv6Ranges;
+  /** Sandboxes get their links by CNI plugins instead. Not with `overlay`. */
+  cni?: CniOptions;
   /** Of sandboxes' links. Default: what the overlay carries, or 1500 without one. */
   mtu?: number;
   /** To reach sandboxes of other hosts, and be reached by theirs. */

@@ -48,6 +48,11 @@ export class Network implements SandboxNetwork, NetworkKernel {
     parseCidr(options.podCidr, 4);
     parseCidr(options.clusterCidr, 4);
     parseCidr(options.serviceCidr, 4);
+    if (options.cni !== undefined && options.overlay !== undefined)
+      throw new EngineError(
+        'invalid',
+        'network.cni: with network.overlay it cannot be; ways to other hosts are the plugins’',
+      );
     const { ipv6, ...ipv4 } = options;
     if (ipv6 !== undefined) checkIpv6(ipv6, options.podCidr);
     const hasIpv6 = ipv6 !== undefined && hostHasIpv6();
@@ -109,8 +114,9 @@ export class Network implements SandboxNetwork, NetworkKernel {
     if (ipv6 !== undefined) this.#allowIpv6();
     for (const range of [podCidr, ...(ipv6 === undefined ? [] : [ipv6.podCidr])]) {
       links.addAddress(index, gatewayOf(parseCidr(range)));
-      // What has no sandbox is answered at once, instead of leaving by the default route.
-      links.setRoute(routeTo(range));
+      // What has no sandbox is answered at once, instead of leaving by the default route. A plugin's links have routes of their own.
+      if (this.#options.cni === undefined) links.setRoute(routeTo(range));
+      else links.removeRoute(routeTo(range));
     }
     this.#removeOldRanges(links, index);
     for (const network of this.#networks.values()) {
@@ -339,8 +345,9 @@ export class Network implements SandboxNetwork, NetworkKernel {
     this.#published = [...ports];
     if (!this.#ensured) return;
     for (const { sandbox } of ports) {
+      const setting = `/proc/sys/net/ipv4/conf/${linkName(instance, sandbox)}/route_localnet`;
       // So that what this host sends from its loopback address may come to the sandbox; nothing comes the other way, by a rule.
-      await writeFile(`/proc/sys/net/ipv4/conf/${linkName(instance, sandbox)}/route_localnet`, '1');
+      if (existsSync(setting)) await writeFile(setting, '1');
     }
     await this.#write(renderPublished(this.#options, ports));
   }
