@@ -15,6 +15,7 @@ import { createRoute, findRoute, hostOf, mapRoute, unmapRoute } from '../operati
 import { applySidecar } from '../operations/sidecars.ts';
 import { mergeMetadata } from '../validate.ts';
 import type { AppPlan, ProcessPlan } from './parse.ts';
+import { applyServices, serviceProblems } from './services.ts';
 
 const WORDS = [
   'amber',
@@ -90,6 +91,7 @@ async function applyPlan(context: Context, target: Target, plan: AppPlan): Promi
   const { stack } = context.defaults;
   if (plan.stack !== undefined && plan.stack !== stack)
     problems.push(`Stack must be an existing stack; use "${stack}"`);
+  problems.push(...serviceProblems(context, space, plan.services));
   if (problems.length > 0)
     throw new UnprocessableError(problems.map((problem) => `For application '${plan.name}': ${problem}`));
   const existing = findApp(context, space, plan.name);
@@ -115,6 +117,7 @@ async function applyPlan(context: Context, target: Target, plan: AppPlan): Promi
   }
   for (const process of plan.processes) await applyProcess(context, app, process);
   for (const sidecar of plan.sidecars) await applySidecar(context, app, sidecar);
+  await applyServices(context, target, app, plan.services);
   await applyRoutes(context, target, app, plan);
   await record(context, identity, app, 'audit.app.apply_manifest', { request: { name: plan.name } });
   emit(context, app, 'Applied manifest to');

@@ -7,6 +7,7 @@ import { readEnvironment } from '../operations/environment.ts';
 import { sidecarFactsOf } from '../operations/sidecars.ts';
 import { routeUrl } from '../present/routes.ts';
 import { isObject, parseMegabytes } from '../validate.ts';
+import { servicesManifest } from './services.ts';
 
 export async function generateManifest(context: Context, app: Stored<App>): Promise<Record<string, unknown>> {
   const { records } = context;
@@ -21,6 +22,7 @@ export async function generateManifest(context: Context, app: Stored<App>): Prom
         .map((destination) => ({ route: routeUrl(route), protocol: destination.protocol })),
     );
   const sidecars = sidecarFactsOf(context, app).map(sidecarManifest);
+  const services = servicesManifest(context, app);
   const item = records.packages
     .ofApp(app.metadata.name)
     .findLast((candidate) => candidate.spec.type === 'docker' && candidate.spec.image !== undefined);
@@ -37,6 +39,7 @@ export async function generateManifest(context: Context, app: Stored<App>): Prom
     ...metadataOf(app),
     processes: processesOf(context, app.metadata.name).map((process) => processManifest(process)),
     ...(sidecars.length > 0 ? { sidecars } : {}),
+    ...(services.length > 0 ? { services } : {}),
   };
 }
 
@@ -108,9 +111,13 @@ export function manifestDifference(
   if (!current) return [{ op: 'add', path: base, value: wanted }];
   const differences: Difference[] = [];
   const web = (current.processes as Record<string, unknown>[]).find((process) => process.type === 'web') ?? {};
+  const processes = Array.isArray(wanted.processes) ? (wanted.processes as unknown[]).filter(isObject) : [];
+  const listed = processes.find((process) => process.type === 'web') ?? {};
   for (const [key, value] of Object.entries(wanted)) {
     if (NO_STATE.has(key) || value === null || value === undefined) continue;
     const ofWeb = OF_PROCESS.has(key) || key.includes('health-check');
+    // What the list of processes says of it counts.
+    if (ofWeb && listed[key] !== undefined) continue;
     compare(`${base}/${pointer(key)}`, key, value, ofWeb ? web[key] : current[key], differences);
   }
   return differences;

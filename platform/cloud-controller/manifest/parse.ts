@@ -2,6 +2,7 @@
 import type { HealthCheck, SidecarFacts } from '../../resources/types.ts';
 import { sidecarProblems } from '../operations/sidecars.ts';
 import { CloudFoundryError, UnprocessableError } from '../errors.ts';
+import { readServices, type ServicePlan } from './services.ts';
 import { environmentProblems, isObject, nameProblem, parseMegabytes } from '../validate.ts';
 
 export interface ProcessPlan {
@@ -26,6 +27,7 @@ export interface AppPlan {
   environment: Record<string, string | null>;
   processes: ProcessPlan[];
   sidecars: SidecarFacts[];
+  services: ServicePlan[];
   routes: { route: string; protocol?: 'http1' | 'http2' }[];
   noRoute: boolean;
   randomRoute: boolean;
@@ -83,7 +85,8 @@ export async function parseYaml(text: string): Promise<unknown> {
   const { parse } = await import('yaml');
   try {
     // Few aliases: a manifest must not unfold into gigabytes.
-    return parse(text, { maxAliasCount: 100, schema: 'core', prettyErrors: true });
+    // `<<` is YAML 1.1's, and what manifests share their settings with.
+    return parse(text, { maxAliasCount: 100, schema: 'core', merge: true, prettyErrors: true });
   } catch (cause) {
     throw new CloudFoundryError(
       'MessageParseError',
@@ -135,9 +138,7 @@ class ManifestReader {
     const unknown = Object.keys(source).filter((key) => !KNOWN.has(key));
     if (unknown.length > 0)
       this.#fail(`unknown attribute(s) ${unknown.map((key) => JSON.stringify(key.slice(0, 60))).join(', ')}`);
-    for (const name of ['services', 'cnb-credentials']) {
-      if (Array.isArray(source[name]) && source[name].length > 0) this.#fail(`"${name}" is not supported`);
-    }
+    if (isObject(source['cnb-credentials'])) this.#fail('"cnb-credentials" is not supported');
     const docker = isObject(source.docker) ? source.docker : undefined;
     const metadata = isObject(source.metadata) ? source.metadata : {};
     return {
@@ -146,6 +147,7 @@ class ManifestReader {
       environment: this.#environment(),
       processes: this.#processes(),
       sidecars: this.#sidecars(),
+      services: readServices(source.services, (message) => this.#fail(message)),
       routes: this.#routes(),
       noRoute: this.#flag('no-route'),
       randomRoute: this.#flag('random-route'),
