@@ -234,7 +234,7 @@ export async function startTestCloud(options: { found?: boolean } = {}): Promise
     },
     until: async (what, look) => {
       const { promise: late, reject } = Promise.withResolvers<never>();
-      const timer = setTimeout(() => reject(new Error(`waited 15 s for ${what}\n${problems.join('\n')}`)), 15_000);
+      const timer = setTimeout(() => reject(new Error(`waited 60 s for ${what}\n${problems.join('\n')}`)), 60_000);
       try {
         return await Promise.race([late, waitFor(plane, look)]);
       } finally {

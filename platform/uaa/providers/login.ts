@@ -19,7 +19,7 @@ import { admitUser, type Claims } from './shadow-users.ts';
 const STATE = '__Host-uaa-external';
 const PENDING_MILLISECONDS = 10 * 60_000;
 const CONFIGURATION_MILLISECONDS = 10 * 60_000;
-const TIMEOUT_SECONDS = 10;
+const TIMEOUT_SECONDS = 30;
 const MOST = 10_000;
 
 interface Pending {
