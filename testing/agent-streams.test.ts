@@ -112,7 +112,7 @@ describe('each kubectl', { skip, concurrency: false }, () => {
     });
 
     test(`${program.version}: attach gives input and shows what is said`, async () => {
-      const child = startKubectl(bed.kubeconfig, ['attach', '-i', '-q', 'web', '-c', 'main'], program.path);
+      const child = startKubectl(bed.kubeconfig, ['attach', '-i', 'web', '-c', 'main'], program.path);
       const said = createInterface(child.stdout)[Symbol.asyncIterator]();
       child.stdin.write(`hello from ${program.version}\n`);
       assert.equal((await said.next()).value, `got hello from ${program.version}`);
@@ -193,8 +193,7 @@ test('port-forward carries much in both directions, and half-closed connections'
 });
 
 test('exec -it has the size of the terminal, and follows it', { skip: skip || !hasScript }, async () => {
-  for (const program of [programs[0], programs.at(-1)]) {
-    assert.ok(program);
+  for (const program of programs) {
     const mark = join(directory, `resize-${program.version}`);
     const resize = `(until test -e ${mark}; do sleep 0.05; done; stty rows 44 cols 111 </dev/tty) &`;
     const wait = (size: string): string => `until [ "$(stty size)" = "${size}" ]; do sleep 0.05; done; stty size;`;
