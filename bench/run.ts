@@ -14,6 +14,7 @@ const benches: Record<string, () => Promise<{ run: () => Promise<Row[]> }>> = {
   idle: () => import('./idle.ts'),
   'image-push': () => import('./image-push.ts'),
   'node-loss': () => import('./node-loss.ts'),
+  'pod-start': () => import('./pod-start.ts'),
   push: () => import('./push.ts'),
   registry: () => import('./registry.ts'),
   router: () => import('./router.ts'),

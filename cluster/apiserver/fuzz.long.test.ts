@@ -1,4 +1,4 @@
-/** A million inputs for every parser of the API server and the cluster, and half a million whole requests. */
+/** A million inputs for every parser of the API server and the cluster, and a million whole requests. */
 import { after, before, describe, test } from 'node:test';
 import { API_PARSERS } from '#testing/api-parsers.ts';
 import { API_REQUEST_OBJECTS, apiRequests } from '#testing/api-request-fuzz.ts';

@@ -6,8 +6,8 @@ import { type ControlPlane, startControlPlane } from '#testing/control-plane.ts'
 import { fuzz } from '#testing/fuzz.ts';
 
 for (const parser of API_PARSERS) {
-  test(`${parser.name}: 2,000 inputs`, async () => {
-    await fuzz({ ...parser, inputs: 2000 });
+  test(`${parser.name}: 1,000 inputs`, async () => {
+    await fuzz({ ...parser, inputs: 1000 });
   });
 }
 
@@ -19,7 +19,7 @@ describe('API server', () => {
   });
   after(() => plane.close());
 
-  test('3,000 requests, each answered or refused with a Status', async () => {
-    await fuzz({ ...apiRequests(plane.inProcess()), inputs: 3000 });
+  test('2,000 requests, each answered or refused with a Status', async () => {
+    await fuzz({ ...apiRequests(plane.inProcess()), inputs: 2000 });
   });
 });
