@@ -281,7 +281,7 @@ test('a policy holds for both families, and a block for its own', async () => {
       spec: { podSelector: { matchLabels: { app: 'web' } }, ingress: [{ from }] },
     });
   const withdraw = () => bed.client.delete(networkPolicies, 'closed', { namespace });
-  assert.equal(await answers(), 'true true');
+  await until(async () => (await answers()) === 'true true', 60);
   await hold([{ podSelector: { matchLabels: { app: 'nobody' } } }]);
   await until(async () => (await answers()) === 'false false', 60);
   await withdraw();
