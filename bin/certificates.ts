@@ -61,7 +61,6 @@ export type WantedCertificate = [CertificateName, CertificateRequest];
 export async function ensureCertificates(instance: Instance, further: WantedCertificate[] = []): Promise<void> {
   const directory = join(instance.dataDirectory, 'pki');
   mkdirSync(directory, { recursive: true, mode: 0o700 });
-  await ensureFrontProxy(directory);
   const wanted = [...requests(instance), ...further];
   let authority = existing(directory, 'ca');
   const due = wanted.filter(([name, request]) => !authority || !fits(directory, name, request));
@@ -82,8 +81,16 @@ const frontProxyClient = 'front-proxy-client';
 
 /**
  * With it the API server says to those behind it who asks: of an authority that signs nothing else, as whoever had another certificate
- * with this name could say that it is anybody.
+ * with this name could say that it is anybody. Made where it is missing, by the server alone.
  */
+export async function frontProxyOf(instance: Instance): Promise<KeyPairFiles & { ca: string }> {
+  await ensureFrontProxy(join(instance.dataDirectory, 'pki'));
+  return {
+    ...readFiles(instance, frontProxyClient),
+    ca: readFiles(instance, frontProxyAuthority).certificate,
+  };
+}
+
 async function ensureFrontProxy(directory: string): Promise<void> {
   const request = { commonName: frontProxyClient, usages: ['client' as const], days: leafDays };
   let authority = existing(directory, frontProxyAuthority);
@@ -94,13 +101,6 @@ async function ensureFrontProxy(directory: string): Promise<void> {
     writePair(directory, frontProxyAuthority, authority);
   }
   writePair(directory, frontProxyClient, await issueCertificate(authority, request));
-}
-
-export function readFrontProxy(instance: Instance): KeyPairFiles & { ca: string } {
-  return {
-    ...readFiles(instance, frontProxyClient),
-    ca: readFiles(instance, frontProxyAuthority).certificate,
-  };
 }
 
 /**

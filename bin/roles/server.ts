@@ -17,7 +17,7 @@ import { encryptedStore } from '#cluster/store/encrypted.ts';
 import { finishKeyRotation } from '#cluster/store/key-rotation.ts';
 import { CLUSTER_ROLES, tokenFacts } from '#platform/tenants/tenants.ts';
 import { auditPolicyFile, keptOidc } from '../api-flags.ts';
-import { podGateway, RESERVED_SUBJECTS, readAuthority, readCa, readFrontProxy, readPair } from '../certificates.ts';
+import { frontProxyOf, podGateway, RESERVED_SUBJECTS, readAuthority, readCa, readPair } from '../certificates.ts';
 import { encryptionFor, encryptionKeysFile, serviceAccountKeysDirectory } from '../cluster-keys.ts';
 import { endpoints } from '../endpoints.ts';
 import type { Instance } from '../instance.ts';
@@ -54,7 +54,7 @@ export async function startServer({ instance, signal, log }: RoleContext): Promi
     port: instance.ports.kubernetes,
     tls: { ...readPair(instance, 'kubernetes'), clientCa: ca },
     agentClient: { ...readPair(instance, 'apiserver-client'), ca },
-    frontProxy: readFrontProxy(instance),
+    frontProxy: await frontProxyOf(instance),
     serviceCidr: instance.network.serviceCidr,
     ...(instance.network.ipv6 && { serviceCidr6: instance.network.ipv6.serviceCidr }),
     advertiseAddress: podGateway(instance),
