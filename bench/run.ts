@@ -13,6 +13,7 @@ const benches: Record<string, () => Promise<{ run: () => Promise<Row[]> }>> = {
   heal: () => import('./heal.ts'),
   idle: () => import('./idle.ts'),
   'image-push': () => import('./image-push.ts'),
+  logs: () => import('./logs.ts'),
   'node-loss': () => import('./node-loss.ts'),
   'pod-start': () => import('./pod-start.ts'),
   push: () => import('./push.ts'),
