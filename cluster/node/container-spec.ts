@@ -105,6 +105,9 @@ function hostNameOf({ metadata, spec }: Pod): { hostname: string; domain?: strin
   return { hostname: whole };
 }
 
+/** As the kubelet keeps it by default (containerLogMaxSize and containerLogMaxFiles). */
+const podLog = { maxBytes: 10 * 1024 * 1024, maxFiles: 5 };
+
 export async function containerSpecOf(input: ContainerSpecInput): Promise<ContainerSpec> {
   const { pod, container, image, place, references } = input;
   const environment = await environmentOf({ pod, container, place, references });
@@ -133,6 +136,7 @@ export async function containerSpecOf(input: ContainerSpecInput): Promise<Contai
       [specHashLabel]: specHash(container),
     },
     limits: limitsOf(pod, container),
+    log: podLog,
     mounts,
     ...(await securityOf(pod, container, input.seccompDirectory)),
     oomScoreAdjust: oomScoreAdjustment(pod, container, place.allocatable.memoryBytes),

@@ -89,7 +89,7 @@ async function copy(
     if (collect?.count) collect.count.droppedLines += gap.lines;
     const text = collect && gapText(gap, collect.limit);
     if (text === undefined) return;
-    add(`${gap.time} node `, Buffer.from(text));
+    add(`${gap.time} node ${gap.lines} `, Buffer.from(text));
     scheduled ??= setImmediate(flush);
   };
   try {

@@ -3,7 +3,7 @@
  *
  *   <RFC 3339> stdout <line>
  *   <RFC 3339> stderr <line>
- *   <RFC 3339> node <what is missing here, for people>
+ *   <RFC 3339> node <how many lines are missing here> <the same for people>
  *
  * What a pod's annotation allows of each container holds here, and a bound for everybody, so that a container that writes as fast as
  * it can costs the node little and its neighbours nothing. What is left out, and what rotation took before it was read, is counted,
