@@ -43,8 +43,9 @@ export class Drain {
   push(envelopes: LogEnvelope[]): void {
     for (const envelope of envelopes) {
       if (this.#waiting.length >= MOST_WAITING || this.#bytes >= MOST_BYTES) {
-        this.#dropped += 1;
-        this.#unsaid += 1;
+        const { missing = 1 } = envelope;
+        this.#dropped += missing;
+        this.#unsaid += missing;
         continue;
       }
       this.#waiting.push(envelope);

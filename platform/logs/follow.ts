@@ -27,7 +27,7 @@ export async function follow(
     if (fresh.length === 0 || response.destroyed) return;
     last = fresh.at(-1)?.timestamp ?? last;
     if (response.writableLength > MOST_UNREAD) {
-      dropped += fresh.length;
+      for (const { missing = 1 } of fresh) dropped += missing;
       return;
     }
     say();

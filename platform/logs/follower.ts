@@ -45,9 +45,9 @@ export async function followContainer(options: FollowerOptions): Promise<void> {
     });
     const { tailLines } = parameters;
     const tail: LogEnvelope[] = [];
-    await readLines(body, cursor, (timestamp, stream, payload) => {
+    await readLines(body, cursor, (timestamp, stream, payload, missing) => {
       const type = stream === 'stderr' ? ('ERR' as const) : ('OUT' as const);
-      const envelope = { ...options.origin, timestamp, type, payload };
+      const envelope = { ...options.origin, timestamp, type, payload, ...(missing > 0 && { missing }) };
       if (tailLines === undefined) options.source.push(envelope);
       else tail.push(envelope);
     });

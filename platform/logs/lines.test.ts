@@ -3,6 +3,8 @@ import { Readable } from 'node:stream';
 import test from 'node:test';
 import { Cursor, readLines } from './lines.ts';
 import { routerLine } from './router-lines.ts';
+import type { LogEnvelope } from './logs.ts';
+import { OlderWindow } from './older.ts';
 import { LogMemory, Source } from './source.ts';
 import { fromMilliseconds, nanoseconds, next, parseQueryTime, toRfc3339 } from '../time.ts';
 
@@ -11,8 +13,8 @@ const T = '2026-01-02T03:04:05';
 
 async function read(cursor: Cursor, ...chunks: string[]): Promise<string[]> {
   const lines: string[] = [];
-  await readLines(Readable.from(chunks.map((chunk) => Buffer.from(chunk))), cursor, (time, stream, payload) =>
-    lines.push(`${time.slice(-9)} ${stream} ${payload.toString()}`),
+  await readLines(Readable.from(chunks.map((chunk) => Buffer.from(chunk))), cursor, (time, stream, payload, missing) =>
+    lines.push(`${time.slice(-9)} ${stream} ${payload.toString()}${missing > 0 ? ` (${missing})` : ''}`),
   );
   return lines;
 }
@@ -43,7 +45,7 @@ test('lines: a cursor goes on within lines of one time, and knows what it had', 
   assert.deepEqual(await read(cursor, `${T}.3Z stdout \n${T}.3Z stdout e`), ['300000000 stdout e']);
   assert.deepEqual(await read(cursor, `unable to read the log\n${T}.4Z stdout f\n`), ['400000000 stdout f']);
   // What the node says of missing lines is no line of the log: it is told, and counts for nothing.
-  assert.deepEqual(await read(cursor, `${T}.1Z node lost\n${T}.4Z stdout f\n`), ['100000000 node lost']);
+  assert.deepEqual(await read(cursor, `${T}.1Z node 7 lost\n${T}.4Z stdout f\n`), ['100000000 node lost (7)']);
 });
 
 test('source: a backlog that never comes holds up nobody for long', async (context) => {
@@ -94,6 +96,42 @@ test('source: lines of different streams are put in order, then only grow', asyn
     ['late', 'e'],
   );
   source.clear();
+});
+
+test('older lines: one reading serves who goes through them, without a gap when what is in memory moves on', async () => {
+  const window = new OlderWindow();
+  const pad = (time: number): string => String(time).padStart(19, '0');
+  let written = 30_000;
+  const asked: string[] = [];
+  const read = async (start: string, limit: number): Promise<LogEnvelope[]> => {
+    asked.push(start);
+    const lines: LogEnvelope[] = [];
+    for (let time = Number(start); time < written && lines.length < limit; time++) {
+      const origin = { sourceId: 's', instanceId: '0', sourceType: 'APP', type: 'OUT' } as const;
+      lines.push({ ...origin, timestamp: pad(time), payload: Buffer.from(String(time)) });
+    }
+    return lines;
+  };
+  const seen: number[] = [];
+  const walk = async (): Promise<void> => {
+    for (;;) {
+      const batch = await window.range({ start: pad(seen.length), end: pad(written), limit: 1000 }, read);
+      if (batch.length === 0) return;
+      seen.push(...batch.map(({ payload }) => Number(payload.toString())));
+    }
+  };
+  await walk();
+  assert.equal(seen.length, 30_000);
+  assert.ok(window.reaches(pad(30_000)) && !window.reaches(pad(30_001)));
+  assert.ok(asked.length <= 3, asked.join());
+  written = 30_500;
+  await walk();
+  assert.deepEqual(
+    seen,
+    seen.map((_, index) => index),
+  );
+  assert.equal(seen.length, 30_500);
+  window.clear();
 });
 
 test('source: a noisy app keeps its newest lines, and takes no room from quiet ones', () => {

@@ -1,4 +1,4 @@
-/** Cuts a log as a collector reads it (`<RFC 3339> stdout|stderr|node <line>`) into lines, and knows how to go on after the connection broke. */
+/** Cuts a log as a collector reads it (`<RFC 3339> stdout|stderr <line>`, `<RFC 3339> node <number> <line>`) into lines, and knows how to go on after the connection broke. */
 import type { Readable } from 'node:stream';
 import { EARLIEST, nanoseconds, toRfc3339 } from '../time.ts';
 
@@ -40,11 +40,13 @@ export class Cursor {
   }
 }
 
-type OnLine = (time: string, stream: LineStream, payload: Buffer) => void;
+/** @param missing  of `node`: how many lines the line stands for */
+type OnLine = (time: string, stream: LineStream, payload: Buffer, missing: number) => void;
 
 interface Begun {
   time: string;
   stream: LineStream;
+  missing: number;
 }
 
 /** Reads to the end of the stream. `line` gets each new line, in pieces when it is long. */
@@ -56,7 +58,7 @@ export async function readLines(stream: Readable, cursor: Cursor, line: OnLine):
   const tell = (data: Buffer): Begun | false => {
     const { begun, payload } = open === undefined ? begin(data, isNew) : { begun: open, payload: data };
     // A copy: the chunk is larger, and would stay in memory with it.
-    if (begun !== false) line(begun.time, begun.stream, Buffer.from(payload));
+    if (begun !== false) line(begun.time, begun.stream, Buffer.from(payload), begun.missing);
     return begun;
   };
   for await (const chunk of stream) {
@@ -81,8 +83,11 @@ function begin(data: Buffer, isNew: (time: string) => boolean): { begun: Begun |
   const stream = time === undefined ? undefined : streamOf(data.toString('latin1', first + 1, second));
   // Not a line of a collected log: an error text of the server, for instance.
   if (time === undefined || stream === undefined) return { begun: false, payload: data };
-  const wanted = stream === 'node' || isNew(time);
-  return { begun: wanted && { time, stream }, payload: data.subarray(second + 1) };
+  if (stream !== 'node')
+    return { begun: isNew(time) && { time, stream, missing: 0 }, payload: data.subarray(second + 1) };
+  const third = data.indexOf(0x20, second + 1);
+  const missing = Number(data.toString('latin1', second + 1, third));
+  return { begun: { time, stream, missing }, payload: data.subarray(third + 1) };
 }
 
 function streamOf(word: string): LineStream | undefined {

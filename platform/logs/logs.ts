@@ -21,6 +21,8 @@ export interface LogEnvelope {
   sourceType: string;
   type: 'OUT' | 'ERR';
   payload: Buffer;
+  /** It says that so many lines are missing: who drops it has dropped them. */
+  missing?: number;
 }
 
 export interface LogQuery {

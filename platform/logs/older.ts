@@ -83,3 +83,60 @@ async function readFile(client: Client, file: LogFile, query: OlderQuery): Promi
   }
   return query.descending ? withoutCutGroup(envelopes, tailLines) : envelopes;
 }
+
+/** A client that goes through older lines asks for the next ones at once: so many are read at a time. */
+const WINDOW_LINES = 20_000;
+const WINDOW_MILLISECONDS = 15_000;
+
+/** Older lines of one source, in growing order: each reading of a node's files serves many requests, one after the other. */
+export class OlderWindow {
+  #lines: LogEnvelope[] = [];
+  /** What the lines cover: all that is known from here on, before there. */
+  #from = '';
+  #to = '';
+  #timer: NodeJS.Timeout | undefined;
+  #reading: Promise<unknown> = Promise.resolve();
+
+  /** @param read  the lines from a time on, up to a number of them; all that there are where they are fewer */
+  async range(
+    { start, end, limit }: Pick<OlderQuery, 'start' | 'end' | 'limit'>,
+    read: (start: string, limit: number) => Promise<LogEnvelope[]>,
+  ): Promise<LogEnvelope[]> {
+    // One at a time: the next one may find what it wants.
+    const turn = this.#reading.then(async () => {
+      if (this.#covers(start, end)) return;
+      const lines = await read(start, WINDOW_LINES);
+      this.#lines = lines;
+      this.#from = start;
+      this.#to = lines.length < WINDOW_LINES ? end : next(lines.at(-1)?.timestamp ?? start);
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.clear(), WINDOW_MILLISECONDS).unref();
+    });
+    this.#reading = turn.catch(() => undefined);
+    await turn;
+    const from = this.#position(start);
+    return from < 0 ? [] : this.#lines.slice(from, from + limit).filter(({ timestamp }) => timestamp < end);
+  }
+
+  /** At its end it has nothing to give, though there may be something by now. */
+  #covers(start: string, end: string): boolean {
+    if (start < this.#from || start >= this.#to) return false;
+    return this.#to >= end || this.#position(start) >= 0;
+  }
+
+  #position(start: string): number {
+    return this.#lines.findIndex(({ timestamp }) => timestamp >= start);
+  }
+
+  /** Is everything known up to this time? */
+  reaches(time: string): boolean {
+    return this.#to >= time;
+  }
+
+  clear(): void {
+    clearTimeout(this.#timer);
+    this.#lines = [];
+    this.#from = '';
+    this.#to = '';
+  }
+}

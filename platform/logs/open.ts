@@ -6,7 +6,7 @@ import type { Informers } from '../resources/informers.ts';
 import { pods } from '../resources/kubernetes.ts';
 import { annotations, labels } from '../resources/types.ts';
 import { followContainer } from './follower.ts';
-import type { Logs } from './logs.ts';
+import type { LogEnvelope, Logs } from './logs.ts';
 import { type LogFile, readOlder } from './older.ts';
 import { LogMemory, Source } from './source.ts';
 import { EARLIEST, fromMilliseconds } from '../time.ts';
@@ -127,18 +127,26 @@ export async function openLogs(options: LogsOptions): Promise<Logs> {
       const { oldest = LATEST } = source;
       const isOlder = start < oldest && (source.hasOlder || source.expired > 0);
       if (!isOlder || (descending && warm.length >= limit)) return warm;
-      const older = await readOlder(
-        options.informers.client,
-        {
-          files: filesOf(informers, query.sourceId),
-          start,
-          end: end === undefined || end > oldest ? oldest : end,
-          limit: descending ? limit - warm.length : limit,
-          descending,
-        },
-        ({ pod }, error) => options.log('info', 'Older lines were not read', { pod: pod.name, error: String(error) }),
+      const until = end === undefined || end > oldest ? oldest : end;
+      const files = filesOf(informers, query.sourceId);
+      const read = (asked: {
+        start: string;
+        end: string;
+        limit: number;
+        descending: boolean;
+      }): Promise<LogEnvelope[]> =>
+        readOlder(options.informers.client, { ...asked, files }, ({ pod }, error) =>
+          options.log('info', 'Older lines were not read', { pod: pod.name, error: String(error) }),
+        );
+      if (descending) {
+        return [...warm, ...(await read({ start, end: until, limit: limit - warm.length, descending }))];
+      }
+      const older = await source.older.range({ start, end: until, limit }, (from, lines) =>
+        read({ start: from, end: until, limit: lines, descending: false }),
       );
-      return descending ? [...warm, ...older] : [...older, ...warm].slice(0, limit);
+      // Where the window ends before what is in memory begins, what is between comes with the next request.
+      const gapless = older.length < limit && source.older.reaches(until) ? [...older, ...warm] : older;
+      return gapless.slice(0, limit);
     },
     subscribe: (sourceId, listener) => sourceOf(sourceId).subscribe(listener),
     forget(sourceId) {

@@ -6,6 +6,7 @@
  * last time that it saw misses nothing.
  */
 import type { LogEnvelope } from './logs.ts';
+import { OlderWindow } from './older.ts';
 import { EARLIEST, next } from '../time.ts';
 
 /** A noisy app evicts its own lines: at 16,000 lines a second the last six seconds are here, so that clients that poll miss none. */
@@ -48,6 +49,8 @@ export class Source {
   expired = 0;
   /** Of the ring. */
   bytes = 0;
+  /** Lines that are not in the ring, for who goes through them. */
+  readonly older = new OlderWindow();
   /** The nodes have lines that were never read here. */
   hasOlder = false;
   readonly #memory: LogMemory;
@@ -184,6 +187,7 @@ export class Source {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.shrink(0);
+    this.older.clear();
     this.#pending = [];
     this.#memory.remove(this);
   }
