@@ -5,8 +5,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ControlPlane } from './control-plane.ts';
 
+const FIRST_MINOR = 24;
 /** Why tests of it are skipped; false where it is there. */
 export const kubectlMissing = spawnSync('kubectl', ['version', '--client']).error ? 'kubectl is not installed' : false;
+
+/** Why tests are skipped that need what stock clients could not do before; false where they can. Debian 12's is 1.20. */
+export const kubectlOld = kubectlMissing || oldVersion();
+
+function oldVersion(): string | false {
+  const said = spawnSync('kubectl', ['version', '--client', '-o', 'json'], { encoding: 'utf8' }).stdout;
+  const [, minor = '0'] = /"gitVersion": *"v1\.(\d+)/.exec(said) ?? [];
+  return Number(minor) < FIRST_MINOR ? `kubectl is older than 1.${FIRST_MINOR}` : false;
+}
 
 export interface Kubectl {
   /** Resolves with what it printed; rejects with what it complained of. */

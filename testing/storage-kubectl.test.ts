@@ -5,12 +5,12 @@ import { after, before, test } from 'node:test';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
-import { kubectlMissing } from './kubectl.ts';
+import { kubectlOld } from './kubectl.ts';
 
 let bed: AgentFixture;
 
 before(async () => {
-  if (kubectlMissing) return;
+  if (kubectlOld) return;
   bed = await agentFixture(51, { storage: true });
 });
 after(() => bed?.close());
@@ -76,7 +76,7 @@ const starts = async (name: string) =>
   (await kubectl(['exec', name, '--', 'cat', '/data/starts'])).split('\n').filter((line) => line === name).length;
 
 test('data outlives the pod, the agent, the engine and a boot; then it goes with its claim', {
-  skip: kubectlMissing,
+  skip: kubectlOld,
 }, async () => {
   await kubectl(['apply', '-f', '-'], set());
   await kubectl(['rollout', 'status', 'statefulset/db', '--timeout=60s']);

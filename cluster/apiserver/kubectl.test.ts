@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
 import { type ApiFixture, apiFixture } from '#testing/apiserver-fixture.ts';
+import { kubectlOld } from '#testing/kubectl.ts';
 
 const manifest = (image: string, variable: string) => `
 apiVersion: apps/v1
@@ -28,9 +29,7 @@ metadata: {name: app}
 spec: {selector: {app: app}, ports: [{port: 80}]}
 `;
 
-const available = spawnSync('kubectl', ['version', '--client']).status === 0;
-
-describe('API server: stock kubectl', { skip: available ? false : 'kubectl is not installed' }, () => {
+describe('API server: stock kubectl', { skip: kubectlOld }, () => {
   let fixture: ApiFixture;
   before(async () => {
     fixture = await apiFixture();

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { createNode, playNodes, startControlPlane } from '#testing/control-plane.ts';
-import { kubectlMissing, startKubectl } from '#testing/kubectl.ts';
+import { kubectlOld, startKubectl } from '#testing/kubectl.ts';
 import { startScheduler } from '../scheduler/start.ts';
 import { allControllers } from './all.ts';
 
-describe('kubectl', { skip: kubectlMissing }, () => {
+describe('kubectl', { skip: kubectlOld }, () => {
   it('creates, rolls out, undoes, pauses, scales and deletes a deployment', async (context) => {
     const plane = await startControlPlane();
     const client = await startKubectl(plane);

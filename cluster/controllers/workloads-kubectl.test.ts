@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { type ControlPlane, createNode, startControlPlane } from '#testing/control-plane.ts';
-import { type Kubectl, kubectlMissing, startKubectl } from '#testing/kubectl.ts';
+import { type Kubectl, kubectlOld, startKubectl } from '#testing/kubectl.ts';
 import { playJobs } from '#testing/play-jobs.ts';
 import { startScheduler } from '../scheduler/start.ts';
 import { allControllers } from './all.ts';
 
-describe('kubectl', { skip: kubectlMissing }, () => {
+describe('kubectl', { skip: kubectlOld }, () => {
   let plane: ControlPlane;
   let client: Kubectl;
   let kubectl: Kubectl['run'];

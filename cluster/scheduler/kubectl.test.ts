@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { createNode, startControlPlane } from '#testing/control-plane.ts';
-import { kubectlMissing, startKubectl } from '#testing/kubectl.ts';
+import { kubectlOld, startKubectl } from '#testing/kubectl.ts';
 import { startScheduler } from './start.ts';
 
-describe('kubectl and the scheduler', { skip: kubectlMissing }, () => {
+describe('kubectl and the scheduler', { skip: kubectlOld }, () => {
   it('describes why a pod waits, and where it went', async (context) => {
     const plane = await startControlPlane();
     const client = await startKubectl(plane);
