@@ -9,6 +9,7 @@ test('what every object has is explained, field by field', () => {
   const meta = explained(OBJECT_META, definitions()[OBJECT_META] ?? {});
   for (const [field, { description }] of Object.entries(meta.properties ?? {}))
     assert.ok(description, `metadata.${field} has no words`);
+  assert.match(meta.description ?? '', /^Standard object's metadata/);
   const pod = explained('io.k8s.api.core.v1.Pod', definitions()['io.k8s.api.core.v1.Pod'] ?? {});
   const { apiVersion, kind, metadata, spec } = pod.properties ?? {};
   assert.match(apiVersion?.description ?? '', /^APIVersion defines/);

@@ -36,5 +36,7 @@ export function explained(name: string, schema: Schema): Schema {
     const description = inner.description ?? words[field];
     return [field, description === undefined ? inner : { ...inner, description }];
   });
-  return { ...schema, properties: Object.fromEntries(told) as Record<string, Schema> };
+  const properties = Object.fromEntries(told) as Record<string, Schema>;
+  // Of a field that is a reference kubectl shows the words of what it refers to.
+  return { ...schema, ...(name === OBJECT_META ? { description: OBJECT['metadata'] ?? '' } : {}), properties };
 }
