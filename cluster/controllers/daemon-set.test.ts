@@ -137,6 +137,12 @@ describe('daemon set controller', () => {
     assert.equal(fewest, 2);
     const revisions = (await plane.client.list(controllerRevisions, { namespace })).items;
     assert.deepEqual(revisions.map(({ revision }) => revision).sort(), [1, 2, 3]);
+    // By these bytes clients in Go know which revision is the template's.
+    for (const { data } of revisions)
+      assert.match(
+        JSON.stringify(data),
+        /^\{"spec":\{"template":\{"\$patch":"replace","metadata":\{"creationTimestamp":null,"labels":\{.*\}\},"spec":\{"containers":\[\{"image":/,
+      );
     await change(namespace, 'all', image('two'));
     await settled(namespace, 3);
     assert.equal(fewest, 2);

@@ -11,7 +11,7 @@ import type { LabelSelector } from '../kinds/types/meta.ts';
 import { claim } from './claim.ts';
 import { controllerOf, sameJson } from './objects.ts';
 import { type PodOwner, referenceTo } from './pod-control.ts';
-import { stableHash } from './stable-hash.ts';
+import { sorted, stableHash } from './stable-hash.ts';
 
 /** On every pod of a set: which revision it is of. */
 export const revisionLabel = 'controller-revision-hash';
@@ -36,15 +36,25 @@ export interface Revisions {
   collisions: number;
 }
 
-/** As a patch of the owner: applying it goes back to the template. */
+/**
+ * As a patch of the owner: applying it goes back to the template. Clients in Go know the owner's own revision by the very bytes
+ * that they make of its template: keys in order, and a time of creation, which a template has none of.
+ */
 function dataOf(template: PodTemplateSpec): Record<string, unknown> {
-  return { spec: { template: { ...template, $patch: 'replace' } } };
+  const metadata = { creationTimestamp: null, ...template.metadata };
+  return sorted({ spec: { template: { ...template, metadata, $patch: 'replace' } } }) as Record<string, unknown>;
 }
 
 export function templateOf({ data }: ControllerRevision): PodTemplateSpec {
-  const { $patch: _directive, ...template } = (data as { spec: { template: PodTemplateSpec & { $patch?: string } } })
-    .spec.template;
-  return template;
+  const { template } = (data as { spec: { template: PodTemplateSpec & { $patch?: string } } }).spec;
+  const { $patch: _directive, metadata, ...rest } = template;
+  const { creationTimestamp: _none, ...named } = metadata ?? {};
+  return { ...rest, ...(metadata === undefined ? {} : { metadata: named }) };
+}
+
+function holds(revision: ControllerRevision, template: PodTemplateSpec): boolean {
+  const { metadata = {}, ...rest } = template;
+  return sameJson({ metadata: {}, ...templateOf(revision) }, { metadata, ...rest });
 }
 
 export const hashOf = (revision: ControllerRevision, hashLabel: string): string =>
@@ -70,7 +80,7 @@ async function createRevision(options: RevisionOptions, revision: number): Promi
   } catch (error) {
     if (!(error instanceof ApiError && error.reason === 'AlreadyExists')) throw error;
     const there = await client.get(controllerRevisions, name, namespace);
-    return controllerOf(there.metadata)?.uid === uid && sameJson(there.data, data) ? there : undefined;
+    return controllerOf(there.metadata)?.uid === uid && holds(there, template) ? there : undefined;
   }
 }
 
@@ -79,8 +89,7 @@ export async function syncRevisions(options: RevisionOptions): Promise<Revisions
   const { client, informer, owner, selector, template } = options;
   const claimed = await claim({ client, resource: controllerRevisions, objects: informer, owner, selector });
   const all = claimed.toSorted((a, b) => a.revision - b.revision);
-  const data = dataOf(template);
-  const found = all.findLast((one) => sameJson(one.data, data));
+  const found = all.findLast((one) => holds(one, template));
   const newest = all.at(-1);
   if (found && found === newest) return { all, update: found, collisions: options.collisions };
   const next = (newest?.revision ?? 0) + 1;
