@@ -32,7 +32,7 @@ const log = join(directory, 'log');
 const breaks = join(directory, 'breaks');
 const leases = join(directory, 'leases', 'pods');
 let bed: AgentFixture;
-let policies: NetworkPolicies;
+let policies: NetworkPolicies | undefined;
 let closePods: () => void;
 const program = promisify(execFile);
 
@@ -64,7 +64,9 @@ const calls = (command: string): Call[] =>
 const leased = (): string[] => readdirSync(leases).filter((name) => /^\d/.test(name));
 const records = (): string[] => readdirSync(join(bed.api.engine.dataDirectory, 'engine', 'cni'));
 
+/** Once, however often the agent is started. */
 function openPolicies({ transport, network, agent }: AgentApiFixture): NetworkPolicies {
+  if (policies !== undefined) return policies;
   const client = createClient(httpsTransport(transport));
   const all = createPodInformer(client, console.error);
   closePods = () => all.close();
@@ -107,13 +109,13 @@ before(async () => {
       },
     },
     controllers: [createEndpointSliceController()],
-    agent: (api) => ({ admit: (...words) => policies.admit(...words), ...(openPolicies(api) && {}) }),
+    agent: (api) => ({ admit: openPolicies(api).admit }),
   });
   await Promise.all([serve('one'), serve('two')]);
 });
 
 after(async () => {
-  await policies.close();
+  await policies?.close();
   closePods();
   await purgeTables(bed.network.instance);
   await bed.close();

@@ -27,7 +27,7 @@ const outside = `sampan-out6-${process.pid}`;
 const link = `svcsix${octet}`;
 const hostPort = 31_000 + octet;
 let bed: AgentFixture;
-let policies: NetworkPolicies;
+let policies: NetworkPolicies | undefined;
 let closePods: () => void;
 
 const program = promisify(execFile);
@@ -35,7 +35,9 @@ const ip = (...words: string[]) => program('ip', words);
 const kubectl = async (...words: string[]): Promise<string> =>
   (await program('kubectl', words, { env: { ...process.env, KUBECONFIG: bed.kubeconfig } })).stdout;
 
+/** Once, however often the agent is started. */
 function openPolicies({ transport, network, agent }: AgentApiFixture): NetworkPolicies {
+  if (policies !== undefined) return policies;
   const client = createClient(httpsTransport(transport));
   const all = createPodInformer(client, console.error);
   closePods = () => all.close();
@@ -59,8 +61,7 @@ before(async () => {
     controllers: [createEndpointSliceController()],
     agent: (api) => ({
       address6: host,
-      admit: (...words) => policies.admit(...words),
-      ...(openPolicies(api) && {}),
+      admit: openPolicies(api).admit,
     }),
   });
   await ip('netns', 'add', outside);
@@ -77,7 +78,7 @@ before(async () => {
 });
 
 after(async () => {
-  await policies.close();
+  await policies?.close();
   closePods();
   await purgeTables(bed.network.instance);
   await bed.close();
