@@ -26,7 +26,7 @@ import { podKind } from '#cluster/kinds/pod.ts';
 import { encodeItem, envelope } from '#cluster/kinds/protobuf-encode.ts';
 import { decodeProtobuf } from '#cluster/kinds/protobuf.ts';
 import { quantityProblem, quantityValue } from '#cluster/kinds/quantity.ts';
-import { schemaOf } from '#cluster/kinds/schema.ts';
+import { definitions, schemaOf } from '#cluster/kinds/schema.ts';
 import {
   formatLabelSelector,
   matchesFields,
@@ -52,6 +52,7 @@ const pod: ApiObject = {
   },
 };
 const podSchema = schemaOf(podKind);
+const labelSelectorSchema = definitions()['io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector'] ?? {};
 const isStatus = (error: unknown): boolean => error instanceof StatusError && error.code < 500;
 const text = (bytes: Buffer): string => bytes.toString('utf8');
 
@@ -130,15 +131,13 @@ export const API_PARSERS: readonly Omit<Fuzz, 'inputs'>[] = [
     run: (input) => {
       const [value] = jsonLines(input) ?? [];
       if (!isObject(value)) return 'none';
-      const { wrongTypes } = decodeObject(value, {
-        $ref: '#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector',
-      });
+      const { wrongTypes } = decodeObject(value, labelSelectorSchema);
       return wrongTypes.length > 0 ? 'wrong' : formatLabelSelector(value).length > 0;
     },
   },
   {
     name: 'quantities',
-    corpus: ['100m', '1.5', '128Mi', '1e3', '-0.5Gi', '+1E', '.5', '1.', '12e-3'],
+    corpus: ['100m', '1.5', '128Mi', '1e3', '-0.5Gi', '+1E', '.5', '1.', '12e-3', '-0e99999999999999999999', '12Ei'],
     dictionary: ['Ki', 'm', 'E', 'e', '.', '-', '+', '1111111111'],
     run: (input) => {
       const quantity = text(input);

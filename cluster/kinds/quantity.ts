@@ -19,6 +19,8 @@ const FACTORS: Record<string, number> = {
   Ei: 2 ** 60,
 };
 
+const EXPONENT_LIMIT = 300;
+
 /** Longer ones name no amount of anything, and take ever longer to be added up. */
 const LONGEST = 256;
 
@@ -33,6 +35,8 @@ export function quantityValue(text: string): number {
   const match = QUANTITY.exec(text);
   if (match === null) return Number.NaN;
   const [, sign, digits, suffix = ''] = match;
-  const factor = /^[eE]/.test(suffix) && suffix.length > 1 ? 10 ** Number(suffix.slice(1)) : (FACTORS[suffix] ?? 1);
+  // `1Ei` has none; and nothing times infinity would be no number.
+  const exponent = /^[eE][+-]?\d/.test(suffix) ? Math.min(Number(suffix.slice(1)), EXPONENT_LIMIT) : undefined;
+  const factor = exponent === undefined ? (FACTORS[suffix] ?? 1) : 10 ** exponent;
   return (sign === '-' ? -1 : 1) * Number(digits) * factor;
 }
