@@ -15,7 +15,7 @@ export function readYaml(
   text: string,
 ): { json: string; doubts: YamlDoubt[] } {
   const lineCounter = new yaml.LineCounter();
-  const document = yaml.parseDocument(text, { uniqueKeys: true, lineCounter, prettyErrors: false });
+  const document = yaml.parseDocument(text, { uniqueKeys: true, lineCounter, prettyErrors: false, logLevel: 'error' });
   const doubts: YamlDoubt[] = [];
   for (const error of document.errors) {
     if (error.code !== 'DUPLICATE_KEY') throw error;
