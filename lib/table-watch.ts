@@ -35,8 +35,9 @@ export class TableLines {
   isLoss(line: string): boolean | 'perhaps' {
     const [, stamped, stamp] = STAMP.exec(line) ?? [];
     if (stamp !== undefined) this.#owned = stamp === BEGIN ? stamped : undefined;
+    // What it warns of may come before lines that it wrote earlier: its place says nothing.
+    if (line.includes(UNKNOWN)) return 'perhaps';
     if (stamp !== undefined || this.#owned === this.#table) return false;
-    if (line.includes(UNKNOWN)) return this.#owned === undefined && 'perhaps';
     const [verb, kind, family, name, object = ''] = line.split(' ', 5);
     const isOurs = verb === 'delete' && family === 'inet' && name === this.#table;
     return isOurs && !(kind === 'element' && this.#isKernels(object));

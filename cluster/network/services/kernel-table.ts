@@ -1,8 +1,12 @@
 /** The instance's table in the kernel: brought to a wanted state by the least that leads there. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { nft } from '#lib/nft.ts';
 import { run } from '#lib/run.ts';
 import { stamped, TableWatch } from '#lib/table-watch.ts';
 import { difference, type Inventory, replacement, type Table, takeover } from './table.ts';
+
+/** Milliseconds between two looks at a table that is being written. */
+const LOOK_AGAIN = 100;
 
 /** Objects, and how many rules or elements they have. */
 interface Found {
@@ -24,6 +28,7 @@ export class KernelTable {
   #written: Table | undefined;
   /** Counts what happens to the table, so that who looked knows whether it is still so. */
   #changes = 0;
+  #writing = 0;
   #watch: TableWatch | undefined;
 
   /** @param onRejected  told when the kernel did not take a difference, and everything is written instead */
@@ -54,6 +59,17 @@ export class KernelTable {
   /** One transaction, or none where nothing differs. One that is rejected has changed nothing. */
   async write(wanted: Table): Promise<void> {
     const changes = ++this.#changes;
+    this.#writing++;
+    try {
+      await this.#bring(wanted);
+    } finally {
+      this.#writing--;
+    }
+    // What somebody took out meanwhile may be of what was just written.
+    if (changes === this.#changes) this.#written = wanted;
+  }
+
+  async #bring(wanted: Table): Promise<void> {
     const script = await this.#script(wanted);
     if (script !== '') {
       // Until it is known to be there.
@@ -65,8 +81,6 @@ export class KernelTable {
         await nft(stamped(this.#name, replacement(this.#name, wanted)));
       }
     }
-    // What somebody took out meanwhile may be of what was just written.
-    if (changes === this.#changes) this.#written = wanted;
   }
 
   close(): void {
@@ -81,10 +95,14 @@ export class KernelTable {
 
   /** Whether chains, their rules, sets and their elements are as many as were written. */
   async #isWhole(): Promise<boolean> {
-    const [written, changes] = [this.#written, this.#changes];
-    const found = await this.#find({ elements: true });
-    // A write is under way, or was: it makes whole what is not.
-    if (written === undefined || changes !== this.#changes) return true;
+    let [written, changes, found] = [this.#written, this.#changes, await this.#find({ elements: true })];
+    // Seen while it was being written, it says nothing: what was missing may be of another part than what was written.
+    while (this.#writing > 0 || changes !== this.#changes) {
+      await delay(LOOK_AGAIN, undefined, { ref: false });
+      [written, changes, found] = [this.#written, this.#changes, await this.#find({ elements: true })];
+    }
+    // The last write failed, and whoever wanted it tries again.
+    if (written === undefined) return true;
     return [...written].every(([name, object]) => {
       const size = object.kind === 'chain' ? object.rules.length : object.elements?.size;
       return (
