@@ -61,7 +61,7 @@ describe('doctor', () => {
     assert.match(result.stdout, /! name resolution +no address for api\.nowhere\.invalid, uaa/);
     assert.match(
       result.stdout,
-      /Add to \/etc\/hosts: 127\.0\.0\.1 api\.nowhere\.invalid uaa\.nowhere\.invalid login\.nowhere\.invalid log-cache\.nowhere\.invalid$/m,
+      /Add to \/etc\/hosts: 127\.0\.0\.1 api\.nowhere\.invalid uaa\.nowhere\.invalid login\.nowhere\.invalid log-cache\.nowhere\.invalid ssh\.nowhere\.invalid$/m,
     );
   });
 
