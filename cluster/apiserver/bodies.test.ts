@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
-import { connect } from 'node:tls';
+import { connect, type TLSSocket } from 'node:tls';
 import { type ApiFixture, apiFixture } from '#testing/apiserver-fixture.ts';
 import { countKeys, duplicateKeys, keysOf } from './json-check.ts';
 
@@ -128,11 +128,33 @@ describe('API server: bodies', () => {
     assert.equal((await fixture.call('POST', MAPS, { body: bomb, headers: YAML })).status, 400);
   });
 
-  test('who sends its body too slowly is told so, and cut off', async () => {
+  async function dial(): Promise<TLSSocket> {
     const { port } = new URL(fixture.api.url);
     const { certificate: cert, key } = await fixture.issue('admin', ['system:masters']);
     const socket = connect({ host: '127.0.0.1', port: Number(port), ca: fixture.authority.certificate, cert, key });
     await once(socket, 'secureConnect');
+    return socket;
+  }
+
+  test('who sends too much in pieces hears of it when it has sent all', async () => {
+    const socket = await dial();
+    socket.write(`POST ${MAPS} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n`);
+    const piece = `100000\r\n${'x'.repeat(1 << 20)}\r\n`;
+    for (let count = 0; count < 8; count += 1)
+      await new Promise<void>((sent, failed) =>
+        socket.write(piece, (error) => {
+          if (error) failed(error);
+          else sent();
+        }),
+      );
+    socket.write('0\r\n\r\n');
+    let text = '';
+    for await (const chunk of socket) text += String(chunk);
+    assert.match(text, /^HTTP\/1\.1 413 [^]*"reason":"RequestEntityTooLarge"/);
+  });
+
+  test('who sends its body too slowly is told so, and cut off', async () => {
+    const socket = await dial();
     socket.write(
       `POST ${MAPS} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{"a`,
     );

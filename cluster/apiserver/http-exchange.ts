@@ -36,12 +36,36 @@ export function tooLarge(): StatusError {
 }
 
 async function readBody(request: IncomingMessage): Promise<Buffer> {
+  try {
+    return await readLimited(request);
+  } catch (error) {
+    if (error instanceof StatusError && error.code === 413) await discardRest(request);
+    throw error;
+  }
+}
+
+/** A client that is still sending reads no answer, and loses it when the connection ends under what it sends. */
+async function discardRest(request: IncomingMessage): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, DISCARD_WITHIN);
+  let left = DISCARD_LIMIT;
+  request.on('data', (chunk: Buffer) => {
+    left -= chunk.length;
+    if (left < 0) resolve();
+  });
+  for (const event of ['end', 'close', 'error']) request.once(event, () => resolve());
+  request.resume();
+  await promise;
+  clearTimeout(timer);
+}
+
+async function readLimited(request: IncomingMessage): Promise<Buffer> {
   if (Number(request.headers['content-length'] ?? 0) > BODY_LIMIT) throw tooLarge();
   // One buffer that grows: of pieces of a few bytes each would take more memory than all that is in it.
   let body: Buffer = EMPTY;
   let size = 0;
   try {
-    for await (const chunk of request as AsyncIterable<Buffer>) {
+    for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       if (size + chunk.length > BODY_LIMIT) throw tooLarge();
       if (size === 0) body = chunk;
       else if (size + chunk.length > body.length) {
@@ -60,6 +84,9 @@ async function readBody(request: IncomingMessage): Promise<Buffer> {
 }
 
 const EMPTY = Buffer.alloc(0);
+/** Bytes and milliseconds of what is read past a body's limit. */
+const DISCARD_LIMIT = 32 * 1024 * 1024;
+const DISCARD_WITHIN = 5000;
 const SMALLEST_BODY = 4096;
 
 function httpResponder(response: ServerResponse): Responder {
