@@ -135,7 +135,7 @@ export async function startControlPlane(
   };
 }
 
-/** Resolves with the objects when the condition holds for them; fails after 10 s with what they were then. */
+/** Resolves with the objects when the condition holds for them; fails after 60 s with what they were then. */
 export async function until<T extends ClientObject>(
   client: Client,
   resource: TypedResource<T>,
@@ -151,7 +151,7 @@ export async function until<T extends ClientObject>(
             `${resource.resource} did not come to what was waited for (${condition}): ${JSON.stringify(informer.list())}`,
           ),
         );
-      }, 10_000);
+      }, 60_000);
       let synced = false;
       const check = (): void => {
         if (!synced) return;

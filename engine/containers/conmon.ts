@@ -154,7 +154,7 @@ function parseReport(line: string): { pid?: number; message?: string } {
 function runtimeError(text: string): EngineError {
   const message = /"?(?:msg|error)"?[=:]\s*"((?:[^"\\]|\\.)*)"/.exec(text)?.[1] ?? text.trim();
   const isCommand =
-    /executable file not found|exec: .*(no such file|permission denied|not a directory|is a directory)|exec format error/i;
+    /executable file .{0,4096}not found|exec: .*(no such file|permission denied|not a directory|is a directory)|exec format error/i;
   if (isCommand.test(text)) return new EngineError('invalid', `the command cannot be executed: ${message}`);
   if (/no space left on device|disk quota exceeded/i.test(text)) return new EngineError('exhausted', message);
   if (/chdir to cwd|mkdir .* not a directory/i.test(text)) {

@@ -139,6 +139,8 @@ export class HealthChecks {
     const start = Date.now();
     const result = await this.#execute(id, watched, timeout);
     if (result === undefined || watched.ending.signal.aborted) return;
+    // Frozen in the middle: what the runtime says of that is no result of the check.
+    if (this.#engine.container(id)?.paused === true) return;
     const { health } = watched;
     const before = health.status;
     if (result.code === 0) {
@@ -153,7 +155,7 @@ export class HealthChecks {
     if (health.status !== before) this.#happenings.about(container, `health_status: ${health.status}`);
   }
 
-  /** Undefined where the container ended or was paused meanwhile. */
+  /** Undefined where the container ended meanwhile. */
   async #execute(
     id: string,
     { check, ending }: Watched,
@@ -172,7 +174,7 @@ export class HealthChecks {
       if (error instanceof EngineError && error.code === 'conflict') return undefined;
       if (!signal.aborted) return { code: -1, output: error instanceof Error ? error.message : String(error) };
     }
-    if (ending.signal.aborted || this.#engine.container(id)?.paused === true) return undefined;
+    if (ending.signal.aborted) return undefined;
     return { code: -1, output: `Health check exceeded timeout (${timeout / 1000}s)` };
   }
 
