@@ -1,7 +1,9 @@
 /** Discovery: which groups, versions and resources are served, plain and aggregated (API concepts, "API discovery"). */
 import { createHash } from 'node:crypto';
 import type { KindDefinition } from '../kinds/kind.ts';
+import type { APIResource } from '../kinds/types/meta.ts';
 import { groupVersions, remoteVersion } from './aggregation/groups.ts';
+import { aggregatedResources } from './aggregated-resources.ts';
 import type { Core } from './core.ts';
 import { type Exchange, header, sendJson } from './exchange.ts';
 import { noSuchPath } from './errors.ts';
@@ -11,21 +13,8 @@ const VERBS = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', '
 const PART_VERBS = ['get', 'patch', 'update'];
 const PROXY_VERBS = ['create', 'delete', 'get', 'patch', 'update'];
 
-interface Entry {
-  name: string;
-  singular: string;
-  namespaced: boolean;
-  kind: string;
-  /** Where it is not the group's own. */
-  group?: string;
-  version?: string;
-  verbs: string[];
-  shortNames?: string[];
-  categories?: string[];
-}
-
 /** Without objects of their own: they are only asked. */
-const REVIEWS: Record<string, Entry[]> = {
+const REVIEWS: Record<string, APIResource[]> = {
   'authorization.k8s.io/v1': [
     reviewEntry('LocalSubjectAccessReview', true),
     reviewEntry('SelfSubjectAccessReview'),
@@ -35,9 +24,9 @@ const REVIEWS: Record<string, Entry[]> = {
   'authentication.k8s.io/v1': [reviewEntry('SelfSubjectReview'), reviewEntry('TokenReview')],
 };
 
-function reviewEntry(kind: string, namespaced = false): Entry {
-  const singular = kind.toLowerCase();
-  return { name: `${singular}s`, singular, namespaced, kind, verbs: ['create'] };
+function reviewEntry(kind: string, namespaced = false): APIResource {
+  const singularName = kind.toLowerCase();
+  return { name: `${singularName}s`, singularName, namespaced, kind, verbs: ['create'] };
 }
 
 export function discovery(core: Core, exchange: Exchange, path: string): void {
@@ -71,21 +60,21 @@ function apiGroup(name: string, versions: string[]): object {
   return { name, versions: entries, preferredVersion: entries[0] };
 }
 
-function entriesOf(core: Core, groupVersion: string): Entry[] {
-  const entries: Entry[] = [];
+function entriesOf(core: Core, groupVersion: string): APIResource[] {
+  const entries: APIResource[] = [];
   for (const kind of core.registry.all()) {
     if (apiVersionOf(kind) !== groupVersion) continue;
     entries.push(mainEntry(kind), ...partEntries(kind));
   }
   if (groupVersion === 'v1')
-    entries.push({ name: 'bindings', singular: 'binding', namespaced: true, kind: 'Binding', verbs: ['create'] });
+    entries.push({ name: 'bindings', singularName: 'binding', namespaced: true, kind: 'Binding', verbs: ['create'] });
   return [...entries, ...(REVIEWS[groupVersion] ?? [])].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-function mainEntry(kind: KindDefinition): Entry {
+function mainEntry(kind: KindDefinition): APIResource {
   return {
     name: kind.resource,
-    singular: kind.singular,
+    singularName: kind.singular,
     namespaced: kind.namespaced,
     kind: kind.kind,
     verbs: [...(kind.verbs ?? VERBS)],
@@ -94,16 +83,16 @@ function mainEntry(kind: KindDefinition): Entry {
   };
 }
 
-function partEntries(kind: KindDefinition): Entry[] {
-  const part = (name: string, more: Partial<Entry> = {}): Entry => ({
+function partEntries(kind: KindDefinition): APIResource[] {
+  const part = (name: string, more: Partial<APIResource> = {}): APIResource => ({
     name: `${kind.resource}/${name}`,
-    singular: '',
+    singularName: '',
     namespaced: kind.namespaced,
     kind: kind.kind,
     verbs: PART_VERBS,
     ...more,
   });
-  const entries: Entry[] = [];
+  const entries: APIResource[] = [];
   if (kind.subresources.status) entries.push(part('status'));
   if (kind.subresources.approval === true) entries.push(part('approval'));
   if (kind.subresources.scale !== undefined)
@@ -131,9 +120,8 @@ function resourceList(core: Core, groupVersion: string): object {
     kind: 'APIResourceList',
     apiVersion: 'v1',
     groupVersion,
-    resources: entriesOf(core, groupVersion).map(({ singular, ...entry }) => ({
+    resources: entriesOf(core, groupVersion).map((entry) => ({
       ...entry,
-      singularName: singular,
       ...(entry.name.includes('/') ? {} : { storageVersionHash: hash(`${groupVersion}/${entry.kind}`) }),
     })),
   };
@@ -162,7 +150,7 @@ function aggregatedOr(core: Core, exchange: Exchange, coreGroup: boolean, plain:
         (one) =>
           remoteVersion(core, name, one) ?? {
             version: one,
-            resources: aggregatedResources(core, name, one),
+            resources: aggregatedResources(entriesOf(core, name === '' ? one : `${name}/${one}`), name, one),
             freshness: 'Current',
           },
       ),
@@ -182,36 +170,4 @@ function aggregatedOr(core: Core, exchange: Exchange, coreGroup: boolean, plain:
     'content-length': String(bytes.length),
   });
   responder.end(bytes);
-}
-
-function aggregatedResources(core: Core, group: string, version: string): object[] {
-  const entries = entriesOf(core, group === '' ? version : `${group}/${version}`);
-  const kindOf = (entry: Entry) => ({
-    group: entry.group ?? group,
-    version: entry.version ?? version,
-    kind: entry.kind,
-  });
-  return entries
-    .filter((entry) => !entry.name.includes('/'))
-    .map((entry) => {
-      const parts = entries.filter((one) => one.name.startsWith(`${entry.name}/`));
-      return {
-        resource: entry.name,
-        responseKind: kindOf(entry),
-        scope: entry.namespaced ? 'Namespaced' : 'Cluster',
-        singularResource: entry.singular,
-        verbs: entry.verbs,
-        ...(entry.shortNames === undefined ? {} : { shortNames: entry.shortNames }),
-        ...(entry.categories === undefined ? {} : { categories: entry.categories }),
-        ...(parts.length === 0
-          ? {}
-          : {
-              subresources: parts.map((one) => ({
-                subresource: one.name.slice(entry.name.length + 1),
-                responseKind: kindOf(one),
-                verbs: one.verbs,
-              })),
-            }),
-      };
-    });
 }

@@ -1,5 +1,5 @@
 /** Which groups and versions there are, served here or behind, in the order in which clients should find them. */
-import { type APIResource } from '../../kinds/types/meta.ts';
+import { aggregatedResources } from '../aggregated-resources.ts';
 import type { Core } from '../core.ts';
 import { byVersion, prioritiesOf } from './priorities.ts';
 
@@ -39,34 +39,9 @@ export function remoteVersion(core: Core, group: string, version: string): objec
   const api = core.aggregation.find(group, version);
   if (api === undefined) return undefined;
   const { available, resources } = api.told;
-  const kindOf = ({ kind, group: own, version: ownVersion }: APIResource) => ({
-    group: own || group,
-    version: ownVersion || version,
-    kind,
-  });
   return {
     version,
-    resources: resources
-      .filter(({ name }) => !name.includes('/'))
-      .map((resource) => {
-        const parts = resources.filter(({ name }) => name.startsWith(`${resource.name}/`));
-        return {
-          resource: resource.name,
-          responseKind: kindOf(resource),
-          scope: resource.namespaced ? 'Namespaced' : 'Cluster',
-          singularResource: resource.singularName,
-          verbs: resource.verbs,
-          ...(resource.shortNames && { shortNames: resource.shortNames }),
-          ...(resource.categories && { categories: resource.categories }),
-          ...(parts.length > 0 && {
-            subresources: parts.map((part) => ({
-              subresource: part.name.slice(resource.name.length + 1),
-              responseKind: kindOf(part),
-              verbs: part.verbs,
-            })),
-          }),
-        };
-      }),
+    resources: aggregatedResources(resources, group, version),
     freshness: available ? 'Current' : 'Stale',
   };
 }
