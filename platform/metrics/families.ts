@@ -3,6 +3,7 @@ import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
 import type { Bus, NodeSample } from '../bus/bus.ts';
 import type { Informers } from '../resources/informers.ts';
+import { appStatus } from '../resources/instances.ts';
 import { pods } from '../resources/kubernetes.ts';
 import { annotations, apps, labels, processes } from '../resources/types.ts';
 import type { Router } from '../router/model.ts';
@@ -110,8 +111,7 @@ function addInstances(source: FamilySource, add: Add): void {
       byInstance.set(key, { pod, labels: labelValues });
   }
   for (const { pod, labels: of } of byInstance.values()) {
-    const status = pod.status?.containerStatuses?.[0];
-    add('restarts', of, status?.restartCount ?? 0);
+    add('restarts', of, appStatus(pod)?.restartCount ?? 0);
     const one = source.used.get(`${pod.metadata.namespace}/${pod.metadata.name}`);
     if (one === undefined) continue;
     const { sample } = one;

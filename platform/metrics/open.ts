@@ -3,6 +3,7 @@ import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
 import { ALL_METRICS, type Bus, type ContainerSample, type NodeSample, WAKE_METRICS } from '../bus/bus.ts';
 import type { Informers } from '../resources/informers.ts';
+import { appStatus } from '../resources/instances.ts';
 import { pods } from '../resources/kubernetes.ts';
 import { annotations, labels } from '../resources/types.ts';
 import type { AccessRecord, Route, Router } from '../router/model.ts';
@@ -129,7 +130,7 @@ function gauges(
   pod: Pod,
   at: number,
 ): Record<string, { unit: string; value: number }> {
-  const started = pod.status?.containerStatuses?.[0]?.state?.running?.startedAt;
+  const started = appStatus(pod)?.state?.running?.startedAt;
   const limit = Number(pod.metadata.annotations?.[annotations.logRate] ?? -1);
   return {
     cpu: { unit: 'percentage', value: (sample.cpu ?? 0) * 100 },
