@@ -22,6 +22,7 @@ import {
   usableDroplet,
 } from '../operations/app-lifecycle.ts';
 import { readEnvironment, writeEnvironment } from '../operations/environment.ts';
+import { changeMetadata } from '../operations/metadata.ts';
 import { changeSizes } from '../operations/quota.ts';
 import { serially } from '../operations/serially.ts';
 import { restoreSidecars } from '../operations/sidecars.ts';
@@ -95,13 +96,7 @@ export function deploymentEndpoints(context: Context): Endpoint[] {
       summary: "Change a deployment's metadata.",
       handle: async (request) => {
         const deployment = access.write(request.identity, records.deployments, request.params.guid ?? '', 'Deployment');
-        const reader = new Reader(request.body).only('metadata');
-        const metadata = reader.metadata();
-        reader.done();
-        const changed = await records.deployments.modify(deployment.metadata.name, (current) => ({
-          ...current,
-          spec: { ...current.spec, userMetadata: mergeMetadata(current.spec.userMetadata, metadata) },
-        }));
+        const changed = await changeMetadata(records.deployments, deployment, request.body);
         return ok(showDeployment(context, changed));
       },
     },

@@ -4,6 +4,7 @@ import type { Domain } from '../../resources/types.ts';
 import { type ApiRequest, accepted, type Context, created, type Endpoint, ok } from '../api.ts';
 import { notAuthorized, notFound, unprocessable } from '../errors.ts';
 import { listReply } from '../listing.ts';
+import { changeMetadata } from '../operations/metadata.ts';
 import { requireDomain } from '../operations/quota.ts';
 import { deleteRoute, findRoute } from '../operations/routes.ts';
 import { presentDomain } from '../present/tenancy.ts';
@@ -102,13 +103,7 @@ export function domainEndpoints(context: Context): Endpoint[] {
       summary: "Change a domain's metadata.",
       handle: async (request) => {
         const domain = write(request);
-        const reader = new Reader(request.body).only('metadata');
-        const metadata = reader.metadata();
-        reader.done();
-        const changed = await records.domains.modify(domain.metadata.name, (current) => ({
-          ...current,
-          spec: { ...current.spec, userMetadata: mergeMetadata(current.spec.userMetadata, metadata) },
-        }));
+        const changed = await changeMetadata(records.domains, domain, request.body);
         return ok(presentDomain(urls, changed));
       },
     },

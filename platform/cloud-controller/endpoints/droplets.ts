@@ -5,11 +5,12 @@ import { type ApiRequest, accepted, type Context, created, type Endpoint, ok, ty
 import { notAuthorized, notFound, unprocessable } from '../errors.ts';
 import { listReply } from '../listing.ts';
 import { emit, record } from '../operations/app-lifecycle.ts';
+import { changeMetadata } from '../operations/metadata.ts';
 import { copyPullSecret } from '../operations/pull-secret.ts';
 import { receiveUpload, uploadProblem } from '../operations/upload.ts';
 import { dropletState, presentDroplet } from '../present/apps.ts';
 import { ownedBy } from '../records.ts';
-import { mergeMetadata, Reader } from '../validate.ts';
+import { Reader } from '../validate.ts';
 import { readApp } from './apps.ts';
 
 /** Larger than a package: the stack is in it. */
@@ -78,13 +79,7 @@ export function dropletEndpoints(context: Context): Endpoint[] {
       summary: "Change a droplet's metadata.",
       handle: async (request) => {
         const droplet = write(request);
-        const reader = new Reader(request.body).only('metadata');
-        const metadata = reader.metadata();
-        reader.done();
-        const changed = await records.droplets.modify(droplet.metadata.name, (current) => ({
-          ...current,
-          spec: { ...current.spec, userMetadata: mergeMetadata(current.spec.userMetadata, metadata) },
-        }));
+        const changed = await changeMetadata(records.droplets, droplet, request.body);
         return ok(present(changed));
       },
     },

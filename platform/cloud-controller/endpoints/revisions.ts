@@ -5,9 +5,9 @@ import { notFound } from '../errors.ts';
 import { listReply } from '../listing.ts';
 import { record } from '../operations/app-lifecycle.ts';
 import { readEnvironment } from '../operations/environment.ts';
+import { changeMetadata } from '../operations/metadata.ts';
 import { presentRevision } from '../present/apps.ts';
 import { link } from '../present/base.ts';
-import { mergeMetadata, Reader } from '../validate.ts';
 import { readApp } from './apps.ts';
 
 export function revisionEndpoints(context: Context): Endpoint[] {
@@ -74,13 +74,7 @@ export function revisionEndpoints(context: Context): Endpoint[] {
       summary: "Change a revision's metadata.",
       handle: async (request) => {
         const revision = access.write(request.identity, records.revisions, request.params.guid ?? '', 'Revision');
-        const reader = new Reader(request.body).only('metadata');
-        const metadata = reader.metadata();
-        reader.done();
-        const changed = await records.revisions.modify(revision.metadata.name, (current) => ({
-          ...current,
-          spec: { ...current.spec, userMetadata: mergeMetadata(current.spec.userMetadata, metadata) },
-        }));
+        const changed = await changeMetadata(records.revisions, revision, request.body);
         return ok(present(changed));
       },
     },

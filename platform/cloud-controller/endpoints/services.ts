@@ -12,6 +12,7 @@ import {
   deleteServiceInstance,
   renameServiceInstance,
 } from '../operations/service-instances.ts';
+import { changeMetadata } from '../operations/metadata.ts';
 import { readCredentials, writeCredentials } from '../operations/services.ts';
 import { presentApp } from '../present/apps.ts';
 import { presentServiceBinding, presentServiceInstance } from '../present/services.ts';
@@ -243,13 +244,7 @@ function bindingEndpoints(context: Context): Endpoint[] {
       summary: "Change a binding's metadata.",
       handle: async (request) => {
         const binding = find(request, 'write');
-        const reader = new Reader(request.body).only('metadata');
-        const metadata = reader.metadata();
-        reader.done();
-        const changed = await records.serviceBindings.modify(binding.metadata.name, (current) => ({
-          ...current,
-          spec: { ...current.spec, userMetadata: mergeMetadata(current.spec.userMetadata, metadata) },
-        }));
+        const changed = await changeMetadata(records.serviceBindings, binding, request.body);
         return ok(present(changed));
       },
     },

@@ -8,6 +8,7 @@ import { listReply } from '../listing.ts';
 import { processesOf } from '../operations/app-create.ts';
 import { record, usableDroplet } from '../operations/app-lifecycle.ts';
 import { keepGroup } from '../operations/environment.ts';
+import { changeMetadata } from '../operations/metadata.ts';
 import { requireTask, underQuota } from '../operations/quota.ts';
 import { keepServices } from '../operations/services.ts';
 import { serially } from '../operations/serially.ts';
@@ -89,13 +90,7 @@ export function taskEndpoints(context: Context): Endpoint[] {
       summary: "Change a task's metadata.",
       handle: async (request) => {
         const task = write(request);
-        const reader = new Reader(request.body).only('metadata');
-        const metadata = reader.metadata();
-        reader.done();
-        const changed = await records.tasks.modify(task.metadata.name, (current) => ({
-          ...current,
-          spec: { ...current.spec, userMetadata: mergeMetadata(current.spec.userMetadata, metadata) },
-        }));
+        const changed = await changeMetadata(records.tasks, task, request.body);
         return ok(present(request, changed));
       },
     },
