@@ -7,18 +7,14 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
-import { createClient } from '#cluster/client/create.ts';
-import { httpsTransport } from '#cluster/client/https.ts';
 import { createEndpointSliceController } from '#cluster/controllers/endpoint-slice.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { events, networkPolicies, pods, services } from '#cluster/kinds/resources.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
-import { createPodInformer } from '#cluster/network/pods.ts';
 import type { NetworkPolicies } from '#cluster/network/policy/policy.ts';
-import { startPolicies } from '#cluster/network/policy/start.ts';
 import { purgeTables } from '#cluster/network/tables.ts';
-import type { AgentApiFixture } from './agent-api-fixture.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
+import { openPolicies } from './agent-policies.ts';
 import { request } from './hosts-apps.ts';
 import { until } from './until.ts';
 
@@ -33,7 +29,6 @@ const breaks = join(directory, 'breaks');
 const leases = join(directory, 'leases', 'pods');
 let bed: AgentFixture;
 let policies: NetworkPolicies | undefined;
-let closePods: () => void;
 const program = promisify(execFile);
 
 /** Fails while there is a file `breaks`, and else passes on what came before. */
@@ -64,23 +59,6 @@ const calls = (command: string): Call[] =>
 const leased = (): string[] => readdirSync(leases).filter((name) => /^\d/.test(name));
 const records = (): string[] => readdirSync(join(bed.api.engine.dataDirectory, 'engine', 'cni'));
 
-/** Once, however often the agent is started. */
-function openPolicies({ transport, network, agent }: AgentApiFixture): NetworkPolicies {
-  if (policies !== undefined) return policies;
-  const client = createClient(httpsTransport(transport));
-  const all = createPodInformer(client, console.error);
-  closePods = () => all.close();
-  policies = startPolicies({
-    client,
-    pods: all,
-    instance: network.instance,
-    nodeName: agent.nodeName,
-    resolver: network.serviceCidr.replace(/0\/24$/, '10'),
-    log: (level, message, fields) => level === 'error' && console.error(message, fields),
-  });
-  return policies;
-}
-
 before(async () => {
   mkdirSync(configDirectory);
   mkdirSync(ownPlugins);
@@ -109,14 +87,14 @@ before(async () => {
       },
     },
     controllers: [createEndpointSliceController()],
-    agent: (api) => ({ admit: openPolicies(api).admit }),
+    // One for all starts of the agent.
+    agent: (api) => ({ admit: (policies ??= openPolicies(api)).admit }),
   });
   await Promise.all([serve('one'), serve('two')]);
 });
 
 after(async () => {
   await policies?.close();
-  closePods();
   await purgeTables(bed.network.instance);
   await bed.close();
   assert.deepEqual(leased(), []);

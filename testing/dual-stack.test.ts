@@ -4,18 +4,14 @@ import { execFile } from 'node:child_process';
 import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
-import { createClient } from '#cluster/client/create.ts';
-import { httpsTransport } from '#cluster/client/https.ts';
 import { createEndpointSliceController } from '#cluster/controllers/endpoint-slice.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { endpointSlices, networkPolicies, pods, services } from '#cluster/kinds/resources.ts';
 import type { Container, Pod, PodSpec, Service } from '#cluster/kinds/types/core.ts';
-import { createPodInformer } from '#cluster/network/pods.ts';
 import type { NetworkPolicies } from '#cluster/network/policy/policy.ts';
-import { startPolicies } from '#cluster/network/policy/start.ts';
 import { purgeTables } from '#cluster/network/tables.ts';
-import type { AgentApiFixture } from './agent-api-fixture.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
+import { openPolicies } from './agent-policies.ts';
 import { hostTools } from './host-tools.ts';
 import { until } from './until.ts';
 
@@ -28,30 +24,11 @@ const link = `svcsix${octet}`;
 const hostPort = 31_000 + octet;
 let bed: AgentFixture;
 let policies: NetworkPolicies | undefined;
-let closePods: () => void;
 
 const program = promisify(execFile);
 const ip = (...words: string[]) => program('ip', words);
 const kubectl = async (...words: string[]): Promise<string> =>
   (await program('kubectl', words, { env: { ...process.env, KUBECONFIG: bed.kubeconfig } })).stdout;
-
-/** Once, however often the agent is started. */
-function openPolicies({ transport, network, agent }: AgentApiFixture): NetworkPolicies {
-  if (policies !== undefined) return policies;
-  const client = createClient(httpsTransport(transport));
-  const all = createPodInformer(client, console.error);
-  closePods = () => all.close();
-  policies = startPolicies({
-    client,
-    pods: all,
-    instance: network.instance,
-    nodeName: agent.nodeName,
-    families: [4, 6],
-    resolver: network.serviceCidr.replace(/0\/24$/, '10'),
-    log: (level, message, fields) => level === 'error' && console.error(message, fields),
-  });
-  return policies;
-}
 
 before(async () => {
   bed = await agentFixture(octet, {
@@ -61,7 +38,8 @@ before(async () => {
     controllers: [createEndpointSliceController()],
     agent: (api) => ({
       address6: host,
-      admit: openPolicies(api).admit,
+      // One for all starts of the agent.
+      admit: (policies ??= openPolicies(api, { families: [4, 6] })).admit,
     }),
   });
   await ip('netns', 'add', outside);
@@ -79,7 +57,6 @@ before(async () => {
 
 after(async () => {
   await policies?.close();
-  closePods();
   await purgeTables(bed.network.instance);
   await bed.close();
   await ip('netns', 'delete', outside);

@@ -7,19 +7,15 @@ import { execFileSync } from 'node:child_process';
 import { createConnection } from 'node:net';
 import { after, afterEach, before, test } from 'node:test';
 import { ApiError } from '#cluster/client/client.ts';
-import { createClient } from '#cluster/client/create.ts';
-import { httpsTransport } from '#cluster/client/https.ts';
 import { createEndpointSliceController } from '#cluster/controllers/endpoint-slice.ts';
 import { namespaces, networkPolicies, pods, services } from '#cluster/kinds/resources.ts';
 import type { PodSpec } from '#cluster/kinds/types/core.ts';
 import type { NetworkPolicySpec } from '#cluster/kinds/types/networking.ts';
-import { createPodInformer } from '#cluster/network/pods.ts';
 import type { NetworkPolicies } from '#cluster/network/policy/policy.ts';
-import { startPolicies } from '#cluster/network/policy/start.ts';
 import { purgeTables } from '#cluster/network/tables.ts';
 import { SystemError } from '#engine/sys/libc.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
-import type { AgentApiFixture } from './agent-api-fixture.ts';
+import { openPolicies } from './agent-policies.ts';
 import { connects, conversation, echo, exchange } from './pod-sockets.ts';
 import { until } from './until.ts';
 
@@ -31,30 +27,17 @@ const PATIENCE = 150;
 
 let bed: AgentFixture;
 let policies: NetworkPolicies;
-let closePods: () => void;
 const echoes: Disposable[] = [];
 const where = new Map<string, { ip: string; path: string }>();
-
-function openPolicies({ transport, network, agent }: AgentApiFixture): NetworkPolicies {
-  const client = createClient(httpsTransport(transport));
-  const all = createPodInformer(client, console.error);
-  closePods = () => all.close();
-  policies = startPolicies({
-    client,
-    pods: all,
-    instance: network.instance,
-    nodeName: agent.nodeName,
-    resolver: network.serviceCidr.replace(/0\/24$/, '10'),
-    log: (level, message, fields) => level === 'error' && console.error(message, fields),
-  });
-  return policies;
-}
 
 before(async () => {
   bed = await agentFixture(63, {
     inCluster: true,
     controllers: [createEndpointSliceController()],
-    agent: (api) => ({ admit: (...words) => policies.admit(...words), ...(openPolicies(api) && {}) }),
+    agent: (api) => {
+      policies = openPolicies(api);
+      return { admit: (...words) => policies.admit(...words) };
+    },
   });
   for (const name of SPACES) await bed.client.create(namespaces, { metadata: { name, labels: { ns: name } } });
   await Promise.all(places.map((place) => run(place, serving)));
@@ -63,7 +46,6 @@ before(async () => {
 after(async () => {
   for (const one of echoes) one[Symbol.dispose]();
   await policies.close();
-  closePods();
   await purgeTables(bed.api.network.instance);
   await bed.close();
 });
@@ -354,12 +336,12 @@ test('the rules stay while nobody is there, are taken over, and put back', async
   await apply('x/deny', { podSelector: {}, policyTypes: ['Ingress'] });
   await allowed((_from, to) => !isX(to));
   await policies.close();
-  closePods();
   await allowed((_from, to) => !isX(to));
   await bed.client.delete(networkPolicies, 'deny', { namespace: 'x' });
   await apply('y/deny', { podSelector: {}, policyTypes: ['Ingress'] });
   assert.equal(await inTable('x/deny'), true);
-  await openPolicies(bed.api).ready;
+  policies = openPolicies(bed.api);
+  await policies.ready;
   await allowed((_from, to) => !to.startsWith('y/'));
   execFileSync('nft', ['delete', 'table', 'inet', `sampan-${bed.api.network.instance}.policy`]);
   await allowed((_from, to) => !to.startsWith('y/'));
