@@ -14,6 +14,7 @@ import { type AgentFixture, agentFixture } from './agent-fixture.ts';
 import { openPolicies } from './agent-policies.ts';
 import { hostTools } from './host-tools.ts';
 import { until } from './until.ts';
+import { whoContainer } from './who-container.ts';
 
 const namespace = 'default';
 const octet = 71;
@@ -62,26 +63,11 @@ after(async () => {
   await ip('netns', 'delete', outside);
 });
 
-/** A web server that says who it is and who asks. */
-const web = `
-  mkdir -p /tmp/www/cgi-bin
-  printf '#!/bin/sh\\necho; echo "$(hostname) $REMOTE_ADDR"\\n' > /tmp/www/cgi-bin/who
-  chmod +x /tmp/www/cgi-bin/who
-  exec httpd -f -p 8080 -h /tmp/www`;
 const fields = [
   { name: 'POD_IPS', valueFrom: { fieldRef: { fieldPath: 'status.podIPs' } } },
   { name: 'HOST_IPS', valueFrom: { fieldRef: { fieldPath: 'status.hostIPs' } } },
 ];
-const container = (more: Partial<Container> = {}): Container => ({
-  name: 'main',
-  image: bed.image,
-  imagePullPolicy: 'IfNotPresent',
-  command: ['sh', '-c', web],
-  ports: [{ name: 'web', containerPort: 8080 }],
-  env: fields,
-  readinessProbe: { httpGet: { path: '/cgi-bin/who', port: 8080 } },
-  ...more,
-});
+const container = (more: Partial<Container> = {}): Container => whoContainer(bed.image, { env: fields, ...more });
 
 interface Served extends Partial<PodSpec> {
   volumeMounts?: NonNullable<Container['volumeMounts']>;

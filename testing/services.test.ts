@@ -17,6 +17,7 @@ import { tableName } from '#cluster/network/services/rules.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
 import { hostTools } from './host-tools.ts';
 import { until } from './until.ts';
+import { whoContainer, whoServer } from './who-container.ts';
 
 const namespace = 'default';
 const octet = 48;
@@ -63,22 +64,7 @@ after(async () => {
 const kubectl = async (...words: string[]): Promise<string> =>
   (await program('kubectl', words, { env: { ...process.env, KUBECONFIG: bed.kubeconfig } })).stdout;
 
-/** A web server that says who it is and who asks. */
-const web = `
-  mkdir -p /tmp/www/cgi-bin
-  printf '#!/bin/sh\\necho; echo "$(hostname) $REMOTE_ADDR"\\n' > /tmp/www/cgi-bin/who
-  chmod +x /tmp/www/cgi-bin/who
-  exec httpd -f -p 8080 -h /tmp/www`;
-
-const container = (more: Partial<Container> = {}): Container => ({
-  name: 'main',
-  image: bed.image,
-  imagePullPolicy: 'IfNotPresent',
-  command: ['sh', '-c', web],
-  ports: [{ name: 'web', containerPort: 8080 }],
-  readinessProbe: { httpGet: { path: '/cgi-bin/who', port: 8080 } },
-  ...more,
-});
+const container = (more: Partial<Container> = {}): Container => whoContainer(bed.image, more);
 
 interface Served extends Partial<PodSpec> {
   volumeMounts?: NonNullable<Container['volumeMounts']>;
@@ -342,7 +328,7 @@ test('external addresses, and Endpoints written by hand for a service without a 
 
 test('a pod that ends serves on while nobody else does, and keeps the connections that it has', async () => {
   const ending = container({
-    command: ['sh', '-c', `(while :; do nc -l -p 9000 -e cat; done) & ${web}`],
+    command: ['sh', '-c', `(while :; do nc -l -p 9000 -e cat; done) & ${whoServer}`],
     lifecycle: { preStop: { exec: { command: ['sleep', '20'] } } },
   });
   await serve('ending', { terminationGracePeriodSeconds: 30, containers: [ending] }, { app: 'ending' });
