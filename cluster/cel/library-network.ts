@@ -1,6 +1,7 @@
 /** URLs, addresses and networks (Kubernetes "URL library", "IP address library", "CIDR library"). */
 import { BlockList, isIP } from 'node:net';
 import type { Environment } from '@marcbachmann/cel-js';
+import { addressBytes } from '#lib/dns/address.ts';
 
 class Address {
   readonly text: string;
@@ -99,14 +100,8 @@ function same(a: Address, b: Address): boolean {
   return a.family === b.family && bitsOf(a) === bitsOf(b);
 }
 
-function bitsOf({ text, family }: Address): bigint {
-  if (family === 'ipv4') return text.split('.').reduce((sum, part) => sum * 256n + BigInt(part), 0n);
-  const { hostname } = new URL(`http://[${text}]`);
-  const [head = '', tail] = hostname.slice(1, -1).split('::');
-  const groups = (part: string): string[] => (part === '' ? [] : part.split(':'));
-  const [before, after] = [groups(head), groups(tail ?? '')];
-  const zeros = Array.from({ length: 8 - before.length - after.length }, () => '0');
-  return [...before, ...zeros, ...after].reduce((sum, group) => sum * 65_536n + BigInt(`0x${group}`), 0n);
+function bitsOf({ text }: Address): bigint {
+  return BigInt(`0x${addressBytes(text).toString('hex')}`);
 }
 
 function maskedText(address: Address, length: number): string {

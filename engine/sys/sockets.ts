@@ -1,5 +1,6 @@
 /** TCP sockets in another network namespace. A socket belongs for ever to the one that it was made in. Source: tcp(7), connect(2). */
 import { isIPv4 } from 'node:net';
+import { addressBytes } from '#lib/dns/address.ts';
 import { hasCode, syscall } from './libc.ts';
 import { inNetworkNamespace } from './netlink.ts';
 
@@ -35,7 +36,7 @@ function ipv4Address(ip: string, port: number): Buffer {
   const address = Buffer.alloc(16);
   address.writeUInt16LE(AF_INET, 0);
   address.writeUInt16BE(port, 2);
-  address.set(ip.split('.').map(Number), 4);
+  address.set(addressBytes(ip), 4);
   return address;
 }
 
@@ -44,11 +45,6 @@ function ipv6Address(ip: string, port: number): Buffer {
   const address = Buffer.alloc(28);
   address.writeUInt16LE(AF_INET6, 0);
   address.writeUInt16BE(port, 2);
-  // As a URL it has only hexadecimal groups left, and one gap at most.
-  const [left = '', right] = new URL(`http://[${ip}]`).hostname.slice(1, -1).split('::');
-  const groups = (text: string): number[] => (text === '' ? [] : text.split(':').map((group) => Number(`0x${group}`)));
-  for (const [index, group] of groups(left).entries()) address.writeUInt16BE(group, 8 + 2 * index);
-  const last = groups(right ?? '');
-  for (const [index, group] of last.entries()) address.writeUInt16BE(group, 24 - 2 * (last.length - index));
+  address.set(addressBytes(ip), 8);
   return address;
 }

@@ -8,6 +8,7 @@ import { isIPv6 } from 'node:net';
 import type { Client, Informer } from '#cluster/client/client.ts';
 import { createInformer } from '#cluster/client/informer.ts';
 import type { ConfigMap } from '#cluster/kinds/types/core.ts';
+import { parseIpRange, rangeText } from '#lib/ip-range.ts';
 import { configMaps } from '../resources/kubernetes.ts';
 import { systemNamespace } from '../resources/types.ts';
 import type { Identity } from '../uaa/uaa.ts';
@@ -115,14 +116,8 @@ export class RateLimiter {
 /** Whoever has one address of IPv6 has all of its /64. */
 function networkOf(address: string): string {
   if (!isIPv6(address) || address.startsWith('::ffff:')) return address;
-  const [head = '', tail] = address.split('::');
-  const left = head.split(':').filter((part) => part !== '');
-  const right = tail === undefined ? [] : tail.split(':').filter((part) => part !== '');
-  const all = [...left, ...Array.from({ length: Math.max(0, 8 - left.length - right.length) }, () => '0'), ...right];
-  return all
-    .slice(0, 4)
-    .map((part) => part.toLowerCase().replace(/^0+(?=.)/, ''))
-    .join(':');
+  const network = parseIpRange(`${address.replace(/%.*/, '')}/64`);
+  return network === undefined ? address : rangeText(network);
 }
 
 /** The router in front is on this machine, and adds the address that it saw at the end of what the client said. */
