@@ -33,6 +33,10 @@ export function toRfc3339(time: string): string {
   return `${second}.${padded.slice(-9)}Z`;
 }
 
+export function byTime(one: { timestamp: string }, other: { timestamp: string }): number {
+  return one.timestamp < other.timestamp ? -1 : one.timestamp > other.timestamp ? 1 : 0;
+}
+
 export function next(time: string): string {
   return String(BigInt(time) + 1n).padStart(19, '0');
 }

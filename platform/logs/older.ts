@@ -5,7 +5,7 @@
  * instances do not write within the same microsecond. What no instance wrote (of staging, router and API) is in memory only.
  */
 import type { Client } from '#cluster/client/client.ts';
-import { EARLIEST, next, toRfc3339 } from '../time.ts';
+import { byTime, EARLIEST, next, toRfc3339 } from '../time.ts';
 import { Cursor, LONGEST_GROUP, readLines, withoutCutGroup } from './lines.ts';
 import type { LogEnvelope } from './logs.ts';
 
@@ -46,7 +46,7 @@ export async function readOlder(
       }),
     ),
   );
-  const envelopes = read.flat().sort((a, b) => (a.timestamp < b.timestamp ? -1 : a.timestamp > b.timestamp ? 1 : 0));
+  const envelopes = read.flat().sort(byTime);
   let last = EARLIEST;
   for (const envelope of envelopes) {
     if (envelope.timestamp <= last) envelope.timestamp = next(last);

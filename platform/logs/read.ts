@@ -2,7 +2,7 @@
 import { RE2JS } from '@bufbuild/re2';
 import type { MetricEnvelope } from '../metrics/envelopes.ts';
 import type { Metrics } from '../metrics/metrics.ts';
-import { EARLIEST, parseQueryTime } from '../time.ts';
+import { byTime, EARLIEST, parseQueryTime } from '../time.ts';
 import { invalid } from './gateway-error.ts';
 import type { Logs } from './logs.ts';
 import type { Envelope } from './present.ts';
@@ -52,7 +52,7 @@ export async function readEnvelopes(
     .filter((envelope) => envelope !== undefined);
   if (measured.length === 0) return lines;
   const all: Envelope[] = [...lines, ...measured];
-  all.sort((a, b) => (a.timestamp < b.timestamp ? -1 : a.timestamp > b.timestamp ? 1 : 0));
+  all.sort(byTime);
   return (descending ? all.reverse() : all).slice(0, limit);
 }
 

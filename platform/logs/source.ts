@@ -7,7 +7,7 @@
  */
 import type { LogEnvelope } from './logs.ts';
 import { OlderWindow } from './older.ts';
-import { EARLIEST, next } from '../time.ts';
+import { byTime, EARLIEST, next } from '../time.ts';
 
 /** A noisy app evicts its own lines: at 16,000 lines a second the last six seconds are here, so that clients that poll miss none. */
 const MOST_BYTES = 32 * 1024 * 1024;
@@ -107,9 +107,7 @@ export class Source {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     if (this.#pending.length === 0) return;
-    const envelopes = this.#pending.sort((a, b) =>
-      a.timestamp < b.timestamp ? -1 : a.timestamp > b.timestamp ? 1 : 0,
-    );
+    const envelopes = this.#pending.sort(byTime);
     this.#pending = [];
     let added = 0;
     for (const envelope of envelopes) {

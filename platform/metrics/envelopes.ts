@@ -2,6 +2,8 @@
  * Envelopes of measurements, as Cloud Foundry's log cache has them beside those of logs (loggregator's `Envelope`, version 2): by
  * source a ring for each kind, so that many requests push no gauge out.
  */
+import { byTime } from '../time.ts';
+
 export interface MetricEnvelope {
   /** Nanoseconds since the epoch, 19 digits. */
   timestamp: string;
@@ -39,7 +41,7 @@ export class EnvelopeRings {
     const kinds = this.#sources.get(sourceId);
     if (kinds === undefined) return [];
     const all = [...kinds.values()].flatMap((ring) => ring.slice(-MOST_ENVELOPES));
-    return all.sort((a, b) => (a.timestamp < b.timestamp ? -1 : a.timestamp > b.timestamp ? 1 : 0));
+    return all.sort(byTime);
   }
 
   sources(): string[] {
