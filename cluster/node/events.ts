@@ -6,6 +6,7 @@
  * events, as upstream has; what is above that is dropped, and counted in the log.
  */
 import { randomBytes } from 'node:crypto';
+import { BoundedMap } from '#lib/bounded-map.ts';
 import { ApiError, type Client } from '../client/client.ts';
 import { events } from '../kinds/resources.ts';
 import type { Event, ObjectReference } from '../kinds/types/core.ts';
@@ -40,8 +41,8 @@ const burst = 25;
 const refill = 300_000;
 
 export function createEventRecorder(client: Client, nodeName: string, log: AgentOptions['log']): EventRecorder {
-  const known = new Map<string, Series>();
-  const budgets = new Map<string, { tokens: number; at: number }>();
+  const known = new BoundedMap<string, Series>(maxSeries);
+  const budgets = new BoundedMap<string, { tokens: number; at: number }>(maxSeries);
   const queue: Series[] = [];
   let timer: NodeJS.Timeout | undefined;
   let flushing: Promise<void> = Promise.resolve();
@@ -50,11 +51,9 @@ export function createEventRecorder(client: Client, nodeName: string, log: Agent
 
   const allowed = (uid: string, now: number): boolean => {
     const budget = budgets.get(uid) ?? { tokens: burst, at: now };
-    budgets.delete(uid);
     budget.tokens = Math.min(burst, budget.tokens + (now - budget.at) / refill);
     budget.at = now;
     budgets.set(uid, budget);
-    if (budgets.size > maxSeries) budgets.delete(budgets.keys().next().value ?? '');
     if (budget.tokens < 1) return false;
     budget.tokens -= 1;
     return true;
@@ -118,7 +117,6 @@ export function createEventRecorder(client: Client, nodeName: string, log: Agent
       if (series) {
         series.event.count = (series.event.count ?? 1) + 1;
         series.event.lastTimestamp = time;
-        known.delete(key);
       } else {
         const event: Event = {
           apiVersion: 'v1',
@@ -138,7 +136,6 @@ export function createEventRecorder(client: Client, nodeName: string, log: Agent
         series = { event, created: false, dirty: false };
       }
       known.set(key, series);
-      if (known.size > maxSeries) known.delete(known.keys().next().value ?? '');
       if (series.dirty) return;
       series.dirty = true;
       queue.push(series);

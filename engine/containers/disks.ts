@@ -7,6 +7,7 @@
 import { closeSync } from 'node:fs';
 import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { BoundedMap } from '#lib/bounded-map.ts';
 import { run } from '#lib/run.ts';
 import { EngineError } from '../engine.ts';
 import { hasCode } from '../sys/libc.ts';
@@ -25,7 +26,7 @@ interface Template {
 
 export class Disks {
   readonly #directory: string;
-  readonly #templates = new Map<number, Promise<Template>>();
+  readonly #templates = new BoundedMap<number, Promise<Template>>(mostTemplates);
 
   constructor(directory: string) {
     this.#directory = directory;
@@ -63,8 +64,6 @@ export class Disks {
   #template(size: number): Promise<Template> {
     let template = this.#templates.get(size);
     if (template === undefined) {
-      const oldest = this.#templates.size < mostTemplates ? undefined : this.#templates.keys().next().value;
-      if (oldest !== undefined) this.#templates.delete(oldest);
       template = this.#load(size);
       this.#templates.set(size, template);
       // A failure is told to those who wait, and tried anew by the next.

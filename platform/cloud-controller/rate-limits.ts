@@ -8,6 +8,7 @@ import { isIPv6 } from 'node:net';
 import type { Client, Informer } from '#cluster/client/client.ts';
 import { createInformer } from '#cluster/client/informer.ts';
 import type { ConfigMap } from '#cluster/kinds/types/core.ts';
+import { BoundedMap } from '#lib/bounded-map.ts';
 import { parseIpRange, rangeText } from '#lib/ip-range.ts';
 import { configMaps } from '../resources/kubernetes.ts';
 import { systemNamespace } from '../resources/types.ts';
@@ -45,7 +46,7 @@ export interface Counted {
 }
 
 export class RateLimiter {
-  readonly #counts = new Map<string, { requests: number; until: number }>();
+  readonly #counts = new BoundedMap<string, { requests: number; until: number }>(MOST_COUNTED);
   readonly #informer: Informer<ConfigMap>;
   readonly #now: () => number;
 
@@ -103,12 +104,7 @@ export class RateLimiter {
     // A shorter interval counts for windows that have begun, too.
     if (known && known.until > now && known.until <= now + milliseconds) return known;
     const entry = { requests: 0, until: now + milliseconds };
-    this.#counts.delete(key);
     this.#counts.set(key, entry);
-    if (this.#counts.size > MOST_COUNTED) {
-      const oldest = this.#counts.keys().next();
-      if (!oldest.done) this.#counts.delete(oldest.value);
-    }
     return entry;
   }
 }

@@ -1,4 +1,5 @@
 /** Requests by app and by route, as the router tells them. */
+import { BoundedMap } from '#lib/bounded-map.ts';
 import type { AccessRecord, Route } from '../router/model.ts';
 import { fromMilliseconds } from '../time.ts';
 import type { MetricEnvelope } from './envelopes.ts';
@@ -30,7 +31,7 @@ export interface RouteRequests {
 
 export class Requests {
   readonly apps = new Map<string, AppRequests>();
-  readonly routes = new Map<string, RouteRequests>();
+  readonly routes = new BoundedMap<string, RouteRequests>(MOST_ROUTES);
 
   add(record: AccessRecord, app: string, route: Pick<Route, 'host' | 'path'> | undefined): void {
     const status = `${Math.floor(Math.max(0, record.status) / 100)}xx`;
@@ -43,7 +44,6 @@ export class Requests {
     const key = `${app} ${route.host}${route.path}`;
     let one = this.routes.get(key);
     if (one === undefined) {
-      if (this.routes.size >= MOST_ROUTES) this.routes.delete(this.routes.keys().next().value ?? '');
       const { host, path } = route;
       one = { app, host, path, statuses: new Map(), observed: BOUNDS.map(() => 0), sum: 0, count: 0 };
       this.routes.set(key, one);

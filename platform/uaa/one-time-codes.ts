@@ -3,6 +3,7 @@
  * an access token instead of a browser. In memory, for five minutes, bounded, the oldest goes first.
  */
 import { randomBytes } from 'node:crypto';
+import { BoundedMap } from '#lib/bounded-map.ts';
 import type { Identity } from './uaa.ts';
 
 const CODE_MILLISECONDS = 5 * 60_000;
@@ -10,7 +11,7 @@ const MOST = 10_000;
 
 export class OneTimeCodes {
   readonly #now: () => number;
-  readonly #codes = new Map<string, { identity: Identity; until: number }>();
+  readonly #codes = new BoundedMap<string, { identity: Identity; until: number }>(MOST);
 
   constructor(now: () => number = Date.now) {
     this.#now = now;
@@ -19,10 +20,6 @@ export class OneTimeCodes {
   issue(identity: Identity): string {
     const code = randomBytes(24).toString('hex');
     this.#codes.set(code, { identity, until: this.#now() + CODE_MILLISECONDS });
-    if (this.#codes.size > MOST) {
-      const oldest = this.#codes.keys().next();
-      if (!oldest.done) this.#codes.delete(oldest.value);
-    }
     return code;
   }
 

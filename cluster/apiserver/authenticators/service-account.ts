@@ -3,6 +3,7 @@
  * the older ones that a Secret holds. What is signed is verified once; that what it is bound to still exists, every time.
  */
 import { createLocalJWKSet, decodeJwt, type JWTPayload, jwtVerify } from 'jose';
+import { BoundedMap } from '#lib/bounded-map.ts';
 import { nodes, pods, secrets, serviceAccounts } from '../../kinds/resources.ts';
 import type { Secret } from '../../kinds/types/core.ts';
 import { type CachedObject, kindPrefix, objectOf } from '../cache.ts';
@@ -47,7 +48,7 @@ export function serviceAccountTokens(core: Core, options: ServiceAccountOptions)
   let { jwks } = options.keys;
   let keys = createLocalJWKSet(jwks);
   const own = options.audiences ?? [options.issuer];
-  const verified = new Map<string, JWTPayload>();
+  const verified = new BoundedMap<string, JWTPayload>(VERIFIED_LIMIT);
 
   async function verify(token: string): Promise<JWTPayload> {
     if (options.keys.jwks !== jwks) {
@@ -63,7 +64,6 @@ export function serviceAccountTokens(core: Core, options: ServiceAccountOptions)
       // Our own are good from the moment that they were given, also where the clock was set back since. Their end is looked at each time.
       clockTolerance: Number.MAX_SAFE_INTEGER,
     });
-    if (verified.size >= VERIFIED_LIMIT) verified.delete(verified.keys().next().value ?? '');
     verified.set(digest, payload);
     return payload;
   }

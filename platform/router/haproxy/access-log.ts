@@ -7,6 +7,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { BoundedMap } from '#lib/bounded-map.ts';
 import type { AccessRecord, RouterOptions } from '../model.ts';
 import type { AccessTarget } from './config.ts';
 import { parseServerName, parseTarget } from './state.ts';
@@ -107,14 +108,13 @@ export class Frames {
 
 class Counters {
   lost = 0;
-  readonly #workers = new Map<number, { next: number; missing: Set<number> }>();
+  /** Of an older worker we only forget what it repeated. */
+  readonly #workers = new BoundedMap<number, { next: number; missing: Set<number> }>(8);
 
   /** How many records were lost since the one before; undefined for a repetition. */
   count(worker: number, sequence: number): number | undefined {
     let state = this.#workers.get(worker);
     if (state === undefined) {
-      // Of an older worker we only forget what it repeated.
-      if (this.#workers.size >= 8) this.#workers.delete(this.#workers.keys().next().value ?? 0);
       state = { next: sequence, missing: new Set() };
       this.#workers.set(worker, state);
     }

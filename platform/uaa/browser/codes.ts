@@ -4,6 +4,7 @@
  * be revoked (RFC 6749 section 4.1.2). Bounded, the oldest goes first.
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { BoundedMap } from '#lib/bounded-map.ts';
 import { UaaError } from '../uaa.ts';
 import type { Authorization } from './authorization.ts';
 
@@ -42,7 +43,7 @@ export class CodeReplayed extends UaaError {
 
 export class AuthorizationCodes {
   readonly #now: () => number;
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries = new BoundedMap<string, Entry>(MOST);
 
   constructor(now: () => number = Date.now) {
     this.#now = now;
@@ -51,10 +52,6 @@ export class AuthorizationCodes {
   issue(granted: Granted): string {
     const code = randomBytes(32).toString('base64url');
     this.#entries.set(code, { ...granted, until: this.#now() + CODE_MILLISECONDS });
-    if (this.#entries.size > MOST) {
-      const oldest = this.#entries.keys().next();
-      if (!oldest.done) this.#entries.delete(oldest.value);
-    }
     return code;
   }
 

@@ -3,6 +3,7 @@
  * memory: a restart logs browsers out, and their users log in again. Bounded, the oldest goes first.
  */
 import { randomBytes } from 'node:crypto';
+import { BoundedMap } from '#lib/bounded-map.ts';
 
 const SESSION_MILLISECONDS = 30 * 60_000;
 const PASSCODE_MILLISECONDS = 5 * 60_000;
@@ -26,8 +27,8 @@ export interface Session extends Entry {
 
 export class Sessions {
   readonly #now: () => number;
-  readonly #sessions = new Map<string, Session>();
-  readonly #passcodes = new Map<string, Entry>();
+  readonly #sessions = new BoundedMap<string, Session>(MOST);
+  readonly #passcodes = new BoundedMap<string, Entry>(MOST);
 
   constructor(now: () => number = Date.now) {
     this.#now = now;
@@ -37,7 +38,7 @@ export class Sessions {
   open(userId: string): string {
     const id = randomBytes(32).toString('base64url');
     const until = this.#now() + SESSION_MILLISECONDS;
-    this.#keep(this.#sessions, id, { userId, until, authTime: Math.floor(this.#now() / 1000), approved: new Map() });
+    this.#sessions.set(id, { userId, until, authTime: Math.floor(this.#now() / 1000), approved: new Map() });
     return id;
   }
 
@@ -57,7 +58,7 @@ export class Sessions {
         if (byte < 240 && code.length < PASSCODE_LENGTH) code += ALPHABET.charAt(byte % ALPHABET.length);
       }
     }
-    this.#keep(this.#passcodes, code, { userId, until: this.#now() + PASSCODE_MILLISECONDS });
+    this.#passcodes.set(code, { userId, until: this.#now() + PASSCODE_MILLISECONDS });
     return code;
   }
 
@@ -75,12 +76,5 @@ export class Sessions {
     if (entry.until > this.#now()) return entry;
     entries.delete(key);
     return undefined;
-  }
-
-  #keep<E extends Entry>(entries: Map<string, E>, key: string, entry: E): void {
-    entries.set(key, entry);
-    if (entries.size <= MOST) return;
-    const oldest = entries.keys().next();
-    if (!oldest.done) entries.delete(oldest.value);
   }
 }

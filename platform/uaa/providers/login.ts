@@ -7,6 +7,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Configuration } from 'openid-client';
 import type { Client } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
+import { BoundedMap } from '#lib/bounded-map.ts';
 import type { IdentityProvider } from '../../resources/types.ts';
 import { cookieOf, SESSION, sendProblem, setCookie } from '../browser/forms.ts';
 import { nextOf } from '../browser/routes.ts';
@@ -45,7 +46,7 @@ interface One {
 
 export function externalLoginRoutes(app: FastifyInstance, options: ExternalLoginOptions): void {
   const { client, sessions, login, now } = options;
-  const pending = new Map<string, Pending>();
+  const pending = new BoundedMap<string, Pending>(MOST);
   const configurations = new Map<string, { version: string; until: number; configuration: Promise<Configuration> }>();
 
   const provider = async (request: FastifyRequest<One>): Promise<Stored<IdentityProvider>> => {
@@ -106,7 +107,6 @@ export function externalLoginRoutes(app: FastifyInstance, options: ExternalLogin
         next: nextOf(queryOf(request)),
         until: now() + PENDING_MILLISECONDS,
       });
-      if (pending.size > MOST) pending.delete(pending.keys().next().value ?? '');
       setCookie(reply, STATE, state);
       return reply.header('cache-control', 'no-store').redirect(url.href, 303);
     } catch (error) {
