@@ -62,8 +62,8 @@ describe('a fresh machine', { concurrency: 1, timeout: 5_400_000, skip: whyNoMac
     assert.ok(line, output);
     assert.match(await must(`${line} -sf`), /Hello/);
     assert.match(
-      await must('systemctl is-active haproxy.service; systemctl is-enabled haproxy.service; true'),
-      /inactive\ndisabled/,
+      await must('for verb in is-active is-enabled; do systemctl $verb haproxy.service nats-server.service; done; true'),
+      /^inactive\ninactive\ndisabled\ndisabled\s*$/,
     );
     await must(`systemctl is-active ${units.join(' ')} && systemctl is-enabled ${units.join(' ')}`);
     containers = await must(listContainers);
