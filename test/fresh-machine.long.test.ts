@@ -62,7 +62,9 @@ describe('a fresh machine', { concurrency: 1, timeout: 5_400_000, skip: whyNoMac
     assert.ok(line, output);
     assert.match(await must(`${line} -sf`), /Hello/);
     assert.match(
-      await must('for verb in is-active is-enabled; do systemctl $verb haproxy.service nats-server.service; done; true'),
+      await must(
+        'for verb in is-active is-enabled; do systemctl $verb haproxy.service nats-server.service; done; true',
+      ),
       /^inactive\ninactive\ndisabled\ndisabled\s*$/,
     );
     await must(`systemctl is-active ${units.join(' ')} && systemctl is-enabled ${units.join(' ')}`);
