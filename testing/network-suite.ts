@@ -48,6 +48,22 @@ test('is made twice as once, and purged without a rest', async () => {
   assert.equal(execFileSync('ip', ['route'], { encoding: 'utf8' }), '');
 });
 
+test('what is changed while the table is written whole stays changed', async () => {
+  const network = new Network(options);
+  // So many that the kernel is at it for a while.
+  for (let third = 4; third < 16; third += 1)
+    for (let last = 0; last < 256; last += 1) await network.setEgress(`10.86.${third}.${last}`, 'internet');
+  await network.ensure();
+  for (const wait of [0, 5, 10, 20, 40]) {
+    const whole = network.ensure();
+    await delay(wait);
+    await network.setEgress(`10.86.4.${wait}`, 'cluster');
+    await whole;
+    assert.doesNotMatch(list(), new RegExp(`\\b10\\.86\\.4\\.${wait},`));
+  }
+  await network.purge();
+});
+
 test('passes a FORWARD chain that drops, in others’ tables as in iptables, and leaves them as they were', async () => {
   execFileSync('iptables', ['-P', 'FORWARD', 'DROP']);
   execFileSync('ip6tables', ['-P', 'FORWARD', 'DROP']);

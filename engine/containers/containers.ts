@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Writable } from 'node:stream';
 import { processStartTime } from '#lib/process-start-time.ts';
 import { settledBefore } from '#lib/settled-before.ts';
+import { Turns } from '#lib/turns.ts';
 import {
   EngineError,
   type Container,
@@ -64,7 +65,7 @@ interface Entry {
   monitor?: Monitor;
   exited: PromiseWithResolvers<ContainerExit>;
   /** The tail of what is done to it: one thing at a time. */
-  work: Promise<unknown>;
+  turns: Turns;
 }
 
 export class Containers {
@@ -104,7 +105,7 @@ export class Containers {
       // Where its monitor lives, that is about to write down the end.
       if (!(await isMonitor(await pidOf(conmonPid), entry.record.id))) this.#lost(entry);
     }
-    await Promise.all([...this.#entries.values()].map(({ work }) => work));
+    await Promise.all([...this.#entries.values()].map(({ turns }) => turns.settled()));
     this.#adopted.follow(layout, this.#entries.values());
   }
 
@@ -199,7 +200,7 @@ export class Containers {
     this.#assertOpen();
     const entry = this.#entry(id);
     using _start = this.#options.sandboxes.busy();
-    await this.#exclusive(entry, async () => {
+    await entry.turns.take(async () => {
       const { record } = entry;
       if (record.state !== 'created' && !(again && record.state === 'exited'))
         throw new EngineError('conflict', `container ${id} is ${record.state}: only a created one can be started`);
@@ -301,7 +302,7 @@ export class Containers {
   async stop(id: string, options: { graceSeconds?: number; signal?: AbortSignal } = {}): Promise<void> {
     const entry = this.#entries.get(id);
     if (entry === undefined) return;
-    await entry.work.catch(() => {});
+    await entry.turns.settled();
     if (entry.record.state !== 'running') return;
     const graceSeconds = options.graceSeconds ?? 10;
     if (graceSeconds > 0) {
@@ -338,7 +339,7 @@ export class Containers {
   ): Promise<void> {
     this.#assertOpen();
     const entry = this.#entry(id);
-    await this.#exclusive(entry, async () => {
+    await entry.turns.take(async () => {
       if (!this.#entries.has(id)) throw new EngineError('not-found', `no container ${id}`);
       const { record } = entry;
       const paths = containerPaths(this.#options.layout, id);
@@ -358,13 +359,13 @@ export class Containers {
   async remove(id: string, options: { force?: boolean; logs?: boolean } = {}): Promise<void> {
     const entry = this.#entries.get(id);
     if (entry === undefined) return;
-    await entry.work.catch(() => {});
+    await entry.turns.settled();
     if (entry.record.state === 'running') {
       if (options.force !== true)
         throw new EngineError('conflict', `container ${id} runs: stop it first, or remove it with force`);
       await this.stop(id, { graceSeconds: 0 });
     }
-    await this.#exclusive(entry, async () => {
+    await entry.turns.take(async () => {
       if (!this.#entries.has(id)) return;
       const { layout, emit } = this.#options;
       const { record } = entry;
@@ -432,7 +433,7 @@ export class Containers {
     this.#adopted.close();
     await Promise.allSettled(this.#creating);
     this.#exits?.close();
-    await Promise.all([...this.#entries.values()].map(({ work }) => work));
+    await Promise.all([...this.#entries.values()].map(({ turns }) => turns.settled()));
     for (const { rotation, handle, monitor } of this.#entries.values()) {
       monitor?.forget();
       rotation?.close();
@@ -447,7 +448,7 @@ export class Containers {
   #add(record: ContainerRecord): Entry {
     const exited = Promise.withResolvers<ContainerExit>();
     if (record.exit !== undefined) exited.resolve(record.exit);
-    const entry: Entry = { record, handle: undefined, rotation: undefined, exited, work: Promise.resolve() };
+    const entry: Entry = { record, handle: undefined, rotation: undefined, exited, turns: new Turns() };
     this.#entries.set(record.id, entry);
     this.#names.add(`${record.sandbox} ${record.name}`);
     return entry;
@@ -457,12 +458,6 @@ export class Containers {
     const entry = this.#entries.get(id);
     if (entry === undefined) throw new EngineError('not-found', `no container ${id}`);
     return entry;
-  }
-
-  async #exclusive<T>(entry: Entry, body: () => Promise<T>): Promise<T> {
-    const result = entry.work.then(body, body);
-    entry.work = result.catch(() => {});
-    return await result;
   }
 
   /** A frozen container cannot obey. Not exclusive, as stopping is not. */
@@ -506,13 +501,15 @@ export class Containers {
       void rm(join(this.#options.layout.exits, id), { force: true });
       return;
     }
-    void this.#exclusive(entry, async () => {
-      if (entry.record.state !== 'running') return;
-      const exit = await this.#readExit(entry);
-      if (exit !== undefined) await this.#finish(entry, exit);
-    }).catch((error: unknown) =>
-      this.#options.log('error', 'cannot record the end of a container', { container: id, error: String(error) }),
-    );
+    void entry.turns
+      .take(async () => {
+        if (entry.record.state !== 'running') return;
+        const exit = await this.#readExit(entry);
+        if (exit !== undefined) await this.#finish(entry, exit);
+      })
+      .catch((error: unknown) =>
+        this.#options.log('error', 'cannot record the end of a container', { container: id, error: String(error) }),
+      );
   }
 
   async #readExit({ record, handle }: Entry): Promise<ContainerExit | undefined> {
@@ -528,7 +525,7 @@ export class Containers {
   /** conmon is gone: it has written down the end, or it was killed, or the disk was full. */
   async #unwatched(entry: Entry, monitor: Monitor | undefined): Promise<void> {
     this.#exitFile(entry.record.id);
-    await entry.work.catch(() => {});
+    await entry.turns.settled();
     const { pid, pidStartTime } = entry.record;
     // Another monitor: it runs again by now.
     const runs = (): boolean => !this.#closed && entry.monitor === monitor && entry.record.state === 'running';
@@ -540,19 +537,21 @@ export class Containers {
 
   /** Its process is gone and nobody wrote down how: conmon was killed too. */
   #lost(entry: Entry): void {
-    void this.#exclusive(entry, async () => {
-      if (entry.record.state !== 'running') return;
-      // A kernel that is new enough tells of a signal even now.
-      const signal = entry.handle?.terminatingSignal() ?? 0;
-      const message = 'its monitor was killed, or could not write, so its exit status is unknown';
-      const exit = signal > 0 ? { code: 128 + signal, signal } : { code: 255, message };
-      await this.#finish(entry, { ...exit, oomKilled: false, at: Date.now() });
-    }).catch((error: unknown) =>
-      this.#options.log('error', 'cannot record the end of a container', {
-        container: entry.record.id,
-        error: String(error),
-      }),
-    );
+    void entry.turns
+      .take(async () => {
+        if (entry.record.state !== 'running') return;
+        // A kernel that is new enough tells of a signal even now.
+        const signal = entry.handle?.terminatingSignal() ?? 0;
+        const message = 'its monitor was killed, or could not write, so its exit status is unknown';
+        const exit = signal > 0 ? { code: 128 + signal, signal } : { code: 255, message };
+        await this.#finish(entry, { ...exit, oomKilled: false, at: Date.now() });
+      })
+      .catch((error: unknown) =>
+        this.#options.log('error', 'cannot record the end of a container', {
+          container: entry.record.id,
+          error: String(error),
+        }),
+      );
   }
 
   async #finish(entry: Entry, end: ContainerExit): Promise<void> {

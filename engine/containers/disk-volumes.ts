@@ -4,6 +4,7 @@ import { mkdir, open, readFile, readdir, rename, rm, rmdir, stat, statfs } from 
 import { join } from 'node:path';
 import { writeFileAtomic } from '#lib/atomic-file.ts';
 import { RunError, run } from '#lib/run.ts';
+import { TurnsByKey } from '#lib/turns.ts';
 import { namedWhenFull } from '../disk-full.ts';
 import type { DiskVolume, DiskVolumeSpec, DiskVolumes, MountedDiskVolume } from '../disk-volumes.ts';
 import { EngineError } from '../engine.ts';
@@ -36,7 +37,7 @@ export class LocalDiskVolumes implements DiskVolumes {
   readonly #disks: Disks;
   readonly #entries = new Map<string, Entry>();
   /** By name, the tail of what is done: one thing at a time. */
-  readonly #work = new Map<string, Promise<unknown>>();
+  readonly #turns = new TurnsByKey();
 
   private constructor(layout: Layout, disks: Disks) {
     this.#data = layout.diskVolumesData;
@@ -88,7 +89,7 @@ export class LocalDiskVolumes implements DiskVolumes {
         'invalid',
         `sizeBytes: ${spec.sizeBytes} is too small for volume "${spec.name}": give at least ${SMALLEST_LASTING}`,
       );
-    return await this.#exclusive(spec.name, async () => {
+    return await this.#turns.take(spec.name, async () => {
       if (spec.existing === true && (await this.#find(spec.name)) === undefined)
         throw new EngineError(
           'not-found',
@@ -181,7 +182,7 @@ export class LocalDiskVolumes implements DiskVolumes {
   }
 
   async unmount(name: string): Promise<void> {
-    await this.#exclusive(name, () => this.#unmount(name));
+    await this.#turns.take(name, () => this.#unmount(name));
   }
 
   async #unmount(name: string): Promise<void> {
@@ -194,7 +195,7 @@ export class LocalDiskVolumes implements DiskVolumes {
   }
 
   async remove(name: string): Promise<void> {
-    await this.#exclusive(name, async () => {
+    await this.#turns.take(name, async () => {
       const entry = this.#entries.get(name);
       if (entry === undefined) return;
       await this.#unmount(name);
@@ -207,18 +208,7 @@ export class LocalDiskVolumes implements DiskVolumes {
 
   /** Resolves when nothing is under way. */
   async settled(): Promise<void> {
-    await Promise.all(this.#work.values());
-  }
-
-  async #exclusive<T>(name: string, work: () => Promise<T>): Promise<T> {
-    const next = (this.#work.get(name) ?? Promise.resolve()).then(work);
-    const settled = next.catch(() => {});
-    this.#work.set(name, settled);
-    try {
-      return await next;
-    } finally {
-      if (this.#work.get(name) === settled) this.#work.delete(name);
-    }
+    await this.#turns.settled();
   }
 
   #file(name: string, kind: Entry['kind']): string {

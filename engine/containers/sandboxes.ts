@@ -5,6 +5,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, rm } from 'node:fs/promises';
+import { Turns } from '#lib/turns.ts';
 import { EngineError, type PublishedPort, type Sandbox, type SandboxSpec } from '../engine.ts';
 import type { NetworkWish } from '../networks.ts';
 import { namedWhenFull } from '../disk-full.ts';
@@ -61,7 +62,7 @@ export class Sandboxes {
   /** Of those that are being recovered. */
   readonly #recoveries = new Map<string, Promise<Sandbox>>();
   /** Ports and networks, one after the other: each call decides on all there is. */
-  #changing: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
   #refill: Promise<void> | undefined;
   /** What is taken is replaced when nothing starts, so that making it competes with no start. */
   readonly #lull = new Lull(() => this.fillPool());
@@ -256,7 +257,7 @@ export class Sandboxes {
     if (sandbox.lost !== true) return sandbox;
     const under =
       this.#recoveries.get(id) ??
-      this.#inTurn(async () => await this.#recover(this.#require(id))).finally(() => this.#recoveries.delete(id));
+      this.#turns.take(async () => await this.#recover(this.#require(id))).finally(() => this.#recoveries.delete(id));
     this.#recoveries.set(id, under);
     return await under;
   }
@@ -341,7 +342,7 @@ export class Sandboxes {
     const sandbox = this.#used.get(id);
     if (sandbox === undefined) return;
     if ((sandbox.published ?? []).length > 0) await this.publish(id, []);
-    await this.#changing;
+    await this.#turns.settled();
     await this.#durable.forget(id);
     await this.#unmake(this.#used.get(id) ?? sandbox);
     this.#used.delete(id);
@@ -350,7 +351,7 @@ export class Sandboxes {
 
   async connect(id: string, wish: NetworkWish): Promise<Sandbox> {
     if (this.#options.cni.isActive) throw refuseNetworks();
-    return await this.#inTurn(async () => {
+    return await this.#turns.take(async () => {
       const sandbox = this.#require(id);
       const before = attachmentsOf(sandbox);
       if (!hasLink(sandbox)) throw new EngineError('conflict', `sandbox ${id} was made without a network`);
@@ -368,7 +369,7 @@ export class Sandboxes {
 
   async disconnect(id: string, network: string): Promise<Sandbox> {
     if (this.#options.cni.isActive) throw refuseNetworks();
-    return await this.#inTurn(async () => {
+    return await this.#turns.take(async () => {
       const sandbox = this.#require(id);
       const before = attachmentsOf(sandbox);
       const left = before.filter((one) => one.network !== network);
@@ -380,7 +381,7 @@ export class Sandboxes {
   }
 
   async setAliases(id: string, network: string, aliases: string[]): Promise<Sandbox> {
-    return await this.#inTurn(async () => {
+    return await this.#turns.take(async () => {
       const sandbox = this.#require(id);
       checkNames(aliases);
       const networks = attachmentsOf(sandbox).map((one) => (one.network === network ? { ...one, aliases } : one));
@@ -418,13 +419,7 @@ export class Sandboxes {
   }
 
   async publish(id: string, ports: PublishedPort[]): Promise<PublishedPort[]> {
-    return await this.#inTurn(async () => await this.#publish(id, ports));
-  }
-
-  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#changing.then(work);
-    this.#changing = result.catch(() => {});
-    return await result;
+    return await this.#turns.take(async () => await this.#publish(id, ports));
   }
 
   #require(id: string): Sandbox {

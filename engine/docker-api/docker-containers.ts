@@ -8,6 +8,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { TurnsByKey } from '#lib/turns.ts';
 import { refuseContainerRisks } from '../containers/risks.ts';
 import { type Container, EngineError, type PublishedPort, type Sandbox } from '../engine.ts';
 import type { DockerEngine } from './call.ts';
@@ -43,7 +44,8 @@ export class DockerContainers {
   readonly #names = new Map<string, string>();
   /** Volumes of containers that are being made, by the container's id. */
   readonly #making = new Map<string, { name: string }[]>();
-  readonly #work = new Map<string, Promise<unknown>>();
+  /** Starting, and what an end asks for, one after the other. */
+  readonly #turns = new TurnsByKey();
   readonly #removing = new Map<string, Promise<void>>();
   #following: Promise<void> = Promise.resolve();
 
@@ -244,7 +246,7 @@ export class DockerContainers {
     this.#markStopped(container.id, false);
     let started = false;
     try {
-      await this.#exclusive(container.id, async () => {
+      await this.#turns.take(container.id, async () => {
         // Its restart policy may have been first.
         if (this.#engine.container(container.id)?.state === 'running') return;
         await this.#launch(container, settings);
@@ -261,7 +263,7 @@ export class DockerContainers {
     this.#restarts.cancel(container.id);
     if (settingsOf(container) !== undefined) this.#markStopped(container.id, true);
     // Its restart policy may be at it just now.
-    await this.#work.get(container.id);
+    await this.#turns.settled(container.id);
     if (this.#engine.container(container.id)?.state !== 'running') return;
     await this.#engine.stopContainer(container.id, { graceSeconds: this.#graceSeconds(container, seconds) });
     this.happenings.about(container, 'stop');
@@ -276,7 +278,7 @@ export class DockerContainers {
     const now = this.#engine.container(container.id);
     // With `--rm` its end took it away.
     if (now === undefined) throw new DockerError(404, `No such container: ${container.id}`);
-    await this.#exclusive(now.id, () => this.#launch(now, settings));
+    await this.#turns.take(now.id, () => this.#launch(now, settings));
     this.happenings.about(now, 'restart');
   }
 
@@ -435,7 +437,7 @@ export class DockerContainers {
   async #ended(container: Container, earlier: boolean): Promise<void> {
     const settings = settingsOf(container);
     if (settings === undefined) return;
-    await this.#exclusive(container.id, async () => {
+    await this.#turns.take(container.id, async () => {
       // It may run again by now.
       const now = this.#engine.container(container.id);
       if (now?.state === 'exited') await this.#settle(now, settingsOf(now) ?? settings, earlier);
@@ -471,23 +473,10 @@ export class DockerContainers {
       if (this.#engine.container(id)?.state !== 'exited') return;
       if (!existsSync(join(this.#stoppedDirectory, id))) await this.#launch(container, settings);
     };
-    await this.#exclusive(id, launch).catch((error: unknown) => {
+    await this.#turns.take(id, launch).catch((error: unknown) => {
       this.#onError(error);
       this.#restarts.schedule(id, 0);
     });
-  }
-
-  /** Starting, and what an end asks for, one after the other. */
-  async #exclusive(id: string, work: () => Promise<void>): Promise<void> {
-    const before = this.#work.get(id) ?? Promise.resolve();
-    const result = before.then(work, work);
-    const settled = result.catch(() => {});
-    this.#work.set(id, settled);
-    try {
-      await result;
-    } finally {
-      if (this.#work.get(id) === settled) this.#work.delete(id);
-    }
   }
 
   /** Written before it is stopped, so that a crash between the two does not bring it back. */

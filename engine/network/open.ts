@@ -7,6 +7,7 @@ import { nft } from '#lib/nft.ts';
 import { RuleWatch } from '#lib/rule-watch.ts';
 import { run } from '#lib/run.ts';
 import { stamped, TableWatch } from '#lib/table-watch.ts';
+import { Turns } from '#lib/turns.ts';
 import { EngineError } from '../engine.ts';
 import type { Network as UserNetwork } from '../networks.ts';
 import type { Peer } from '../overlay.ts';
@@ -43,6 +44,7 @@ export class Network implements SandboxNetwork, NetworkKernel {
   #watches: { close(): void }[] = [];
   #ensured = false;
   #ensuring: Promise<void> | undefined;
+  readonly #turns = new Turns();
 
   constructor(options: OpenNetworkOptions) {
     parseCidr(options.podCidr, 4);
@@ -253,7 +255,8 @@ export class Network implements SandboxNetwork, NetworkKernel {
 
   /** @param isCertain  false: look before anything is said or done */
   async #repair(isCertain: boolean): Promise<void> {
-    if (!isCertain && (await this.#isWhole())) return;
+    // Looked at while something is being written, it would be taken for broken.
+    if (!isCertain && (await this.#turns.take(() => this.#isWhole()))) return;
     this.#options.log('warn', 'firewall rules of this instance were taken out by somebody else: putting them back');
     // One that is under way may have been before the loss.
     await this.#ensuring;
@@ -282,8 +285,9 @@ export class Network implements SandboxNetwork, NetworkKernel {
     this.#watches = [];
   }
 
+  /** In order: a table that is written whole must not undo what was changed while it was on its way. */
   async #write(script: string): Promise<void> {
-    await nft(stamped(tableName(this.#options.instance), script));
+    await this.#turns.take(() => nft(stamped(tableName(this.#options.instance), script)));
   }
 
   async attach(link: { sandbox: string; namespacePath: string; ip: string; mac: string }): Promise<void> {
@@ -378,7 +382,7 @@ export class Network implements SandboxNetwork, NetworkKernel {
     this.#overlay?.remove();
     await this.#forward.purge();
     const table = `inet ${tableName(instance)}`;
-    await nft(`table ${table} {}\ndelete table ${table}\n`);
+    await this.#turns.take(() => nft(`table ${table} {}\ndelete table ${table}\n`));
     this.#ensured = false;
   }
 }

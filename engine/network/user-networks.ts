@@ -9,6 +9,7 @@ import { mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ASIDE_PREFIX, writeFileAtomic } from '#lib/atomic-file.ts';
 import { hostIpv6Routes, hostRoutes } from '#lib/routes.ts';
+import { Turns } from '#lib/turns.ts';
 import { EngineError } from '../engine.ts';
 import type { Attachment, Network, NetworkSpec, NetworkWish } from '../networks.ts';
 import { type Cidr, overlap, parseCidr } from './addresses.ts';
@@ -64,7 +65,7 @@ export class UserNetworks {
   readonly #options: UserNetworksOptions;
   readonly #entries = new Map<string, Entry>();
   /** Creating and removing, one after the other: each decides on all ranges. */
-  #work: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
 
   constructor(options: UserNetworksOptions) {
     this.#options = options;
@@ -83,11 +84,11 @@ export class UserNetworks {
   }
 
   async create(spec: NetworkSpec): Promise<Network> {
-    return await this.#exclusive(() => this.#create(spec));
+    return await this.#turns.take(() => this.#create(spec));
   }
 
   async remove(id: string): Promise<void> {
-    await this.#exclusive(async () => {
+    await this.#turns.take(async () => {
       const entry = this.#entries.get(id);
       if (entry === undefined) return;
       const { network, users } = entry;
@@ -246,12 +247,6 @@ export class UserNetworks {
 
   #file(id: string): string {
     return join(this.#options.directory, `${id}.json`);
-  }
-
-  async #exclusive<T>(body: () => Promise<T>): Promise<T> {
-    const result = this.#work.then(body, body);
-    this.#work = result.catch(() => {});
-    return await result;
   }
 }
 
