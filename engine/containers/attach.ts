@@ -40,12 +40,16 @@ export function openInput(request: InputRequest): Writable {
   }
 }
 
-/** Takes effect at once, and not when conmon gets to it: who writes next finds the new size. */
-export function resizeConsole(monitor: number, size: TerminalSize): void {
-  const handle = ProcessHandle.open(monitor);
+/**
+ * Takes effect at once, and not when the holder gets to it: who writes next finds the new size.
+ *
+ * @param holder  process id of who has the terminal's master: conmon, or the runtime for as long as an exec runs
+ */
+export function resizeConsole(holder: number, size: TerminalSize): void {
+  const handle = ProcessHandle.open(holder);
   if (handle === undefined) return;
   try {
-    const number = findMaster(monitor);
+    const number = findMaster(holder);
     if (number === undefined) return;
     const master = handle.duplicate(number);
     try {

@@ -10,6 +10,7 @@ import { ReadStream } from 'node:tty';
 import { EngineError, type ExecSession, type ExecSpec, type TerminalSize } from '../engine.ts';
 import { hasCode } from '../sys/libc.ts';
 import { duplicateTerminal, openTerminal, resizeTerminal } from '../sys/terminal.ts';
+import { resizeConsole } from './attach.ts';
 import { pidOf } from './conmon.ts';
 import { TerminalInput } from './terminal-input.ts';
 import { type ContainerUser, type OciProcess, mergeEnvironment, processCapabilities } from './oci.ts';
@@ -135,8 +136,8 @@ function spawnTerminal({ runtime, spec }: ExecRequest, args: string[]): Started 
     resize: (size) => {
       if (!open) return;
       resizeTerminal(master, size);
-      // The runtime passes the size on to the terminal inside when it is told that its own changed.
-      child.kill('SIGWINCH');
+      // Not every runtime passes a changed size on to the terminal inside, which it holds.
+      if (child.pid !== undefined && child.exitCode === null) resizeConsole(child.pid, size);
     },
   };
 }
