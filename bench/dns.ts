@@ -1,6 +1,7 @@
 /** Questions of a pod to the name server of its node, one after the other: what a program waits for a name. */
 import { services } from '#cluster/kinds/resources.ts';
 import { RecordType } from '#lib/dns/message.ts';
+import { claimOctet } from '#testing/claim-octet.ts';
 import { openDnsBed } from '#testing/dns-bed.ts';
 import { questionOf } from '#testing/dns-fuzz.ts';
 import { until } from '#testing/until.ts';
@@ -10,7 +11,7 @@ const SERVICES = 200;
 const QUESTIONS = 2000;
 
 export async function run(): Promise<Row[]> {
-  await using bed = await openDnsBed(65, { 'www.example.com': '192.0.2.53' });
+  await using bed = await openDnsBed(await claimOctet(), { 'www.example.com': '192.0.2.53' });
   const namespace = 'default';
   for (let index = 0; index < SERVICES; index += 1) {
     await bed.node.client.create(services, {

@@ -49,7 +49,7 @@ export interface AgentApiFixture {
 }
 
 /**
- * `octet` keeps addresses, ids and names of fixtures that run at the same time apart. `inCluster`: pods get tokens of their
+ * `octet` keeps addresses, ids and names of fixtures that run at the same time apart (`claim-octet.ts`). `inCluster`: pods get tokens of their
  * accounts, and reach the API server. `storage`: claims are made, bound and held, and pods scheduled. `dualStack`: pods and Services have
  * IPv6.
  */

@@ -9,6 +9,7 @@ import { defaultThresholds, type NodeObservations, observe } from '#cluster/node
 import type { EvictionOptions } from '#cluster/node/eviction.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
 import { addBusyboxImage } from './busybox-image.ts';
+import { claimOctet } from './claim-octet.ts';
 import { until } from './control-plane.ts';
 
 const namespace = 'default';
@@ -36,7 +37,7 @@ let bed: AgentFixture;
 
 before(async () => {
   const settings = { maxPods: 42, systemReserved: { cpu: '100m', memory: '64Mi' }, labels: { disk: 'ssd' }, taints };
-  bed = await agentFixture(89, { eviction, agent: () => ({ settings }) });
+  bed = await agentFixture(await claimOctet(), { eviction, agent: () => ({ settings }) });
 });
 after(() => bed.close());
 

@@ -7,6 +7,7 @@ import { clusterRoleBindings, pods } from '#cluster/kinds/resources.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
+import { claimOctet } from './claim-octet.ts';
 import { hostTools } from './host-tools.ts';
 
 const namespace = 'default';
@@ -14,7 +15,7 @@ const ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
 let bed: AgentFixture;
 
 before(async () => {
-  bed = await agentFixture(47, { inCluster: true, policy: { hostPaths: ['/'] }, renewTokensAfter: 1_000 });
+  bed = await agentFixture(await claimOctet(), { inCluster: true, policy: { hostPaths: ['/'] }, renewTokensAfter: 1_000 });
 });
 after(() => bed.close());
 

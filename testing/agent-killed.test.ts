@@ -9,6 +9,7 @@ import { pods } from '#cluster/kinds/resources.ts';
 import { openEngine, purgeEngine } from '#engine/open.ts';
 import { type AgentApiFixture, agentApiFixture } from './agent-api-fixture.ts';
 import type { AgentProcessOptions } from './agent-process.fixture.ts';
+import { claimOctet } from './claim-octet.ts';
 
 const rounds = 8;
 const namespace = 'default';
@@ -16,7 +17,7 @@ let api: AgentApiFixture;
 let child: ChildProcess | undefined;
 
 before(async () => {
-  api = await agentApiFixture(43);
+  api = await agentApiFixture(await claimOctet());
 });
 
 after(async () => {

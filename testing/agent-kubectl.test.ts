@@ -6,13 +6,14 @@ import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import { pods } from '#cluster/kinds/resources.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
+import { claimOctet } from './claim-octet.ts';
 
 const missing = spawnSync('kubectl', ['version', '--client']).error ? 'kubectl is not installed' : false;
 let bed: AgentFixture;
 
 before(async () => {
   if (missing) return;
-  bed = await agentFixture(45);
+  bed = await agentFixture(await claimOctet());
   await bed.client.create(pods, {
     apiVersion: 'v1',
     kind: 'Pod',
@@ -48,8 +49,9 @@ async function kubectl(...args: string[]): Promise<{ code: number; stdout: strin
 
 test('get and describe', { skip: missing }, async () => {
   const list = await kubectl('get', 'pods', '-o', 'wide');
-  assert.match(list.stdout, /web\s+1\/1\s+Running\s+0 .*10\.97\.45\.\d+\s+node-45/, list.stderr);
-  assert.match((await kubectl('get', 'nodes')).stdout, /node-45\s+Ready\s+\S+\s+\S+\s+v1\.30\.0\+sampan/);
+  const pod = new RegExp(`web\\s+1/1\\s+Running\\s+0 .*10\\.97\\.\\d+\\.\\d+\\s+${bed.nodeName}`);
+  assert.match(list.stdout, pod, list.stderr);
+  assert.match((await kubectl('get', 'nodes')).stdout, /node-\d+\s+Ready\s+\S+\s+\S+\s+v1\.30\.0\+sampan/);
   const described = await kubectl('describe', 'pod', 'web');
   assert.match(described.stdout, /State:\s+Running/);
   assert.match(described.stdout, /Normal\s+Started\s+\S+\s+kubelet\s+Started container main/);

@@ -8,6 +8,7 @@ import { pods } from '#cluster/kinds/resources.ts';
 import type { Container, ContainerStatus, Pod, PodSpec } from '#cluster/kinds/types/core.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
 import { runKubectl } from './agent-kubectl-run.ts';
+import { claimOctet } from './claim-octet.ts';
 import { kubectlPrograms } from './kubectl-versions.ts';
 import { kubectlMissing } from './kubectl.ts';
 import { until } from './until.ts';
@@ -17,7 +18,7 @@ const namespace = 'default';
 const scriptMissing = spawnSync('script', ['--version']).status === 0 ? false : 'script is not installed';
 
 before(async () => {
-  bed = await agentFixture(83);
+  bed = await agentFixture(await claimOctet());
 });
 after(() => bed.close());
 

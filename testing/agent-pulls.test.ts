@@ -5,6 +5,7 @@ import type { Stored } from '#cluster/kinds/kind.ts';
 import { events, nodes, pods, secrets } from '#cluster/kinds/resources.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
+import { claimOctet } from './claim-octet.ts';
 import { until } from './control-plane.ts';
 import { type RegistryHost, startRegistryHost } from './registry-host.ts';
 
@@ -27,7 +28,7 @@ before(async () => {
       return `${username}:${password}` === login;
     },
   });
-  bed = await agentFixture(97, { engine: { registries: { [registry.host]: { ca: registry.ca } } } });
+  bed = await agentFixture(await claimOctet(), { engine: { registries: { [registry.host]: { ca: registry.ca } } } });
   for (const repository of ['team/app', 'together/a', 'together/b']) await push(repository);
 });
 after(async () => {

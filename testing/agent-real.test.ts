@@ -10,13 +10,14 @@ import type { Stored } from '#cluster/kinds/kind.ts';
 import { configMaps, events, jobs, leases, nodes, pods, secrets } from '#cluster/kinds/resources.ts';
 import type { Container, ContainerStatus, Pod, PodSpec } from '#cluster/kinds/types/core.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
+import { claimOctet } from './claim-octet.ts';
 import { until } from './control-plane.ts';
 
 let bed: AgentFixture;
 const namespace = 'default';
 
 before(async () => {
-  bed = await agentFixture(41);
+  bed = await agentFixture(await claimOctet());
 });
 after(() => bed.close());
 /** What a failed test leaves must not fail the next. */

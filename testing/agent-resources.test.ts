@@ -10,6 +10,7 @@ import type { Stored } from '#cluster/kinds/kind.ts';
 import { events, nodes, pods, runtimeClasses } from '#cluster/kinds/resources.ts';
 import type { Container, ContainerStatus, Pod, PodSpec } from '#cluster/kinds/types/core.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
+import { claimOctet } from './claim-octet.ts';
 import { until } from './control-plane.ts';
 
 const namespace = 'default';
@@ -32,7 +33,7 @@ before(async () => {
     unsafeSysctls: ['net.core.*'],
     seccompDirectory: profiles,
   } as const;
-  bed = await agentFixture(93, { engine: { allowedRisks: ['privileged'] }, policy });
+  bed = await agentFixture(await claimOctet(), { engine: { allowedRisks: ['privileged'] }, policy });
 });
 after(async () => {
   await bed.close();

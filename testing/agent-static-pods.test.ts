@@ -9,6 +9,7 @@ import type { Stored } from '#cluster/kinds/kind.ts';
 import { nodes, pods } from '#cluster/kinds/resources.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
+import { claimOctet } from './claim-octet.ts';
 import { until } from './until.ts';
 
 const namespace = 'kube-system';
@@ -33,7 +34,7 @@ before(async () => {
   directory = await mkdtemp(join(tmpdir(), 'sampan-static-'));
   await writeFile(join(directory, 'beacon.yaml'), manifest('first'));
   await writeFile(join(directory, 'broken.yaml'), 'kind: [');
-  bed = await agentFixture(101, { staticPods: directory });
+  bed = await agentFixture(await claimOctet(), { staticPods: directory });
   await bed.client
     .request({ method: 'POST', path: '/api/v1/namespaces', body: { metadata: { name: namespace } } })
     .catch(() => undefined);

@@ -19,6 +19,7 @@ import { WebSocket, WebSocketServer } from 'ws';
 import { endpointSlices, pods, services } from '#cluster/kinds/resources.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
 import { runKubectl, startKubectl } from './agent-kubectl-run.ts';
+import { claimOctet } from './claim-octet.ts';
 import { type KubectlProgram, kubectlPrograms } from './kubectl-versions.ts';
 import { until } from './until.ts';
 
@@ -31,7 +32,7 @@ let bed: AgentFixture;
 let directory: string;
 
 before(async () => {
-  bed = await agentFixture(87);
+  bed = await agentFixture(await claimOctet());
   directory = await mkdtemp(join(tmpdir(), 'sampan-streams-'));
   const script = `mkdir /tmp/site; echo page > /tmp/site/index.html
     httpd -p 127.0.0.1:8080 -h /tmp/site; httpd -p 8081 -h /tmp/site
@@ -256,7 +257,7 @@ test('a pod and a service are reached through the API server', { skip }, async (
     (await raw(`/api/v1/namespaces/${namespace}/services/front:none/proxy/`)).stderr,
     /no service port "none" found/,
   );
-  assert.match((await raw(`/api/v1/nodes/${bed.nodeName}/proxy/stats/summary`)).stdout, /"nodeName":"node-87"/);
+  assert.match((await raw(`/api/v1/nodes/${bed.nodeName}/proxy/stats/summary`)).stdout, new RegExp(`"nodeName":"${bed.nodeName}"`));
   const proxy = startKubectl(bed.kubeconfig, ['proxy', '--port=0'], program.path);
   const [line] = (await once(createInterface(proxy.stdout), 'line')) as [string];
   const address = /127\.0\.0\.1:\d+/.exec(line)?.[0];

@@ -13,6 +13,7 @@ import type { Pod } from '#cluster/kinds/types/core.ts';
 import { purgeEngine } from '#engine/open.ts';
 import { type AgentApiFixture, agentApiFixture } from './agent-api-fixture.ts';
 import type { AgentProcessOptions } from './agent-process.fixture.ts';
+import { claimOctet } from './claim-octet.ts';
 import { until } from './control-plane.ts';
 
 const rounds = 12;
@@ -22,7 +23,7 @@ let api: AgentApiFixture;
 let child: ChildProcess | undefined;
 
 before(async () => {
-  api = await agentApiFixture(53, { storage: true });
+  api = await agentApiFixture(await claimOctet(), { storage: true });
 });
 after(async () => {
   await kill();

@@ -26,6 +26,7 @@ import {
 } from '#cluster/kinds/resources.ts';
 import type { Container, Pod, PodSpec } from '#cluster/kinds/types/core.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
+import { claimOctet } from './claim-octet.ts';
 import { until } from './control-plane.ts';
 import { until as untilTrue } from './until.ts';
 
@@ -35,7 +36,7 @@ let host = '';
 
 before(async () => {
   host = mkdtempSync(join(tmpdir(), 'sampan-host-path-'));
-  bed = await agentFixture(49, { storage: true, policy: { hostPaths: [host] } });
+  bed = await agentFixture(await claimOctet(), { storage: true, policy: { hostPaths: [host] } });
 });
 after(async () => {
   await bed?.close();

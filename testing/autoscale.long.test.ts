@@ -9,13 +9,14 @@ import type { ClientObject } from '#cluster/client/client.ts';
 import { createInformer } from '#cluster/client/informer.ts';
 import type { Stored, TypedResource } from '#cluster/kinds/kind.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
+import { claimOctet } from './claim-octet.ts';
 import { kubectlMissing } from './kubectl.ts';
 
 let bed: AgentFixture;
 
 before(async () => {
   if (kubectlMissing) return;
-  bed = await agentFixture(55, { storage: true, controllers: [createAutoscalerController()] });
+  bed = await agentFixture(await claimOctet(), { storage: true, controllers: [createAutoscalerController()] });
 });
 after(() => bed?.close());
 

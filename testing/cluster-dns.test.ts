@@ -9,6 +9,7 @@ import type { Pod, ServiceSpec } from '#cluster/kinds/types/core.ts';
 import { RecordType, ResponseCode } from '#lib/dns/message.ts';
 import { answersOf, readReply } from '#lib/dns/received.ts';
 import { hostResolver, renderResolver } from '#lib/dns/resolv-conf.ts';
+import { claimOctet } from './claim-octet.ts';
 import { type DnsBed, openDnsBed } from './dns-bed.ts';
 import { questionOf } from './dns-fuzz.ts';
 import { connects } from './pod-sockets.ts';
@@ -20,7 +21,7 @@ let bed: DnsBed;
 let pod: Stored<Pod>;
 
 before(async () => {
-  bed = await openDnsBed(61, { 'www.example.com': '192.0.2.53' });
+  bed = await openDnsBed(await claimOctet(), { 'www.example.com': '192.0.2.53' });
   await bed.startServer();
   pod = await bed.run('asker');
 });

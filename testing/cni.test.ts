@@ -15,11 +15,12 @@ import type { NetworkPolicies } from '#cluster/network/policy/policy.ts';
 import { purgeTables } from '#cluster/network/tables.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
 import { openPolicies } from './agent-policies.ts';
+import { claimOctet } from './claim-octet.ts';
 import { request } from './hosts-apps.ts';
 import { until } from './until.ts';
 
 const namespace = 'default';
-const octet = 73;
+const octet = await claimOctet();
 const directory = mkdtempSync(join(tmpdir(), 'sampan-cni-'));
 const configDirectory = join(directory, 'net.d');
 const ownPlugins = join(directory, 'bin');

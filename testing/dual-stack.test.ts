@@ -12,12 +12,13 @@ import type { NetworkPolicies } from '#cluster/network/policy/policy.ts';
 import { purgeTables } from '#cluster/network/tables.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
 import { openPolicies } from './agent-policies.ts';
+import { claimOctet } from './claim-octet.ts';
 import { hostTools } from './host-tools.ts';
 import { until } from './until.ts';
 import { whoContainer } from './who-container.ts';
 
 const namespace = 'default';
-const octet = 71;
+const octet = await claimOctet();
 const host = `fd00:198:0:${octet}::1`;
 const neighbour = `fd00:198:0:${octet}::2`;
 const outside = `sampan-out6-${process.pid}`;

@@ -12,6 +12,7 @@ import { createJobController } from '#cluster/controllers/job.ts';
 import { createReplicaSetController } from '#cluster/controllers/replica-set.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
 import { runKubectl } from './agent-kubectl-run.ts';
+import { claimOctet } from './claim-octet.ts';
 
 const missing = spawnSync('helm', ['version']).error ? 'helm is not installed' : false;
 
@@ -92,7 +93,7 @@ spec:
 
 let bed: AgentFixture;
 before(async () => {
-  bed = await agentFixture(109, {
+  bed = await agentFixture(await claimOctet(), {
     storage: true,
     controllers: [
       createDeploymentController(),

@@ -16,6 +16,7 @@ import { purgeTables } from '#cluster/network/tables.ts';
 import { SystemError } from '#engine/sys/libc.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
 import { openPolicies } from './agent-policies.ts';
+import { claimOctet } from './claim-octet.ts';
 import { connects, conversation, echo, exchange } from './pod-sockets.ts';
 import { until } from './until.ts';
 
@@ -31,7 +32,7 @@ const echoes: Disposable[] = [];
 const where = new Map<string, { ip: string; path: string }>();
 
 before(async () => {
-  bed = await agentFixture(63, {
+  bed = await agentFixture(await claimOctet(), {
     inCluster: true,
     controllers: [createEndpointSliceController()],
     agent: (api) => {

@@ -11,6 +11,7 @@ import { removeServices } from '#cluster/network/services/start.ts';
 import { purgeEngine } from '#engine/open.ts';
 import { type AgentApiFixture, agentApiFixture } from './agent-api-fixture.ts';
 import type { AgentProcessOptions } from './agent-process.fixture.ts';
+import { claimOctet } from './claim-octet.ts';
 import { until } from './until.ts';
 
 const rounds = 4;
@@ -19,7 +20,7 @@ let api: AgentApiFixture;
 let child: ChildProcess | undefined;
 
 before(async () => {
-  api = await agentApiFixture(57, { controllers: [createEndpointSliceController()] });
+  api = await agentApiFixture(await claimOctet(), { controllers: [createEndpointSliceController()] });
 });
 after(async () => {
   await kill();

@@ -15,12 +15,13 @@ import { endpointSlices, pods, services } from '#cluster/kinds/resources.ts';
 import type { Container, Pod, PodSpec, Service } from '#cluster/kinds/types/core.ts';
 import { tableName } from '#cluster/network/services/rules.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
+import { claimOctet } from './claim-octet.ts';
 import { hostTools } from './host-tools.ts';
 import { until } from './until.ts';
 import { whoContainer, whoServer } from './who-container.ts';
 
 const namespace = 'default';
-const octet = 48;
+const octet = await claimOctet();
 const pool = `198.18.${octet}.200/30`;
 const host = `198.18.${octet}.1`;
 const neighbour = `198.18.${octet}.2`;

@@ -5,13 +5,14 @@ import { after, before, test } from 'node:test';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
+import { claimOctet } from './claim-octet.ts';
 import { kubectlOld } from './kubectl.ts';
 
 let bed: AgentFixture;
 
 before(async () => {
   if (kubectlOld) return;
-  bed = await agentFixture(51, { storage: true });
+  bed = await agentFixture(await claimOctet(), { storage: true });
 });
 after(() => bed?.close());
 

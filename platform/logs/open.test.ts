@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { type AgentFixture, agentFixture } from '#testing/agent-fixture.ts';
+import { claimOctet } from '#testing/claim-octet.ts';
 import { until } from '#testing/platform.ts';
 import { when } from '#testing/when.ts';
 import { createInformers, type Informers } from '../resources/informers.ts';
@@ -26,7 +27,7 @@ async function open(): Promise<void> {
 }
 
 before(async () => {
-  bed = await agentFixture(57);
+  bed = await agentFixture(await claimOctet());
   await open();
 });
 after(async () => {
