@@ -50,6 +50,7 @@ export class ContainerTasks {
   readonly #options: ContainerTasksOptions;
   readonly #tasks = new Map<string, Task>();
   readonly #preStopped = new Set<string>();
+  readonly #replacing = new Set<string>();
   #deletion: { timestamp: string; until: number } | undefined;
 
   constructor(options: ContainerTasksOptions) {
@@ -58,6 +59,11 @@ export class ContainerTasks {
 
   get busy(): Set<string> {
     return new Set(this.#tasks.keys());
+  }
+
+  /** Names of containers that give way to newer definitions of theirs, until the new one runs or cannot be started. */
+  get replacing(): ReadonlySet<string> {
+    return this.#replacing;
   }
 
   /** Where the checks of a container look. */
@@ -90,6 +96,10 @@ export class ContainerTasks {
         return;
       case 'stop':
         this.#task(action.name, 'stop', (signal) => this.#stop(record, action.id, action.message, signal));
+        return;
+      case 'replace':
+        // A pod that is to stop meanwhile stops it in its own way: so it ends with what starts.
+        this.#task(action.name, 'start', (signal) => this.#replace(record, action, sandbox, signal));
     }
   }
 
@@ -122,9 +132,24 @@ export class ContainerTasks {
     this.#tasks.set(name, { done, abort, kind });
   }
 
+  async #replace(
+    record: ContainerRecord,
+    action: PodAction & { do: 'replace' },
+    sandbox: Sandbox,
+    signal: AbortSignal,
+  ): Promise<void> {
+    this.#replacing.add(action.name);
+    try {
+      await this.#stop(record, action.id, action.message, signal);
+      if (!signal.aborted) await this.#start(record, action, sandbox, signal);
+    } finally {
+      this.#replacing.delete(action.name);
+    }
+  }
+
   async #start(
     record: ContainerRecord,
-    action: PodAction & { do: 'start' },
+    action: Extract<PodAction, { attempt: number }>,
     sandbox: Sandbox,
     signal: AbortSignal,
   ): Promise<void> {

@@ -32,6 +32,7 @@ function pauses(annotations: Record<string, string>, lifetimes: readonly number[
         records: [record],
         sandbox: 'ready',
         busy: new Set(),
+        replacing: new Set(),
         holds: new Map(),
         started: () => true,
         condemned: new Map(),

@@ -17,6 +17,8 @@ export interface PlanInput {
   sandbox: 'absent' | 'busy' | 'ready';
   /** Containers with an action under way. */
   busy: ReadonlySet<string>;
+  /** Those of them that give way to newer definitions of theirs: they have not ended. */
+  replacing: ReadonlySet<string>;
   /** Not to be started before this time, after a failed attempt (image pull, configuration). */
   holds: ReadonlyMap<string, number>;
   /** Has it passed its startup probe, or has none? Asked of running containers. */
@@ -33,7 +35,9 @@ export type PodAction =
   | { do: 'start'; name: string; attempt: number; crashes: number }
   /** Made before, and not started: the agent was killed between the two. */
   | { do: 'resume'; name: string; id: string }
-  | { do: 'stop'; name: string; id: string; message: string };
+  | { do: 'stop'; name: string; id: string; message: string }
+  /** Its definition changed: stopped, and started anew at once, whatever the restart policy says. */
+  | { do: 'replace'; name: string; id: string; message: string; attempt: number; crashes: number };
 
 export interface PodPlan {
   actions: PodAction[];
@@ -49,7 +53,7 @@ export interface PodPlan {
 export type PodPhase = 'Pending' | 'Running' | 'Succeeded' | 'Failed';
 
 export function planPod(input: PlanInput): PodPlan {
-  const phase = phaseOf(input.pod, input.records);
+  const phase = phaseOf(input.pod, input.records, input.replacing);
   const plan: PodPlan = { actions: [], backingOff: new Map(), down: isDown(input), phase };
   if (input.mode === 'stop' || phase === 'Succeeded' || phase === 'Failed') {
     planStop(input, plan);
@@ -143,7 +147,8 @@ function planRunning(input: PlanInput, record: ContainerRecord, plan: PodPlan): 
   const hash = record.container?.labels[specHashLabel];
   if (condemned !== undefined) plan.actions.push({ do: 'stop', name, id, message: condemned });
   else if (hash !== undefined && hash !== specHash(record.definition)) {
-    plan.actions.push({ do: 'stop', name, id, message: `Container ${name} definition changed, will be restarted` });
+    const message = `Container ${name} definition changed, will be restarted`;
+    plan.actions.push({ do: 'replace', name, id, message, attempt: record.attempt + 1, crashes: 0 });
   }
 }
 
@@ -169,14 +174,16 @@ export function restarts(pod: Pod, record: ContainerRecord): boolean {
 }
 
 /** https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-phase */
-export function phaseOf(pod: Pod, records: readonly ContainerRecord[]): PodPhase {
+function phaseOf(pod: Pod, records: readonly ContainerRecord[], replacing: ReadonlySet<string>): PodPhase {
   const mains = records.filter(({ role }) => role === 'main');
   const began = mains.some(({ state }) => state !== 'none');
   for (const record of records) {
     if (record.role !== 'init' || began || record.state !== 'exited' || initDone(record)) continue;
     if (!restarts(pod, record)) return 'Failed';
   }
-  if (mains.some(({ state }) => state === 'none' || state === 'created')) return 'Pending';
-  if (mains.some((record) => record.state === 'running' || restarts(pod, record))) return 'Running';
+  if (mains.some(({ state, previous }) => state === 'none' || (state === 'created' && !previous))) return 'Pending';
+  const runs = ({ name, state }: ContainerRecord): boolean =>
+    state === 'running' || state === 'created' || replacing.has(name);
+  if (mains.some((record) => runs(record) || restarts(pod, record))) return 'Running';
   return mains.every(({ exit }) => exit?.code === 0) ? 'Succeeded' : 'Failed';
 }

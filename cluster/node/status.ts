@@ -28,6 +28,8 @@ export interface StatusInput {
   /** Why containers wait; a container that only backs off is in `backingOff`. */
   waiting: ReadonlyMap<string, { reason: string; message?: string }>;
   backingOff: ReadonlyMap<string, { until: number; delay: number }>;
+  /** Containers that give way to newer definitions of theirs: till those run they are shown as they were, as by a kubelet. */
+  replacing: ReadonlySet<string>;
   started: (record: ContainerRecord) => boolean;
   ready: (record: ContainerRecord) => boolean;
   /** The last lines of containers that ended badly and ask for them. */
@@ -78,14 +80,15 @@ function isOver(phase: string | undefined): boolean {
 }
 
 function containerStatus(input: StatusInput, record: ContainerRecord): ContainerStatus {
+  const before = statusBefore(input, record);
+  if (before && isHeld(input, record)) return before;
   const ready = isReady(input, record);
   const lastState = lastStateOf(input, record);
-  const before = allStatuses(input.current).find(({ name }) => name === record.name);
   const container = record.container;
   const containerID = record.id ? containerIdOf(record.id) : before?.containerID;
   return {
     name: record.name,
-    image: record.definition.image ?? '',
+    image: container?.image ?? record.definition.image ?? '',
     imageID: container ? imageIdOf(container.image, container.imageDigest) : (before?.imageID ?? ''),
     ...(containerID && { containerID }),
     ready,
@@ -96,8 +99,17 @@ function containerStatus(input: StatusInput, record: ContainerRecord): Container
   };
 }
 
+function statusBefore({ current }: StatusInput, record: ContainerRecord): ContainerStatus | undefined {
+  return allStatuses(current).find(({ name }) => name === record.name);
+}
+
+function isHeld({ replacing, waiting, stopping }: StatusInput, { name, state }: ContainerRecord): boolean {
+  return replacing.has(name) && state !== 'running' && !waiting.has(name) && !stopping;
+}
+
 /** While a pod is being deleted its probes say: services lead to it as long as nobody else is there (KEP-1669). */
 function isReady(input: StatusInput, record: ContainerRecord): boolean {
+  if (isHeld(input, record)) return statusBefore(input, record)?.ready ?? false;
   if (record.role === 'init') return initDone(record);
   // Nobody asks it whether it is ready.
   if (record.role === 'ephemeral') return false;
@@ -135,7 +147,7 @@ function lastStateOf(input: StatusInput, record: ContainerRecord): ContainerStat
     return { terminated: terminatedOf(input, previous.exit, previous.startedAt, previous.id) };
   }
   // Older runs are not kept in the engine, and the API remembers them.
-  const before = allStatuses(input.current).find(({ name }) => name === record.name);
+  const before = statusBefore(input, record);
   if (!before) return undefined;
   if (before.restartCount === record.attempt) return before.lastState;
   return before.state?.terminated ? { terminated: before.state.terminated } : before.lastState;

@@ -331,6 +331,82 @@ function failingPulls(): EngineDouble {
   return engine;
 }
 
+/** The pod's container gets another image, which is pulled when the test says so. */
+async function changeImage(bed: Bench, image: string): Promise<{ pulled(error?: EngineError): void }> {
+  const pull = Promise.withResolvers<void>();
+  const { pull: pullNow } = bed.engine.images;
+  bed.engine.images.pull = async (...args) => {
+    await pull.promise;
+    return await pullNow(...args);
+  };
+  const containers = (bed.api.pod.spec?.containers ?? []).map((container) => ({ ...container, image }));
+  const resourceVersion = String(Number(bed.api.pod.metadata.resourceVersion) + 1);
+  bed.api.pod = {
+    ...bed.api.pod,
+    metadata: { ...bed.api.pod.metadata, resourceVersion },
+    spec: { ...bed.api.pod.spec, containers },
+  };
+  bed.worker.update(bed.api.pod);
+  await bed.api.until('the old one stopped, the new image pulled', () => {
+    const isStopped = bed.engine.containers().some(({ name, state }) => name === 'main_0' && state === 'exited');
+    return isStopped && bed.events.some(({ reason }) => reason === 'Pulling');
+  });
+  return {
+    pulled(error) {
+      bed.engine.pullError = error;
+      pull.resolve();
+    },
+  };
+}
+
+test('a changed image: the pod stays as it was until the new container runs, whatever its restart policy', async (t) => {
+  const bed = await bench(t, podObject('a', { restartPolicy: 'Never' }));
+  await bed.api.until('Ready', isReady);
+  const { patches } = bed.api;
+  const image = await changeImage(bed, 'local/app:2');
+  bed.worker.wake();
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(bed.api.patches, patches, 'nothing new to tell');
+  image.pulled();
+  const pod = await bed.api.until('replaced', (now) => now.status?.containerStatuses?.[0]?.restartCount === 1);
+  assert.equal(isReady(pod), true);
+  assert.equal(bed.api.patches, patches + 1, 'it was never told to be anything else');
+  const [status] = pod.status?.containerStatuses ?? [];
+  assert.equal(status?.image, 'local/app:2');
+  assert.equal(status?.lastState?.terminated?.exitCode, 143);
+  assert.ok(bed.events.some(({ message }) => message === 'Container main definition changed, will be restarted'));
+});
+
+test('a changed image that cannot be pulled: the pod says so, and is not ready', async (t) => {
+  const bed = await bench(t, podObject('a'));
+  await bed.api.until('Ready', isReady);
+  (await changeImage(bed, 'local/none:1')).pulled(new EngineError('not-found', 'no such image'));
+  const pod = await bed.api.until(
+    'ErrImagePull',
+    (now) => now.status?.containerStatuses?.[0]?.state?.waiting?.reason === 'ErrImagePull',
+  );
+  assert.equal(isReady(pod), false);
+  assert.equal(pod.status?.phase, 'Running');
+});
+
+test('a pod that is deleted while its image changes stops, and starts nothing more', async (t) => {
+  const bed = await bench(t, podObject('a'));
+  await bed.api.until('Ready', isReady);
+  const image = await changeImage(bed, 'local/app:2');
+  const metadata = {
+    ...bed.api.pod.metadata,
+    resourceVersion: '100',
+    deletionTimestamp: new Date(Date.now() + 20_000).toISOString(),
+    deletionGracePeriodSeconds: 20,
+  };
+  bed.api.pod = { ...bed.api.pod, metadata };
+  bed.worker.update(bed.api.pod);
+  image.pulled();
+  await bed.api.until('deleted', (_pod, deleted) => deleted);
+  assert.ok(!bed.engine.calls.includes('create main_1'));
+  assert.equal(bed.engine.sandboxes().length, 0);
+});
+
 test('a missing ConfigMap key is a configuration error, and the container starts once it is there', async (t) => {
   const env = [{ name: 'X', valueFrom: { configMapKeyRef: { name: 'settings', key: 'x' } } }];
   const bed = await bench(t, podObject('a', { containers: [{ env }] }));
