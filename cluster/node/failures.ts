@@ -10,6 +10,8 @@ interface Failure {
   at: number;
   until: number;
   count: number;
+  /** The words of its back-off were given out. */
+  isTold: boolean;
 }
 
 /** How long the error itself is shown before the back-off is. */
@@ -26,7 +28,7 @@ export class StartFailures {
     const pulling = reason === 'ErrImagePull';
     const delay = pulling ? grow(10_000, 300_000, count - 1) : grow(1000, 60_000, count - 1);
     const message = messageOf(error);
-    this.#failures.set(name, { reason, message, image, at: now, until: now + delay, count });
+    this.#failures.set(name, { reason, message, image, at: now, until: now + delay, count, isTold: false });
     return { reason, message };
   }
 
@@ -40,14 +42,16 @@ export class StartFailures {
     return new Map([...this.#failures].map(([name, { until }]) => [name, now + until - steady]));
   }
 
-  /** Names whose image pull backs off from now on, since the last time that this was asked. */
+  /** What each container that could not be started waits for: first the error, later the back-off. */
   waiting(): Map<string, { reason: string; message: string }> {
     const now = performance.now();
     const waiting = new Map<string, { reason: string; message: string }>();
-    for (const [name, { reason, message, image, at }] of this.#failures) {
+    for (const [name, failure] of this.#failures) {
+      const { reason, message, image, at } = failure;
+      failure.isTold = reason === 'ErrImagePull' && now >= at + shownFor;
       waiting.set(
         name,
-        reason === 'ErrImagePull' && now >= at + shownFor
+        failure.isTold
           ? { reason: 'ImagePullBackOff', message: `Back-off pulling image "${image}"` }
           : { reason, message },
       );
@@ -55,12 +59,12 @@ export class StartFailures {
     return waiting;
   }
 
-  /** When the next of them changes its words; `now` and the answer are the host's time. */
+  /** When the next of them has other words than `waiting` gave last; `now` and the answer, which is later, are the host's time. */
   nextChange(now: number): number {
     const steady = performance.now();
     let next = Number.POSITIVE_INFINITY;
-    for (const { reason, at } of this.#failures.values()) {
-      if (reason === 'ErrImagePull' && at + shownFor > steady) next = Math.min(next, now + at + shownFor - steady);
+    for (const { reason, at, isTold } of this.#failures.values()) {
+      if (reason === 'ErrImagePull' && !isTold) next = Math.min(next, now + Math.max(1, at + shownFor - steady));
     }
     return next;
   }
