@@ -15,7 +15,11 @@ const ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
 let bed: AgentFixture;
 
 before(async () => {
-  bed = await agentFixture(await claimOctet(), { inCluster: true, policy: { hostPaths: ['/'] }, renewTokensAfter: 1_000 });
+  bed = await agentFixture(await claimOctet(), {
+    inCluster: true,
+    policy: { hostPaths: ['/'] },
+    renewTokensAfter: 1_000,
+  });
 });
 after(() => bed.close());
 

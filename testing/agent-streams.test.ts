@@ -257,7 +257,10 @@ test('a pod and a service are reached through the API server', { skip }, async (
     (await raw(`/api/v1/namespaces/${namespace}/services/front:none/proxy/`)).stderr,
     /no service port "none" found/,
   );
-  assert.match((await raw(`/api/v1/nodes/${bed.nodeName}/proxy/stats/summary`)).stdout, new RegExp(`"nodeName":"${bed.nodeName}"`));
+  assert.match(
+    (await raw(`/api/v1/nodes/${bed.nodeName}/proxy/stats/summary`)).stdout,
+    new RegExp(`"nodeName":"${bed.nodeName}"`),
+  );
   const proxy = startKubectl(bed.kubeconfig, ['proxy', '--port=0'], program.path);
   const [line] = (await once(createInterface(proxy.stdout), 'line')) as [string];
   const address = /127\.0\.0\.1:\d+/.exec(line)?.[0];

@@ -401,6 +401,8 @@ test('a pod that is deleted while its image changes stops, and starts nothing mo
   };
   bed.api.pod = { ...bed.api.pod, metadata };
   bed.worker.update(bed.api.pod);
+  // It has looked by then.
+  await new Promise((resolve) => setImmediate(resolve));
   image.pulled();
   await bed.api.until('deleted', (_pod, deleted) => deleted);
   assert.ok(!bed.engine.calls.includes('create main_1'));
