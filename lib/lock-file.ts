@@ -23,7 +23,7 @@ export async function lockFile(path: string, milliseconds: number): Promise<() =
     if (tryLock(path)) return () => rmSync(path, { force: true });
     const holder = holderOf(path);
     if (holder === undefined) continue;
-    if (isGone(holder)) rmSync(path, { force: true });
+    if (isGone(holder)) await removeDead(path, holder, until - Date.now());
     else if (Date.now() > until) throw new LockTimeout(path, holder.pid);
     else await delay(50);
   }
@@ -44,7 +44,23 @@ function tryLock(path: string): boolean {
   }
 }
 
+/**
+ * Of two who find the holder dead, the later would remove the lock that the earlier has taken meanwhile. So a dead holder's lock is removed
+ * under a lock of its own, by who looks again under it: nobody else may remove it, and the dead take none. Who dies here is found dead there.
+ */
+async function removeDead(path: string, dead: Holder, milliseconds: number): Promise<void> {
+  const release = await lockFile(`${path}.${dead.text.replaceAll(/[^0-9]+/g, '-')}`, milliseconds);
+  try {
+    if (holderOf(path)?.text === dead.text) rmSync(path, { force: true });
+  } finally {
+    release();
+  }
+}
+
 interface Holder {
+  /** As it stands in the file: of no other process, ever. */
+  text: string;
+  /** Of nobody where the file has none: its host lost power before it was on disk. */
   pid: number;
   startTime: string | undefined;
 }
@@ -58,8 +74,9 @@ function isGone({ pid, startTime }: Holder): boolean {
 /** Undefined when it was let go meanwhile. */
 function holderOf(path: string): Holder | undefined {
   try {
-    const [pid = '', startTime] = readFileSync(path, 'utf8').trim().split(' ');
-    return Number(pid) > 0 ? { pid: Number(pid), startTime } : undefined;
+    const text = readFileSync(path, 'utf8').trim();
+    const [pid, startTime] = text.split(' ');
+    return { text, pid: Number(pid), startTime };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
