@@ -29,6 +29,36 @@ test('label selectors: every operator', () => {
   for (const [text, expected] of cases) assert.equal(matchesLabels(parseLabelSelector(text), labels), expected, text);
 });
 
+test('label selectors: Gt and Lt compare numbers of 64 bits, and nothing else', () => {
+  const matches = (text: string, value: string): boolean => matchesLabels(parseLabelSelector(text), { n: value });
+  // Two that a double cannot tell apart.
+  assert.equal(matches('n>9007199254740992', '9007199254740993'), true);
+  assert.equal(matches('n<9007199254740993', '9007199254740993'), false);
+  assert.equal(matches('n<9223372036854775807', '9223372036854775806'), true);
+  assert.equal(matches('n>010', '11'), true);
+  for (const value of ['9223372036854775808', '1e3', '0x10', '1.5', 'x', ''])
+    for (const text of ['n>1', 'n<1']) assert.equal(matches(text, value), false, `${text} of ${value}`);
+  assert.equal(matchesLabels(parseLabelSelector('n>1'), {}), false);
+});
+
+test('label selectors: a limit that is no number of 64 bits, or no label value, is refused', () => {
+  const message = (text: string): string => {
+    try {
+      parseLabelSelector(text);
+    } catch (error) {
+      return (error as Error).message;
+    }
+    return 'nothing is wrong';
+  };
+  const prefix = 'unable to parse requirement: ';
+  const notInteger = (value: string): string =>
+    `${prefix}values[0]: Invalid value: "${value}": for 'Gt', 'Lt' operators, the value must be an integer`;
+  assert.equal(message('n>1.5'), notInteger('1.5'));
+  assert.equal(message('n<9223372036854775808'), notInteger('9223372036854775808'));
+  assert.match(message('n>-1'), /values\[0\]\[n\]: Invalid value: "-1": a valid label must be/);
+  assert.match(message('a in (b,_)'), /values\[1\]\[a\]: Invalid value: "_"/);
+});
+
 test('label selectors: what is malformed is refused', () => {
   for (const text of ['a b', 'a in x', '=x', 'a=b,,c', 'a=b c', '-a', 'tier>x', `a=${'x'.repeat(64)}`])
     assert.throws(() => parseLabelSelector(text), SelectorError, text);

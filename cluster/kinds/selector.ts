@@ -66,31 +66,31 @@ function parsePart(part: string): Requirement {
   return { key: part, operator: 'Exists', values: [] };
 }
 
+/** Throws what upstream's `labels.NewRequirement` says of it. */
 function checked(requirement: Requirement): Requirement {
   const { key, operator, values } = requirement;
-  const problem = qualifiedNameProblem(key);
-  if (problem !== undefined)
-    throw new SelectorError(`unable to parse requirement: key: Invalid value: "${key}": ${problem}`);
-  if (operator === 'GreaterThan' || operator === 'LessThan') {
-    if (!/^-?\d+$/.test(values[0] ?? ''))
-      throw new SelectorError(
-        `unable to parse requirement: values[0][${key}]: Invalid value: "${values[0]}": for 'Gt', 'Lt' operators, the value must be an integer`,
-      );
-    return requirement;
+  const wrong = qualifiedNameProblem(key);
+  const problems = wrong === undefined ? [] : [`key: Invalid value: "${key}": ${wrong}`];
+  if (operator === 'GreaterThan' || operator === 'LessThan')
+    for (const [at, value] of values.entries())
+      if (integerOf(value) === undefined)
+        problems.push(
+          `values[${at}]: Invalid value: "${value}": for 'Gt', 'Lt' operators, the value must be an integer`,
+        );
+  for (const [at, value] of values.entries()) {
+    const problem = labelValueProblem(value);
+    if (problem !== undefined) problems.push(`values[${at}][${key}]: Invalid value: "${value}": ${problem}`);
   }
-  for (const value of values) {
-    const wrong = labelValueProblem(value);
-    if (wrong !== undefined)
-      throw new SelectorError(`unable to parse requirement: values[0][${key}]: Invalid value: "${value}": ${wrong}`);
-  }
-  return requirement;
+  if (problems.length === 0) return requirement;
+  const text = problems.length === 1 ? problems[0] : `[${problems.join(', ')}]`;
+  throw new SelectorError(`unable to parse requirement: ${text}`);
 }
 
 export function matchesLabels(requirements: Requirement[], labels: Record<string, string> | undefined): boolean {
   return requirements.every((requirement) => matchesRequirement(requirement, labels));
 }
 
-function matchesRequirement(
+export function matchesRequirement(
   { key, operator, values }: Requirement,
   labels: Record<string, string> | undefined,
 ): boolean {
@@ -105,10 +105,27 @@ function matchesRequirement(
     case 'DoesNotExist':
       return value === undefined;
     case 'GreaterThan':
-      return value !== undefined && /^-?\d+$/.test(value) && Number(value) > Number(values[0]);
+      return (compare(value, values) ?? 0) > 0;
     case 'LessThan':
-      return value !== undefined && /^-?\d+$/.test(value) && Number(value) < Number(values[0]);
+      return (compare(value, values) ?? 0) < 0;
   }
+}
+
+const greatestInteger = 2n ** 63n - 1n;
+
+/** A number of 64 bits, as `strconv.ParseInt` reads it; what has a sign can be no label's value. Undefined for anything else. */
+function integerOf(text: string): bigint | undefined {
+  if (!/^\d+$/.test(text)) return undefined;
+  const value = BigInt(text);
+  return value > greatestInteger ? undefined : value;
+}
+
+/** Greater or less than 0 as the value is than the one limit; undefined where one of them is no number. */
+function compare(value: string | undefined, [limit, ...others]: string[]): number | undefined {
+  if (value === undefined || limit === undefined || others.length > 0) return undefined;
+  const [a, b] = [integerOf(value), integerOf(limit)];
+  if (a === undefined || b === undefined) return undefined;
+  return a > b ? 1 : a < b ? -1 : 0;
 }
 
 /** An object form's requirements. An empty selector selects all; an absent one nothing (the caller's to know). */

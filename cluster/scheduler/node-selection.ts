@@ -1,4 +1,5 @@
 /** Node selectors and node affinity (Kubernetes, "Assigning Pods to Nodes"). */
+import { matchesRequirement, type Requirement } from '../kinds/selector.ts';
 import type { NodeSelectorRequirement, NodeSelectorTerm, Pod } from '../kinds/types/core.ts';
 
 /** What is asked of a node here. */
@@ -7,39 +8,19 @@ export interface SelectableNode {
   labels: Record<string, string>;
 }
 
-const wholeNumber = /^[+-]?\d+$/;
+const operators = new Map<string, Requirement['operator']>([
+  ['In', 'In'],
+  ['NotIn', 'NotIn'],
+  ['Exists', 'Exists'],
+  ['DoesNotExist', 'DoesNotExist'],
+  ['Gt', 'GreaterThan'],
+  ['Lt', 'LessThan'],
+]);
 
-/** Both sides must be whole numbers: what is none is neither greater nor less. */
-function compares(
-  value: string | undefined,
-  limit: string | undefined,
-  isRight: (a: bigint, b: bigint) => boolean,
-): boolean {
-  if (value === undefined || limit === undefined || !wholeNumber.test(value) || !wholeNumber.test(limit)) return false;
-  return isRight(BigInt(value.replace('+', '')), BigInt(limit.replace('+', '')));
-}
-
-function matchesRequirement(
-  { key, operator, values = [] }: NodeSelectorRequirement,
-  fields: Record<string, string>,
-): boolean {
-  const value = Object.hasOwn(fields, key) ? fields[key] : undefined;
-  switch (operator) {
-    case 'In':
-      return value !== undefined && values.includes(value);
-    case 'NotIn':
-      return value === undefined || !values.includes(value);
-    case 'Exists':
-      return value !== undefined;
-    case 'DoesNotExist':
-      return value === undefined;
-    case 'Gt':
-      return compares(value, values[0], (a, b) => a > b);
-    case 'Lt':
-      return compares(value, values[0], (a, b) => a < b);
-    default:
-      return false;
-  }
+/** As a label selector of the same words matches. */
+function matches({ key, operator, values = [] }: NodeSelectorRequirement, fields: Record<string, string>): boolean {
+  const known = operators.get(operator);
+  return known !== undefined && matchesRequirement({ key, operator: known, values }, fields);
 }
 
 /** A term without requirements matches nothing. */
@@ -47,8 +28,8 @@ export function matchesTerm(term: NodeSelectorTerm, { name, labels }: Selectable
   const { matchExpressions = [], matchFields = [] } = term;
   if (matchExpressions.length + matchFields.length === 0) return false;
   return (
-    matchExpressions.every((requirement) => matchesRequirement(requirement, labels)) &&
-    matchFields.every((requirement) => matchesRequirement(requirement, { 'metadata.name': name }))
+    matchExpressions.every((requirement) => matches(requirement, labels)) &&
+    matchFields.every((requirement) => matches(requirement, { 'metadata.name': name }))
   );
 }
 
