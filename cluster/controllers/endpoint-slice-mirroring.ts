@@ -7,12 +7,13 @@ import { createHash } from 'node:crypto';
 import { isIPv6 } from 'node:net';
 import { ApiError, type Informer } from '../client/client.ts';
 import type { Stored } from '../kinds/kind.ts';
-import { endpointSlices, endpoints as endpointsResource, services as serviceResource } from '../kinds/resources.ts';
+import { endpointSlices, endpoints as endpointsResource } from '../kinds/resources.ts';
 import type { EndpointAddress, EndpointSubset, Endpoints, Service } from '../kinds/types/core.ts';
 import type { Endpoint, EndpointSlice } from '../kinds/types/discovery.ts';
 import type { Controller } from './controller.ts';
 import { managedByLabel, serviceLabel } from './endpoint-slice-plan.ts';
 import { keyOf, openInformer, sameJson, splitKey } from './objects.ts';
+import { followServiceSlices, type ServiceSlices } from './service-slices.ts';
 
 const managedBy = 'endpointslicemirroring-controller.k8s.io';
 const skipLabel = 'endpointslice.kubernetes.io/skip-mirror';
@@ -94,34 +95,23 @@ function mirrorOf(
 }
 
 export function createEndpointSliceMirroring(): Controller {
-  let services: Informer<Service>;
   let endpoints: Informer<Endpoints>;
-  let slices: Informer<EndpointSlice>;
+  let followed: ServiceSlices;
   return {
     name: 'endpointslicemirroring',
     async start(context, enqueue) {
-      services = openInformer(context, serviceResource);
+      followed = followServiceSlices(context, enqueue, (manager) => manager === managedBy);
       endpoints = openInformer(context, endpointsResource);
-      slices = openInformer(context, endpointSlices, {
-        service: ({ metadata }) => [`${metadata.namespace}/${metadata.labels?.[serviceLabel] ?? ''}`],
-      });
-      services.onChange((now, old) => enqueue(keyOf((now ?? old)?.metadata ?? {})));
       endpoints.onChange((now, old) => enqueue(keyOf((now ?? old)?.metadata ?? {})));
-      slices.onChange((now, old) => {
-        const metadata = (now ?? old)?.metadata;
-        if (metadata?.labels?.[managedByLabel] === managedBy)
-          enqueue(`${metadata.namespace}/${metadata.labels[serviceLabel] ?? ''}`);
-      });
-      await Promise.all([services.synced, endpoints.synced, slices.synced]);
+      await Promise.all([followed.synced, endpoints.synced]);
       for (const { metadata } of endpoints.list()) enqueue(keyOf(metadata));
     },
     keys: () => endpoints.list().map(({ metadata }) => keyOf(metadata)),
     async reconcile(key, { client, signal }) {
       const { namespace, name } = splitKey(key);
       const original = endpoints.get(name, namespace);
-      const ours = slices
-        .byIndex('service', key)
-        .filter(({ metadata }) => metadata.labels?.[managedByLabel] === managedBy);
+      const { services, slices } = followed;
+      const ours = followed.slicesOf(key);
       const wanted = original && isMirrored(original, services.get(name, namespace)) ? mirrorsOf(original) : [];
       for (const slice of wanted) {
         const there = ours.find(({ metadata }) => metadata.name === slice.metadata.name);

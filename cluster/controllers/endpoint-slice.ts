@@ -4,17 +4,13 @@
  */
 import { ApiError, type Client, type Informer } from '../client/client.ts';
 import type { Stored } from '../kinds/kind.ts';
-import {
-  endpointSlices,
-  nodes as nodeResource,
-  pods as podResource,
-  services as serviceResource,
-} from '../kinds/resources.ts';
+import { endpointSlices, nodes as nodeResource, pods as podResource } from '../kinds/resources.ts';
 import type { Node, Pod, Service } from '../kinds/types/core.ts';
 import type { EndpointSlice } from '../kinds/types/discovery.ts';
 import type { Controller, ControllerContext } from './controller.ts';
 import { managedByLabel, selects, serviceLabel, type Wanted, wantedSlices } from './endpoint-slice-plan.ts';
 import { keyOf, openInformer, sameJson, splitKey } from './objects.ts';
+import { followServiceSlices, type ServiceSlices } from './service-slices.ts';
 
 const managedBy = 'endpointslice-controller.k8s.io';
 const headlessLabel = 'service.kubernetes.io/headless';
@@ -47,10 +43,9 @@ function sliceOf(service: Stored<Service>, { name, ...content }: Wanted): Endpoi
 }
 
 export function createEndpointSliceController(): Controller {
-  let services: Informer<Service>;
   let pods: Informer<Pod>;
-  let slices: Informer<EndpointSlice>;
   let nodes: Informer<Node>;
+  let followed: ServiceSlices;
 
   const zoneOf = (node: string): string | undefined => nodes.get(node)?.metadata.labels?.[zoneLabel];
 
@@ -64,7 +59,7 @@ export function createEndpointSliceController(): Controller {
 
   /** Returns the resource version written; undefined when nothing had to be. */
   async function writeSlice(client: Client, wanted: EndpointSlice): Promise<string | undefined> {
-    const there = slices.get(wanted.metadata.name ?? '', wanted.metadata.namespace);
+    const there = followed.slices.get(wanted.metadata.name ?? '', wanted.metadata.namespace);
     if (!there) return (await client.create(endpointSlices, wanted)).metadata.resourceVersion;
     const same =
       sameJson(there.endpoints, wanted.endpoints) &&
@@ -78,10 +73,8 @@ export function createEndpointSliceController(): Controller {
 
   async function reconcile(key: string, { client, signal }: ControllerContext): Promise<void> {
     const { namespace, name } = splitKey(key);
-    const service = services.get(name, namespace);
-    const ours = slices
-      .byIndex('service', key)
-      .filter(({ metadata }) => metadata.labels?.[managedByLabel] === managedBy);
+    const service = followed.services.get(name, namespace);
+    const ours = followed.slicesOf(key);
     const listed = service?.spec?.selector !== undefined && service.spec.type !== 'ExternalName';
     if (!service || service.metadata.deletionTimestamp !== undefined || !listed) {
       // Of a service that is gone, or lists no pods; slices that others made for one without selector are theirs.
@@ -98,42 +91,35 @@ export function createEndpointSliceController(): Controller {
     );
     // Compare with what was written, not with what was there before, when a change comes meanwhile.
     const newest = Math.max(0, ...written.map(Number).filter((version) => version > 0));
-    if (newest > 0) await slices.reached(String(newest), AbortSignal.any([signal, AbortSignal.timeout(10_000)]));
+    if (newest > 0)
+      await followed.slices.reached(String(newest), AbortSignal.any([signal, AbortSignal.timeout(10_000)]));
   }
 
   return {
     name: 'endpointslice',
     workers: 8,
     async start(context, enqueue) {
-      services = openInformer(context, serviceResource);
+      followed = followServiceSlices(context, enqueue, (manager) => manager === managedBy);
+      const { services } = followed;
       pods = openInformer(context, podResource);
-      slices = openInformer(context, endpointSlices, {
-        service: ({ metadata }) => [`${metadata.namespace}/${metadata.labels?.[serviceLabel] ?? ''}`],
-      });
       nodes = openInformer(context, nodeResource);
       const wakeServices = (pod: Stored<Pod>, other: Stored<Pod> | undefined): void => {
         for (const service of services.list({ namespace: pod.metadata.namespace ?? '' })) {
           if (selects(service, pod) || (other && selects(service, other))) enqueue(keyOf(service.metadata));
         }
       };
-      services.onChange((now, old) => enqueue(keyOf((now ?? old)?.metadata ?? {})));
       pods.onChange((now, old) => {
         const pod = now ?? old;
         if (pod) wakeServices(pod, old);
-      });
-      slices.onChange((now, old) => {
-        const labels = (now ?? old)?.metadata.labels;
-        const name = labels?.[serviceLabel];
-        if (name && labels[managedByLabel] === managedBy) enqueue(`${(now ?? old)?.metadata.namespace}/${name}`);
       });
       nodes.onChange((now, old) => {
         if (now?.metadata.labels?.[zoneLabel] === old?.metadata.labels?.[zoneLabel]) return;
         for (const { metadata } of services.list()) enqueue(keyOf(metadata));
       });
-      await Promise.all([services.synced, pods.synced, slices.synced, nodes.synced]);
+      await Promise.all([followed.synced, pods.synced, nodes.synced]);
       for (const { metadata } of services.list()) enqueue(keyOf(metadata));
     },
-    keys: () => services.list().map(({ metadata }) => keyOf(metadata)),
+    keys: () => followed.services.list().map(({ metadata }) => keyOf(metadata)),
     reconcile,
   };
 }

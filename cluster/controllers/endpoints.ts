@@ -1,14 +1,13 @@
 /** The Endpoints of each Service with a selector, as older clients read them: what its EndpointSlices say, in their form. */
 import { ApiError, type Client, type Informer } from '../client/client.ts';
 import type { Stored } from '../kinds/kind.ts';
-import { endpointSlices, endpoints as endpointsResource, services as serviceResource } from '../kinds/resources.ts';
+import { endpoints as endpointsResource } from '../kinds/resources.ts';
 import type { EndpointAddress, EndpointSubset, Endpoints, Service } from '../kinds/types/core.ts';
 import type { Endpoint, EndpointSlice } from '../kinds/types/discovery.ts';
 import type { Controller } from './controller.ts';
 import { keyOf, openInformer, sameJson, splitKey } from './objects.ts';
+import { followServiceSlices, type ServiceSlices } from './service-slices.ts';
 
-const serviceLabel = 'kubernetes.io/service-name';
-const managedByLabel = 'endpointslice.kubernetes.io/managed-by';
 /** On those that were made here: others are a person's, with or without a Service. */
 const oursLabel = 'endpoints.kubernetes.io/managed-by';
 const oursValue = 'endpoint-controller';
@@ -86,32 +85,23 @@ async function remove(client: Client, { metadata: { name, namespace = '', uid } 
 }
 
 export function createEndpointsController(): Controller {
-  let services: Informer<Service>;
-  let slices: Informer<EndpointSlice>;
   let endpoints: Informer<Endpoints>;
+  let followed: ServiceSlices;
   return {
     name: 'endpoint',
     workers: 8,
     async start(context, enqueue) {
-      services = openInformer(context, serviceResource);
+      // A slice that nobody manages is a person's, who writes the Endpoints too.
+      followed = followServiceSlices(context, enqueue, (manager) => manager !== undefined);
       endpoints = openInformer(context, endpointsResource);
-      slices = openInformer(context, endpointSlices, {
-        service: ({ metadata }) => [`${metadata.namespace}/${metadata.labels?.[serviceLabel] ?? ''}`],
-      });
-      services.onChange((now, old) => enqueue(keyOf((now ?? old)?.metadata ?? {})));
       endpoints.onChange((now, old) => enqueue(keyOf((now ?? old)?.metadata ?? {})));
-      slices.onChange((now, old) => {
-        const metadata = (now ?? old)?.metadata;
-        const name = metadata?.labels?.[serviceLabel];
-        if (name) enqueue(`${metadata.namespace}/${name}`);
-      });
-      await Promise.all([services.synced, slices.synced, endpoints.synced]);
-      for (const { metadata } of [...services.list(), ...endpoints.list()]) enqueue(keyOf(metadata));
+      await Promise.all([followed.synced, endpoints.synced]);
+      for (const { metadata } of [...followed.services.list(), ...endpoints.list()]) enqueue(keyOf(metadata));
     },
-    keys: () => services.list().map(({ metadata }) => keyOf(metadata)),
+    keys: () => followed.services.list().map(({ metadata }) => keyOf(metadata)),
     async reconcile(key, { client }) {
       const { namespace, name } = splitKey(key);
-      const service = services.get(name, namespace);
+      const service = followed.services.get(name, namespace);
       const there = endpoints.get(name, namespace);
       if (!service || service.metadata.deletionTimestamp !== undefined) {
         if (there?.metadata.labels?.[oursLabel] === oursValue) await remove(client, there);
@@ -119,10 +109,7 @@ export function createEndpointsController(): Controller {
       }
       // Those of a service without selector are written by a person.
       if (!service.spec?.selector || service.spec.type === 'ExternalName') return;
-      const wanted = wantedEndpoints(
-        service,
-        slices.byIndex('service', key).filter(({ metadata }) => metadata.labels?.[managedByLabel] !== undefined),
-      );
+      const wanted = wantedEndpoints(service, followed.slicesOf(key));
       if (!there) {
         await client.create(endpointsResource, wanted);
         return;
