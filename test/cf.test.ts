@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Cf, findCf } from '#testing/cf.ts';
+import { cloudNative, textsOf } from '#testing/custom-buildpacks-suite.ts';
 import { TestPlatform, until } from '#testing/platform.ts';
 import { talkativeApp, writeApp } from '#testing/sample-apps.ts';
 
@@ -83,6 +84,23 @@ describe('the stock cf client', { concurrency: 1, skip }, () => {
     await until('its line', async () =>
       /\[APP\/TASK\/migrate\/0\] OUT from a task in \//.test(await admin.must('logs', 'shop', '--recent')),
     );
+  });
+
+  test('a buildpack is brought, found by detection, turned off, renamed and deleted', async () => {
+    const buildpack = writeApp(join(platform.directory, 'own-buildpack'), textsOf(cloudNative()));
+    const echo = writeApp(join(platform.directory, 'echo'), { 'echo.txt': 'an echo' });
+    await admin.must('create-buildpack', 'own', buildpack, '1');
+    assert.match(await admin.must('buildpacks'), /^1 +own .*\.zip/m);
+    await admin.must('push', 'echo', '-p', echo, '-m', '64M');
+    assert.equal((await platform.ask(platform.host('echo'))).body, 'an echo\n');
+    assert.match(await admin.must('app', 'echo'), /1\.2\.3 +test\/echo/);
+    await admin.must('update-buildpack', 'own', '--position', '3', '--disable', '--rename', 'mine');
+    assert.match(await admin.must('buildpacks'), /^3 +mine .*false/m);
+    assert.match(await admin.refused('push', 'echo', '-p', echo, '-b', 'mine'), /must be an existing admin buildpack/);
+    assert.match(await admin.refused('delete-buildpack', 'nodejs_buildpack', '-f'), /cannot be deleted: disable it/);
+    await admin.must('delete-buildpack', 'mine', '-f');
+    assert.doesNotMatch(await admin.must('buildpacks'), /mine/);
+    await admin.must('delete', 'echo', '-f', '-r');
   });
 
   test('a service that runs elsewhere is bound, and told to the app', async () => {

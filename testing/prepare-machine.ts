@@ -28,6 +28,7 @@ const clients = [
   { command: 'host-local', package: 'containernetworking-plugins', directory: '/usr/lib/cni' },
   { command: 'promtool', package: 'prometheus' },
   { command: 'faketime', package: 'faketime' },
+  { command: 'git', package: 'git' },
 ];
 
 /** Plugins are programs that no shell looks for. */

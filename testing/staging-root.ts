@@ -3,7 +3,8 @@
  * the same unprivileged user. There are no limits and no network of its own; what runs inside is the real lifecycle, the
  * real buildpacks and the real launcher. The whole way through a pod is tested in `test/`.
  */
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -66,13 +67,17 @@ export class ChrootContainer implements Disposable {
     if (existsSync(ca)) cpSync(ca, join(this.root, ca), { dereference: true });
   }
 
-  run(command: string[], environment: Record<string, string> = {}): { status: number | null; output: string } {
-    const done = spawnSync('chroot', ['--userspec=1000:1000', this.root, ...command], {
-      env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', HOME: '/home/vcap', ...environment },
-      encoding: 'utf8',
-      cwd: '/',
-    });
-    return { status: done.status, output: `${done.stdout}${done.stderr}` };
+  /** Resolves when it has ended. */
+  async finish(
+    command: string[],
+    environment: Record<string, string> = {},
+  ): Promise<{ status: number | null; output: string }> {
+    const child = this.start(command, environment);
+    let output = '';
+    for (const stream of [child.stdout, child.stderr])
+      stream?.on('data', (chunk: Buffer) => (output += chunk.toString()));
+    const [status] = (await once(child, 'close')) as [number | null];
+    return { status, output };
   }
 
   start(command: string[], environment: Record<string, string> = {}): ChildProcess {

@@ -26,7 +26,7 @@ const TESTS: Record<string, string> = {
   feature_flags: 'settings.test.ts',
   environment_variable_groups: 'settings.test.ts',
   stacks: 'settings.test.ts',
-  buildpacks: 'settings.test.ts',
+  buildpacks: 'buildpacks.test.ts',
   tasks: 'tasks.test.ts',
   app_usage_events: 'usage-events.test.ts',
   service_usage_events: 'usage-events.test.ts',
@@ -44,7 +44,6 @@ export const EVERYBODY = 'tenancy.test.ts';
 const REASONS: [RegExp, string][] = [
   [/service_|\/service/, 'there are no service brokers yet'],
   [/isolation_segment/, 'nodes are not divided into segments'],
-  [/^(POST|DELETE) \/v3\/buildpacks/, "buildpacks are the platform's own"],
   [/^(POST|DELETE) \/v3\/stacks/, "the stack is the platform's own"],
   [/shared_spaces|relationships\/space/, 'a route belongs to one space for good'],
   [/clear_buildpack_cache/, 'what a build keeps is replaced by the next one'],

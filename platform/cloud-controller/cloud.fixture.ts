@@ -313,6 +313,10 @@ function stagingOf(uploads: TestCloud['uploads']): Staging {
       }),
       copy: async ({ app }) => `registry/cf/${app}@${DIGEST}`,
     },
+    buildpackFiles: {
+      store: async ({ file }) => ({ checksum: DIGEST, sizeBytes: (await readFile(file)).length }),
+      remove: async () => undefined,
+    },
     prepare: async () => undefined,
     buildpacks: () => [{ name: 'nodejs', version: '1.0.0', position: 1, stack: 'sampan' }],
     close: async () => undefined,

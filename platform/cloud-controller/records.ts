@@ -148,6 +148,7 @@ export class Records {
   readonly roles: Collection<types.Role>;
   readonly featureFlags: Collection<types.FeatureFlag>;
   readonly catalogEntries: Collection<types.CatalogEntry>;
+  readonly buildpacks: Collection<types.Buildpack>;
   readonly apps: Collection<types.App>;
   readonly packages: Collection<types.Package>;
   readonly builds: Collection<types.Build>;
@@ -181,6 +182,7 @@ export class Records {
     this.roles = collection(types.roles);
     this.featureFlags = collection(types.featureFlags);
     this.catalogEntries = collection(types.catalogEntries);
+    this.buildpacks = collection(types.buildpacks);
     this.apps = collection(types.apps);
     this.packages = collection(types.packages);
     this.builds = collection(types.builds);

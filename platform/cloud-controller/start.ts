@@ -86,6 +86,7 @@ export async function startCloudController(options: StartCloudControllerOptions)
     organization_quota: records.organizationQuotas,
     space_quota: records.spaceQuotas,
     domain: records.domains,
+    buildpack: records.buildpacks,
     security_group: records.securityGroups,
     app: records.apps,
     package: records.packages,

@@ -3,6 +3,7 @@ import type { Context, Endpoint } from './api.ts';
 import { appEnvironmentEndpoints } from './endpoints/app-environment.ts';
 import { appEndpoints } from './endpoints/apps.ts';
 import { buildEndpoints } from './endpoints/builds.ts';
+import { buildpackEndpoints } from './endpoints/buildpacks.ts';
 import { deploymentEndpoints } from './endpoints/deployments.ts';
 import { domainEndpoints } from './endpoints/domains.ts';
 import { dropletEndpoints } from './endpoints/droplets.ts';
@@ -57,6 +58,7 @@ export function endpointTable(context: Context): Endpoint[] {
     ...whyEndpoints(context),
     ...usageEventEndpoints(context),
     ...userEndpoints(context),
+    ...buildpackEndpoints(context),
     ...platformEndpoints(context),
     ...featureFlagEndpoints(context),
   ];

@@ -94,7 +94,7 @@ export class Tenancy {
       deployments: await make('/v3/deployments', { droplet: { guid: droplet }, relationships: { app: one(app) } }),
       audit_events: await named(`/v3/audit_events?target_guids=${app}`),
       stacks: await named('/v3/stacks'),
-      buildpacks: await named('/v3/buildpacks'),
+      buildpacks: await make('/v3/buildpacks', { name: fresh('buildpack'), position: 1000 }),
       jobs: 'none',
     };
     guids['security_groups'] = await make('/v3/security_groups', {
@@ -277,7 +277,13 @@ export const BODIES: Record<string, (world: World) => unknown> = {
   'POST /v3/app_usage_events/actions/destructively_purge_all_and_reseed': () => undefined,
   'POST /v3/service_usage_events/actions/destructively_purge_all_and_reseed': () => undefined,
   'PATCH /v3/stacks/:guid': metadata,
+  'POST /v3/buildpacks': () => ({ name: fresh('buildpack'), position: 1000 }),
   'PATCH /v3/buildpacks/:guid': metadata,
+  'POST /v3/buildpacks/:guid/upload': () => {
+    const form = new FormData();
+    form.set('bits', new Blob(['zip bytes']), 'buildpack.zip');
+    return form;
+  },
   'PATCH /v3/feature_flags/:name': () => ({ enabled: false }),
 };
 

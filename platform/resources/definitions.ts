@@ -94,6 +94,17 @@ const DEFINITIONS: Definition[] = [
   },
   { kind: 'CatalogEntry', plural: 'catalogentries', scope: 'Cluster', columns: [AGE] },
   {
+    kind: 'Buildpack',
+    plural: 'buildpacks',
+    scope: 'Cluster',
+    columns: [
+      NAME,
+      column('Position', '.spec.position', 'integer'),
+      column('Enabled', '.spec.enabled', 'boolean'),
+      AGE,
+    ],
+  },
+  {
     kind: 'App',
     plural: 'apps',
     scope: 'Namespaced',

@@ -32,6 +32,7 @@ const OWN = [
   types.roles,
   types.featureFlags,
   types.catalogEntries,
+  types.buildpacks,
   types.apps,
   types.packages,
   types.builds,

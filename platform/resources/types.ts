@@ -419,8 +419,27 @@ export type IdentityProvider = Resource<{
   groupMappings: { external: string; group: string }[];
 }>;
 
-/** What people wrote on a stack or buildpack, which the platform brings itself; `metadata.name` is its guid. */
-export type CatalogEntry = Resource<{ userMetadata: UserMetadata }>;
+/** What people changed of a stack or buildpack that the platform brings itself; `metadata.name` is its guid. */
+export type CatalogEntry = Resource<{
+  userMetadata?: UserMetadata;
+  /** Of a buildpack. */
+  position?: number;
+  enabled?: boolean;
+}>;
+
+/** A buildpack that an administrator uploaded; its files are the image `sampan/buildpacks:<guid>`. */
+export type Buildpack = Resource<{
+  displayName: string;
+  /** Absent: any. */
+  stack?: string;
+  position: number;
+  enabled: boolean;
+  locked: boolean;
+  /** Absent: nothing was uploaded yet. */
+  filename?: string;
+  checksum?: string;
+  userMetadata?: UserMetadata;
+}>;
 
 /** A flag that an administrator has changed; `metadata.name` is its name with dashes. */
 export type FeatureFlag = Resource<{ enabled: boolean; customErrorMessage?: string }>;
@@ -445,6 +464,7 @@ export const users = custom<User>('User', 'users', false);
 export const featureFlags = custom<FeatureFlag>('FeatureFlag', 'featureflags', false);
 export const identityProviders = custom<IdentityProvider>('IdentityProvider', 'identityproviders', false);
 export const catalogEntries = custom<CatalogEntry>('CatalogEntry', 'catalogentries', false);
+export const buildpacks = custom<Buildpack>('Buildpack', 'buildpacks', false);
 export const groups = custom<Group>('Group', 'groups', false);
 export const oauthClients = custom<OauthClient>('OauthClient', 'oauthclients', false);
 export const roles = custom<Role>('Role', 'roles', false);

@@ -1,22 +1,85 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { shippedBuildpacks } from './builder/builder.ts';
-import { chosenBuildpacks, listedName } from './buildpack-names.ts';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import type { Buildpack, CatalogEntry } from '../resources/types.ts';
+import { shippedBuildpacks, shippedOrder } from './builder/builder.ts';
+import { listedName, wantedBuildpacks } from './buildpack-names.ts';
+import { catalogueOf, shippedGuid } from './catalogue.ts';
 
-test("buildpacks go by Cloud Foundry's names, short names and ids", async () => {
-  const shipped = await shippedBuildpacks();
-  assert.deepEqual(
-    shipped.map(({ id }) => listedName(id)),
-    ['staticfile_buildpack', 'procfile_buildpack', 'nodejs_buildpack', 'binary_buildpack'],
+const shipped = await shippedBuildpacks();
+const order = await shippedOrder();
+const listed = shipped.map(({ id, version }, index) => ({
+  name: listedName(id),
+  version,
+  position: index + 1,
+  stack: 'sampan',
+}));
+
+const stored = <Spec>(name: string, spec: Spec) => ({
+  metadata: { name, uid: name, resourceVersion: '1', creationTimestamp: '2026-01-01T00:00:00Z' },
+  spec,
+});
+
+function known(
+  changes: { entries?: Record<string, CatalogEntry['spec']>; uploaded?: Partial<Buildpack['spec']>[] } = {},
+) {
+  const uploaded: Stored<Buildpack>[] = (changes.uploaded ?? []).map((spec, index) =>
+    stored(`guid-${index}`, {
+      displayName: `own-${index}`,
+      position: 1,
+      enabled: true,
+      locked: false,
+      filename: 'f.zip',
+      ...spec,
+    }),
   );
-  assert.deepEqual(chosenBuildpacks(['nodejs_buildpack', 'Binary', 'sampan/procfile'], shipped), [
-    'sampan/nodejs',
-    'sampan/binary',
-    'sampan/procfile',
-  ]);
-  assert.throws(() => chosenBuildpacks(['ruby_buildpack'], shipped), {
-    code: 'no-app-detected',
-    message: /there is no such buildpack; there are staticfile_buildpack/,
+  const entries = new Map(
+    Object.entries(changes.entries ?? {}).map(([name, spec]) => [shippedGuid(name), stored(name, spec)]),
+  );
+  return { catalogue: catalogueOf({ shipped: listed, entry: (guid) => entries.get(guid), uploaded }), shipped, order };
+}
+
+const wanted = (buildpacks: string[], changes?: Parameters<typeof known>[0]) =>
+  wantedBuildpacks({ buildpacks, stack: 'sampan' }, known(changes));
+
+test("buildpacks go by Cloud Foundry's names, short names, ids and addresses", () => {
+  const url = 'https://example.com/a.git#v1';
+  assert.deepEqual(wanted(['nodejs_buildpack', 'Binary', 'sampan/procfile', 'own-0', url], { uploaded: [{}] }), {
+    chosen: true,
+    groups: [
+      [
+        { id: 'sampan/nodejs' },
+        { id: 'sampan/binary' },
+        { id: 'sampan/procfile' },
+        { directory: 'guid-0', name: 'own-0' },
+        { url },
+      ],
+    ],
   });
-  assert.throws(() => chosenBuildpacks(['https://github.com/x/y.git'], shipped), { message: /not supported/ });
+  const refused = (name: string, message: RegExp, changes?: Parameters<typeof known>[0]) =>
+    assert.throws(() => wanted([name], changes), { code: 'no-app-detected', message });
+  refused('cobol_buildpack', /there is no such buildpack; there are staticfile_buildpack/);
+  refused('https://a:b@example.com/y.git', /login/);
+  refused('own-0', /no such buildpack/, { uploaded: [{ enabled: false }] });
+  refused('own-0', /no such buildpack/, { uploaded: [{ stack: 'another' }] });
+  refused('nodejs_buildpack', /no such buildpack/, { entries: { nodejs_buildpack: { enabled: false } } });
+});
+
+test('without a name all are tried in their order', () => {
+  assert.deepEqual(wanted([]), { chosen: false, groups: order });
+  const ids = (changes: Parameters<typeof known>[0]) =>
+    wanted([], changes).groups.map(
+      (group) => group.map((entry) => ('id' in entry ? entry.id : JSON.stringify(entry)))[0],
+    );
+  const first = order.map((group) => group[0]?.id ?? '');
+  const own = JSON.stringify({ directory: 'guid-0', name: 'own-0' });
+  assert.deepEqual(ids({ uploaded: [{}] }), [own, ...first]);
+  assert.deepEqual(ids({ uploaded: [{ position: 100 }, { filename: undefined as never }] }), [...first, own]);
+  assert.deepEqual(
+    ids({ entries: { nodejs_buildpack: { enabled: false } } }),
+    first.filter((id) => id !== 'sampan/nodejs'),
+  );
+  assert.deepEqual(ids({ entries: { binary_buildpack: { position: 0 } } })[0], 'sampan/binary');
+  const off = wanted([], { entries: { procfile_buildpack: { enabled: false } } });
+  assert.ok(off.groups.every((group) => group.every((entry) => 'id' in entry && entry.id !== 'sampan/procfile')));
 });

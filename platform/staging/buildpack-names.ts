@@ -1,22 +1,68 @@
-/** How users name buildpacks: `nodejs_buildpack` as in Cloud Foundry, `nodejs`, or the id `sampan/nodejs`. */
+/** How users name buildpacks: as `cf buildpacks` lists them, `nodejs`, the id `sampan/nodejs`, or by an address. */
 import type { BuildpackInfo } from './builder/builder.ts';
+import { buildpackAddress, type CatalogueBuildpack } from './catalogue.ts';
+import type { OrderEntry } from './lifecycle/buildpack.ts';
+import type { WantedBuildpack, WantedBuildpacks } from './lifecycle/protocol.ts';
 import { StagingError } from './staging.ts';
 
 export function listedName(id: string): string {
   return `${id.slice(id.indexOf('/') + 1)}_buildpack`;
 }
 
-/** Ids in the order of the names. @throws StagingError `no-app-detected` that lists what there is */
-export function chosenBuildpacks(names: readonly string[], shipped: readonly BuildpackInfo[]): string[] {
-  return names.map((name) => {
-    const found = shipped.find(({ id }) =>
-      [id, listedName(id), id.slice(id.indexOf('/') + 1)].includes(name.toLowerCase()),
-    );
-    if (found !== undefined) return found.id;
-    const known = shipped.map(({ id }) => listedName(id)).join(', ');
-    const what = /^(https?|git|ssh):|\.git\b/.test(name)
-      ? 'buildpacks from an address are not supported'
-      : 'there is no such buildpack';
-    throw new StagingError('no-app-detected', `buildpack ${JSON.stringify(name)}: ${what}; there are ${known}`);
+export interface KnownBuildpacks {
+  catalogue: readonly CatalogueBuildpack[];
+  shipped: readonly BuildpackInfo[];
+  /** Groups of shipped ones, as they are tried where nobody changed that. */
+  order: readonly (readonly OrderEntry[])[];
+}
+
+/** @throws StagingError `no-app-detected` that lists what there is */
+export function wantedBuildpacks(
+  { buildpacks, stack }: { buildpacks: readonly string[]; stack: string },
+  known: KnownBuildpacks,
+): WantedBuildpacks {
+  const usable = known.catalogue.filter((item) => isUsable(item, stack));
+  const idOf = (name: string) => known.shipped.find(({ id }) => listedName(id) === name)?.id ?? name;
+  if (buildpacks.length === 0)
+    return { chosen: false, groups: usable.flatMap((item) => groupsOf(item, usable, known)) };
+  const group = buildpacks.map((name): WantedBuildpack => {
+    const address = buildpackAddress(name);
+    if (address !== undefined && 'url' in address) return address;
+    const lower = name.toLowerCase();
+    const found =
+      usable.find((item) => item.name.toLowerCase() === lower) ??
+      usable.find(({ name: listed, shipped }) => {
+        const id = idOf(listed);
+        return shipped !== undefined && (id === lower || id.slice(id.indexOf('/') + 1) === lower);
+      });
+    if (found !== undefined) return wantedOf(found, idOf);
+    const what = address?.problem ?? 'there is no such buildpack';
+    const names = usable.map((item) => item.name).join(', ');
+    throw new StagingError('no-app-detected', `buildpack ${JSON.stringify(name)}: ${what}; there are ${names}`);
   });
+  return { chosen: true, groups: [group] };
+}
+
+function isUsable({ enabled, uploaded }: CatalogueBuildpack, stack: string): boolean {
+  if (uploaded === undefined) return enabled;
+  const { filename, stack: own } = uploaded.spec;
+  return enabled && filename !== undefined && (own === undefined || own === stack);
+}
+
+function wantedOf({ guid, name, uploaded }: CatalogueBuildpack, idOf: (name: string) => string): WantedBuildpack {
+  return uploaded === undefined ? { id: idOf(name) } : { directory: guid, name };
+}
+
+/** A shipped one stands for the groups that it begins; of those that were turned off nothing is tried. */
+function groupsOf(
+  item: CatalogueBuildpack,
+  usable: readonly CatalogueBuildpack[],
+  { shipped, order }: KnownBuildpacks,
+): WantedBuildpack[][] {
+  if (item.uploaded !== undefined) return [[{ directory: item.guid, name: item.name }]];
+  const id = shipped.find((info) => listedName(info.id) === item.name)?.id;
+  const isOn = (entry: OrderEntry) => usable.some(({ name }) => name === listedName(entry.id));
+  return order
+    .filter((group) => group[0]?.id === id && group.every((entry) => entry.optional === true || isOn(entry)))
+    .map((group) => group.filter(isOn));
 }

@@ -1,161 +1,20 @@
 /** From source to a running droplet, with the real stack, buildpacks and registry; containers are chroots here. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { request } from 'node:http';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
-import { ChrootContainer } from '#testing/staging-root.ts';
-import { startTestRegistry, type TestRegistry } from '#testing/staging-registry.ts';
-import { writeTar } from '#lib/tar/write.ts';
-import { createBits } from './bits/bits.ts';
-import { appRepository, readPackage } from './bits/package-image.ts';
-import { BUILDER_REPOSITORY, type Builder, ensureBuilder } from './builder/builder.ts';
-import { restoredEntries } from './builder/build-image.ts';
-import { type Exported, exportDroplet } from './export/exporter.ts';
-import { parseBuildResult } from './export/build-result.ts';
-import { readPrevious, writePrevious } from './export/previous.ts';
-import type { ImageConfigFile, Layer, Manifest } from './images/oci.ts';
-import { zipOf } from './bits/zip.testing.ts';
+import { openStagingBed, type StagingBed } from '#testing/staging-bed.ts';
+import { customBuildpackTests } from '#testing/custom-buildpacks-suite.ts';
 
-let registry: TestRegistry;
-let builder: Builder;
-/** What every build, and what most droplets, begin with. */
-let buildBase: ChrootContainer;
-let stackBase: ChrootContainer;
+let bed: StagingBed;
 
 before(async () => {
-  registry = await startTestRegistry();
-  builder = await ensureBuilder({ registry: registry.client, temporaryDirectory: registry.directory, npm: {} });
-  buildBase = new ChrootContainer();
-  const shipped = [builder.stack, ...builder.seeds.map(({ layer }) => layer), builder.lifecycle];
-  await buildBase.unpack(registry.client, BUILDER_REPOSITORY, shipped);
-  stackBase = new ChrootContainer();
-  await stackBase.unpack(registry.client, BUILDER_REPOSITORY, [builder.stack]);
+  bed = await openStagingBed();
 });
+after(() => bed[Symbol.asyncDispose]());
 
-after(async () => {
-  buildBase[Symbol.dispose]();
-  stackBase[Symbol.dispose]();
-  await registry[Symbol.asyncDispose]();
-});
-
-interface Staged {
-  output: string;
-  exported: Exported;
-  stored: string[];
-}
-
-async function stage(app: string, files: Record<string, string>, buildpacks?: string[]): Promise<Staged> {
-  const { client } = registry;
-  const repository = appRepository(app);
-  const bits = createBits(client);
-  const { image } = await bits.store({ app, zip: zipOf(registry.directory, files), resources: [] });
-  const source = await readPackage(client, repository, image.split('@')[1] ?? '');
-  assert.ok(source);
-  const previous = await readPrevious(client, repository, builder.stack.digest);
-  using container = new ChrootContainer(buildBase);
-  await container.unpack(
-    client,
-    repository,
-    previous.layers.filter(({ cache }) => cache).map(({ layer }) => layer),
-  );
-  await container.unpackTar(writeTar(restoredEntries(builder, previous)));
-  await container.unpack(client, repository, [source.layer]);
-  container.useNetwork();
-  const ca = '/etc/ssl/certs/ca-certificates.crt';
-  const { status, output } = container.run(['/cnb/node', '/cnb/lifecycle/main.js'], {
-    NODE_EXTRA_CA_CERTS: ca,
-    npm_config_cafile: ca,
-    ...(buildpacks === undefined ? {} : { SAMPAN_BUILDPACKS: JSON.stringify(buildpacks) }),
-  });
-  if (status !== 0) throw Object.assign(new Error(output), { status });
-  const stored: string[] = [];
-  const exported = await exportDroplet({
-    registry: client,
-    repository,
-    builder,
-    source: source.layer,
-    result: parseBuildResult(container.readFile('/layers/.sampan-result.json')),
-    previous,
-    readDirectory: (path) => container.readDirectory(path),
-    layerBytes: 1024 ** 3,
-    onProgress: (message) => stored.push(message),
-    signal: AbortSignal.timeout(120_000),
-  });
-  await client.putManifest(repository, 'droplet', exported.manifest);
-  await writePrevious(client, repository, exported.next);
-  return { output, exported, stored };
-}
-
-/** Starts the droplet and asks it; the answer's body and headers. */
-async function ask(
-  app: string,
-  path = '/',
-  args: string[] = [],
-): Promise<{ status: number; body: string; headers: Record<string, unknown> }> {
-  const repository = appRepository(app);
-  const image = await registry.client.getImage<ImageConfigFile>(repository, 'droplet');
-  assert.ok(image);
-  using container = new ChrootContainer(stackBase);
-  await container.unpack(registry.client, repository, layersOf(image.manifest, image.config).slice(1));
-  const port = await freePort();
-  const child = container.start([...(image.config.config.Entrypoint ?? []), ...args], {
-    PORT: String(port),
-    HOME: '/home/vcap',
-  });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr])
-    stream?.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  const exited = once(child, 'exit');
-  try {
-    return await Promise.race([
-      answered(port, path),
-      exited.then(([code]) => Promise.reject(new Error(`the app ended with ${code}: ${output}`))),
-    ]);
-  } finally {
-    child.kill('SIGTERM');
-    await exited;
-  }
-}
-
-function layersOf(manifest: Manifest, config: ImageConfigFile): Layer[] {
-  return manifest.layers.map(({ mediaType, digest, size }, index) => {
-    return { mediaType, digest, sizeBytes: size, diffId: config.rootfs.diff_ids[index] ?? '' };
-  });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
-/** Connects until somebody listens: the app tells nobody when it does. */
-async function answered(
-  port: number,
-  path: string,
-): Promise<{ status: number; body: string; headers: Record<string, unknown> }> {
-  const deadline = Date.now() + 20_000;
-  for (;;) {
-    try {
-      const call = request({ host: '127.0.0.1', port, path, agent: false }).end();
-      const [answer] = await once(call, 'response');
-      let body = '';
-      for await (const chunk of answer) body += chunk;
-      return { status: answer.statusCode, body, headers: answer.headers };
-    } catch (error) {
-      if (Date.now() > deadline) throw error;
-      await delay(20);
-    }
-  }
-}
+const stage: StagingBed['stage'] = (...staged) => bed.stage(...staged);
+const ask: StagingBed['ask'] = (...asked) => bed.ask(...asked);
 
 const hello = {
   'package.json': JSON.stringify({ name: 'hello', scripts: { start: 'node server.js' } }),
@@ -293,3 +152,5 @@ test('mistakes in the source are told in a sentence', async () => {
     });
   }
 });
+
+customBuildpackTests(() => bed);

@@ -26,6 +26,7 @@
  * `profile.d`, `exec.d`, `env/`, `env.launch/`, `env.build/`. Ours are in `buildpacks/`, written to that contract alone.
  */
 import type { Readable } from 'node:stream';
+import type { Shipped } from './catalogue.ts';
 
 /** A file as Cloud Foundry's resource matching names it. */
 export interface Resource {
@@ -83,6 +84,17 @@ export interface DropletFiles {
   copy(input: { image: string; app: string; droplet: string }): Promise<string>;
 }
 
+/** Buildpacks that administrators bring. */
+export interface BuildpackFiles {
+  /** Takes a zip, hostile as every upload; it replaces what was there. @throws StagingError `invalid-bits`, `too-large` */
+  store(input: {
+    buildpack: string;
+    file: string;
+    signal?: AbortSignal;
+  }): Promise<{ checksum: string; sizeBytes: number }>;
+  remove(buildpack: string): Promise<void>;
+}
+
 export type StagingErrorCode =
   | 'invalid-bits'
   | 'too-large'
@@ -109,9 +121,10 @@ export class StagingError extends Error {
 export interface Staging {
   readonly bits: Bits;
   readonly droplets: DropletFiles;
+  readonly buildpackFiles: BuildpackFiles;
   /** Builds of the stack and the buildpack layer into the registry, where a recipe changed. Resolves when builds can run. */
   prepare(onProgress?: (message: string) => void): Promise<void>;
-  /** Names and versions that `cf buildpacks` lists. */
-  buildpacks(): { name: string; version: string; position: number; stack: string }[];
+  /** Those that the platform ships. */
+  buildpacks(): Shipped[];
   close(): Promise<void>;
 }

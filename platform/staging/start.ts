@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import type { Client } from '#cluster/client/client.ts';
 import type { Logs } from '../logs/logs.ts';
 import { createBits } from './bits/bits.ts';
-import { type Builder, ensureBuilder, shippedBuildpacks } from './builder/builder.ts';
+import { type Builder, ensureBuilder, shippedBuildpacks, shippedOrder } from './builder/builder.ts';
 import { startBuildController } from './builds/controller.ts';
 import { hostEnvironment, npmRegistry } from './builds/host-environment.ts';
-import { chosenBuildpacks, listedName } from './buildpack-names.ts';
+import { listedName, wantedBuildpacks } from './buildpack-names.ts';
+import { catalogueOf } from './catalogue.ts';
 import { createDropletFiles } from './droplets/droplets.ts';
+import { createBuildpackFiles } from './uploaded-buildpacks.ts';
 import { RegistryClient, type RegistryOptions } from './images/registry-client.ts';
 import { STACK_NAME } from './stack/recipe.ts';
 import { type Staging } from './staging.ts';
@@ -28,7 +30,13 @@ export interface StagingOptions {
 export async function startStaging(options: StagingOptions): Promise<Staging> {
   const { client, logs, log } = options;
   const registry = new RegistryClient(options.registry);
-  const shipped = await shippedBuildpacks();
+  const [shipped, order] = await Promise.all([shippedBuildpacks(), shippedOrder()]);
+  const listed = shipped.map(({ id, version }, index) => ({
+    name: listedName(id),
+    version,
+    position: index + 1,
+    stack: STACK_NAME,
+  }));
   const registryOfNpm = npmRegistry();
   const stop = new AbortController();
   let builder: Promise<Builder> | undefined;
@@ -61,7 +69,8 @@ export async function startStaging(options: StagingOptions): Promise<Staging> {
     builder: prepared,
     environment: hostEnvironment(),
     concurrency: options.concurrency ?? 2,
-    chosenBuildpacks: (names) => chosenBuildpacks(names, shipped),
+    wanted: (lifecycle, changes) =>
+      wantedBuildpacks(lifecycle, { catalogue: catalogueOf({ ...changes, shipped: listed }), shipped, order }),
     say: (app, message) => logs.emit({ sourceId: app, sourceType: 'STG', message }),
     log,
   });
@@ -75,6 +84,7 @@ export async function startStaging(options: StagingOptions): Promise<Staging> {
   return {
     bits: createBits(registry),
     droplets: createDropletFiles(registry),
+    buildpackFiles: createBuildpackFiles(registry),
     async prepare(onProgress) {
       if (onProgress !== undefined) listeners.add(onProgress);
       try {
@@ -83,14 +93,7 @@ export async function startStaging(options: StagingOptions): Promise<Staging> {
         if (onProgress !== undefined) listeners.delete(onProgress);
       }
     },
-    buildpacks() {
-      return shipped.map(({ id, version }, index) => ({
-        name: listedName(id),
-        version,
-        position: index + 1,
-        stack: STACK_NAME,
-      }));
-    },
+    buildpacks: () => listed,
     close,
   };
 }

@@ -1,10 +1,12 @@
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { App } from '../../resources/types.ts';
+import { buildpackAddress } from '../../staging/catalogue.ts';
 import { type ApiRequest, accepted, type Context, created, type Endpoint, ok, type Reply } from '../api.ts';
 import { notAuthorized, notFound, unprocessable } from '../errors.ts';
 import { spaceIncludes } from '../includes.ts';
 import { includedOf, listReply } from '../listing.ts';
 import { appHolder, appNameKey, appNameTaken, createApp, nameLabel } from '../operations/app-create.ts';
+import { catalogue } from '../operations/buildpacks.ts';
 import { assignDroplet, emit, record, startApp, stopApp } from '../operations/app-lifecycle.ts';
 import { deleteApp } from '../operations/deletions.ts';
 import { presentApp, presentDroplet } from '../present/apps.ts';
@@ -199,13 +201,17 @@ export function readLifecycle(
 }
 
 export function buildpackProblems(context: Context, buildpacks: string[]): string[] {
-  const known = context.staging.buildpacks().map((buildpack) => buildpack.name);
-  return buildpacks
-    .filter((name) => !known.includes(name))
-    .map(
-      (name) =>
-        `Buildpack ${JSON.stringify(name.slice(0, 80))} must be an existing admin buildpack; there are: ${known.join(', ') || 'none'}`,
-    );
+  const known = catalogue(context)
+    .filter(({ enabled }) => enabled)
+    .map(({ name }) => name);
+  return buildpacks.flatMap((name) => {
+    const address = buildpackAddress(name);
+    if (known.includes(name) || (address !== undefined && 'url' in address)) return [];
+    const shown = JSON.stringify(name.replace(/\/\/[^/]*@/, '//***@').slice(0, 80));
+    if (address !== undefined) return [`Buildpack ${shown} cannot be used: ${address.problem}`];
+    const there = known.join(', ') || 'none';
+    return [`Buildpack ${shown} must be an existing admin buildpack or a valid git URI; there are: ${there}`];
+  });
 }
 
 async function postApp(context: Context, request: ApiRequest): Promise<Reply> {

@@ -1,11 +1,11 @@
 /** What the platform says of itself, and lists of what it does not have. */
 import { type Context, type Endpoint, ok } from '../api.ts';
-import { notAuthorized, notFound } from '../errors.ts';
+import { notAuthorized } from '../errors.ts';
 import { emptyList, listReply } from '../listing.ts';
 import { presentApp } from '../present/apps.ts';
 import { link } from '../present/base.ts';
 import { usageSummary } from '../present/usage.ts';
-import { catalog, catalogEndpoints } from './catalog.ts';
+import { findStack, stackEndpoints } from './stacks.ts';
 
 /** Lists that clients ask for, and that have no members here. */
 const EMPTY = ['isolation_segments', 'service_brokers', 'service_offerings', 'service_plans', 'service_route_bindings'];
@@ -13,15 +13,14 @@ const EMPTY = ['isolation_segments', 'service_brokers', 'service_offerings', 'se
 export function platformEndpoints(context: Context): Endpoint[] {
   const { urls, records, access } = context;
   return [
-    ...catalogEndpoints(context),
+    ...stackEndpoints(context),
     {
       method: 'GET',
       path: '/v3/stacks/:guid/apps',
       auth: 'user',
       summary: 'List the apps on a stack.',
       handle: (request) => {
-        const found = catalog(context, 'stacks').find(({ guid }) => guid === request.params.guid);
-        if (!found) throw notFound('Stack');
+        const found = findStack(context, request.params.guid);
         const apps = records.apps
           .all()
           .filter(({ spec }) => spec.lifecycle.type === 'buildpack' && spec.lifecycle.stack === found.name);

@@ -19,6 +19,8 @@ export interface Upload extends AsyncDisposable {
   fields: Map<string, string>;
   /** Path of the file part, when there was one. */
   file: string | undefined;
+  /** What the client calls it: its last part, of harmless characters. */
+  filename: string | undefined;
 }
 
 function invalid(detail: string, options?: ErrorOptions): CloudFoundryError {
@@ -47,6 +49,7 @@ export async function receiveUpload(
   const path = join(options.directory, `upload-${randomUUID()}`);
   const fields = new Map<string, string>();
   let file: string | undefined;
+  let filename: string | undefined;
   let source: Readable | undefined;
   let writing: Promise<void> = Promise.resolve();
   let problem: CloudFoundryError | undefined;
@@ -61,12 +64,13 @@ export async function receiveUpload(
       if (valueTruncated) problem ??= invalid(`the part "${name}" is larger than ${MAX_FIELD_BYTES} bytes`);
       fields.set(name, value);
     });
-    parser.on('file', (name, stream) => {
+    parser.on('file', (name, stream, called) => {
       if (!options.fileFields.includes(name) || file !== undefined) {
         stream.resume();
         return;
       }
       file = path;
+      filename = plainName(called);
       source = stream;
       stream.on('limit', () => {
         problem ??= tooLarge(maxBytes);
@@ -99,7 +103,16 @@ export async function receiveUpload(
     if (known) throw known;
     throw invalid(`it ended early or is malformed (${(error as Error).message})`, { cause: error });
   }
-  return { fields, file, [Symbol.asyncDispose]: remove };
+  return { fields, file, filename, [Symbol.asyncDispose]: remove };
+}
+
+function plainName(name: string | undefined): string | undefined {
+  const last = name
+    ?.split(/[/\\]/)
+    .at(-1)
+    ?.replaceAll(/[^A-Za-z0-9._+-]/g, '_')
+    .slice(0, 200);
+  return last === '' ? undefined : last;
 }
 
 /** What staging refused, in Cloud Foundry's words; anything else as it is. */

@@ -146,7 +146,7 @@ async function storeFiles(
     throw new StagingError('too-large', `the app has ${sizeBytes} bytes, more than ${limits.bytes}`);
 
   const index: IndexEntry[] = [];
-  const tar = packageTar(tree.directories(), files, index);
+  const tar = packageTar({ directories: tree.directories(), files }, index);
   const layer = await pushLayer(registry, repository, tar, { compression: 'none' });
   const digest = await writePackage(registry, repository, layer, index, sizeBytes);
   return { image: registry.reference(repository, digest), checksum: layer.diffId, sizeBytes };

@@ -23,13 +23,18 @@ export interface Source {
 }
 
 const BLOCK_BYTES = 256 * 1024;
-const owner = { uid: 1000, gid: 1000, mtimeSeconds: CREATED_SECONDS };
+export interface PackageContent {
+  directories: readonly string[];
+  files: readonly Source[];
+  /** Where all of it lies; default the workspace of a build, whose user owns it. */
+  root?: string;
+  owner?: number;
+}
 
-export async function* packageTar(
-  directories: readonly string[],
-  files: readonly Source[],
-  index: IndexEntry[],
-): AsyncGenerator<Uint8Array> {
+/** @param index  is filled */
+export async function* packageTar(content: PackageContent, index: IndexEntry[]): AsyncGenerator<Uint8Array> {
+  const { directories, files, root = WORKSPACE, owner: id = 1000 } = content;
+  const owner = { uid: id, gid: id, mtimeSeconds: CREATED_SECONDS };
   const names: { name: string; source?: Source }[] = [
     ...directories.map((name) => ({ name })),
     ...files.map((source) => ({ name: source.path, source })),
@@ -50,9 +55,13 @@ export async function* packageTar(
     return block;
   };
 
-  add(encodeHeader({ ...owner, name: WORKSPACE, type: 'directory', mode: 0o755, sizeBytes: 0 }));
+  const parts = root.split('/');
+  for (const depth of parts.keys()) {
+    const name = parts.slice(0, depth + 1).join('/');
+    add(encodeHeader({ ...owner, name, type: 'directory', mode: 0o755, sizeBytes: 0 }));
+  }
   for (const { name, source } of names) {
-    const header: TarHeader = { ...owner, name: `${WORKSPACE}/${name}`, type: 'directory', mode: 0o755, sizeBytes: 0 };
+    const header: TarHeader = { ...owner, name: `${root}/${name}`, type: 'directory', mode: 0o755, sizeBytes: 0 };
     if (source === undefined) {
       add(encodeHeader(header));
     } else if (source.type === 'link') {

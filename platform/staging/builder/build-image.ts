@@ -11,6 +11,7 @@ import type { RegistryClient } from '../images/registry-client.ts';
 import { writeImage } from '../images/single-layer.ts';
 import type { Previous } from '../export/previous.ts';
 import { STACK_ID } from '../stack/recipe.ts';
+import { UPLOADED_REPOSITORY } from '../uploaded-buildpacks.ts';
 import { BUILDER_REPOSITORY, type Builder } from './builder.ts';
 
 export interface BuildImageOptions {
@@ -19,22 +20,25 @@ export interface BuildImageOptions {
   tag: string;
   builder: Builder;
   previous: Previous;
+  /** Of buildpacks that administrators brought. */
+  uploaded: readonly Layer[];
   source: Layer;
   signal: AbortSignal;
 }
 
 /** Returns the manifest's digest. */
 export async function writeBuildImage(options: BuildImageOptions): Promise<string> {
-  const { registry, repository, builder, previous, source, signal } = options;
+  const { registry, repository, builder, previous, uploaded, source, signal } = options;
   const shipped = [builder.stack, ...builder.seeds.map(({ layer }) => layer), builder.lifecycle];
   const cached = previous.layers.filter(({ cache }) => cache).map(({ layer }) => layer);
   const [restored] = await Promise.all([
     pushLayer(registry, repository, writeTar(restoredEntries(builder, previous)), { signal }),
     ...shipped.map((layer) => registry.shareLayer(repository, layer, BUILDER_REPOSITORY, signal)),
+    ...uploaded.map((layer) => registry.shareLayer(repository, layer, UPLOADED_REPOSITORY, signal)),
   ]);
   return await writeImage(registry, repository, options.tag, {
     architecture: builder.architecture,
-    layers: [...shipped, ...cached, restored, source],
+    layers: [...shipped, ...uploaded, ...cached, restored, source],
     run: {
       User: '1000:1000',
       WorkingDir: '/workspace',

@@ -14,6 +14,7 @@ import { type ImageConfigFile, type Layer, ociArchitecture } from '../images/oci
 import { pushLayer } from '../images/push-layer.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
 import { writeImage } from '../images/single-layer.ts';
+import type { OrderEntry } from '../lifecycle/buildpack.ts';
 import { hostSuite } from '../stack/apt-sources.ts';
 import { recipeHash } from '../stack/recipe.ts';
 import { ensureStack, STACK_REPOSITORY, WEB_SERVER_REPOSITORY } from '../stack/stack.ts';
@@ -49,8 +50,8 @@ export interface BuilderOptions {
 
 const ROOT = join(import.meta.dirname, '..');
 const LABEL = 'dev.sampan.builder';
-/** Packages that the lifecycle imports; neither has dependencies. */
-const MODULES = ['semver', 'smol-toml'] as const;
+/** Packages that the lifecycle imports; none has dependencies. */
+const MODULES = ['semver', 'smol-toml', 'yaml'] as const;
 
 export async function ensureBuilder(options: BuilderOptions): Promise<Builder> {
   const { registry, signal } = options;
@@ -127,7 +128,8 @@ async function* lifecycleEntries(): AsyncGenerator<TarInput> {
   yield* treeEntries(join(ROOT, 'lifecycle'), 'cnb/lifecycle', shipped);
   yield linkEntry('cnb/node', `/layers/sampan_nodejs/node-${process.versions.node}/bin/node`);
   yield directoryEntry('cnb/node_modules');
-  for (const name of MODULES) yield* treeEntries(packageDirectory(name), `cnb/node_modules/${name}`);
+  const used = (name: string) => name !== 'browser' && !name.endsWith('.d.ts');
+  for (const name of MODULES) yield* treeEntries(packageDirectory(name), `cnb/node_modules/${name}`, used);
   yield fileEntry('cnb/package.json', '{"type":"module"}\n');
 }
 
@@ -170,11 +172,18 @@ export interface BuildpackInfo {
   name: string;
 }
 
+/** Groups in the order in which they are tried. */
+export async function shippedOrder(): Promise<OrderEntry[][]> {
+  const file = parse(await readFile(join(ROOT, 'buildpacks', 'order.toml'), 'utf8')) as unknown as {
+    order: { group: OrderEntry[] }[];
+  };
+  return file.order.map(({ group }) => group);
+}
+
 /** In the order in which they are tried. */
 export async function shippedBuildpacks(): Promise<BuildpackInfo[]> {
   const root = join(ROOT, 'buildpacks');
-  const order = parse(await readFile(join(root, 'order.toml'), 'utf8')) as { order: { group: { id: string }[] }[] };
-  const position = order.order.flatMap(({ group }) => group.map(({ id }) => id));
+  const position = (await shippedOrder()).flatMap((group) => group.map(({ id }) => id));
   const found: BuildpackInfo[] = [];
   for (const entry of await readdir(root, { withFileTypes: true })) {
     if (!entry.isDirectory()) continue;

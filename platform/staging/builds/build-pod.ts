@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { EnvVar, Pod } from '#cluster/kinds/types/core.ts';
 import { type Build, labels } from '../../resources/types.ts';
+import type { WantedBuildpacks } from '../lifecycle/protocol.ts';
 
 export const BUILD_CONTAINER = 'build';
 
@@ -14,8 +15,7 @@ const EXPORT_SECONDS = 900;
 export interface BuildPodOptions {
   build: Stored<Build>;
   image: string;
-  /** Ids of the buildpacks that the user chose; none lets the lifecycle detect. */
-  buildpacks: readonly string[];
+  wanted: WantedBuildpacks;
   /** From `hostEnvironment`. */
   environment: Record<string, string>;
 }
@@ -92,14 +92,14 @@ export function buildPod(options: BuildPodOptions): Pod {
   };
 }
 
-function variables({ buildpacks, environment }: BuildPodOptions): EnvVar[] {
+function variables({ wanted, environment }: BuildPodOptions): EnvVar[] {
   const all: Record<string, string> = {
     ...environment,
     SAMPAN_STAY: '1',
     NODE_EXTRA_CA_CERTS: CA_BUNDLE,
     SSL_CERT_FILE: CA_BUNDLE,
     npm_config_cafile: CA_BUNDLE,
-    ...(buildpacks.length === 0 ? {} : { SAMPAN_BUILDPACKS: JSON.stringify(buildpacks) }),
+    SAMPAN_BUILDPACKS: JSON.stringify(wanted),
   };
   // Kubernetes would replace $(NAME).
   return Object.entries(all).map(([name, value]) => ({ name, value: value.replaceAll('$(', '$$$$(') }));

@@ -5,10 +5,13 @@
 import type { Informer } from '#cluster/client/client.ts';
 import { ApiError } from '#cluster/client/client.ts';
 import { createInformer } from '#cluster/client/informer.ts';
+import { sharedInformer } from '#cluster/client/shared-informer.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
 import { pods } from '../../resources/kubernetes.ts';
-import { type Build, builds, labels } from '../../resources/types.ts';
+import { type Build, buildpacks, builds, catalogEntries, labels } from '../../resources/types.ts';
+import type { CatalogueSource } from '../catalogue.ts';
+import type { WantedBuildpacks } from '../lifecycle/protocol.ts';
 import { StagingError, type StagingErrorCode } from '../staging.ts';
 import { dockerBuild } from './docker-build.ts';
 import { deletePod } from './pod-changes.ts';
@@ -22,8 +25,11 @@ export interface BuildController {
 
 export interface BuildControllerOptions extends Omit<BuildContext, 'pods'> {
   concurrency: number;
-  /** Ids of the buildpacks that a build asks for. @throws StagingError where there is no such buildpack */
-  chosenBuildpacks: (names: readonly string[]) => string[];
+  /** The buildpacks that a build tries. @throws StagingError where one that it asks for is not there */
+  wanted: (
+    lifecycle: { buildpacks: readonly string[]; stack: string },
+    changes: Pick<CatalogueSource, 'entry' | 'uploaded'>,
+  ) => WantedBuildpacks;
   log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 }
 
@@ -47,6 +53,10 @@ export function startBuildController(options: BuildControllerOptions): BuildCont
   const onError = (error: unknown) => log('warn', 'Staging lost its watch for a moment', { error });
   const buildInformer: Informer<Build> = createInformer(client, builds, { onError });
   const podInformer: Informer<Pod> = createInformer(client, pods, { labelSelector: labels.build, onError });
+  const entries = sharedInformer(client, catalogEntries, {}, onError);
+  const uploaded = sharedInformer(client, buildpacks, {}, onError);
+  const wanted = (lifecycle: { buildpacks: readonly string[]; stack: string }) =>
+    options.wanted(lifecycle, { entry: (guid) => entries.get(guid), uploaded: uploaded.list() });
   const context: BuildContext = { ...options, pods: podInformer };
   const running = new Map<string, Waiting & { stop: AbortController; done: Promise<void> }>();
   const told = new Set<string>();
@@ -94,7 +104,7 @@ export function startBuildController(options: BuildControllerOptions): BuildCont
       const droplet =
         build.spec.lifecycle.type === 'docker'
           ? await dockerBuild(client, options.registry, build)
-          : await runBuild(context, build, options.chosenBuildpacks(build.spec.lifecycle.buildpacks), signal);
+          : await runBuild(context, build, wanted(build.spec.lifecycle), signal);
       await writeStatus(build, { state: 'STAGED', droplet, finishedAt: new Date().toISOString() });
       options.say(app, 'Staging complete');
     } catch (error) {
@@ -137,12 +147,14 @@ export function startBuildController(options: BuildControllerOptions): BuildCont
     }
   };
 
-  const opened = Promise.all([buildInformer.synced, podInformer.synced]).then(async () => {
-    if (closed) return;
-    buildInformer.onChange(look);
-    look();
-    await removeStale();
-  });
+  const opened = Promise.all([buildInformer, podInformer, entries, uploaded].map(({ synced }) => synced)).then(
+    async () => {
+      if (closed) return;
+      buildInformer.onChange(look);
+      look();
+      await removeStale();
+    },
+  );
   opened.catch((error: unknown) => {
     if (!closed) log('error', 'Staging could not begin', { error });
   });
@@ -153,8 +165,7 @@ export function startBuildController(options: BuildControllerOptions): BuildCont
       const under = [...running.values()];
       for (const { stop } of under) stop.abort(new StagingError('internal', 'the platform stops'));
       await Promise.allSettled(under.map(({ done }) => done));
-      buildInformer.close();
-      podInformer.close();
+      for (const informer of [buildInformer, podInformer, entries, uploaded]) informer.close();
     },
   };
 }

@@ -15,9 +15,10 @@ import { type Exported, exportDroplet } from '../export/exporter.ts';
 import { readPrevious, writePrevious } from '../export/previous.ts';
 import type { Layer } from '../images/oci.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
-import { exitCodes, RESULT_PATH } from '../lifecycle/protocol.ts';
+import { exitCodes, RESULT_PATH, type WantedBuildpacks } from '../lifecycle/protocol.ts';
 import { STACK_NAME } from '../stack/recipe.ts';
 import { StagingError } from '../staging.ts';
+import { uploadedLayers } from '../uploaded-buildpacks.ts';
 import { followBuild } from './build-log.ts';
 import { buildPod, buildPodName } from './build-pod.ts';
 import { readDirectory, readFile } from './container-tar.ts';
@@ -38,7 +39,7 @@ const LAST_LINES = 12;
 export async function runBuild(
   context: BuildContext,
   build: Stored<Build>,
-  buildpacks: readonly string[],
+  wanted: WantedBuildpacks,
   outer: AbortSignal,
 ): Promise<string> {
   const { client, registry } = context;
@@ -48,9 +49,10 @@ export async function runBuild(
   const repository = appRepository(app);
   const tag = `build-${build.metadata.name}`;
   const builder = await context.builder();
-  const [source, previous] = await Promise.all([
+  const [source, previous, uploaded] = await Promise.all([
     sourceLayer(context, build, repository),
     readPrevious(registry, repository, builder.stack.digest),
+    uploadedLayers(registry, wanted),
     // A platform that was killed may have left one.
     deletePod(client, pod),
   ]);
@@ -59,9 +61,9 @@ export async function runBuild(
   const work = new AbortController();
   const signal = AbortSignal.any([outer, work.signal]);
   try {
-    const digest = await writeBuildImage({ registry, repository, tag, builder, previous, source, signal });
+    const digest = await writeBuildImage({ registry, repository, tag, builder, previous, uploaded, source, signal });
     const image = registry.reference(repository, digest);
-    await client.create(pods, buildPod({ build, image, buildpacks, environment: context.environment }));
+    await client.create(pods, buildPod({ build, image, wanted, environment: context.environment }));
     const said = await buildInPod(context, build, pod, signal);
     const result = parseBuildResult(said ?? (await readFile(client, pod, RESULT_PATH, LARGEST_RESULT, signal)));
     if (result.processes.length === 0) await requireCommand(client, build);

@@ -1,8 +1,9 @@
 /** Runs the buildpacks of the group and describes what they left (buildpack specification, "Phase #3: Build"). */
-import { spawnSync } from 'node:child_process';
 import { lstatSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse, stringify } from 'smol-toml';
+import { unchangedSince } from './changes.ts';
+import { buildClassic } from './classic.ts';
 import { type Buildpack, diskIsFull, layersName, LifecycleError, runProgram } from './buildpack.ts';
 import type { Detected } from './detect.ts';
 import { applyEnvironment, isDirectory, layerEnvironment, names, text } from './environment.ts';
@@ -56,17 +57,10 @@ export async function build(options: BuildOptions): Promise<BuildResult> {
     const restored = restoredMetadata(layers);
     const environment = options.environment(buildpack);
     for (const layer of inherited) applyEnvironment(environment, layerEnvironment(layer, 'build'));
-    const { code } = await runProgram(join(buildpack.directory, 'bin', 'build'), {
-      args: [layers, options.platform, planPath],
-      workingDirectory: options.workspace,
-      environment: {
-        ...environment,
-        CNB_BUILDPACK_DIR: buildpack.directory,
-        CNB_PLATFORM_DIR: options.platform,
-        CNB_LAYERS_DIR: layers,
-        CNB_BP_PLAN_PATH: planPath,
-      },
-    });
+    const code =
+      buildpack.kind === 'classic'
+        ? await buildClassic({ ...options, buildpack, marker, environment })
+        : (await runBuild(buildpack, { ...options, layers, planPath, environment })).code;
     if (code !== 0) {
       if (diskIsFull(options.workspace)) throw new LifecycleError(exitCodes.diskFull, 'the build filled its disk');
       throw new LifecycleError(exitCodes.buildError, `buildpack ${buildpack.id} ended with ${code}`);
@@ -79,6 +73,29 @@ export async function build(options: BuildOptions): Promise<BuildResult> {
     result.labels.push(...(launch.labels ?? []));
   }
   return { ...result, ...workspaceChanges(options.workspace, before, marker) };
+}
+
+function runBuild(
+  buildpack: Buildpack,
+  options: {
+    layers: string;
+    workspace: string;
+    platform: string;
+    planPath: string;
+    environment: Record<string, string | undefined>;
+  },
+): Promise<{ code: number }> {
+  return runProgram(join(buildpack.directory, 'bin', 'build'), {
+    args: [options.layers, options.platform, options.planPath],
+    workingDirectory: options.workspace,
+    environment: {
+      ...options.environment,
+      CNB_BUILDPACK_DIR: buildpack.directory,
+      CNB_PLATFORM_DIR: options.platform,
+      CNB_LAYERS_DIR: options.layers,
+      CNB_BP_PLAN_PATH: options.planPath,
+    },
+  });
 }
 
 /** A link at the top, as to the dependencies' layer, is told apart: for it alone the app need not be stored again. */
@@ -166,18 +183,6 @@ function contentState(layer: {
 
 function normal(metadata: string): string {
   return JSON.stringify((parse(metadata) as LayerFile).metadata ?? {});
-}
-
-/**
- * True when no file or directory was made, changed or removed: each of these sets some change time. Where links at the
- * top are `added`, the directory itself may have changed: the caller compares its names.
- */
-function unchangedSince(directory: string, marker: string, added: readonly string[] = []): boolean {
-  const skip = added.flatMap((name) => ['-path', `${directory}/${name}`, '-prune', '-o']);
-  const depth = added.length > 0 ? ['-mindepth', '1'] : [];
-  const words = [directory, ...depth, ...skip, '-cnewer', marker, '-print', '-quit'];
-  const found = spawnSync('find', words, { encoding: 'utf8' });
-  return found.status === 0 && found.stdout === '';
 }
 
 function layerFiles(layers: string): string[] {

@@ -1,5 +1,5 @@
 /** Detection: the first group of buildpacks that fits the source (buildpack specification, "Phase #1: Detection"). */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'smol-toml';
 import { type Buildpack, layersName, LifecycleError, type OrderEntry, runProgram } from './buildpack.ts';
@@ -23,8 +23,11 @@ export interface Detected {
 }
 
 export interface DetectOptions {
+  /** Buildpacks by the ids of the groups. */
   buildpacks: ReadonlyMap<string, Buildpack>;
   groups: OrderEntry[][];
+  /** The user named them: classic ones are not asked whether they fit, as in Cloud Foundry. */
+  chosen: boolean;
   workspace: string;
   platform: string;
   /** For files that are made on the way. */
@@ -76,6 +79,7 @@ function remember<Value>(map: Map<string, Promise<Value>>, key: string, value: P
 }
 
 async function tryOne(buildpack: Buildpack, options: DetectOptions): Promise<Attempt> {
+  if (buildpack.kind === 'classic') return await tryClassic(buildpack, options);
   const scratch = join(options.scratch, layersName(buildpack.id));
   mkdirSync(scratch, { recursive: true });
   const plan = join(scratch, 'detect-plan.toml');
@@ -96,6 +100,22 @@ async function tryOne(buildpack: Buildpack, options: DetectOptions): Promise<Att
     requires: requires ?? [],
   }));
   return { passed: code === 0, code, output, alternatives };
+}
+
+const NO_PLAN: PlanPart[] = [{ provides: [], requires: [] }];
+
+async function tryClassic(buildpack: Buildpack, options: DetectOptions): Promise<Attempt> {
+  const detect = join(buildpack.directory, 'bin', 'detect');
+  if (options.chosen) return { passed: true, code: 0, output: '', alternatives: NO_PLAN };
+  if (!existsSync(detect)) return { passed: false, code: 100, output: '', alternatives: NO_PLAN };
+  const { code, output } = await runProgram(detect, {
+    args: [options.workspace],
+    workingDirectory: options.workspace,
+    environment: options.environment(buildpack),
+    quiet: true,
+  });
+  // Any status but 0 says that it does not fit.
+  return { passed: code === 0, code: code === 0 ? 0 : 100, output, alternatives: NO_PLAN };
 }
 
 /**

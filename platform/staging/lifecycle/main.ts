@@ -1,17 +1,17 @@
 /**
  * The build pod's program: detects, builds, writes the result, stays.
  *
- * Environment: `SAMPAN_BUILDPACKS` is a JSON array of the ids that the user chose (absent: the order file decides).
+ * Environment: `SAMPAN_BUILDPACKS` says which buildpacks are tried (`WantedBuildpacks`; absent: the order file decides).
  * Directories can be moved by `CNB_APP_DIR`, `CNB_LAYERS_DIR`, `CNB_PLATFORM_DIR` and `SAMPAN_BUILDPACKS_DIR`, for tests.
  */
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parse } from 'smol-toml';
 import { build } from './build.ts';
-import { type Buildpack, LifecycleError, type OrderEntry, readBuildpacks } from './buildpack.ts';
+import { type Buildpack, LifecycleError } from './buildpack.ts';
 import { detect } from './detect.ts';
 import { platformVariables } from './environment.ts';
 import { exitCodes, LONGEST_SAID, RESULT_LINE, RESULT_PATH } from './protocol.ts';
+import { wanted } from './wanted.ts';
 
 /** Names of the platform's own: buildpacks get them from us, never from the user. */
 const RESERVED = /^(CNB_|SAMPAN_|PATH$|HOME$|LD_PRELOAD$|LD_LIBRARY_PATH$|NODE_OPTIONS$)/;
@@ -24,27 +24,13 @@ async function main(): Promise<void> {
   const scratch = mkdtempSync(join(process.env['TMPDIR'] ?? '/tmp', 'lifecycle-'));
   mkdirSync(layers, { recursive: true });
   const environment = environmentFor(platform, workspace);
-  const buildpacks = readBuildpacks(root);
   const options = { workspace, layers, platform, scratch, environment };
-  const group = await detect({ ...options, buildpacks, groups: groups(root, buildpacks) });
+  const group = await detect({ ...options, ...(await wanted(root, scratch)) });
   process.stdout.write(`-----> ${group.map(({ buildpack }) => `${buildpack.name} ${buildpack.version}`).join(', ')}\n`);
   const result = await build({ ...options, group });
   const text = JSON.stringify(result);
   writeFileSync(process.env['SAMPAN_RESULT'] ?? RESULT_PATH, text);
   process.stdout.write(`${RESULT_LINE}${text.length > LONGEST_SAID ? '' : ` ${text}`}\n`);
-}
-
-/** Buildpacks that the user chose run in that order, all of them; Procfile is read in any case, as Cloud Foundry does. */
-function groups(root: string, buildpacks: ReadonlyMap<string, Buildpack>): OrderEntry[][] {
-  const order = parse(readFileSync(join(root, 'order.toml'), 'utf8')) as unknown as {
-    order: { group: OrderEntry[] }[];
-  };
-  const chosen = JSON.parse(process.env['SAMPAN_BUILDPACKS'] ?? '[]') as string[];
-  if (chosen.length === 0) return order.order.map(({ group }) => group);
-  const procfile = 'sampan/procfile';
-  const group: OrderEntry[] = chosen.map((id) => ({ id }));
-  if (!chosen.includes(procfile) && buildpacks.has(procfile)) group.push({ id: procfile, optional: true });
-  return [group];
 }
 
 function environmentFor(

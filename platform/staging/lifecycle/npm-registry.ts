@@ -4,7 +4,7 @@
  * (`npm_config_registry`, `https_proxy`, `NODE_EXTRA_CA_CERTS`).
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
+import { AnswerTooLarge, type HttpAnswer, openHttp, readHttp } from './http.ts';
 
 export interface PackageVersion {
   version: string;
@@ -74,58 +74,28 @@ export class NpmRegistry {
   async #get(url: string, accept: string): Promise<Buffer> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.#getOnce(url, accept, 5);
+        return await this.#getOnce(url, accept);
       } catch (error) {
         if (attempt === ATTEMPTS || (error instanceof RegistryError && !error.temporary)) throw error;
       }
     }
   }
 
-  async #getOnce(url: string, accept: string, redirects: number): Promise<Buffer> {
-    // Most builds ask nothing: loading this would take them a twentieth of a second.
-    const [http, https, { gunzipSync }] = await Promise.all([
-      import('node:http'),
-      import('node:https'),
-      import('node:zlib'),
-    ]);
-    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-    const target = new URL(url);
-    // The agents read http_proxy, https_proxy and no_proxy by themselves.
-    const proxied = { keepAlive: false, proxyEnv: process.env };
-    const plain = target.protocol === 'http:';
-    const ca = this.#ca === undefined ? {} : { ca: this.#ca };
-    const request = (plain ? http : https).get(
-      target,
-      {
-        agent: plain ? new http.Agent(proxied) : new https.Agent({ ...proxied, ...ca }),
-        headers: { accept, 'accept-encoding': 'gzip' },
-        timeout: 30_000,
-      },
-      resolve,
-    );
-    request.on('error', reject);
-    request.on('timeout', () => request.destroy(new Error('no byte for 30 s')));
-    let answer: IncomingMessage;
-    try {
-      answer = await promise;
-    } catch (error) {
-      throw new RegistryError(`GET ${url}: ${error instanceof Error ? error.message : String(error)}`, true);
-    }
-    const status = answer.statusCode ?? 0;
-    if (status >= 300 && status < 400 && answer.headers.location !== undefined && redirects > 0) {
-      answer.resume();
-      return await this.#getOnce(new URL(answer.headers.location, url).href, accept, redirects - 1);
-    }
-    const chunks: Buffer[] = [];
-    let length = 0;
-    for await (const chunk of answer as AsyncIterable<Buffer>) {
-      length += chunk.length;
-      if (length > LARGEST) throw new RegistryError(`GET ${url}: more than ${LARGEST} bytes`, false);
-      chunks.push(chunk);
-    }
+  async #getOnce(url: string, accept: string): Promise<Buffer> {
+    const fail = (error: unknown): never => {
+      throw new RegistryError(
+        error instanceof Error ? error.message : String(error),
+        !(error instanceof AnswerTooLarge),
+      );
+    };
+    const headers = { accept, 'accept-encoding': 'gzip' };
+    const answer: HttpAnswer = await openHttp(url, { headers, ca: this.#ca }).catch(fail);
+    const body = await readHttp(answer, LARGEST).catch(fail);
+    const { status, message } = answer;
     if (status !== 200) throw new RegistryError(`GET ${url}: ${status}`, status >= 500 || status === 429);
-    const body = Buffer.concat(chunks);
-    return answer.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body;
+    if (message.headers['content-encoding'] !== 'gzip') return body;
+    const { gunzipSync } = await import('node:zlib');
+    return gunzipSync(body);
   }
 }
 

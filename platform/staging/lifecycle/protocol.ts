@@ -27,6 +27,21 @@ export const exitCodes = {
   internal: 1,
 } as const;
 
+/** `SAMPAN_BUILDPACKS`, as JSON: which buildpacks a build tries. Absent: those of the order file. */
+export interface WantedBuildpacks {
+  /** The user named them, so that there is one group. */
+  chosen: boolean;
+  groups: WantedBuildpack[][];
+}
+
+/**
+ * One that the platform ships, by its id; one that somebody uploaded, in a directory below `/cnb/uploaded`; or one to be
+ * fetched from an address.
+ */
+export type WantedBuildpack = ({ id: string } | { directory: string; name: string } | { url: string }) & {
+  optional?: boolean;
+};
+
 export interface BuildResult {
   buildpacks: ResultBuildpack[];
   /** In order; the last of a type counts. */

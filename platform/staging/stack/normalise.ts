@@ -94,6 +94,8 @@ function* additions(
   yield directory('var/tmp', 0o1777);
   for (const name of ['home', 'platform', 'cnb']) yield directory(name);
   for (const name of ['home/vcap', 'workspace', 'layers']) yield directory(name, 0o755, 1000);
+  // Where scripts of Cloud Foundry's buildpacks look for the app.
+  yield link('home/vcap/app', '/workspace');
 }
 
 function merged(name: string): string {

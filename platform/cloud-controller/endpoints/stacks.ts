@@ -1,0 +1,103 @@
+/** Stacks: the platform brings its own, and keeps only what people write on it. */
+import type { ClientObject } from '#cluster/client/client.ts';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import { nameGuid } from '#lib/name-guid.ts';
+import { type Context, type Endpoint, type Json, ok } from '../api.ts';
+import { notFound } from '../errors.ts';
+import { listReply } from '../listing.ts';
+import { tell } from '../operations/tell.ts';
+import { link } from '../present/base.ts';
+import { mergeMetadata, Reader } from '../validate.ts';
+
+/** When the platform was made: what it brings itself is as old. */
+export const EPOCH = '2026-01-01T00:00:00Z';
+
+export interface StackItem extends Json {
+  guid: string;
+  name: string;
+}
+
+/** As lists take them. */
+type Listed = ClientObject & { spec: StackItem };
+
+/** @throws CloudFoundryError where there is none of the guid */
+export function findStack(context: Context, guid: string | undefined): StackItem {
+  const found = stack(context);
+  if (found.guid !== guid) throw notFound('Stack');
+  return found;
+}
+
+function stack(context: Context): StackItem {
+  const name = context.defaults.stack;
+  const guid = nameGuid(`stack\n${name}`);
+  const { labels = {}, annotations = {} } = context.records.catalogEntries.get(guid)?.spec.userMetadata ?? {};
+  return {
+    guid,
+    created_at: EPOCH,
+    updated_at: EPOCH,
+    name,
+    description: 'Debian, made from its packages',
+    build_rootfs_image: name,
+    run_rootfs_image: name,
+    default: true,
+    metadata: { labels, annotations },
+    links: { self: link(`${context.urls.api}/v3/stacks/${guid}`) },
+  };
+}
+
+export function stackEndpoints(context: Context): Endpoint[] {
+  return [
+    {
+      method: 'GET',
+      path: '/v3/stacks',
+      auth: 'user',
+      summary: 'List stacks.',
+      handle: (request) =>
+        listReply<Listed>(context, request, {
+          items: [listed(stack(context))],
+          present: ({ spec }) => spec,
+          filters: {
+            names: ({ spec }, values) => values.includes(spec.name),
+            default: ({ spec }, values) => values.includes(String(spec.default)),
+          },
+          orders: { name: ({ spec }) => spec.name },
+          userLabels: ({ spec }) => (spec.metadata as { labels: Record<string, string> }).labels,
+        }),
+    },
+    {
+      method: 'GET',
+      path: '/v3/stacks/:guid',
+      auth: 'user',
+      summary: 'Get a stack.',
+      handle: (request) => ok(findStack(context, request.params.guid)),
+    },
+    {
+      method: 'PATCH',
+      path: '/v3/stacks/:guid',
+      auth: 'admin',
+      summary: "Change a stack's metadata.",
+      handle: async (request) => {
+        const { guid } = findStack(context, request.params.guid);
+        const reader = new Reader(request.body);
+        if (Object.keys(request.body).some((name) => name !== 'metadata')) {
+          reader.fail("Stacks are the platform's own: only their metadata can be changed");
+        }
+        const metadata = reader.metadata();
+        reader.done();
+        const { catalogEntries } = context.records;
+        const spec = { userMetadata: mergeMetadata(catalogEntries.get(guid)?.spec.userMetadata, metadata) };
+        if (catalogEntries.get(guid)) await catalogEntries.modify(guid, (current) => ({ ...current, spec }));
+        else await catalogEntries.create({ metadata: { name: guid }, spec });
+        const changed = findStack(context, guid);
+        const object = { ...listed(changed), spec: { displayName: changed.name } };
+        await tell(context, request, { type: 'audit.stack.update', kind: 'stack', object });
+        return ok(changed);
+      },
+    },
+  ];
+}
+
+function listed(spec: StackItem): Stored<Listed> {
+  const metadata = { name: spec.guid, uid: spec.guid, resourceVersion: '0', creationTimestamp: EPOCH };
+  return { metadata, spec };
+}

@@ -1,0 +1,182 @@
+/** Stages and asks apps without a cluster: real registry, stack, lifecycle and buildpacks; containers are chroots. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { request } from 'node:http';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { writeTar } from '#lib/tar/write.ts';
+import { createBits } from '#platform/staging/bits/bits.ts';
+import { appRepository, readPackage } from '#platform/staging/bits/package-image.ts';
+import { hostileZip } from '#platform/staging/bits/zip.testing.ts';
+import { restoredEntries } from '#platform/staging/builder/build-image.ts';
+import { BUILDER_REPOSITORY, type Builder, ensureBuilder } from '#platform/staging/builder/builder.ts';
+import { parseBuildResult } from '#platform/staging/export/build-result.ts';
+import { type Exported, exportDroplet } from '#platform/staging/export/exporter.ts';
+import { readPrevious, writePrevious } from '#platform/staging/export/previous.ts';
+import type { ImageConfigFile, Layer, Manifest } from '#platform/staging/images/oci.ts';
+import type { WantedBuildpacks } from '#platform/staging/lifecycle/protocol.ts';
+import { UPLOADED_REPOSITORY, uploadedLayers } from '#platform/staging/uploaded-buildpacks.ts';
+import { startTestRegistry, type TestRegistry } from './staging-registry.ts';
+import { ChrootContainer } from './staging-root.ts';
+
+export interface Staged {
+  output: string;
+  exported: Exported;
+  stored: string[];
+}
+
+export interface Asked {
+  status: number;
+  body: string;
+  headers: Record<string, unknown>;
+}
+
+export interface StagingBed extends AsyncDisposable {
+  readonly registry: TestRegistry;
+  readonly builder: Builder;
+  /** Rejects with the output, and `status`, where the lifecycle fails. Names that end with `.sh` or begin with `bin/` are programs. */
+  stage(app: string, files: Record<string, string>, wanted?: WantedBuildpacks): Promise<Staged>;
+  /** Starts the droplet and asks it once. */
+  ask(app: string, path?: string, args?: string[]): Promise<Asked>;
+  zip(files: Record<string, string>): string;
+}
+
+export async function openStagingBed(): Promise<StagingBed> {
+  const registry = await startTestRegistry();
+  const builder = await ensureBuilder({ registry: registry.client, temporaryDirectory: registry.directory, npm: {} });
+  // What every build, and what most droplets, begin with.
+  const buildBase = new ChrootContainer();
+  const shipped = [builder.stack, ...builder.seeds.map(({ layer }) => layer), builder.lifecycle];
+  await buildBase.unpack(registry.client, BUILDER_REPOSITORY, shipped);
+  const stackBase = new ChrootContainer();
+  await stackBase.unpack(registry.client, BUILDER_REPOSITORY, [builder.stack]);
+  const zip = (files: Record<string, string>) => {
+    const mode = (name: string) => (name.endsWith('.sh') || name.startsWith('bin/') ? 0o100755 : 0o100644);
+    return hostileZip(
+      registry.directory,
+      Object.entries(files).map(([name, content]) => ({ name, content, mode: mode(name) })),
+    );
+  };
+  return {
+    registry,
+    builder,
+    zip,
+    stage: (app, files, wanted) => stage({ registry, builder, buildBase }, app, { zip: zip(files), wanted }),
+    ask: (app, path = '/', args = []) => ask({ registry, stackBase }, app, { path, args }),
+    async [Symbol.asyncDispose]() {
+      buildBase[Symbol.dispose]();
+      stackBase[Symbol.dispose]();
+      await registry[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function stage(
+  { registry, builder, buildBase }: { registry: TestRegistry; builder: Builder; buildBase: ChrootContainer },
+  app: string,
+  { zip, wanted }: { zip: string; wanted: WantedBuildpacks | undefined },
+): Promise<Staged> {
+  const { client } = registry;
+  const repository = appRepository(app);
+  const { image } = await createBits(client).store({ app, zip, resources: [] });
+  const source = await readPackage(client, repository, image.split('@')[1] ?? '');
+  assert.ok(source);
+  const previous = await readPrevious(client, repository, builder.stack.digest);
+  using container = new ChrootContainer(buildBase);
+  await container.unpack(
+    client,
+    repository,
+    previous.layers.filter(({ cache }) => cache).map(({ layer }) => layer),
+  );
+  if (wanted !== undefined) await container.unpack(client, UPLOADED_REPOSITORY, await uploadedLayers(client, wanted));
+  await container.unpackTar(writeTar(restoredEntries(builder, previous)));
+  await container.unpack(client, repository, [source.layer]);
+  container.useNetwork();
+  const ca = '/etc/ssl/certs/ca-certificates.crt';
+  // Not waited for by standing still: a test may be the server that the build asks.
+  const { status, output } = await container.finish(['/cnb/node', '/cnb/lifecycle/main.js'], {
+    NODE_EXTRA_CA_CERTS: ca,
+    npm_config_cafile: ca,
+    ...(wanted === undefined ? {} : { SAMPAN_BUILDPACKS: JSON.stringify(wanted) }),
+  });
+  if (status !== 0) throw Object.assign(new Error(output), { status });
+  const stored: string[] = [];
+  const exported = await exportDroplet({
+    registry: client,
+    repository,
+    builder,
+    source: source.layer,
+    result: parseBuildResult(container.readFile('/layers/.sampan-result.json')),
+    previous,
+    readDirectory: (path) => container.readDirectory(path),
+    layerBytes: 1024 ** 3,
+    onProgress: (message) => stored.push(message),
+    signal: AbortSignal.timeout(120_000),
+  });
+  await client.putManifest(repository, 'droplet', exported.manifest);
+  await writePrevious(client, repository, exported.next);
+  return { output, exported, stored };
+}
+
+async function ask(
+  { registry, stackBase }: { registry: TestRegistry; stackBase: ChrootContainer },
+  app: string,
+  { path, args }: { path: string; args: string[] },
+): Promise<Asked> {
+  const repository = appRepository(app);
+  const image = await registry.client.getImage<ImageConfigFile>(repository, 'droplet');
+  assert.ok(image);
+  using container = new ChrootContainer(stackBase);
+  await container.unpack(registry.client, repository, layersOf(image.manifest, image.config).slice(1));
+  const port = await freePort();
+  const child = container.start([...(image.config.config.Entrypoint ?? []), ...args], {
+    PORT: String(port),
+    HOME: '/home/vcap',
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  const exited = once(child, 'exit');
+  try {
+    return await Promise.race([
+      answered(port, path),
+      exited.then(([code]) => Promise.reject(new Error(`the app ended with ${code}: ${output}`))),
+    ]);
+  } finally {
+    child.kill('SIGTERM');
+    await exited;
+  }
+}
+
+function layersOf(manifest: Manifest, config: ImageConfigFile): Layer[] {
+  return manifest.layers.map(({ mediaType, digest, size }, index) => {
+    return { mediaType, digest, sizeBytes: size, diffId: config.rootfs.diff_ids[index] ?? '' };
+  });
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** Connects until somebody listens: the app tells nobody when it does. */
+async function answered(port: number, path: string): Promise<Asked> {
+  const deadline = Date.now() + 60_000;
+  for (;;) {
+    try {
+      const call = request({ host: '127.0.0.1', port, path, agent: false }).end();
+      const [answer] = await once(call, 'response');
+      let body = '';
+      for await (const chunk of answer) body += chunk;
+      return { status: answer.statusCode, body, headers: answer.headers };
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+      await delay(20);
+    }
+  }
+}
