@@ -25,6 +25,20 @@ export class Collection<T extends ClientObject> {
     return this.informer.byIndex('platform/guid', guid)[0];
   }
 
+  /** As `get`, of what is in no namespace and may have been written by others a moment ago. */
+  async find(guid: string): Promise<Stored<T> | undefined> {
+    const known = this.get(guid);
+    if (known) return known;
+    try {
+      const stored = await this.#client.get(this.resource, guid);
+      await this.#reached(stored);
+      return stored;
+    } catch (error) {
+      if (error instanceof ApiError && error.code === 404) return undefined;
+      throw error;
+    }
+  }
+
   all(): Stored<T>[] {
     return this.informer.list();
   }

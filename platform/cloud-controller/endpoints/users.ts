@@ -68,13 +68,14 @@ export function userEndpoints(context: Context): Endpoint[] {
       path: '/v3/users',
       auth: 'admin',
       summary: 'Make a user of UAA known here: every user of it is known already.',
-      handle: (request) => {
+      handle: async (request) => {
         const reader = new Reader(request.body).only('guid', 'username', 'origin', 'metadata');
         const username = reader.string('username');
         const guid = username === undefined ? reader.string('guid') : userGuid(username, reader.string('origin'));
         if (guid === undefined) reader.fail("Guid can't be blank: give it, or username and origin");
         reader.done();
-        const user = records.users.get(guid ?? '');
+        // UAA wrote it, perhaps just now.
+        const user = guid === undefined ? undefined : await records.users.find(guid);
         if (!user)
           throw unprocessable(
             `User with guid '${(guid ?? '').slice(0, 60)}' does not exist in UAA. Create it there first.`,
