@@ -18,6 +18,8 @@ export interface RoutingTable {
   backends: Backend[];
   /** Offered to clients that name one of the hosts (SNI), besides those of `setCertificate`, which have no such limit. No host is there twice. */
   certificates?: HostCertificate[];
+  /** Paths of ACME's challenges, and what is answered there whatever the host (RFC 8555, 8.3), before any route. */
+  challenges?: ReadonlyMap<string, string>;
 }
 
 export interface Route {
@@ -57,6 +59,8 @@ export interface HostCertificate {
   hosts: string[];
   /** The chain and its private key. One that the proxy refuses is left out, and told in the log. */
   pem: string;
+  /** The platform's own hosts may be among its hosts. */
+  ofPlatform?: boolean;
 }
 
 export interface Router {

@@ -20,6 +20,8 @@ const HOST = /^(\*\.)?[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]{
 const PATH = /^(\/|(\/[A-Za-z0-9._~%!$&'()*+,;=:@-]+)+)$/;
 /** As a whole, so the slash at the end may count. */
 const EXACT_PATH = /^\/([A-Za-z0-9._~%!$&'()*+,;=:@-]+\/)*[A-Za-z0-9._~%!$&'()*+,;=:@-]*$/;
+const CHALLENGE = /^\/\.well-known\/acme-challenge\/[A-Za-z0-9_-]{1,512}$/;
+const ANSWER = /^[A-Za-z0-9._-]{1,1024}$/;
 const ANY_HOST = '*';
 const MAX_HOST = 253;
 const MAX_PATH = 512;
@@ -48,11 +50,17 @@ function isHost(host: unknown): boolean {
 }
 
 /** Throws unless hosts can be named to the proxy, and the certificate is one with its key. */
-export function checkHostCertificate({ hosts, pem }: HostCertificate): void {
+export function checkHostCertificate(certificate: HostCertificate): void {
+  const { hosts, pem } = certificate;
+  if (checked.has(certificate)) return;
   if (hosts.length === 0) throw invalid('"hosts" of a certificate', hosts, 'at least one');
   for (const host of hosts) if (!isHost(host)) throw invalid('a host of a certificate', host, HOST_EXPECTED);
   checkCertificate(hosts[0] ?? '', pem);
+  checked.add(certificate);
 }
+
+/** Of thousands one has changed, when a table comes. */
+const checked = new WeakSet<HostCertificate>();
 
 export function checkEndpoint(endpoint: Endpoint): void {
   if (!NAME.test(endpoint.name)) {
@@ -114,12 +122,17 @@ export function checkTable(table: RoutingTable, systemHosts: ReadonlySet<string>
       throw invalid(`"backend" of ${key}`, route.backend, 'the name of a backend of the same table');
     }
   }
+  for (const [path, answer] of table.challenges ?? []) {
+    if (!CHALLENGE.test(path) || !ANSWER.test(answer))
+      throw invalid('a challenge', path, 'a path of ACME, and an answer, of letters, digits, "-", "_" and "."');
+  }
   const named = new Set<string>();
   for (const certificate of table.certificates ?? []) {
     checkHostCertificate(certificate);
     for (const host of certificate.hosts) {
       if (named.has(host)) throw invalid('a host of a certificate', host, 'a name that is there once');
-      if (systemHosts.has(host)) throw invalid('a host of a certificate', host, NOT_OURS);
+      if (certificate.ofPlatform !== true && systemHosts.has(host))
+        throw invalid('a host of a certificate', host, NOT_OURS);
       named.add(host);
     }
   }

@@ -193,6 +193,7 @@ ${binds.join('\n')}
   http-request set-var(txn.id) uuid()
   http-request set-var(txn.host) req.hdr(host),lower,host_only
   http-request deny deny_status 400 if { req.hdr_cnt(host) gt 1 }
+  http-request return status 200 content-type text/plain lf-string "%[path,map(${files.map('challenges')})]" if { path_beg /.well-known/acme-challenge/ } { path,map(${files.map('challenges')}) -m found }
 
   # The exact path of the host, else its longest, else the host; else the same for the host with * for its first label, and for every host.
 ${lookUp(files, 'host')}

@@ -97,11 +97,11 @@ export class FileKeeper {
     }
   }
 
-  /** `default.pem` first, for clients that name no host. */
+  /** `default.pem` first, and for no host by its names: it is for clients that name none, or one that no other certificate is for. */
   async writeCertificateList(offered = this.#render().offered): Promise<void> {
     const names = (await readdir(this.#files.certificates)).filter((name) => /^[^.].*\.pem$/.test(name)).sort();
     const own = names.filter((name) => name !== 'default.pem' && !isOfTable(name));
-    const lines = ['default.pem', ...own].map((name) => `${this.#files.certificates}/${name}\n`);
+    const lines = ['default.pem !*', ...own].map((line) => `${this.#files.certificates}/${line}\n`);
     for (const name of names.filter(isOfTable)) {
       const path = `${this.#files.certificates}/${name}`;
       const hosts = offered.get(path);

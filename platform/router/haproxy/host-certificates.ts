@@ -37,6 +37,7 @@ export class HostCertificates {
   offered: Offered = new Map();
   /** Asked once each: the proxy does not change its mind. */
   readonly #refused = new Set<string>();
+  readonly #paths = new WeakMap<HostCertificate, string>();
   readonly #files: Files;
   readonly #log: RouterOptions['log'];
 
@@ -93,11 +94,16 @@ export class HostCertificates {
     }
   }
 
-  #file({ hosts, pem }: HostCertificate): string {
+  #file(certificate: HostCertificate): string {
+    const known = this.#paths.get(certificate);
+    if (known !== undefined) return known;
+    const { hosts, pem } = certificate;
     const digest = createHash('sha256')
       .update(JSON.stringify([hosts, pem]))
       .digest('hex')
       .slice(0, 32);
-    return `${this.#files.certificates}/${PREFIX}${digest}.pem`;
+    const path = `${this.#files.certificates}/${PREFIX}${digest}.pem`;
+    this.#paths.set(certificate, path);
+    return path;
   }
 }

@@ -85,6 +85,7 @@ export function desiredState(table: RoutingTable, slots: Slots, system: RouterOp
       state.deep.set(route.host, '1');
     }
   }
+  state.challenges = new Map(table.challenges);
   for (const backend of table.backends) {
     const slot = slots.get(backend.name);
     if (slot === undefined) continue;

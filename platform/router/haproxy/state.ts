@@ -25,15 +25,24 @@ export interface ProxyState {
   exact: Map<string, string>;
   /** Hosts that have an entry in `paths` or `exact`: all others skip those look-ups. */
   deep: Map<string, string>;
+  /** Paths of ACME's challenges → the answer. */
+  challenges: Map<string, string>;
   /** By slot, by server name. */
   servers: Map<number, Map<string, Server>>;
 }
 
-export const MAPS = ['hosts', 'paths', 'exact', 'deep'] as const;
+export const MAPS = ['hosts', 'paths', 'exact', 'deep', 'challenges'] as const;
 export type MapName = (typeof MAPS)[number];
 
 export function emptyState(): ProxyState {
-  return { hosts: new Map(), paths: new Map(), exact: new Map(), deep: new Map(), servers: new Map() };
+  return {
+    hosts: new Map(),
+    paths: new Map(),
+    exact: new Map(),
+    deep: new Map(),
+    challenges: new Map(),
+    servers: new Map(),
+  };
 }
 
 /** A map's value: the HAProxy backend to use, and the routing table's name for it, which the access log repeats. */
