@@ -55,6 +55,13 @@ function readFiles(instance: Instance, name: string): KeyPairFiles {
   return { certificate: readFileSync(`${base}.crt`, 'utf8'), key: readFileSync(`${base}.key`, 'utf8') };
 }
 
+/** For hosts of the platform's domains: signed when it is called, kept by the caller. */
+export async function signForRouter(instance: Instance, hosts: readonly string[]): Promise<KeyPairFiles> {
+  const { issueCertificate } = await import('#lib/certificates.ts');
+  const names = { commonName: hosts[0]?.slice(0, 64) ?? '', dnsNames: [...hosts] };
+  return await issueCertificate(readAuthority(instance), { ...names, usages: ['server'], days: leafDays });
+}
+
 export type WantedCertificate = [CertificateName, CertificateRequest];
 
 /** @param further  besides those that every instance has */

@@ -6,6 +6,7 @@ import type { EngineFlags } from './commands/engine-flags.ts';
 import { withEngineOptions } from './commands/engine-options.ts';
 import { type NetworkFlags, withNetworkOptions } from './commands/network-options.ts';
 import { nodeFlagsOf, withNodeOptions } from './commands/node-options.ts';
+import { withRouterOptions } from './commands/router-options.ts';
 import type { UpFlags } from './commands/up.ts';
 import type { InstanceFlags } from './instance.ts';
 import type { NodeFlags } from './node-flags.ts';
@@ -35,7 +36,7 @@ export async function createProgram(words: string[]): Promise<Command> {
     .exitOverride();
   const flags = (): GlobalOptions => program.opts<GlobalOptions>();
 
-  withNodeOptions(withApiOptions(withEngineOptions(withNetworkOptions(program.command('up')))))
+  withRouterOptions(withNodeOptions(withApiOptions(withEngineOptions(withNetworkOptions(program.command('up'))))))
     .description('start the platform, and return when it is ready')
     .option('--foreground', 'stay, and stop the platform when interrupted')
     .option(

@@ -128,6 +128,35 @@ export function addAppCommands(program: Command, { target }: Surroundings): void
     .action((options: { json?: boolean }) =>
       inSpace(async (context) => (await import('./commands/routes.ts')).routes(context, options)),
     );
+  program
+    .command('domains')
+    .description('list domains, and the certificates of their hosts')
+    .option(...json)
+    .action(async (options: { json?: boolean }) => {
+      const { withApi } = await import('./context.ts');
+      const commands = await import('./commands/domains.ts');
+      await withApi(target(), (api) => commands.domains(api, options));
+    });
+  program
+    .command('set-domain-certificate')
+    .argument('<domain>')
+    .description('offer a certificate of your own for a domain and hosts below it')
+    .requiredOption('--cert <file>', 'certificate and chain, PEM')
+    .requiredOption('--key <file>', 'its private key, PEM')
+    .action(async (domain: string, files: { cert: string; key: string }) => {
+      const { withApi } = await import('./context.ts');
+      const commands = await import('./commands/domains.ts');
+      await withApi(target(), (api) => commands.setCertificate(api, domain, files));
+    });
+  program
+    .command('unset-domain-certificate')
+    .argument('<domain>')
+    .description('take it back')
+    .action(async (domain: string) => {
+      const { withApi } = await import('./context.ts');
+      const commands = await import('./commands/domains.ts');
+      await withApi(target(), (api) => commands.unsetCertificate(api, domain));
+    });
   for (const name of ['map-route', 'unmap-route'] as const) {
     program
       .command(name)

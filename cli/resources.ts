@@ -23,6 +23,19 @@ export interface Named extends Resource {
   name: string;
 }
 
+export interface Domain extends Named {
+  internal: boolean;
+  relationships: { organization: { data: { guid: string } | null } };
+}
+
+export interface Certificate extends Resource {
+  source: string;
+  hosts: string[];
+  state: string;
+  not_after: string | null;
+  error: { type: string; detail: string } | null;
+}
+
 export interface App extends Named {
   state: 'STARTED' | 'STOPPED';
   lifecycle: { type: string; data: { buildpacks?: string[]; stack?: string } };

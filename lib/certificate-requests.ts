@@ -25,15 +25,18 @@ export interface RequestedSubject {
   otherNames: string[];
 }
 
-/** A new key, and the request that proves to have it. */
+/** A new key, and the request that proves to have it. Without a common name its names are the alternative ones alone. */
 export async function createRequest(
-  subject: Pick<CertificateRequest, 'commonName' | 'organizations' | 'dnsNames' | 'ips' | 'emails' | 'uris'>,
+  subject: Partial<Pick<CertificateRequest, 'commonName' | 'organizations' | 'dnsNames' | 'ips' | 'emails' | 'uris'>>,
 ): Promise<{ request: string; key: string }> {
   const x509 = await loadX509();
   const keys = await generateKeys();
   const names = alternativeNames(subject);
   const request = await x509.Pkcs10CertificateRequestGenerator.create({
-    name: [...(subject.organizations ?? []).map((O) => ({ O: [O] })), { CN: [subject.commonName] }],
+    name: [
+      ...(subject.organizations ?? []).map((O) => ({ O: [O] })),
+      ...(subject.commonName === undefined ? [] : [{ CN: [subject.commonName] }]),
+    ],
     keys,
     signingAlgorithm: SIGNING,
     extensions: names.length > 0 ? [new x509.SubjectAlternativeNameExtension(names)] : [],

@@ -10,9 +10,12 @@ import { basename, join } from 'node:path';
 const policy = '/usr/sbin/policy-rc.d';
 const policyMark = '# no service starts while these packages are installed';
 
-/** Needs root. What apt says goes to standard error. Throws what `execFileSync` throws. Idempotent. */
-export function installDebianPackages(packages: string[]): void {
-  if (packages.length === 0) return;
+/**
+ * Needs root. What apt says goes to standard error. Throws what `execFileSync` throws. Idempotent.
+ * @param optional  those that not every release has: where there is none it is left out
+ */
+export function installDebianPackages(packages: string[], optional: string[] = []): void {
+  if (packages.length === 0 && !optional.some(isKnown)) return;
   const before = new Set(enabledServices());
   const removePolicy = forbidStarts();
   try {
@@ -26,6 +29,7 @@ export function installDebianPackages(packages: string[]): void {
       '--no-install-recommends',
       'install',
       ...packages,
+      ...optional.filter(isKnown),
     );
   } finally {
     removePolicy();
@@ -38,6 +42,16 @@ function apt(...words: string[]): void {
     stdio: ['ignore', 2, 2],
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
   });
+}
+
+function isKnown(name: string): boolean {
+  try {
+    execFileSync('apt-cache', ['show', name], { stdio: 'ignore' });
+    return true;
+  } catch {
+    // Its status says that there is none.
+    return false;
+  }
 }
 
 /** apt waits for dpkg's lock, but not for the lock of its lists, which another update may hold. */

@@ -32,6 +32,7 @@ const KEPT = [
   'cluster/audit-policy.yaml',
   'cluster/oidc.json',
   'engine-flags.json',
+  'router-flags.json',
 ] as const;
 /** Made from a backup's keys where the state is in SQLite. */
 const DATABASE = ['cluster/store.db-wal', 'cluster/store.db-shm', 'cluster/store.db'];

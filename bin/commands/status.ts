@@ -12,11 +12,15 @@ export interface Status {
   endpoints: Endpoints;
   nodes: { name: string; ready: boolean; ip: string }[];
   processes: { role: string; ready: boolean }[];
+  /** Of the router: those that are not as they should be. */
+  certificates: { hosts: string[]; state: string; problem: string }[];
 }
 
 export async function readStatus(instance: Instance): Promise<Status> {
   const processes = roles.map((role) => ({ role, ready: isReady(instance, role) }));
-  const nodes = processes[0]?.ready ? await readNodes(instance) : [];
+  const [nodes, certificates] = processes[0]?.ready
+    ? await Promise.all([readNodes(instance), readCertificates(instance)])
+    : [[], []];
   return {
     name: instance.name,
     ready: processes.every((process) => process.ready) && nodes.some((node) => node.ready),
@@ -24,6 +28,7 @@ export async function readStatus(instance: Instance): Promise<Status> {
     endpoints: endpoints(instance),
     nodes,
     processes,
+    certificates,
   };
 }
 
@@ -34,14 +39,22 @@ interface NodeList {
   }[];
 }
 
-async function readNodes(instance: Instance): Promise<Status['nodes']> {
+interface CertificateList {
+  items: {
+    spec: { hosts: string[] };
+    status?: { state: string; notAfter?: string; error?: { detail: string } | null };
+  }[];
+}
+
+/** Undefined where there is no answer: that is the status. */
+async function read<T>(instance: Instance, path: string): Promise<T | undefined> {
   const { certificate, key } = readPair(instance, 'admin');
   const body = await new Promise<string | undefined>((answer) => {
     const call = request(
       {
         host: '127.0.0.1',
         port: instance.ports.kubernetes,
-        path: '/api/v1/nodes',
+        path,
         ca: readCa(instance),
         cert: certificate,
         key,
@@ -55,11 +68,23 @@ async function readNodes(instance: Instance): Promise<Status['nodes']> {
       },
     );
     call.once('timeout', () => call.destroy());
-    call.once('error', () => answer(undefined)); // it does not answer: that is the status
+    call.once('error', () => answer(undefined));
     call.end();
   });
-  if (!body) return [];
-  return (JSON.parse(body) as NodeList).items.map((node) => ({
+  return body === undefined ? undefined : (JSON.parse(body) as T);
+}
+
+async function readCertificates(instance: Instance): Promise<Status['certificates']> {
+  const list = await read<CertificateList>(instance, '/apis/platform.sampan.dev/v1/domaincertificates');
+  return (list?.items ?? []).flatMap(({ spec, status }) => {
+    const problem = status?.error?.detail ?? (status?.state === 'EXPIRED' ? `it is over since ${status.notAfter}` : '');
+    return problem === '' ? [] : [{ hosts: spec.hosts, state: status?.state ?? '', problem }];
+  });
+}
+
+async function readNodes(instance: Instance): Promise<Status['nodes']> {
+  const list = await read<NodeList>(instance, '/api/v1/nodes');
+  return (list?.items ?? []).map((node) => ({
     name: node.metadata.name,
     ready:
       node.status?.conditions?.some((condition) => condition.type === 'Ready' && condition.status === 'True') ?? false,
@@ -80,6 +105,10 @@ export async function statusText(instance: Instance): Promise<string> {
     ...status.nodes.map((node): [string, string] => [
       'node',
       `${node.name} ${node.ip} ${node.ready ? 'ready' : 'not ready'}`,
+    ]),
+    ...status.certificates.map(({ hosts, state, problem }): [string, string] => [
+      'certificate',
+      `${hosts.join(', ')} ${state.toLowerCase()}: ${problem}`,
     ]),
   ];
   const waiting = status.processes.filter((process) => !process.ready).map((process) => process.role);

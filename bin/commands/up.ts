@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { type ApiFlags, apiChanges } from '../api-flags.ts';
+import { type ApiChange, type ApiFlags, apiChanges } from '../api-flags.ts';
 import { prepareDoors, remoteText } from '../docker-door.ts';
 import { HostError } from '../host-error.ts';
 import { type Instance, type InstanceFlags, lockInstance, prepareInstance, readInstance } from '../instance.ts';
@@ -11,12 +11,14 @@ import { kubeconfigText } from '../kubeconfig-text.ts';
 import { checkHost } from '../preflight.ts';
 import { writeFileAtomic } from '#lib/atomic-file.ts';
 import { Progress } from '#lib/progress.ts';
+import { type RouterFlags, routerChanges } from '../router-flags.ts';
 import { ensureSecrets } from '../secrets.ts';
 import { type Role, roles, startRoles, stopRoles, waitReady } from '../supervise.ts';
 import { requireReachable } from '../store/open.ts';
 import { untilInterrupted } from '../until-interrupted.ts';
 import { type EngineFlags, engineSettings, requirePaths, tcpAddress } from './engine-flags.ts';
 import type { NetworkFlags } from './network-options.ts';
+import { routerFlagsOf } from './router-options.ts';
 import { statusText } from './status.ts';
 
 interface EngineChange extends EngineFlags {
@@ -28,6 +30,7 @@ export interface UpFlags
     ApiFlags,
     NodeFlags,
     NetworkFlags,
+    RouterFlags,
     Pick<InstanceFlags, 'allowHostPath' | 'allowRisk' | 'allowSysctl' | 'allowOutbound' | 'loadBalancerPool'> {
   foreground?: boolean;
 }
@@ -36,6 +39,7 @@ interface Extent {
   which?: Role[];
   engine?: EngineChange;
   api?: ApiFlags;
+  router?: RouterFlags;
 }
 
 /** Starts the instance, or some of its roles, or adopts what runs of it. Resolves when it is ready. */
@@ -52,7 +56,7 @@ export async function bringUp(flags: InstanceFlags, progress: Progress, extent: 
 async function setUp(
   flags: InstanceFlags,
   progress: Progress,
-  { which = roles, engine = {}, api = {} }: Extent,
+  { which = roles, engine = {}, api = {}, router = {} }: Extent,
 ): Promise<Instance> {
   const instance = await progress.step('preparing the instance', async () => {
     const before = readInstance(flags);
@@ -60,7 +64,8 @@ async function setUp(
     // A server that runs knows only how etcd was reached before, and an agent what its node was then.
     if (!isDeepStrictEqual(prepared.store, before?.store)) await stopRoles(prepared, ['server']);
     if (!isDeepStrictEqual(prepared.node, before?.node)) await stopRoles(prepared, ['agent']);
-    await setApiFlags(prepared, api);
+    await setFlags(prepared, ['server'], await apiChanges(prepared.dataDirectory, api));
+    await setFlags(prepared, ['platform'], routerChanges(prepared.dataDirectory, router));
     await setEngineFlags(prepared, engine);
     ensureSecrets(prepared);
     writeFileSync(join(prepared.dataDirectory, 'kubeconfig'), kubeconfigText(prepared), { mode: 0o600 });
@@ -73,11 +78,10 @@ async function setUp(
   return instance;
 }
 
-/** A server that runs with others ends here, and starts with the rest. */
-async function setApiFlags(instance: Instance, flags: ApiFlags): Promise<void> {
-  const changes = await apiChanges(instance.dataDirectory, flags);
+/** Roles that run with others end here, and start with the rest. */
+async function setFlags(instance: Instance, of: Role[], changes: readonly ApiChange[]): Promise<void> {
   if (changes.length === 0) return;
-  await stopRoles(instance, ['server']);
+  await stopRoles(instance, of);
   mkdirSync(join(instance.dataDirectory, 'cluster'), { recursive: true, mode: 0o700 });
   for (const { path, content } of changes)
     if (content === undefined) rmSync(path);
@@ -104,13 +108,14 @@ async function setEngineFlags(instance: Instance, { engineDefaults, ...given }: 
 
 export async function up(
   flags: InstanceFlags,
-  { foreground, ...options }: EngineChange & ApiFlags & { foreground?: boolean },
+  { foreground, ...options }: EngineChange & ApiFlags & RouterFlags & { foreground?: boolean },
 ): Promise<void> {
-  const [api, engine] = apart(options);
+  const [router, others] = routerFlagsOf(options);
+  const [api, engine] = apart(others);
   requirePaths(engine);
   engineSettings(engine);
   const progress = new Progress();
-  const instance = await bringUp(flags, progress, { engine, api });
+  const instance = await bringUp(flags, progress, { engine, api, router });
   process.stdout.write(await statusText(instance));
   const { tcp } = keptFlags(instance);
   if (tcp !== undefined) process.stdout.write(remoteText(instance, tcpAddress(tcp)));

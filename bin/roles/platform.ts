@@ -4,6 +4,7 @@ import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { createClient } from '#cluster/client/create.ts';
 import { httpsTransport } from '#cluster/client/https.ts';
+import { openCertificates } from '#platform/certificates/open.ts';
 import { startCloudController } from '#platform/cloud-controller/start.ts';
 import { openBusServer } from '#platform/bus/server.ts';
 import { createLogCache } from '#platform/logs/log-cache.ts';
@@ -26,10 +27,11 @@ import { buildHosts } from '#platform/staging/builds/host-environment.ts';
 import { startTenants } from '#platform/tenants/start.ts';
 import { startUaa } from '#platform/uaa/start.ts';
 import { startWorkloads } from '#platform/workloads/start.ts';
-import { firstAddress, readCa, readPair } from '../certificates.ts';
+import { firstAddress, readCa, readPair, signForRouter } from '../certificates.ts';
 import { endpoints } from '../endpoints.ts';
 import { registryHost } from '../engine-options.ts';
 import type { Instance } from '../instance.ts';
+import { keptRouter } from '../router-flags.ts';
 import { busDirectory, busPasswords, ensureSecrets } from '../secrets.ts';
 import { platformGuard } from '../platform-guard.ts';
 import { version } from '../version.ts';
@@ -68,10 +70,21 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
   });
   const logs = await openLogs({ informers, signal, log });
   await ensureIngressClass(client);
+  const ownHosts = systemHosts.map((host) => `${host}.${instance.domain}`);
+  const certificates = openCertificates({
+    informers,
+    domain: instance.domain,
+    systemHosts: ownHosts,
+    acme: keptRouter(instance.dataDirectory).acme,
+    own: (hosts) => signForRouter(instance, hosts),
+    signal,
+    log,
+  });
   const routes = await startRouteController({
     informers,
     router,
-    systemHosts: systemHosts.map((host) => `${host}.${instance.domain}`),
+    systemHosts: ownHosts,
+    certificates,
     address: await sourceAddress(),
     signal,
     log,
@@ -156,6 +169,7 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
         ssh?.close(),
         network.close(),
         routes.close(),
+        certificates.close(),
         tenants.close(),
         workloads.close(),
         cloudController.close(),

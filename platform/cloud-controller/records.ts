@@ -157,6 +157,7 @@ export class Records {
   readonly organizationQuotas: Collection<types.OrganizationQuota>;
   readonly spaceQuotas: Collection<types.SpaceQuota>;
   readonly domains: Collection<types.Domain>;
+  readonly domainCertificates: Collection<types.DomainCertificate>;
   readonly reservations: Collection<types.Reservation>;
   readonly users: Collection<types.User>;
   readonly roles: Collection<types.Role>;
@@ -191,6 +192,7 @@ export class Records {
     this.organizationQuotas = collection(types.organizationQuotas);
     this.spaceQuotas = collection(types.spaceQuotas);
     this.domains = collection(types.domains);
+    this.domainCertificates = collection(types.domainCertificates);
     this.reservations = collection(types.reservations);
     this.users = collection(types.users);
     this.roles = collection(types.roles);

@@ -4,6 +4,7 @@ import { appEnvironmentEndpoints } from './endpoints/app-environment.ts';
 import { appEndpoints } from './endpoints/apps.ts';
 import { buildEndpoints } from './endpoints/builds.ts';
 import { buildpackEndpoints } from './endpoints/buildpacks.ts';
+import { certificateEndpoints } from './endpoints/certificates.ts';
 import { deploymentEndpoints } from './endpoints/deployments.ts';
 import { domainEndpoints } from './endpoints/domains.ts';
 import { dropletEndpoints } from './endpoints/droplets.ts';
@@ -37,6 +38,7 @@ export function endpointTable(context: Context): Endpoint[] {
     ...spaceEndpoints(context),
     ...quotaEndpoints(context),
     ...domainEndpoints(context),
+    ...certificateEndpoints(context),
     ...securityGroupEndpoints(context),
     ...networkPolicyEndpoints(context),
     ...appEndpoints(context),

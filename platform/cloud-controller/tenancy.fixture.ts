@@ -190,6 +190,7 @@ export const BODIES: Record<string, (world: World) => unknown> = {
     relationships: { organization: one(guids['organizations']) },
   }),
   'PATCH /v3/domains/:guid': metadata,
+  'PUT /v3/domains/:guid/certificate': () => ({ certificate: 'none', private_key: 'none' }),
   'POST /v3/domains/:guid/relationships/shared_organizations': ({ guids }) => ({
     data: [{ guid: guids['organizations'] }],
   }),

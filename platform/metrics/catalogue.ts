@@ -126,6 +126,18 @@ export const CATALOGUE = {
     help: 'Requests that were served, but are missing in logs and metrics.',
     labels: [],
   },
+  certificateExpiry: {
+    name: 'sampan_router_certificate_expiry_timestamp_seconds',
+    type: 'gauge',
+    help: 'When the certificate that the router has for these hosts is over.',
+    labels: ['hosts', 'source'],
+  },
+  certificateFailures: {
+    name: 'sampan_router_certificate_failures',
+    type: 'gauge',
+    help: 'Attempts in a row to get a certificate that have failed; 0: the last one did not.',
+    labels: ['hosts', 'source'],
+  },
   routerUp: {
     name: 'sampan_router_up',
     type: 'gauge',

@@ -5,7 +5,7 @@ import type { Bus, NodeSample } from '../bus/bus.ts';
 import type { Informers } from '../resources/informers.ts';
 import { appStatus } from '../resources/instances.ts';
 import { pods } from '../resources/kubernetes.ts';
-import { annotations, apps, labels, processes } from '../resources/types.ts';
+import { annotations, apps, domainCertificates, labels, processes } from '../resources/types.ts';
 import type { Router } from '../router/model.ts';
 import { namesOf } from './app-names.ts';
 import { CATALOGUE } from './catalogue.ts';
@@ -135,6 +135,11 @@ function addPlatform(source: FamilySource, add: Add): void {
   add('routerEndpoints', [], router.endpoints);
   add('routerReloads', [], router.reloads);
   add('routerLost', [], router.lostAccessRecords);
+  for (const { spec, status } of source.informers.of(domainCertificates).list()) {
+    const of = [spec.hosts.join(' '), spec.source];
+    if (status?.notAfter !== undefined) add('certificateExpiry', of, Date.parse(status.notAfter) / 1000);
+    add('certificateFailures', of, status?.failures ?? 0);
+  }
   add('routerUp', [], router.proxyPid === undefined ? 0 : 1);
   add('busUp', [], source.bus.connected ? 1 : 0);
   for (const { node, at, agent } of source.nodes.values()) {

@@ -27,6 +27,7 @@ const OWN = [
   types.organizationQuotas,
   types.spaceQuotas,
   types.domains,
+  types.domainCertificates,
   types.reservations,
   types.users,
   types.roles,

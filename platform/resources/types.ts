@@ -76,6 +76,33 @@ export type Domain = Resource<{
   userMetadata?: UserMetadata;
 }>;
 
+/** A certificate that the router offers, or should: see `platform/certificates/certificates.ts`. Chain and key are the Secret `certificate-<name>`. */
+export type DomainCertificate = Resource<
+  {
+    source: 'uploaded' | 'acme' | 'own';
+    /** Guid of the domain that the hosts are in. */
+    domain: string;
+    /** Lower case; `*.` and a host is a wildcard. */
+    hosts: string[];
+  },
+  {
+    /** `FAILED` and `EXPIRED`: it is not offered. An `ACTIVE` one with an `error` could not be renewed yet. */
+    state: 'PENDING' | 'ACTIVE' | 'FAILED' | 'EXPIRED';
+    issuer?: string;
+    serial?: string;
+    notBefore?: string;
+    notAfter?: string;
+    /** When it is to be made anew; absent: never. */
+    renewAt?: string;
+    /** Of the last attempt. `type` is the ACME server's, without its prefix. */
+    error?: { type: string; detail: string } | null;
+    /** In a row. */
+    failures?: number;
+    /** Not before is it tried again. */
+    nextAttempt?: string | null;
+  }
+>;
+
 /** Holds a unique thing: `metadata.name` is `<kind>-<sha256 of the unique key, 40 digits>`. */
 export type Reservation = Resource<{ holder: { resource: string; namespace?: string; name: string }; key: string }>;
 
@@ -459,6 +486,7 @@ export const spaces = custom<Space>('Space', 'spaces', false);
 export const organizationQuotas = custom<OrganizationQuota>('OrganizationQuota', 'organizationquotas', false);
 export const spaceQuotas = custom<SpaceQuota>('SpaceQuota', 'spacequotas', false);
 export const domains = custom<Domain>('Domain', 'domains', false);
+export const domainCertificates = custom<DomainCertificate>('DomainCertificate', 'domaincertificates', false);
 export const reservations = custom<Reservation>('Reservation', 'reservations', false);
 export const users = custom<User>('User', 'users', false);
 export const featureFlags = custom<FeatureFlag>('FeatureFlag', 'featureflags', false);
@@ -503,6 +531,8 @@ export const labels = {
   build: 'platform.sampan.dev/build',
   droplet: 'platform.sampan.dev/droplet',
   service: 'platform.sampan.dev/service',
+  /** On the Secrets of a `DomainCertificate`: its name. */
+  certificate: 'platform.sampan.dev/certificate',
   space: 'platform.sampan.dev/space',
   organization: 'platform.sampan.dev/organization',
   name: 'platform.sampan.dev/name',

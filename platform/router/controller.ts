@@ -9,10 +9,11 @@ import type { TypedResource } from '#cluster/kinds/kind.ts';
 import type { EndpointSlice } from '#cluster/kinds/types/discovery.ts';
 import type { Informers } from '../resources/informers.ts';
 import { pods } from '../resources/kubernetes.ts';
+import type { CertificateSide } from '../certificates/certificates.ts';
 import { apps, domains, routes } from '../resources/types.ts';
 import type { IngressRoutes } from './ingress/ingress.ts';
 import { openIngress } from './ingress/open.ts';
-import type { AccessRecord, Route, Router } from './model.ts';
+import type { AccessRecord, HostCertificate, Route, Router } from './model.ts';
 import { routeMatcher, type RouteMatcher } from './route-match.ts';
 import { buildTable, type TableResult } from './table.ts';
 
@@ -31,6 +32,8 @@ export interface RouteControllerOptions {
   router: Router;
   /** Hosts of the platform's own endpoints (`RouterOptions.system`), in lower case. */
   systemHosts: string[];
+  /** Those of the platform; Ingresses bring theirs besides. */
+  certificates?: CertificateSide | undefined;
   /** Where the router is reached: an IP address. */
   address: string;
   signal: AbortSignal;
@@ -95,7 +98,15 @@ export function startRouteController(options: RouteControllerOptions): RouteCont
       served: (pod) => before?.has(pod) ?? false,
       claims,
     });
-    return { ...result, table: { ...result.table, certificates } };
+    const own = options.certificates;
+    return {
+      ...result,
+      table: {
+        ...result.table,
+        certificates: withOwn(certificates, own?.offered() ?? []),
+        challenges: own?.challenges() ?? new Map(),
+      },
+    };
   };
 
   const warn = (refused: TableResult['refused']): void => {
@@ -122,6 +133,7 @@ export function startRouteController(options: RouteControllerOptions): RouteCont
       try {
         await router.apply(result.table);
         ingress.served(ingresses);
+        options.certificates?.served(result.table.challenges ?? new Map());
         first.resolve();
         return;
       } catch (error) {
@@ -140,6 +152,8 @@ export function startRouteController(options: RouteControllerOptions): RouteCont
     }
     await Promise.all(watched.map((resource) => informers.of(resource as TypedResource<EndpointSlice>).synced));
     await ingress.synced;
+    options.certificates?.onChange(changed);
+    await options.certificates?.synced;
     synced = true;
     changed();
   };
@@ -162,4 +176,14 @@ export function startRouteController(options: RouteControllerOptions): RouteCont
       await recorder.flush();
     },
   };
+}
+
+/** What an Ingress brings for a host comes before the platform's own. Objects stay the same where nothing is left out. */
+function withOwn(ofIngresses: HostCertificate[], own: readonly HostCertificate[]): HostCertificate[] {
+  const taken = new Set(ofIngresses.flatMap(({ hosts }) => hosts));
+  if (taken.size === 0) return [...own];
+  const rest = own.map((one) =>
+    one.hosts.some((host) => taken.has(host)) ? { ...one, hosts: one.hosts.filter((host) => !taken.has(host)) } : one,
+  );
+  return [...ofIngresses, ...rest.filter(({ hosts }) => hosts.length > 0)];
 }

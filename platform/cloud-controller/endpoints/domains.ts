@@ -18,22 +18,27 @@ export function readsDomain(context: Context, request: ApiRequest, domain: Store
   return owners.length === 0 || owners.some((guid) => context.access.readsOrganization(request.identity, guid));
 }
 
+/** The one that the path names. */
+export function readableDomain(context: Context, request: ApiRequest): Stored<Domain> {
+  const domain = context.records.domains.get(request.params.guid ?? '');
+  if (!domain || !readsDomain(context, request, domain)) throw notFound('Domain');
+  return domain;
+}
+
+export function writableDomain(context: Context, request: ApiRequest): Stored<Domain> {
+  const domain = readableDomain(context, request);
+  const { organization } = domain.spec;
+  const allowed =
+    request.identity.admin ||
+    (organization !== undefined && context.access.managesOrganization(request.identity, organization));
+  if (!allowed) throw notAuthorized();
+  return domain;
+}
+
 export function domainEndpoints(context: Context): Endpoint[] {
   const { records, access, urls } = context;
-  const read = (request: ApiRequest): Stored<Domain> => {
-    const domain = records.domains.get(request.params.guid ?? '');
-    if (!domain || !readsDomain(context, request, domain)) throw notFound('Domain');
-    return domain;
-  };
-  const write = (request: ApiRequest): Stored<Domain> => {
-    const domain = read(request);
-    const { organization } = domain.spec;
-    const allowed =
-      request.identity.admin ||
-      (organization !== undefined && access.managesOrganization(request.identity, organization));
-    if (!allowed) throw notAuthorized();
-    return domain;
-  };
+  const read = (request: ApiRequest) => readableDomain(context, request);
+  const write = (request: ApiRequest) => writableDomain(context, request);
   return [
     {
       method: 'GET',
