@@ -23,9 +23,11 @@ export interface Answer {
 
 /** HTTPS requests to one target over connections that are kept. */
 export class Http {
+  readonly #target: Target;
   readonly #agent: Agent;
 
   constructor(target: Target) {
+    this.#target = target;
     this.#agent = new Agent({
       keepAlive: true,
       ...(target.ca ? { ca: target.dial ? target.ca : [...getCACertificates('default'), target.ca] } : {}),
@@ -40,6 +42,8 @@ export class Http {
         {
           method: call.method ?? 'GET',
           agent: this.#agent,
+          // Who names no host is offered the instance's own certificate, whoever else gave one for the host: `ca` is its authority's.
+          ...(isDialled(this.#target, new URL(url).hostname) ? { servername: '' } : {}),
           headers: headersOf(call),
           ...(call.signal ? { signal: call.signal } : {}),
         },
@@ -80,10 +84,14 @@ function unreachable(url: string, error: Error): Error {
   );
 }
 
+function isDialled({ dial }: Target, host: string): boolean {
+  return dial !== undefined && (host === dial.domain || host.endsWith(`.${dial.domain}`));
+}
+
 function lookupFor(target: Target): LookupFunction {
   return (host, options, done) => {
     const { dial } = target;
-    if (!dial || !(host === dial.domain || host.endsWith(`.${dial.domain}`))) systemLookup(host, options, done);
+    if (!dial || !isDialled(target, host)) systemLookup(host, options, done);
     else if (options.all) done(null, [{ address: dial.address, family: 4 }]);
     else done(null, dial.address, 4);
   };

@@ -8,6 +8,7 @@ import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Load, TestPlatform, finish, until } from '#testing/platform.ts';
+import { checkCertificate } from '#testing/platform-certificate.ts';
 import { checkHealth } from '#testing/platform-health.ts';
 import { checkIngress } from '#testing/platform-ingress.ts';
 import { checkPrivateImage } from '#testing/platform-private-image.ts';
@@ -572,6 +573,9 @@ console.log('PROBE credentials ' + require('node:fs').existsSync('/var/run/secre
 
   test('health checks: what is not ready is not routed to, what is not alive is replaced, a worker needs no port', () =>
     checkHealth(platform));
+
+  test('a certificate of one’s own for the domain: clients see it, and the platform’s own commands go on', () =>
+    checkCertificate(platform, { app: 'hello', says: /Hello from Sampan/ }));
 
   test('an image of a registry that asks for a login', () => checkPrivateImage(platform));
 
