@@ -1,22 +1,31 @@
 #!/bin/sh
 # Run by mmdebstrap when the packages are unpacked, with the new root as its argument. Leaves in /.sampan what the tar
 # reader wants to know: `status` (the packages, in the format of dpkg's own) and the web server's files.
-# LEFT_OUT and WEB_SERVER come from the environment. Standard output is the archive: nothing may be written to it.
+# LEFT_OUT (shell patterns) and WEB_SERVER come from the environment. Standard output is the archive: nothing may be written to it.
 set -eu
 exec >&2
 root=$1
+
+# In a shell of its own: there a pattern is not one of files.
+left_out() (
+  set -f
+  for pattern in $LEFT_OUT; do
+    # shellcheck disable=SC2254
+    case $1 in $pattern) exit 0 ;; esac
+  done
+  exit 1
+)
+
 notes=$root/.sampan
 mkdir -p "$notes/web-server"
 
 # dpkg-deb prints names with a leading "./"; only files and links are removed, directories may be shared.
 for archive in "$root"/var/cache/apt/archives/*.deb; do
   name=$(dpkg-deb --field "$archive" Package)
-  for left in $LEFT_OUT; do
-    if [ "$name" = "$left" ]; then
-      dpkg-deb --fsys-tarfile "$archive" | tar --list --file - | grep -v '/$' | (cd "$root" && xargs -r -d '\n' rm -f --)
-      continue 2
-    fi
-  done
+  if left_out "$name"; then
+    dpkg-deb --fsys-tarfile "$archive" | tar --list --file - | grep -v '/$' | (cd "$root" && xargs -r -d '\n' rm -f --)
+    continue
+  fi
   dpkg-deb --field "$archive" >"$notes/field"
   sed '1a Status: install ok installed' "$notes/field" >>"$notes/status"
   echo >>"$notes/status"

@@ -4,10 +4,14 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StagingError } from '../staging.ts';
 import { aptTransportOptions, sourcesFor } from './apt-sources.ts';
-import { LEFT_OUT, PACKAGES, WEB_SERVER_PACKAGES } from './recipe.ts';
 
 export interface MmdebstrapOptions {
   suite: string;
+  packages: readonly string[];
+  /** Shell patterns: packages whose files are taken out again. */
+  leftOut: readonly string[];
+  /** Packages of a web server, to be put beside. */
+  webServer?: readonly string[];
   /** Holds the unpacked tree (about 100 MB) while it works. */
   temporaryDirectory: string;
   signal?: AbortSignal;
@@ -25,20 +29,24 @@ export async function* mmdebstrap(options: MmdebstrapOptions): AsyncGenerator<Bu
       '--variant=extract',
       '--format=tar',
       '--quiet',
-      `--include=${PACKAGES.join(',')}`,
+      `--include=${options.packages.join(',')}`,
       `--extract-hook=${join(import.meta.dirname, 'collect-packages.sh')}`,
       ...(await aptTransportOptions()).map((option) => `--aptopt=${option}`),
       options.suite,
       '-',
       ...(sources === '' ? [] : [sourcesFile]),
     ];
-    yield* output(args, directory, options.signal);
+    yield* output(args, directory, options);
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
 }
 
-async function* output(args: string[], directory: string, signal: AbortSignal | undefined): AsyncGenerator<Buffer> {
+async function* output(
+  args: string[],
+  directory: string,
+  { leftOut, webServer = [], signal }: MmdebstrapOptions,
+): AsyncGenerator<Buffer> {
   signal?.throwIfAborted();
   // A session of its own gets its own process group: an abort ends apt and tar with it.
   const child = spawn('mmdebstrap', args, {
@@ -50,8 +58,8 @@ async function* output(args: string[], directory: string, signal: AbortSignal | 
       TMPDIR: directory,
       SOURCE_DATE_EPOCH: '315532801',
       DEBIAN_FRONTEND: 'noninteractive',
-      LEFT_OUT: LEFT_OUT.join(' '),
-      WEB_SERVER: WEB_SERVER_PACKAGES.join(' '),
+      LEFT_OUT: leftOut.join(' '),
+      WEB_SERVER: webServer.join(' '),
     },
   });
   const exited = new Promise<number | string>((resolve, reject) => {

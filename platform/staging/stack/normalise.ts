@@ -20,7 +20,13 @@ export interface StackNotes {
 const MERGED = /^(bin|sbin|lib|lib32|lib64|libx32)(?=\/|$)/;
 const LARGEST_NOTE = 16 * 1024 * 1024;
 
-export async function* stackEntries(archive: AsyncIterable<Uint8Array>, notes: StackNotes): AsyncGenerator<TarInput> {
+/** @param dropped  besides what no app has a use for */
+export async function* stackEntries(
+  archive: AsyncIterable<Uint8Array>,
+  notes: StackNotes,
+  dropped: readonly RegExp[] = [],
+): AsyncGenerator<TarInput> {
+  const unwanted = [...DROPPED, ...dropped];
   const seen = new Set<string>();
   const roots = new Set<string>();
   const certificates: Buffer[] = [];
@@ -39,7 +45,7 @@ export async function* stackEntries(archive: AsyncIterable<Uint8Array>, notes: S
     if (root !== undefined) roots.add(root);
     const name = merged(found);
     if (found === root && entry.type === 'symlink') continue;
-    if (name === '' || DROPPED.some((pattern) => pattern.test(name))) continue;
+    if (name === '' || unwanted.some((pattern) => pattern.test(name))) continue;
     if (seen.has(name)) {
       if (entry.type === 'directory' || entry.type === 'symlink') continue;
       throw new Error(`two packages bring ${name}`);

@@ -12,7 +12,7 @@ import { StagingError } from '../staging.ts';
 import { hostSuite } from './apt-sources.ts';
 import { mmdebstrap } from './mmdebstrap.ts';
 import { stackEntries, type StackNotes } from './normalise.ts';
-import { recipeHash, STACK_ID, STACK_NAME } from './recipe.ts';
+import { LEFT_OUT, PACKAGES, recipeHash, STACK_ID, STACK_NAME, WEB_SERVER_PACKAGES } from './recipe.ts';
 
 export interface Stack {
   /** The tag. */
@@ -55,7 +55,8 @@ async function build(
   const { registry, temporaryDirectory } = options;
   const signal = options.signal === undefined ? {} : { signal: options.signal };
   const notes: StackNotes = { status: '', webServer: new Map() };
-  const entries = stackEntries(mmdebstrap({ suite, temporaryDirectory, ...signal }), notes);
+  const contents = { packages: PACKAGES, leftOut: LEFT_OUT, webServer: WEB_SERVER_PACKAGES };
+  const entries = stackEntries(mmdebstrap({ suite, ...contents, temporaryDirectory, ...signal }), notes);
   const layer = await pushLayer(registry, STACK_REPOSITORY, writeTar(entries, { encoding: 'latin1' }), signal);
   const webServer = await pushLayer(registry, WEB_SERVER_REPOSITORY, writeTar(webServerEntries(notes)), signal);
   const packages = packageVersions(notes.status);
