@@ -15,6 +15,7 @@ import { clusterDnsAddress } from '#cluster/network/dns/dns.ts';
 import { startScheduler } from '#cluster/scheduler/start.ts';
 import { encryptedStore } from '#cluster/store/encrypted.ts';
 import { finishKeyRotation } from '#cluster/store/key-rotation.ts';
+import { POSTGRES_ROLE } from '#platform/postgres/access.ts';
 import { CLUSTER_ROLES, tokenFacts } from '#platform/tenants/tenants.ts';
 import { auditPolicyFile, keptOidc } from '../api-flags.ts';
 import { frontProxyOf, podGateway, RESERVED_SUBJECTS, readAuthority, readCa, readPair } from '../certificates.ts';
@@ -60,7 +61,7 @@ export async function startServer({ instance, signal, log }: RoleContext): Promi
     advertiseAddress: podGateway(instance),
     serviceAccounts: { issuer: SERVICE_ACCOUNT_ISSUER, keys },
     oidc: [keptOidc(instance.dataDirectory) ?? [], usersOfThePlatform(instance)].flat(),
-    clusterRoles: CLUSTER_ROLES,
+    clusterRoles: [...CLUSTER_ROLES, POSTGRES_ROLE],
     taintNewNodes: true,
     protectStorage: true,
     audit,

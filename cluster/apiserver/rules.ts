@@ -22,8 +22,8 @@ export interface GroupRights {
 const READ = ['get', 'list', 'watch'];
 const BEYOND = ['impersonate', 'escalate', 'bind', 'approve', 'sign'];
 
-/** What the platform may give to its users: these roles the server makes itself (`ApiServerOptions.clusterRoles`). */
-const TENANT_ROLES = 'sampan:space-';
+/** What the platform may give to its users and services: these roles the server makes itself (`ApiServerOptions.clusterRoles`). */
+const PLATFORM_ROLES = 'sampan:';
 
 /** Of this group everything is allowed, whatever the Roles say: nobody can lock the administrator out. */
 export const PRIVILEGED_GROUP = 'system:masters';
@@ -40,7 +40,7 @@ export const RIGHTS: Readonly<Record<string, GroupRights>> = {
         groups: ['*'],
         resources: ['*'],
         except: ({ verb, resource, namespace, name }) =>
-          (BEYOND.includes(verb) && !(verb === 'bind' && name.startsWith(TENANT_ROLES))) ||
+          (BEYOND.includes(verb) && !(verb === 'bind' && name.startsWith(PLATFORM_ROLES))) ||
           (!READ.includes(verb) &&
             (resource === 'nodes' ||
               resource === 'nodes/status' ||

@@ -212,6 +212,19 @@ const DEFINITIONS: Definition[] = [
     columns: [APP, NAME, column('State', '.status.state'), AGE],
   },
   {
+    kind: 'PostgresDatabase',
+    plural: 'postgresdatabases',
+    scope: 'Namespaced',
+    columns: [
+      NAME,
+      column('Plan', '.spec.plan'),
+      STATE,
+      column('Server', '.status.server'),
+      column('Operation', '.status.operation.description', 'string', 1),
+      AGE,
+    ],
+  },
+  {
     kind: 'AppUsageEvent',
     plural: 'appusageevents',
     scope: 'Namespaced',

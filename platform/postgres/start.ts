@@ -1,0 +1,97 @@
+/** Starts broker and controller: see `postgres.ts`. */
+import { randomBytes } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import type { Client } from '#cluster/client/client.ts';
+import { createInformer } from '#cluster/client/informer.ts';
+import { SingleFlight } from '#lib/single-flight.ts';
+import { RegistryClient, type RegistryOptions } from '../staging/images/registry-client.ts';
+import { accountToken, ensureAccess } from './access.ts';
+import { openAuthority } from './authority.ts';
+import { openBackupStore } from './backups/store.ts';
+import { startBrokerServer } from './broker/server.ts';
+import type { PostgresContext } from './controller/context.ts';
+import { lazyWatches, startController } from './controller/controller.ts';
+import { ensureImage } from './image/image.ts';
+import { currentRecipe } from './image/recipe.ts';
+import { PLANS } from './plans.ts';
+import { type Log, NAMESPACE, type Plan, type Postgres } from './postgres.ts';
+import { postgresDatabases } from './resource.ts';
+import { openSession } from './session.ts';
+
+export interface PostgresOptions {
+  /** The platform's own: gives the broker its account. The definitions must be installed. */
+  client: Client;
+  /** A client of the same API server with this token. */
+  connect: (token: () => Promise<string>) => Client;
+  registry: RegistryOptions;
+  /** Holds temporary files while the image is made. */
+  dataDirectory: string;
+  /** Default `cluster.local`. */
+  clusterDomain?: string;
+  plans?: readonly Plan[];
+  now?: () => number;
+  log: Log;
+}
+
+export async function startPostgres(options: PostgresOptions): Promise<Postgres> {
+  const { log } = options;
+  await ensureAccess(options.client);
+  const stop = new AbortController();
+  const client = options.connect(accountToken(options.client));
+  const registry = new RegistryClient(options.registry);
+  const recipe = await currentRecipe();
+  const onError = (error: unknown): void =>
+    log('warn', 'The watch of PostgreSQL databases broke off; it is tried again', { error: String(error) });
+  const databases = createInformer(client, postgresDatabases, { namespace: NAMESPACE, onError });
+  const images = new SingleFlight<string>();
+  const watches = lazyWatches({ client, log });
+  const context: PostgresContext = {
+    client,
+    databases,
+    watches: watches.open,
+    backups: openBackupStore(registry),
+    plans: options.plans ?? PLANS,
+    recipe,
+    image: () =>
+      images.run(recipe.hash, stop.signal, async (signal) => {
+        await mkdir(options.dataDirectory, { recursive: true, mode: 0o700 });
+        return await ensureImage({ registry, recipe, temporaryDirectory: options.dataDirectory, signal });
+      }),
+    session: (database) => openSession(client, database, stop.signal),
+    authority: once(() => openAuthority(client)),
+    clusterDomain: options.clusterDomain ?? 'cluster.local',
+    log,
+    now: options.now ?? Date.now,
+    signal: stop.signal,
+  };
+  await databases.synced;
+  const controller = startController(context, watches.onOpen);
+  const login = { username: 'platform', password: randomBytes(24).toString('base64url') };
+  const server = await startBrokerServer(context, login);
+  return {
+    url: `http://127.0.0.1:${server.port}`,
+    ...login,
+    async close() {
+      await server.close();
+      stop.abort();
+      await controller.close();
+      watches.close();
+      databases.close();
+      registry.close();
+    },
+  };
+}
+
+/** Made once; a failure is tried again by whoever asks next. */
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () => {
+    if (made === undefined) {
+      made = make();
+      made.catch(() => {
+        made = undefined;
+      });
+    }
+    return made;
+  };
+}
