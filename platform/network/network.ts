@@ -8,8 +8,8 @@
  *                     Foundry: apps are reached through the router.
  *
  * In each space's namespace:
- *   apps              selects the pods of apps and tasks. In: nodes alone, for the router and probes. Out: names, the router, and
- *                     what the space's running groups say.
+ *   apps              selects the pods of apps and tasks. In: nodes alone, for the router and probes. Out: names, the router, the port of
+ *                     the platform's own databases (which let in whom they are bound to), and what the space's running groups say.
  *   staging           selects the pods of builds. Out: names, what the host's own settings name for builds (proxies, a registry of
  *                     packages), and what the space's staging groups say; the node holds builds off the platform besides.
  *   from-, to-<guid>  of an app that has network policies.

@@ -1,5 +1,6 @@
 /** The NetworkPolicies of a space, of what is known: see `network.ts`. Pure. */
 import type { NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyPeer } from '#cluster/kinds/types/networking.ts';
+import { NAMESPACE as POSTGRES, PORT } from '../postgres/postgres.ts';
 import { labels } from '../resources/types.ts';
 import type { Egress } from './rules.ts';
 
@@ -31,6 +32,12 @@ const NAMES: NetworkPolicyEgressRule = {
   ports: ['UDP', 'TCP'].map((protocol) => ({ protocol, port: 53 })),
 };
 
+/** Databases of the platform's own service: they let in whom they know. */
+const DATABASES: NetworkPolicyEgressRule = {
+  to: [{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': POSTGRES } }, podSelector: {} }],
+  ports: [{ protocol: 'TCP', port: PORT }],
+};
+
 export function spacePolicies(namespace: string, egress: SpaceEgress, around: Surroundings): NetworkPolicy[] {
   const nodes = around.nodeAddresses.map((ip): NetworkPolicyPeer => ({ ipBlock: { cidr: `${ip}/32` } }));
   const router = { to: nodes, ports: around.routerPorts.map((port) => ({ protocol: 'TCP', port })) };
@@ -43,7 +50,7 @@ export function spacePolicies(namespace: string, egress: SpaceEgress, around: Su
         podSelector: { matchExpressions: [{ key: labels.app, operator: 'Exists' }] },
         policyTypes: ['Ingress', 'Egress'],
         ingress: known ? [{ from: nodes }] : [],
-        egress: [NAMES, ...(known ? [router] : []), ...egress.running.rules],
+        egress: [NAMES, DATABASES, ...(known ? [router] : []), ...egress.running.rules],
       },
     ),
     policy(
