@@ -1,9 +1,11 @@
 /** Who may come into which instance by ssh. Each attempt by somebody known is an audit event of the app. */
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { appStatus } from '../resources/instances.ts';
-import { type App, labels } from '../resources/types.ts';
+import { type App, labels, type Space } from '../resources/types.ts';
 import { type SshAccess, SshRefusal } from '../ssh/ssh.ts';
+import type { Identity } from '../uaa/uaa.ts';
 import type { Context } from './api.ts';
+import { CloudFoundryError } from './errors.ts';
 import { instancesOf } from './stats.ts';
 
 /** Empty where it is on; else in Cloud Foundry's words. */
@@ -15,7 +17,8 @@ export function whySshIsOff(context: Pick<Context, 'records'>, app: Stored<App>)
 
 export function sshAccess(context: Context): SshAccess {
   const { records, access } = context;
-  return async (identity, { process: guid, index }) => {
+  const visits = watchVisits(context);
+  return async (identity, { process: guid, index }, gone) => {
     const process = records.processes.get(guid);
     const app = records.apps.get(process?.spec.app ?? '');
     const space = app && records.spaceOf(app);
@@ -30,11 +33,11 @@ export function sshAccess(context: Context): SshAccess {
         space,
         data: { index: String(index) },
       });
-    const mayWrite = identity.admin || identity.scopes.includes('cloud_controller.write');
     const off = whySshIsOff(context, app);
+    const mayWrite = mayWriteIn(access, identity, space);
     const pod = instancesOf(context, process).get(index);
     const runs = pod !== undefined && appStatus(pod)?.state?.running !== undefined;
-    if (!mayWrite || !access.writesSpace(identity, space) || off !== '' || !runs) {
+    if (!mayWrite || off !== '' || !runs) {
       await told('unauthorized');
       throw new SshRefusal(off || (runs ? 'they may not change the app' : `instance ${index} does not run`));
     }
@@ -45,6 +48,69 @@ export function sshAccess(context: Context): SshAccess {
       container: pod.spec?.containers[0]?.name ?? '',
       launcher: droplet?.spec.lifecycle === 'buildpack',
       app: app.metadata.name,
+      revoked: visits.follow({ identity, app: app.metadata.name, known: isActive(records, identity) }, gone),
     };
   };
+}
+
+interface Visitor {
+  identity: Identity;
+  /** Guid. */
+  app: string;
+  /** A user of the platform, when they came. */
+  known: boolean;
+}
+
+/** Ends visits whose right goes: looks at those that there are whenever something changes that rights come from. */
+function watchVisits(context: Context): { follow(visitor: Visitor, gone: AbortSignal): AbortSignal } {
+  const { records, access } = context;
+  const visits = new Map<AbortController, Visitor>();
+  const why = ({ identity, app: guid, known }: Visitor): string => {
+    const app = records.apps.get(guid);
+    const space = app && records.spaceOf(app);
+    if (!app || !space) return 'the app is gone';
+    if (known && !isActive(records, identity)) return 'the user is gone';
+    return (
+      whySshIsOff(context, app) || (mayWriteIn(access, identity, space) ? '' : 'they may no longer change the app')
+    );
+  };
+  const look = (): void => {
+    for (const [controller, visitor] of visits) {
+      const reason = why(visitor);
+      if (reason !== '') controller.abort(new SshRefusal(reason));
+    }
+  };
+  for (const { informer } of [records.roles, records.organizations, records.spaces, records.apps, records.users])
+    informer.onChange(() => {
+      if (visits.size > 0) look();
+    });
+  return {
+    follow(visitor, gone) {
+      const controller = new AbortController();
+      const forget = (): void => void visits.delete(controller);
+      visits.set(controller, visitor);
+      controller.signal.addEventListener('abort', forget, { once: true });
+      gone.addEventListener('abort', forget, { once: true });
+      if (gone.aborted) forget();
+      // Something may have changed while it was told.
+      look();
+      return controller.signal;
+    },
+  };
+}
+
+function isActive({ users }: Context['records'], { userId }: Identity): boolean {
+  return users.get(userId)?.spec.active === true;
+}
+
+/** Of an administrator who is one no longer: as of anybody whose scopes change, until the token ends that let them in. */
+function mayWriteIn(access: Context['access'], identity: Identity, space: Stored<Space>): boolean {
+  if (!identity.admin && !identity.scopes.includes('cloud_controller.write')) return false;
+  try {
+    return access.writesSpace(identity, space);
+  } catch (error) {
+    // Of a suspended organization.
+    if (error instanceof CloudFoundryError) return false;
+    throw error;
+  }
 }

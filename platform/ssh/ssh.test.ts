@@ -24,11 +24,18 @@ const developer: Identity = {
   admin: false,
   reads: 'own',
 };
-const target: SshTarget = { pod: { name: 'p', namespace: 'n' }, container: 'app', launcher: false, app: GUID };
+const target: SshTarget = {
+  pod: { name: 'p', namespace: 'n' },
+  container: 'app',
+  launcher: false,
+  app: GUID,
+  revoked: new AbortController().signal,
+};
 
 let proxy: SshProxy;
 let codes: Set<string>;
 let mayEnter: boolean;
+let revoke = new AbortController();
 const execs: PodExecOptions[] = [];
 
 function exec(_pod: unknown, options: PodExecOptions): Promise<PodExecSession> {
@@ -46,7 +53,8 @@ const open = () =>
   startSshProxy({
     client: { exec } as unknown as Client,
     redeem: (code) => Promise.resolve(codes.delete(code) ? developer : undefined),
-    access: () => (mayEnter ? Promise.resolve(target) : Promise.reject(new SshRefusal('no'))),
+    access: () =>
+      mayEnter ? Promise.resolve({ ...target, revoked: revoke.signal }) : Promise.reject(new SshRefusal('no')),
     hostKey,
     host: '127.0.0.1',
     port: 0,
@@ -59,6 +67,7 @@ before(async () => {
 beforeEach(() => {
   codes = new Set(['right']);
   mayEnter = true;
+  revoke = new AbortController();
 });
 after(() => proxy?.close());
 
@@ -103,6 +112,20 @@ test('a code is good once, and a wrong one is refused', async () => {
   codes.add('another');
   await assert.rejects(login('another', { username: 'root' }), /authentication methods failed/);
   assert.equal(codes.size, 0, 'it is used up by the attempt');
+});
+
+test('a connection ends, with what runs on it, when its right is taken away', async () => {
+  const client = await login('right');
+  const closed = new Promise<void>((done) => client.once('close', () => done()));
+  client.on('error', () => undefined);
+  const running = command(client, 'echo begun; exec sleep 1000').catch(() => undefined);
+  while (execs.at(-1)?.command.at(-1) !== 'echo begun; exec sleep 1000') await new Promise(setImmediate);
+  const { signal } = execs.at(-1) ?? {};
+  revoke.abort(new SshRefusal('they may no longer change the app'));
+  await closed;
+  assert.equal(signal?.aborted, true);
+  void running;
+  await assert.rejects(login('right'), 'it is not let in again');
 });
 
 test('who is known and may not enter is refused', async () => {

@@ -3,7 +3,8 @@
  *
  * It speaks SSH 2 with the stock `cf ssh`, `ssh` and `scp -O`. The user's name is `cf:<process guid>/<instance index>`; the password
  * is a one-time code of UAA (`cf ssh-code`), which is used up by the attempt, whatever comes of it. Who may come in is the cloud
- * controller's to say (`SshAccess`): a space developer, where ssh is allowed for space and app; each attempt is an audit event.
+ * controller's to say (`SshAccess`): a space developer, where ssh is allowed for space and app; each attempt is an audit event. When that is
+ * no longer so, the connection ends with all that runs on it.
  *
  *   exec, shell   a process in the app's container, by the Kubernetes API's exec: with the app's variables and limits, as its user,
  *                 with a terminal where the client asks for one. It is killed when the client goes.
@@ -25,10 +26,16 @@ export interface SshTarget {
   launcher: boolean;
   /** Guid, for the log. */
   app: string;
+  /** Aborted when they may no longer be there; the reason says why. */
+  revoked: AbortSignal;
 }
 
-/** Rejects with `SshRefusal` where they may not; tells the audit log either way. */
-export type SshAccess = (identity: Identity, request: { process: string; index: number }) => Promise<SshTarget>;
+/** Rejects with `SshRefusal` where they may not; tells the audit log either way. `gone`: the client went, nobody needs to know any more. */
+export type SshAccess = (
+  identity: Identity,
+  request: { process: string; index: number },
+  gone: AbortSignal,
+) => Promise<SshTarget>;
 
 export class SshRefusal extends Error {
   constructor(message: string) {

@@ -75,8 +75,10 @@ export class Visit {
     const identity = lockout.remaining(this.address) > 0 ? undefined : await redeem(context.password);
     if (identity && process !== undefined && index !== undefined) {
       try {
-        this.#target = await access(identity, { process, index: Number(index) });
+        const target = await access(identity, { process, index: Number(index) }, this.#gone.signal);
         lockout.succeeded(this.address);
+        this.#target = target;
+        this.#endWhen(target, identity.userName);
         return context.accept();
       } catch (error) {
         if (!(error instanceof SshRefusal)) throw error;
@@ -85,6 +87,17 @@ export class Visit {
     } else lockout.failed(this.address);
     context.reject(['password']);
     if (attempt >= MOST_ATTEMPTS) this.#options.socket.end();
+  }
+
+  #endWhen({ revoked, app }: SshTarget, user: string): void {
+    const { socket, log } = this.#options;
+    const end = (): void => {
+      if (socket.destroyed) return;
+      log('info', 'An ssh connection ends', { app, user, reason: String(revoked.reason) });
+      socket.destroy();
+    };
+    if (revoked.aborted) end();
+    else revoked.addEventListener('abort', end, { once: true });
   }
 
   /** Undefined where no more channels may be opened. */
