@@ -27,7 +27,7 @@ export function authorizeRoutes(app: FastifyInstance, options: AuthorizeOptions)
 
   /** Who is logged in, or undefined. */
   const present = async (request: FastifyRequest): Promise<{ session: Session; account: Account } | undefined> => {
-    const session = sessions.find(cookieOf(request, SESSION));
+    const session = await sessions.find(cookieOf(request, SESSION));
     const account = session && (await grants.account(session.userId));
     return session && account && { session, account };
   };
@@ -82,9 +82,7 @@ export function authorizeRoutes(app: FastifyInstance, options: AuthorizeOptions)
         throw new AuthorizationRefused(authorization, 'access_denied', 'The user has not agreed');
       }
       const scopes = scopesOf(grants, who.account, authorization);
-      const { approved } = who.session;
-      const { id } = authorization.client;
-      approved.set(id, new Set([...(approved.get(id) ?? []), ...scopes]));
+      await sessions.approve(cookieOf(request, SESSION), authorization.client.id, scopes);
       return answer(options, reply, authorization, { ...who, scopes });
     }),
   );

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { startTestCloud, type TestCloud } from '../../cloud-controller/cloud.fixture.ts';
+import { secrets } from '../../resources/kubernetes.ts';
+import { systemNamespace } from '../../resources/types.ts';
 import { Browser } from './browser.fixture.ts';
 import { Sessions } from './sessions.ts';
 
@@ -64,14 +66,41 @@ test('a form without the token of its own page is refused: another site may have
   assert.equal((await new Browser(cloud.uaaUrl).go('/login.do', { ...forged, token: '' })).status, 403);
 });
 
-test('sessions and codes end by themselves', () => {
+test('who is logged in with a browser is so after a restart, and who has logged out is not', async () => {
+  const [browser, gone] = [new Browser(cloud.uaaUrl), new Browser(cloud.uaaUrl)];
+  for (const one of [browser, gone]) assert.equal((await one.login('admin', cloud.password)).status, 303);
+  const kept = new Map(gone.cookies);
+  await gone.go('/logout.do', { token: await gone.form('/logout.do') });
+  await cloud.restart();
+  for (const [cookies, status] of [
+    [browser.cookies, 200],
+    [kept, 303],
+  ] as const) {
+    const again = new Browser(cloud.uaaUrl);
+    for (const [name, value] of cookies) again.cookies.set(name, value);
+    assert.equal((await again.go('/passcode')).status, status);
+  }
+});
+
+test('sessions and codes end by themselves, and leave nothing', async () => {
   let now = 1_000;
-  const sessions = new Sessions(() => now);
-  const [session, code] = [sessions.open('joe'), sessions.passcode('joe')];
+  const { client } = cloud.plane;
+  const sessions = new Sessions(client, () => now);
+  const [session, code] = [await sessions.open('joe'), sessions.passcode('joe')];
   assert.match(code, /^[A-HJKMNP-TV-Z2-9]{12}$/);
   now += 5 * 60_000;
   assert.equal(sessions.redeem(code), undefined);
-  assert.equal(sessions.find(session)?.userId, 'joe');
+  await Promise.all([sessions.approve(session, 'shop', ['a']), sessions.approve(session, 'shop', ['b'])]);
+  const found = await sessions.find(session);
+  assert.deepEqual([found?.userId, [...(found?.approved.get('shop') ?? [])].sort()], ['joe', ['a', 'b']]);
+  const count = async () => {
+    const { items } = await client.list(secrets, { namespace: systemNamespace });
+    assert.ok(!JSON.stringify(items.map(({ metadata }) => metadata)).includes(session), 'a name tells no cookie');
+    return items.filter(({ metadata }) => metadata.name.startsWith('uaa-session-')).length;
+  };
+  const before = await count();
   now += 25 * 60_000;
-  assert.equal(sessions.find(session), undefined);
+  assert.equal(await sessions.find(session), undefined);
+  await sessions.sweep();
+  assert.equal(await count(), before - 1, 'those of others are not over');
 });

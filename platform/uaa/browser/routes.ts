@@ -45,8 +45,8 @@ export function browserRoutes(app: FastifyInstance, options: BrowserOptions): vo
     const next = nextOf(form);
     try {
       const account = await grants.user(form.get('username') ?? '', form.get('password') ?? '');
-      sessions.close(cookieOf(request, SESSION));
-      setCookie(reply, SESSION, sessions.open(account.guid));
+      await sessions.close(cookieOf(request, SESSION));
+      setCookie(reply, SESSION, await sessions.open(account.guid));
       return reply.redirect(next, 303);
     } catch (error) {
       if (!(error instanceof UaaError)) throw error;
@@ -57,7 +57,7 @@ export function browserRoutes(app: FastifyInstance, options: BrowserOptions): vo
   });
 
   app.get('/passcode', async (request, reply) => {
-    const session = sessions.find(cookieOf(request, SESSION));
+    const session = await sessions.find(cookieOf(request, SESSION));
     const account = session && (await grants.account(session.userId));
     if (!account) return reply.redirect('/login', 303);
     const passcode = sessions.passcode(account.guid);
@@ -72,7 +72,7 @@ export function browserRoutes(app: FastifyInstance, options: BrowserOptions): vo
 
   app.post('/logout.do', async (request, reply) => {
     const form = formWithToken(request);
-    sessions.close(cookieOf(request, SESSION));
+    await sessions.close(cookieOf(request, SESSION));
     setCookie(reply, SESSION, '');
     return reply.redirect((await afterLogout(clients, form)).redirect ?? '/login', 303);
   });

@@ -1,13 +1,21 @@
 /**
- * Who is logged in with a browser, and the one-time codes that they were shown for a client without one. Both are kept in
- * memory: a restart logs browsers out, and their users log in again. Bounded, the oldest goes first.
+ * Who is logged in with a browser: a Secret of the system namespace for each, by a digest of the cookie, so that who reads them is nobody, and a
+ * restart logs nobody out. And the one-time codes that people were shown for a client without a browser: these are in memory, as they
+ * are good for minutes. Bounded, the oldest go first.
  */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
+import { ApiError, type Client } from '#cluster/client/client.ts';
 import { BoundedMap } from '#lib/bounded-map.ts';
+import type { Secret } from '#cluster/kinds/types/core.ts';
+import { secrets } from '../../resources/kubernetes.ts';
+import { systemNamespace } from '../../resources/types.ts';
 
 const SESSION_MILLISECONDS = 30 * 60_000;
 const PASSCODE_MILLISECONDS = 5 * 60_000;
+const SWEEP_MILLISECONDS = 10 * 60_000;
 const MOST = 10_000;
+const LABEL = 'platform.sampan.dev/uaa-session';
+const ATTEMPTS = 5;
 /** No letters that are taken for others. */
 const ALPHABET = 'ABCDEFGHJKMNPQRSTVWXYZ23456789';
 const PASSCODE_LENGTH = 12;
@@ -26,28 +34,69 @@ export interface Session extends Entry {
 }
 
 export class Sessions {
+  readonly #client: Client;
   readonly #now: () => number;
-  readonly #sessions = new BoundedMap<string, Session>(MOST);
   readonly #passcodes = new BoundedMap<string, Entry>(MOST);
 
-  constructor(now: () => number = Date.now) {
+  constructor(client: Client, now: () => number = Date.now) {
+    this.#client = client;
     this.#now = now;
   }
 
   /** The value of its cookie. */
-  open(userId: string): string {
+  async open(userId: string): Promise<string> {
     const id = randomBytes(32).toString('base64url');
-    const until = this.#now() + SESSION_MILLISECONDS;
-    this.#sessions.set(id, { userId, until, authTime: Math.floor(this.#now() / 1000), approved: new Map() });
+    const now = this.#now();
+    const session = {
+      userId,
+      until: now + SESSION_MILLISECONDS,
+      authTime: Math.floor(now / 1000),
+      approved: new Map(),
+    };
+    await this.#client.create(secrets, secretOf(id, session));
     return id;
   }
 
-  find(id: string | undefined): Session | undefined {
-    return id === undefined ? undefined : this.#live(this.#sessions, id);
+  async find(id: string | undefined): Promise<Session | undefined> {
+    const session = id === undefined ? undefined : sessionOf(await this.#read(id));
+    return session !== undefined && session.until > this.#now() ? session : undefined;
   }
 
-  close(id: string | undefined): void {
-    if (id !== undefined) this.#sessions.delete(id);
+  /** Adds to what the user has agreed to. */
+  async approve(id: string | undefined, clientId: string, scopes: readonly string[]): Promise<void> {
+    for (let attempt = 1; id !== undefined; attempt++) {
+      const secret = await this.#read(id);
+      const session = sessionOf(secret);
+      if (secret === undefined || session === undefined) return;
+      session.approved.set(clientId, new Set([...(session.approved.get(clientId) ?? []), ...scopes]));
+      try {
+        await this.#client.update(secrets, { ...secret, data: secretOf(id, session).data ?? {} });
+        return;
+      } catch (error) {
+        if (!(error instanceof ApiError && error.reason === 'Conflict') || attempt === ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  async close(id: string | undefined): Promise<void> {
+    if (id !== undefined) await this.#remove(nameOf(id));
+  }
+
+  /** Takes away what is over, now and then, until the returned function is called. */
+  keepSweeping(onError: (error: unknown) => void): () => void {
+    const sweep = (): void => void this.sweep().catch(onError);
+    const timer = setInterval(sweep, SWEEP_MILLISECONDS);
+    timer.unref();
+    sweep();
+    return () => clearInterval(timer);
+  }
+
+  async sweep(): Promise<void> {
+    const { items } = await this.#client.list(secrets, { namespace: systemNamespace, labelSelector: LABEL });
+    const all = items.map((secret) => ({ name: secret.metadata.name, until: sessionOf(secret)?.until ?? 0 }));
+    const sorted = all.toSorted((a, b) => b.until - a.until);
+    for (const [index, { name, until }] of sorted.entries())
+      if (index >= MOST || until <= this.#now()) await this.#remove(name);
   }
 
   passcode(userId: string): string {
@@ -65,16 +114,49 @@ export class Sessions {
   /** Whose it is; it is used up. */
   redeem(passcode: string): string | undefined {
     const code = passcode.trim().toUpperCase();
-    const entry = this.#live(this.#passcodes, code);
+    const entry = this.#passcodes.get(code);
     this.#passcodes.delete(code);
-    return entry?.userId;
+    return entry !== undefined && entry.until > this.#now() ? entry.userId : undefined;
   }
 
-  #live<E extends Entry>(entries: Map<string, E>, key: string): E | undefined {
-    const entry = entries.get(key);
-    if (!entry) return undefined;
-    if (entry.until > this.#now()) return entry;
-    entries.delete(key);
+  async #read(id: string): Promise<Secret | undefined> {
+    try {
+      return await this.#client.get(secrets, nameOf(id), systemNamespace);
+    } catch (error) {
+      if (error instanceof ApiError && error.code === 404) return undefined;
+      throw error;
+    }
+  }
+
+  async #remove(name: string): Promise<void> {
+    try {
+      await this.#client.delete(secrets, name, { namespace: systemNamespace });
+    } catch (error) {
+      if (!(error instanceof ApiError && error.code === 404)) throw error;
+    }
+  }
+}
+
+function nameOf(id: string): string {
+  return `uaa-session-${createHash('sha256').update(id).digest('hex')}`;
+}
+
+function secretOf(id: string, { approved, ...session }: Session): Secret {
+  const kept = { ...session, approved: [...approved].map(([client, scopes]) => [client, [...scopes]]) };
+  return {
+    metadata: { name: nameOf(id), namespace: systemNamespace, labels: { [LABEL]: '' } },
+    type: 'Opaque',
+    data: { session: Buffer.from(JSON.stringify(kept)).toString('base64') },
+  };
+}
+
+function sessionOf(secret: Secret | undefined): Session | undefined {
+  try {
+    const text = Buffer.from(secret?.data?.['session'] ?? '', 'base64').toString();
+    const { approved, ...session } = JSON.parse(text) as Omit<Session, 'approved'> & { approved: [string, string[]][] };
+    return { ...session, approved: new Map(approved.map(([client, scopes]) => [client, new Set(scopes)])) };
+  } catch {
+    // None of ours: nobody is logged in by it.
     return undefined;
   }
 }

@@ -8,7 +8,7 @@ import type { Configuration } from 'openid-client';
 import type { Client } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { BoundedMap } from '#lib/bounded-map.ts';
-import type { IdentityProvider } from '../../resources/types.ts';
+import type { IdentityProvider, OidcProvider } from '../../resources/types.ts';
 import { cookieOf, SESSION, sendProblem, setCookie } from '../browser/forms.ts';
 import { nextOf } from '../browser/routes.ts';
 import type { Sessions } from '../browser/sessions.ts';
@@ -40,6 +40,8 @@ interface ExternalLoginOptions {
   log?: ((level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void) | undefined;
 }
 
+type OidcObject = Stored<IdentityProvider> & { spec: OidcProvider };
+
 interface One {
   Params: { origin: string };
 }
@@ -49,14 +51,15 @@ export function externalLoginRoutes(app: FastifyInstance, options: ExternalLogin
   const pending = new BoundedMap<string, Pending>(MOST);
   const configurations = new Map<string, { version: string; until: number; configuration: Promise<Configuration> }>();
 
-  const provider = async (request: FastifyRequest<One>): Promise<Stored<IdentityProvider>> => {
+  const provider = async (request: FastifyRequest<One>): Promise<OidcObject> => {
     const { origin } = request.params;
     const found = await findProvider(client, origin);
-    if (!found?.spec.active) throw new UaaError('not_found', `There is no identity provider ${origin.slice(0, 60)}`);
-    return found;
+    if (!found?.spec.active || found.spec.type === 'ldap')
+      throw new UaaError('not_found', `There is no identity provider ${origin.slice(0, 60)}`);
+    return { ...found, spec: found.spec };
   };
 
-  const configurationOf = (of: Stored<IdentityProvider>): Promise<Configuration> => {
+  const configurationOf = (of: OidcObject): Promise<Configuration> => {
     const { origin } = of.spec;
     const known = configurations.get(origin);
     const version = of.metadata.resourceVersion;
@@ -69,10 +72,7 @@ export function externalLoginRoutes(app: FastifyInstance, options: ExternalLogin
   };
 
   /** What goes wrong between here and the provider is told in general to the person, and in full to the log. */
-  const withProvider = async <T>(
-    { displayName, origin }: IdentityProvider['spec'],
-    work: () => Promise<T>,
-  ): Promise<T> => {
+  const withProvider = async <T>({ displayName, origin }: OidcProvider, work: () => Promise<T>): Promise<T> => {
     try {
       return await work();
     } catch (error) {
@@ -130,8 +130,8 @@ export function externalLoginRoutes(app: FastifyInstance, options: ExternalLogin
         claimsOf(await configurationOf(found), { request, login, begun, state, spec }),
       );
       const guid = await admitUser(client, spec, claims);
-      sessions.close(cookieOf(request, SESSION));
-      setCookie(reply, SESSION, sessions.open(guid));
+      await sessions.close(cookieOf(request, SESSION));
+      setCookie(reply, SESSION, await sessions.open(guid));
       setCookie(reply, STATE, '');
       return reply.header('cache-control', 'no-store').redirect(begun.next, 303);
     } catch (error) {
@@ -141,7 +141,7 @@ export function externalLoginRoutes(app: FastifyInstance, options: ExternalLogin
   });
 }
 
-async function discover(client: Client, spec: IdentityProvider['spec']): Promise<Configuration> {
+async function discover(client: Client, spec: OidcProvider): Promise<Configuration> {
   const oidc = await import('openid-client');
   const secret = await readProviderSecret(client, spec.origin);
   const server = new URL(spec.server);
@@ -164,7 +164,7 @@ async function claimsOf(
     login: string;
     begun: Pending;
     state: string;
-    spec: IdentityProvider['spec'];
+    spec: OidcProvider;
   },
 ): Promise<Claims> {
   const oidc = await import('openid-client');
