@@ -6,6 +6,7 @@ import type { Sessions } from './browser/sessions.ts';
 import type { Authenticated, ClientFacts, Clients } from './clients.ts';
 import { Lockout } from './lockout.ts';
 import { hashPassword, verifyPassword } from './passwords.ts';
+import { type DirectoryLogin, logInByDirectory } from './providers/ldap/login.ts';
 import type { Revocations } from './revocations.ts';
 import { REFRESH_SECONDS, type TokenSubject, type Tokens } from './tokens.ts';
 import { UaaError } from './uaa.ts';
@@ -31,10 +32,12 @@ interface GrantsOptions {
   codes: AuthorizationCodes;
   revoked: Revocations;
   now?: () => number;
+  log?: DirectoryLogin['log'];
 }
 
 export class Grants {
   readonly #client: Client;
+  readonly #log: DirectoryLogin['log'];
   readonly #tokens: Tokens;
   readonly #clients: Clients;
   readonly #lockout: Lockout;
@@ -45,6 +48,7 @@ export class Grants {
 
   constructor(options: GrantsOptions) {
     this.#client = options.client;
+    this.#log = options.log;
     this.#tokens = options.tokens;
     this.#clients = options.clients;
     this.#lockout = new Lockout(options.now);
@@ -91,7 +95,7 @@ export class Grants {
     const passcode = form.get('passcode');
     const account =
       passcode === null
-        ? await this.user(form.get('username') ?? '', form.get('password') ?? '')
+        ? await this.user(form.get('username') ?? '', form.get('password') ?? '', originOf(form))
         : await this.#ofPasscode(passcode);
     return this.#issue(
       account,
@@ -102,8 +106,11 @@ export class Grants {
     );
   }
 
-  /** Rejects with `unauthorized` for a wrong password as for a user that is not there, after the same time. */
-  async user(username: string, password: string): Promise<Account> {
+  /**
+   * Of our own, else of a directory. Rejects with `unauthorized` for a wrong password as for a user that is not there.
+   * @param origin  whose user it must be
+   */
+  async user(username: string, password: string, origin?: string): Promise<Account> {
     if (username === '' || username.length > 255) throw new UaaError('unauthorized', 'Bad credentials');
     if (this.#lockout.remaining(username) > 0) {
       throw new UaaError(
@@ -112,15 +119,28 @@ export class Grants {
         'Your account has been locked because of too many failed attempts to login.',
       );
     }
-    const account = await findAccount(this.#client, userGuid(username));
-    this.#decoy ??= hashPassword(randomUUID());
-    const right = await verifyPassword(password, account?.passwordHash || (await this.#decoy));
-    if (!account || !right) {
+    const own = origin === undefined || origin === OWN_ORIGIN ? await this.#own(username, password) : undefined;
+    const account = own ?? (origin === OWN_ORIGIN ? undefined : await this.#ofDirectory(username, password, origin));
+    if (!account) {
       this.#lockout.failed(username);
       throw new UaaError('unauthorized', 'Bad credentials');
     }
     this.#lockout.succeeded(username);
     return account;
+  }
+
+  /** After the same time, whether there is such a user or not. */
+  async #own(username: string, password: string): Promise<Account | undefined> {
+    const account = await findAccount(this.#client, userGuid(username));
+    this.#decoy ??= hashPassword(randomUUID());
+    const right = await verifyPassword(password, account?.passwordHash || (await this.#decoy));
+    return right ? account : undefined;
+  }
+
+  async #ofDirectory(username: string, password: string, origin: string | undefined): Promise<Account | undefined> {
+    const options = { client: this.#client, log: this.#log };
+    const guid = await logInByDirectory(options, { username, password }, origin);
+    return guid === undefined ? undefined : await this.account(guid);
   }
 
   /** What the user has and the client may be given. */
@@ -225,6 +245,19 @@ function narrowed(scopes: string[], requested: string | null): string[] {
     throw new UaaError('invalid_scope', `None of the requested scopes is allowed: ${JSON.stringify(wanted.join(' '))}`);
   }
   return granted;
+}
+
+/** As `cf login --origin` says it. */
+function originOf(form: URLSearchParams): string | undefined {
+  const hint = form.get('login_hint');
+  if (hint === null) return undefined;
+  try {
+    const { origin } = JSON.parse(safeDecode(hint)) as { origin?: unknown };
+    if (typeof origin === 'string') return origin;
+  } catch {
+    // Told below, as what says no origin is.
+  }
+  throw new UaaError('invalid_request', 'login_hint must be a JSON object with an origin');
 }
 
 function safeDecode(text: string): string {

@@ -17,6 +17,7 @@ import { providerRoutes } from './providers/provider-routes.ts';
 import { listProviders } from './providers/providers.ts';
 import type { Revocations } from './revocations.ts';
 import { revocationRoutes } from './revocation-routes.ts';
+import { queryOf } from './scim/body.ts';
 import { groupRoutes } from './scim/groups.ts';
 import { userRoutes } from './scim/users.ts';
 import { discoveryRoutes } from './discovery.ts';
@@ -42,7 +43,11 @@ export function createUaa(options: UaaOptions): FastifyInstance {
   const app = Fastify({ bodyLimit: FORM_LIMIT, forceCloseConnections: true });
   const { client, tokens, urls } = options;
   const clients = new Clients(client, options.clients ?? []);
-  const sessions = new Sessions(options.now);
+  const sessions = new Sessions(client, options.now);
+  const stopSweeping = sessions.keepSweeping((error) =>
+    options.log?.('warn', 'Sessions of browsers that are over could not be taken away', { error: String(error) }),
+  );
+  app.addHook('onClose', async () => stopSweeping());
   const codes = new AuthorizationCodes(options.now);
   const grants = new Grants({ ...options, clients, sessions, codes });
   const guard = new Guard(tokens);
@@ -65,6 +70,9 @@ export function createUaa(options: UaaOptions): FastifyInstance {
 
   app.post('/oauth/token', async (request, reply) => {
     const form = formOf(request);
+    // Where cf says it.
+    const hint = queryOf(request).get('login_hint');
+    if (hint !== null && !form.has('login_hint')) form.set('login_hint', hint);
     const response = await grants.token(await grants.authenticate(request.headers.authorization, form), form);
     return reply.header('cache-control', 'no-store').header('pragma', 'no-cache').send(response);
   });
@@ -126,7 +134,7 @@ export function createUaa(options: UaaOptions): FastifyInstance {
     },
   });
   const providers = async () => {
-    const active = (await listProviders(client)).filter(({ spec }) => spec.active);
+    const active = (await listProviders(client)).filter(({ spec }) => spec.active && spec.type !== 'ldap');
     return active.map(({ spec }) => ({ origin: spec.origin, text: spec.linkText ?? spec.displayName }));
   };
   browserRoutes(app, { grants, clients, sessions, info, login: urls.login, providers });

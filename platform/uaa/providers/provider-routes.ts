@@ -1,15 +1,22 @@
-/** `/identity-providers`: where users of other origins log in. Of UAA's kinds OpenID Connect (`oidc1.0`) alone. A secret goes in and never comes out. */
+/** `/identity-providers`: where users of other origins log in. Of UAA's kinds OpenID Connect (`oidc1.0`) and `ldap`. A secret goes in and never comes out. */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { ApiError, type Client } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
-import { type IdentityProvider, identityProviders } from '../../resources/types.ts';
+import {
+  type AnyProvider,
+  type IdentityProvider,
+  identityProviders,
+  type OidcProvider,
+} from '../../resources/types.ts';
 import type { Guard } from '../guard.ts';
 import { bodyOf, optionalText, requiredText } from '../scim/body.ts';
 import { UaaError } from '../uaa.ts';
 import { OWN_ORIGIN } from '../users.ts';
+import { presentLdap, readLdap } from './ldap/settings.ts';
 import { deleteProvider, findProvider, listProviders, providerId, writeProviderSecret } from './providers.ts';
 
-const TYPE = 'oidc1.0';
+const OIDC = 'oidc1.0';
+const LDAP = 'ldap';
 const READ = ['idps.read', 'uaa.admin'];
 const WRITE = ['idps.write', 'uaa.admin'];
 
@@ -85,27 +92,38 @@ function changed(
   kept: Pick<Spec, 'origin' | 'groupMappings'>,
   body: Record<string, unknown>,
 ): { spec: Spec; secret: string | undefined } {
-  const type = optionalText(body, 'type') ?? TYPE;
-  if (type !== TYPE) throw new UaaError('invalid_scim_resource', `type ${type.slice(0, 40)} is not known, use ${TYPE}`);
+  const type = optionalText(body, 'type') ?? OIDC;
+  if (type !== OIDC && type !== LDAP)
+    throw new UaaError('invalid_scim_resource', `type ${type.slice(0, 40)} is not known, use ${OIDC} or ${LDAP}`);
   const config = configOf(body['config']);
-  const mappings = config['attributeMappings'] === undefined ? {} : bodyOf(config['attributeMappings']);
   const linkText = optionalText(config, 'linkText');
   const displayName = requiredText(body, 'name');
   if (/\p{Cc}/u.test(`${displayName}${linkText ?? ''}`)) {
     throw new UaaError('invalid_scim_resource', 'name and linkText must have no control characters');
   }
+  const any: AnyProvider = {
+    ...kept,
+    displayName,
+    active: flag(body, 'active', true),
+    ...(linkText === undefined ? {} : { linkText }),
+    addUsers: flag(config, 'addShadowUserOnLogin', true),
+  };
+  const { settings, secret } = type === LDAP ? readLdap(config) : readOidc(config);
+  return { spec: { ...any, ...settings }, secret };
+}
+
+function readOidc(config: Record<string, unknown>): {
+  settings: Omit<OidcProvider, keyof AnyProvider>;
+  secret: string | undefined;
+} {
+  const mappings = config['attributeMappings'] === undefined ? {} : bodyOf(config['attributeMappings']);
   return {
-    spec: {
-      ...kept,
-      displayName,
-      active: flag(body, 'active', true),
-      ...(linkText === undefined ? {} : { linkText }),
+    settings: {
       server: serverOf(optionalText(config, 'discoveryUrl') ?? requiredText(config, 'issuer')),
       clientId: requiredText(config, 'relyingPartyId'),
       scopes: texts(config, 'scopes') ?? ['openid', 'profile', 'email'],
       nameClaim: texts(mappings, 'user_name')?.[0] ?? 'preferred_username',
       groupsClaim: texts(mappings, 'external_groups')?.[0] ?? 'groups',
-      addUsers: flag(config, 'addShadowUserOnLogin', true),
     },
     secret: optionalText(config, 'relyingPartySecret'),
   };
@@ -152,7 +170,7 @@ function present({ metadata, spec }: Stored<IdentityProvider>): Record<string, u
   const time = Date.parse(metadata.creationTimestamp);
   return {
     id: metadata.name,
-    type: TYPE,
+    type: spec.type ?? OIDC,
     originKey: spec.origin,
     name: spec.displayName,
     active: spec.active,
@@ -161,13 +179,19 @@ function present({ metadata, spec }: Stored<IdentityProvider>): Record<string, u
     last_modified: time,
     identityZoneId: 'uaa',
     config: {
-      discoveryUrl: spec.server,
-      relyingPartyId: spec.clientId,
-      scopes: spec.scopes,
+      ...(spec.type === LDAP ? presentLdap(spec) : presentOidc(spec)),
       addShadowUserOnLogin: spec.addUsers,
-      showLinkText: true,
       ...(spec.linkText === undefined ? {} : { linkText: spec.linkText }),
-      attributeMappings: { user_name: spec.nameClaim, external_groups: [spec.groupsClaim] },
     },
+  };
+}
+
+function presentOidc(spec: OidcProvider): Record<string, unknown> {
+  return {
+    discoveryUrl: spec.server,
+    relyingPartyId: spec.clientId,
+    scopes: spec.scopes,
+    showLinkText: true,
+    attributeMappings: { user_name: spec.nameClaim, external_groups: [spec.groupsClaim] },
   };
 }

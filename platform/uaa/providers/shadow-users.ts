@@ -1,17 +1,21 @@
 /** Users that log in at an identity provider: what it says of them becomes a user here. */
 import type { Client } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
-import { type IdentityProvider, type User, users } from '../../resources/types.ts';
+import { type AnyProvider, type OidcProvider, type User, users } from '../../resources/types.ts';
 import { UaaError } from '../uaa.ts';
 import { createUser, readUser, userGuid } from '../users.ts';
 
 export type Claims = Record<string, unknown> & { sub: string };
 
+/** What of a provider counts for who comes from it. */
+export type Admission = Pick<AnyProvider, 'origin' | 'displayName' | 'addUsers' | 'groupMappings'> &
+  Pick<OidcProvider, 'nameClaim' | 'groupsClaim'>;
+
 /**
  * The guid of the user that the claims are of. A name belongs to the first subject that came with it: a provider may give
  * names away again, and who gets one must not get what was another's.
  */
-export async function admitUser(client: Client, provider: IdentityProvider['spec'], claims: Claims): Promise<string> {
+export async function admitUser(client: Client, provider: Admission, claims: Claims): Promise<string> {
   const username = nameOf(provider, claims);
   const { origin } = provider;
   const guid = userGuid(username, origin);
@@ -46,7 +50,7 @@ function refused(message: string): UaaError {
   return new UaaError('access_denied', message);
 }
 
-function nameOf({ nameClaim, displayName }: IdentityProvider['spec'], claims: Claims): string {
+function nameOf({ nameClaim, displayName }: Admission, claims: Claims): string {
   const name = claims[nameClaim];
   const usable = typeof name === 'string' && name.trim() !== '' && [...name].length <= 255 && !/\p{Cc}/u.test(name);
   if (usable) return name.trim();
@@ -54,7 +58,7 @@ function nameOf({ nameClaim, displayName }: IdentityProvider['spec'], claims: Cl
 }
 
 /** One group or many. */
-function groupsOf({ groupsClaim, groupMappings }: IdentityProvider['spec'], claims: Claims): string[] {
+function groupsOf({ groupsClaim, groupMappings }: Admission, claims: Claims): string[] {
   const said = new Set([claims[groupsClaim]].flat().filter((group) => typeof group === 'string'));
   return [...new Set(groupMappings.filter(({ external }) => said.has(external)).map(({ group }) => group))].sort();
 }
