@@ -183,6 +183,7 @@ export async function run(): Promise<Row[]> {
         http: 1,
         https: 2,
         addresses: [],
+        tls: { minimum: '1.2', forwarded: 'sanitize_set' },
         system: [],
         maxConnections: 1,
         user: '',

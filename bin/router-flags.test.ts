@@ -49,6 +49,17 @@ test('each flag stays until it is given anew, and an empty one takes it back', (
     assert.equal(keptRouter(data).acme?.directory, 'https://acme-v02.api.letsencrypt.org/directory');
     assert.equal(apply(data, { acme: '' }), 1);
     assert.deepEqual(keptRouter(data), {});
+    writeFileSync(ca, certificate);
+    assert.equal(apply(data, { clientCa: ca, tlsMinVersion: '1.3', tlsCiphers: 'TLS_AES_256_GCM_SHA384' }), 1);
+    assert.equal(apply(data, { clientCertValidation: 'require', forwardedClientCert: 'forward' }), 1);
+    assert.deepEqual(keptRouter(data).tls, {
+      minimum: '1.3',
+      ciphers: ['TLS_AES_256_GCM_SHA384'],
+      clients: { authorities: certificate, required: true },
+      forwarded: 'forward',
+    });
+    assert.equal(apply(data, { clientCa: '', tlsMinVersion: '', tlsCiphers: '', forwardedClientCert: '' }), 1);
+    assert.deepEqual(keptRouter(data), {});
   }));
 
 test('what cannot be used is refused, and nothing changes', () =>
@@ -62,6 +73,12 @@ test('what cannot be used is refused, and nothing changes', () =>
       [{ ...directory, acmeEmail: 'ops' }, /"ops" as --acme-email: it is no address of mail/],
       [{ ...directory, acmeCaBundle: join(data, 'none') }, /as --acme-ca-bundle: ENOENT/],
       [{ ...directory, acmeCaBundle: join(data, 'empty') }, /it holds no certificate/],
+      [{ clientCa: join(data, 'empty') }, /as --client-ca: it holds no certificate/],
+      [{ clientCertValidation: 'require' }, /nobody is named whose certificates count/],
+      [{ clientCertValidation: 'maybe' }, /"maybe" as --client-cert-validation/],
+      [{ forwardedClientCert: 'x' }, /"x" as --forwarded-client-cert/],
+      [{ tlsMinVersion: '1.1' }, /"1\.1" as --tls-min-version/],
+      [{ tlsCiphers: 'NONE\nx' }, /as --tls-ciphers: OpenSSL does not know it/],
       [{ ...directory, acmeEabKeyId: 'us' }, /it goes with --acme-eab-hmac-key-file/],
       [{ ...directory, acmeEabKeyId: 'us', acmeEabHmacKeyFile: join(data, 'empty') }, /it holds no key in base64url/],
     ] as [RouterFlags, RegExp][])

@@ -1,12 +1,14 @@
 /**
- * What `sampan up` was told of the router's certificates. Checked when it is said; kept in `<data>/router-flags.json` (mode 0600, as it may hold
+ * What `sampan up` was told of the router's certificates, and of its clients'. Checked when it is said; kept in `<data>/router-flags.json` (mode 0600, as it may hold
  * the key of an account), with the contents of the files that were named, so that the platform needs none of them.
  */
 import { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { getCiphers } from 'node:tls';
 import { isDeepStrictEqual } from 'node:util';
 import type { AcmeSettings } from '#platform/certificates/certificates.ts';
+import type { RouterTls } from '#platform/router/model.ts';
 import type { ApiChange } from './api-flags.ts';
 import { wrongFlag } from './commands/engine-flags.ts';
 
@@ -19,10 +21,20 @@ export interface RouterFlags {
   acmeCaBundle?: string;
   acmeEabKeyId?: string;
   acmeEabHmacKeyFile?: string;
+  /** A file of authorities. */
+  clientCa?: string;
+  /** As gorouter's: `none`, `request` or `require`. */
+  clientCertValidation?: string;
+  forwardedClientCert?: string;
+  /** `1.2` or `1.3`. */
+  tlsMinVersion?: string;
+  /** OpenSSL's names, with colons or commas between. */
+  tlsCiphers?: string;
 }
 
 export interface RouterSettings {
   acme?: AcmeSettings;
+  tls?: RouterTls;
 }
 
 const SERVERS: Readonly<Record<string, string>> = {
@@ -41,7 +53,8 @@ export function keptRouter(dataDirectory: string): RouterSettings {
 export function routerChanges(dataDirectory: string, flags: RouterFlags): ApiChange[] {
   const kept = keptRouter(dataDirectory);
   const acme = mergedAcme(kept.acme, flags);
-  const merged: RouterSettings = { ...(acme === undefined ? {} : { acme }) };
+  const tls = mergedTls(kept.tls, flags);
+  const merged: RouterSettings = { ...(acme === undefined ? {} : { acme }), ...(tls === undefined ? {} : { tls }) };
   if (isDeepStrictEqual(merged, kept)) return [];
   return [{ path: fileOf(dataDirectory), content: `${JSON.stringify(merged, null, 2)}\n` }];
 }
@@ -86,6 +99,63 @@ function mergedAcme(kept: AcmeSettings | undefined, flags: RouterFlags): AcmeSet
     ...(authorities === undefined ? {} : { authorities }),
     ...(binding === undefined ? {} : { binding }),
   };
+}
+
+const DEFAULT_TLS: RouterTls = { minimum: '1.2', forwarded: 'sanitize_set' };
+
+/** Undefined where nothing is other than by default. */
+function mergedTls(kept: RouterTls = DEFAULT_TLS, flags: RouterFlags): RouterTls | undefined {
+  const clients = clientsOf(kept.clients, flags);
+  const ciphers = flags.tlsCiphers === undefined ? kept.ciphers : ciphersOf(flags.tlsCiphers);
+  const merged: RouterTls = {
+    minimum: oneOf('--tls-min-version', flags.tlsMinVersion, kept.minimum, ['1.2', '1.3']),
+    ...(ciphers === undefined ? {} : { ciphers }),
+    ...(clients === undefined ? {} : { clients }),
+    forwarded: oneOf('--forwarded-client-cert', flags.forwardedClientCert, kept.forwarded, FORWARDED),
+  };
+  return isDeepStrictEqual(merged, DEFAULT_TLS) ? undefined : merged;
+}
+
+const FORWARDED = ['sanitize_set', 'forward', 'always_forward'] as const;
+
+/** An empty text is the first, which is the default. */
+function oneOf<Value extends string>(
+  flag: string,
+  given: string | undefined,
+  kept: Value,
+  all: readonly [Value, ...Value[]],
+): Value {
+  if (given === undefined) return kept;
+  if (given === '') return all[0];
+  const found = all.find((value) => value === given);
+  if (found === undefined) throw wrongFlag(flag, given, 'it is not known', `one of ${all.join(', ')}`);
+  return found;
+}
+
+function clientsOf(kept: RouterTls['clients'], flags: RouterFlags): RouterTls['clients'] {
+  const flag = '--client-cert-validation';
+  const said = oneOf(flag, flags.clientCertValidation, kept?.required ? 'require' : 'request', VALIDATIONS);
+  const authorities = flags.clientCa === undefined ? kept?.authorities : bundle('--client-ca', flags.clientCa);
+  if (authorities !== undefined) return said === 'none' ? undefined : { authorities, required: said === 'require' };
+  if (said === 'require' && flags.clientCertValidation !== undefined)
+    throw wrongFlag(flag, said, 'nobody is named whose certificates count', '--client-ca too');
+  return undefined;
+}
+
+const VALIDATIONS = ['request', 'none', 'require'] as const;
+
+function ciphersOf(text: string): string[] | undefined {
+  const names = text.split(/[:,]/).filter((name) => name !== '');
+  const known = new Set(getCiphers());
+  const unknown = names.find((name) => !/^[A-Z0-9_-]+$/.test(name) || !known.has(name.toLowerCase()));
+  if (unknown !== undefined)
+    throw wrongFlag(
+      '--tls-ciphers',
+      unknown,
+      'OpenSSL does not know it',
+      'names such as ECDHE-ECDSA-AES128-GCM-SHA256',
+    );
+  return names.length === 0 ? undefined : names;
 }
 
 function bindingOf(

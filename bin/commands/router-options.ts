@@ -8,6 +8,11 @@ const ROUTER_FLAGS: readonly (keyof RouterFlags)[] = [
   'acmeCaBundle',
   'acmeEabKeyId',
   'acmeEabHmacKeyFile',
+  'clientCa',
+  'clientCertValidation',
+  'forwardedClientCert',
+  'tlsMinVersion',
+  'tlsCiphers',
 ];
 
 /** Of the router's certificates: `../router-flags.ts` reads them. */
@@ -24,7 +29,18 @@ export function withRouterOptions(command: Command): Command {
       "the authority of the server's own certificate, besides the well-known ones; kept",
     )
     .option('--acme-eab-key-id <id>', 'of an account that ours is bound to; kept')
-    .option('--acme-eab-hmac-key-file <file>', 'with the key of that, in base64url; kept');
+    .option('--acme-eab-hmac-key-file <file>', 'with the key of that, in base64url; kept')
+    .option('--client-ca <file>', 'clients of apps may show certificates of these authorities; kept, "" takes it back')
+    .option(
+      '--client-cert-validation <how>',
+      'request (default: who shows none is let in), require (apps are for those who do), or none; kept',
+    )
+    .option(
+      '--forwarded-client-cert <how>',
+      'what apps find in X-Forwarded-Client-Cert: sanitize_set (default), forward or always_forward, as with gorouter; kept',
+    )
+    .option('--tls-min-version <version>', '1.2 (default) or 1.3; kept')
+    .option('--tls-ciphers <names>', 'OpenSSL\'s names with colons between; kept, "" is HAProxy\'s own choice');
 }
 
 /** Those of the router, and the others. */

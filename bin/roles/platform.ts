@@ -193,6 +193,7 @@ function hostAddresses(instance: Instance): string[] {
 
 function openInstanceRouter(instance: Instance, log: RoleContext['log']): Promise<Router> {
   const { certificate, key } = readPair(instance, 'router');
+  const { tls } = keptRouter(instance.dataDirectory);
   const local = (host: string, port: number) => ({ host: `${host}.${instance.domain}`, address: '127.0.0.1', port });
   return openRouter({
     instance: instance.name,
@@ -200,6 +201,7 @@ function openInstanceRouter(instance: Instance, log: RoleContext['log']): Promis
     runDirectory: join(instance.runDirectory, 'router'),
     listen: { http: instance.ports.http, https: instance.ports.https },
     certificate: `${certificate}${key}`,
+    ...(tls && { tls }),
     system: [
       local('api', instance.ports.platform),
       local('uaa', instance.ports.uaa),

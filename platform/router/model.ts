@@ -122,6 +122,20 @@ export interface AccessRecord {
   gap: number;
 }
 
+/** Of the TLS port. */
+export interface RouterTls {
+  minimum: '1.2' | '1.3';
+  /** OpenSSL's names, those of TLS 1.3 begin with `TLS_`. Absent: HAProxy's. */
+  ciphers?: string[];
+  /** Whose certificates clients may show, PEM; `required`: apps are for those alone who do. A wrong one ends the handshake. */
+  clients?: { authorities: string; required: boolean };
+  /**
+   * `X-Forwarded-Client-Cert`, as gorouter: `sanitize_set` takes it off and sets it to the certificate that the client showed (DER in
+   * base64); `forward` passes it on from clients that showed one, and takes it off otherwise; `always_forward` leaves it.
+   */
+  forwarded: 'sanitize_set' | 'forward' | 'always_forward';
+}
+
 export interface RouterOptions {
   instance: string;
   /** `<data>/router`: configuration, maps, certificates, error pages. */
@@ -131,6 +145,8 @@ export interface RouterOptions {
   listen: { http: number; https: number; address?: string };
   /** Certificate and key for `*.domain` and the system's own names, PEM in one file. */
   certificate: string;
+  /** Default: TLS 1.2, HAProxy's ciphers, nobody's client certificates, `sanitize_set`. */
+  tls?: RouterTls;
   /** Routes that are always there: the platform's own endpoints, by host. */
   system: { host: string; address: string; port: number; tls?: boolean }[];
   drainSeconds?: number;

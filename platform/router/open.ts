@@ -12,6 +12,7 @@ import {
   installCertificate,
   storeCertificate,
 } from './haproxy/certificates.ts';
+import { writeFileAtomic } from '#lib/atomic-file.ts';
 import { type AccessTarget, type ConfigInput, type Files, filesOf } from './haproxy/config.ts';
 import { HaproxyDriver } from './haproxy/driver.ts';
 import { freePort, maxConnections, readEnvironment, workerUser } from './haproxy/process.ts';
@@ -42,6 +43,8 @@ export async function openRouter(options: RouterOptions): Promise<Router> {
     const path = certificateFile(proxy.files, 'default');
     const renewed = await certificateDiffers(path, pem);
     if (renewed) await storeCertificate(path, pem);
+    const { clients } = options.tls ?? {};
+    if (clients) await writeFileAtomic(proxy.files.clientAuthorities, clients.authorities, { mode: 0o600 });
     const ports = await choosePorts(options, before);
     const { adopted } = await proxy.open(await configInput(options, proxy.files, ports, access.target), saved);
     if (adopted && renewed && proxy.reloads === 0) {
@@ -110,6 +113,7 @@ async function configInput(
     files,
     ...ports,
     addresses: await addresses(options.listen.address),
+    tls: options.tls ?? { minimum: '1.2', forwarded: 'sanitize_set' },
     system: options.system,
     maxConnections: await maxConnections(),
     user: await workerUser(),

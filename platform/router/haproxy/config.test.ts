@@ -12,6 +12,7 @@ const input: ConfigInput = {
   http: 80,
   https: 443,
   addresses: ['*', '[::]'],
+  tls: { minimum: '1.2', forwarded: 'sanitize_set' },
   system: [
     { host: 'api.sampan.localhost', address: '127.0.0.1', port: 9001 },
     { host: 'uaa.sampan.localhost', address: '127.0.0.1', port: 9002, tls: true },

@@ -5,9 +5,10 @@
  * What it may contain of users' making are only names that `validate.ts` has let through.
  */
 import { createHash } from 'node:crypto';
-import type { RouterOptions } from '../model.ts';
+import type { RouterOptions, RouterTls } from '../model.ts';
 import { serverArguments } from './plan.ts';
 import type { MapName, ProxyState } from './state.ts';
+import { bindTls, clientCertificateRules, globalTls } from './tls-config.ts';
 
 export const POOL_START = 512;
 
@@ -17,6 +18,8 @@ export interface Files {
   certificates: string;
   /** The list of certificates that the TLS port offers; the first is for clients that name no host. */
   certificateList: string;
+  /** Whose certificates clients may show. */
+  clientAuthorities: string;
   masterSocket: string;
   commandSocket: string;
   /** What HAProxy says while it starts. */
@@ -31,6 +34,7 @@ export function filesOf(options: Pick<RouterOptions, 'dataDirectory' | 'runDirec
     map: (name) => `${data}/${name}.map`,
     certificates: `${data}/certificates`,
     certificateList: `${data}/certificates.list`,
+    clientAuthorities: `${data}/client-authorities.pem`,
     masterSocket: `${run}/master.sock`,
     commandSocket: `${run}/commands.sock`,
     output: `${data}/haproxy.log`,
@@ -50,6 +54,7 @@ export interface ConfigInput {
   https: number;
   /** Addresses to listen on, as HAProxy writes them: `*`, `[::]`, `127.0.0.1`. */
   addresses: string[];
+  tls: RouterTls;
   system: RouterOptions['system'];
   /** Connections on the side of clients; each may need a second one to an app. */
   maxConnections: number;
@@ -100,8 +105,7 @@ function globalSection(input: ConfigInput, version: string, running: ConfigState
 ${user}  maxconn ${input.maxConnections}
   # A worker that was replaced ends at last, with its longest WebSocket.
   hard-stop-after 1h
-  ssl-default-bind-options ssl-min-ver TLSv1.2
-  tune.ssl.default-dh-param 2048
+${globalTls(input.tls)}  tune.ssl.default-dh-param 2048
 `;
 }
 
@@ -174,12 +178,12 @@ function quoted(fetch: string): string {
   return `"%[${fetch},json(utf8s)]"`;
 }
 
-function frontendSection({ files, http, https, addresses, access }: ConfigInput): string {
+function frontendSection({ files, http, https, addresses, access, tls }: ConfigInput): string {
   const binds = addresses.flatMap((address) => {
     const family = address.startsWith('[') ? ' v6only' : '';
     return [
       `  bind ${address}:${http}${family}`,
-      `  bind ${address}:${https}${family} ssl crt-list ${files.certificateList} alpn h2,http/1.1`,
+      `  bind ${address}:${https}${family} ssl crt-list ${files.certificateList} alpn h2,http/1.1${bindTls(tls, files.clientAuthorities)}`,
     ];
   });
   return `frontend apps
@@ -205,7 +209,7 @@ ${lookUp(files, 'wild')}
 ${lookUp(files, 'any')}
   http-request return status 404 content-type "text/plain; charset=utf-8" hdr X-Cf-Routererror unknown_route hdr X-Content-Type-Options nosniff lf-string "404 Not Found: no application is mapped to this URL (host '%[var(txn.host)]').\\n" if !routed
 
-  http-request del-header Proxy
+${clientCertificateRules(tls)}  http-request del-header Proxy
   option forwardfor
   http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]
   http-request set-header X-Forwarded-Host %[req.hdr(host)]
