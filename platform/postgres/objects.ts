@@ -124,7 +124,11 @@ function templateFor(database: Database, plan: Plan, image: string): PodTemplate
             limits: { cpu: `${plan.cpuMillis}m`, memory, 'ephemeral-storage': '256Mi' },
           },
           securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
-          readinessProbe: { exec: { command: ['pg_isready', '-q'] }, periodSeconds: 2, timeoutSeconds: 5 },
+          readinessProbe: {
+            exec: { command: ['pg_isready', '-q', '-U', 'postgres', '-d', 'postgres'] },
+            periodSeconds: 2,
+            timeoutSeconds: 5,
+          },
           volumeMounts: [
             { name: 'data', mountPath: '/data' },
             { name: 'tls', mountPath: '/tls', readOnly: true },

@@ -93,7 +93,7 @@ export class BrokerError extends Error {
 export type Log = (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 
 export interface Postgres {
-  /** Where it answers on the loopback, and who it lets in: made anew at each start. */
+  /** Where it answers on the loopback, another port at each start; and who it lets in. */
   readonly url: string;
   readonly username: string;
   readonly password: string;

@@ -1,6 +1,6 @@
 /** Starts broker and controller: see `postgres.ts`. */
 import { randomBytes } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import type { Client } from '#cluster/client/client.ts';
 import { createInformer } from '#cluster/client/informer.ts';
 import { SingleFlight } from '#lib/single-flight.ts';
@@ -11,8 +11,9 @@ import { openBackupStore } from './backups/store.ts';
 import { startBrokerServer } from './broker/server.ts';
 import type { PostgresContext } from './controller/context.ts';
 import { lazyWatches, startController } from './controller/controller.ts';
-import { ensureImage } from './image/image.ts';
+import { ensureImage, forgetUnused } from './image/image.ts';
 import { currentRecipe } from './image/recipe.ts';
+import { keptSecret } from './kept-secret.ts';
 import { PLANS } from './plans.ts';
 import { type Log, NAMESPACE, type Plan, type Postgres } from './postgres.ts';
 import { postgresDatabases } from './resource.ts';
@@ -24,7 +25,7 @@ export interface PostgresOptions {
   /** A client of the same API server with this token. */
   connect: (token: () => Promise<string>) => Client;
   registry: RegistryOptions;
-  /** Holds temporary files while the image is made. */
+  /** For temporary files while the image is made, and nothing else: it is emptied. */
   dataDirectory: string;
   /** Default `cluster.local`. */
   clusterDomain?: string;
@@ -54,8 +55,13 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
     recipe,
     image: () =>
       images.run(recipe.hash, stop.signal, async (signal) => {
+        // What a process that was killed has left there is of no use.
+        await rm(options.dataDirectory, { recursive: true, force: true });
         await mkdir(options.dataDirectory, { recursive: true, mode: 0o700 });
-        return await ensureImage({ registry, recipe, temporaryDirectory: options.dataDirectory, signal });
+        const image = await ensureImage({ registry, recipe, temporaryDirectory: options.dataDirectory, signal });
+        const used = databases.list().flatMap(({ status }) => status?.image ?? []);
+        await forgetUnused(registry, [image, ...used]);
+        return image;
       }),
     session: (database) => openSession(client, database, stop.signal),
     authority: once(() => openAuthority(client)),
@@ -66,7 +72,10 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
   };
   await databases.synced;
   const controller = startController(context, watches.onOpen);
-  const login = { username: 'platform', password: randomBytes(24).toString('base64url') };
+  const kept = await keptSecret(client, { name: 'broker-login' }, () =>
+    Promise.resolve({ password: randomBytes(24).toString('base64url') }),
+  );
+  const login = { username: 'platform', password: kept['password'] ?? '' };
   const server = await startBrokerServer(context, login);
   return {
     url: `http://127.0.0.1:${server.port}`,

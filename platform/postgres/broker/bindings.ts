@@ -4,13 +4,14 @@ import type { Stored } from '#cluster/kinds/kind.ts';
 import { secrets } from '#cluster/kinds/resources.ts';
 import type { Secret } from '#cluster/kinds/types/core.ts';
 import { bindingSecret, clientOf, credentialsOf, READY, REQUEST } from '../bindings.ts';
-import { type Database, decoded, type PostgresContext } from '../controller/context.ts';
+import type { Database, PostgresContext } from '../controller/context.ts';
+import { decoded } from '../kept-secret.ts';
 import { BrokerError, NAMESPACE } from '../postgres.ts';
 import { bindingName } from '../resource.ts';
 import { planById } from './catalog.ts';
 import { type Answer, find, type InstanceRequest, isGoing, requireAsync } from './instances.ts';
 import { refuseOthers } from './parameters.ts';
-import { asFields, digestOfRequest, type Fields, requiredText, text } from './read.ts';
+import { asFields, digestOfRequest, type Fields, guid, requiredText } from './read.ts';
 
 export interface BindingAsked extends InstanceRequest {
   binding: string;
@@ -46,10 +47,10 @@ function whoAsks(database: Database, body: Fields) {
   const about = asFields(body['context'], 'context');
   const resource = asFields(body['bind_resource'], 'bind_resource');
   return {
-    app: text(resource, 'app_guid') ?? text(body, 'app_guid'),
+    app: guid(resource, 'app_guid') ?? guid(body, 'app_guid'),
     // Of the app, which may be another than the instance's.
-    space: text(resource, 'space_guid') ?? text(about, 'space_guid') ?? database.spec.space,
-    namespace: text(about, 'namespace'),
+    space: guid(resource, 'space_guid') ?? guid(about, 'space_guid') ?? database.spec.space,
+    namespace: guid(about, 'namespace'),
   };
 }
 

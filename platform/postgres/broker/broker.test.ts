@@ -1,5 +1,6 @@
 /** The broker's side of the Open Service Broker API on a real API server with its controllers and a real registry; no node runs what is asked for. */
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { ApiError } from '#cluster/client/client.ts';
 import { createClient } from '#cluster/client/create.ts';
@@ -41,7 +42,7 @@ describe('the PostgreSQL broker', { concurrency: 1 }, () => {
       client: plane.client,
       connect: () => createClient(plane.inProcess(ACCOUNT)),
       registry: registry.options,
-      dataDirectory: registry.directory,
+      dataDirectory: join(registry.directory, 'postgres'),
       log: (level, message, fields) => level !== 'info' && problems.push(`${message} ${JSON.stringify(fields)}`),
     });
 
@@ -64,6 +65,8 @@ describe('the PostgreSQL broker', { concurrency: 1 }, () => {
     await registry?.[Symbol.asyncDispose]();
   });
 
+  const secretNames = async () =>
+    (await plane.client.list(secrets, { namespace: NAMESPACE })).items.map(({ metadata }) => metadata.name).sort();
   const object = (id: string) => plane.client.get(postgresDatabases, databaseName(id), NAMESPACE);
 
   test('who is not the platform, or speaks another version, learns nothing', async () => {
@@ -90,7 +93,7 @@ describe('the PostgreSQL broker', { concurrency: 1 }, () => {
   });
 
   test('without a database nothing of it is in the cluster', async () => {
-    assert.deepEqual((await plane.client.list(secrets, { namespace: NAMESPACE })).items, []);
+    assert.deepEqual(await secretNames(), ['broker-login']);
     const space = await plane.client.get(namespaces, NAMESPACE);
     assert.equal(space.metadata.labels?.['pod-security.kubernetes.io/enforce'], 'restricted');
   });
@@ -105,6 +108,7 @@ describe('the PostgreSQL broker', { concurrency: 1 }, () => {
       [osb.provision('bad', SMALL, { parameters: { backups_kept: 0 } }), 400, /from 1 to 100/],
       [osb.provision('bad', SMALL, { parameters: [] }), 400, /parameters must be an object/],
       [osb.provision('bad', SMALL, { context: 'x' }), 400, /context must be an object/],
+      [osb.provision('bad', SMALL, { context: { space_guid: 'a b' } }), 400, /space_guid must be a guid/],
       [osb.provision('bad', SMALL, { maintenance_info: { version: '1.0.0' } }), 422, /not the catalogue's/],
       [osb.provision('b%2Fd', SMALL), 400, /letters, digits/],
       [osb.update('bad', { plan_id: MEDIUM.id }), 404, /no such database/],
@@ -213,10 +217,7 @@ describe('the PostgreSQL broker', { concurrency: 1 }, () => {
         all.every(({ metadata }) => metadata.namespace !== NAMESPACE),
       );
     }
-    const left = (await plane.client.list(secrets, { namespace: NAMESPACE })).items.map(
-      ({ metadata }) => metadata.name,
-    );
-    assert.deepEqual(left, ['postgres-authority']);
+    assert.deepEqual(await secretNames(), ['broker-login', 'postgres-authority']);
     assert.deepEqual(await registry.client.tags(`postgres/${name}`), []);
   });
 

@@ -9,7 +9,7 @@ import { BrokerError, NAMESPACE, type Plan } from '../postgres.ts';
 import { databaseName, FINALIZER, type OperationKind, type PostgresDatabase, postgresDatabases } from '../resource.ts';
 import { planById } from './catalog.ts';
 import { DEFAULT_BACKUPS, readSettings, readWanted, shownParameters, type Wanted } from './parameters.ts';
-import { asFields, digestOfRequest, type Fields, requiredText, text } from './read.ts';
+import { asFields, digestOfRequest, type Fields, guid, requiredText, text } from './read.ts';
 
 export interface Answer {
   status: number;
@@ -57,7 +57,7 @@ export async function provision(context: PostgresContext, { instance, body, quer
   const settings = readSettings(body['parameters']);
   requireAsync(query);
   const about = asFields(body['context'], 'context');
-  const space = text(about, 'space_guid') ?? text(body, 'space_guid');
+  const space = guid(about, 'space_guid') ?? guid(body, 'space_guid');
   const request = digestOfRequest([plan.id, settings, space, text(body, 'organization_guid')]);
   const known = find(context, instance);
   if (known) return again(known, request);

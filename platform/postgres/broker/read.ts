@@ -27,6 +27,13 @@ export function requiredText(fields: Fields, name: string): string {
   return value;
 }
 
+/** What is a label's value in the cluster, as every guid is. */
+export function guid(fields: Fields, name: string): string | undefined {
+  const value = text(fields, name);
+  if (value === undefined || /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/.test(value)) return value;
+  throw new BrokerError(400, `${name} must be a guid: at most 63 letters, digits, '-', '.' and '_'`);
+}
+
 /** Of an instance or a binding, in a path. */
 export function identifier(value: string | undefined, what: string): string {
   if (value === undefined || !/^[A-Za-z0-9._~-]+$/.test(value) || value.length > LONGEST_ID) {

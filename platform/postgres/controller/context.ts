@@ -47,7 +47,3 @@ export function planOf(context: PostgresContext, { spec }: Database): Plan {
 export function bindingsOf({ bindings }: Watches, database: string): Stored<Secret>[] {
   return bindings.list({ namespace: NAMESPACE, labels: { [labels.database]: database } });
 }
-
-export function decoded(secret: Secret, key: string): string {
-  return Buffer.from(secret.data?.[key] ?? '', 'base64').toString('utf8');
-}

@@ -4,10 +4,11 @@ import { secrets } from '#cluster/kinds/resources.ts';
 import type { Secret } from '#cluster/kinds/types/core.ts';
 import { ApiError } from '#cluster/client/client.ts';
 import { FINALIZER, READY } from '../bindings.ts';
+import { decoded } from '../kept-secret.ts';
 import { NAMESPACE } from '../postgres.ts';
 import type { Session } from '../session.ts';
 import { createBinding, dropBinding } from '../sql.ts';
-import { bindingsOf, decoded, type PostgresContext, type Watches } from './context.ts';
+import { bindingsOf, type PostgresContext, type Watches } from './context.ts';
 
 export async function syncRoles(
   context: PostgresContext,

@@ -30,6 +30,15 @@ export async function ensureImage(options: ImageOptions): Promise<string> {
   return registry.reference(REPOSITORY, present?.digest ?? (await build(options)));
 }
 
+/** Images of older recipes that no database has. @param used  references */
+export async function forgetUnused(registry: RegistryClient, used: readonly string[]): Promise<void> {
+  for (const tag of await registry.tags(REPOSITORY)) {
+    const stored = await registry.getManifest(REPOSITORY, tag);
+    if (stored === undefined || used.includes(registry.reference(REPOSITORY, stored.digest))) continue;
+    await registry.deleteManifest(REPOSITORY, stored.digest);
+  }
+}
+
 async function build({ registry, recipe, temporaryDirectory, ...rest }: ImageOptions): Promise<string> {
   const signal = rest.signal === undefined ? {} : { signal: rest.signal };
   const { suite, packages, leftOut } = recipe;

@@ -68,7 +68,8 @@ export async function currentRecipe(): Promise<Recipe> {
     suite,
     architecture,
     major,
-    packages: [...PACKAGES, `postgresql-${major}`],
+    // util-linux has flock.
+    packages: [...PACKAGES, 'util-linux', `postgresql-${major}`],
     leftOut: [...LEFT_OUT, ...NOT_NEEDED],
     hash: tag,
     version: `${major}.0.0+${tag.slice(0, 12)}`,

@@ -5,6 +5,11 @@ set -eu
 data=/data/pgdata
 ballast=/data/ballast
 
+# The volume belongs to one server. A pod that was deleted by force may live on beside the one after it: that one waits until the other,
+# whose processes have this lock too, is gone.
+exec 9>/data/lock
+flock 9
+
 free_kb() {
   stat -f -c '%a %S' /data | { read -r blocks size && echo $((blocks * size / 1024)); }
 }
@@ -27,8 +32,7 @@ if [ ! -f "$data/PG_VERSION" ]; then
   mv /data/new "$data"
   sync
 fi
-# The volume is this pod's alone (ReadWriteOncePod), and its containers come one after the other: whoever wrote this is dead, whatever
-# process has its number here.
+# Whoever wrote this is dead, whatever process has its number here.
 rm -f "$data/postmaster.pid"
 chmod 0700 "$data"
 
