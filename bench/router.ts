@@ -119,7 +119,6 @@ function table(app: number): RoutingTable {
     })),
     backends: names.map((name) => ({
       name,
-      protocol: 'http1',
       endpoints: [{ name: `${name}-1`, ip: '127.0.0.1', port: app, instance: 0 }],
     })),
   };
@@ -182,6 +181,7 @@ export async function run(): Promise<Row[]> {
         files: filesOf(options),
         http: 1,
         https: 2,
+        tcp: [],
         addresses: [],
         tls: { minimum: '1.2', forwarded: 'sanitize_set' },
         system: [],
@@ -189,7 +189,7 @@ export async function run(): Promise<Row[]> {
         user: '',
         access: { port: logPort, token: 'token' },
       },
-      { pool: 0, stamp: '', state: undefined },
+      { pools: { b: 0, l: 0 }, stamp: '', state: undefined },
     );
     const logFormat = (/^ {2}log-format .*$/m.exec(ours)?.[0] ?? '').trim();
     children.push(await startHaproxy(directory, 'peer', handWritten(peer, app, logPort, logFormat), peer));

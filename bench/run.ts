@@ -8,6 +8,7 @@ import { type Row, formatRows } from './row.ts';
 
 const benches: Record<string, () => Promise<{ run: () => Promise<Row[]> }>> = {
   api: () => import('./api.ts'),
+  'api-lists': () => import('./api-lists.ts'),
   boot: () => import('./boot.ts'),
   dns: () => import('./dns.ts'),
   heal: () => import('./heal.ts'),

@@ -27,7 +27,7 @@ export interface NetworkOptions {
   own: readonly string[];
   /** Of this host, besides what nodes tell of themselves. */
   hostAddresses: readonly string[];
-  /** Ports of the router on every node. */
+  /** Ports of the router on every node, those of TCP routes too. */
   routerPorts: readonly number[];
   /** Of the URLs of proxies and registries that builds are given; looked up anew now and then. */
   buildHosts: readonly { host: string; port: number }[];

@@ -1,7 +1,13 @@
 /** The NetworkPolicies of a space, of what is known: see `network.ts`. Pure. */
-import type { NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyPeer } from '#cluster/kinds/types/networking.ts';
+import type {
+  NetworkPolicy,
+  NetworkPolicyEgressRule,
+  NetworkPolicyPeer,
+  NetworkPolicyPort,
+} from '#cluster/kinds/types/networking.ts';
 import { NAMESPACE as POSTGRES, PORT } from '../postgres/postgres.ts';
 import { labels } from '../resources/types.ts';
+import { portRanges } from '../router/ports.ts';
 import type { Egress } from './rules.ts';
 
 /** On every policy of this room: what has it and is not wanted is removed. */
@@ -40,7 +46,7 @@ const DATABASES: NetworkPolicyEgressRule = {
 
 export function spacePolicies(namespace: string, egress: SpaceEgress, around: Surroundings): NetworkPolicy[] {
   const nodes = around.nodeAddresses.map((ip): NetworkPolicyPeer => ({ ipBlock: { cidr: `${ip}/32` } }));
-  const router = { to: nodes, ports: around.routerPorts.map((port) => ({ protocol: 'TCP', port })) };
+  const router = { to: nodes, ports: routerPorts(around.routerPorts) };
   // A list of nobody would mean everybody.
   const known = nodes.length > 0;
   return [
@@ -69,6 +75,13 @@ export function spacePolicies(namespace: string, egress: SpaceEgress, around: Su
       },
     ),
   ];
+}
+
+function routerPorts(ports: readonly number[]): NetworkPolicyPort[] {
+  return portRanges([...new Set(ports)].sort((a, b) => a - b)).map((range) => {
+    const [port, endPort] = range.split('-').map(Number);
+    return { protocol: 'TCP', port: port ?? 0, ...(endPort === undefined ? {} : { endPort }) };
+  });
 }
 
 export interface Connection {

@@ -71,6 +71,8 @@ export type Domain = Resource<{
   internal: boolean;
   /** Whose it is; absent: everybody's. */
   organization?: string;
+  /** Of a domain for TCP routes: the guid of the group of routers that serve them. */
+  routerGroup?: string;
   /** Organizations that may use it besides. */
   sharedWith?: string[];
   userMetadata?: UserMetadata;
@@ -259,7 +261,9 @@ export interface Destination {
   guid: string;
   app: string;
   processType: string;
+  /** Of the app; absent: the one that it is told to listen on. */
   port?: number;
+  /** In hundredths of what the route gets: all destinations of a route have one, or none. */
   weight?: number;
   protocol: 'http1' | 'http2' | 'tcp';
 }
@@ -275,6 +279,8 @@ export type Route = Resource<{
   port?: number;
   protocol: 'http' | 'tcp';
   destinations: Destination[];
+  /** Absent: taking turns. */
+  options?: { loadbalancing?: 'round-robin' | 'least-connection' };
   userMetadata?: UserMetadata;
 }>;
 

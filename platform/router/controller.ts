@@ -95,6 +95,7 @@ export function startRouteController(options: RouteControllerOptions): RouteCont
       app: (guid) => informers.of(apps).byIndex('platform/guid', guid)[0],
       domain: (guid) => informers.of(domains).get(guid),
       systemHosts,
+      tcpPorts: new Set(ports.tcp),
       served: (pod) => before?.has(pod) ?? false,
       claims,
     });

@@ -15,6 +15,8 @@ export interface RoutingTable {
    * an exact one, and `*` is every host, the weakest: where a host has no route for a path, the weaker ones are asked.
    */
   routes: Route[];
+  /** Connections to a port of the router (one of `ports().tcp`) go to a backend, byte for byte. No port is there twice. */
+  tcp?: TcpRoute[];
   backends: Backend[];
   /** Offered to clients that name one of the hosts (SNI), besides those of `setCertificate`, which have no such limit. No host is there twice. */
   certificates?: HostCertificate[];
@@ -33,12 +35,21 @@ export interface Route {
   id: string;
 }
 
+export interface TcpRoute {
+  port: number;
+  /** Name of a backend; while it has no endpoint, connections are closed at once. */
+  backend: string;
+  id: string;
+}
+
 export interface Backend {
   /** `[a-z0-9-]{1,63}` */
   name: string;
   /** For access log and metrics. */
   application?: { id: string; name: string; space: string; organization: string };
-  protocol: 'http1' | 'http2';
+  /** Who gets the next request: the next one in turn, by weight (the default), or who has the fewest connections. */
+  balance?: 'least-connections';
+  /** None is there twice with the same name and port. */
   endpoints: Endpoint[];
 }
 
@@ -47,6 +58,8 @@ export interface Endpoint {
   name: string;
   ip: string;
   port: number;
+  /** What it speaks to HTTP routes: HTTP/1.1, or HTTP/2 without TLS. A TCP route does not look. Default: `http1`. */
+  protocol?: 'http1' | 'http2';
   /** 0 to 256, relative; default 100. */
   weight?: number;
   /** Takes no new request, finishes those it has. The driver forgets it when it is gone from the table and idle, or after the drain time. */
@@ -70,7 +83,8 @@ export interface Router {
   setCertificate(certificate: { name: string; pem: string }): Promise<void>;
   /** One record for each finished request, in order; `gap` counts the records that were lost before it. */
   onAccess(listener: (record: AccessRecord) => void): () => void;
-  ports(): { http: number; https: number };
+  /** `tcp` are those that TCP routes may have, growing: of the ports asked for those that no other program had. */
+  ports(): { http: number; https: number; tcp: readonly number[] };
   status(): RouterStatus;
   /** Stops driving; the proxy goes on. */
   close(): Promise<void>;
@@ -142,7 +156,10 @@ export interface RouterOptions {
   dataDirectory: string;
   /** `<run>/router`: sockets and pid file. */
   runDirectory: string;
-  listen: { http: number; https: number; address?: string };
+  /** `tcp`: for TCP routes. They are held from the start on, whether there are routes or not, so that none needs a reload. */
+  listen: { http: number; https: number; tcp?: readonly number[]; address?: string };
+  /** Open files of the proxy; each request needs two, and some are for everything else. Default: this process's hard limit. */
+  openFiles?: number;
   /** Certificate and key for `*.domain` and the system's own names, PEM in one file. */
   certificate: string;
   /** Default: TLS 1.2, HAProxy's ciphers, nobody's client certificates, `sanitize_set`. */

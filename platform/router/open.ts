@@ -15,7 +15,8 @@ import {
 import { writeFileAtomic } from '#lib/atomic-file.ts';
 import { type AccessTarget, type ConfigInput, type Files, filesOf } from './haproxy/config.ts';
 import { HaproxyDriver } from './haproxy/driver.ts';
-import { freePort, maxConnections, readEnvironment, workerUser } from './haproxy/process.ts';
+import { freePorts } from './ports.ts';
+import { freePort, maxConnections, openFilesLimit, readEnvironment, workerUser } from './haproxy/process.ts';
 import { Proxy } from './haproxy/proxy.ts';
 import { CommandSocket } from './haproxy/socket.ts';
 import { endProxy } from './haproxy/stop.ts';
@@ -36,7 +37,8 @@ export async function openRouter(options: RouterOptions): Promise<Router> {
   await mkdir(options.runDirectory, { recursive: true, mode: 0o711 });
   const proxy = new Proxy(filesOf(options), options);
   const saved = await proxy.prepare();
-  const before = await readEnvironment(proxy.files).catch(() => saved);
+  const running = await readEnvironment(proxy.files).catch(() => undefined);
+  const before = running ?? saved;
   const access = await openAccessLog(before?.access, options.log);
   try {
     const pem = checkCertificate('default', options.certificate);
@@ -46,7 +48,11 @@ export async function openRouter(options: RouterOptions): Promise<Router> {
     const { clients } = options.tls ?? {};
     if (clients) await writeFileAtomic(proxy.files.clientAuthorities, clients.authorities, { mode: 0o600 });
     const ports = await choosePorts(options, before);
-    const { adopted } = await proxy.open(await configInput(options, proxy.files, ports, access.target), saved);
+    const tcp = await freePorts(options.listen.tcp ?? [], new Set(running?.tcp));
+    const { adopted } = await proxy.open(
+      await configInput(options, proxy.files, { ...ports, tcp }, access.target),
+      saved,
+    );
     if (adopted && renewed && proxy.reloads === 0) {
       await using socket = await CommandSocket.open(proxy.files.commandSocket);
       await installCertificate(socket, proxy.files, path, pem);
@@ -85,6 +91,9 @@ function checkOptions(options: RouterOptions): void {
   const { http, https, address } = options.listen;
   if (!isInteger(http, 0, 65535)) refuse('"listen.http"', http, 'a port, or 0 for a free one');
   if (!isInteger(https, 0, 65535)) refuse('"listen.https"', https, 'a port, or 0 for a free one');
+  for (const port of options.listen.tcp ?? []) {
+    if (!isInteger(port, 1, 65535)) refuse('"listen.tcp"', port, 'ports of 1 to 65535');
+  }
   if (address !== undefined && isIP(address) === 0) refuse('"listen.address"', address, 'an IP address');
   for (const system of options.system) {
     checkRoute({ host: system.host, path: '/', backend: 'system', id: 'system' });
@@ -106,16 +115,18 @@ async function choosePorts(options: RouterOptions, before: Ports | undefined): P
 async function configInput(
   options: RouterOptions,
   files: Files,
-  ports: Ports,
+  ports: Ports & { tcp: number[] },
   access: AccessTarget,
 ): Promise<ConfigInput> {
+  const listening = await addresses(options.listen.address);
+  const openFiles = options.openFiles ?? (await openFilesLimit());
   return {
     files,
     ...ports,
-    addresses: await addresses(options.listen.address),
+    addresses: listening,
     tls: options.tls ?? { minimum: '1.2', forwarded: 'sanitize_set' },
     system: options.system,
-    maxConnections: await maxConnections(),
+    maxConnections: maxConnections(openFiles, (ports.tcp.length + 2) * listening.length),
     user: await workerUser(),
     access,
   };

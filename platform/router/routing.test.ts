@@ -168,7 +168,7 @@ test('router: HTTP/2 apps, and the platform itself', async () => {
     assert.equal((await get(router, 'api.apps.test', '/v3')).body, 'api');
     await router.apply({
       routes: [route('g.apps.test', 'g')],
-      backends: [{ name: 'g', protocol: 'http2', endpoints: [{ name: 'g-1', ip: '127.0.0.1', port }] }],
+      backends: [backend('g', { name: 'g-1', ip: '127.0.0.1', port, protocol: 'http2' })],
     });
     assert.equal((await get(router, 'g.apps.test')).body, 'h2 app');
     assert.equal((await get(router, 'api.apps.test')).body, 'api');

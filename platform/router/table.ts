@@ -11,7 +11,7 @@ import {
   type Route as RouteObject,
 } from '../resources/types.ts';
 import { type Claim, settle } from './claims.ts';
-import type { Backend, Endpoint, Route, RoutingTable } from './model.ts';
+import type { Backend, Endpoint, Route, RoutingTable, TcpRoute } from './model.ts';
 import { isUsable } from './validate.ts';
 
 export interface TableSources {
@@ -23,6 +23,8 @@ export interface TableSources {
   domain(guid: string): Domain | undefined;
   /** Hosts of the platform itself, which no app's route may take. */
   systemHosts: ReadonlySet<string>;
+  /** Ports that the router has for TCP routes. */
+  tcpPorts: ReadonlySet<number>;
   /** Did this pod serve in the table before? */
   served(pod: string): boolean;
   /** Of others that share the router. */
@@ -61,7 +63,7 @@ export function buildTable(sources: TableSources): TableResult {
     .map((object): Claim => {
       const route = routeOf(object);
       return {
-        age: `${object.metadata.creationTimestamp ?? ''} ${object.metadata.name ?? ''}`,
+        age: ageOf(object),
         holder: `the route ${route.id}`,
         route,
         backend: () => backendOf(route.backend, object, slices, sources, result),
@@ -69,7 +71,37 @@ export function buildTable(sources: TableSources): TableResult {
       };
     });
   result.table = settle([...ofApps, ...(sources.claims ?? [])], sources.systemHosts);
+  addTcpRoutes(result, sources, (name, object) => backendOf(name, object, slices, sources, result));
   return result;
+}
+
+function ageOf({ metadata }: RouteObject): string {
+  return `${metadata.creationTimestamp ?? ''} ${metadata.name ?? ''}`;
+}
+
+/** Each has a backend of its own: a port is one route's. */
+function addTcpRoutes(
+  { table, refused }: TableResult,
+  { routes, tcpPorts }: TableSources,
+  backend: (name: string, object: RouteObject) => Backend,
+): void {
+  const tcp = new Map<number, TcpRoute>();
+  const ours = routes.filter(({ spec }) => spec.protocol === 'tcp');
+  for (const object of ours.toSorted((a, b) => (ageOf(a) < ageOf(b) ? -1 : 1))) {
+    const port = object.spec.port ?? 0;
+    const holder = tcp.get(port);
+    if (holder !== undefined) {
+      refused.push({ route: object, reason: `the route ${holder.id} has the port ${port} already` });
+    } else if (!tcpPorts.has(port)) {
+      refused.push({ route: object, reason: `the router does not have the port ${port}: see sampan up --tcp-ports` });
+    } else {
+      const id = object.metadata.name ?? '';
+      const name = named('t', id, '');
+      tcp.set(port, { port, backend: name, id });
+      table.backends.push(backend(name, object));
+    }
+  }
+  table.tcp = [...tcp.values()];
 }
 
 function processKey(app: string, type: string): string {
@@ -88,9 +120,11 @@ function routeOf(object: RouteObject): Route {
 
 /** One backend for each process that is somebody's only destination; routes that split traffic have their own. */
 function backendName(object: RouteObject): string {
-  const [first, ...more] = object.spec.destinations;
+  const { destinations, options } = object.spec;
+  const [first, ...more] = destinations;
   if (first === undefined || more.length > 0) return named('r', object.metadata.name ?? '', '');
-  return named('a', first.app, `${first.processType} ${first.port ?? ''} ${first.protocol}`);
+  const balance = options?.loadbalancing === 'least-connection' ? ' least' : '';
+  return named('a', first.app, `${first.processType} ${first.port ?? ''} ${first.protocol}${balance}`);
 }
 
 function named(prefix: string, guid: string, rest: string): string {
@@ -109,7 +143,7 @@ function backendOf(
   sources: TableSources,
   { applications }: TableResult,
 ): Backend {
-  const { destinations } = object.spec;
+  const { destinations, options } = object.spec;
   const groups = destinations.map((destination) => ({
     destination,
     endpoints: endpointsOf(destination, slices.get(processKey(destination.app, destination.processType)), sources),
@@ -120,11 +154,12 @@ function backendOf(
   );
   const largest = Math.max(...shares, 0);
   const weighted = destinations.some(({ weight }) => weight !== undefined);
+  /** An instance may be there at several ports. */
   const endpoints = new Map<string, Endpoint>();
   for (const [index, group] of groups.entries()) {
     const weight = Math.ceil((FULL_WEIGHT * (shares[index] ?? 0)) / (largest || 1));
     for (const endpoint of group.endpoints) {
-      endpoints.set(endpoint.name, weighted ? { ...endpoint, weight } : endpoint);
+      endpoints.set(`${endpoint.name}:${endpoint.port}`, weighted ? { ...endpoint, weight } : endpoint);
       applications.byEndpoint.set(endpoint.name, group.destination.app);
     }
   }
@@ -133,7 +168,7 @@ function backendOf(
   const application = first && applicationOf(first, sources);
   return {
     name,
-    protocol: destinations.length > 0 && destinations.every(({ protocol }) => protocol === 'http2') ? 'http2' : 'http1',
+    ...(options?.loadbalancing === 'least-connection' && { balance: 'least-connections' as const }),
     endpoints: [...endpoints.values()],
     ...(application && { application }),
   };
@@ -166,7 +201,13 @@ function endpointsOf(destination: Destination, slices: EndpointSlice[] | undefin
       if (ip === undefined || name === undefined || port === undefined) continue;
       const pod = sources.pod(slice.metadata.namespace ?? '', name);
       const instance = instanceOf(pod);
-      const endpoint: Endpoint = { name, ip, port, ...(instance !== undefined && { instance }) };
+      const endpoint: Endpoint = {
+        name,
+        ip,
+        port,
+        ...(destination.protocol === 'http2' && { protocol: 'http2' as const }),
+        ...(instance !== undefined && { instance }),
+      };
       if (!isUsable(endpoint)) continue;
       if (conditions?.terminating || stopped) draining.push({ ...endpoint, draining: true });
       else if (conditions?.ready !== false) ready.push(endpoint);

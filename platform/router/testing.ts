@@ -138,7 +138,7 @@ export function route(host: string, backend: string, path = '/'): Route {
 }
 
 export function backend(name: string, ...endpoints: Endpoint[]): Backend {
-  return { name, protocol: 'http1', endpoints };
+  return { name, endpoints };
 }
 
 /** Waits until the condition holds; tests have nothing better for what a proxy does by itself. */

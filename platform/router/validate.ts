@@ -70,6 +70,9 @@ export function checkEndpoint(endpoint: Endpoint): void {
   if (!isInteger(endpoint.port, 1, 65535)) {
     throw invalid(`"port" of endpoint ${endpoint.name}`, endpoint.port, '1 to 65535');
   }
+  if (endpoint.protocol !== undefined && endpoint.protocol !== 'http1' && endpoint.protocol !== 'http2') {
+    throw invalid(`"protocol" of endpoint ${endpoint.name}`, endpoint.protocol, '"http1" or "http2"');
+  }
   if (endpoint.weight !== undefined && !isInteger(endpoint.weight, 0, 256)) {
     throw invalid(`"weight" of endpoint ${endpoint.name}`, endpoint.weight, '0 to 256');
   }
@@ -90,16 +93,17 @@ export function isUsable(endpoint: Endpoint): boolean {
 
 export function checkBackend(backend: Backend): void {
   if (!NAME.test(backend.name)) throw invalid('"name" of a backend', backend.name, '1 to 63 of a-z, 0-9 and "-"');
-  if (backend.protocol !== 'http1' && backend.protocol !== 'http2') {
-    throw invalid(`"protocol" of backend ${backend.name}`, backend.protocol, '"http1" or "http2"');
+  if (backend.balance !== undefined && backend.balance !== 'least-connections') {
+    throw invalid(`"balance" of backend ${backend.name}`, backend.balance, '"least-connections", or nothing');
   }
-  const names = new Set<string>();
+  const known = new Set<string>();
   for (const endpoint of backend.endpoints) {
     checkEndpoint(endpoint);
-    if (names.has(endpoint.name)) {
-      throw invalid(`an endpoint of backend ${backend.name}`, endpoint.name, 'a name that is there once');
+    const key = `${endpoint.name}:${endpoint.port}`;
+    if (known.has(key)) {
+      throw invalid(`an endpoint of backend ${backend.name}`, key, 'a name and port that are there once');
     }
-    names.add(endpoint.name);
+    known.add(key);
   }
 }
 
@@ -125,6 +129,15 @@ export function checkTable(table: RoutingTable, systemHosts: ReadonlySet<string>
   for (const [path, answer] of table.challenges ?? []) {
     if (!CHALLENGE.test(path) || !ANSWER.test(answer))
       throw invalid('a challenge', path, 'a path of ACME, and an answer, of letters, digits, "-", "_" and "."');
+  }
+  const ports = new Set<number>();
+  for (const { port, backend } of table.tcp ?? []) {
+    if (!isInteger(port, 1, 65535)) throw invalid('"port"', port, '1 to 65535');
+    if (ports.has(port)) throw invalid('"port"', port, 'a port that is there once');
+    ports.add(port);
+    if (!backends.has(backend)) {
+      throw invalid(`"backend" of port ${port}`, backend, 'the name of a backend of the same table');
+    }
   }
   const named = new Set<string>();
   for (const certificate of table.certificates ?? []) {

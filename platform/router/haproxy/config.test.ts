@@ -11,6 +11,7 @@ const input: ConfigInput = {
   files: filesOf({ dataDirectory: '/var/lib/sampan/router', runDirectory: '/run/sampan/router' }),
   http: 80,
   https: 443,
+  tcp: [1024, 1025, 1027],
   addresses: ['*', '[::]'],
   tls: { minimum: '1.2', forwarded: 'sanitize_set' },
   system: [
@@ -28,10 +29,13 @@ const table = {
     { host: 'shop.example.com', path: '/cart;v=1', backend: 'cart', id: '2' },
     { host: '*.example.com', path: '/', backend: 'shop', id: '3' },
   ],
+  tcp: [
+    { port: 1025, backend: 'cart', id: '4' },
+    { port: 1026, backend: 'shop', id: '5' },
+  ],
   backends: [
     {
       name: 'shop',
-      protocol: 'http1' as const,
       endpoints: [
         { name: 'shop-1', ip: '10.1.0.2', port: 8080, instance: 0 },
         { name: 'shop-2', ip: '10.1.0.3', port: 8080, instance: 1, draining: true },
@@ -39,10 +43,10 @@ const table = {
     },
     {
       name: 'cart',
-      protocol: 'http2' as const,
-      endpoints: [{ name: 'cart-1', ip: 'fd00::2', port: 8080, weight: 10 }],
+      balance: 'least-connections' as const,
+      endpoints: [{ name: 'cart-1', ip: 'fd00::2', port: 8080, weight: 10, protocol: 'http2' as const }],
     },
-    { name: 'idle', protocol: 'http1' as const, endpoints: [{ name: 'idle-1', ip: '10.1.0.9', port: 8080 }] },
+    { name: 'idle', endpoints: [{ name: 'idle-1', ip: '10.1.0.9', port: 8080 }] },
   ],
 };
 
@@ -52,31 +56,31 @@ function golden(name: string, text: string): void {
 
 test('haproxy: the configuration holds what runs', () => {
   checkTable(table, new Set());
-  const { slots, missing } = assignSlots(table, new Map(), emptyState(), 4);
-  assert.equal(missing, 0);
-  const state = desiredState(table, slots, input.system);
-  golden('haproxy.cfg', renderConfig(input, { pool: 4, stamp: 'stamp', state }));
+  const { slots, missing } = assignSlots(table, new Map(), emptyState(), { b: 2, l: 1 });
+  assert.deepEqual(missing, { b: 0, l: 0 });
+  const state = desiredState(table, slots, input);
+  golden('haproxy.cfg', renderConfig(input, { pools: { b: 2, l: 1 }, stamp: 'stamp', state }));
 });
 
 test('haproxy: the version follows options, not what runs', () => {
   assert.equal(configVersion(input), configVersion({ ...input }));
   assert.notEqual(configVersion(input), configVersion({ ...input, http: 81 }));
-  const { slots } = assignSlots(table, new Map(), emptyState(), 4);
+  const { slots } = assignSlots(table, new Map(), emptyState(), { b: 2, l: 1 });
   const version = (text: string): string | undefined => /SAMPAN_VERSION "(\w+)"/.exec(text)?.[1];
   assert.equal(
-    version(renderConfig(input, { pool: 4, stamp: 'a', state: desiredState(table, slots, input.system) })),
-    version(renderConfig(input, { pool: 8, stamp: 'b', state: undefined })),
+    version(renderConfig(input, { pools: { b: 2, l: 1 }, stamp: 'a', state: desiredState(table, slots, input) })),
+    version(renderConfig(input, { pools: { b: 8, l: 2 }, stamp: 'b', state: undefined })),
   );
 });
 
 test('haproxy: from one state to the next by the fewest commands', () => {
-  const { slots } = assignSlots(table, new Map(), emptyState(), 4);
-  const full = desiredState(table, slots, []);
+  const { slots } = assignSlots(table, new Map(), emptyState(), { b: 2, l: 1 });
+  const full = desiredState(table, slots, { ...input, system: [] });
   const file = (map: string): string => `/${map}.map`;
   const text = (plan: ReturnType<typeof planChange>): string =>
     [...plan.commands, ...plan.drain]
       .map((command) => command.text)
-      .concat(plan.gone.map(({ slot, name }) => `(gone b${slot}/${name})`))
+      .concat(plan.gone.map(({ slot, name }) => `(gone ${slot}/${name})`))
       .join('\n');
   assert.equal(text(planChange(full, full, file)), '');
   golden('to-full.txt', `${text(planChange(emptyState(), full, file))}\n`);
@@ -84,16 +88,17 @@ test('haproxy: from one state to the next by the fewest commands', () => {
 });
 
 test('haproxy: slots stay with their backends, and are free again when empty', () => {
-  const first = assignSlots(table, new Map(), emptyState(), 2);
+  const pools = { b: 1, l: 1 };
+  const first = assignSlots(table, new Map(), emptyState(), pools);
   assert.deepEqual(
     [...first.slots],
     [
-      ['shop', 0],
-      ['cart', 1],
+      ['shop', 'b0'],
+      ['cart', 'l0'],
     ],
   );
-  const state = desiredState(table, first.slots, []);
+  const state = desiredState(table, first.slots, { ...input, system: [] });
   const other = { ...table, routes: [{ host: 'x.test', path: '/', backend: 'idle', id: '4' }] };
-  assert.equal(assignSlots(other, first.slots, state, 2).missing, 1);
-  assert.deepEqual([...assignSlots(other, new Map(), emptyState(), 2).slots], [['idle', 0]]);
+  assert.deepEqual(assignSlots(other, first.slots, state, pools).missing, { b: 1, l: 0 });
+  assert.deepEqual([...assignSlots(other, new Map(), emptyState(), pools).slots], [['idle', 'b0']]);
 });

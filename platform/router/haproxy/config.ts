@@ -6,11 +6,13 @@
  */
 import { createHash } from 'node:crypto';
 import type { RouterOptions, RouterTls } from '../model.ts';
+import { portRanges } from '../ports.ts';
+import { type Limits, shareOut } from './limits.ts';
 import { serverArguments } from './plan.ts';
-import type { MapName, ProxyState } from './state.ts';
+import { type MapName, type Pools, type ProxyState, tcpSlot } from './state.ts';
 import { bindTls, clientCertificateRules, globalTls } from './tls-config.ts';
 
-export const POOL_START = 512;
+export const POOLS_START: Pools = { b: 512, l: 32 };
 
 export interface Files {
   config: string;
@@ -52,6 +54,8 @@ export interface ConfigInput {
   files: Files;
   http: number;
   https: number;
+  /** Ports of TCP routes, growing. */
+  tcp: readonly number[];
   /** Addresses to listen on, as HAProxy writes them: `*`, `[::]`, `127.0.0.1`. */
   addresses: string[];
   tls: RouterTls;
@@ -65,12 +69,12 @@ export interface ConfigInput {
 
 /** Changes whenever a running proxy must be reloaded to follow the input: the template is part of it. */
 export function configVersion(input: ConfigInput): string {
-  const text = renderConfig(input, { pool: 1, stamp: '', state: undefined });
+  const text = renderConfig(input, { pools: { b: 1, l: 1 }, stamp: '', state: undefined });
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }
 
 export interface ConfigState {
-  pool: number;
+  pools: Pools;
   /** Changes with each reload, so that a new worker can be told from the one before it. */
   stamp: string;
   state: ProxyState | undefined;
@@ -78,14 +82,20 @@ export interface ConfigState {
 
 export function renderConfig(input: ConfigInput, running: ConfigState): string {
   const version = running.stamp === '' ? '' : configVersion(input);
+  const limits = shareOut(input.maxConnections, input.tcp.length);
+  const { state } = running;
+  const numbers = (count: number): number[] => [...Array(count).keys()];
   const sections = [
     globalSection(input, version, running),
     ringSection(input.access),
     DEFAULTS,
-    frontendSection(input),
+    frontendSection(input, limits),
     ...input.system.map((system, index) => systemSection(system, index)),
-    APP_DEFAULTS,
-    ...Array.from({ length: running.pool }, (_, slot) => slotSection(slot, running.state)),
+    appDefaults(limits),
+    ...numbers(running.pools.b).map((number) => slotSection(`b${number}`, state)),
+    ...numbers(running.pools.l).map((number) => slotSection(`l${number}`, state, '  balance leastconn')),
+    ...(input.tcp.length === 0 ? [] : [tcpSection(input, limits)]),
+    ...input.tcp.map((port) => tcpSlotSection(tcpSlot(port), state)),
   ];
   return `# Written by Sampan's router. Changes made here are lost.\n${sections.join('\n')}`;
 }
@@ -95,9 +105,11 @@ function globalSection(input: ConfigInput, version: string, running: ConfigState
   return `global
   setenv SAMPAN_VERSION "${version}"
   setenv SAMPAN_STAMP "${running.stamp}"
-  setenv SAMPAN_POOL ${running.pool}
+  setenv SAMPAN_POOL ${running.pools.b}
+  setenv SAMPAN_LEAST_POOL ${running.pools.l}
   setenv SAMPAN_HTTP ${input.http}
   setenv SAMPAN_HTTPS ${input.https}
+  setenv SAMPAN_TCP ${portRanges(input.tcp).join() || 'none'}
   setenv SAMPAN_ACCESS ${input.access.port}
   setenv SAMPAN_TOKEN ${input.access.token}
   stats socket ${input.files.commandSocket} mode 600 level admin expose-fd listeners
@@ -178,7 +190,10 @@ function quoted(fetch: string): string {
   return `"%[${fetch},json(utf8s)]"`;
 }
 
-function frontendSection({ files, http, https, addresses, access, tls }: ConfigInput): string {
+function frontendSection(
+  { files, http, https, addresses, access, tls }: ConfigInput,
+  limits: Limits,
+): string {
   const binds = addresses.flatMap((address) => {
     const family = address.startsWith('[') ? ' v6only' : '';
     return [
@@ -186,8 +201,12 @@ function frontendSection({ files, http, https, addresses, access, tls }: ConfigI
       `  bind ${address}:${https}${family} ssl crt-list ${files.certificateList} alpn h2,http/1.1${bindTls(tls, files.clientAuthorities)}`,
     ];
   });
-  return `frontend apps
+  return `frontend apps from base
 ${binds.join('\n')}
+  maxconn ${limits.http}
+  stick-table type ipv6 size 100k expire 1m store conn_cur
+  tcp-request connection track-sc0 src
+  tcp-request connection reject if { sc0_conn_cur gt ${limits.address} }
   log ring@access local0
   log-format '["${access.token}",${LOG_FIELDS.join(',')}]'
   capture request header User-Agent len 256
@@ -198,6 +217,7 @@ ${binds.join('\n')}
   http-request set-var(txn.host) req.hdr(host),lower,host_only
   http-request deny deny_status 400 if { req.hdr_cnt(host) gt 1 }
   http-request return status 200 content-type text/plain lf-string "%[path,map(${files.map('challenges')})]" if { path_beg /.well-known/acme-challenge/ } { path,map(${files.map('challenges')}) -m found }
+  ${refusal('the router has as many connections as it can hold')} if { fe_conn gt ${limits.accepted} } { http_first_req }
 
   # The exact path of the host, else its longest, else the host; else the same for the host with * for its first label, and for every host.
 ${lookUp(files, 'host')}
@@ -243,24 +263,75 @@ function systemSection(system: RouterOptions['system'][number], index: number): 
 `;
 }
 
+/** For who comes when there is no room: the connection ends with it. */
+function refusal(why: string): string {
+  const headers =
+    'hdr X-Cf-Routererror connection_limit_reached hdr X-Content-Type-Options nosniff hdr Retry-After 1 hdr Connection close';
+  return `http-request return status 503 content-type "text/plain; charset=utf-8" ${headers} string "503 Service Unavailable: ${why}.\\n"`;
+}
+
 /** A worker that is being replaced says that it has no server while it still serves with all of them: `stopping`. */
-const APP_DEFAULTS = `defaults apps from base
+function appDefaults(limits: Limits): string {
+  return `defaults apps from base
   balance roundrobin
   # Whatever failed before a byte came back is tried again only where the method promises that this is harmless.
   retry-on conn-failure empty-response
   http-request disable-l7-retry if !{ method GET HEAD OPTIONS }
   http-request return status 503 content-type "text/plain; charset=utf-8" hdr X-Cf-Routererror no_endpoints hdr X-Content-Type-Options nosniff hdr Retry-After 1 lf-string "503 Service Unavailable: the application at '%[var(txn.host)]' has no running instance.\\n" if { nbsrv eq 0 } !{ stopping }
-  http-response add-header Set-Cookie "__VCAP_ID__=%[srv_name]; Path=/; HttpOnly; SameSite=Lax" if { res.cook(JSESSIONID) -m found }
+  ${refusal('the application has as many connections as one may have')} if { be_conn gt ${limits.app} } { http_first_req }
+  # A session stays with its instance for as long as that is there, and gets another cookie with another one.
+  http-request set-var(txn.sticky) req.cook(__VCAP_ID__) if { req.cook(JSESSIONID) -m found }
+  http-response set-var(txn.server) srv_name if { var(txn.sticky) -m found }
+  http-response set-var(txn.starts) bool(true) if { res.cook(JSESSIONID) -m found }
+  http-response set-var(txn.starts) bool(true) if { var(txn.sticky) -m found } !{ var(txn.sticky),strcmp(txn.server) eq 0 }
+  http-response add-header Set-Cookie "__VCAP_ID__=%[srv_name]; Path=/; HttpOnly; SameSite=None; Secure" if { var(txn.starts) -m found } { res.fhdr(set-cookie) -m reg -i "^JSESSIONID=.*; *SameSite=None" }
+  http-response add-header Set-Cookie "__VCAP_ID__=%[srv_name]; Path=/; HttpOnly; SameSite=Lax" if { var(txn.starts) -m found } !{ res.fhdr(set-cookie) -m reg -i "^JSESSIONID=.*; *SameSite=None" }
 `;
+}
 
 /** `cookie` is refused on servers that are added at run time: sticky sessions read the cookie with `use-server`. */
-function slotSection(slot: number, state: ProxyState | undefined): string {
+function slotSection(slot: string, state: ProxyState | undefined, ...more: string[]): string {
   const lines = [
-    `backend b${slot} from apps`,
-    '  use-server %[req.cook(__VCAP_ID__)] if { req.cook(JSESSIONID) -m found }',
+    `backend ${slot} from apps`,
+    ...more,
+    '  use-server %[var(txn.sticky)] if { var(txn.sticky) -m found }',
+    ...serverLines(slot, state),
   ];
-  for (const [name, server] of state?.servers.get(slot) ?? []) {
-    if (server.mode === 'ready') lines.push(`  server ${name} ${serverArguments(name, server)}`);
-  }
   return `${lines.join('\n')}\n`;
+}
+
+function serverLines(slot: string, state: ProxyState | undefined): string[] {
+  return [...(state?.servers.get(slot) ?? [])]
+    .filter(([, { mode }]) => mode === 'ready')
+    .map(([name, server]) => `  server ${name} ${serverArguments(name, server)}`);
+}
+
+/** Every port is listened on; where no route leads anywhere, the connection is closed as soon as it is made. */
+function tcpSection({ tcp, addresses }: ConfigInput, limits: Limits): string {
+  const binds = addresses.flatMap((address) => {
+    const family = address.startsWith('[') ? ' v6only' : '';
+    return portRanges(tcp).map((range) => `  bind ${address}:${range}${family}`);
+  });
+  return `defaults tcp
+  mode tcp
+  timeout connect 250ms
+  timeout queue 10s
+  # What is silent for longer is taken for gone; TCP itself asks meanwhile whether the other side is there.
+  timeout client 24h
+  timeout server 24h
+  timeout client-fin 10s
+  option clitcpka
+  option srvtcpka
+  retries 20
+  option redispatch 1
+
+frontend tcp from tcp
+${binds.join('\n')}
+  maxconn ${limits.tcp}
+  use_backend t%[dst_port]
+`;
+}
+
+function tcpSlotSection(slot: string, state: ProxyState | undefined): string {
+  return `${[`backend ${slot} from tcp`, ...serverLines(slot, state)].join('\n')}\n`;
 }

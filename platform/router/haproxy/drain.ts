@@ -2,7 +2,7 @@
  * Servers that left the routing table: they get nothing new, finish what they have, and are deleted when idle; after the
  * drain time what still runs is cut. HAProxy tells nobody when a server becomes idle, so it is asked in growing steps.
  */
-import type { ServerRef } from './plan.ts';
+import { type ServerRef, serverId } from './plan.ts';
 import type { CommandSocket } from './socket.ts';
 
 const FIRST_STEP = 20;
@@ -23,11 +23,11 @@ export class Drain {
 
   /** The servers that are leaving now; those that were and are not in the list any more are wanted again. */
   set(refs: readonly ServerRef[]): void {
-    const keys = new Set(refs.map(key));
+    const keys = new Set(refs.map(serverId));
     for (const old of this.#leaving.keys()) if (!keys.has(old)) this.#leaving.delete(old);
     for (const ref of refs) {
-      if (this.#leaving.has(key(ref))) continue;
-      this.#leaving.set(key(ref), { ref, deadline: Date.now() + this.#seconds * 1000 });
+      if (this.#leaving.has(serverId(ref))) continue;
+      this.#leaving.set(serverId(ref), { ref, deadline: Date.now() + this.#seconds * 1000 });
       this.#step = FIRST_STEP;
     }
     this.#schedule();
@@ -39,13 +39,13 @@ export class Drain {
     const busy = await this.#busy(socket);
     for (const { ref, deadline } of this.#leaving.values()) {
       const late = Date.now() >= deadline;
-      if (busy.has(key(ref)) && !late) continue;
-      if (late) await socket.ask(`shutdown sessions server ${key(ref)}`);
-      await socket.ask(`set server ${key(ref)} state maint`);
-      const answer = await socket.ask(`del server ${key(ref)}`);
+      if (busy.has(serverId(ref)) && !late) continue;
+      if (late) await socket.ask(`shutdown sessions server ${serverId(ref)}`);
+      await socket.ask(`set server ${serverId(ref)} state maint`);
+      const answer = await socket.ask(`del server ${serverId(ref)}`);
       // Refused while a connection is being closed: the next step tries again.
       if (!/deleted|No such server/i.test(answer)) continue;
-      this.#leaving.delete(key(ref));
+      this.#leaving.delete(serverId(ref));
       removed.push(ref);
     }
     this.#step = Math.min(LAST_STEP, this.#step * 2);
@@ -55,7 +55,7 @@ export class Drain {
 
   async #busy(socket: CommandSocket): Promise<Set<string>> {
     const slots = new Set([...this.#leaving.values()].map(({ ref }) => ref.slot));
-    const answers = await socket.run([...slots].map((slot) => ({ text: `show servers conn b${slot}` })));
+    const answers = await socket.run([...slots].map((slot) => ({ text: `show servers conn ${slot}` })));
     const busy = new Set<string>();
     for (const line of answers.join('\n').split('\n')) {
       // bkname/svname bkid/svid addr port - purge_delay used_cur …
@@ -79,8 +79,4 @@ export class Drain {
     clearTimeout(this.#timer);
     this.#leaving.clear();
   }
-}
-
-function key(ref: ServerRef): string {
-  return `b${ref.slot}/${ref.name}`;
 }

@@ -25,6 +25,7 @@ import { Drain } from './drain.ts';
 import { assignSlots, desiredState, planChange, type Slots, slotsOf } from './plan.ts';
 import { isUnavailable, type Proxy } from './proxy.ts';
 import { CommandSocket, connectUnix } from './socket.ts';
+import type { Pools } from './state.ts';
 import { endProxy } from './stop.ts';
 
 /** Who needs more backends than this needs more than one machine. */
@@ -85,12 +86,13 @@ export class HaproxyDriver implements Router {
     return this.#access.onRecord(listener);
   }
 
-  ports(): { http: number; https: number } {
-    return { http: this.#proxy.input.http, https: this.#proxy.input.https };
+  ports(): ReturnType<Router['ports']> {
+    const { http, https, tcp } = this.#proxy.input;
+    return { http, https, tcp };
   }
 
   status(): RouterStatus {
-    const { state, pid, pool, reloads } = this.#proxy;
+    const { state, pid, pools, reloads } = this.#proxy;
     let endpoints = 0;
     for (const servers of state.servers.values()) {
       for (const { mode } of servers.values()) if (mode === 'ready') endpoints++;
@@ -99,7 +101,7 @@ export class HaproxyDriver implements Router {
       proxyPid: pid,
       routes: state.hosts.size + state.paths.size + state.exact.size - this.#systemHosts.size,
       backends: this.#slots.size,
-      backendPool: pool,
+      backendPool: pools.b + pools.l,
       endpoints,
       reloads,
       lostAccessRecords: this.#access.lost(),
@@ -152,13 +154,13 @@ export class HaproxyDriver implements Router {
   async #pass(): Promise<void> {
     const table = this.#wanted;
     if (table === undefined) return;
-    let assigned = assignSlots(table, this.#slots, this.#proxy.state, this.#proxy.pool);
-    if (assigned.missing > 0) {
+    let assigned = assignSlots(table, this.#slots, this.#proxy.state, this.#proxy.pools);
+    if (assigned.missing.b + assigned.missing.l > 0) {
       await this.#grow(assigned.missing);
-      assigned = assignSlots(table, this.#slots, this.#proxy.state, this.#proxy.pool);
+      assigned = assignSlots(table, this.#slots, this.#proxy.state, this.#proxy.pools);
     }
     const proxy = this.#proxy;
-    const desired = desiredState(table, assigned.slots, this.#options.system);
+    const desired = desiredState(table, assigned.slots, proxy.input);
     const plan = planChange(proxy.state, desired, proxy.files.map);
     await proxy.offer(table.certificates ?? []);
     await proxy.execute([...plan.commands, ...plan.drain]);
@@ -168,15 +170,15 @@ export class HaproxyDriver implements Router {
     await proxy.withdraw(table.certificates ?? []);
   }
 
-  async #grow(missing: number): Promise<void> {
-    const needed = this.#proxy.pool + missing;
-    let pool = this.#proxy.pool;
-    while (pool < needed) pool *= 2;
-    if (pool > POOL_LIMIT) {
+  async #grow(missing: Pools): Promise<void> {
+    const { pools } = this.#proxy;
+    const to = { b: grown(pools.b, missing.b), l: grown(pools.l, missing.l) };
+    if (to.b + to.l > POOL_LIMIT) {
+      const needed = pools.b + pools.l + missing.b + missing.l;
       throw new RouterError('invalid', `Cannot route: ${needed} backends are more than ${POOL_LIMIT}`);
     }
-    this.#options.log('info', 'The pool of backends grows: HAProxy is reloaded', { from: this.#proxy.pool, to: pool });
-    await this.#proxy.reload(pool);
+    this.#options.log('info', 'The pool of backends grows: HAProxy is reloaded', { from: pools, to });
+    await this.#proxy.reload(to);
   }
 
   async #stepDrain(): Promise<void> {
@@ -226,4 +228,10 @@ export class HaproxyDriver implements Router {
     if (started) this.#options.log('warn', 'HAProxy was gone: it was started again', { pid: this.#proxy.pid });
     await this.#watch();
   }
+}
+
+function grown(pool: number, missing: number): number {
+  let size = Math.max(1, pool);
+  while (size < pool + missing) size *= 2;
+  return size;
 }

@@ -5,12 +5,12 @@ import { writeFileAtomic } from '#lib/atomic-file.ts';
 import type { RouterOptions } from '../model.ts';
 import type { AccessTarget, Files } from './config.ts';
 import { isOfTable, type Offered } from './host-certificates.ts';
-import { emptyState, MAPS, type ProxyState } from './state.ts';
+import { emptyState, MAPS, type Pools, type ProxyState } from './state.ts';
 
 export interface Saved {
   /** The boot that this was saved in: addresses of another one mean other pods. */
   boot: string;
-  pool: number;
+  pools: Pools;
   http: number;
   https: number;
   access: AccessTarget;
@@ -20,7 +20,7 @@ export interface Saved {
 
 export interface Content {
   config: string;
-  pool: number;
+  pools: Pools;
   http: number;
   https: number;
   access: AccessTarget;

@@ -1,21 +1,24 @@
 /** From a routing table to what HAProxy should have, and from two states to the commands between them. No I/O. */
-import type { RouterOptions, RoutingTable } from '../model.ts';
+import type { Backend, RouterOptions, RoutingTable } from '../model.ts';
 import {
   emptyState,
   MAPS,
   type MapName,
+  type Pools,
   type ProxyState,
   parseTarget,
   type Server,
+  type ServerProtocol,
   serverName,
   target,
+  tcpSlot,
 } from './state.ts';
 
 /** The largest command: HAProxy's buffer is 16 KiB, of which a part is reserved. */
 const MAX_COMMAND = 12_000;
 
 /** Which slot each backend of the routing table has. */
-export type Slots = Map<string, number>;
+export type Slots = Map<string, string>;
 
 /** What a running proxy's maps say about its slots. */
 export function slotsOf(state: ProxyState): Slots {
@@ -31,42 +34,49 @@ export function slotsOf(state: ProxyState): Slots {
 
 /**
  * Gives a slot to each backend that a route leads to, keeping what is assigned. A slot is free when nobody has it and no
- * server is left in it. `missing` says how many backends found none: the pool must grow.
+ * server is left in it. `missing` says how many backends found none: their pool must grow.
  */
 export function assignSlots(
   table: RoutingTable,
   before: Slots,
   actual: ProxyState,
-  pool: number,
-): { slots: Slots; missing: number } {
-  const wanted = new Set(table.routes.map((route) => route.backend));
+  pools: Pools,
+): { slots: Slots; missing: Pools } {
+  const routed = new Set(table.routes.map((route) => route.backend));
+  const wanted = table.backends.filter(({ name }) => routed.has(name));
   const slots: Slots = new Map();
-  const taken = new Set<number>(actual.servers.keys());
-  for (const [backend, slot] of before) {
-    taken.add(slot);
-    if (wanted.has(backend)) slots.set(backend, slot);
-  }
-  let next = 0;
-  let missing = 0;
+  const taken = new Set(actual.servers.keys());
+  for (const slot of before.values()) taken.add(slot);
   for (const backend of wanted) {
-    if (slots.has(backend)) continue;
-    while (next < pool && taken.has(next)) next++;
-    if (next >= pool) {
-      missing++;
-      continue;
-    }
-    taken.add(next);
-    slots.set(backend, next);
+    const slot = before.get(backend.name);
+    if (slot?.startsWith(poolOf(backend))) slots.set(backend.name, slot);
+  }
+  const next: Pools = { b: 0, l: 0 };
+  const missing: Pools = { b: 0, l: 0 };
+  for (const backend of wanted) {
+    if (slots.has(backend.name)) continue;
+    const pool = poolOf(backend);
+    while (next[pool] < pools[pool] && taken.has(pool + next[pool])) next[pool]++;
+    if (next[pool] >= pools[pool]) missing[pool]++;
+    else slots.set(backend.name, pool + next[pool]++);
   }
   return { slots, missing };
+}
+
+function poolOf({ balance }: Backend): keyof Pools {
+  return balance === 'least-connections' ? 'l' : 'b';
 }
 
 export function systemBackend(index: number): string {
   return `system${index}`;
 }
 
-/** What HAProxy should have. Draining endpoints are there with mode `drain`. */
-export function desiredState(table: RoutingTable, slots: Slots, system: RouterOptions['system']): ProxyState {
+/** What HAProxy should have. Draining endpoints are there with mode `drain`; routes of ports that it does not have are left out. */
+export function desiredState(
+  table: RoutingTable,
+  slots: Slots,
+  { system, tcp }: { system: RouterOptions['system']; tcp: readonly number[] },
+): ProxyState {
   const state = emptyState();
   for (const [index, { host }] of system.entries()) {
     state.hosts.set(host, target(systemBackend(index), `system-${index}`));
@@ -74,7 +84,7 @@ export function desiredState(table: RoutingTable, slots: Slots, system: RouterOp
   for (const route of table.routes) {
     const slot = slots.get(route.backend);
     if (slot === undefined) continue;
-    const value = target(`b${slot}`, route.backend);
+    const value = target(slot, route.backend);
     if (route.exact === true) {
       state.exact.set(route.host + route.path, value);
       state.deep.set(route.host, '1');
@@ -86,21 +96,31 @@ export function desiredState(table: RoutingTable, slots: Slots, system: RouterOp
     }
   }
   state.challenges = new Map(table.challenges);
-  for (const backend of table.backends) {
-    const slot = slots.get(backend.name);
-    if (slot === undefined) continue;
-    const servers = new Map<string, Server>();
-    for (const endpoint of backend.endpoints) {
-      servers.set(serverName(endpoint, backend.protocol === 'http2'), {
-        ip: endpoint.ip,
-        port: endpoint.port,
-        weight: endpoint.weight ?? 100,
-        mode: endpoint.draining ? 'drain' : 'ready',
-      });
-    }
-    if (servers.size > 0) state.servers.set(slot, servers);
+  const backends = new Map(table.backends.map((backend) => [backend.name, backend]));
+  for (const backend of backends.values()) setServers(state, slots.get(backend.name), backend);
+  for (const { port, backend } of table.tcp ?? []) {
+    if (tcp.includes(port)) setServers(state, tcpSlot(port), backends.get(backend), 'tcp');
   }
   return state;
+}
+
+function setServers(
+  state: ProxyState,
+  slot: string | undefined,
+  backend: Backend | undefined,
+  protocol?: ServerProtocol,
+): void {
+  if (slot === undefined || backend === undefined || backend.endpoints.length === 0) return;
+  const servers = new Map<string, Server>();
+  for (const endpoint of backend.endpoints) {
+    servers.set(serverName(endpoint, protocol ?? (endpoint.protocol === 'http2' ? 'h2' : 'h1')), {
+      ip: endpoint.ip,
+      port: endpoint.port,
+      weight: endpoint.weight ?? 100,
+      mode: endpoint.draining ? 'drain' : 'ready',
+    });
+  }
+  state.servers.set(slot, servers);
 }
 
 export interface Command {
@@ -112,8 +132,13 @@ export interface Command {
 }
 
 export interface ServerRef {
-  slot: number;
+  slot: string;
   name: string;
+}
+
+/** As commands name it. */
+export function serverId({ slot, name }: ServerRef): string {
+  return `${slot}/${name}`;
 }
 
 export interface Plan {
@@ -134,7 +159,7 @@ export function planChange(actual: ProxyState, desired: ProxyState, mapFile: (ma
     const wanted = desired.servers.get(slot);
     for (const [name, server] of servers) {
       if (wanted?.has(name)) continue;
-      if (server.mode === 'ready') plan.drain.push({ text: `set server b${slot}/${name} state drain` });
+      if (server.mode === 'ready') plan.drain.push(draining({ slot, name }));
       plan.gone.push({ slot, name });
     }
   }
@@ -145,8 +170,12 @@ export function planChange(actual: ProxyState, desired: ProxyState, mapFile: (ma
   return plan;
 }
 
+function draining(ref: ServerRef): Command {
+  return { text: `set server ${serverId(ref)} state maint` };
+}
+
 function planServer(plan: Plan, ref: ServerRef, wanted: Server, existing: Server | undefined): void {
-  const id = `b${ref.slot}/${ref.name}`;
+  const id = serverId(ref);
   if (existing === undefined) {
     // Who is draining and unknown gets nothing anyway.
     if (wanted.mode !== 'ready') return;
@@ -159,7 +188,7 @@ function planServer(plan: Plan, ref: ServerRef, wanted: Server, existing: Server
   if (existing.weight !== wanted.weight) plan.commands.push({ text: `set server ${id} weight ${wanted.weight}` });
   if (existing.mode === wanted.mode) return;
   if (wanted.mode === 'ready') plan.commands.push({ text: `set server ${id} state ready` });
-  else if (existing.mode === 'ready') plan.drain.push({ text: `set server ${id} state drain` });
+  else plan.drain.push(draining(ref));
 }
 
 /**
@@ -168,7 +197,9 @@ function planServer(plan: Plan, ref: ServerRef, wanted: Server, existing: Server
  */
 export function serverArguments(name: string, server: Server): string {
   const address = server.ip.includes(':') ? `[${server.ip}]:${server.port}` : `${server.ip}:${server.port}`;
-  const http2 = name.split('.')[2] === 'h2' ? ' proto h2' : '';
+  const protocol = name.split('.')[2];
+  if (protocol === 'tcp') return `${address} weight ${server.weight}`;
+  const http2 = protocol === 'h2' ? ' proto h2' : '';
   return `${address}${http2} weight ${server.weight} pool-max-conn -1 pool-purge-delay 5s`;
 }
 

@@ -7,7 +7,9 @@ import { promisify } from 'node:util';
 import { SEARCH_PATH, type Started, startDetached } from '#lib/detached.ts';
 import { RouterError } from '../model.ts';
 import type { AccessTarget, Files } from './config.ts';
+import { parsePorts } from '../ports.ts';
 import { ANSWER_TIMEOUT, CommandSocket, connectUnix } from './socket.ts';
+import type { Pools } from './state.ts';
 
 /** Long enough for a large configuration; a proxy that is there and still reads it has longer, on a slow machine. */
 const START_TIMEOUT = 10_000;
@@ -107,9 +109,11 @@ function listenError(address: string, port: number): Promise<string | undefined>
 export interface Environment {
   version: string;
   stamp: string;
-  pool: number;
+  pools: Pools;
   http: number;
   https: number;
+  /** Ports of TCP routes. */
+  tcp: number[];
   /** Where it sends its access log, and the word that it says there. */
   access: AccessTarget;
 }
@@ -122,9 +126,10 @@ export async function readEnvironment(files: Files): Promise<Environment> {
   return {
     version: value('VERSION'),
     stamp: value('STAMP'),
-    pool: Number(value('POOL')),
+    pools: { b: Number(value('POOL')), l: Number(value('LEAST_POOL')) },
     http: Number(value('HTTP')),
     https: Number(value('HTTPS')),
+    tcp: parsePorts(value('TCP')),
     access: { port: Number(value('ACCESS')), token: value('TOKEN') },
   };
 }
@@ -170,12 +175,16 @@ export async function freePort(): Promise<number> {
   });
 }
 
-/** Connections that fit the limit of open files: two descriptors each, and some for everything else. */
-export async function maxConnections(): Promise<number> {
+/** How many files a process that we start may have open. */
+export async function openFilesLimit(): Promise<number> {
   const limits = await readFile('/proc/self/limits', 'utf8');
   const hard = /^Max open files\s+\S+\s+(\S+)/m.exec(limits)?.[1] ?? '1024';
-  const files = hard === 'unlimited' ? 1_000_000 : Number(hard);
-  return Math.max(100, Math.min(50_000, Math.floor((files - 300) / 2)));
+  return hard === 'unlimited' ? 1_000_000 : Number(hard);
+}
+
+/** Connections that fit the limit of open files: two descriptors each, and some for listeners and everything else. */
+export function maxConnections(files: number, listeners: number): number {
+  return Math.max(100, Math.min(50_000, Math.floor((files - listeners - 300) / 2)));
 }
 
 /** The user that Debian's package makes, when we may change users; else empty, and the workers stay who we are. */

@@ -5,13 +5,14 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type HostCertificate, RouterError, type RouterOptions } from '../model.ts';
-import { type ConfigInput, configVersion, type Files, POOL_START, renderConfig } from './config.ts';
+import { type ConfigInput, configVersion, type Files, POOLS_START, renderConfig } from './config.ts';
 import { FileKeeper, type Saved } from './files.ts';
 import { HostCertificates, parseOffered } from './host-certificates.ts';
 import { type Command, type ServerRef, systemBackend } from './plan.ts';
+import { freePorts } from '../ports.ts';
 import { askMaster, type Environment, readEnvironment, readProcesses, startProxy, waitForStamp } from './process.ts';
 import { CommandSocket } from './socket.ts';
-import { emptyState, MAPS, type ProxyState, parseMap, parseServers, type Server, target } from './state.ts';
+import { emptyState, MAPS, type Pools, type ProxyState, parseMap, parseServers, type Server, target } from './state.ts';
 
 const FIND_ATTEMPTS = 100;
 const FIND_PAUSE = 50;
@@ -23,7 +24,7 @@ export class Proxy {
   readonly #certificates: HostCertificates;
   #input: ConfigInput | undefined;
   state: ProxyState = emptyState();
-  pool = POOL_START;
+  pools: Pools = POOLS_START;
   pid: number | undefined;
   reloads = 0;
   #stamp: string = randomUUID();
@@ -33,8 +34,8 @@ export class Proxy {
     this.#options = options;
     this.#certificates = new HostCertificates(files, options.log);
     this.#keeper = new FileKeeper(files, options.log, () => ({
-      config: renderConfig(this.input, { pool: this.pool, stamp: this.#stamp, state: this.state }),
-      pool: this.pool,
+      config: renderConfig(this.input, { pools: this.pools, stamp: this.#stamp, state: this.state }),
+      pools: this.pools,
       http: this.input.http,
       https: this.input.https,
       access: this.input.access,
@@ -58,7 +59,7 @@ export class Proxy {
     this.#input = input;
     const environment = await this.#find();
     if (environment === undefined) {
-      this.pool = Math.max(POOL_START, saved?.pool ?? 0);
+      this.pools = atLeast(POOLS_START, saved?.pools);
       this.state = saved?.state ?? emptyState();
       this.#certificates.offered = saved?.offered ?? new Map();
       await this.#certificates.removeUnoffered();
@@ -66,14 +67,14 @@ export class Proxy {
       await this.#start();
       return { adopted: false };
     }
-    this.pool = environment.pool;
+    this.pools = atLeast(environment.pools);
     this.#stamp = environment.stamp;
     await this.refresh();
     await this.#certificates.removeUnoffered();
     if (environment.version !== configVersion(input)) {
       this.#options.log('info', 'HAProxy runs with another configuration: it is reloaded');
       this.#setSystemRoutes();
-      await this.reload(this.pool);
+      await this.reload(atLeast(POOLS_START, this.pools));
     }
     return { adopted: true };
   }
@@ -108,7 +109,22 @@ export class Proxy {
     throw new RouterError('proxy-failed', "HAProxy's master runs, and its worker does not answer");
   }
 
+  /** Without the ports of TCP routes that another program has taken meanwhile, where it does not start with them. */
   async #start(): Promise<void> {
+    try {
+      await this.#startOnce();
+    } catch (error) {
+      const { tcp } = this.input;
+      const free = await freePorts(tcp, new Set());
+      if (free.length === tcp.length) throw error;
+      const taken = tcp.filter((port) => !free.includes(port));
+      this.#options.log('warn', 'Ports of TCP routes are taken by another program', { ports: taken.join() });
+      this.#input = { ...this.input, tcp: free };
+      await this.#startOnce();
+    }
+  }
+
+  async #startOnce(): Promise<void> {
     this.#stamp = randomUUID();
     this.touch();
     await this.flush();
@@ -134,9 +150,9 @@ export class Proxy {
   }
 
   /** Replaces the worker by one with the files' configuration; connections go on in the old one. */
-  async reload(pool: number): Promise<void> {
-    const before = { pool: this.pool, stamp: this.#stamp };
-    this.pool = pool;
+  async reload(pools: Pools): Promise<void> {
+    const before = { pools: this.pools, stamp: this.#stamp };
+    this.pools = pools;
     this.#stamp = randomUUID();
     try {
       this.touch();
@@ -144,7 +160,7 @@ export class Proxy {
       await askMaster(this.files, 'reload');
       await waitForStamp(this.files, this.#stamp, new Promise(() => {}));
     } catch (error) {
-      this.pool = before.pool;
+      this.pools = before.pools;
       this.#stamp = before.stamp;
       this.touch();
       throw error;
@@ -167,7 +183,7 @@ export class Proxy {
 
   /** Takes over a state that the commands have led to. */
   became(desired: ProxyState, gone: readonly ServerRef[]): void {
-    const servers = new Map<number, Map<string, Server>>();
+    const servers = new Map<string, Map<string, Server>>();
     for (const [slot, wanted] of desired.servers) {
       const kept = [...wanted].filter(
         ([name, { mode }]) => mode === 'ready' || this.state.servers.get(slot)?.has(name),
@@ -178,7 +194,7 @@ export class Proxy {
       const server = this.state.servers.get(slot)?.get(name);
       if (server === undefined) continue;
       const slotServers = servers.get(slot) ?? new Map();
-      slotServers.set(name, { ...server, mode: server.mode === 'maint' ? 'maint' : 'drain' });
+      slotServers.set(name, { ...server, mode: 'drain' });
       servers.set(slot, slotServers);
     }
     this.state = { ...desired, servers };
@@ -222,6 +238,10 @@ export class Proxy {
       this.state.hosts.set(host, target(systemBackend(index), `system-${index}`));
     }
   }
+}
+
+function atLeast(least: Pools, pools: Partial<Pools> = {}): Pools {
+  return { b: Math.max(least.b, pools.b ?? 0), l: Math.max(least.l, pools.l ?? 0) };
 }
 
 export function isUnavailable(error: unknown): boolean {

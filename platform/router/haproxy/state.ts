@@ -1,13 +1,18 @@
 /**
- * What the proxy serves, in the proxy's own terms: two maps that lead a host (and path) to a slot, and the servers in each
+ * What the proxy serves, in the proxy's own terms: maps that lead a host (and path) to a slot, and the servers in each
  * slot. The same structure holds what is wanted and what HAProxy has; `plan.ts` compares them.
  *
- * A slot is one of the pool's backends (`b0`, `b1`, …), empty until a backend of the routing table takes it.
+ * A slot is one of HAProxy's backends, declared ahead and empty until a backend of the routing table takes it: of the pool
+ * that takes turns (`b0`, `b1`, …), of the one that looks for the fewest connections (`l0`, …), or the one of a TCP port (`t1024`).
  */
 import { createHash } from 'node:crypto';
 import type { Endpoint } from '../model.ts';
 
-export type ServerMode = 'ready' | 'drain' | 'maint';
+/**
+ * Who drains is in HAProxy's maintenance: it finishes what it has, and sticky sessions leave it too, which HAProxy's own `drain` would
+ * still give it.
+ */
+export type ServerMode = 'ready' | 'drain';
 
 export interface Server {
   ip: string;
@@ -28,7 +33,13 @@ export interface ProxyState {
   /** Paths of ACME's challenges → the answer. */
   challenges: Map<string, string>;
   /** By slot, by server name. */
-  servers: Map<number, Map<string, Server>>;
+  servers: Map<string, Map<string, Server>>;
+}
+
+/** How many slots of each kind are declared, besides those of TCP ports. */
+export interface Pools {
+  b: number;
+  l: number;
 }
 
 export const MAPS = ['hosts', 'paths', 'exact', 'deep', 'challenges'] as const;
@@ -50,10 +61,13 @@ export function target(proxyBackend: string, backend: string): string {
   return `${proxyBackend}|${backend}`;
 }
 
-export function parseTarget(value: string): { slot: number | undefined; backend: string } {
+export function parseTarget(value: string): { slot: string | undefined; backend: string } {
   const bar = value.indexOf('|');
-  const slot = /^b(\d+)$/.exec(value.slice(0, bar))?.[1];
-  return { slot: slot === undefined ? undefined : Number(slot), backend: value.slice(bar + 1) };
+  return { slot: /^[bl]\d+$/.exec(value.slice(0, bar))?.[0], backend: value.slice(bar + 1) };
+}
+
+export function tcpSlot(port: number): string {
+  return `t${port}`;
 }
 
 export interface ServerName {
@@ -62,13 +76,15 @@ export interface ServerName {
   http2: boolean;
 }
 
+export type ServerProtocol = 'h1' | 'h2' | 'tcp';
+
 /**
  * The name tells everything that cannot change while the server exists, address included: an endpoint that comes back
  * under another address is another server, so the old one can drain beside it.
  */
-export function serverName(endpoint: Endpoint, http2: boolean): string {
+export function serverName(endpoint: Endpoint, protocol: ServerProtocol): string {
   const address = createHash('sha256').update(`${endpoint.ip} ${endpoint.port}`).digest('hex').slice(0, 8);
-  return `${endpoint.name}.${endpoint.instance ?? 'x'}.${http2 ? 'h2' : 'h1'}.${address}`;
+  return `${endpoint.name}.${endpoint.instance ?? 'x'}.${protocol}.${address}`;
 }
 
 export function parseServerName(name: string): ServerName {
@@ -87,19 +103,19 @@ export function parseMap(answer: string): Map<string, string> {
 }
 
 /** Reads the answer to `show servers state` (format version 1), slots only. */
-export function parseServers(answer: string): Map<number, Map<string, Server>> {
-  const slots = new Map<number, Map<string, Server>>();
+export function parseServers(answer: string): Map<string, Map<string, Server>> {
+  const slots = new Map<string, Map<string, Server>>();
   for (const line of answer.split('\n')) {
     const field = line.split(' ');
-    const slot = /^b(\d+)$/.exec(field[1] ?? '')?.[1];
+    const slot = /^[blt]\d+$/.exec(field[1] ?? '')?.[0];
     const name = field[3];
     if (slot === undefined || name === undefined || line.startsWith('#')) continue;
     const admin = Number(field[6]);
     // Bits 0x01, 0x02, 0x04, 0x20 are the kinds of maintenance, 0x08 and 0x10 are forced and inherited drain.
-    const mode: ServerMode = (admin & 0x27) !== 0 ? 'maint' : (admin & 0x18) !== 0 ? 'drain' : 'ready';
-    const servers = slots.get(Number(slot)) ?? new Map<string, Server>();
+    const mode: ServerMode = (admin & 0x3f) === 0 ? 'ready' : 'drain';
+    const servers = slots.get(slot) ?? new Map<string, Server>();
     servers.set(name, { ip: field[4] ?? '', port: Number(field[18]), weight: Number(field[7]), mode });
-    slots.set(Number(slot), servers);
+    slots.set(slot, servers);
   }
   return slots;
 }

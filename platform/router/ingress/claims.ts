@@ -100,7 +100,7 @@ function backendOf(
     .update(JSON.stringify([namespace, to]))
     .digest('hex')
     .slice(0, 32)}`;
-  const nobody: Backend = { name, protocol: 'http1', endpoints: [] };
+  const nobody: Backend = { name, endpoints: [] };
   if (to.service === undefined) {
     wrong(`the backend ${to.resource?.kind} ${to.resource?.name} is not served: only Services are`);
     return nobody;
@@ -112,7 +112,8 @@ function backendOf(
     return nobody;
   }
   const endpoints = endpointsOf(service, port, sources.slices(namespace, to.service.name));
-  return { name, protocol: protocolOf(port), endpoints: unique(endpoints.filter(isUsable)) };
+  const protocol = protocolOf(port);
+  return { name, endpoints: unique(endpoints.filter(isUsable)).map((endpoint) => ({ ...endpoint, protocol })) };
 }
 
 /** Slices may say one endpoint twice while they change. */

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Service, ServicePort } from '#cluster/kinds/types/core.ts';
 import type { Endpoint as SliceEndpoint, EndpointSlice } from '#cluster/kinds/types/discovery.ts';
 import type { ServiceBackendPort } from '#cluster/kinds/types/networking.ts';
-import type { Backend, Endpoint } from '../model.ts';
+import type { Endpoint } from '../model.ts';
 
 const HTTP2 = new Set(['kubernetes.io/h2c', 'h2c', 'grpc']);
 
@@ -21,7 +21,7 @@ export function findPort(service: Service | undefined, name: string, wanted: Ser
   return port;
 }
 
-export function protocolOf({ appProtocol }: ServicePort): Backend['protocol'] {
+export function protocolOf({ appProtocol }: ServicePort): NonNullable<Endpoint['protocol']> {
   return HTTP2.has(appProtocol?.toLowerCase() ?? '') ? 'http2' : 'http1';
 }
 
