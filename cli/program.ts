@@ -123,7 +123,7 @@ export function addAppCommands(program: Command, { target }: Surroundings): void
     );
   program
     .command('routes')
-    .description('list the routes of the space')
+    .description('list the routes of the space, and how they answered within the last minute')
     .option(...json)
     .action((options: { json?: boolean }) =>
       inSpace(async (context) => (await import('./commands/routes.ts')).routes(context, options)),
@@ -165,6 +165,7 @@ export function addAppCommands(program: Command, { target }: Surroundings): void
       .description(name === 'map-route' ? 'lead a route to an app' : 'take a route from an app')
       .option('-n, --hostname <host>', 'the name before the domain')
       .option('--path <path>', 'only requests below this path')
+      .option('--port <port>', 'of a TCP route; a free one when there is none')
       .option('--app-protocol <protocol>', 'http1 or http2')
       .action((app: string, domain: string, flags: RouteFlags) =>
         inSpace(async (context) => {

@@ -13,10 +13,12 @@ export interface RouteFlags {
 
 export async function routes(context: SpaceContext, options: { json?: boolean }): Promise<void> {
   const { api, space } = context;
-  const [list, apps] = await Promise.all([
+  const [list, apps, { routes: uses }] = await Promise.all([
     api.all<Route>(`/v3/routes?space_guids=${space.guid}`),
     api.all<App>(`/v3/apps?space_guids=${space.guid}`),
+    api.get<{ routes: RouteUse[] }>(`/v3/spaces/${space.guid}/route_use`),
   ]);
+  const useOf = new Map(uses.map(({ guid, ...use }) => [guid, use]));
   const nameOf = new Map(apps.map((app) => [app.guid, app.name]));
   const views = list.map((route) => ({
     guid: route.guid,
@@ -25,14 +27,32 @@ export async function routes(context: SpaceContext, options: { json?: boolean })
     apps: [
       ...new Set(route.destinations.map((destination) => nameOf.get(destination.app.guid) ?? destination.app.guid)),
     ],
+    lastMinute: useOf.get(route.guid),
   }));
   if (options.json) return printJson(views);
   print(
     table(
-      views.map((view) => [view.url, view.protocol, view.apps.join(', ')]),
-      ['route', 'protocol', 'apps'],
+      views.map((view) => [view.url, view.protocol, view.apps.join(', '), ...useWords(view.lastMinute)]),
+      ['route', 'protocol', 'apps', 'requests/s', 'errors', 'p50', 'p95', 'p99'],
     ),
   );
+}
+
+/** Of the last minute; durations in milliseconds. */
+interface RouteUse {
+  guid: string;
+  requests_per_second: number;
+  errors: number;
+  p50: number | null;
+  p95: number | null;
+  p99: number | null;
+}
+
+function useWords(use: Omit<RouteUse, 'guid'> | undefined): string[] {
+  if (use === undefined) return ['', '', '', '', ''];
+  const milliseconds = (value: number | null): string => (value === null ? '' : `${value.toFixed(0)} ms`);
+  const { requests_per_second: rate, errors, p50, p95, p99 } = use;
+  return [rate.toFixed(rate < 10 ? 1 : 0), String(errors), ...[p50, p95, p99].map(milliseconds)];
 }
 
 export async function mapRoute(
@@ -49,6 +69,7 @@ export async function mapRoute(
     (await api.post<Route>('/v3/routes', {
       ...(flags.hostname === undefined ? {} : { host: flags.hostname }),
       ...(flags.path ? { path: withSlash(flags.path) } : {}),
+      ...(flags.port === undefined ? {} : { port: Number(flags.port) }),
       relationships: { domain: { data: { guid: domain.guid } }, space: { data: { guid: space.guid } } },
     }));
   await api.post(`/v3/routes/${route.guid}/destinations`, {
@@ -90,7 +111,10 @@ async function findRoute({ api }: SpaceContext, domain: Named, flags: RouteFlags
     paths: flags.path ? withSlash(flags.path) : '',
   });
   return (await api.all<Route>(`/v3/routes?${query}`)).find(
-    (route) => route.host === (flags.hostname ?? '') && route.path === (flags.path ? withSlash(flags.path) : ''),
+    (route) =>
+      route.host === (flags.hostname ?? '') &&
+      route.path === (flags.path ? withSlash(flags.path) : '') &&
+      String(route.port ?? '') === (flags.port ?? ''),
   );
 }
 

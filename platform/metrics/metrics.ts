@@ -8,6 +8,7 @@
  */
 import type { MetricEnvelope } from './envelopes.ts';
 import type { MetricFamily } from './exporter.ts';
+import type { RouteUse } from './route-window.ts';
 
 /** What an app's instance uses. */
 export interface InstanceUse {
@@ -26,6 +27,8 @@ export interface Metrics {
   useOf(namespace: string, pod: string): InstanceUse | undefined;
   /** Asks the nodes to measure now. Resolves when all that told something before have answered, or after the time. */
   refresh(milliseconds: number): Promise<void>;
+  /** How a route, by its guid, has answered within the last minute. */
+  routeUse(route: string): RouteUse;
   /** Of one source (an app), oldest first: what is kept, at most 1,000 of each kind. */
   envelopes(sourceId: string): MetricEnvelope[];
   sources(): string[];

@@ -13,6 +13,7 @@ import { EnvelopeRings } from './envelopes.ts';
 import { familiesOf } from './families.ts';
 import type { Metrics } from './metrics.ts';
 import { Requests, requestEnvelope } from './requests.ts';
+import { RouteWindows } from './route-window.ts';
 
 export interface MetricsOptions {
   informers: Informers;
@@ -20,7 +21,7 @@ export interface MetricsOptions {
   router: Pick<Router, 'onAccess' | 'status'>;
   /** Of the requests that the router tells. */
   applicationOf(record: AccessRecord): string | undefined;
-  routeOf(record: AccessRecord): Pick<Route, 'host' | 'path'> | undefined;
+  routeOf(record: AccessRecord): Pick<Route, 'host' | 'path' | 'id'> | undefined;
   now?: () => number;
 }
 
@@ -42,6 +43,7 @@ export function openMetrics(options: MetricsOptions): Metrics {
   const nodes = new Map<string, NodeSample>();
   const rings = new EnvelopeRings();
   const requests = new Requests();
+  const windows = new RouteWindows(now);
   let told = Promise.withResolvers<void>();
 
   const podOf = (sample: ContainerSample): Stored<Pod> | undefined =>
@@ -79,7 +81,12 @@ export function openMetrics(options: MetricsOptions): Metrics {
     options.router.onAccess((record) => {
       const app = options.applicationOf(record);
       if (app === undefined) return;
-      requests.add(record, app, options.routeOf(record));
+      const route = options.routeOf(record);
+      requests.add(record, app, route);
+      if (route !== undefined) {
+        const { status, total } = record;
+        windows.add(route.id, { status, milliseconds: status === 101 || total < 0 ? undefined : total });
+      }
       const names = namesOf(informers, app);
       rings.add(requestEnvelope(record, app, names === undefined ? {} : appTags(names)));
     }),
@@ -105,6 +112,7 @@ export function openMetrics(options: MetricsOptions): Metrics {
       while (waiting && missing()) await Promise.race([told.promise, late.promise]);
       clearTimeout(timer);
     },
+    routeUse: (route) => windows.of(route),
     envelopes: (sourceId) => rings.of(sourceId),
     sources: () => rings.sources(),
     forget(sourceId) {
