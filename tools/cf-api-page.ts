@@ -33,6 +33,9 @@ const TESTS: Record<string, string> = {
   sidecars: 'sidecars.test.ts',
   security_groups: 'security-groups.test.ts',
   networking: 'security-groups.test.ts',
+  domains: 'routing.test.ts',
+  routes: 'routing.test.ts',
+  routing: 'routing.test.ts',
   service_instances: 'services.test.ts',
   service_credential_bindings: 'services.test.ts',
   users: '../uaa/scim/scim.test.ts',
@@ -81,8 +84,8 @@ ${missing.map((entry) => `| \`${entry.replaceAll(':_', ':guid')}\` | ${reason(en
 }
 
 function groupOf(path: string): string {
-  const [, first, second] = path.split('/');
-  return first === 'networking' ? first : (second ?? 'root');
+  const [, first = '', second] = path.split('/');
+  return ['networking', 'routing'].includes(first) ? first : (second ?? 'root');
 }
 
 function section(name: string, endpoints: Endpoint[]): string {

@@ -106,13 +106,15 @@ export interface Context {
   jobs: Jobs;
   logs: Logs;
   /** Absent: nodes are asked directly. */
-  metrics?: Pick<Metrics, 'useOf' | 'refresh' | 'forget'>;
+  metrics?: Pick<Metrics, 'useOf' | 'refresh' | 'forget' | 'routeUse'>;
   staging: Staging;
   urls: Urls;
   /** The default domain: routes of apps are below it. */
   domain: string;
   /** Hosts of the default domain that are the platform's own. */
   reservedHosts: string[];
+  /** Ports of the router for TCP routes. */
+  tcpPorts: () => readonly number[];
   defaults: Defaults;
   version: string;
   /** Where the ssh proxy is, and how clients know it; absent: there is none. */

@@ -30,10 +30,10 @@ export async function ensureDefaults(
   await ensureDefaultQuota(context);
   await ensureDefaultGroups(context);
   if (!records.domains.all().some((domain) => domain.spec.displayName === context.domain)) {
-    await createDomain(context, context.domain);
+    await createDomain(context, { name: context.domain });
   }
   if (!records.domains.all().some((domain) => domain.spec.internal)) {
-    await createDomain(context, INTERNAL_DOMAIN, undefined, undefined, true);
+    await createDomain(context, { name: INTERNAL_DOMAIN, internal: true });
   }
   const named = (name: string) => (item: { spec: { displayName: string } }) => item.spec.displayName === name;
   const organization =

@@ -85,7 +85,9 @@ export interface TestCloud {
 }
 
 /** `found`: clients find the servers by their URLs, which else lead nowhere, and UAA's users are known to the API server. */
-export async function startTestCloud(options: { found?: boolean } = {}): Promise<TestCloud> {
+export async function startTestCloud(
+  options: { found?: boolean; tcpPorts?: readonly number[] } = {},
+): Promise<TestCloud> {
   const doors = options.found ? { api: await openDoor(), uaa: await openDoor() } : undefined;
   const plane = await startControlPlane(
     doors === undefined
@@ -139,6 +141,7 @@ export async function startTestCloud(options: { found?: boolean } = {}): Promise
       domain: 'apps.test',
       urls: { api: apiPublic, uaa: uaaPublic, login: uaaPublic, logCache: 'http://127.0.0.1:9' },
       dataDirectory: directory,
+      ...(options.tcpPorts && { tcpPorts: () => options.tcpPorts ?? [] }),
       port: 0,
       version: 'test',
       log,

@@ -30,7 +30,7 @@ export interface StartCloudControllerOptions {
   staging: Staging;
   logs: Logs;
   /** What instances use, as the bus tells it. */
-  metrics?: Pick<Metrics, 'useOf' | 'refresh' | 'forget'>;
+  metrics?: Pick<Metrics, 'useOf' | 'refresh' | 'forget' | 'routeUse'>;
   /** Default domain of apps: `sampan.localhost`. */
   domain: string;
   urls: Urls;
@@ -45,6 +45,8 @@ export interface StartCloudControllerOptions {
   /** Made at first start; default `default` and `dev`. */
   organization?: string;
   space?: string;
+  /** Ports of the router for TCP routes; default: none. */
+  tcpPorts?: () => readonly number[];
   /** Hosts of the default domain that no app may take, besides the well-known ones. */
   reservedHosts?: string[];
   log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
@@ -132,6 +134,7 @@ export async function startCloudController(options: StartCloudControllerOptions)
     urls: options.urls,
     domain: options.domain,
     reservedHosts: [...RESERVED, ...(options.reservedHosts ?? [])],
+    tcpPorts: options.tcpPorts ?? (() => []),
     defaults: { ...DEFAULTS, ...options.defaults },
     version: options.version,
     ...(options.ssh ? { ssh: options.ssh } : {}),

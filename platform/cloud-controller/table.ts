@@ -21,7 +21,10 @@ import { processEndpoints } from './endpoints/processes.ts';
 import { quotaEndpoints } from './endpoints/quotas.ts';
 import { revisionEndpoints } from './endpoints/revisions.ts';
 import { rootEndpoints } from './endpoints/root.ts';
+import { routeDestinationEndpoints } from './endpoints/route-destinations.ts';
+import { routeUseEndpoints } from './endpoints/route-use.ts';
 import { routeEndpoints } from './endpoints/routes.ts';
+import { routingEndpoints } from './endpoints/routing.ts';
 import { serviceEndpoints } from './endpoints/services.ts';
 import { securityGroupEndpoints } from './endpoints/security-groups.ts';
 import { sidecarEndpoints } from './endpoints/sidecars.ts';
@@ -51,6 +54,9 @@ export function endpointTable(context: Context): Endpoint[] {
     ...processEndpoints(context),
     ...sidecarEndpoints(context),
     ...routeEndpoints(context),
+    ...routeDestinationEndpoints(context),
+    ...routeUseEndpoints(context),
+    ...routingEndpoints(context),
     ...deploymentEndpoints(context),
     ...revisionEndpoints(context),
     ...taskEndpoints(context),

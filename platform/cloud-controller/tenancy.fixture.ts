@@ -3,6 +3,7 @@ import type { Json } from './api.ts';
 import { putUser } from '../uaa/users.ts';
 import type { TestCloud } from './cloud.fixture.ts';
 import { makeApp } from './made-app.fixture.ts';
+import { ROUTER_GROUP } from './operations/tcp-routes.ts';
 
 const ORGANIZATION_ROLES = [
   'organization_user',
@@ -296,6 +297,9 @@ const NAMES: Record<string, string> = {
   feature_flags: 'route_sharing',
 };
 
+/** The same in every world. */
+const EVERYWHERE: Record<string, string> = { router_groups: ROUTER_GROUP };
+
 /** Throws where the world has nothing for a parameter. */
 export function filled(path: string, world: World): string {
   const segments = path.split('/');
@@ -304,7 +308,7 @@ export function filled(path: string, world: World): string {
       if (!segment.startsWith(':')) return segment;
       const before = segments[index - 1] ?? '';
       const name = segment.slice(1);
-      const value = name === 'name' ? NAMES[before] : (PARAMETERS[name] ?? world.guids[before]);
+      const value = name === 'name' ? NAMES[before] : (PARAMETERS[name] ?? world.guids[before] ?? EVERYWHERE[before]);
       if (value === undefined) throw new Error(`nothing stands for ${segment} in ${path}`);
       return value;
     })

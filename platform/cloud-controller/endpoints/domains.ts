@@ -7,8 +7,9 @@ import { listReply } from '../listing.ts';
 import { changeMetadata } from '../operations/metadata.ts';
 import { requireDomain } from '../operations/quota.ts';
 import { deleteRoute, findRoute } from '../operations/routes.ts';
+import { routerGroups } from '../operations/tcp-routes.ts';
 import { presentDomain } from '../present/tenancy.ts';
-import { mergeMetadata, readGuids, Reader } from '../validate.ts';
+import { isObject, mergeMetadata, readGuids, Reader } from '../validate.ts';
 import { ownersOf } from './organizations.ts';
 
 const NAME = /^(?=.{3,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
@@ -73,10 +74,14 @@ export function domainEndpoints(context: Context): Endpoint[] {
         }
         if (internal && name !== undefined && !name.endsWith('.internal'))
           reader.fail('Internal domains must end with ".internal"');
-        if (reader.body.router_group) reader.fail('TCP domains are not supported');
         const organization = reader.relationship('organization');
         if (internal && organization !== undefined)
           reader.fail('Internal domains cannot be associated with an organization.');
+        const routerGroup = readRouterGroup(reader);
+        if (routerGroup !== undefined && internal)
+          reader.fail('Internal domains cannot be associated to a router group.');
+        if (routerGroup !== undefined && organization !== undefined)
+          reader.fail('Domains scoped to an organization cannot be associated to a router group.');
         const metadata = reader.metadata();
         reader.done();
         if (organization === undefined) {
@@ -88,10 +93,13 @@ export function domainEndpoints(context: Context): Endpoint[] {
           throw unprocessable('Organization with guid does not exist or you do not have access to it.');
         } else if (!access.managesOrganization(request.identity, organization)) throw notAuthorized();
         context.flags.require(request.identity, 'private_domain_creation');
-        checkOverlap(context, name ?? '');
+        if (routerGroup !== undefined && !routerGroups(context).some(({ guid }) => guid === routerGroup))
+          throw unprocessable(`Router group with guid '${routerGroup.slice(0, 80)}' not found.`);
+        const facts = { name: name ?? '', organization, metadata, internal, routerGroup };
+        checkOverlap(context, facts);
         const owner = records.organizations.get(organization ?? '');
         if (owner) requireDomain(context, owner);
-        return created(presentDomain(urls, await createDomain(context, name ?? '', organization, metadata, internal)));
+        return created(presentDomain(urls, await createDomain(context, facts)));
       },
     },
     {
@@ -210,6 +218,7 @@ export function domainEndpoints(context: Context): Endpoint[] {
           domain: read(request).metadata.name,
           host: request.query.get('host') ?? '',
           path: request.query.get('path') ?? '',
+          ...(request.query.has('port') && { port: Number(request.query.get('port')) }),
         });
         return ok({ matching_route: route !== undefined });
       },
@@ -217,23 +226,37 @@ export function domainEndpoints(context: Context): Endpoint[] {
   ];
 }
 
-/** A domain within another one of somebody else would take its hosts. */
-function checkOverlap(context: Context, name: string): void {
+function readRouterGroup(reader: Reader): string | undefined {
+  const { router_group: group } = reader.body;
+  if (group === undefined || group === null) return undefined;
+  if (isObject(group) && typeof group.guid === 'string') return group.guid;
+  reader.fail('Router group guid must be a string');
+  return undefined;
+}
+
+/** A domain within another one of somebody else would take its hosts. One for TCP has none. */
+function checkOverlap(context: Context, { name, routerGroup }: NewDomain): void {
   for (const domain of context.records.domains.all()) {
     const other = domain.spec.displayName;
     if (other === name) throw unprocessable(`The domain name "${name}" is already in use`);
+    if (routerGroup !== undefined || domain.spec.routerGroup !== undefined) continue;
     if (other.endsWith(`.${name}`) || name.endsWith(`.${other}`)) {
       throw unprocessable(`The domain name "${name}" cannot be created because "${other}" is already reserved`);
     }
   }
 }
 
+export interface NewDomain {
+  name: string;
+  organization?: string | undefined;
+  metadata?: Parameters<typeof mergeMetadata>[1];
+  internal?: boolean | undefined;
+  routerGroup?: string | undefined;
+}
+
 export async function createDomain(
   context: Context,
-  name: string,
-  organization?: string,
-  metadata?: Parameters<typeof mergeMetadata>[1],
-  internal = false,
+  { name, organization, metadata, internal = false, routerGroup }: NewDomain,
 ): Promise<Stored<Domain>> {
   const guid = randomUUID();
   const holder = { resource: 'domains', name: guid };
@@ -247,6 +270,7 @@ export async function createDomain(
         displayName: name,
         internal,
         ...(organization === undefined ? {} : { organization }),
+        ...(routerGroup === undefined ? {} : { routerGroup }),
         userMetadata: mergeMetadata(undefined, metadata),
       },
     });

@@ -36,7 +36,7 @@ export function rootEndpoints(context: Context): Endpoint[] {
             login: link(urls.login),
             uaa: link(urls.uaa),
             credhub: null,
-            routing: null,
+            routing: link(`${urls.api}/routing`),
             logging: null,
             log_cache: link(urls.logCache),
             log_stream: null,

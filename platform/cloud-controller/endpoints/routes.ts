@@ -1,14 +1,15 @@
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Domain, Route } from '../../resources/types.ts';
 import { type ApiRequest, accepted, type Context, created, type Endpoint, type Json, ok, type Reply } from '../api.ts';
-import { notAuthorized, notFound, unprocessable } from '../errors.ts';
+import { notAuthorized, unprocessable } from '../errors.ts';
 import { spaceIncludes, unique } from '../includes.ts';
-import { includedOf, listReply, splitList } from '../listing.ts';
-import { createRoute, deleteRoute, mapRoute, type NewDestination, unmapRoute } from '../operations/routes.ts';
-import { presentDestination, presentDestinations, presentRoute, routeUrl } from '../present/routes.ts';
+import { includedOf, listReply } from '../listing.ts';
+import { mergedOptions, readOptions } from '../operations/route-options.ts';
+import { createRoute, deleteRoute } from '../operations/routes.ts';
+import { presentRoute, routeUrl } from '../present/routes.ts';
 import { tell } from '../operations/tell.ts';
 import { presentDomain } from '../present/tenancy.ts';
-import { isObject, mergeMetadata, Reader } from '../validate.ts';
+import { mergeMetadata, Reader } from '../validate.ts';
 import { readApp } from './apps.ts';
 import { domainsFor } from './organizations.ts';
 import { readsDomain } from './domains.ts';
@@ -87,15 +88,20 @@ export function routeEndpoints(context: Context): Endpoint[] {
       method: 'PATCH',
       path: '/v3/routes/:guid',
       auth: 'user',
-      summary: "Change a route's metadata.",
+      summary: "Change a route's options and metadata.",
       handle: async (request) => {
         const route = write(request);
         const reader = new Reader(request.body).only('metadata', 'options');
         const metadata = reader.metadata();
+        const options = readOptions(reader);
         reader.done();
         const changed = await records.routes.modify(route.metadata.name, (current) => ({
           ...current,
-          spec: { ...current.spec, userMetadata: mergeMetadata(current.spec.userMetadata, metadata) },
+          spec: {
+            ...current.spec,
+            ...(options === undefined ? {} : { options: mergedOptions(current.spec.options ?? {}, options) }),
+            userMetadata: mergeMetadata(current.spec.userMetadata, metadata),
+          },
         }));
         const name = routeUrl(changed);
         await tell(context, request, {
@@ -120,86 +126,6 @@ export function routeEndpoints(context: Context): Endpoint[] {
         return accepted(context, job);
       },
     },
-    {
-      method: 'GET',
-      path: '/v3/routes/:guid/destinations',
-      auth: 'user',
-      summary: 'List where a route leads.',
-      handle: (request) => {
-        const route = read(request);
-        const named = (name: string, value: string) => {
-          const given = request.query.get(name);
-          return given === null || splitList(given).includes(value);
-        };
-        const destinations = route.spec.destinations.filter(
-          ({ guid, app }) => named('guids', guid) && named('app_guids', app),
-        );
-        return ok(presentDestinations(urls, { ...route, spec: { ...route.spec, destinations } }));
-      },
-    },
-    ...(['POST', 'PATCH'] as const).map(
-      (method): Endpoint => ({
-        method,
-        path: '/v3/routes/:guid/destinations',
-        auth: 'user',
-        summary: method === 'POST' ? 'Let a route lead to more apps.' : 'Replace where a route leads.',
-        handle: async (request) => {
-          const route = write(request);
-          const destinations = readDestinations(context, request, route);
-          const changed = await mapRoute(context, request.identity, route, destinations, {
-            replace: method === 'PATCH',
-          });
-          return ok(presentDestinations(urls, changed));
-        },
-      }),
-    ),
-    {
-      method: 'PATCH',
-      path: '/v3/routes/:guid/destinations/:destination',
-      auth: 'user',
-      summary: 'Change the protocol of a destination.',
-      handle: async (request) => {
-        const route = write(request);
-        const guid = request.params.destination ?? '';
-        if (!route.spec.destinations.some((destination) => destination.guid === guid)) throw notFound('Destination');
-        const reader = new Reader(request.body).only('protocol');
-        const protocol = reader.nullableString('protocol') ?? 'http1';
-        if (protocol !== 'http1' && protocol !== 'http2')
-          reader.fail("Destination protocol must be 'http1' or 'http2'");
-        reader.done();
-        const changed = await records.routes.modify(route.metadata.name, (current) => ({
-          ...current,
-          spec: {
-            ...current.spec,
-            destinations: current.spec.destinations.map((destination) =>
-              destination.guid === guid
-                ? { ...destination, protocol: protocol === 'http2' ? 'http2' : 'http1' }
-                : destination,
-            ),
-          },
-        }));
-        const destination = changed.spec.destinations.find((item) => item.guid === guid);
-        if (!destination) throw notFound('Destination');
-        return ok(presentDestination(changed, destination));
-      },
-    },
-    {
-      method: 'DELETE',
-      path: '/v3/routes/:guid/destinations/:destination',
-      auth: 'user',
-      summary: 'Stop a route from leading to an app.',
-      handle: async (request) => {
-        const route = write(request);
-        const guid = request.params.destination;
-        if (!route.spec.destinations.some((destination) => destination.guid === guid)) {
-          throw unprocessable(
-            'Unable to unmap route from destination. Ensure the route has a destination with this guid.',
-          );
-        }
-        await unmapRoute(context, request.identity, route, (destination) => destination.guid === guid);
-        return { status: 204 };
-      },
-    },
   ];
 }
 
@@ -208,8 +134,8 @@ async function postRoute(context: Context, request: ApiRequest): Promise<Reply> 
   const reader = new Reader(request.body).only('host', 'path', 'port', 'relationships', 'metadata', 'options');
   const host = reader.nullableString('host')?.toLowerCase() ?? '';
   const path = reader.nullableString('path') ?? '';
-  if (reader.body.port !== undefined && reader.body.port !== null)
-    reader.fail('Routes with protocol http do not support ports.');
+  const port = reader.integer('port', { min: 1, max: 65_535 });
+  const options = readOptions(reader);
   const spaceGuid = reader.relationship('space', { required: true });
   const domainGuid = reader.relationship('domain', { required: true });
   const metadata = reader.metadata();
@@ -233,51 +159,9 @@ async function postRoute(context: Context, request: ApiRequest): Promise<Reply> 
     domain,
     host,
     path,
+    ...(port === undefined ? {} : { port }),
+    ...(options === undefined ? {} : { options: mergedOptions({}, options) }),
     userMetadata: mergeMetadata(undefined, metadata),
   });
   return created(presentRoute(context.urls, route, space.metadata.name));
-}
-
-function readDestinations(context: Context, request: ApiRequest, route: Stored<Route>): NewDestination[] {
-  const reader = new Reader(request.body).only('destinations');
-  const list = request.body.destinations;
-  if (!Array.isArray(list)) reader.fail('Destinations must be an array containing 1 or more elements');
-  reader.done();
-  return (list as unknown[]).map((entry, position): NewDestination => {
-    const destination = isObject(entry) ? entry : {};
-    const target = isObject(destination.app) ? destination.app : {};
-    const process = isObject(target.process) ? target.process : {};
-    const app = context.records.apps.get(typeof target.guid === 'string' ? target.guid : '');
-    if (!app || !context.access.visible(request.identity, [app]).includes(app)) {
-      throw unprocessable(
-        `App(s) with guid(s) ${JSON.stringify(target.guid ?? null)} do not exist or you do not have access.`,
-      );
-    }
-    if (app.metadata.namespace !== route.metadata.namespace) {
-      throw unprocessable('Routes cannot be mapped to destinations in different spaces.');
-    }
-    const { port, protocol, weight } = destination;
-    if (
-      port !== undefined &&
-      port !== null &&
-      !(typeof port === 'number' && Number.isInteger(port) && port >= 1024 && port <= 65535)
-    ) {
-      throw unprocessable(`Destinations[${position}]: port must be an integer between 1024 and 65535.`);
-    }
-    if (protocol !== undefined && protocol !== null && protocol !== 'http1' && protocol !== 'http2') {
-      throw unprocessable(`Destinations[${position}]: protocol must be 'http1' or 'http2'.`);
-    }
-    if (weight !== undefined && weight !== null)
-      throw unprocessable(`Destinations[${position}]: weighted destinations are not supported.`);
-    const type = process.type ?? 'web';
-    if (typeof type !== 'string' || !/^[A-Za-z0-9_-]{1,255}$/.test(type)) {
-      throw unprocessable(`Destinations[${position}]: process type must be letters, digits, '-' and '_'.`);
-    }
-    return {
-      app,
-      processType: type,
-      protocol: protocol === 'http2' ? 'http2' : 'http1',
-      ...(typeof port === 'number' && port !== 8080 ? { port } : {}),
-    };
-  });
 }

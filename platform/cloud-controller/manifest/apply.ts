@@ -1,7 +1,7 @@
 /** Makes apps what a manifest says. Each step may be repeated: applying a manifest again changes nothing. */
 import { randomInt } from 'node:crypto';
 import type { Stored } from '#cluster/kinds/kind.ts';
-import type { App, HealthCheck, Process, Route, Space } from '../../resources/types.ts';
+import type { App, Destination, Domain, HealthCheck, Process, Route, Space } from '../../resources/types.ts';
 import type { Identity } from '../../uaa/uaa.ts';
 import type { Context } from '../api.ts';
 import { CloudFoundryError, UnprocessableError, unprocessable } from '../errors.ts';
@@ -11,8 +11,10 @@ import { createApp, ensureProcess } from '../operations/app-create.ts';
 import { emit, record } from '../operations/app-lifecycle.ts';
 import { mergedEnvironment, readEnvironment, writeEnvironment } from '../operations/environment.ts';
 import { changeSizes } from '../operations/quota.ts';
+import { mergedOptions, type OptionsChange } from '../operations/route-options.ts';
 import { createRoute, findRoute, hostOf, mapRoute, unmapRoute } from '../operations/routes.ts';
 import { applySidecar } from '../operations/sidecars.ts';
+import { isTcp, protocolFor } from '../operations/tcp-routes.ts';
 import { mergeMetadata } from '../validate.ts';
 import type { AppPlan, ProcessPlan } from './parse.ts';
 import { applyServices, serviceProblems } from './services.ts';
@@ -182,11 +184,8 @@ async function applyRoutes(context: Context, target: Target, app: Stored<App>, p
     }
     return;
   }
-  for (const { route, protocol } of plan.routes) {
-    await ensureMapped(context, target, app, {
-      ...splitRoute(context, target.space, route),
-      protocol: protocol ?? 'http1',
-    });
+  for (const { route, protocol, options } of plan.routes) {
+    await ensureMapped(context, target, app, { ...splitRoute(context, target.space, route), protocol, options });
   }
   if (plan.routes.length > 0 || !(plan.defaultRoute || plan.randomRoute) || routesOf(context, app).length > 0) return;
   const domain = context.records.domains.all().find((item) => item.spec.displayName === context.domain);
@@ -197,7 +196,6 @@ async function applyRoutes(context: Context, target: Target, app: Stored<App>, p
     domain,
     host: plan.randomRoute ? random() : host,
     path: '',
-    protocol: 'http1',
   });
 }
 
@@ -205,27 +203,56 @@ function pick(words: string[]): string {
   return words[randomInt(words.length)] ?? '';
 }
 
-type Wanted = ReturnType<typeof splitRoute> & { protocol: 'http1' | 'http2' };
+interface Place {
+  domain: Stored<Domain>;
+  host: string;
+  path: string;
+  port?: number;
+}
+
+interface Wanted extends Place {
+  protocol?: Destination['protocol'] | undefined;
+  options?: OptionsChange | undefined;
+}
 
 async function ensureMapped(context: Context, target: Target, app: Stored<App>, wanted: Wanted): Promise<void> {
-  const { domain, host, path } = wanted;
-  let route = findRoute(context, { domain: domain.metadata.name, host, path });
+  const { options } = wanted;
+  let route = existingRoute(context, app, wanted);
   if (route && route.metadata.namespace !== target.space.spec.namespace) {
     throw unprocessable('Routes cannot be mapped to destinations in different spaces.');
   }
-  route ??= await createRoute(context, target.identity, { space: target.space, domain, host, path });
-  const mapped = route.spec.destinations.some(
-    (destination) => destination.app === app.metadata.name && destination.protocol === wanted.protocol,
-  );
-  if (mapped) return;
-  await mapRoute(context, target.identity, route, [{ app, processType: 'web', protocol: wanted.protocol }]);
+  if (route && options) {
+    route = await context.records.routes.modify(route.metadata.name, (current) => ({
+      ...current,
+      spec: { ...current.spec, options: mergedOptions(current.spec.options ?? {}, options) },
+    }));
+  }
+  route ??= await createRoute(context, target.identity, {
+    space: target.space,
+    domain: wanted.domain,
+    host: wanted.host,
+    path: wanted.path,
+    ...(wanted.port === undefined ? {} : { port: wanted.port }),
+    ...(options && { options: mergedOptions({}, options) }),
+  });
+  const protocol = protocolFor(route, wanted.protocol);
+  const mapped = route.spec.destinations.find((destination) => destination.app === app.metadata.name);
+  if (mapped && (wanted.protocol === undefined || mapped.protocol === protocol)) return;
+  await mapRoute(context, target.identity, route, [{ app, processType: 'web', protocol }]);
 }
 
-/** `host.domain/path`: the longest domain that the organization can use wins. */
-function splitRoute(context: Context, space: Stored<Space>, text: string) {
-  const bare = text.replace(/^https?:\/\//i, '');
+/** A TCP route without a port is any that the app has on the domain. */
+function existingRoute(context: Context, app: Stored<App>, { domain, host, path, port }: Wanted) {
+  if (port !== undefined || !isTcp(domain))
+    return findRoute(context, { domain: domain.metadata.name, host, path, port });
+  return routesOf(context, app).find(({ spec }) => spec.domain === domain.metadata.name);
+}
+
+/** `host.domain:port/path`: the longest domain that the organization can use wins. */
+function splitRoute(context: Context, space: Stored<Space>, text: string): Place {
+  const bare = text.replace(/^(?:https?|tcp):\/\//i, '');
   const slash = bare.indexOf('/');
-  const name = (slash < 0 ? bare : bare.slice(0, slash)).toLowerCase();
+  const [name = '', digits] = (slash < 0 ? bare : bare.slice(0, slash)).toLowerCase().split(/:(?=\d{1,5}$)/);
   const path = slash < 0 ? '' : bare.slice(slash).replace(/\/$/, '');
   const candidates = domainsFor(context, space.spec.organization)
     .filter((domain) => name === domain.spec.displayName || name.endsWith(`.${domain.spec.displayName}`))
@@ -235,5 +262,5 @@ function splitRoute(context: Context, space: Stored<Space>, text: string) {
     throw unprocessable(`The route '${text.slice(0, 120)}' did not match any existing domains.`);
   }
   const host = name === domain.spec.displayName ? '' : name.slice(0, -domain.spec.displayName.length - 1);
-  return { domain, host, path };
+  return { domain, host, path, ...(digits === undefined ? {} : { port: Number(digits) }) };
 }

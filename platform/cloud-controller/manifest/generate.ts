@@ -14,13 +14,15 @@ export async function generateManifest(context: Context, app: Stored<App>): Prom
   const { lifecycle } = app.spec;
   const namespace = app.metadata.namespace ?? '';
   const environment = await readEnvironment(context.client, namespace, app.metadata.name);
-  const routes = records.routes
-    .inNamespace(namespace)
-    .flatMap((route) =>
-      route.spec.destinations
-        .filter((destination) => destination.app === app.metadata.name)
-        .map((destination) => ({ route: routeUrl(route), protocol: destination.protocol })),
-    );
+  const routes = records.routes.inNamespace(namespace).flatMap((route) =>
+    route.spec.destinations
+      .filter((destination) => destination.app === app.metadata.name)
+      .map((destination) => ({
+        route: routeUrl(route),
+        protocol: destination.protocol,
+        ...(Object.keys(route.spec.options ?? {}).length > 0 ? { options: route.spec.options } : {}),
+      })),
+  );
   const sidecars = sidecarFactsOf(context, app).map(sidecarManifest);
   const services = servicesManifest(context, app);
   const item = records.packages

@@ -2,6 +2,7 @@
 import type { HealthCheck, SidecarFacts } from '../../resources/types.ts';
 import { sidecarProblems } from '../operations/sidecars.ts';
 import { CloudFoundryError, UnprocessableError } from '../errors.ts';
+import { readRoutes, type RoutePlan } from './routes.ts';
 import { readServices, type ServicePlan } from './services.ts';
 import { environmentProblems, isObject, nameProblem, parseMegabytes } from '../validate.ts';
 
@@ -28,7 +29,7 @@ export interface AppPlan {
   processes: ProcessPlan[];
   sidecars: SidecarFacts[];
   services: ServicePlan[];
-  routes: { route: string; protocol?: 'http1' | 'http2' }[];
+  routes: RoutePlan[];
   noRoute: boolean;
   randomRoute: boolean;
   defaultRoute: boolean;
@@ -148,7 +149,7 @@ class ManifestReader {
       processes: this.#processes(),
       sidecars: this.#sidecars(),
       services: readServices(source.services, (message) => this.#fail(message)),
-      routes: this.#routes(),
+      routes: readRoutes(source.routes, (message) => this.#fail(message)),
       noRoute: this.#flag('no-route'),
       randomRoute: this.#flag('random-route'),
       defaultRoute: this.#flag('default-route'),
@@ -337,28 +338,6 @@ class ManifestReader {
     if (match && unit !== undefined) return Number(match[1]) * unit;
     this.#fail(`${prefix}Log rate limit ${JSON.stringify(value)} must be -1 or a size, as in 16K`);
     return -1;
-  }
-
-  #routes(): AppPlan['routes'] {
-    const { routes } = this.#source;
-    if (routes === undefined || routes === null) return [];
-    if (!Array.isArray(routes)) {
-      this.#fail('Routes must be a list of route objects');
-      return [];
-    }
-    const plans: AppPlan['routes'] = [];
-    for (const entry of routes as unknown[]) {
-      const route = isObject(entry) ? entry.route : undefined;
-      const protocol = isObject(entry) ? entry.protocol : undefined;
-      if (typeof route !== 'string' || route.length > 400) {
-        this.#fail('Routes must be a list of route objects, as in "- route: app.example.com"');
-        continue;
-      }
-      if (protocol !== undefined && protocol !== 'http1' && protocol !== 'http2')
-        this.#fail("Route protocol must be 'http1' or 'http2'");
-      plans.push({ route, ...(protocol === 'http1' || protocol === 'http2' ? { protocol } : {}) });
-    }
-    return plans;
   }
 
   #texts(value: unknown, name: string): Record<string, string | null> {

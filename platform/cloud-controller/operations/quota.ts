@@ -207,11 +207,15 @@ function refuseAbove(
   );
 }
 
-export function requireRoute(context: Context, space: Stored<Space>): void {
+/** Throws where one more route, with a port of its own or without, would be too much. */
+export function requireRoute(context: Context, space: Stored<Space>, { port }: { port: boolean }): void {
   for (const { what, name, limits, spaces } of scopesOf(context, space)) {
-    const count = spaces.reduce((sum, { spec }) => sum + context.records.routes.inNamespace(spec.namespace).length, 0);
-    if (limits.routes !== null && count >= limits.routes)
+    const routes = spaces.flatMap(({ spec }) => context.records.routes.inNamespace(spec.namespace));
+    if (limits.routes !== null && routes.length >= limits.routes)
       throw unprocessable(`Routes quota exceeded for ${what} '${name}'.`);
+    const ports = routes.filter(({ spec }) => spec.port !== undefined).length;
+    if (port && limits.reservedPorts !== null && ports >= limits.reservedPorts)
+      throw unprocessable(`Reserved route ports quota exceeded for ${what} '${name}'.`);
   }
 }
 

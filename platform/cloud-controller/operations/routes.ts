@@ -12,34 +12,48 @@ import {
 } from '../../resources/types.ts';
 import type { Identity } from '../../uaa/uaa.ts';
 import type { Context } from '../api.ts';
-import { unprocessable } from '../errors.ts';
+import { UnprocessableError, unprocessable } from '../errors.ts';
 import { routeUrl } from '../present/routes.ts';
 import type { Holder } from '../reservations.ts';
 import { emit, record } from './app-lifecycle.ts';
 import { requireRoute, underQuota } from './quota.ts';
+import { freePort, isTcp, tcpProblem, unavailable } from './tcp-routes.ts';
 
 export interface NewRoute {
   space: Stored<Space>;
   domain: Stored<Domain>;
   host: string;
   path: string;
+  /** Of a TCP route; absent: any free one. */
+  port?: number;
+  options?: Route['spec']['options'];
   userMetadata?: UserMetadata;
 }
 
-function routeKey(route: { domain: string; host: string; path: string }): string[] {
-  return [route.domain, route.host, route.path];
+interface RouteKey {
+  domain: string;
+  host: string;
+  path: string;
+  port?: number | undefined;
+}
+
+/** Ports are the router's: of two TCP domains only one has it. */
+function routeKey({ domain, host, path, port }: RouteKey): string[] {
+  return port === undefined ? [domain, host, path] : ['tcp', String(port)];
 }
 
 function routeHolder(route: { guid: string; namespace: string }): Holder {
   return { resource: 'routes', namespace: route.namespace, name: route.guid };
 }
 
-/** Why a host or path cannot be, in words for people. */
+/** Why a host, path or port cannot be, in words for people. */
 export function routeProblem(
   context: Context,
-  route: { domain: Stored<Domain>; host: string; path: string },
+  route: Pick<NewRoute, 'domain' | 'host' | 'path' | 'port'>,
 ): string | undefined {
   const { domain, host, path } = route;
+  if (isTcp(domain)) return tcpProblem(context, route);
+  if (route.port !== undefined) return "Routes with protocol 'http' do not support ports.";
   if (host === '' && domain.spec.displayName === context.domain) {
     return 'Missing host. Routes in shared domains must have a host defined.';
   }
@@ -69,10 +83,7 @@ export function routeProblem(
   return undefined;
 }
 
-export function findRoute(
-  context: Context,
-  key: { domain: string; host: string; path: string },
-): Stored<Route> | undefined {
+export function findRoute(context: Context, key: RouteKey): Stored<Route> | undefined {
   return context.records.routes
     .all()
     .find(
@@ -80,6 +91,7 @@ export function findRoute(
         route.spec.domain === key.domain &&
         route.spec.host === key.host &&
         route.spec.path === key.path &&
+        route.spec.port === key.port &&
         !route.metadata.deletionTimestamp,
     );
 }
@@ -90,8 +102,8 @@ export async function createRoute(context: Context, identity: Identity, input: N
   if (problem !== undefined) throw unprocessable(problem);
   context.flags.require(identity, 'route_creation');
   const route = await underQuota(space, () => {
-    requireRoute(context, space);
-    return makeRoute(context, input);
+    requireRoute(context, space, { port: isTcp(input.domain) });
+    return isTcp(input.domain) ? makeTcpRoute(context, input) : makeRoute(context, input);
   });
   await context.audit.record({
     type: 'audit.route.create',
@@ -103,21 +115,41 @@ export async function createRoute(context: Context, identity: Identity, input: N
   return route;
 }
 
-async function makeRoute(
-  context: Context,
-  { space, domain, host, path, userMetadata }: NewRoute,
-): Promise<Stored<Route>> {
+async function makeTcpRoute(context: Context, input: NewRoute): Promise<Stored<Route>> {
+  const taken = new Set<number>();
+  for (;;) {
+    const port = input.port ?? freePort(context, taken);
+    try {
+      return await makeRoute(context, { ...input, port });
+    } catch (error) {
+      if (input.port !== undefined || !(error instanceof RouteTaken)) throw error;
+      taken.add(port);
+    }
+  }
+}
+
+class RouteTaken extends UnprocessableError {}
+
+function takenMessage(context: Context, { domain, host, path, port }: NewRoute): string {
+  const name = domain.spec.displayName;
+  if (port !== undefined) {
+    const own = findRoute(context, { domain: domain.metadata.name, host, path, port });
+    return own ? `Route already exists with port '${port}' for domain '${name}'.` : unavailable(port);
+  }
+  const where = path === '' ? '' : ` and path '${path}'`;
+  return host === ''
+    ? `Route already exists for domain '${name}'${where}.`
+    : `Route already exists with host '${host}'${where} for domain '${name}'.`;
+}
+
+async function makeRoute(context: Context, input: NewRoute): Promise<Stored<Route>> {
+  const { space, domain, host, path, port, options, userMetadata } = input;
   const guid = randomUUID();
   const { namespace } = space.spec;
-  const key = { domain: domain.metadata.name, host, path };
+  const key = { domain: domain.metadata.name, host, path, port };
   const holder = routeHolder({ guid, namespace });
   if (!(await context.reservations.take('route', routeKey(key), holder))) {
-    const where = path === '' ? '' : ` and path '${path}'`;
-    throw unprocessable(
-      host === ''
-        ? `Route already exists for domain '${domain.spec.displayName}'${where}.`
-        : `Route already exists with host '${host}'${where} for domain '${domain.spec.displayName}'.`,
-    );
+    throw new RouteTaken([takenMessage(context, input)]);
   }
   try {
     return await context.records.routes.create({
@@ -127,8 +159,10 @@ async function makeRoute(
         domainName: domain.spec.displayName,
         host,
         path,
-        protocol: 'http',
+        protocol: port === undefined ? 'http' : 'tcp',
         destinations: [],
+        ...(port === undefined ? {} : { port }),
+        ...(options === undefined ? {} : { options }),
         ...(userMetadata ? { userMetadata } : {}),
       },
     });
@@ -142,10 +176,15 @@ export interface NewDestination {
   app: Stored<App>;
   processType: string;
   port?: number;
-  protocol: 'http1' | 'http2';
+  protocol: Destination['protocol'];
+  /** All of a route have one, or none. */
+  weight?: number;
 }
 
-/** Adds what is not there yet; `replace` removes all others. */
+const DUPLICATES = 'Destinations cannot contain duplicate entries';
+const WEIGHTED = 'Destinations cannot be inserted when there are weighted destinations already configured.';
+
+/** Adds what is not there yet; `replace` removes all others, and alone may give weights. */
 export async function mapRoute(
   context: Context,
   identity: Identity,
@@ -159,21 +198,13 @@ export async function mapRoute(
     destination.port === wanted.port;
   const changed = await context.records.routes.modify(route.metadata.name, (current) => {
     const old = current.spec.destinations;
-    const missing = added.filter((wanted) => !old.some((destination) => same(destination, wanted)));
-    const kept = options.replace ? old.filter((destination) => added.some((wanted) => same(destination, wanted))) : old;
-    const destinations = [
-      ...kept.map((destination) => {
-        const wanted = added.find((candidate) => same(destination, candidate));
-        return wanted ? { ...destination, protocol: wanted.protocol } : destination;
-      }),
-      ...missing.map((wanted) => ({
-        guid: randomUUID(),
-        app: wanted.app.metadata.name,
-        processType: wanted.processType,
-        protocol: wanted.protocol,
-        ...(wanted.port === undefined ? {} : { port: wanted.port }),
-      })),
-    ];
+    if (!options.replace && old.some(({ weight }) => weight !== undefined)) throw unprocessable(WEIGHTED);
+    const known = added.map((wanted) => old.find((destination) => same(destination, wanted)));
+    const wanted = added.map((one, index) => ({ guid: known[index]?.guid ?? randomUUID(), ...destinationOf(one) }));
+    const keys = wanted.map(({ app, processType, port }) => `${app} ${processType} ${port}`);
+    if (new Set(keys).size < keys.length) throw unprocessable(DUPLICATES);
+    const kept = options.replace ? [] : old.filter((destination) => !known.includes(destination));
+    const destinations = [...kept, ...wanted];
     if (destinations.length > 100) throw unprocessable('Routes can be mapped to at most 100 destinations.');
     return { ...current, spec: { ...current.spec, destinations } };
   });
@@ -186,6 +217,16 @@ export async function mapRoute(
     emit(context, app, 'Updated', `mapped route ${routeUrl(route)}`);
   }
   return changed;
+}
+
+function destinationOf({ app, processType, port, protocol, weight }: NewDestination): Omit<Destination, 'guid'> {
+  return {
+    app: app.metadata.name,
+    processType,
+    protocol,
+    ...(port === undefined ? {} : { port }),
+    ...(weight === undefined ? {} : { weight }),
+  };
 }
 
 /** Removes the destinations for which `gone` is true. */
@@ -217,16 +258,15 @@ export async function unmapRoute(
 export async function deleteRoute(context: Context, identity: Identity, route: Stored<Route>): Promise<void> {
   const space = context.records.spaceOf(route);
   await context.records.routes.delete(route.metadata.name);
-  const { domain, host, path } = route.spec;
   await context.reservations.release(
     'route',
-    routeKey({ domain, host, path }),
+    routeKey(route.spec),
     routeHolder({ guid: route.metadata.name, namespace: route.metadata.namespace ?? '' }),
   );
   await context.audit.record({
     type: 'audit.route.delete-request',
     actor: identity,
-    target: { guid: route.metadata.name, type: 'route', name: host },
+    target: { guid: route.metadata.name, type: 'route', name: route.spec.host },
     ...(space ? { space } : {}),
     data: { request: { recursive: true } },
   });

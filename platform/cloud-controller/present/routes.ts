@@ -41,7 +41,7 @@ export function presentRoute(urls: Urls, route: Stored<Route>, space: string): J
     port: route.spec.port ?? null,
     url: routeUrl(route),
     destinations: route.spec.destinations.map((destination) => presentDestination(route, destination)),
-    options: {},
+    options: route.spec.options ?? {},
     metadata: metadata(route),
     relationships: { space: toOne(space), domain: toOne(route.spec.domain) },
     links: {

@@ -43,13 +43,13 @@ export function presentSpace(urls: Urls, space: Stored<Space>): Json {
 
 export function presentDomain(urls: Urls, domain: Stored<Domain>): Json {
   const self = `${urls.api}/v3/domains/${domain.metadata.name}`;
-  const { organization, sharedWith = [] } = domain.spec;
+  const { organization, routerGroup, sharedWith = [] } = domain.spec;
   return {
     ...base(domain),
     name: domain.spec.displayName,
     internal: domain.spec.internal,
-    router_group: null,
-    supported_protocols: ['http'],
+    router_group: routerGroup === undefined ? null : { guid: routerGroup },
+    supported_protocols: [routerGroup === undefined ? 'http' : 'tcp'],
     relationships: {
       organization: toOne(organization),
       shared_organizations: { data: sharedWith.map((guid) => ({ guid })) },
@@ -58,6 +58,9 @@ export function presentDomain(urls: Urls, domain: Stored<Domain>): Json {
     links: {
       self: link(self),
       ...(organization === undefined ? {} : { organization: link(`${urls.api}/v3/organizations/${organization}`) }),
+      ...(routerGroup === undefined
+        ? {}
+        : { router_group: link(`${urls.api}/routing/v1/router_groups/${routerGroup}`) }),
       route_reservations: link(`${self}/route_reservations`),
     },
   };
