@@ -24,6 +24,7 @@ import { HostError } from './host-error.ts';
 import { hostRoutes, overlaps } from '#lib/routes.ts';
 import { parsePool } from './load-balancer-pool.ts';
 import { mergedNodeFlags, type NodeFlags } from './node-flags.ts';
+import { tcpPortsOf } from './tcp-ports.ts';
 import { chooseStore, type EtcdSettings, type StoreFlags } from './store/settings.ts';
 
 /** What the user said: flags, then `SAMPAN_*` variables, then defaults. */
@@ -36,6 +37,8 @@ export interface InstanceFlags extends StoreFlags, NodeFlags {
   kubernetes?: string;
   registry?: string;
   ssh?: string;
+  /** `1024-1123`, or `none`. */
+  tcpPorts?: string;
   /** CIDRs, with commas between; an empty text takes the pool away. */
   loadBalancerPool?: string;
   /** `on` or `off`. */
@@ -92,6 +95,8 @@ export interface Instance {
   sysctls?: string[];
   /** Ranges of the platform's own addresses that URLs of its users may lead to. */
   outbound?: string[];
+  /** For TCP routes, as they were said; absent: a hundred of its own. See `tcp-ports.ts`. */
+  tcpPorts?: string;
   /** Of its node, as they were said. */
   node?: NodeFlags;
   /** Which of the host's ranges it has; 0 to 63. */
@@ -216,6 +221,7 @@ export async function prepareInstance(
       ...risksOf(flags, known),
       ...sysctlsOf(flags, known),
       ...outboundOf(flags, known),
+      ...tcpPortsOf(flags.tcpPorts ?? process.env.SAMPAN_TCP_PORTS, known),
       idRange: { first: 65536 * (8192 + slot * 512), length: 65536 * 512 },
       slot,
       ...(node === undefined ? {} : { node }),

@@ -59,6 +59,10 @@ export async function createProgram(words: string[]): Promise<Command> {
       '--allow-outbound <range...>',
       'let drains of logs reach these addresses of the platform itself, such as 127.0.0.1/32; kept, "" takes them back; taken up when the platform starts',
     )
+    .option(
+      '--tcp-ports <range>',
+      'ports for TCP routes (SAMPAN_TCP_PORTS; default 1024-1123, another hundred for each further instance), or none; kept',
+    )
     .option('--engine-defaults', "forget what earlier starts were told of the engine; this one's flags hold")
     .addHelpText(
       'after',
@@ -66,10 +70,10 @@ export async function createProgram(words: string[]): Promise<Command> {
         'Where they change, the agent is started again; apps go on.',
     )
     .action(async ({ loadBalancerPool, dualStack, cniConfig, cniBin, ...options }: UpFlags) => {
-      const { allowHostPath, allowRisk, allowSysctl, allowOutbound, ...others } = options;
+      const { allowHostPath, allowRisk, allowSysctl, allowOutbound, tcpPorts, ...others } = options;
       const [node, rest] = nodeFlagsOf(others);
       const allowed = { allowHostPath, allowRisk, allowSysctl, allowOutbound };
-      const network = { dualStack, cniConfig, cniBin, loadBalancerPool };
+      const network = { dualStack, cniConfig, cniBin, loadBalancerPool, tcpPorts };
       const instance = { ...flags(), ...node, ...allowed, ...network };
       await (await import('./commands/up.ts')).up(instance, rest);
     });

@@ -31,7 +31,10 @@ export interface UpFlags
     NodeFlags,
     NetworkFlags,
     RouterFlags,
-    Pick<InstanceFlags, 'allowHostPath' | 'allowRisk' | 'allowSysctl' | 'allowOutbound' | 'loadBalancerPool'> {
+    Pick<
+      InstanceFlags,
+      'allowHostPath' | 'allowRisk' | 'allowSysctl' | 'allowOutbound' | 'loadBalancerPool' | 'tcpPorts'
+    > {
   foreground?: boolean;
 }
 
@@ -64,6 +67,7 @@ async function setUp(
     // A server that runs knows only how etcd was reached before, and an agent what its node was then.
     if (!isDeepStrictEqual(prepared.store, before?.store)) await stopRoles(prepared, ['server']);
     if (!isDeepStrictEqual(prepared.node, before?.node)) await stopRoles(prepared, ['agent']);
+    if (prepared.tcpPorts !== before?.tcpPorts) await stopRoles(prepared, ['platform']);
     await setFlags(prepared, ['server'], await apiChanges(prepared.dataDirectory, api));
     await setFlags(prepared, ['platform'], routerChanges(prepared.dataDirectory, router));
     await setEngineFlags(prepared, engine);

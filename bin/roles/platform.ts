@@ -32,6 +32,7 @@ import { endpoints } from '../endpoints.ts';
 import { registryHost } from '../engine-options.ts';
 import type { Instance } from '../instance.ts';
 import { keptRouter } from '../router-flags.ts';
+import { tcpPorts } from '../tcp-ports.ts';
 import { busDirectory, busPasswords, ensureSecrets } from '../secrets.ts';
 import { platformGuard } from '../platform-guard.ts';
 import { version } from '../version.ts';
@@ -116,6 +117,7 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
     metrics,
     domain: instance.domain,
     urls,
+    tcpPorts: () => router.ports().tcp,
     ssh: { endpoint: `ssh.${instance.domain}:${instance.ports.ssh}`, fingerprint: hostKey.fingerprint },
     dataDirectory: join(instance.dataDirectory, 'platform'),
     port: instance.ports.platform,
@@ -140,7 +142,7 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
     informers,
     own: [instance.network.clusterCidr, instance.network.serviceCidr],
     hostAddresses: hostAddresses(instance),
-    routerPorts: [instance.ports.http, instance.ports.https],
+    routerPorts: [instance.ports.http, instance.ports.https, ...router.ports().tcp],
     buildHosts: buildHosts(),
     log,
   });
@@ -199,7 +201,7 @@ function openInstanceRouter(instance: Instance, log: RoleContext['log']): Promis
     instance: instance.name,
     dataDirectory: join(instance.dataDirectory, 'router'),
     runDirectory: join(instance.runDirectory, 'router'),
-    listen: { http: instance.ports.http, https: instance.ports.https },
+    listen: { http: instance.ports.http, https: instance.ports.https, tcp: tcpPorts(instance) },
     certificate: `${certificate}${key}`,
     ...(tls && { tls }),
     system: [
