@@ -1,12 +1,13 @@
 /** The everyday commands of the stock `cf` client, against a whole platform. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Cf, findCf } from '#testing/cf.ts';
 import { cloudNative, textsOf } from '#testing/custom-buildpacks-suite.ts';
 import { TestPlatform, until } from '#testing/platform.ts';
-import { talkativeApp, writeApp } from '#testing/sample-apps.ts';
+import { ECHO, talkativeApp, writeApp } from '#testing/sample-apps.ts';
 
 const program = findCf();
 const skip = program === undefined && 'cf is not on the PATH';
@@ -27,6 +28,28 @@ describe('the stock cf client', { concurrency: 1, skip }, () => {
   after(() => platform.purge());
 
   const answers = () => platform.ask(platform.host('shop'));
+
+  /** Everything that comes at a TCP port after something was said to it. */
+  async function said(port: number, text: string): Promise<string> {
+    const socket = connect(port, '127.0.0.1').on('error', () => socket.destroy());
+    socket.end(text);
+    let heard = '';
+    socket.on('data', (chunk: Buffer) => (heard += String(chunk)));
+    await new Promise((resolve) => socket.once('close', resolve));
+    return heard;
+  }
+
+  /** The guid of the only one that there is. */
+  async function routeBy(query: string): Promise<string> {
+    const list = JSON.parse(await admin.must('curl', `/v3/routes?${query}`)) as { resources: { guid: string }[] };
+    assert.equal(list.resources.length, 1);
+    return list.resources[0]?.guid ?? '';
+  }
+
+  const setDestinations = async (route: string, destinations: unknown[]) =>
+    admin.must('curl', '-X', 'PATCH', `/v3/routes/${route}/destinations`, '-d', JSON.stringify({ destinations }));
+
+  const guidOf = async (app: string) => (await admin.must('app', app, '--guid')).trim();
 
   test('push, app, logs, scale', async () => {
     await admin.must('push', 'shop', '-p', source, '-m', '128M', '-l', '16K');
@@ -149,6 +172,70 @@ describe('the stock cf client', { concurrency: 1, skip }, () => {
     await admin.must('unmap-route', 'shop', domain, '--hostname', 'store', '--path', '/x');
     await admin.must('delete-orphaned-routes', '-f');
     assert.doesNotMatch(await admin.must('routes'), /store/);
+  });
+
+  test('TCP routes: a domain of the router group, ports asked for and any, the same app at several of its own', async () => {
+    const { domain } = platform.instance;
+    const tcp = `tcp.${domain}`;
+    assert.match(await admin.must('router-groups'), /default-tcp +tcp/);
+    const [group] = JSON.parse(await admin.must('curl', '/routing/v1/router_groups')) as { reservable_ports: string }[];
+    const [first = 0, last = 0] = (group?.reservable_ports ?? '').split(/[-,]/).map(Number);
+    assert.ok(first >= 1024 && last > first, group?.reservable_ports);
+    await admin.must('create-shared-domain', tcp, '--router-group', 'default-tcp');
+    assert.match(await admin.must('domains'), new RegExp(`${tcp} +shared +tcp`));
+    await admin.must('map-route', 'shop', tcp, '--port', String(first));
+    const [, any = ''] = /:(\d+)/.exec(await admin.must('create-route', tcp)) ?? [];
+    assert.match(await admin.must('routes'), new RegExp(`${tcp} +${first} +tcp +tcp +shop`));
+    assert.match(await admin.refused('create-route', tcp, '--port', '80'), /Port '80' is not available/);
+    await until('the port', async () => /^HTTP\/1\.1 200/.test(await said(first, 'GET / HTTP/1.0\r\n\r\n')));
+    // The other port of the app is its own echo.
+    await setDestinations(await routeBy(`ports=${any}`), [{ app: { guid: await guidOf('shop') }, port: ECHO }]);
+    await until('the echo', async () => (await said(Number(any), 'hello')) === 'hello');
+    await admin.must('create-space-quota', 'ports', '--reserved-route-ports', '2', '-r', '100');
+    await admin.must('set-space-quota', 'dev', 'ports');
+    assert.match(await admin.refused('create-route', tcp), /Reserved route ports quota exceeded for space 'dev'/);
+    await admin.must('unset-space-quota', 'dev', 'ports');
+    await admin.must('delete-shared-domain', tcp, '-f');
+    await until('nobody', async () => (await said(first, 'GET / HTTP/1.0\r\n\r\n')) === '');
+  });
+
+  test('routes: HTTP/2 apps, options, and shares of two versions', async () => {
+    const { domain } = platform.instance;
+    await admin.must(
+      'push',
+      'canary',
+      '-p',
+      writeApp(join(platform.directory, 'canary'), talkativeApp('new')),
+      '-m',
+      '128M',
+      '--no-route',
+    );
+    await admin.must('create-route', domain, '--hostname', 'mixed', '--option', 'loadbalancing=least-connection');
+    assert.match(await admin.must('route', domain, '--hostname', 'mixed'), /loadbalancing=least-connection/);
+    await admin.must('update-route', domain, '--hostname', 'mixed', '--remove-option', 'loadbalancing');
+    await setDestinations(await routeBy('hosts=mixed'), [
+      { app: { guid: await guidOf('shop') }, weight: 75 },
+      { app: { guid: await guidOf('canary') }, weight: 25 },
+    ]);
+    const versions = async (count: number): Promise<Record<string, number>> => {
+      const counts: Record<string, number> = {};
+      for (let round = 0; round < count; round++) {
+        const { body } = await platform.ask(`mixed.${domain}`);
+        const { version } = JSON.parse(body) as { version: string };
+        counts[version] = (counts[version] ?? 0) + 1;
+      }
+      return counts;
+    };
+    await until('both versions', async () => Object.keys(await versions(8).catch(() => ({}))).length === 2);
+    const counts = await versions(40);
+    assert.ok((counts['new'] ?? 0) >= 8 && (counts['new'] ?? 0) <= 12, JSON.stringify(counts));
+    assert.match(
+      await admin.refused('map-route', 'shop', domain, '--hostname', 'mixed', '--app-protocol', 'http2'),
+      /weighted destinations already/,
+    );
+    await admin.must('map-route', 'canary', domain, '--hostname', 'two', '--app-protocol', 'http2');
+    assert.match(await admin.must('routes'), /two +\S+ +http +http2 +canary/);
+    await admin.must('delete', 'canary', '-f', '-r');
   });
 
   test('create-app-manifest gives what push takes; delete leaves nothing', async () => {

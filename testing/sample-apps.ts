@@ -13,7 +13,10 @@ export function writeApp(directory: string, files: Files): string {
   return directory;
 }
 
-/** Answers with its version, instance and address; can be told to crash, to log, to fill its disk. */
+/** Where the talkative app says back what it hears. */
+export const ECHO = 9000;
+
+/** Answers with its version, instance and address; can be told to crash, to log, to fill its disk. Has an echo besides. */
 export function talkativeApp(version: string): Files {
   return {
     'package.json': JSON.stringify({ name: 'talkative', version: '1.0.0', scripts: { start: 'node server.js' } }),
@@ -46,6 +49,7 @@ const server = http.createServer((request, response) => {
   response.end(JSON.stringify({ version: '${version}', instance: process.env.CF_INSTANCE_INDEX, ip: process.env.CF_INSTANCE_INTERNAL_IP, started, headers: request.headers, url: request.url }));
 });
 server.listen(process.env.PORT);
+require('node:net').createServer({ allowHalfOpen: true }, (socket) => socket.on('error', () => socket.destroy()).pipe(socket)).listen(${ECHO});
 process.on('SIGTERM', () => server.close(() => process.exit(0)));
 `,
   };
