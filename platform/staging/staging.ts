@@ -51,6 +51,8 @@ export interface Bits {
     app: string;
     zip?: string;
     resources: Resource[];
+    /** Other apps whose files were matched too. */
+    sources?: readonly string[];
   }): Promise<{ image: string; checksum: string; sizeBytes: number }>;
   /** The package as a zip, for download. */
   read(image: string): Promise<Readable>;

@@ -144,15 +144,8 @@ export function packageEndpoints(context: Context): Endpoint[] {
       summary: 'Say which files need not be uploaded.',
       handle: async (request) => {
         const resources = readResources(request.body.resources, { paths: false });
-        const apps = access
-          .visible(request.identity, records.apps.all())
-          .filter((app) => {
-            const space = records.spaceOf(app);
-            return space !== undefined && access.readsSecrets(request.identity, space);
-          })
-          .map((app) => app.metadata.name);
         const matched = context.flags.isOn('resource_matching')
-          ? await context.staging.bits.match(resources, apps)
+          ? await context.staging.bits.match(resources, matchedApps(context, request))
           : [];
         return created({
           resources: matched.map((resource) => ({
@@ -332,6 +325,7 @@ async function upload(context: Context, request: ApiRequest, item: Stored<Packag
     const stored = await context.staging.bits.store({
       app: item.spec.app,
       resources,
+      sources: matchedApps(context, request),
       ...(received.file === undefined ? {} : { zip: received.file }),
     });
     await records.packages.modify(item.metadata.name, (current) => ({
@@ -352,4 +346,15 @@ async function upload(context: Context, request: ApiRequest, item: Stored<Packag
     }));
     throw uploadProblem(error);
   }
+}
+
+/** Whose files need not be sent again: those of apps whose source the caller may read. */
+function matchedApps({ access, records }: Context, { identity }: ApiRequest): string[] {
+  return access
+    .visible(identity, records.apps.all())
+    .filter((app) => {
+      const space = records.spaceOf(app);
+      return space !== undefined && access.readsSecrets(identity, space);
+    })
+    .map((app) => app.metadata.name);
 }

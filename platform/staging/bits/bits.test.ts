@@ -189,6 +189,9 @@ test('the same source is the same package, however it is sent', async () => {
   const second = await bits.store({ app, zip, resources: matched });
   assert.deepEqual(second, first);
   assert.deepEqual(await bits.match(resources, [newApp()]), [], "another app's files are not told");
+  const other = newApp();
+  assert.equal((await bits.store({ app: other, zip, resources: matched, sources: [app] })).checksum, first.checksum);
+  await assert.rejects(bits.store({ app: newApp(), zip, resources: matched }), { code: 'invalid-bits' });
   const unknown = bits.store({ app, resources: [resources[2]].filter((each) => each !== undefined) });
   await assert.rejects(unknown, { code: 'invalid-bits', message: /"other" is said to be here/ });
   const escaping = bits.store({ app, resources: matched.map((each) => ({ ...each, path: '../up' })) });

@@ -38,9 +38,9 @@ export function createBits(registry: RegistryClient, limits: BitsLimits = defaul
       });
     },
 
-    async store({ app, zip, resources }) {
+    async store({ app, zip, resources, sources = [] }) {
       const repository = appRepository(app);
-      const known = resources.length === 0 ? new Map<string, Known>() : await knownFiles(registry, [app]);
+      const known = resources.length === 0 ? new Map<string, Known>() : await knownFiles(registry, [...sources, app]);
       if (zip === undefined)
         return await storeFiles(registry, repository, [], resourcesOf(registry, resources, known), limits);
       return await withZip(zip, limits, async (files) => {
