@@ -190,10 +190,7 @@ function quoted(fetch: string): string {
   return `"%[${fetch},json(utf8s)]"`;
 }
 
-function frontendSection(
-  { files, http, https, addresses, access, tls }: ConfigInput,
-  limits: Limits,
-): string {
+function frontendSection({ files, http, https, addresses, access, tls }: ConfigInput, limits: Limits): string {
   const binds = addresses.flatMap((address) => {
     const family = address.startsWith('[') ? ' v6only' : '';
     return [
