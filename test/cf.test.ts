@@ -187,7 +187,7 @@ describe('the stock cf client', { concurrency: 1, skip }, () => {
     const [, any = '0'] = /:(\d+)/.exec(await admin.must('create-route', tcp)) ?? [];
     assert.match(await admin.must('routes'), new RegExp(`${tcp} +${first} +tcp +tcp +8080 +shop`));
     assert.match(await admin.refused('create-route', tcp, '--port', '80'), /Port '80' is not available/);
-    await until('the port', async () => /^HTTP\/1\.1 200/.test(await said(first, 'GET / HTTP/1.0\r\n\r\n')));
+    await until('the port', async () => (await said(first, 'GET / HTTP/1.0\r\n\r\n')).startsWith('HTTP/1.1 200'));
     // The other port of the app is its own echo.
     await setDestinations(await routeBy(`ports=${any}`), [{ app: { guid: await guidOf('shop') }, port: ECHO }]);
     await until('the echo', async () => (await said(Number(any), 'hello')) === 'hello');
