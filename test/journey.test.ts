@@ -344,8 +344,16 @@ describe('the main job', { concurrency: 1 }, () => {
     const before = await repository();
     writeApp(source('talk'), talkativeApp('two'));
     const load = new Load(platform, platform.host('talk'));
-    await platform.must('push', 'talk', '-p', source('talk'), '-m', '128M', '-k', '128M', '--strategy', 'rolling');
+    const push = () =>
+      platform.sampan('push', 'talk', '-p', source('talk'), '-m', '128M', '-k', '128M', '--strategy', 'rolling');
+    const pushed = await push();
     await load.stop();
+    assert.equal(pushed.code, 0, pushed.stderr);
+    assert.match(
+      `${pushed.stdout}${pushed.stderr}`,
+      /Nothing that they look at has changed/,
+      'no container was needed',
+    );
     assert.deepEqual(load.failures, [], 'a new version under load fails no request');
     assert.equal((JSON.parse((await platform.ask(platform.host('talk'))).body) as { version: string }).version, 'two');
     const now = await repository();
@@ -354,6 +362,13 @@ describe('the main job', { concurrency: 1 }, () => {
       1,
       `only the app layer is new: ${before.join(' ')} -> ${now.join(' ')}`,
     );
+    const file = JSON.parse(talkativeApp('two')['package.json'] ?? '') as { scripts: Record<string, string> };
+    file.scripts['start'] = 'COLOR=green node server.js';
+    writeApp(source('talk'), { ...talkativeApp('two'), 'package.json': JSON.stringify(file) });
+    const built = await push();
+    assert.doesNotMatch(`${built.stdout}${built.stderr}`, /Nothing that they look at/, 'package.json is read');
+    const said = await platform.ask(platform.host('talk'), { path: '/identity' });
+    assert.equal((JSON.parse(said.body) as { env: Record<string, string> }).env['COLOR'], 'green');
   });
 
   const bad: Record<string, { files: Record<string, string>; says: RegExp; flags?: string[] }> = {

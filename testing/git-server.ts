@@ -41,20 +41,22 @@ export class GitServer implements AsyncDisposable {
       GIT_CONFIG_NOSYSTEM: '1',
       ...Object.fromEntries(['AUTHOR', 'COMMITTER'].flatMap((who) => identity(who))),
     };
-    const run = (args: string[]) =>
+    const run = (args: string[], stdin?: Buffer) =>
       execFileSync('git', ['-C', directory, ...args], {
         env,
         encoding: 'utf8',
-        stdio: ['pipe', 'pipe', 'pipe'],
-        ...(input === undefined ? {} : { input }),
+        // A program that reads nothing may have ended before it is written to.
+        ...(stdin === undefined ? { stdio: ['ignore', 'pipe', 'pipe'] } : { input: stdin, stdio: 'pipe' }),
       });
     try {
       run(['rev-parse', '--git-dir']);
     } catch {
       run(['init', '--quiet', '--initial-branch=main']);
       run(['config', 'uploadpack.allowReachableSHA1InWant', 'true']);
+      // It would go on in the background, when the directory is removed.
+      run(['config', 'gc.auto', '0']);
     }
-    return run(words).trim();
+    return run(words, input).trim();
   }
 
   /** Returns the commit. */

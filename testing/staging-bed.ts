@@ -9,13 +9,13 @@ import { writeTar } from '#lib/tar/write.ts';
 import { createBits } from '#platform/staging/bits/bits.ts';
 import { appRepository, readPackage } from '#platform/staging/bits/package-image.ts';
 import { hostileZip } from '#platform/staging/bits/zip.testing.ts';
-import { restoredEntries } from '#platform/staging/builder/build-image.ts';
+import { LIFECYCLE, restoredEntries } from '#platform/staging/builder/build-image.ts';
 import { BUILDER_REPOSITORY, type Builder, ensureBuilder } from '#platform/staging/builder/builder.ts';
 import { parseBuildResult } from '#platform/staging/export/build-result.ts';
 import { type Exported, exportDroplet } from '#platform/staging/export/exporter.ts';
 import { readPrevious, writePrevious } from '#platform/staging/export/previous.ts';
 import type { ImageConfigFile, Layer, Manifest } from '#platform/staging/images/oci.ts';
-import type { WantedBuildpacks } from '#platform/staging/lifecycle/protocol.ts';
+import type { BuildResult, WantedBuildpacks } from '#platform/staging/lifecycle/protocol.ts';
 import { UPLOADED_REPOSITORY, uploadedLayers } from '#platform/staging/uploaded-buildpacks.ts';
 import { startTestRegistry, type TestRegistry } from './staging-registry.ts';
 import { ChrootContainer } from './staging-root.ts';
@@ -24,6 +24,7 @@ export interface Staged {
   output: string;
   exported: Exported;
   stored: string[];
+  result: BuildResult;
 }
 
 export interface Asked {
@@ -95,19 +96,20 @@ async function stage(
   container.useNetwork();
   const ca = '/etc/ssl/certs/ca-certificates.crt';
   // Not waited for by standing still: a test may be the server that the build asks.
-  const { status, output } = await container.finish(['/cnb/node', '/cnb/lifecycle/main.js'], {
+  const { status, output } = await container.finish([...LIFECYCLE], {
     NODE_EXTRA_CA_CERTS: ca,
     npm_config_cafile: ca,
     ...(wanted === undefined ? {} : { SAMPAN_BUILDPACKS: JSON.stringify(wanted) }),
   });
   if (status !== 0) throw Object.assign(new Error(output), { status });
   const stored: string[] = [];
+  const result = parseBuildResult(container.readFile('/layers/.sampan-result.json'));
   const exported = await exportDroplet({
     registry: client,
     repository,
     builder,
     source: source.layer,
-    result: parseBuildResult(container.readFile('/layers/.sampan-result.json')),
+    result,
     previous,
     readDirectory: (path) => container.readDirectory(path),
     layerBytes: 1024 ** 3,
@@ -116,7 +118,7 @@ async function stage(
   });
   await client.putManifest(repository, 'droplet', exported.manifest);
   await writePrevious(client, repository, exported.next);
-  return { output, exported, stored };
+  return { output, exported, stored, result };
 }
 
 async function ask(

@@ -22,7 +22,8 @@ const hello = {
 };
 
 test('a Node.js app without dependencies uses what the platform ships', async () => {
-  const { output, exported, stored } = await stage('hello', hello);
+  const { output, exported, stored, result } = await stage('hello', { ...hello, 'sub/deep/a.txt': 'nobody looks' });
+  assert.deepEqual(result.opened, ['package.json'], 'what the build looked at');
   assert.match(output, /Node\.js/);
   assert.deepEqual(stored, [], 'nothing had to be taken out of the build');
   assert.deepEqual(exported.processTypes, { web: 'node server.js' });
@@ -35,7 +36,7 @@ test('a Node.js app without dependencies uses what the platform ships', async ()
     ).body,
     'own',
   );
-  const again = await stage('hello', hello);
+  const again = await stage('hello', { ...hello, 'sub/deep/a.txt': 'nobody looks' });
   assert.equal(again.exported.digest, exported.digest);
 });
 

@@ -8,7 +8,7 @@ import { pushLayer } from './images/push-layer.ts';
 import type { RegistryClient } from './images/registry-client.ts';
 import { readSingleLayer, writeImage } from './images/single-layer.ts';
 import type { WantedBuildpacks } from './lifecycle/protocol.ts';
-import { packageTar, type Source } from './bits/package-tar.ts';
+import { PackageNote, packageTar, type Source } from './bits/package-tar.ts';
 import { limits, SourceTree } from './bits/refuse.ts';
 import { withZip } from './bits/zip-source.ts';
 import { type BuildpackFiles, StagingError } from './staging.ts';
@@ -32,7 +32,7 @@ export function createBuildpackFiles(registry: RegistryClient): BuildpackFiles {
         }
         requirePrograms(files);
         const root = `cnb/uploaded/${buildpack}`;
-        const tar = packageTar({ directories: tree.directories(), files, root, owner: 0 }, []);
+        const tar = packageTar({ directories: tree.directories(), files, root, owner: 0 }, new PackageNote());
         const options = signal === undefined ? {} : { signal };
         const layer = await pushLayer(registry, UPLOADED_REPOSITORY, tar, options);
         const image = { architecture: ociArchitecture(), layers: [layer], run: {}, ...options };

@@ -19,6 +19,8 @@ const ORGANIZATION_ROLES = [
 ];
 const SPACE_ROLES = ['space_auditor', 'space_developer', 'space_manager', 'space_supporter'];
 
+const GUID = /^[0-9a-f-]{36}$/;
+
 export function userEndpoints(context: Context): Endpoint[] {
   const { records, access, urls } = context;
   /** A user sees themself, and who shares an organization with them. */
@@ -75,7 +77,7 @@ export function userEndpoints(context: Context): Endpoint[] {
         if (guid === undefined) reader.fail("Guid can't be blank: give it, or username and origin");
         reader.done();
         // UAA wrote it, perhaps just now.
-        const user = guid === undefined ? undefined : await records.users.find(guid);
+        const user = guid !== undefined && GUID.test(guid) ? await records.users.find(guid) : undefined;
         if (!user)
           throw unprocessable(
             `User with guid '${(guid ?? '').slice(0, 60)}' does not exist in UAA. Create it there first.`,

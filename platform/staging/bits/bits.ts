@@ -14,7 +14,7 @@ import {
   readPackage,
   writePackage,
 } from './package-image.ts';
-import { packageTar, type Source } from './package-tar.ts';
+import { PackageNote, packageTar, type Source } from './package-tar.ts';
 import { LayerReader } from './layer-reader.ts';
 import { type BitsLimits, limits as defaultLimits, refuse, SourceTree, sourcePath } from './refuse.ts';
 import { withZip, type ZipFile } from './zip-source.ts';
@@ -145,9 +145,9 @@ async function storeFiles(
   if (sizeBytes > limits.bytes)
     throw new StagingError('too-large', `the app has ${sizeBytes} bytes, more than ${limits.bytes}`);
 
-  const index: IndexEntry[] = [];
-  const tar = packageTar({ directories: tree.directories(), files }, index);
+  const note = new PackageNote();
+  const tar = packageTar({ directories: tree.directories(), files }, note);
   const layer = await pushLayer(registry, repository, tar, { compression: 'none' });
-  const digest = await writePackage(registry, repository, layer, index, sizeBytes);
+  const digest = await writePackage(registry, repository, { layer, sizeBytes, entries: note.index, shape: note.shape });
   return { image: registry.reference(repository, digest), checksum: layer.diffId, sizeBytes };
 }

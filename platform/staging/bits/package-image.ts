@@ -41,18 +41,19 @@ interface PackageConfig {
   files: number;
   sizeBytes: number;
   diffId: string;
+  /** See `PackageNote`; older packages have none. */
+  shape?: string;
 }
 
 export async function writePackage(
   registry: RegistryClient,
   repository: string,
-  layer: Layer,
-  entries: readonly IndexEntry[],
-  sizeBytes: number,
+  content: { layer: Layer; entries: readonly IndexEntry[]; sizeBytes: number; shape: string },
 ): Promise<string> {
+  const { layer, entries, sizeBytes, shape } = content;
   const rows = entries.map(({ path, sha1, sizeBytes: size, mode, offset }) => [path, sha1, size, mode, offset]);
   const index = gzipSync(JSON.stringify(rows), { level: 1 });
-  const config: PackageConfig = { files: entries.length, sizeBytes, diffId: layer.diffId };
+  const config: PackageConfig = { files: entries.length, sizeBytes, diffId: layer.diffId, shape };
   const configBytes = Buffer.from(JSON.stringify(config));
   await registry.putBlob(repository, index);
   await registry.putBlob(repository, configBytes);

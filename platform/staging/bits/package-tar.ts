@@ -31,8 +31,23 @@ export interface PackageContent {
   owner?: number;
 }
 
-/** @param index  is filled */
-export async function* packageTar(content: PackageContent, index: IndexEntry[]): AsyncGenerator<Uint8Array> {
+/** Filled while the tar is made. */
+export class PackageNote {
+  readonly index: IndexEntry[] = [];
+  readonly #shape = createHash('sha256');
+
+  /** A digest of everything but what files contain: names, kinds, rights and links. */
+  get shape(): string {
+    return this.#shape.copy().digest('hex');
+  }
+
+  add(header: TarHeader): void {
+    const { name, type, mode, linkName = '' } = header;
+    this.#shape.update(JSON.stringify([name, type, mode, linkName]));
+  }
+}
+
+export async function* packageTar(content: PackageContent, note: PackageNote): AsyncGenerator<Uint8Array> {
   const { directories, files, root = WORKSPACE, owner: id = 1000 } = content;
   const owner = { uid: id, gid: id, mtimeSeconds: CREATED_SECONDS };
   const names: { name: string; source?: Source }[] = [
@@ -63,12 +78,16 @@ export async function* packageTar(content: PackageContent, index: IndexEntry[]):
   for (const { name, source } of names) {
     const header: TarHeader = { ...owner, name: `${root}/${name}`, type: 'directory', mode: 0o755, sizeBytes: 0 };
     if (source === undefined) {
+      note.add(header);
       add(encodeHeader(header));
     } else if (source.type === 'link') {
       const target = Buffer.concat(await Array.fromAsync(source.read())).toString('utf8');
-      add(encodeHeader({ ...header, type: 'symlink', mode: 0o777, linkName: target }));
+      const link: TarHeader = { ...header, type: 'symlink', mode: 0o777, linkName: target };
+      note.add(link);
+      add(encodeHeader(link));
     } else {
       const { mode, sizeBytes } = source;
+      note.add({ ...header, type: 'file', mode });
       const sha1 = createHash('sha1');
       const iterator = source.readSmall === undefined ? source.read()[Symbol.asyncIterator]() : undefined;
       const first = iterator === undefined ? (source.readSmall?.() ?? TAR_END) : await prefixOf(iterator);
@@ -87,7 +106,7 @@ export async function* packageTar(content: PackageContent, index: IndexEntry[]):
       const digest = sha1.digest('hex');
       if (source.sha1 !== undefined && source.sha1 !== digest)
         throw refuse(source.path, 'has another content than its sha1 says');
-      index.push({ path: name, sha1: digest, sizeBytes, mode, offset: start });
+      note.index.push({ path: name, sha1: digest, sizeBytes, mode, offset: start });
       add(TAR_END.subarray(0, paddingAfter(sizeBytes)));
     }
     if (pendingBytes >= BLOCK_BYTES) yield take();

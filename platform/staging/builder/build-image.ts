@@ -14,6 +14,14 @@ import { STACK_ID } from '../stack/recipe.ts';
 import { UPLOADED_REPOSITORY } from '../uploaded-buildpacks.ts';
 import { BUILDER_REPOSITORY, type Builder } from './builder.ts';
 
+/** The build pod's program; it looks at what is opened by functions of the C library. */
+export const LIFECYCLE = [
+  '/cnb/node',
+  '--experimental-ffi',
+  '--disable-warning=ExperimentalWarning',
+  '/cnb/lifecycle/main.js',
+] as const;
+
 export interface BuildImageOptions {
   registry: RegistryClient;
   repository: string;
@@ -48,7 +56,7 @@ export async function writeBuildImage(options: BuildImageOptions): Promise<strin
         'LANG=C.UTF-8',
         `CNB_STACK_ID=${STACK_ID}`,
       ],
-      Entrypoint: ['/cnb/node', '/cnb/lifecycle/main.js'],
+      Entrypoint: [...LIFECYCLE],
     },
     signal,
   });

@@ -7,12 +7,12 @@ import type { Stored } from '#cluster/kinds/kind.ts';
 import type { ContainerStateTerminated, Pod } from '#cluster/kinds/types/core.ts';
 import { pods } from '../../resources/kubernetes.ts';
 import { type Build, type Droplet, droplets, labels, packages, processes } from '../../resources/types.ts';
-import { appRepository, readPackage } from '../bits/package-image.ts';
+import { appRepository, type IndexEntry, readIndex, readPackage } from '../bits/package-image.ts';
 import type { Builder } from '../builder/builder.ts';
 import { writeBuildImage } from '../builder/build-image.ts';
 import { LARGEST_RESULT, parseBuildResult } from '../export/build-result.ts';
-import { type Exported, exportDroplet } from '../export/exporter.ts';
-import { readPrevious, writePrevious } from '../export/previous.ts';
+import { type Exported, exportDroplet, type ExportOptions } from '../export/exporter.ts';
+import { type Previous, readPrevious, writePrevious } from '../export/previous.ts';
 import type { Layer } from '../images/oci.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
 import { exitCodes, RESULT_PATH, type WantedBuildpacks } from '../lifecycle/protocol.ts';
@@ -23,6 +23,7 @@ import { followBuild } from './build-log.ts';
 import { buildPod, buildPodName } from './build-pod.ts';
 import { readDirectory, readFile } from './container-tar.ts';
 import { deletePod, isRunning, terminated, untilPod } from './pod-changes.ts';
+import { readVariables, reusable, type ReuseFacts, reuseKey, reuseOf } from './reuse.ts';
 
 export interface BuildContext {
   client: Client;
@@ -35,6 +36,18 @@ export interface BuildContext {
 
 const LAST_LINES = 12;
 
+/** What a build is made of, besides itself. */
+interface Parts {
+  repository: string;
+  builder: Builder;
+  wanted: WantedBuildpacks;
+  uploaded: readonly Layer[];
+  previous: Previous;
+  source: Layer;
+  /** About the next build, which may be spared. */
+  facts: ReuseFacts;
+}
+
 /** Returns the droplet's guid. */
 export async function runBuild(
   context: BuildContext,
@@ -42,57 +55,103 @@ export async function runBuild(
   wanted: WantedBuildpacks,
   outer: AbortSignal,
 ): Promise<string> {
-  const { client, registry } = context;
-  const { app } = build.spec;
-  const namespace = build.metadata.namespace ?? '';
-  const pod = { name: buildPodName(build), namespace };
-  const repository = appRepository(app);
-  const tag = `build-${build.metadata.name}`;
+  const { client, registry, environment } = context;
+  const repository = appRepository(build.spec.app);
   const builder = await context.builder();
-  const [source, previous, uploaded] = await Promise.all([
-    sourceLayer(context, build, repository),
+  const [source, previous, uploaded, variables] = await Promise.all([
+    sourcePackage(context, build, repository),
     readPrevious(registry, repository, builder.stack.digest),
     uploadedLayers(registry, wanted),
+    readVariables(client, build),
     // A platform that was killed may have left one.
-    deletePod(client, pod),
+    deletePod(client, podOf(build)),
   ]);
+  const facts: ReuseFacts = {
+    key: reuseKey({ builder, wanted, uploaded, environment, variables }),
+    package: build.spec.package,
+    shape: source.shape,
+    index: source.index,
+    now: Date.now(),
+  };
+  const parts: Parts = { repository, builder, wanted, uploaded, previous, source: source.layer, facts };
+  const again = await reusable(previous.reuse, facts);
+  if (again === undefined) return await buildAnew(context, build, parts, outer);
+  const { app } = build.spec;
+  context.say(app, `-----> ${again.buildpacks.map(({ id, version }) => `${id} ${version}`.trimEnd()).join(', ')}`);
+  context.say(app, '       Nothing that they look at has changed since the last build: taking its result');
+  return await keep(context, build, parts, { result: again, readDirectory: nothingLeft, signal: outer });
+}
+
+function podOf(build: Stored<Build>): { name: string; namespace: string } {
+  return { name: buildPodName(build), namespace: build.metadata.namespace ?? '' };
+}
+
+function nothingLeft(path: string): never {
+  throw new StagingError('internal', `${path} cannot be read from a build that was not done`);
+}
+
+async function buildAnew(
+  context: BuildContext,
+  build: Stored<Build>,
+  parts: Parts,
+  outer: AbortSignal,
+): Promise<string> {
+  const { client, registry, environment } = context;
+  const { repository, wanted } = parts;
+  const pod = podOf(build);
+  const tag = `build-${build.metadata.name}`;
   await untilPod(context.pods, pod, (now) => (now === undefined ? true : undefined), outer);
   // Aborting it ends streams and exec sessions that an error left open.
   const work = new AbortController();
   const signal = AbortSignal.any([outer, work.signal]);
   try {
-    const digest = await writeBuildImage({ registry, repository, tag, builder, previous, uploaded, source, signal });
+    const digest = await writeBuildImage({ ...parts, registry, tag, signal });
     const image = registry.reference(repository, digest);
-    await client.create(pods, buildPod({ build, image, wanted, environment: context.environment }));
+    await client.create(pods, buildPod({ build, image, wanted, environment }));
     const said = await buildInPod(context, build, pod, signal);
     const result = parseBuildResult(said ?? (await readFile(client, pod, RESULT_PATH, LARGEST_RESULT, signal)));
-    if (result.processes.length === 0) await requireCommand(client, build);
-    const exported = await exportDroplet({
-      registry,
-      repository,
-      builder,
-      source,
-      result,
-      previous,
-      readDirectory: (path) => readDirectory(client, pod, path, signal),
-      layerBytes: build.spec.diskMb * 1024 * 1024,
-      onProgress: (message) => context.say(app, `       ${message}`),
-      signal,
-    });
-    const droplet = dropletGuid(build);
-    await Promise.all([
-      registry.putManifest(repository, `droplet-${droplet}`, exported.manifest),
-      writePrevious(registry, repository, exported.next),
-    ]);
-    await createDroplet(context, build, droplet, exported);
-    return droplet;
+    const readPart = (path: string) => readDirectory(client, pod, path, signal);
+    return await keep(context, build, parts, { result, readDirectory: readPart, signal });
   } finally {
     work.abort();
     await Promise.all([deletePod(client, pod), registry.deleteManifest(repository, tag)]);
   }
 }
 
-async function sourceLayer(context: BuildContext, build: Stored<Build>, repository: string): Promise<Layer> {
+/** Makes the droplet of a result. */
+async function keep(
+  context: BuildContext,
+  build: Stored<Build>,
+  parts: Parts,
+  made: Pick<ExportOptions, 'result' | 'readDirectory' | 'signal'>,
+): Promise<string> {
+  const { client, registry } = context;
+  const { repository, previous, facts } = parts;
+  if (made.result.processes.length === 0) await requireCommand(client, build);
+  const exported = await exportDroplet({
+    ...parts,
+    ...made,
+    registry,
+    layerBytes: build.spec.diskMb * 1024 * 1024,
+    onProgress: (message) => context.say(build.spec.app, `       ${message}`),
+  });
+  const reuse = await reuseOf(made.result, { ...facts, before: previous.reuse });
+  const droplet = dropletGuid(build);
+  await Promise.all([
+    registry.putManifest(repository, `droplet-${droplet}`, exported.manifest),
+    writePrevious(registry, repository, { ...exported.next, ...(reuse === undefined ? {} : { reuse }) }),
+  ]);
+  await createDroplet(context, build, droplet, exported);
+  return droplet;
+}
+
+interface SourcePackage {
+  layer: Layer;
+  shape: string | undefined;
+  index: () => Promise<readonly IndexEntry[]>;
+}
+
+async function sourcePackage(context: BuildContext, build: Stored<Build>, repository: string): Promise<SourcePackage> {
   const { client, registry } = context;
   const item = await client.get(packages, build.spec.package, build.metadata.namespace);
   const image = registry.parse(item.spec.image ?? '');
@@ -101,7 +160,12 @@ async function sourceLayer(context: BuildContext, build: Stored<Build>, reposito
     throw new StagingError('internal', `package ${build.spec.package} is not in the registry: push the app again`);
   }
   await registry.shareLayer(repository, found.layer, image.repository);
-  return found.layer;
+  let index: Promise<readonly IndexEntry[]> | undefined;
+  return {
+    layer: found.layer,
+    shape: found.config.shape,
+    index: () => (index ??= readIndex(registry, image.repository, found.manifest)),
+  };
 }
 
 /** Resolves when the build wrote its result, with the result where it was short. */

@@ -50,6 +50,9 @@ export function parseBuildResult(text: string): BuildResult {
         value: boundedText(label['value'], 'label value', 4096),
       };
     }),
+    ...(result['opened'] === undefined
+      ? {}
+      : { opened: array(result['opened'], 'opened', 500).map((path) => boundedText(path, 'opened file', 4096)) }),
   };
 }
 

@@ -2,6 +2,7 @@
  * What a build leaves for the next one of the same app: its layers with their metadata. A manifest of its own (tag
  * `cache`) holds the blobs; its configuration says which is which.
  */
+import type { Reuse } from '../builds/reuse.ts';
 import { imageManifest, type Layer } from '../images/oci.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
 
@@ -19,6 +20,8 @@ export interface Previous {
   stack: string;
   layers: KeptLayer[];
   stores: Record<string, string>;
+  /** Where the next build may end as this one did. */
+  reuse?: Reuse;
 }
 
 export const CACHE_TAG = 'cache';

@@ -10,7 +10,8 @@ import { build } from './build.ts';
 import { type Buildpack, LifecycleError } from './buildpack.ts';
 import { detect } from './detect.ts';
 import { platformVariables } from './environment.ts';
-import { exitCodes, LONGEST_SAID, RESULT_LINE, RESULT_PATH } from './protocol.ts';
+import { OpenedFiles } from './opened.ts';
+import { type BuildResult, exitCodes, LONGEST_SAID, RESULT_LINE, RESULT_PATH } from './protocol.ts';
 import { wanted } from './wanted.ts';
 
 /** Names of the platform's own: buildpacks get them from us, never from the user. */
@@ -25,9 +26,12 @@ async function main(): Promise<void> {
   mkdirSync(layers, { recursive: true });
   const environment = environmentFor(platform, workspace);
   const options = { workspace, layers, platform, scratch, environment };
+  const watched = OpenedFiles.watch(workspace);
   const group = await detect({ ...options, ...(await wanted(root, scratch)) });
   process.stdout.write(`-----> ${group.map(({ buildpack }) => `${buildpack.name} ${buildpack.version}`).join(', ')}\n`);
-  const result = await build({ ...options, group });
+  const built = await build({ ...options, group });
+  const opened = watched?.take();
+  const result: BuildResult = opened === undefined ? built : { ...built, opened };
   const text = JSON.stringify(result);
   writeFileSync(process.env['SAMPAN_RESULT'] ?? RESULT_PATH, text);
   process.stdout.write(`${RESULT_LINE}${text.length > LONGEST_SAID ? '' : ` ${text}`}\n`);

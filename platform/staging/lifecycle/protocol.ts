@@ -51,6 +51,8 @@ export interface BuildResult {
   /** Symbolic links that the build added at the top of a workspace that it left alone otherwise. */
   workspaceLinks: { name: string; target: string }[];
   labels: { key: string; value: string }[];
+  /** Files of the source that were opened, as they were named before; absent where that is not known. */
+  opened?: string[];
 }
 
 export interface ResultBuildpack {
