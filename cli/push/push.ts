@@ -8,7 +8,7 @@ import { followLines, formatLine, recentLines } from '../logs.ts';
 import { note } from '../output.ts';
 import type { App, Build, Deployment, Droplet, InstanceStats, Package, Page, Process } from '../resources.ts';
 import { type ManifestApp, type PushFlags, manifestText, readManifest } from './manifest.ts';
-import { uploadBits } from './upload.ts';
+import { type PreparedUpload, prepareUpload, uploadBits } from './upload.ts';
 
 const progress = new Progress();
 
@@ -34,22 +34,25 @@ export async function push(context: SpaceContext, name: string | undefined, opti
 
 async function pushApp(context: SpaceContext, manifest: ManifestApp, options: PushOptions): Promise<App> {
   const { api, space } = context;
+  // What has to be sent is found out while the platform is told of the app.
+  const upload = manifest.docker ? undefined : prepareUpload(api, manifest.path ?? '.');
+  upload?.catch(() => undefined);
   const before = await findApp(context, manifest.name);
   note(`Pushing app ${manifest.name} to org ${context.organization.name} / space ${space.name}...`);
   await progress.step('Applying the manifest', () =>
     api.postRaw(`/v3/spaces/${space.guid}/actions/apply_manifest`, 'application/x-yaml', manifestText(manifest)),
   );
-  const app = await requireApp(context, manifest.name);
-  const packageGuid = await createPackage(api, app, manifest);
+  const app = before ?? (await requireApp(context, manifest.name));
+  const packageGuid = await createPackage(api, app, upload === undefined ? manifest.docker : await upload);
   const dropletGuid = await build(api, app, packageGuid);
   await release(api, app, dropletGuid, before?.state === 'STARTED', options);
   return requireApp(context, manifest.name);
 }
 
-async function createPackage(api: Api, app: App, manifest: ManifestApp): Promise<string> {
+async function createPackage(api: Api, app: App, content: ManifestApp['docker'] | PreparedUpload): Promise<string> {
   const relationships = { app: { data: { guid: app.guid } } };
-  if (manifest.docker) {
-    const { image, username } = manifest.docker;
+  if (content !== undefined && 'image' in content) {
+    const { image, username } = content;
     const password = process.env.CF_DOCKER_PASSWORD;
     const created = await api.post<Package>('/v3/packages', {
       type: 'docker',
@@ -60,9 +63,11 @@ async function createPackage(api: Api, app: App, manifest: ManifestApp): Promise
   }
   const created = await api.post<Package>('/v3/packages', { type: 'bits', relationships });
   await progress.step('Uploading', async (say) => {
-    await uploadBits(api, created.guid, manifest.path ?? '.', ({ files, sentFiles, sentBytes }) =>
-      say(`${sentFiles} of ${files} files, ${Math.ceil(sentBytes / 1024)} KiB; the platform has the others`),
-    );
+    if (content !== undefined) {
+      const { files, sentFiles, sentBytes } = content.summary;
+      say(`${sentFiles} of ${files} files, ${Math.ceil(sentBytes / 1024)} KiB; the platform has the others`);
+      await uploadBits(api, created.guid, content);
+    }
     for (let wait = 20; ; wait = Math.min(wait * 2, 500)) {
       const state = await api.getSettled<Package>(`/v3/packages/${created.guid}`, 10);
       if (state.state === 'READY') return;

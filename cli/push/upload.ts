@@ -16,18 +16,20 @@ interface MatchedResource {
 const smallestAsked = 16 * 1024;
 const asked = 5000;
 
-export interface UploadSummary {
+interface UploadSummary {
   files: number;
   sentFiles: number;
   sentBytes: number;
 }
 
-export async function uploadBits(
-  api: Api,
-  packageGuid: string,
-  directory: string,
-  onProgress: (summary: UploadSummary) => void,
-): Promise<UploadSummary> {
+export interface PreparedUpload {
+  summary: UploadSummary;
+  matched: MatchedResource[];
+  send: SourceFile[];
+}
+
+/** Reads the directory, and asks which of its files are known. */
+export async function prepareUpload(api: Api, directory: string): Promise<PreparedUpload> {
   const files = listFiles(directory);
   const matched = await match(api, files);
   const send = files.filter((file) => !matched.has(file.path));
@@ -36,11 +38,13 @@ export async function uploadBits(
     sentFiles: send.length,
     sentBytes: send.reduce((sum, file) => sum + file.sizeBytes, 0),
   };
-  onProgress(summary);
+  return { summary, matched: [...matched.values()], send };
+}
+
+export async function uploadBits(api: Api, packageGuid: string, { matched, send }: PreparedUpload): Promise<void> {
   const boundary = `sampan-${randomBytes(16).toString('hex')}`;
-  const body = Readable.from(multipart(boundary, [...matched.values()], send));
+  const body = Readable.from(multipart(boundary, matched, send));
   await api.postRaw(`/v3/packages/${packageGuid}/upload`, `multipart/form-data; boundary=${boundary}`, body);
-  return summary;
 }
 
 async function match(api: Api, files: SourceFile[]): Promise<Map<string, MatchedResource>> {
