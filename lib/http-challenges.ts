@@ -1,5 +1,5 @@
 /**
- * `WWW-Authenticate` as a registry sends it (RFC 9110, 11.6.1): several challenges in one header or in several, each a
+ * `WWW-Authenticate` as a server sends it (RFC 9110, 11.6.1): several challenges in one header or in several, each a
  * scheme with parameters. What is not well-formed ends the list; what was read until then counts.
  */
 export interface Challenge {

@@ -8,7 +8,7 @@ import { BuildError } from '#engine/build/dockerfile/instruction.ts';
 import { applyChanges } from '#engine/docker-api/config-changes.ts';
 import { EngineError } from '#engine/engine.ts';
 import { type ArchiveStore, imagesOfArchive } from '#engine/images/archive.ts';
-import { parseChallenges } from '#engine/images/challenge.ts';
+import { parseChallenges } from '#lib/http-challenges.ts';
 import { LayerEntries } from '#engine/images/layer-entries.ts';
 import { parseImageConfig, parseManifest } from '#engine/images/manifest.ts';
 import { canonicalReference, isRepository, parseReference } from '#engine/images/reference.ts';

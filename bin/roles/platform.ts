@@ -92,6 +92,7 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
   });
   const { applicationOf, routeOf } = routes;
   const metrics = openMetrics({ informers, bus: bus.bus, router, applicationOf, routeOf });
+  const guard = platformGuard(instance, informers);
   const hostKey = await openHostKey(client);
   const [uaa, staging] = await Promise.all([
     startUaa({ client, urls, dataDirectory: instance.dataDirectory, port: instance.ports.uaa, log }),
@@ -105,6 +106,7 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
         password: ensureSecrets(instance).registry.platform,
       },
       dataDirectory: join(instance.dataDirectory, 'platform'),
+      guard,
       log,
       signal,
     }),
@@ -147,7 +149,6 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
     log,
   });
   const tenants = await startTenants({ informers, log });
-  const guard = platformGuard(instance, informers);
   const drains = await openDrains({ informers, logs, guard, log });
   const stopForwarding = forwardRequests(router, logs, applicationOf);
   const logCache = createServer(

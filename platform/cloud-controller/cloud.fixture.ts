@@ -13,6 +13,7 @@ import { allControllers } from '#cluster/controllers/all.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { ContainerStatus, Pod } from '#cluster/kinds/types/core.ts';
 import { type ControlPlane, createNode, startControlPlane } from '#testing/control-plane.ts';
+import { type AddressGuard, AddressRefused } from '#lib/guarded-address.ts';
 import { openDoor } from '#testing/door.ts';
 import type { LogEnvelope, Logs } from '../logs/logs.ts';
 import { installResources } from '../resources/definitions.ts';
@@ -326,7 +327,13 @@ function stagingOf(uploads: TestCloud['uploads']): Staging {
   };
 }
 
-/** Nothing of it is asked: images of other registries are the nodes' to pull. */
+/** Images of other registries are asked nowhere here: they are the nodes' to pull. */
+const NOWHERE: AddressGuard = {
+  check: (address) => {
+    throw new AddressRefused(address);
+  },
+  lookup: (host, _options, callback) => callback(new AddressRefused(host), '', 0),
+};
 const NO_REGISTRY = new RegistryClient({ host: 'registry', ca: '', username: '', password: '' });
 
 function playStaging(plane: ControlPlane, staging: TestCloud['staging']): () => void {
@@ -338,8 +345,9 @@ function playStaging(plane: ControlPlane, staging: TestCloud['staging']): () => 
       ? { error: { code: 'StagingCancelled', message: 'cancelled' } }
       : staging.outcome(build);
     let guid: string = crypto.randomUUID();
-    if (!outcome.error && build.spec.lifecycle.type === 'docker') guid = await dockerBuild(client, NO_REGISTRY, build);
-    else if (!outcome.error) {
+    if (!outcome.error && build.spec.lifecycle.type === 'docker') {
+      guid = await dockerBuild({ client, registry: NO_REGISTRY, guard: NOWHERE }, build, plane.context.signal);
+    } else if (!outcome.error) {
       await client.create(droplets, {
         metadata: {
           name: guid,

@@ -100,6 +100,7 @@ export interface BuildpackFiles {
 export type StagingErrorCode =
   | 'invalid-bits'
   | 'too-large'
+  | 'no-image' // of another registry
   | 'no-app-detected' // NoAppDetectedError
   | 'build-failed' // BuildpackCompileFailed
   | 'timed-out' // StagingTimeExpired

@@ -2,6 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Client } from '#cluster/client/client.ts';
+import type { AddressGuard } from '#lib/guarded-address.ts';
 import type { Logs } from '../logs/logs.ts';
 import { createBits } from './bits/bits.ts';
 import { type Builder, ensureBuilder, shippedBuildpacks, shippedOrder } from './builder/builder.ts';
@@ -21,6 +22,8 @@ export interface StagingOptions {
   registry: RegistryOptions;
   /** Holds temporary files while the stack is built. */
   dataDirectory: string;
+  /** Which addresses the registries may have that users' images are in. */
+  guard: AddressGuard;
   /** Builds at once; default 2. */
   concurrency?: number;
   log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
@@ -67,6 +70,7 @@ export async function startStaging(options: StagingOptions): Promise<Staging> {
     client,
     registry,
     builder: prepared,
+    guard: options.guard,
     environment: hostEnvironment(),
     concurrency: options.concurrency ?? 2,
     wanted: (lifecycle, changes) =>

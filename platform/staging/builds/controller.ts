@@ -37,6 +37,7 @@ export interface BuildControllerOptions extends Omit<BuildContext, 'pods'> {
 const CODES: Readonly<Record<StagingErrorCode, string>> = {
   'invalid-bits': 'AppBitsUploadInvalid',
   'too-large': 'AppBitsUploadInvalid',
+  'no-image': 'StagingError',
   'no-app-detected': 'NoAppDetectedError',
   'build-failed': 'BuildpackCompileFailed',
   'timed-out': 'StagingTimeExpired',
@@ -103,7 +104,7 @@ export function startBuildController(options: BuildControllerOptions): BuildCont
       });
       const droplet =
         build.spec.lifecycle.type === 'docker'
-          ? await dockerBuild(client, options.registry, build)
+          ? await dockerBuild(context, build, signal)
           : await runBuild(context, build, wanted(build.spec.lifecycle), signal);
       await writeStatus(build, { state: 'STAGED', droplet, finishedAt: new Date().toISOString() });
       options.say(app, 'Staging complete');

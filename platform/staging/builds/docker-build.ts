@@ -1,20 +1,39 @@
-/** "Staging" of a Docker image: nothing is built, its configuration is read where the image is in our own registry. */
-import type { Client } from '#cluster/client/client.ts';
+/**
+ * "Staging" of a Docker image: nothing is built. Its configuration is read where it can be: ports, user, command, and the
+ * digest that its tag means now, so that all instances run the same. What its registry says is not to be had fails here.
+ */
+import { type Client, ApiError } from '#cluster/client/client.ts';
+import type { AddressGuard } from '#lib/guarded-address.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
-import { type Build, packages } from '../../resources/types.ts';
+import { secrets } from '../../resources/kubernetes.ts';
+import { type Build, type Package, packages } from '../../resources/types.ts';
 import type { ImageConfigFile } from '../images/oci.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
+import { readRemoteImage } from '../images/remote-image.ts';
 import { StagingError } from '../staging.ts';
 import { dropletGuid, storeDroplet } from './run-build.ts';
 
-export async function dockerBuild(client: Client, registry: RegistryClient, build: Stored<Build>): Promise<string> {
+export interface DockerBuildContext {
+  client: Client;
+  registry: RegistryClient;
+  guard: AddressGuard;
+}
+
+export async function dockerBuild(
+  context: DockerBuildContext,
+  build: Stored<Build>,
+  signal: AbortSignal,
+): Promise<string> {
+  const { client, registry } = context;
   const item = await client.get(packages, build.spec.package, build.metadata.namespace);
   const image = item.spec.image;
   if (image === undefined) throw new StagingError('internal', `package ${build.spec.package} names no image`);
   requireOpen(registry, image, build.spec.app);
-  const own = await inspect(registry, image);
+  const known = image.startsWith(`${registry.host}/`)
+    ? await inspect(registry, image)
+    : await readRemoteImage({ image, guard: context.guard, signal, ...(await loginOf(client, item)) });
   const guid = dropletGuid(build);
-  const run = own?.config.config ?? {};
+  const run = known?.config.config ?? {};
   const ports = Object.keys(run.ExposedPorts ?? {}).flatMap((port) =>
     /^\d+(\/tcp)?$/.test(port) ? [Number.parseInt(port, 10)] : [],
   );
@@ -23,7 +42,7 @@ export async function dockerBuild(client: Client, registry: RegistryClient, buil
       app: build.spec.app,
       package: build.spec.package,
       build: build.metadata.name,
-      image: own?.pinned ?? image,
+      image: known?.pinned ?? image,
       processTypes: { web: [...(run.Entrypoint ?? []), ...(run.Cmd ?? [])].join(' ') },
       lifecycle: 'docker',
       buildpacks: [],
@@ -36,18 +55,33 @@ export async function dockerBuild(client: Client, registry: RegistryClient, buil
   return guid;
 }
 
+/** As it was written for the nodes. */
+async function loginOf(
+  client: Client,
+  item: Stored<Package>,
+): Promise<{ login?: { username: string; password: string } }> {
+  const name = item.spec.docker?.passwordSecret;
+  if (name === undefined) return {};
+  try {
+    const { data = {} } = await client.get(secrets, name, item.metadata.namespace);
+    const text = Buffer.from(data['.dockerconfigjson'] ?? '', 'base64').toString('utf8');
+    const { auths } = JSON.parse(text) as { auths: Record<string, { username: string; password: string }> };
+    const [login] = Object.values(auths);
+    return login === undefined ? {} : { login };
+  } catch (error) {
+    if (error instanceof ApiError && error.code === 404) return {};
+    throw error;
+  }
+}
+
 /** The node pulls with the platform's own login: it must not be lent to who names the image of somebody else's app. */
 function requireOpen(registry: RegistryClient, image: string, app: string): void {
   const apps = `${registry.host}/cf/`;
   if (!image.startsWith(apps) || [':', '@'].some((mark) => image.startsWith(`${apps}${app}${mark}`))) return;
-  throw new StagingError('internal', `image ${image} belongs to another app of the platform: copy its droplet instead`);
+  throw new StagingError('no-image', `image ${image} belongs to another app of the platform: copy its droplet instead`);
 }
 
-async function inspect(
-  registry: RegistryClient,
-  image: string,
-): Promise<{ pinned: string; config: ImageConfigFile } | undefined> {
-  if (!image.startsWith(`${registry.host}/`)) return undefined;
+async function inspect(registry: RegistryClient, image: string): Promise<{ pinned: string; config: ImageConfigFile }> {
   const rest = image.slice(registry.host.length + 1);
   const at = rest.indexOf('@');
   const colon = rest.lastIndexOf(':');
@@ -59,6 +93,6 @@ async function inspect(
         : [rest, 'latest'];
   const found = await registry.getImage<ImageConfigFile>(repository, reference);
   if (found === undefined)
-    throw new StagingError('internal', `image ${image} is not in the registry: push it, or correct its name`);
+    throw new StagingError('no-image', `image ${image} is not in the registry: push it, or correct its name`);
   return { pinned: registry.reference(repository, found.digest), config: found.config };
 }

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { stripVTControlCharacters } from 'node:util';
 import type { Client, Informer } from '#cluster/client/client.ts';
+import type { AddressGuard } from '#lib/guarded-address.ts';
 import { ApiError } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { ContainerStateTerminated, Pod } from '#cluster/kinds/types/core.ts';
@@ -31,6 +32,8 @@ export interface BuildContext {
   pods: Informer<Pod>;
   builder: () => Promise<Builder>;
   environment: Record<string, string>;
+  /** Which addresses registries of images may have. */
+  guard: AddressGuard;
   say: (app: string, line: string) => void;
 }
 
