@@ -1,7 +1,7 @@
 /** The Cloud Foundry API as the commands use it: JSON, tokens, pages, jobs, and errors that say what the platform said. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Readable } from 'node:stream';
-import { ApiError, CliError } from './errors.ts';
+import { ApiError, CliError, UnreachableError } from './errors.ts';
 import { type Answer, type Call, Http, readText } from './http.ts';
 import { type SessionEntry, readSession, writeSession } from './session.ts';
 import type { Target } from './target.ts';
@@ -9,6 +9,11 @@ import type { Page, Root, Resource } from './resources.ts';
 
 /** The OAuth client that people's command lines use; it has no secret. */
 const clientAuthorization = `Basic ${Buffer.from('cf:').toString('base64')}`;
+
+/** What the proxy says of a platform that is not there. */
+const AWAY = new Set([502, 503, 504]);
+const AWAY_MILLISECONDS = 60_000;
+const AWAY_PERIOD = 250;
 
 export class Api {
   readonly target: Target;
@@ -42,9 +47,21 @@ export class Api {
     return this.json<T>('GET', path, undefined, signal);
   }
 
-  /** Held back by our platform until what is asked for is settled, `seconds` at most; any other answers at once. */
-  getSettled<T>(path: string, seconds: number): Promise<T> {
-    return this.json<T>('GET', path, undefined, undefined, { prefer: `wait=${seconds}` });
+  /**
+   * Held back by our platform until what is asked for is settled, `seconds` at most; any other answers at once. Who waits
+   * for what the platform does goes on waiting while it starts again.
+   */
+  async getSettled<T>(path: string, seconds: number): Promise<T> {
+    const patience = Date.now() + AWAY_MILLISECONDS;
+    for (;;) {
+      try {
+        return await this.json<T>('GET', path, undefined, undefined, { prefer: `wait=${seconds}` });
+      } catch (error) {
+        const isAway = error instanceof UnreachableError || (error instanceof ApiError && AWAY.has(error.status));
+        if (!isAway || Date.now() > patience) throw error;
+        await delay(AWAY_PERIOD);
+      }
+    }
   }
 
   post<T>(path: string, body: unknown = {}): Promise<T> {

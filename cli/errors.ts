@@ -8,6 +8,9 @@ export class CliError extends Error {
   }
 }
 
+/** Nobody answers: the platform is down, or it starts again. */
+export class UnreachableError extends CliError {}
+
 /** The platform refused a request. */
 export class ApiError extends CliError {
   readonly status: number;

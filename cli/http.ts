@@ -5,7 +5,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { getCACertificates } from 'node:tls';
-import { CliError } from './errors.ts';
+import { UnreachableError } from './errors.ts';
 import type { Target } from './target.ts';
 
 export interface Call {
@@ -77,7 +77,7 @@ function headersOf(call: Call): Record<string, string> {
 
 function unreachable(url: string, error: Error): Error {
   if (error.name === 'AbortError') return error;
-  return new CliError(
+  return new UnreachableError(
     `Cannot reach ${new URL(url).host}: ${error.message || (error as NodeJS.ErrnoException).code}.`,
     'Is the platform up? See `sampan status`.',
     { cause: error },

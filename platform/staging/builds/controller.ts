@@ -9,13 +9,13 @@ import { sharedInformer } from '#cluster/client/shared-informer.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
 import { pods } from '../../resources/kubernetes.ts';
-import { type Build, buildpacks, builds, catalogEntries, labels } from '../../resources/types.ts';
+import { type Build, buildpacks, builds, catalogEntries, labels, type Space, spaces } from '../../resources/types.ts';
 import type { CatalogueSource } from '../catalogue.ts';
 import type { WantedBuildpacks } from '../lifecycle/protocol.ts';
 import { StagingError, type StagingErrorCode } from '../staging.ts';
 import { dockerBuild } from './docker-build.ts';
 import { deletePod } from './pod-changes.ts';
-import { nextBuild, type Waiting } from './queue.ts';
+import { nextBuild, Turns, type Waiting } from './queue.ts';
 import { type BuildContext, runBuild } from './run-build.ts';
 
 export interface BuildController {
@@ -56,11 +56,16 @@ export function startBuildController(options: BuildControllerOptions): BuildCont
   const podInformer: Informer<Pod> = createInformer(client, pods, { labelSelector: labels.build, onError });
   const entries = sharedInformer(client, catalogEntries, {}, onError);
   const uploaded = sharedInformer(client, buildpacks, {}, onError);
+  const byNamespace = { 'platform/space-namespace': (space: Stored<Space>) => [space.spec.namespace] };
+  const spaceInformer = sharedInformer(client, spaces, byNamespace, onError);
+  const organizationOf = (namespace: string) =>
+    spaceInformer.byIndex('platform/space-namespace', namespace)[0]?.spec.organization ?? '';
   const wanted = (lifecycle: { buildpacks: readonly string[]; stack: string }) =>
     options.wanted(lifecycle, { entry: (guid) => entries.get(guid), uploaded: uploaded.list() });
   const context: BuildContext = { ...options, pods: podInformer };
   const running = new Map<string, Waiting & { stop: AbortController; done: Promise<void> }>();
   const told = new Set<string>();
+  const turns = new Turns();
   let closed = false;
 
   const look = () => {
@@ -72,12 +77,16 @@ export function startBuildController(options: BuildControllerOptions): BuildCont
       if (build === undefined || build.spec.cancelled === true)
         stop.abort(new StagingError('cancelled', 'the build was cancelled'));
     }
-    const waiting = open.filter((build) => !running.has(build.metadata.name)).map(waitingOf);
+    const waiting = open
+      .filter((build) => !running.has(build.metadata.name))
+      .map((build) => waitingOf(build, organizationOf));
+    turns.forgetAllBut([...waiting, ...running.values()]);
     for (;;) {
-      const next = nextBuild(waiting, [...running.values()], options.concurrency);
+      const next = nextBuild(waiting, [...running.values()], { slots: options.concurrency, turns });
       const build = next && byGuid.get(next.guid);
       if (next === undefined || build === undefined) break;
       waiting.splice(waiting.indexOf(next), 1);
+      turns.take(next);
       const stop = new AbortController();
       const done = perform(build, stop.signal).finally(() => {
         running.delete(next.guid);
@@ -148,14 +157,13 @@ export function startBuildController(options: BuildControllerOptions): BuildCont
     }
   };
 
-  const opened = Promise.all([buildInformer, podInformer, entries, uploaded].map(({ synced }) => synced)).then(
-    async () => {
-      if (closed) return;
-      buildInformer.onChange(look);
-      look();
-      await removeStale();
-    },
-  );
+  const informers = [buildInformer, podInformer, entries, uploaded, spaceInformer];
+  const opened = Promise.all(informers.map(({ synced }) => synced)).then(async () => {
+    if (closed) return;
+    buildInformer.onChange(look);
+    look();
+    await removeStale();
+  });
   opened.catch((error: unknown) => {
     if (!closed) log('error', 'Staging could not begin', { error });
   });
@@ -166,7 +174,7 @@ export function startBuildController(options: BuildControllerOptions): BuildCont
       const under = [...running.values()];
       for (const { stop } of under) stop.abort(new StagingError('internal', 'the platform stops'));
       await Promise.allSettled(under.map(({ done }) => done));
-      for (const informer of [buildInformer, podInformer, entries, uploaded]) informer.close();
+      for (const informer of informers) informer.close();
     },
   };
 }
@@ -175,11 +183,13 @@ function isOpen(build: Stored<Build>): boolean {
   return build.status?.state === undefined || build.status.state === 'STAGING';
 }
 
-function waitingOf(build: Stored<Build>): Waiting {
+function waitingOf(build: Stored<Build>, organizationOf: (namespace: string) => string): Waiting {
+  const space = build.metadata.namespace ?? '';
   return {
     guid: build.metadata.name,
     app: build.spec.app,
-    space: build.metadata.namespace ?? '',
+    space,
+    organization: organizationOf(space),
     since: build.metadata.creationTimestamp,
   };
 }

@@ -1,17 +1,61 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { nextBuild, type Waiting } from './queue.ts';
+import { nextBuild, Turns, type Waiting } from './queue.ts';
 
-const build = (guid: string, app: string, space: string, since: string): Waiting => ({ guid, app, space, since });
+let time = 0;
+const build = (space: string, app = `app-${time}`, organization = 'o'): Waiting => {
+  time += 1;
+  return { guid: `${space}-${time}`, app, space, organization, since: new Date(time * 1000).toISOString() };
+};
 
-test('the oldest build of the space with fewest running is next', () => {
-  const waiting = [build('1', 'a', 'busy', '1'), build('2', 'b', 'busy', '2'), build('3', 'c', 'calm', '3')];
-  assert.equal(nextBuild(waiting, [], 2)?.guid, '1');
-  assert.equal(nextBuild(waiting, [build('0', 'z', 'busy', '0')], 2)?.guid, '3');
-  assert.equal(nextBuild(waiting, [build('0', 'z', 'busy', '0'), build('9', 'y', 'calm', '0')], 2), undefined);
+/** Runs all with so many at once; each ends when the next is taken. */
+function orderOf(waiting: readonly Waiting[], slots: number): string[] {
+  const turns = new Turns();
+  const left = [...waiting];
+  const running: Waiting[] = [];
+  const order: string[] = [];
+  while (left.length > 0) {
+    if (running.length === slots) running.shift();
+    const next = nextBuild(left, running, { slots, turns });
+    assert.ok(next);
+    left.splice(left.indexOf(next), 1);
+    running.push(next);
+    turns.take(next);
+    order.push(next.space);
+  }
+  return order;
+}
+
+test('spaces take turns, however few run at once', () => {
+  const many = ['a', 'a', 'a', 'a', 'b', 'c', 'c'].map((space) => build(space));
+  assert.deepEqual(orderOf(many, 1), ['a', 'b', 'c', 'a', 'c', 'a', 'a']);
+  assert.deepEqual(orderOf(many, 3), ['a', 'b', 'c', 'a', 'c', 'a', 'a']);
 });
 
-test('an app is built once at a time', () => {
-  const waiting = [build('2', 'a', 's', '1'), build('3', 'b', 's', '2')];
-  assert.equal(nextBuild(waiting, [build('1', 'a', 's', '0')], 2)?.guid, '3');
+test('organizations take turns before their spaces do', () => {
+  const builds = [
+    ...['a1', 'a2', 'a3', 'a1'].map((space) => build(space, undefined, 'A')),
+    build('b1', undefined, 'B'),
+    build('b1', undefined, 'B'),
+  ];
+  assert.deepEqual(orderOf(builds, 1), ['a1', 'b1', 'a2', 'b1', 'a3', 'a1']);
+});
+
+test('an app builds once at a time, and slots are a limit', () => {
+  const turns = new Turns();
+  const first = build('a', 'same');
+  const second = build('a', 'same');
+  const third = build('a', 'other');
+  assert.equal(nextBuild([second, third], [first], { slots: 2, turns }), third);
+  assert.equal(nextBuild([second], [first], { slots: 2, turns }), undefined);
+  assert.equal(nextBuild([second, third], [first], { slots: 1, turns }), undefined);
+});
+
+test('what is over is forgotten, what waits keeps its place', () => {
+  const turns = new Turns();
+  const [a, b] = [build('a'), build('b')];
+  turns.take(a);
+  turns.take(b);
+  turns.forgetAllBut([b]);
+  assert.deepEqual([turns.lastOf('space', 'a'), turns.lastOf('space', 'b')], [0, 2]);
 });
