@@ -12,6 +12,7 @@ import { checkCertificate } from '#testing/platform-certificate.ts';
 import { checkHealth } from '#testing/platform-health.ts';
 import { checkIngress } from '#testing/platform-ingress.ts';
 import { checkPrivateImage } from '#testing/platform-private-image.ts';
+import { checkSecondPush } from '#testing/platform-second-push.ts';
 import { talkativeApp, writeApp } from '#testing/sample-apps.ts';
 
 interface AppView {
@@ -332,44 +333,8 @@ describe('the main job', { concurrency: 1 }, () => {
     assert.match(event, /137|SIGKILL|signal 9|killed/i);
   });
 
-  test('a second push with unchanged dependencies stores only what changed', async () => {
-    const repository = async (): Promise<string[]> => {
-      const { image } = await view('talk');
-      const password = readFileSync(join(platform.dataDirectory, 'admin-password'), 'utf8').trim();
-      const result = await finish('skopeo', ['inspect', '--creds', `admin:${password}`, `docker://${image}`], {
-        env: { ...process.env, SSL_CERT_FILE: join(platform.dataDirectory, 'pki', 'ca.crt') },
-      });
-      return (JSON.parse(result.stdout) as { Layers: string[] }).Layers;
-    };
-    const before = await repository();
-    writeApp(source('talk'), talkativeApp('two'));
-    const load = new Load(platform, platform.host('talk'));
-    const push = () =>
-      platform.sampan('push', 'talk', '-p', source('talk'), '-m', '128M', '-k', '128M', '--strategy', 'rolling');
-    const pushed = await push();
-    await load.stop();
-    assert.equal(pushed.code, 0, pushed.stderr);
-    assert.match(
-      `${pushed.stdout}${pushed.stderr}`,
-      /Nothing that they look at has changed/,
-      'no container was needed',
-    );
-    assert.deepEqual(load.failures, [], 'a new version under load fails no request');
-    assert.equal((JSON.parse((await platform.ask(platform.host('talk'))).body) as { version: string }).version, 'two');
-    const now = await repository();
-    assert.equal(
-      now.filter((layer) => !before.includes(layer)).length,
-      1,
-      `only the app layer is new: ${before.join(' ')} -> ${now.join(' ')}`,
-    );
-    const file = JSON.parse(talkativeApp('two')['package.json'] ?? '') as { scripts: Record<string, string> };
-    file.scripts['start'] = 'COLOR=green node server.js';
-    writeApp(source('talk'), { ...talkativeApp('two'), 'package.json': JSON.stringify(file) });
-    const built = await push();
-    assert.doesNotMatch(`${built.stdout}${built.stderr}`, /Nothing that they look at/, 'package.json is read');
-    const said = await platform.ask(platform.host('talk'), { path: '/identity' });
-    assert.equal((JSON.parse(said.body) as { env: Record<string, string> }).env['COLOR'], 'green');
-  });
+  test('a second push with unchanged dependencies stores only what changed', () =>
+    checkSecondPush(platform, source('talk')));
 
   const bad: Record<string, { files: Record<string, string>; says: RegExp; flags?: string[] }> = {
     'crashes when it starts': {

@@ -245,7 +245,7 @@ function isRedirect(status: number | undefined): boolean {
 }
 
 function isLoopback({ hostname }: URL): boolean {
-  return hostname === 'localhost' || hostname === '[::1]' || /^127\./.test(hostname);
+  return hostname === 'localhost' || hostname === '[::1]' || hostname.startsWith('127.');
 }
 
 async function collected(answer: IncomingMessage): Promise<Buffer> {
