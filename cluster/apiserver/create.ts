@@ -1,5 +1,6 @@
 /** create: a new object, with a generated name where it has none. */
 import { randomBytes, randomUUID } from 'node:crypto';
+import { cloneJson } from '#lib/clone-json.ts';
 import type { ApiObject, KindDefinition } from '../kinds/kind.ts';
 import { services } from '../kinds/resources.ts';
 import type { Service } from '../kinds/types/core.ts';
@@ -74,7 +75,7 @@ export async function createObject(
   for (let attempt = 1; ; attempt++) {
     if (generated) metadata.name = generateName(metadata.generateName ?? '');
     try {
-      return await createOnce(core, kind, namespace, structuredClone(object), options);
+      return await createOnce(core, kind, namespace, cloneJson(object), options);
     } catch (error) {
       const taken = error instanceof StatusError && error.reason === 'AlreadyExists';
       if (!generated || !taken || attempt === GENERATE_ATTEMPTS) throw error;

@@ -1,4 +1,5 @@
 /** delete and deletecollection: at once, after a grace period, or when the last finalizer is gone. */
+import { cloneJson } from '#lib/clone-json.ts';
 import type { ApiObject, KindDefinition } from '../kinds/kind.ts';
 import type { FieldError } from '../kinds/field-error.ts';
 import { invalid, notSupported } from '../kinds/field-errors.ts';
@@ -171,7 +172,7 @@ function checkPreconditions(
 
 /** The object as it is while it is being deleted. A second delete can only make the grace shorter. */
 function marked(core: Core, kind: KindDefinition, old: ApiObject, options: DeleteOptions): ApiObject {
-  const now = structuredClone(old);
+  const now = cloneJson(old);
   const { metadata } = now;
   const usual = kind.gracePeriod?.(old) ?? 0;
   const grace = usual === 0 ? 0 : Math.max(0, options.gracePeriodSeconds ?? usual);

@@ -1,5 +1,6 @@
 /** update, and the loop that every change of an object goes through. */
 import { isDeepStrictEqual } from 'node:util';
+import { cloneJson } from '#lib/clone-json.ts';
 import { validateEphemeralContainers } from '../kinds/ephemeral-containers.ts';
 import type { ApiObject, KindDefinition } from '../kinds/kind.ts';
 import { validateMetadata } from '../kinds/metadata.ts';
@@ -48,7 +49,7 @@ export async function update(
   const bytes = await changeObject(core, stored, request, options, {
     part,
     wholesale: true,
-    change: () => structuredClone(sent),
+    change: () => cloneJson(sent),
   });
   await respondObject(core, exchange, kind, bytes);
 }
@@ -68,7 +69,7 @@ async function createInstead(
   const { resourceVersion, uid } = sent.metadata;
   if (resourceVersion || uid) throw notFound(kind, name);
   requireCreate(core, options.user, kind, { namespace, name });
-  const object = structuredClone(sent);
+  const object = cloneJson(sent);
   object.metadata.name = name;
   try {
     return await createObject(core, kind, namespace, object, options);
@@ -128,7 +129,7 @@ async function changeLocked(
     if (cached === undefined) throw notFound(kind, name);
     const current = await keptIn(core, kind, objectOf(cached));
     // Nothing compares them: one reading will do.
-    const old = unchecked === true ? current : structuredClone(current);
+    const old = unchecked === true ? current : cloneJson(current);
     const wanted = await change(current);
     const { resourceVersion, uid } = wanted.metadata;
     if (uid && uid !== old.metadata.uid)

@@ -1,5 +1,6 @@
 /** What is written of what was sent: only the part that this write may change, and never what the server holds. */
 import { isDeepStrictEqual } from 'node:util';
+import { cloneJson } from '#lib/clone-json.ts';
 import type { ApiObject, KindDefinition } from '../kinds/kind.ts';
 import type { Pod } from '../kinds/types/core.ts';
 
@@ -36,7 +37,7 @@ export function writtenPart(
       return now;
     }
     case 'finalize': {
-      const now = structuredClone(old);
+      const now = cloneJson(old);
       now['spec'] = wanted['spec'] ?? {};
       return now;
     }
@@ -44,7 +45,7 @@ export function writtenPart(
       const now = withMetadata(kind, wanted, old);
       const { spec } = now as Pod;
       const containers = (wanted as Pod).spec?.ephemeralContainers;
-      if (spec !== undefined && containers !== undefined) spec.ephemeralContainers = structuredClone(containers);
+      if (spec !== undefined && containers !== undefined) spec.ephemeralContainers = cloneJson(containers);
       kind.defaults?.(now);
       if (kind.generation && !isDeepStrictEqual(spec, (old as Pod).spec)) countGeneration(now, old);
       return now;
@@ -67,7 +68,7 @@ function status(kind: KindDefinition, wanted: ApiObject, old: ApiObject): ApiObj
 
 /** A status carries labels and annotations with it, but for custom resources. */
 function withMetadata(kind: KindDefinition, wanted: ApiObject, old: ApiObject): ApiObject {
-  const now = structuredClone(old);
+  const now = cloneJson(old);
   if (wanted.metadata.managedFields !== undefined) now.metadata.managedFields = wanted.metadata.managedFields;
   if (kind.schema !== undefined) return now;
   for (const field of ['labels', 'annotations', 'finalizers'] as const) {
@@ -97,10 +98,10 @@ function main(kind: KindDefinition, wanted: ApiObject, old: ApiObject): ApiObjec
     metadata.managedFields = old.metadata.managedFields;
   if (kind.subresources.status) {
     if (old['status'] === undefined) delete now['status'];
-    else now['status'] = structuredClone(old['status']);
+    else now['status'] = cloneJson(old['status']);
   }
   kind.defaults?.(now);
-  kind.prepareForUpdate?.(now, structuredClone(old));
+  kind.prepareForUpdate?.(now, cloneJson(old));
   settleGeneration(kind, now, old);
   return now;
 }
