@@ -156,6 +156,29 @@ describe('sqlite store', () => {
     assert.ok((await stat(path)).size < 20 << 20, `the database has ${(await stat(path)).size} bytes`);
   });
 
+  inDirectory('begins the write-ahead log anew while writes never pause', async (directory) => {
+    const path = join(directory, 'store.db');
+    const store = await openSqliteStore({ path, history: { revisions: 500 } });
+    const keys = Array.from({ length: 8 }, (_, index) => `/busy/${index}`);
+    let entries = await Promise.all(keys.map((key) => store.create(key, new Uint8Array(0))));
+    const until = Date.now() + 60_000;
+    let [longest, sinceGrowth] = [0, 0];
+    while (sinceGrowth < 24 << 20) {
+      assert.ok(Date.now() < until, `the log has ${longest} bytes, and grows`);
+      entries = await Promise.all(
+        entries.map(({ key, revision }) => store.update(key, new Uint8Array(20_000).fill(revision), revision)),
+      );
+      sinceGrowth += 20_000 * entries.length;
+      const { size } = await stat(`${path}-wal`);
+      if (size > longest) [longest, sinceGrowth] = [size, 0];
+    }
+    assert.deepEqual((await store.list('/busy/')).entries, entries);
+    await store.close();
+    const reopened = await openSqliteStore({ path });
+    assert.deepEqual((await reopened.list('/busy/')).entries, entries);
+    await reopened.close();
+  });
+
   inDirectory('drops a watcher that does not read', async (directory) => {
     const store = await openSqliteStore({ path: join(directory, 'store.db') });
     const watch = store.watch('/f/', { after: 0, signal: new AbortController().signal })[Symbol.asyncIterator]();

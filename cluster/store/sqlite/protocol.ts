@@ -40,3 +40,9 @@ export type Reply =
 export interface ThreadData {
   path: string;
 }
+
+/** What a checkpoint found: pages in the log, and how many of them are in the database by now. */
+export interface CheckpointReply {
+  log: number;
+  checkpointed: number;
+}

@@ -8,6 +8,7 @@
 import { chmodSync, closeSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { isMarked } from './made.ts';
+import type { CheckpointReply } from './protocol.ts';
 
 const formatVersion = 1;
 
@@ -45,8 +46,8 @@ export function makePrivateFile(path: string): void {
 export function openForWriting(path: string): DatabaseSync {
   makePrivateFile(path);
   const database = new DatabaseSync(path, { timeout: 5000 });
-  // FULL: in WAL mode a commit is followed by fsync before anybody sees it. Checkpoints begin at 4 MB of WAL (larger ones stall writers), and the
-  // file shrinks again when a burst made it grow.
+  // FULL: in WAL mode a commit is followed by fsync before anybody sees it. The file of the log
+  // shrinks again when a burst made it grow; who writes for long makes no checkpoints itself (`checkpoints.ts`).
   database.exec(`
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
@@ -81,4 +82,13 @@ export const NEWEST_REVISION =
 
 export function newestRevision(database: DatabaseSync): number {
   return Number(database.prepare(NEWEST_REVISION).get()?.revision);
+}
+
+/** What of the log nobody reads any more goes into the database; waits for no reader and no writer. */
+export function checkpointOf(database: DatabaseSync): () => CheckpointReply {
+  const statement = database.prepare('PRAGMA wal_checkpoint(PASSIVE)');
+  return () => {
+    const { log, checkpointed } = statement.get() as unknown as CheckpointReply;
+    return { log, checkpointed };
+  };
 }

@@ -5,10 +5,15 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import { crc32 } from 'node:zlib';
+import { openCheckpoints } from './checkpoints.ts';
 import type { PlainError, Reply, Request, ThreadData, WriteOperation, WriteOutcome } from './protocol.ts';
 import { newestRevision, openForWriting } from './schema.ts';
 
-const compactionStep = 2000;
+/** Revisions: a write waits for no longer than forgetting these takes. */
+const compactionStep = 200;
+/** Each write changes one of `current` besides what it adds to `history`, each commit the root, the last branch and the last leaf of that. */
+const pageSize = 4096;
+const pagesOfCommit = 3;
 const port = parentPort;
 if (!port) throw new Error('thread.ts runs in a worker thread only');
 const send = (reply: Reply): void => port.postMessage(reply);
@@ -34,6 +39,7 @@ function run(database: DatabaseSync): void {
   const nothing = new Uint8Array(0);
   let revision = newestRevision(database);
   let compacted = Number(database.prepare('SELECT compacted FROM state').get()?.compacted);
+  const checkpoints = openCheckpoints(database, workerData as ThreadData);
   const compactions: { id: number; revision: number }[] = [];
 
   function apply(operation: WriteOperation, values: ArrayBuffer, next: number): WriteOutcome {
@@ -87,6 +93,7 @@ function run(database: DatabaseSync): void {
       commit.run();
       revision = next;
       send({ type: 'written', outcomes });
+      checkpoints.wrote(values.byteLength + pageSize * (pagesOfCommit + operations.length));
     } catch (error) {
       rollback();
       overwriteFailedCommit();
@@ -112,6 +119,7 @@ function run(database: DatabaseSync): void {
           DELETE FROM history WHERE revision > ${compacted} AND revision <= ${until} AND deleted = 1;
           COMMIT;`);
         compacted = until;
+        checkpoints.wrote(pageSize * compactionStep);
       } catch (error) {
         rollback();
         compactions.shift();
@@ -119,6 +127,13 @@ function run(database: DatabaseSync): void {
       }
     }
     if (compactions.length > 0) setImmediate(compactStep);
+  }
+
+  async function close(): Promise<void> {
+    await checkpoints.close();
+    database.close();
+    send({ type: 'closed' });
+    port?.close();
   }
 
   port?.on('message', (request: Request) => {
@@ -132,9 +147,7 @@ function run(database: DatabaseSync): void {
         break;
       case 'close':
         compactions.length = 0;
-        database.close();
-        send({ type: 'closed' });
-        port.close();
+        void close();
         break;
     }
   });
