@@ -1,7 +1,7 @@
 /**
  * The API server with 10,000 pods on simulated nodes: latency at 200 requests a second, a whole list, and one change told to
- * 1,000 watchers. Over HTTPS, the clients in another process; beside kube-apiserver and etcd where it was built (`kube-apiserver.ts`).
- * `npm run bench -- api`; PODS, NODES and WATCHERS change the size.
+ * 1,000 watchers. Over HTTPS, the clients in another process; in turns with kube-apiserver and etcd where it was built (`kube-apiserver.ts`).
+ * `npm run bench -- api`; PODS, NODES, WATCHERS and ROUNDS change the size.
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -25,6 +25,8 @@ const nodeCount = Number(process.env['NODES'] ?? 1000);
 const watcherCount = Number(process.env['WATCHERS'] ?? 1000);
 const namespace = 'bench';
 const changes = 50;
+/** The figures are the medians of theirs. */
+const rounds = Number(process.env['ROUNDS'] ?? 3);
 
 type Wanted<T> = T extends unknown ? Omit<T, 'address' | 'namespace' | 'pods'> : never;
 
@@ -76,29 +78,36 @@ const onNode = (pod: Pod): Pod => ({
   },
 });
 
-/** The same asked of either; milliseconds, and megabytes for each watcher. */
-interface Measured {
-  get: number;
-  update: number;
-  list: number;
-  watch: number;
-  memory: number;
+/** Of one round; milliseconds. */
+type Figure = 'get' | 'update' | 'list' | 'watch' | 'memory';
+type Measured = Record<Figure, number>;
+
+type Server = Pick<ApiPeer, 'address' | 'resident' | 'stop'>;
+
+async function ours(): Promise<Server> {
+  const plane = await startControlPlane();
+  return { address: plane.address, resident: residentAfterCollection, stop: () => plane.close() };
 }
 
-async function measure({ address, resident }: Pick<ApiPeer, 'address' | 'resident'>): Promise<Measured> {
+async function prepare({ address }: Server): Promise<void> {
   const transport = httpsTransport(address);
   const client = createClient(transport);
+  await client.request({ method: 'POST', path: '/api/v1/namespaces', body: { metadata: { name: namespace } } });
+  await createSimulatedNodes(client, nodeCount);
+  await createSimulatedPods(client, { namespace, count: podCount, change: onNode });
+  transport.close();
+}
+
+async function measure({ address, resident }: Server): Promise<Measured> {
+  const transport = httpsTransport(address);
   try {
-    await client.request({ method: 'POST', path: '/api/v1/namespaces', body: { metadata: { name: namespace } } });
-    await createSimulatedNodes(client, nodeCount);
-    await createSimulatedPods(client, { namespace, count: podCount, change: onNode });
     const requests = await withClient(address, { kind: 'requests', perSecond: 200, seconds: 15 });
     const lists = await withClient(address, { kind: 'lists', count: 7 });
     const before = resident();
     let after = before;
     const watches = await withClient(address, { kind: 'watches', count: watcherCount, changes }, async () => {
       after = resident();
-      await change(client);
+      await change(createClient(transport));
     });
     return {
       get: percentile(requests.latencies['get'] ?? [], 0.99),
@@ -112,33 +121,23 @@ async function measure({ address, resident }: Pick<ApiPeer, 'address' | 'residen
   }
 }
 
-async function measureOurs(): Promise<Measured> {
-  const plane = await startControlPlane();
-  try {
-    return await measure({ address: plane.address, resident: residentAfterCollection });
-  } finally {
-    await plane.close();
-  }
-}
-
-async function measurePeer(): Promise<Measured | undefined> {
-  const peer = await startKubeApiServer();
-  if (peer === undefined) return undefined;
-  try {
-    return await measure(peer);
-  } finally {
-    await peer.stop();
-  }
-}
-
+/** Each stays up while the other is asked: what a machine does at one moment it does to both. */
 export async function run(): Promise<Row[]> {
-  const ours = await measureOurs();
-  const theirs = await measurePeer();
-  const row = (key: keyof Measured, what: string, goal: string): Row => ({
+  const servers = [await ours(), await startKubeApiServer()].filter((server) => server !== undefined);
+  const figures: Measured[][] = servers.map(() => []);
+  try {
+    for (const server of servers) await prepare(server);
+    for (let round = 0; round < rounds; round++)
+      for (const [index, server] of servers.entries()) figures[index]?.push(await measure(server));
+  } finally {
+    for (const server of servers) await server.stop();
+  }
+  const figure = (index: number, key: Figure): number => median((figures[index] ?? []).map((one) => one[key]));
+  const row = (key: Figure, what: string, goal: string): Row => ({
     what,
     unit: key === 'memory' ? 'MB' : 'ms',
-    ours: ours[key],
-    ...(theirs && { peer: { name: 'kube-apiserver', value: theirs[key] } }),
+    ours: figure(0, key),
+    ...(servers.length > 1 && { peer: { name: 'kube-apiserver', value: figure(1, key) } }),
     goal,
   });
   const all = `${podCount.toLocaleString('en')} pods`;
