@@ -12,7 +12,7 @@ const KEY = 'ssh-privatekey';
 export async function openHostKey(client: Client): Promise<HostKey> {
   const kept = await read(client);
   if (kept !== undefined) return hostKey(kept);
-  const made = ssh2.utils.generateKeyPairSync('ed25519').private;
+  const made = newHostKey();
   try {
     await client.create(secrets, {
       metadata: { name: NAME, namespace: systemNamespace },
@@ -24,6 +24,14 @@ export async function openHostKey(client: Client): Promise<HostKey> {
     if (!(error instanceof ApiError) || error.reason !== 'AlreadyExists') throw error;
   }
   return openHostKey(client);
+}
+
+/** ssh2 writes one key in five hundred so that it cannot read it: those are thrown away. */
+export function newHostKey(): string {
+  for (;;) {
+    const made = ssh2.utils.generateKeyPairSync('ed25519').private;
+    if (!(ssh2.utils.parseKey(made) instanceof Error)) return made;
+  }
 }
 
 async function read(client: Client): Promise<string | undefined> {
