@@ -13,9 +13,12 @@ import { LIFECYCLE, restoredEntries } from '#platform/staging/builder/build-imag
 import { BUILDER_REPOSITORY, type Builder, ensureBuilder } from '#platform/staging/builder/builder.ts';
 import { parseBuildResult } from '#platform/staging/export/build-result.ts';
 import { type Exported, exportDroplet } from '#platform/staging/export/exporter.ts';
-import { readPrevious, writePrevious } from '#platform/staging/export/previous.ts';
+import { type Previous, readPrevious, writePrevious } from '#platform/staging/export/previous.ts';
 import type { ImageConfigFile, Layer, Manifest } from '#platform/staging/images/oci.ts';
+import { withRuntimes } from '#platform/staging/builds/with-runtimes.ts';
 import type { BuildResult, WantedBuildpacks } from '#platform/staging/lifecycle/protocol.ts';
+import { createDebianRuntimes } from '#platform/staging/runtimes/debian-runtimes.ts';
+import { type Runtime, type Runtimes, RUNTIMES_REPOSITORY } from '#platform/staging/runtimes/runtimes.ts';
 import { UPLOADED_REPOSITORY, uploadedLayers } from '#platform/staging/uploaded-buildpacks.ts';
 import { startTestRegistry, type TestRegistry } from './staging-registry.ts';
 import { ChrootContainer } from './staging-root.ts';
@@ -37,15 +40,25 @@ export interface StagingBed extends AsyncDisposable {
   readonly registry: TestRegistry;
   readonly builder: Builder;
   /** Rejects with the output, and `status`, where the lifecycle fails. Names that end with `.sh` or begin with `bin/` are programs. */
-  stage(app: string, files: Record<string, string>, wanted?: WantedBuildpacks): Promise<Staged>;
+  stage(
+    app: string,
+    files: Record<string, string>,
+    wanted?: WantedBuildpacks,
+    environment?: Record<string, string>,
+  ): Promise<Staged>;
   /** Starts the droplet and asks it once. */
-  ask(app: string, path?: string, args?: string[]): Promise<Asked>;
+  ask(app: string, path?: string, args?: string[], environment?: Record<string, string>): Promise<Asked>;
   zip(files: Record<string, string>): string;
 }
 
 export async function openStagingBed(): Promise<StagingBed> {
   const registry = await startTestRegistry();
   const builder = await ensureBuilder({ registry: registry.client, temporaryDirectory: registry.directory, npm: {} });
+  const runtimes = createDebianRuntimes({
+    registry: registry.client,
+    temporaryDirectory: registry.directory,
+    stack: async () => builder.base,
+  });
   // What every build, and what most droplets, begin with.
   const buildBase = new ChrootContainer();
   const shipped = [builder.stack, ...builder.seeds.map(({ layer }) => layer), builder.lifecycle];
@@ -63,8 +76,9 @@ export async function openStagingBed(): Promise<StagingBed> {
     registry,
     builder,
     zip,
-    stage: (app, files, wanted) => stage({ registry, builder, buildBase }, app, { zip: zip(files), wanted }),
-    ask: (app, path = '/', args = []) => ask({ registry, stackBase }, app, { path, args }),
+    stage: (app, files, wanted, environment = {}) =>
+      stage({ registry, builder, runtimes, buildBase }, app, { zip: zip(files), wanted, environment }),
+    ask: (app, path = '/', args = [], environment = {}) => ask({ registry, stackBase }, app, { path, args, environment }),
     async [Symbol.asyncDispose]() {
       buildBase[Symbol.dispose]();
       stackBase[Symbol.dispose]();
@@ -73,58 +87,98 @@ export async function openStagingBed(): Promise<StagingBed> {
   };
 }
 
-async function stage(
-  { registry, builder, buildBase }: { registry: TestRegistry; builder: Builder; buildBase: ChrootContainer },
-  app: string,
-  { zip, wanted }: { zip: string; wanted: WantedBuildpacks | undefined },
-): Promise<Staged> {
+interface Bed {
+  registry: TestRegistry;
+  builder: Builder;
+  runtimes: Runtimes;
+  buildBase: ChrootContainer;
+}
+
+interface Wanted {
+  zip: string;
+  wanted: WantedBuildpacks | undefined;
+  environment: Record<string, string>;
+}
+
+async function stage(bed: Bed, app: string, asked: Wanted): Promise<Staged> {
+  const { registry, builder, runtimes } = bed;
   const { client } = registry;
   const repository = appRepository(app);
-  const { image } = await createBits(client).store({ app, zip, resources: [] });
+  const { image } = await createBits(client).store({ app, zip: asked.zip, resources: [] });
   const source = await readPackage(client, repository, image.split('@')[1] ?? '');
   assert.ok(source);
   const previous = await readPrevious(client, repository, builder.stack.digest);
-  using container = new ChrootContainer(buildBase);
-  await container.unpack(
-    client,
+  using containers = new DisposableStack();
+  let output = '';
+  let container: ChrootContainer | undefined;
+  const done = await withRuntimes({
+    last: previous.runtimes,
+    provide: (names) => runtimes.provide(names, () => {}),
+    async run(mounted) {
+      container = containers.use(new ChrootContainer(bed.buildBase));
+      const ran = await build(container, bed, { ...asked, repository, previous, source: source.layer, mounted });
+      output = ran.output;
+      return ran.result;
+    },
+    async clear() {},
+  });
+  const stored: string[] = [];
+  const exported = await exportDroplet({
+    registry: client,
     repository,
-    previous.layers.filter(({ cache }) => cache).map(({ layer }) => layer),
-  );
+    builder,
+    runtimes: done.runtimes,
+    source: source.layer,
+    result: done.result,
+    previous,
+    readDirectory: (path) => (container as ChrootContainer).readDirectory(path),
+    layerBytes: 1024 ** 3,
+    onProgress: (message) => stored.push(message),
+    signal: AbortSignal.timeout(300_000),
+  });
+  await client.putManifest(repository, 'droplet', exported.manifest);
+  await writePrevious(client, repository, exported.next);
+  return { output, exported, stored, result: done.result };
+}
+
+interface BuildParts extends Wanted {
+  repository: string;
+  previous: Previous;
+  source: Layer;
+  mounted: readonly Runtime[];
+}
+
+async function build(
+  container: ChrootContainer,
+  { registry: { client }, builder }: Bed,
+  parts: BuildParts,
+): Promise<{ output: string; result: BuildResult }> {
+  const { repository, previous, wanted } = parts;
+  const runtimes = parts.mounted.flatMap((each) => [each.launch, each.build]).filter((layer) => layer !== undefined);
+  await container.unpack(client, RUNTIMES_REPOSITORY, runtimes);
+  const cached = previous.layers.filter(({ cache }) => cache).map(({ layer }) => layer);
+  await container.unpack(client, repository, cached);
   if (wanted !== undefined) await container.unpack(client, UPLOADED_REPOSITORY, await uploadedLayers(client, wanted));
   await container.unpackTar(writeTar(restoredEntries(builder, previous)));
-  await container.unpack(client, repository, [source.layer]);
+  await container.unpack(client, repository, [parts.source]);
   container.useNetwork();
   const ca = '/etc/ssl/certs/ca-certificates.crt';
   // Not waited for by standing still: a test may be the server that the build asks.
   const { status, output } = await container.finish([...LIFECYCLE], {
     NODE_EXTRA_CA_CERTS: ca,
+    SSL_CERT_FILE: ca,
     npm_config_cafile: ca,
+    ...parts.environment,
     ...(wanted === undefined ? {} : { SAMPAN_BUILDPACKS: JSON.stringify(wanted) }),
   });
   if (status !== 0) throw Object.assign(new Error(output), { status });
-  const stored: string[] = [];
-  const result = parseBuildResult(container.readFile('/layers/.sampan-result.json'));
-  const exported = await exportDroplet({
-    registry: client,
-    repository,
-    builder,
-    source: source.layer,
-    result,
-    previous,
-    readDirectory: (path) => container.readDirectory(path),
-    layerBytes: 1024 ** 3,
-    onProgress: (message) => stored.push(message),
-    signal: AbortSignal.timeout(120_000),
-  });
-  await client.putManifest(repository, 'droplet', exported.manifest);
-  await writePrevious(client, repository, exported.next);
-  return { output, exported, stored, result };
+  return { output, result: parseBuildResult(container.readFile('/layers/.sampan-result.json')) };
 }
 
 async function ask(
   { registry, stackBase }: { registry: TestRegistry; stackBase: ChrootContainer },
   app: string,
-  { path, args }: { path: string; args: string[] },
+  { path, args, environment }: { path: string; args: string[]; environment: Record<string, string> },
 ): Promise<Asked> {
   const repository = appRepository(app);
   const image = await registry.client.getImage<ImageConfigFile>(repository, 'droplet');
@@ -135,6 +189,7 @@ async function ask(
   const child = container.start([...(image.config.config.Entrypoint ?? []), ...args], {
     PORT: String(port),
     HOME: '/home/vcap',
+    ...environment,
   });
   let output = '';
   for (const stream of [child.stdout, child.stderr])

@@ -13,6 +13,7 @@ import { catalogueOf } from './catalogue.ts';
 import { createDropletFiles } from './droplets/droplets.ts';
 import { createBuildpackFiles } from './uploaded-buildpacks.ts';
 import { RegistryClient, type RegistryOptions } from './images/registry-client.ts';
+import { createDebianRuntimes } from './runtimes/debian-runtimes.ts';
 import { STACK_NAME } from './stack/recipe.ts';
 import { type Staging } from './staging.ts';
 
@@ -45,10 +46,11 @@ export async function startStaging(options: StagingOptions): Promise<Staging> {
   let builder: Promise<Builder> | undefined;
   const listeners = new Set<(message: string) => void>();
 
+  const temporaryDirectory = join(options.dataDirectory, 'staging');
+
   /** Made once; a failure is tried again by whoever asks next. */
   const prepared = (): Promise<Builder> => {
     builder ??= (async () => {
-      const temporaryDirectory = join(options.dataDirectory, 'staging');
       await mkdir(temporaryDirectory, { recursive: true, mode: 0o700 });
       return await ensureBuilder({
         registry,
@@ -70,6 +72,12 @@ export async function startStaging(options: StagingOptions): Promise<Staging> {
     client,
     registry,
     builder: prepared,
+    runtimes: createDebianRuntimes({
+      registry,
+      temporaryDirectory,
+      stack: async () => (await prepared()).base,
+      signal: stop.signal,
+    }),
     guard: options.guard,
     environment: hostEnvironment(),
     concurrency: options.concurrency ?? 2,

@@ -42,8 +42,15 @@ export async function forgetUnused(registry: RegistryClient, used: readonly stri
 async function build({ registry, recipe, temporaryDirectory, ...rest }: ImageOptions): Promise<string> {
   const signal = rest.signal === undefined ? {} : { signal: rest.signal };
   const { suite, packages, leftOut } = recipe;
-  const notes: StackNotes = { status: '', webServer: new Map() };
-  const archive = mmdebstrap({ suite, packages, leftOut, temporaryDirectory, ...signal });
+  const notes: StackNotes = { status: '', offers: '', webServer: new Map() };
+  const archive = mmdebstrap({
+    action: 'make the image of databases',
+    suite,
+    packages,
+    leftOut,
+    temporaryDirectory,
+    ...signal,
+  });
   const entries = withServer(stackEntries(archive, notes, DROPPED));
   const layer = await pushLayer(registry, REPOSITORY, writeTar(entries, { encoding: 'latin1' }), signal);
   return await writeImage(registry, REPOSITORY, recipe.hash, {

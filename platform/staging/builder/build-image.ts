@@ -10,6 +10,7 @@ import { pushLayer } from '../images/push-layer.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
 import { writeImage } from '../images/single-layer.ts';
 import type { Previous } from '../export/previous.ts';
+import { type Runtime, RUNTIMES_REPOSITORY } from '../runtimes/runtimes.ts';
 import { STACK_ID } from '../stack/recipe.ts';
 import { UPLOADED_REPOSITORY } from '../uploaded-buildpacks.ts';
 import { BUILDER_REPOSITORY, type Builder } from './builder.ts';
@@ -27,6 +28,7 @@ export interface BuildImageOptions {
   repository: string;
   tag: string;
   builder: Builder;
+  runtimes: readonly Runtime[];
   previous: Previous;
   /** Of buildpacks that administrators brought. */
   uploaded: readonly Layer[];
@@ -37,16 +39,20 @@ export interface BuildImageOptions {
 /** Returns the manifest's digest. */
 export async function writeBuildImage(options: BuildImageOptions): Promise<string> {
   const { registry, repository, builder, previous, uploaded, source, signal } = options;
+  const runtimes = options.runtimes
+    .flatMap(({ launch, build }) => [launch, build])
+    .filter((each) => each !== undefined);
   const shipped = [builder.stack, ...builder.seeds.map(({ layer }) => layer), builder.lifecycle];
   const cached = previous.layers.filter(({ cache }) => cache).map(({ layer }) => layer);
   const [restored] = await Promise.all([
     pushLayer(registry, repository, writeTar(restoredEntries(builder, previous)), { signal }),
     ...shipped.map((layer) => registry.shareLayer(repository, layer, BUILDER_REPOSITORY, signal)),
+    ...runtimes.map((layer) => registry.shareLayer(repository, layer, RUNTIMES_REPOSITORY, signal)),
     ...uploaded.map((layer) => registry.shareLayer(repository, layer, UPLOADED_REPOSITORY, signal)),
   ]);
   return await writeImage(registry, repository, options.tag, {
     architecture: builder.architecture,
-    layers: [...shipped, ...uploaded, ...cached, restored, source],
+    layers: [...shipped, ...runtimes, ...uploaded, ...cached, restored, source],
     run: {
       User: '1000:1000',
       WorkingDir: '/workspace',

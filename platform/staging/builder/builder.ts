@@ -15,9 +15,10 @@ import { pushLayer } from '../images/push-layer.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
 import { writeImage } from '../images/single-layer.ts';
 import type { OrderEntry } from '../lifecycle/buildpack.ts';
+import { offersOf } from '../runtimes/catalogue.ts';
 import { hostSuite } from '../stack/apt-sources.ts';
 import { recipeHash } from '../stack/recipe.ts';
-import { ensureStack, STACK_REPOSITORY, WEB_SERVER_REPOSITORY } from '../stack/stack.ts';
+import { ensureStack, type Stack, STACK_REPOSITORY, WEB_SERVER_REPOSITORY } from '../stack/stack.ts';
 import { ensureRuntimeLayer, RUNTIME_REPOSITORY, runtimeTag } from './runtime-layer.ts';
 
 export const BUILDER_REPOSITORY = 'sampan/builder';
@@ -34,6 +35,8 @@ export interface Builder {
   hash: string;
   architecture: string;
   stack: Layer;
+  /** What runtimes are made over. */
+  base: Pick<Stack, 'recipe' | 'suite' | 'packages' | 'offers'>;
   /** `/cnb`: lifecycle, buildpacks and what they import. */
   lifecycle: Layer;
   /** Layers that the platform ships; a build that leaves one as it is uses the same blob in its droplet. */
@@ -66,7 +69,7 @@ export async function ensureBuilder(options: BuilderOptions): Promise<Builder> {
   const lifecycle = await pushLayer(
     registry,
     BUILDER_REPOSITORY,
-    writeTar(compiled(lifecycleEntries())),
+    writeTar(shippedEntries(stack)),
     signalOption(signal),
   );
   const seeds: Seed[] = [
@@ -83,7 +86,9 @@ export async function ensureBuilder(options: BuilderOptions): Promise<Builder> {
       layer: stack.webServer,
     },
   ];
-  const builder: Builder = { hash, architecture, stack: stack.layer, lifecycle, seeds };
+  const { recipe, suite, packages, offers } = stack;
+  const base = { recipe, suite, packages, offers };
+  const builder: Builder = { hash, architecture, stack: stack.layer, base, lifecycle, seeds };
   await registry.shareLayer(BUILDER_REPOSITORY, stack.layer, STACK_REPOSITORY, signal);
   await registry.shareLayer(BUILDER_REPOSITORY, stack.webServer, WEB_SERVER_REPOSITORY, signal);
   await registry.shareLayer(BUILDER_REPOSITORY, runtime, RUNTIME_REPOSITORY, signal);
@@ -119,6 +124,12 @@ async function builderHash(architecture: string): Promise<string> {
     else for await (const chunk of entry.data ?? []) hash.update(chunk);
   }
   return hash.digest('hex').slice(0, 32);
+}
+
+async function* shippedEntries(stack: Stack): AsyncGenerator<TarInput> {
+  yield* compiled(lifecycleEntries());
+  yield fileEntry('cnb/runtimes.json', `${JSON.stringify(offersOf(stack.offers), undefined, 1)}\n`);
+  yield directoryEntry('cnb/runtimes');
 }
 
 async function* lifecycleEntries(): AsyncGenerator<TarInput> {

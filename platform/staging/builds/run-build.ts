@@ -16,7 +16,8 @@ import { type Exported, exportDroplet, type ExportOptions } from '../export/expo
 import { type Previous, readPrevious, writePrevious } from '../export/previous.ts';
 import type { Layer } from '../images/oci.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
-import { exitCodes, RESULT_PATH, type WantedBuildpacks } from '../lifecycle/protocol.ts';
+import type { Runtime, Runtimes } from '../runtimes/runtimes.ts';
+import { type BuildResult, exitCodes, RESULT_PATH, type WantedBuildpacks } from '../lifecycle/protocol.ts';
 import { STACK_NAME } from '../stack/recipe.ts';
 import { StagingError } from '../staging.ts';
 import { uploadedLayers } from '../uploaded-buildpacks.ts';
@@ -25,12 +26,14 @@ import { buildPod, buildPodName } from './build-pod.ts';
 import { readDirectory, readFile } from './container-tar.ts';
 import { deletePod, isRunning, terminated, untilPod } from './pod-changes.ts';
 import { readVariables, reusable, type ReuseFacts, reuseKey, reuseOf } from './reuse.ts';
+import { withRuntimes } from './with-runtimes.ts';
 
 export interface BuildContext {
   client: Client;
   registry: RegistryClient;
   pods: Informer<Pod>;
   builder: () => Promise<Builder>;
+  runtimes: Runtimes;
   environment: Record<string, string>;
   /** Which addresses registries of images may have. */
   guard: AddressGuard;
@@ -82,7 +85,8 @@ export async function runBuild(
   const { app } = build.spec;
   context.say(app, `-----> ${again.buildpacks.map(({ id, version }) => `${id} ${version}`.trimEnd()).join(', ')}`);
   context.say(app, '       Nothing that they look at has changed since the last build: taking its result');
-  return await keep(context, build, parts, { result: again, readDirectory: nothingLeft, signal: outer });
+  const runtimes = await provideRuntimes(context, build, again.runtimes);
+  return await keep(context, build, parts, { result: again, runtimes, readDirectory: nothingLeft, signal: outer });
 }
 
 function podOf(build: Stored<Build>): { name: string; namespace: string } {
@@ -103,22 +107,38 @@ async function buildAnew(
   const { repository, wanted } = parts;
   const pod = podOf(build);
   const tag = `build-${build.metadata.name}`;
-  await untilPod(context.pods, pod, (now) => (now === undefined ? true : undefined), outer);
+  await untilPod(context.pods, pod, isGone, outer);
   // Aborting it ends streams and exec sessions that an error left open.
   const work = new AbortController();
   const signal = AbortSignal.any([outer, work.signal]);
   try {
-    const digest = await writeBuildImage({ ...parts, registry, tag, signal });
-    const image = registry.reference(repository, digest);
-    await client.create(pods, buildPod({ build, image, wanted, environment }));
-    const said = await buildInPod(context, build, pod, signal);
-    const result = parseBuildResult(said ?? (await readFile(client, pod, RESULT_PATH, LARGEST_RESULT, signal)));
+    const run = async (mounted: readonly Runtime[]): Promise<BuildResult> => {
+      const digest = await writeBuildImage({ ...parts, runtimes: mounted, registry, tag, signal });
+      const image = registry.reference(repository, digest);
+      await client.create(pods, buildPod({ build, image, wanted, environment }));
+      const said = await buildInPod(context, build, pod, signal);
+      return parseBuildResult(said ?? (await readFile(client, pod, RESULT_PATH, LARGEST_RESULT, signal)));
+    };
+    const clear = async (): Promise<void> => {
+      await deletePod(client, pod);
+      await untilPod(context.pods, pod, isGone, signal);
+    };
+    const provide = (names: readonly string[]) => provideRuntimes(context, build, names);
+    const { result, runtimes } = await withRuntimes({ last: parts.previous.runtimes, provide, run, clear });
     const readPart = (path: string) => readDirectory(client, pod, path, signal);
-    return await keep(context, build, parts, { result, readDirectory: readPart, signal });
+    return await keep(context, build, parts, { result, runtimes, readDirectory: readPart, signal });
   } finally {
     work.abort();
     await Promise.all([deletePod(client, pod), registry.deleteManifest(repository, tag)]);
   }
+}
+
+function isGone(pod: Stored<Pod> | undefined): true | undefined {
+  return pod === undefined ? true : undefined;
+}
+
+function provideRuntimes(context: BuildContext, build: Stored<Build>, names: readonly string[]): Promise<Runtime[]> {
+  return context.runtimes.provide(names, (message) => context.say(build.spec.app, `-----> ${message}`));
 }
 
 /** Makes the droplet of a result. */
@@ -126,7 +146,7 @@ async function keep(
   context: BuildContext,
   build: Stored<Build>,
   parts: Parts,
-  made: Pick<ExportOptions, 'result' | 'readDirectory' | 'signal'>,
+  made: Pick<ExportOptions, 'result' | 'runtimes' | 'readDirectory' | 'signal'>,
 ): Promise<string> {
   const { client, registry } = context;
   const { repository, previous, facts } = parts;
@@ -246,7 +266,7 @@ export function failure(build: Stored<Build>, end: ContainerStateTerminated, las
   if (code === exitCodes.notDetected) {
     return new StagingError(
       'no-app-detected',
-      'no buildpack fits the source: push a directory with a package.json, a Staticfile, an index.html or a Procfile, or name a buildpack with -b',
+      'no buildpack fits the source: push a directory with a package.json, requirements.txt, pyproject.toml, Staticfile, index.html or Procfile, or name a buildpack with -b',
     );
   }
   return new StagingError('build-failed', `the build failed${words}`);

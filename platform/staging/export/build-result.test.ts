@@ -19,7 +19,7 @@ const layer: ResultLayer = {
   profile: [],
   execD: [],
 };
-const empty = { buildpacks: [], processes: [], workspaceUnchanged: true, workspaceLinks: [], labels: [] };
+const empty = { runtimes: [], buildpacks: [], processes: [], workspaceUnchanged: true, workspaceLinks: [], labels: [] };
 
 test('a result that is not one is refused', () => {
   const bad: unknown[] = [

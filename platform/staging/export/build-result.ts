@@ -25,6 +25,7 @@ export function parseBuildResult(text: string): BuildResult {
   }
   const result = record(value, 'result');
   return {
+    runtimes: array(result['runtimes'], 'runtimes', 20).map((name) => matching(name, 'runtime', NAME)),
     buildpacks: array(result['buildpacks'], 'buildpacks', 50).map((item) => {
       const buildpack = record(item, 'buildpack');
       return {

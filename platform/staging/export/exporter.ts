@@ -12,6 +12,7 @@ import { imageConfig, imageManifest, type Layer } from '../images/oci.ts';
 import { pushLayer } from '../images/push-layer.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
 import type { BuildResult, ResultLayer } from '../lifecycle/protocol.ts';
+import { type Runtime, RUNTIMES_REPOSITORY } from '../runtimes/runtimes.ts';
 import { STACK_ID } from '../stack/recipe.ts';
 import { StagingError } from '../staging.ts';
 import { hostileLayer } from './hostile-layer.ts';
@@ -22,6 +23,8 @@ export interface ExportOptions {
   registry: RegistryClient;
   repository: string;
   builder: Builder;
+  /** Those that the result names. */
+  runtimes: readonly Runtime[];
   /** Layer of the package that was built. */
   source: Layer;
   result: BuildResult;
@@ -49,9 +52,14 @@ const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 export async function exportDroplet(options: ExportOptions): Promise<Exported> {
   const { registry, repository, builder, result, signal } = options;
-  const next: Previous = { stack: builder.stack.digest, layers: [], stores: {} };
+  const next: Previous = { stack: builder.stack.digest, layers: [], stores: {}, runtimes: result.runtimes };
   const layers: Layer[] = [builder.stack];
   await registry.shareLayer(repository, builder.stack, BUILDER_REPOSITORY, signal);
+  for (const { launch } of options.runtimes) {
+    if (launch === undefined) continue;
+    await registry.shareLayer(repository, launch, RUNTIMES_REPOSITORY, signal);
+    layers.push(launch);
+  }
   for (const buildpack of result.buildpacks) {
     if (buildpack.store !== undefined) next.stores[buildpack.id] = buildpack.store;
     for (const layer of buildpack.layers) {

@@ -20,6 +20,8 @@ export interface Previous {
   stack: string;
   layers: KeptLayer[];
   stores: Record<string, string>;
+  /** Names of the runtimes that were asked for: the next build begins with them. */
+  runtimes: string[];
   /** Where the next build may end as this one did. */
   reuse?: Reuse;
 }
@@ -28,9 +30,9 @@ export const CACHE_TAG = 'cache';
 const CONFIG_TYPE = 'application/vnd.sampan.cache.config.v1+json';
 
 export async function readPrevious(registry: RegistryClient, repository: string, stack: string): Promise<Previous> {
-  const image = await registry.getImage<Previous>(repository, CACHE_TAG);
-  if (image === undefined || image.config.stack !== stack) return { stack, layers: [], stores: {} };
-  return image.config;
+  const image = await registry.getImage<Omit<Previous, 'runtimes'> & Partial<Previous>>(repository, CACHE_TAG);
+  if (image === undefined || image.config.stack !== stack) return { stack, layers: [], stores: {}, runtimes: [] };
+  return { ...image.config, runtimes: image.config.runtimes ?? [] };
 }
 
 export async function writePrevious(registry: RegistryClient, repository: string, previous: Previous): Promise<void> {

@@ -6,6 +6,7 @@ import { unchangedSince } from './changes.ts';
 import { buildClassic } from './classic.ts';
 import { type Buildpack, diskIsFull, layersName, LifecycleError, runProgram } from './buildpack.ts';
 import type { Detected } from './detect.ts';
+import { ASKED_RUNTIMES, askedRuntimes, isMounted } from './runtimes.ts';
 import { applyEnvironment, isDirectory, layerEnvironment, names, text } from './environment.ts';
 import { type BuildResult, exitCodes, type ResultBuildpack, type ResultLayer, type ResultProcess } from './protocol.ts';
 
@@ -39,6 +40,7 @@ export async function build(options: BuildOptions): Promise<BuildResult> {
   writeFileSync(marker, '');
   const before = new Set(names(options.workspace));
   const result: BuildResult = {
+    runtimes: [],
     buildpacks: [],
     processes: [],
     workspaceUnchanged: false,
@@ -62,9 +64,12 @@ export async function build(options: BuildOptions): Promise<BuildResult> {
         ? await buildClassic({ ...options, buildpack, marker, environment })
         : (await runBuild(buildpack, { ...options, layers, planPath, environment })).code;
     if (code !== 0) {
+      const asked = askedRuntimes(layers);
+      if (!asked.every(isMounted)) return { ...result, runtimes: asked, buildpacks: [], processes: [], labels: [] };
       if (diskIsFull(options.workspace)) throw new LifecycleError(exitCodes.diskFull, 'the build filled its disk');
       throw new LifecycleError(exitCodes.buildError, `buildpack ${buildpack.id} ended with ${code}`);
     }
+    result.runtimes.push(...askedRuntimes(layers));
     const done = describe(buildpack, layers, restored, marker);
     for (const layer of done.layers) if (layer.build) inherited.push(join(layers, layer.name));
     const launch = parse(text(join(layers, 'launch.toml'))) as LaunchFile;
@@ -186,7 +191,7 @@ function normal(metadata: string): string {
 }
 
 function layerFiles(layers: string): string[] {
-  const other = new Set(['launch.toml', 'build.toml', 'store.toml']);
+  const other = new Set(['launch.toml', 'build.toml', 'store.toml', ASKED_RUNTIMES]);
   return names(layers).filter((name) => name.endsWith('.toml') && !other.has(name));
 }
 

@@ -6,12 +6,13 @@
  */
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { build } from './build.ts';
+import { build, type BuildOptions } from './build.ts';
 import { type Buildpack, LifecycleError } from './buildpack.ts';
 import { detect } from './detect.ts';
 import { platformVariables } from './environment.ts';
 import { OpenedFiles } from './opened.ts';
 import { type BuildResult, exitCodes, LONGEST_SAID, RESULT_LINE, RESULT_PATH } from './protocol.ts';
+import { isMounted, plannedRuntimes } from './runtimes.ts';
 import { wanted } from './wanted.ts';
 
 /** Names of the platform's own: buildpacks get them from us, never from the user. */
@@ -29,12 +30,21 @@ async function main(): Promise<void> {
   const watched = OpenedFiles.watch(workspace);
   const group = await detect({ ...options, ...(await wanted(root, scratch)) });
   process.stdout.write(`-----> ${group.map(({ buildpack }) => `${buildpack.name} ${buildpack.version}`).join(', ')}\n`);
-  const built = await build({ ...options, group });
+  const built = await builtOrWanting({ ...options, group });
   const opened = watched?.take();
   const result: BuildResult = opened === undefined ? built : { ...built, opened };
   const text = JSON.stringify(result);
   writeFileSync(process.env['SAMPAN_RESULT'] ?? RESULT_PATH, text);
   process.stdout.write(`${RESULT_LINE}${text.length > LONGEST_SAID ? '' : ` ${text}`}\n`);
+}
+
+/** A build that lacks a runtime ends early with its name: the platform begins it again. */
+async function builtOrWanting(options: BuildOptions): Promise<BuildResult> {
+  const planned = plannedRuntimes(options.group);
+  const nothing = { buildpacks: [], processes: [], workspaceUnchanged: true, workspaceLinks: [], labels: [] };
+  if (!planned.every(isMounted)) return { ...nothing, runtimes: planned };
+  const result = await build(options);
+  return { ...result, runtimes: [...new Set([...planned, ...result.runtimes])] };
 }
 
 function environmentFor(

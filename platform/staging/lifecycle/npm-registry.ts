@@ -4,7 +4,7 @@
  * (`npm_config_registry`, `https_proxy`, `NODE_EXTRA_CA_CERTS`).
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { AnswerTooLarge, type HttpAnswer, openHttp, readHttp } from './http.ts';
+import { httpGet, RegistryError } from './http-get.ts';
 
 export interface PackageVersion {
   version: string;
@@ -32,9 +32,6 @@ export interface NpmRegistryOptions {
   /** PEM bundle besides Node's own. */
   ca?: string | undefined;
 }
-
-const ATTEMPTS = 3;
-const LARGEST = 400 * 1024 * 1024;
 
 export class NpmRegistry {
   readonly #base: string;
@@ -72,39 +69,7 @@ export class NpmRegistry {
   }
 
   async #get(url: string, accept: string): Promise<Buffer> {
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        return await this.#getOnce(url, accept);
-      } catch (error) {
-        if (attempt === ATTEMPTS || (error instanceof RegistryError && !error.temporary)) throw error;
-      }
-    }
-  }
-
-  async #getOnce(url: string, accept: string): Promise<Buffer> {
-    const fail = (error: unknown): never => {
-      throw new RegistryError(
-        error instanceof Error ? error.message : String(error),
-        !(error instanceof AnswerTooLarge),
-      );
-    };
-    const headers = { accept, 'accept-encoding': 'gzip' };
-    const answer: HttpAnswer = await openHttp(url, { headers, ca: this.#ca }).catch(fail);
-    const body = await readHttp(answer, LARGEST).catch(fail);
-    const { status, message } = answer;
-    if (status !== 200) throw new RegistryError(`GET ${url}: ${status}`, status >= 500 || status === 429);
-    if (message.headers['content-encoding'] !== 'gzip') return body;
-    const { gunzipSync } = await import('node:zlib');
-    return gunzipSync(body);
-  }
-}
-
-export class RegistryError extends Error {
-  readonly temporary: boolean;
-  constructor(message: string, temporary: boolean) {
-    super(message);
-    this.name = 'RegistryError';
-    this.temporary = temporary;
+    return await httpGet(url, { accept, ca: this.#ca });
   }
 }
 

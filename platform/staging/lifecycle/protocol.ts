@@ -43,6 +43,11 @@ export type WantedBuildpack = ({ id: string } | { directory: string; name: strin
 };
 
 export interface BuildResult {
+  /**
+   * Names of the runtimes that the build asks for (`runtimes/runtimes.ts`). Where one of them was not mounted, everything
+   * else is empty, and the build has to be done again with it.
+   */
+  runtimes: string[];
   buildpacks: ResultBuildpack[];
   /** In order; the last of a type counts. */
   processes: ResultProcess[];

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Run by mmdebstrap when the packages are unpacked, with the new root as its argument. Leaves in /.sampan what the tar
-# reader wants to know: `status` (the packages, in the format of dpkg's own) and the web server's files.
-# LEFT_OUT (shell patterns) and WEB_SERVER come from the environment. Standard output is the archive: nothing may be written to it.
+# reader wants to know: `status` (the packages, in the format of dpkg's own), `offers` (packages of the release that OFFERED
+# matches, with their versions) and the web server's files. LEFT_OUT (shell patterns), OFFERED and WEB_SERVER come from the environment. Standard output is the archive: nothing may be written to it.
 set -eu
 exec >&2
 root=$1
@@ -31,6 +31,10 @@ for archive in "$root"/var/cache/apt/archives/*.deb; do
   echo >>"$notes/status"
 done
 rm -f "$notes/field"
+
+[ -z "$OFFERED" ] || APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-cache dumpavail |
+  awk '/^Package: /{name=$2} /^Version: /{version=$2} /^$/{if (name ~ ENVIRON["OFFERED"]) print name, version}' |
+  sort --unique >"$notes/offers"
 
 [ -n "$WEB_SERVER" ] || exit 0
 mkdir "$notes/download"

@@ -6,12 +6,18 @@ import { StagingError } from '../staging.ts';
 import { aptTransportOptions, sourcesFor } from './apt-sources.ts';
 
 export interface MmdebstrapOptions {
+  /** For messages: `build base stack`. */
+  action: string;
   suite: string;
   packages: readonly string[];
   /** Shell patterns: packages whose files are taken out again. */
   leftOut: readonly string[];
   /** Packages of a web server, to be put beside. */
   webServer?: readonly string[];
+  /** Scripts that run first when the packages are unpacked, with the new root as their argument. */
+  hooks?: readonly string[];
+  /** An extended regular expression: packages of the release that are listed in the notes. */
+  offered?: string;
   /** Holds the unpacked tree (about 100 MB) while it works. */
   temporaryDirectory: string;
   signal?: AbortSignal;
@@ -30,7 +36,9 @@ export async function* mmdebstrap(options: MmdebstrapOptions): AsyncGenerator<Bu
       '--format=tar',
       '--quiet',
       `--include=${options.packages.join(',')}`,
-      `--extract-hook=${join(import.meta.dirname, 'collect-packages.sh')}`,
+      ...[...(options.hooks ?? []), join(import.meta.dirname, 'collect-packages.sh')].map(
+        (hook) => `--extract-hook=${hook}`,
+      ),
       ...(await aptTransportOptions()).map((option) => `--aptopt=${option}`),
       options.suite,
       '-',
@@ -45,7 +53,7 @@ export async function* mmdebstrap(options: MmdebstrapOptions): AsyncGenerator<Bu
 async function* output(
   args: string[],
   directory: string,
-  { leftOut, webServer = [], signal }: MmdebstrapOptions,
+  { action, leftOut, webServer = [], offered = '', signal }: MmdebstrapOptions,
 ): AsyncGenerator<Buffer> {
   signal?.throwIfAborted();
   // A session of its own gets its own process group: an abort ends apt and tar with it.
@@ -60,6 +68,8 @@ async function* output(
       DEBIAN_FRONTEND: 'noninteractive',
       LEFT_OUT: leftOut.join(' '),
       WEB_SERVER: webServer.join(' '),
+      OFFERED: offered,
+      NODE: process.execPath,
     },
   });
   const exited = new Promise<number | string>((resolve, reject) => {
@@ -81,17 +91,12 @@ async function* output(
     whole = true;
     const code = await exited;
     signal?.throwIfAborted();
-    if (code !== 0)
-      throw new StagingError('internal', `build base stack: mmdebstrap ended with ${code}: ${lastLines(last)}`);
+    if (code !== 0) throw new StagingError('internal', `${action}: mmdebstrap ended with ${code}: ${lastLines(last)}`);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    throw new StagingError(
-      'internal',
-      'build base stack: mmdebstrap is not installed; run apt-get install mmdebstrap',
-      {
-        cause: error,
-      },
-    );
+    throw new StagingError('internal', `${action}: mmdebstrap is not installed; run apt-get install mmdebstrap`, {
+      cause: error,
+    });
   } finally {
     signal?.removeEventListener('abort', stop);
     if (!whole) {

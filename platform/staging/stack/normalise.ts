@@ -14,11 +14,22 @@ import { DROPPED } from './recipe.ts';
 export interface StackNotes {
   /** In dpkg's format. */
   status: string;
+  /** Lines `package version`. */
+  offers: string;
   webServer: Map<string, Buffer>;
 }
 
 const MERGED = /^(bin|sbin|lib|lib32|lib64|libx32)(?=\/|$)/;
 const LARGEST_NOTE = 16 * 1024 * 1024;
+
+/** What the additions are made from. */
+interface Found {
+  seen: Set<string>;
+  /** Top-level names of what was merged into /usr. */
+  roots: Set<string>;
+  certificates: Buffer[];
+  masters: Map<string, string>;
+}
 
 /** @param dropped  besides what no app has a use for */
 export async function* stackEntries(
@@ -26,18 +37,47 @@ export async function* stackEntries(
   notes: StackNotes,
   dropped: readonly RegExp[] = [],
 ): AsyncGenerator<TarInput> {
-  const unwanted = [...DROPPED, ...dropped];
-  const seen = new Set<string>();
-  const roots = new Set<string>();
-  const certificates: Buffer[] = [];
-  const masters = new Map<string, string>();
+  const found: Found = { seen: new Set(), roots: new Set(), certificates: [], masters: new Map() };
+  yield* packageEntries({ archive, notes, unwanted: [...DROPPED, ...dropped] }, found);
+  for (const addition of additions(found, notes.status)) if (!found.seen.has(addition.name)) yield addition;
+}
 
+/** Packages that go over the stack: no base is added to them, and a directory comes only with something in it. */
+export async function* overlayEntries(archive: AsyncIterable<Uint8Array>, notes: StackNotes): AsyncGenerator<TarInput> {
+  const found: Found = { seen: new Set(), roots: new Set(), certificates: [], masters: new Map() };
+  const waiting = new Map<string, TarInput>();
+  for await (const entry of packageEntries({ archive, notes, unwanted: DROPPED }, found)) {
+    if (entry.type === 'directory') {
+      waiting.set(entry.name, entry);
+      continue;
+    }
+    for (let slash = entry.name.indexOf('/'); slash > 0; slash = entry.name.indexOf('/', slash + 1)) {
+      const parent = entry.name.slice(0, slash);
+      const directory = waiting.get(parent);
+      if (directory !== undefined) yield directory;
+      waiting.delete(parent);
+    }
+    yield entry;
+  }
+}
+
+interface Source {
+  archive: AsyncIterable<Uint8Array>;
+  notes: StackNotes;
+  unwanted: readonly RegExp[];
+}
+
+async function* packageEntries(
+  { archive, notes, unwanted }: Source,
+  { seen, roots, certificates, masters }: Found,
+): AsyncGenerator<TarInput> {
   for await (const entry of readTar(archive, { encoding: 'latin1' })) {
     const found = safeName(entry.name);
     if (found.startsWith('.sampan/') && entry.type === 'file') {
       if (entry.sizeBytes > LARGEST_NOTE) throw new Error(`${found} has ${entry.sizeBytes} bytes`);
       const content = await contentOf(entry.data());
       if (found === '.sampan/status') notes.status = sortedStatus(content.toString('utf8'));
+      else if (found === '.sampan/offers') notes.offers = content.toString('utf8');
       else notes.webServer.set(found.slice('.sampan/web-server/'.length), content);
       continue;
     }
@@ -68,18 +108,9 @@ export async function* stackEntries(
     if (master !== null) masters.set(name, content.toString('utf8'));
     yield { ...header, data: content };
   }
-  for (const addition of additions(seen, roots, certificates, masters, notes.status)) {
-    if (!seen.has(addition.name)) yield addition;
-  }
 }
 
-function* additions(
-  seen: ReadonlySet<string>,
-  roots: ReadonlySet<string>,
-  certificates: readonly Buffer[],
-  masters: ReadonlyMap<string, string>,
-  status: string,
-): Generator<TarInput> {
+function* additions({ seen, roots, certificates, masters }: Found, status: string): Generator<TarInput> {
   const users = masters.get('usr/share/base-passwd/passwd.master') ?? 'root:*:0:0:root:/root:/bin/bash\n';
   const groups = masters.get('usr/share/base-passwd/group.master') ?? 'root:*:0:\n';
   for (const root of [...roots].sort()) yield link(root, `usr/${root}`);

@@ -42,6 +42,13 @@ export const LEFT_OUT = ['debconf', 'dpkg', 'libdebconfclient0', 'perl-base'] as
 /** Not part of the stack: taken apart into the web server that the staticfile buildpack starts. */
 export const WEB_SERVER_PACKAGES = ['nginx', 'nginx-common'] as const;
 
+/**
+ * Packages whose presence in the release says which runtimes can be had (`runtimes/catalogue.ts`), as an extended regular
+ * expression.
+ */
+export const OFFERED =
+  '^(python3[.][0-9]+|openjdk-[0-9]+-jre-headless|tomcat[0-9]+|ruby[0-9]+[.][0-9]+|php[0-9]+[.][0-9]+-fpm|gcc)$';
+
 /** Directories that a running app has no use for. Copyright files stay, as the licences want it. */
 export const DROPPED = [
   /^dev\/./,

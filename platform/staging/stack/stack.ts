@@ -12,7 +12,7 @@ import { StagingError } from '../staging.ts';
 import { hostSuite } from './apt-sources.ts';
 import { mmdebstrap } from './mmdebstrap.ts';
 import { stackEntries, type StackNotes } from './normalise.ts';
-import { LEFT_OUT, PACKAGES, recipeHash, STACK_ID, STACK_NAME, WEB_SERVER_PACKAGES } from './recipe.ts';
+import { LEFT_OUT, OFFERED, PACKAGES, recipeHash, STACK_ID, STACK_NAME, WEB_SERVER_PACKAGES } from './recipe.ts';
 
 export interface Stack {
   /** The tag. */
@@ -21,6 +21,10 @@ export interface Stack {
   layer: Layer;
   /** Holds `/layers/sampan_staticfile/nginx`. */
   webServer: Layer;
+  /** Names of the packages that are in it. */
+  packages: string[];
+  /** Versions of the release's packages that runtimes are made from, by name. */
+  offers: Record<string, string>;
 }
 
 export interface StackOptions {
@@ -32,6 +36,8 @@ export interface StackOptions {
 
 export const STACK_REPOSITORY = 'sampan/stack';
 export const WEB_SERVER_REPOSITORY = 'sampan/web-server';
+const PACKAGES_LABEL = 'dev.sampan.stack.packages';
+const OFFERS_LABEL = 'dev.sampan.stack.offers';
 
 export async function ensureStack(options: StackOptions): Promise<Stack> {
   const { registry } = options;
@@ -42,8 +48,11 @@ export async function ensureStack(options: StackOptions): Promise<Stack> {
     readSingleLayer(registry, STACK_REPOSITORY, recipe),
     readSingleLayer(registry, WEB_SERVER_REPOSITORY, recipe),
   ]);
-  if (stack !== undefined && webServer !== undefined)
-    return { recipe, suite, layer: stack.layer, webServer: webServer.layer };
+  if (stack !== undefined && webServer !== undefined) {
+    const labelled = (name: string) => JSON.parse(stack.labels[name] ?? '{}') as Record<string, string>;
+    const packages = Object.keys(labelled(PACKAGES_LABEL));
+    return { recipe, suite, layer: stack.layer, webServer: webServer.layer, packages, offers: labelled(OFFERS_LABEL) };
+  }
   options.onProgress?.(`building the base stack from ${suite} packages`);
   return await build(options, { suite, architecture, recipe });
 }
@@ -54,12 +63,16 @@ async function build(
 ): Promise<Stack> {
   const { registry, temporaryDirectory } = options;
   const signal = options.signal === undefined ? {} : { signal: options.signal };
-  const notes: StackNotes = { status: '', webServer: new Map() };
-  const contents = { packages: PACKAGES, leftOut: LEFT_OUT, webServer: WEB_SERVER_PACKAGES };
-  const entries = stackEntries(mmdebstrap({ suite, ...contents, temporaryDirectory, ...signal }), notes);
+  const notes: StackNotes = { status: '', offers: '', webServer: new Map() };
+  const contents = { packages: PACKAGES, leftOut: LEFT_OUT, webServer: WEB_SERVER_PACKAGES, offered: OFFERED };
+  const archive = mmdebstrap({ action: 'build base stack', suite, ...contents, temporaryDirectory, ...signal });
+  const entries = stackEntries(archive, notes);
   const layer = await pushLayer(registry, STACK_REPOSITORY, writeTar(entries, { encoding: 'latin1' }), signal);
   const webServer = await pushLayer(registry, WEB_SERVER_REPOSITORY, writeTar(webServerEntries(notes)), signal);
   const packages = packageVersions(notes.status);
+  const offers: Record<string, string> = {};
+  for (const [name = '', version = ''] of notes.offers.split('\n').map((line) => line.split(' ')))
+    if (name !== '') offers[name] = version;
   const run = {
     User: '1000:1000',
     Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
@@ -68,13 +81,14 @@ async function build(
       'org.opencontainers.image.title': STACK_NAME,
       'org.opencontainers.image.base.name': `debian:${suite}`,
       'dev.sampan.stack.recipe': recipe,
-      'dev.sampan.stack.packages': JSON.stringify(packages),
+      [PACKAGES_LABEL]: JSON.stringify(packages),
+      [OFFERS_LABEL]: JSON.stringify(offers),
     },
   };
   await writeImage(registry, WEB_SERVER_REPOSITORY, recipe, { architecture, layers: [webServer], run: {}, ...signal });
   // Last: its presence says that both are there.
   await writeImage(registry, STACK_REPOSITORY, recipe, { architecture, layers: [layer], run, ...signal });
-  return { recipe, suite, layer, webServer };
+  return { recipe, suite, layer, webServer, packages: Object.keys(packages), offers };
 }
 
 function* webServerEntries(notes: StackNotes) {
@@ -96,7 +110,7 @@ function* webServerEntries(notes: StackNotes) {
   yield fileEntry(`${root}/mime.types`, mimeTypes);
 }
 
-function packageVersions(status: string): Record<string, string> {
+export function packageVersions(status: string): Record<string, string> {
   const versions: Record<string, string> = {};
   for (const stanza of status.split('\n\n')) {
     const name = /^Package: (.+)$/m.exec(stanza)?.[1];

@@ -1,7 +1,6 @@
 /** bin/build of the nodejs buildpack: runtime, dependencies, build script, start command. */
-import { existsSync, lstatSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { parse } from 'smol-toml';
 import { NpmRegistry } from '../../../lifecycle/npm-registry.ts';
 import { type App, dependencyKey, mustInstallInPlace, type PackageJson, readApp } from './app.ts';
 import {
@@ -12,21 +11,11 @@ import {
   type PackageManager,
   packageManager,
 } from './install.ts';
-import { AppError, detail, step } from '../../../lifecycle/words.ts';
-import { declareLayer, provideRuntime } from './runtime.ts';
+import { buildProgram, declareLayer, layerMetadata, writeProcesses } from '../../../lifecycle/program.ts';
+import { detail, step } from '../../../lifecycle/words.ts';
+import { provideRuntime } from './runtime.ts';
 
-const [layers] = process.argv.slice(2);
-if (layers === undefined) throw new Error('usage: build LAYERS PLATFORM PLAN');
-
-try {
-  await main(layers);
-} catch (error) {
-  if (!(error instanceof AppError)) throw error;
-  process.stdout.write(` !     ${error.message}\n`);
-  process.exitCode = 1;
-}
-
-async function main(layersDirectory: string): Promise<void> {
+await buildProgram(async (layersDirectory) => {
   const app = readApp(process.env);
   const registry = new NpmRegistry();
   step('Runtime');
@@ -37,7 +26,7 @@ async function main(layersDirectory: string): Promise<void> {
     installAndBuild(app, app.package, manager, layersDirectory, runtime.version);
   }
   writeLaunch(layersDirectory, app.package);
-}
+});
 
 function hasWork(file: PackageJson): boolean {
   const count = (record: Record<string, string> | undefined) => Object.keys(record ?? {}).length;
@@ -65,8 +54,9 @@ function installAndBuild(
   const key = dependencyKey(app, { node, manager: manager.version, withDevelopment });
   const modules = join(layersDirectory, 'modules');
   const development = join(layersDirectory, 'build-modules');
-  const cached = app.lockfile !== undefined && keyOf(layersDirectory, 'modules') === key && existsSync(modules);
-  const cachedDevelopment = !withDevelopment || keyOf(layersDirectory, 'build-modules') === key;
+  const cached =
+    app.lockfile !== undefined && layerMetadata(layersDirectory, 'modules')?.['key'] === key && existsSync(modules);
+  const cachedDevelopment = !withDevelopment || layerMetadata(layersDirectory, 'build-modules')?.['key'] === key;
   if (cached && cachedDevelopment) {
     detail('unchanged: taking those of the last build');
     linkToLayer(withDevelopment ? development : modules);
@@ -97,22 +87,10 @@ function runBuild(manager: PackageManager): void {
   manager.runScript('build');
 }
 
-function keyOf(layersDirectory: string, name: string): string | undefined {
-  const path = join(layersDirectory, `${name}.toml`);
-  if (!existsSync(path)) return undefined;
-  return (parse(readFileSync(path, 'utf8')) as { metadata?: { key?: string } }).metadata?.key;
-}
-
 /** The process `web`, where the source says how it starts. */
 function writeLaunch(layersDirectory: string, file: PackageJson | undefined): void {
-  const start = startCommand(file);
-  if (start === undefined) return;
-  detail(`start command: ${start}`);
-  const command = JSON.stringify(['bash', '-c', start]);
-  writeFileSync(
-    join(layersDirectory, 'launch.toml'),
-    `[[processes]]\ntype = "web"\ncommand = ${command}\ndefault = true\n`,
-  );
+  const command = startCommand(file);
+  if (command !== undefined) writeProcesses(layersDirectory, [{ type: 'web', command }]);
 }
 
 /** The script itself rather than `npm start`: signals reach the app, and npm's 50 MB are not kept in memory beside it. */

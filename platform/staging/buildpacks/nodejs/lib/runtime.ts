@@ -16,26 +16,13 @@ import rsort from 'semver/functions/rsort.js';
 import satisfies from 'semver/functions/satisfies.js';
 import maxSatisfying from 'semver/ranges/max-satisfying.js';
 import validRange from 'semver/ranges/valid.js';
-import { NpmRegistry, type PackageVersion, RegistryError } from '../../../lifecycle/npm-registry.ts';
+import { RegistryError } from '../../../lifecycle/http-get.ts';
+import { recallVersion, rememberVersion } from '../../../lifecycle/lookups.ts';
+import { NpmRegistry, type PackageVersion } from '../../../lifecycle/npm-registry.ts';
+import { declareLayer } from '../../../lifecycle/program.ts';
 import type { PackageJson } from './app.ts';
-import { recallNode, rememberNode } from './lookups.ts';
 import { LAUNCH_ENVIRONMENT } from './launch-environment.ts';
 import { AppError, detail, warning } from '../../../lifecycle/words.ts';
-
-export interface LayerTypes {
-  launch?: boolean;
-  build?: boolean;
-  cache?: boolean;
-}
-
-/** States what a layer is; without this a layer is forgotten after the build. */
-export function declareLayer(layers: string, name: string, types: LayerTypes, metadata: Record<string, string>): void {
-  const lines = ['[types]'];
-  for (const [type, value] of Object.entries(types)) lines.push(`${type} = ${value === true}`);
-  lines.push('[metadata]');
-  for (const [key, value] of Object.entries(metadata)) lines.push(`${key} = ${JSON.stringify(value)}`);
-  writeFileSync(join(layers, `${name}.toml`), `${lines.join('\n')}\n`);
-}
 
 export interface Runtime {
   version: string;
@@ -60,10 +47,10 @@ export async function provideRuntime(
     .filter(
       (version) => version !== undefined && existsSync(join(layers, `node-${version}`, 'bin', 'node')),
     ) as string[];
-  const recalled = recallNode(layers, range ?? '');
+  const recalled = recallVersion(layers, 'node', range ?? '');
   const known = recalled !== undefined && restored.includes(recalled);
   const chosen = known ? { version: recalled } : await chooseNode(range, restored, registry);
-  if (!known && chosen.asked) rememberNode(layers, range ?? '', chosen.version);
+  if (!known && chosen.asked) rememberVersion(layers, 'node', { question: range ?? '', version: chosen.version });
   const name = `node-${chosen.version}`;
   const directory = join(layers, name);
   if (range === undefined) detail(`package.json names no engines.node: taking Node.js ${chosen.version}`);

@@ -1,0 +1,79 @@
+/** Which packages make which runtime. A change here makes other layers, for the builds that come. */
+import type { Offer } from './runtimes.ts';
+
+export interface Recipe {
+  launch: string[];
+  build: string[];
+  /** What extensions in C are compiled with: a runtime of its own, `<name>-dev`. */
+  dev: string[];
+  /** Links that maintainer scripts or other packages would make: target by path. */
+  links: Record<string, string>;
+  /** Comes as a dependency and is of no use here, or is made otherwise. */
+  leftOut: string[];
+  /** Scripts of this folder that mmdebstrap runs with the unpacked root. */
+  hooks: string[];
+}
+
+interface Language {
+  language: string;
+  /** Package whose presence in the release offers a version; the group is the version in the runtime's name. */
+  offeredBy: RegExp;
+  recipe: (version: string) => Partial<Recipe>;
+}
+
+const C_COMPILER = ['gcc', 'g++', 'make', 'libc6-dev', 'libffi-dev', 'libpq-dev', 'libssl-dev', 'zlib1g-dev'];
+const C_LINKS = { 'usr/local/bin/cc': '/usr/bin/gcc', 'usr/local/bin/c++': '/usr/bin/g++' };
+
+const LANGUAGES: readonly Language[] = [
+  {
+    language: 'python',
+    offeredBy: /^python(3\.\d+)$/,
+    recipe: (version) => ({
+      // libpq5: the driver of PostgreSQL is compiled against it more often than it is installed with its own.
+      launch: [`python${version}`, 'libpq5'],
+      build: [`python${version}-venv`],
+      dev: [`python${version}-dev`, ...C_COMPILER],
+      links: {
+        'usr/local/bin/python': `/usr/bin/python${version}`,
+        'usr/local/bin/python3': `/usr/bin/python${version}`,
+      },
+      hooks: ['compile-python.sh'],
+    }),
+  },
+];
+
+export function offersOf(packages: Readonly<Record<string, string>>): Offer[] {
+  const offers: Offer[] = [];
+  for (const { language, offeredBy } of LANGUAGES) {
+    for (const [name, version] of Object.entries(packages)) {
+      const short = offeredBy.exec(name)?.[1];
+      if (short === undefined) continue;
+      offers.push({ name: `${language}-${short}`, language, version: upstreamVersion(version) });
+    }
+  }
+  return offers.sort((left, right) => left.name.localeCompare(right.name, 'en', { numeric: true }));
+}
+
+/** `1:3.11.2-6+deb12u6` is `3.11.2`. */
+function upstreamVersion(version: string): string {
+  return /^(?:\d+:)?(\d+(?:\.\d+)*)/.exec(version)?.[1] ?? version;
+}
+
+export interface NamedRecipe extends Recipe {
+  name: string;
+  /** The runtime that this one goes over. */
+  over?: string;
+}
+
+/** Undefined where nothing of that name is offered. */
+export function recipeOf(name: string, offers: readonly Offer[]): NamedRecipe | undefined {
+  const base = name.endsWith('-dev') ? name.slice(0, -4) : name;
+  const offer = offers.find((each) => each.name === base);
+  const language = LANGUAGES.find((each) => each.language === offer?.language);
+  if (offer === undefined || language === undefined) return undefined;
+  const nothing: Recipe = { launch: [], build: [], dev: [], links: {}, leftOut: [], hooks: [] };
+  const recipe = { ...nothing, ...language.recipe(base.slice(language.language.length + 1)) };
+  if (base === name) return { ...recipe, name };
+  if (recipe.dev.length === 0) return undefined;
+  return { ...nothing, name, over: base, build: recipe.dev, links: C_LINKS, leftOut: recipe.leftOut };
+}
