@@ -1,10 +1,11 @@
 /**
- * What of the host's settings reaches builds: proxies, and npm's registry. Addresses with a password in them stay here,
- * and so does everything else of npm's configuration: builds have no credentials.
+ * What of the host's settings reaches builds: proxies, and the registries of packages. Addresses with a password in them stay here,
+ * and so does everything else of npm's and other tools' configuration: builds have no credentials.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { languageRegistries, registryAddresses } from './language-registries.ts';
 
 const NPM_REGISTRY = 'https://registry.npmjs.org';
 const PROXIES = ['http_proxy', 'https_proxy', 'no_proxy', 'all_proxy'];
@@ -19,6 +20,8 @@ export function hostEnvironment(environment: NodeJS.ProcessEnv = process.env): R
   }
   const registry = npmRegistry(environment);
   if (registry !== undefined && !hasPassword(registry)) passed['npm_config_registry'] = registry;
+  for (const [name, value] of Object.entries(languageRegistries(environment)))
+    if (!hasPassword(value)) passed[name] = value;
   return passed;
 }
 
@@ -44,7 +47,13 @@ export function npmRegistry(environment: NodeJS.ProcessEnv = process.env): strin
  */
 export function buildHosts(environment: NodeJS.ProcessEnv = process.env): { host: string; port: number }[] {
   const { http_proxy: http, https_proxy: https, all_proxy: all } = hostEnvironment(environment);
-  const found = [http, https, all, npmRegistry(environment) ?? NPM_REGISTRY].flatMap((text) => {
+  const found = [
+    http,
+    https,
+    all,
+    npmRegistry(environment) ?? NPM_REGISTRY,
+    ...registryAddresses(languageRegistries(environment)),
+  ].flatMap((text) => {
     const url = text !== undefined && URL.canParse(text) ? new URL(text) : undefined;
     if (!url?.hostname) return [];
     return [{ host: url.hostname, port: Number(url.port) || (url.protocol === 'https:' ? 443 : 80) }];
@@ -53,5 +62,5 @@ export function buildHosts(environment: NodeJS.ProcessEnv = process.env): { host
 }
 
 function hasPassword(address: string): boolean {
-  return /^[a-z0-9+.-]+:\/\/[^/]*@/i.test(address);
+  return /[a-z0-9+.-]+:\/\/[^/\s,|]*@/i.test(address);
 }
