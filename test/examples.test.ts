@@ -29,10 +29,12 @@ describe('examples', { concurrency: 1 }, () => {
   before(() => platform.must('up'));
   after(() => platform.purge());
 
-  test('every example is tested here', () => {
+  test('every example is tested here or in languages.long.test.ts', () => {
     assert.deepEqual(readdirSync(examples).sort(), [
       'hello-node',
       'procfile-binary',
+      'python-fastapi',
+      'python-flask',
       'static-site',
       'web-express',
       'websocket-chat',
@@ -81,6 +83,11 @@ describe('examples', { concurrency: 1 }, () => {
     await until('a line of its own', async () =>
       /\[APP\/PROC\/\w+\/0\]/.test(await platform.must('logs', name, '--recent')),
     );
+  });
+
+  test('python-flask has its runtime from Debian and its dependencies from PyPI', async () => {
+    const { host } = await push('python-flask');
+    assert.match((await platform.ask(host ?? '')).body, /^Hello from Python 3\.\d+/);
   });
 
   test('procfile-binary is started by its Procfile', async () => {
