@@ -78,7 +78,8 @@ export async function openStagingBed(): Promise<StagingBed> {
     zip,
     stage: (app, files, wanted, environment = {}) =>
       stage({ registry, builder, runtimes, buildBase }, app, { zip: zip(files), wanted, environment }),
-    ask: (app, path = '/', args = [], environment = {}) => ask({ registry, stackBase }, app, { path, args, environment }),
+    ask: (app, path = '/', args = [], environment = {}) =>
+      ask({ registry, stackBase }, app, { path, args, environment }),
     async [Symbol.asyncDispose]() {
       buildBase[Symbol.dispose]();
       stackBase[Symbol.dispose]();

@@ -18,6 +18,7 @@ const layer = {
 };
 const result: BuildResult = {
   buildpacks: [{ id: 'a/b', version: '1', layers: [{ ...layer, content: 'changed' }] }],
+  runtimes: [],
   processes: [],
   workspaceUnchanged: true,
   workspaceLinks: [],
