@@ -38,6 +38,9 @@ const column = (name: string, jsonPath: string, type: Column['type'] = 'string',
   ...(priority === undefined ? {} : { priority }),
 });
 
+const OPERATION = column('Operation', '.status.operation.type');
+const OPERATION_STATE = column('State', '.status.operation.state');
+
 const DEFINITIONS: Definition[] = [
   {
     kind: 'Organization',
@@ -198,12 +201,41 @@ const DEFINITIONS: Definition[] = [
       AGE,
     ],
   },
-  { kind: 'ServiceInstance', plural: 'serviceinstances', scope: 'Namespaced', columns: [NAME, AGE] },
+  {
+    kind: 'ServiceBroker',
+    plural: 'servicebrokers',
+    scope: 'Cluster',
+    columns: [NAME, OPERATION, OPERATION_STATE, AGE],
+  },
+  {
+    kind: 'ServiceOffering',
+    plural: 'serviceofferings',
+    scope: 'Cluster',
+    columns: [NAME, column('Available', '.spec.available', 'boolean'), AGE],
+  },
+  {
+    kind: 'ServicePlan',
+    plural: 'serviceplans',
+    scope: 'Cluster',
+    columns: [NAME, column('Available', '.spec.available', 'boolean'), column('Visibility', '.spec.visibility'), AGE],
+  },
+  {
+    kind: 'ServiceOrphan',
+    plural: 'serviceorphans',
+    scope: 'Namespaced',
+    columns: [column('Instance', '.spec.instance'), column('Attempts', '.status.attempts', 'integer'), AGE],
+  },
+  {
+    kind: 'ServiceInstance',
+    plural: 'serviceinstances',
+    scope: 'Namespaced',
+    columns: [NAME, OPERATION, OPERATION_STATE, AGE],
+  },
   {
     kind: 'ServiceBinding',
     plural: 'servicebindings',
     scope: 'Namespaced',
-    columns: [APP, column('Instance', '.spec.instance'), AGE],
+    columns: [APP, column('Instance', '.spec.instance'), OPERATION, OPERATION_STATE, AGE],
   },
   {
     kind: 'Task',

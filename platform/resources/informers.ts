@@ -8,6 +8,7 @@ import { sharedInformer } from '#cluster/client/shared-informer.ts';
 import type { Stored, TypedResource } from '#cluster/kinds/kind.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
 import { replicaSets, pods as podResource, services as serviceResource } from './kubernetes.ts';
+import * as services from './service-types.ts';
 import * as types from './types.ts';
 
 /** Every informer here has the indexes `platform/guid` (by name alone), `platform/app` (guid of its app) and `platform/namespace`. */
@@ -46,8 +47,12 @@ const OWN = [
   types.revisions,
   types.appDeployments,
   types.tasks,
-  types.serviceInstances,
-  types.serviceBindings,
+  services.serviceBrokers,
+  services.serviceOfferings,
+  services.servicePlans,
+  services.serviceOrphans,
+  services.serviceInstances,
+  services.serviceBindings,
   types.auditEvents,
   types.appUsageEvents,
   types.serviceUsageEvents,

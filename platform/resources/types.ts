@@ -12,7 +12,7 @@
 import type { TypedResource } from '#cluster/kinds/kind.ts';
 import type { ObjectMeta } from '#cluster/kinds/types/meta.ts';
 
-interface Resource<Spec, Status = Record<string, never>> {
+export interface Resource<Spec, Status = Record<string, never>> {
   apiVersion?: string;
   kind?: string;
   metadata: ObjectMeta;
@@ -325,23 +325,6 @@ export type AppDeployment = Resource<
   }
 >;
 
-/** A service that somebody runs elsewhere; its credentials are the Secret `env-service-<guid>`, as JSON in the key `credentials`. */
-export type ServiceInstance = Resource<{
-  displayName: string;
-  tags: string[];
-  syslogDrainUrl?: string;
-  routeServiceUrl?: string;
-  userMetadata?: UserMetadata;
-}>;
-
-/** An app's use of a service instance: it counts from the app's next start on. */
-export type ServiceBinding = Resource<{
-  app: string;
-  instance: string;
-  displayName?: string;
-  userMetadata?: UserMetadata;
-}>;
-
 /** A command that runs once, with the droplet and variables that its app had when it was made. */
 export type Task = Resource<
   {
@@ -398,6 +381,10 @@ export type ServiceUsageEvent = Resource<{
   space: { guid: string; name: string };
   organization: string;
   instance: { guid: string; name: string; type: string };
+  /** Of brokers' services. */
+  plan?: { guid: string; name: string };
+  offering?: { guid: string; name: string };
+  broker?: { guid: string; name: string };
 }>;
 
 /** A user of the platform; the password's hash (argon2id) is in the Secret `user-<guid>` of the system namespace. */
@@ -512,7 +499,7 @@ export type FeatureFlag = Resource<{ enabled: boolean; customErrorMessage?: stri
 
 export type Role = Resource<{ type: string; user: string; organization?: string; space?: string }>;
 
-function custom<T extends { metadata: ObjectMeta }>(
+export function custom<T extends { metadata: ObjectMeta }>(
   kind: string,
   plural: string,
   namespaced: boolean,
@@ -546,8 +533,6 @@ export const appConnections = custom<AppConnection>('AppConnection', 'appconnect
 export const routes = custom<Route>('Route', 'routes', true);
 export const revisions = custom<Revision>('Revision', 'revisions', true);
 export const appDeployments = custom<AppDeployment>('AppDeployment', 'appdeployments', true);
-export const serviceInstances = custom<ServiceInstance>('ServiceInstance', 'serviceinstances', true);
-export const serviceBindings = custom<ServiceBinding>('ServiceBinding', 'servicebindings', true);
 export const tasks = custom<Task>('Task', 'tasks', true);
 export const auditEvents = custom<AuditEvent>('AuditEvent', 'auditevents', true);
 export const appUsageEvents = custom<AppUsageEvent>('AppUsageEvent', 'appusageevents', true);
