@@ -1,11 +1,13 @@
 /** Keeps a drain for each app and target that bindings say: see `drains.ts`. Level-triggered: every change compares them all. */
+import type { ClientObject } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { AddressGuard } from '#lib/guarded-address.ts';
 import type { LogEnvelope, Logs } from '../logs/logs.ts';
 import { namesOf } from '../metrics/app-names.ts';
 import type { Informers } from '../resources/informers.ts';
-import { secrets } from '../resources/kubernetes.ts';
-import { type ServiceInstance, serviceBindings, serviceInstances } from '../resources/types.ts';
+import { serviceBindings, serviceInstances } from '../resources/service-types.ts';
+import { readCredentials } from '../services/credentials.ts';
+import { isBound } from '../services/operations.ts';
 import { Drain } from './drain.ts';
 import type { Drains, Sender, Target } from './drains.ts';
 import { rfc5424 } from './rfc5424.ts';
@@ -32,13 +34,13 @@ export async function openDrains(options: DrainsOptions): Promise<Drains> {
   let scheduled = false;
   let closed = false;
 
-  const start = (app: string, instance: Stored<ServiceInstance>): Open => {
-    const url = new URL(instance.spec.syslogDrainUrl ?? '');
+  const start = (app: string, source: Stored<ClientObject>, address: string): Open => {
+    const url = new URL(address);
     const drain = new Drain({
       app,
       target: url.host,
       format: (envelope: LogEnvelope) => rfc5424(envelope, namesOf(informers, app)),
-      sender: () => sender(options, instance, url),
+      sender: () => sender(options, source, url),
       say: (message) => logs.emit({ sourceId: app, sourceType: 'LGR', type: 'ERR', message }),
     });
     return { drain, unsubscribe: logs.subscribe(app, (envelopes) => drain.push(envelopes)) };
@@ -50,10 +52,12 @@ export async function openDrains(options: DrainsOptions): Promise<Drains> {
     const wanted = new Map<string, () => Open>();
     for (const binding of bindings.list()) {
       const instance = instances.byIndex('platform/guid', binding.spec.instance)[0];
-      const url = instance?.spec.syslogDrainUrl;
-      if (instance === undefined || !isUrl(url) || binding.metadata.deletionTimestamp) continue;
-      const { app } = binding.spec;
-      wanted.set(`${app} ${instance.metadata.name} ${url}`, () => start(app, instance));
+      const { app, request } = binding.spec;
+      // A broker's service gives each binding a drain of its own.
+      const source = request ? binding : instance;
+      const url = request ? isBound(binding) && binding.status?.syslogDrainUrl : instance?.spec.syslogDrainUrl;
+      if (source === undefined || app === undefined || !isUrl(url) || binding.metadata.deletionTimestamp) continue;
+      wanted.set(`${app} ${source.metadata.name} ${url}`, () => start(app, source, url));
     }
     for (const [key, { drain, unsubscribe }] of open) {
       if (wanted.has(key)) continue;
@@ -81,20 +85,13 @@ export async function openDrains(options: DrainsOptions): Promise<Drains> {
   };
 }
 
-function isUrl(text: string | undefined): text is string {
-  return text !== undefined && URL.canParse(text);
+function isUrl(text: string | false | undefined): text is string {
+  return typeof text === 'string' && URL.canParse(text);
 }
 
 /** Credentials are read when a connection is made: they may be new, and rest where Secrets rest. */
-async function sender(
-  { informers, guard }: DrainsOptions,
-  instance: Stored<ServiceInstance>,
-  url: URL,
-): Promise<Sender> {
-  const { name, namespace = '' } = instance.metadata;
-  const secret = await informers.client.get(secrets, `env-service-${name}`, namespace).catch(() => undefined);
-  const text = Buffer.from(secret?.data?.['credentials'] ?? '', 'base64').toString() || '{}';
-  const credentials = JSON.parse(text) as Record<string, unknown>;
+async function sender({ informers, guard }: DrainsOptions, source: Stored<ClientObject>, url: URL): Promise<Sender> {
+  const credentials = await readCredentials(informers.client, source).catch((): Record<string, unknown> => ({}));
   const tls: Target['tls'] = {};
   for (const key of ['ca', 'cert', 'key'] as const) {
     const value = credentials[key];

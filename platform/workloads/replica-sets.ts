@@ -4,6 +4,7 @@ import type { Stored } from '#cluster/kinds/kind.ts';
 import type { ReplicaSet } from '#cluster/kinds/types/apps.ts';
 import type { Service } from '#cluster/kinds/types/core.ts';
 import { replicaSets, services } from '../resources/kubernetes.ts';
+import { serviceBindings } from '../resources/service-types.ts';
 import * as types from '../resources/types.ts';
 import { type InstanceInput, labelValue, portOf, replicaSetFor } from './pod-template.ts';
 import { byGuid, generationOf, replicaSetsOf, spaceOfNamespace } from './reading.ts';
@@ -97,7 +98,7 @@ export function placeOf(
     .filter((route) => route.spec.destinations.some((destination) => destination.app === app.metadata.name))
     .map(({ spec }) => `${spec.host === '' ? '' : `${spec.host}.`}${spec.domainName}${spec.path}`);
   const organization = byGuid<types.Organization>(informers, types.organizations, space.spec.organization);
-  const services = informers.of(types.serviceBindings).byIndex('platform/app', app.metadata.name).length > 0;
+  const services = informers.of(serviceBindings).byIndex('platform/app', app.metadata.name).length > 0;
   return { space, organization, uris, apiUrl, services };
 }
 

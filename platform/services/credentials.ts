@@ -1,0 +1,47 @@
+/** Credentials of a service that runs elsewhere, or of a binding to a broker's: a Secret `env-service-<guid>` that goes with its object. */
+import { ApiError, type Client, type ClientObject } from '#cluster/client/client.ts';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import { secrets } from '../resources/kubernetes.ts';
+import { labels } from '../resources/types.ts';
+import type { Json } from './json.ts';
+
+const KEY = 'credentials';
+
+function secretName(guid: string): string {
+  return `env-service-${guid}`;
+}
+
+export async function readCredentials(client: Client, object: Stored<ClientObject>): Promise<Json> {
+  const { name, namespace = '' } = object.metadata;
+  try {
+    const { data } = await client.get(secrets, secretName(name), namespace);
+    return JSON.parse(Buffer.from(data?.[KEY] ?? '', 'base64').toString() || '{}') as Json;
+  } catch (error) {
+    if (error instanceof ApiError && error.code === 404) return {};
+    throw error;
+  }
+}
+
+export async function writeCredentials(
+  { client }: { client: Client },
+  of: { kind: 'ServiceInstance' | 'ServiceBinding' | 'ServiceRouteBinding'; object: Stored<ClientObject> },
+  credentials: Json,
+): Promise<void> {
+  const { name, uid, namespace = '' } = of.object.metadata;
+  const object = {
+    metadata: {
+      name: secretName(name),
+      namespace,
+      labels: { [labels.service]: name },
+      ownerReferences: [{ apiVersion: 'platform.sampan.dev/v1', kind: of.kind, name, uid }],
+    },
+    type: 'Opaque',
+    data: { [KEY]: Buffer.from(JSON.stringify(credentials)).toString('base64') },
+  };
+  try {
+    await client.create(secrets, object);
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.reason !== 'AlreadyExists') throw error;
+    await client.update(secrets, object);
+  }
+}
