@@ -111,10 +111,12 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
       signal,
     }),
   ]);
+  const guard = platformGuard(instance, informers);
   const cloudController = await startCloudController({
     informers,
     tokens: uaa.tokens,
     staging,
+    brokers: { guard, router: { http: instance.ports.http, https: instance.ports.https, ca } },
     logs,
     metrics,
     domain: instance.domain,

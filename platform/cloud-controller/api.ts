@@ -15,6 +15,7 @@ import type { Readable } from 'node:stream';
 import type { Client } from '#cluster/client/client.ts';
 import type { Logs } from '../logs/logs.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import type { Services } from '../services/services.ts';
 import type { Staging } from '../staging/staging.ts';
 import type { Identity } from '../uaa/uaa.ts';
 import type { Access } from './access.ts';
@@ -108,6 +109,7 @@ export interface Context {
   /** Absent: nodes are asked directly. */
   metrics?: Pick<Metrics, 'useOf' | 'refresh' | 'forget' | 'routeUse'>;
   staging: Staging;
+  services: Services;
   urls: Urls;
   /** The default domain: routes of apps are below it. */
   domain: string;

@@ -13,7 +13,7 @@ import { allControllers } from '#cluster/controllers/all.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { ContainerStatus, Pod } from '#cluster/kinds/types/core.ts';
 import { type ControlPlane, createNode, startControlPlane } from '#testing/control-plane.ts';
-import { type AddressGuard, AddressRefused } from '#lib/guarded-address.ts';
+import { type AddressGuard, addressGuard, AddressRefused } from '#lib/guarded-address.ts';
 import { openDoor } from '#testing/door.ts';
 import type { LogEnvelope, Logs } from '../logs/logs.ts';
 import { installResources } from '../resources/definitions.ts';
@@ -23,6 +23,7 @@ import { type Build, builds, droplets, labels } from '../resources/types.ts';
 import { dockerBuild } from '../staging/builds/docker-build.ts';
 import { RegistryClient } from '../staging/images/registry-client.ts';
 import type { Resource, Staging } from '../staging/staging.ts';
+import type { BrokerNetwork } from '../services/services.ts';
 import { startTenants } from '../tenants/start.ts';
 import { CLUSTER_ROLES, tokenFacts } from '../tenants/tenants.ts';
 import { startUaa } from '../uaa/start.ts';
@@ -62,6 +63,8 @@ export interface TestCloud {
   lines: { sourceType: string; message: string; sourceId: string }[];
   uploads: { app: string; zip: Buffer | undefined; resources: Resource[] }[];
   problems: string[];
+  /** How brokers are reached: on the loopback they are. */
+  brokers: BrokerNetwork;
   /** What the next builds do; default: a droplet with a web process. */
   staging: {
     outcome: (build: Stored<Build>) => { types?: Record<string, string>; error?: { code: string; message: string } };
@@ -125,6 +128,7 @@ export async function startTestCloud(
   const stopStaging = playStaging(plane, staging);
   const clock = { offset: 0 };
   const nodes = playNode(plane, log);
+  const brokers: BrokerNetwork = { guard: addressGuard(() => [], ['127.0.0.1/32']) };
   const open = async () => {
     const informers = createInformers(client);
     const uaa = await startUaa({
@@ -138,6 +142,7 @@ export async function startTestCloud(
       informers,
       tokens: uaa.tokens,
       staging: stagingOf(uploads),
+      brokers,
       logs,
       domain: 'apps.test',
       urls: { api: apiPublic, uaa: uaaPublic, login: uaaPublic, logCache: 'http://127.0.0.1:9' },
@@ -218,6 +223,7 @@ export async function startTestCloud(
     lines,
     uploads,
     problems,
+    brokers,
     staging,
     nodes,
     clock,
@@ -233,7 +239,7 @@ export async function startTestCloud(
       if (answer.status !== 202 || !location) throw new Error(`no job: ${answer.status} ${answer.text}`);
       return cloud.until('the job', async () => {
         const job = await cloud.json('GET', new URL(location).pathname);
-        return job.state !== 'PROCESSING' && job;
+        return job.state !== 'PROCESSING' && job.state !== 'POLLING' && job;
       });
     },
     until: async (what, look) => {

@@ -29,11 +29,7 @@ const DEFAULTS = {
 export type FlagName = keyof typeof DEFAULTS;
 
 /** Flags of what is not here: they stay off. */
-export const absentFeatures: readonly FlagName[] = [
-  'route_sharing',
-  'service_instance_sharing',
-  'space_scoped_private_broker_creation',
-];
+export const absentFeatures: readonly FlagName[] = ['route_sharing'];
 
 export const flagNames = Object.keys(DEFAULTS) as FlagName[];
 

@@ -9,12 +9,16 @@ import { CloudFoundryError, type ErrorJson, UnprocessableError } from './errors.
 export interface Job {
   guid: string;
   operation: string;
-  state: 'PROCESSING' | 'COMPLETE' | 'FAILED';
+  /** `POLLING`: a broker is at it. */
+  state: 'PROCESSING' | 'POLLING' | 'COMPLETE' | 'FAILED';
   errors: ErrorJson[];
+  warnings?: string[];
   createdAt: string;
   updatedAt: string;
   /** The space that an applied manifest is for. */
   space?: string;
+  /** What it is about: a kind of the API, and a guid. */
+  resource?: { kind: string; guid: string };
 }
 
 const MAX_JOBS = 1_000;
@@ -22,6 +26,7 @@ const MAX_JOBS = 1_000;
 export class Jobs {
   readonly #jobs = new Map<string, Job>();
   readonly #running = new Set<Promise<void>>();
+  readonly #stop = new AbortController();
   readonly #exists: (operation: string, guid: string) => boolean;
   readonly #log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 
@@ -76,6 +81,15 @@ export class Jobs {
     return { ...told, state: 'FAILED', errors: [error.toJson()] };
   }
 
+  /** For work that waits for others: it is taken up again, or repeated, after the next start. */
+  get signal(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  stop(): void {
+    this.#stop.abort(new Error('The platform stops'));
+  }
+
   /** Resolves when nothing runs any more. */
   async idle(): Promise<void> {
     while (this.#running.size > 0) await Promise.all(this.#running);
@@ -87,7 +101,9 @@ export class Jobs {
       job.state = 'COMPLETE';
     } catch (error) {
       job.errors = errorList(error);
-      if (!(error instanceof CloudFoundryError)) this.#log('error', 'A job failed', { job: job.guid, error });
+      const isStopped = this.#stop.signal.aborted;
+      if (!(error instanceof CloudFoundryError) && !isStopped)
+        this.#log('error', 'A job failed', { job: job.guid, error });
       job.state = 'FAILED';
     }
     job.updatedAt = new Date().toISOString();

@@ -18,7 +18,9 @@ export interface ListOptions<T extends ClientObject> {
   /** Allowed values of `include`, and what they add to `included` for the items of the page. */
   includes?: Record<string, (items: Stored<T>[]) => Json>;
   userLabels?: (item: Stored<T>) => Record<string, string>;
-  /** Parameters that are allowed and change nothing. */
+  /** Besides `includes`: what more is `included` with the items of the page. */
+  included?: (items: Stored<T>[]) => Json | undefined;
+  /** Parameters that are allowed and change nothing here. */
   ignored?: string[];
   defaultOrder?: string;
 }
@@ -50,7 +52,9 @@ export function listReply<T extends ClientObject>(
   const page = numberOf(query, 'page', 1, Number.MAX_SAFE_INTEGER);
   const perPage = numberOf(query, 'per_page', 50, MAX_PER_PAGE);
   const shown = items.slice((page - 1) * perPage, page * perPage);
-  const included = includedOf(query.get('include'), shown, options);
+  const asked = includedOf(query.get('include'), shown, options);
+  const more = options.included?.(shown);
+  const included = asked || more ? { ...asked, ...more } : undefined;
   return {
     status: 200,
     body: {

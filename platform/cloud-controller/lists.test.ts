@@ -7,12 +7,12 @@ import { endpointTable } from './table.ts';
 import { filled, Tenancy, type World } from './tenancy.fixture.ts';
 
 let cloud: TestCloud;
+let tenancy: Tenancy;
 let world: World;
 let paths: string[];
 
 /** Of things that are no objects: they have names and no more. */
-const PLAIN =
-  /feature_flags|features|process_instances|isolation_segments|service_(brokers|offerings|plans|route_bindings)/;
+const PLAIN = /feature_flags|features|process_instances|isolation_segments|service_route_bindings/;
 
 interface List {
   pagination: { total_results: number; total_pages: number; next: { href: string } | null; previous: unknown };
@@ -22,7 +22,8 @@ interface List {
 
 before(async () => {
   cloud = await startTestCloud();
-  const tenancy = new Tenancy(cloud);
+  tenancy = new Tenancy(cloud);
+  await tenancy.broker.listen();
   await tenancy.world();
   world = await tenancy.world();
   // What is written of it meanwhile is written.
@@ -35,7 +36,10 @@ before(async () => {
     if (status === 200 && body.pagination !== undefined) paths.push(filledPath);
   }
 });
-after(() => cloud?.close());
+after(async () => {
+  await cloud?.close();
+  await tenancy?.broker[Symbol.asyncDispose]();
+});
 
 async function ask(path: string, query: Record<string, string>): Promise<List> {
   const answer = await cloud.call('GET', `${path}?${new URLSearchParams(query).toString()}`);

@@ -5,6 +5,7 @@ import type { Pod } from '#cluster/kinds/types/core.ts';
 import type { OwnerReference } from '#cluster/kinds/types/meta.ts';
 import type { Informers } from '../resources/informers.ts';
 import { pods } from '../resources/kubernetes.ts';
+import * as services from '../resources/service-types.ts';
 import * as types from '../resources/types.ts';
 
 const MAX_CONFLICTS = 10;
@@ -176,8 +177,12 @@ export class Records {
   readonly revisions: Collection<types.Revision>;
   readonly deployments: Collection<types.AppDeployment>;
   readonly tasks: Collection<types.Task>;
-  readonly serviceInstances: Collection<types.ServiceInstance>;
-  readonly serviceBindings: Collection<types.ServiceBinding>;
+  readonly serviceBrokers: Collection<services.ServiceBroker>;
+  readonly serviceOfferings: Collection<services.ServiceOffering>;
+  readonly servicePlans: Collection<services.ServicePlan>;
+  readonly serviceOrphans: Collection<services.ServiceOrphan>;
+  readonly serviceInstances: Collection<services.ServiceInstance>;
+  readonly serviceBindings: Collection<services.ServiceBinding>;
   readonly auditEvents: Collection<types.AuditEvent>;
   readonly appUsageEvents: Collection<types.AppUsageEvent>;
   readonly serviceUsageEvents: Collection<types.ServiceUsageEvent>;
@@ -211,8 +216,12 @@ export class Records {
     this.revisions = collection(types.revisions);
     this.deployments = collection(types.appDeployments);
     this.tasks = collection(types.tasks);
-    this.serviceInstances = collection(types.serviceInstances);
-    this.serviceBindings = collection(types.serviceBindings);
+    this.serviceBrokers = collection(services.serviceBrokers);
+    this.serviceOfferings = collection(services.serviceOfferings);
+    this.servicePlans = collection(services.servicePlans);
+    this.serviceOrphans = collection(services.serviceOrphans);
+    this.serviceInstances = collection(services.serviceInstances);
+    this.serviceBindings = collection(services.serviceBindings);
     this.auditEvents = collection(types.auditEvents);
     this.appUsageEvents = collection(types.appUsageEvents);
     this.serviceUsageEvents = collection(types.serviceUsageEvents);

@@ -116,7 +116,7 @@ test('a service that runs elsewhere is provided, bound, told to the app from its
 test('names are unique in a space, and what cannot be is said', async () => {
   assert.equal((await provide('one')).status, 201);
   assert.match(refusal(await provide('ONE')), /name is taken: ONE/);
-  assert.match(refusal(await provide('two', { type: 'managed' })), /no service brokers yet/);
+  assert.match(refusal(await provide('two', { type: 'managed' })), /service_plan: \{"data"/);
   assert.match(refusal(await provide('two', { syslog_drain_url: 'ftp://x' })), /must begin with one of syslog:/);
   assert.match(refusal(await provide('two', { credentials: 'x' })), /Credentials must be an object/);
   assert.match(refusal(await provide('two', { credentials: { x: 'y'.repeat(70_000) } })), /at most 64 KiB/);

@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import type { Logs } from '../logs/logs.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { Informers } from '../resources/informers.ts';
+import type { BrokerNetwork } from '../services/services.ts';
+import { startServices } from '../services/start.ts';
 import type { SshAccess } from '../ssh/ssh.ts';
 import type { Staging } from '../staging/staging.ts';
 import type { TokenVerifier } from '../uaa/uaa.ts';
@@ -28,6 +30,8 @@ export interface StartCloudControllerOptions {
   informers: Informers;
   tokens: TokenVerifier;
   staging: Staging;
+  /** How service brokers are reached. */
+  brokers: BrokerNetwork;
   logs: Logs;
   /** What instances use, as the bus tells it. */
   metrics?: Pick<Metrics, 'useOf' | 'refresh' | 'forget' | 'routeUse'>;
@@ -106,8 +110,9 @@ export async function startCloudController(options: StartCloudControllerOptions)
     routes: records.routes,
     securitygroups: records.securityGroups,
     serviceinstances: records.serviceInstances,
+    servicebrokers: records.serviceBrokers,
   };
-  const context: Context = {
+  const base: Omit<Context, 'services'> = {
     client: informers.client,
     records,
     reservations: new Reservations({
@@ -142,6 +147,7 @@ export async function startCloudController(options: StartCloudControllerOptions)
     log,
     now: Date.now,
   };
+  const context: Context = { ...base, services: startServices(base, options.brokers) };
   await ensureDefaults(context, { organization: options.organization ?? 'default', space: options.space ?? 'dev' });
   context.usage.start();
   const stopTelling = tellBuilds(context);
@@ -167,6 +173,8 @@ export async function startCloudController(options: StartCloudControllerOptions)
       clearInterval(sweep);
       stopTelling();
       await server.close();
+      context.jobs.stop();
+      await context.services.close();
       await context.jobs.idle();
       await context.usage.close();
       context.rates.close();

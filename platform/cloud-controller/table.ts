@@ -25,7 +25,12 @@ import { routeDestinationEndpoints } from './endpoints/route-destinations.ts';
 import { routeUseEndpoints } from './endpoints/route-use.ts';
 import { routeEndpoints } from './endpoints/routes.ts';
 import { routingEndpoints } from './endpoints/routing.ts';
-import { serviceEndpoints } from './endpoints/services.ts';
+import { serviceBindingEndpoints } from './endpoints/service-bindings.ts';
+import { serviceBrokerEndpoints } from './endpoints/service-brokers.ts';
+import { serviceInstanceEndpoints } from './endpoints/service-instances.ts';
+import { serviceOfferingEndpoints } from './endpoints/service-offerings.ts';
+import { servicePlanEndpoints } from './endpoints/service-plans.ts';
+import { serviceSharingEndpoints } from './endpoints/service-sharing.ts';
 import { securityGroupEndpoints } from './endpoints/security-groups.ts';
 import { sidecarEndpoints } from './endpoints/sidecars.ts';
 import { spaceEndpoints } from './endpoints/spaces.ts';
@@ -60,7 +65,12 @@ export function endpointTable(context: Context): Endpoint[] {
     ...deploymentEndpoints(context),
     ...revisionEndpoints(context),
     ...taskEndpoints(context),
-    ...serviceEndpoints(context),
+    ...serviceBrokerEndpoints(context),
+    ...serviceOfferingEndpoints(context),
+    ...servicePlanEndpoints(context),
+    ...serviceInstanceEndpoints(context),
+    ...serviceSharingEndpoints(context),
+    ...serviceBindingEndpoints(context),
     ...manifestEndpoints(context),
     ...eventEndpoints(context),
     ...whyEndpoints(context),

@@ -1,5 +1,6 @@
 /** An organization with one of everything, who is who in it, and what each endpoint is asked in the test of tenancy. */
 import type { Json } from './api.ts';
+import { catalogOf, TestBroker } from '../services/broker.fixture.ts';
 import { putUser } from '../uaa/users.ts';
 import type { TestCloud } from './cloud.fixture.ts';
 import { makeApp } from './made-app.fixture.ts';
@@ -20,14 +21,21 @@ export interface World {
   /** In the name of everything that was named here. */
   mark: string;
   domainName: string;
+  broker: TestBroker;
 }
 
 const one = (guid: string | undefined) => ({ data: { guid } });
+
+function brokerFacts({ url, username, password }: TestBroker): Json {
+  return { url, authentication: { type: 'basic', credentials: { username, password } } };
+}
 
 export class Tenancy {
   readonly #cloud: TestCloud;
   readonly #users = new Map<string, string>();
   #count = 0;
+  /** Of services of the worlds; to be opened by who makes worlds. */
+  readonly broker = new TestBroker();
 
   constructor(cloud: TestCloud) {
     this.#cloud = cloud;
@@ -97,12 +105,14 @@ export class Tenancy {
       stacks: await named('/v3/stacks'),
       buildpacks: await make('/v3/buildpacks', { name: fresh('buildpack'), position: 1000 }),
       jobs: 'none',
+      shared_spaces: 'nobody',
     };
     guids['security_groups'] = await make('/v3/security_groups', {
       name: `group-${mark}`,
       relationships: { running_spaces: { data: [{ guid: space }] }, staging_spaces: { data: [{ guid: space }] } },
     });
     for (const way of ['running_spaces', 'staging_spaces']) guids[way] = space;
+    Object.assign(guids, await this.#broker(mark, space));
     guids['service_instances'] = await make('/v3/service_instances', {
       type: 'user-provided',
       name: `service-${mark}`,
@@ -118,8 +128,25 @@ export class Tenancy {
     const usage = async (kind: string) => String((await this.#cloud.until(kind, () => newest(kind))).guid);
     for (const kind of ['app_usage_events', 'service_usage_events']) guids[kind] = await usage(kind);
     await this.#members(guids);
-    await this.settled({ guids, mark, domainName });
-    return { guids, mark, domainName };
+    await this.settled({ guids, mark, domainName, broker: this.broker });
+    return { guids, mark, domainName, broker: this.broker };
+  }
+
+  /** A broker of the space, with what is in its catalog. */
+  async #broker(mark: string, space: string): Promise<Record<string, string>> {
+    this.broker.catalog = catalogOf();
+    await this.#cloud.json('PATCH', '/v3/feature_flags/space_scoped_private_broker_creation', { enabled: true });
+    const body = { name: `broker-${mark}`, ...brokerFacts(this.broker), relationships: { space: one(space) } };
+    const job = await this.#cloud.finished(await this.#cloud.call('POST', '/v3/service_brokers', body));
+    if (job.state !== 'COMPLETE') throw new Error(JSON.stringify(job));
+    const first = async (path: string) =>
+      String((((await this.#cloud.json('GET', path)).resources as Json[])[0] ?? {}).guid);
+    const broker = await first(`/v3/service_brokers?space_guids=${space}`);
+    return {
+      service_brokers: broker,
+      service_offerings: await first(`/v3/service_offerings?service_broker_guids=${broker}`),
+      service_plans: await first(`/v3/service_plans?service_broker_guids=${broker}`),
+    };
   }
 
   /** Resolves when nothing of it is under way, so that what it answers is the same each time. */
@@ -260,12 +287,25 @@ export const BODIES: Record<string, (world: World) => unknown> = {
   'POST /v3/spaces/:guid/actions/apply_manifest': () => manifest(fresh('app')),
   'POST /v3/spaces/:guid/manifest_diff': () => manifest(fresh('app')),
   'POST /v3/apps/:guid/actions/apply_manifest': ({ mark }) => manifest(`app-${mark}`),
+  'POST /v3/service_brokers': ({ guids, broker }) => ({
+    name: fresh('broker'),
+    ...brokerFacts(broker),
+    relationships: { space: one(guids['spaces']) },
+  }),
+  'PATCH /v3/service_brokers/:guid': metadata,
+  'PATCH /v3/service_offerings/:guid': metadata,
+  'PATCH /v3/service_plans/:guid': metadata,
+  'POST /v3/service_plans/:guid/visibility': () => ({ type: 'public' }),
+  'PATCH /v3/service_plans/:guid/visibility': () => ({ type: 'public' }),
   'POST /v3/service_instances': ({ guids }) => ({
     type: 'user-provided',
     name: fresh('service'),
     relationships: { space: one(guids['spaces']) },
   }),
   'PATCH /v3/service_instances/:guid': metadata,
+  'POST /v3/service_instances/:guid/relationships/shared_spaces': ({ guids }) => ({
+    data: [{ guid: guids['spaces'] }],
+  }),
   'POST /v3/service_credential_bindings': ({ guids }) => ({
     type: 'app',
     relationships: { app: one(guids['apps']), service_instance: one(guids['service_instances']) },

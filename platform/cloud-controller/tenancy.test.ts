@@ -24,6 +24,7 @@ const OUTSIDERS = ['nobody', 'stranger', 'neighbour'];
 before(async () => {
   cloud = await startTestCloud();
   tenancy = new Tenancy(cloud);
+  await tenancy.broker.listen();
   endpoints = endpointTable(cloud.api.context);
   const organization = String((await cloud.json('POST', '/v3/organizations', { name: 'next door' })).guid);
   const one = (guid: string) => ({ data: { guid } });
@@ -41,7 +42,10 @@ before(async () => {
     await grant(type, { organization: one(organization) });
   for (const type of ['space_developer', 'space_manager']) await grant(type, { space: one(String(space.guid)) });
 });
-after(() => cloud?.close());
+after(async () => {
+  await cloud?.close();
+  await tenancy?.broker[Symbol.asyncDispose]();
+});
 
 function ask({ method, path }: Endpoint, actor: string, world: World): Promise<Answer> {
   const body = BODIES[`${method} ${path}`]?.(world);

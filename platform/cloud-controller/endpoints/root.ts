@@ -4,6 +4,7 @@ import { type Context, type Endpoint, type Json, ok } from '../api.ts';
 import { notFound } from '../errors.ts';
 import { link } from '../present/base.ts';
 import { presentJob } from '../present/routes.ts';
+import { requestJob } from '../request-jobs.ts';
 
 /** Of Cloud Foundry's API that this is written to: clients compare it with what they need. */
 export const API_VERSION = '3.190.0';
@@ -70,7 +71,11 @@ export function rootEndpoints(context: Context): Endpoint[] {
           'roles',
           'routes',
           'security_groups',
+          'service_brokers',
+          'service_credential_bindings',
           'service_instances',
+          'service_offerings',
+          'service_plans',
           'spaces',
           'space_quotas',
           'stacks',
@@ -143,7 +148,8 @@ export function rootEndpoints(context: Context): Endpoint[] {
       auth: 'user',
       summary: 'Get the state of asynchronous work.',
       handle: (request) => {
-        const job = context.jobs.get(request.params.guid ?? '');
+        const guid = request.params.guid ?? '';
+        const job = requestJob(context, guid) ?? context.jobs.get(guid);
         if (!job) throw notFound('Job');
         return ok(presentJob(urls, job));
       },

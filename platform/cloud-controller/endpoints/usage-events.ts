@@ -25,8 +25,7 @@ export function usageEventEndpoints(context: Context): Endpoint[] {
       present: (event) => presentServiceUsageEvent(urls, event),
       filters: {
         service_instance_types: (item, values) => values.includes(item.spec.instance.type),
-        // Of brokers' services, of which there are none.
-        service_offering_guids: () => false,
+        service_offering_guids: (item, values) => values.includes(item.spec.offering?.guid ?? ''),
       },
       purge: () => context.usage.purgeServices(),
     }),

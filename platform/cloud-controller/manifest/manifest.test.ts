@@ -120,7 +120,7 @@ test('what cannot be is refused by name before anything is done', async () => {
   assert.match(await refused(app('  services: queue\n')), /Services must be a list/);
   assert.match(
     await refused(app('  services:\n  - name: db\n    parameters: { size: 3 }\n')),
-    /parameters are for services of/,
+    /binding parameters are not supported for user-provided/,
   );
   assert.match(await refused(`a: &a\n  <<: *a\n${app('')}`), /parse error|not found|Unresolved/i);
   const bomb = ['a: &a0 [x,x,x,x,x,x,x,x,x,x]'];

@@ -1,15 +1,18 @@
 /** `services` of a manifest: which service instances of the space the app is bound to. Nothing is unbound that it does not name. */
 import type { Stored } from '#cluster/kinds/kind.ts';
-import type { App, ServiceInstance, Space } from '../../resources/types.ts';
+import type { App, Space } from '../../resources/types.ts';
+import type { ServiceInstance } from '../../resources/service-types.ts';
 import type { Identity } from '../../uaa/uaa.ts';
-import type { Context } from '../api.ts';
-import { record } from '../operations/app-lifecycle.ts';
-import { bindService } from '../operations/service-instances.ts';
+import type { Context, Json } from '../api.ts';
+import { unprocessable } from '../errors.ts';
+import { whenEnded } from '../operations/requests.ts';
+import { bindService } from '../operations/service-bindings.ts';
 import { isObject, nameProblem } from '../validate.ts';
 
 export interface ServicePlan {
   name: string;
   bindingName?: string;
+  parameters?: Json;
 }
 
 /** Names, or mappings with a name. */
@@ -27,22 +30,34 @@ export function readServices(value: unknown, fail: (message: string) => void): S
       fail(problem ?? 'Service name must be a string');
       return [];
     }
-    if (isObject(parameters) && Object.keys(parameters).length > 0)
-      fail(`Service "${name}": parameters are for services of brokers, which there are none of`);
-    return [{ name, ...(typeof bindingName === 'string' ? { bindingName } : {}) }];
+    if (parameters !== undefined && parameters !== null && !isObject(parameters))
+      fail(`Service "${name}": parameters must be a mapping`);
+    return [
+      {
+        name,
+        ...(typeof bindingName === 'string' ? { bindingName } : {}),
+        ...(isObject(parameters) && Object.keys(parameters).length > 0 ? { parameters } : {}),
+      },
+    ];
   });
 }
 
 function findService(context: Context, space: Stored<Space>, name: string): Stored<ServiceInstance> | undefined {
-  return context.records.serviceInstances
-    .inNamespace(space.spec.namespace)
-    .find(({ spec }) => spec.displayName.toLowerCase() === name.toLowerCase());
+  const named = ({ spec }: Stored<ServiceInstance>) => spec.displayName.toLowerCase() === name.toLowerCase();
+  const { serviceInstances } = context.records;
+  return (
+    serviceInstances.inNamespace(space.spec.namespace).find(named) ??
+    serviceInstances.all().find((one) => named(one) && one.spec.sharedWith?.includes(space.metadata.name))
+  );
 }
 
 export function serviceProblems(context: Context, space: Stored<Space>, plans: ServicePlan[]): string[] {
-  return plans
-    .filter(({ name }) => findService(context, space, name) === undefined)
-    .map(({ name }) => `Service instance '${name}' not found`);
+  return plans.flatMap(({ name, parameters }) => {
+    const instance = findService(context, space, name);
+    if (!instance) return [`Service instance '${name}' not found`];
+    if (instance.spec.managed || !parameters) return [];
+    return [`Service '${name}': binding parameters are not supported for user-provided service instances`];
+  });
 }
 
 function bindingsOf(context: Context, app: Stored<App>) {
@@ -55,17 +70,22 @@ export async function applyServices(
   app: Stored<App>,
   plans: ServicePlan[],
 ): Promise<void> {
-  for (const { name, bindingName } of plans) {
+  for (const { name, bindingName, parameters } of plans) {
     const instance = findService(context, space, name);
     if (!instance || bindingsOf(context, app).some(({ spec }) => spec.instance === instance.metadata.name)) continue;
-    const binding = await bindService(context, app, instance, {
-      ...(bindingName === undefined ? {} : { displayName: bindingName }),
-      userMetadata: { labels: {}, annotations: {} },
-    });
-    await record(context, identity, app, 'audit.service_binding.create', {
-      service_binding_guid: binding.metadata.name,
-      service_instance_guid: instance.metadata.name,
-    });
+    const binding = await bindService(
+      context,
+      identity,
+      { app, instance },
+      { displayName: bindingName, parameters, userMetadata: { labels: {}, annotations: {} } },
+    );
+    // The app is to be told of it when it is started, right after.
+    const { request } = binding.spec;
+    const { signal } = context.jobs;
+    const failure =
+      request &&
+      (await whenEnded(context.records.serviceBindings, binding.metadata.name, { request: request.id, signal }));
+    if (failure !== undefined) throw unprocessable(`For service '${name}': ${failure}`);
   }
 }
 

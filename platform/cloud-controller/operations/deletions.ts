@@ -9,10 +9,13 @@ import { appHolder, appNameKey } from './app-create.ts';
 import { record } from './app-lifecycle.ts';
 import { deleteSpaceQuota } from './quota.ts';
 import { deleteRoute, unmapRoute } from './routes.ts';
-import { deleteServiceInstance } from './service-instances.ts';
+import { removeBroker } from './service-brokers.ts';
+import { unbindApp } from './service-bindings.ts';
+import { deleteServiceInstanceWhole } from './service-instances.ts';
 
 export async function deleteApp(context: Context, identity: Identity, app: Stored<App>): Promise<void> {
   const guid = app.metadata.name;
+  await unbindApp(context, identity, app);
   for (const route of context.records.routes.inNamespace(app.metadata.namespace ?? '')) {
     if (!route.spec.destinations.some((destination) => destination.app === guid)) continue;
     await unmapRoute(context, identity, route, (destination) => destination.app === guid);
@@ -43,7 +46,10 @@ export async function deleteSpace(context: Context, identity: Identity, space: S
   for (const app of context.records.apps.inNamespace(namespace)) await deleteApp(context, identity, app);
   for (const route of context.records.routes.inNamespace(namespace)) await deleteRoute(context, identity, route);
   for (const instance of context.records.serviceInstances.inNamespace(namespace)) {
-    await deleteServiceInstance(context, identity, instance);
+    await deleteServiceInstanceWhole(context, identity, instance);
+  }
+  for (const broker of context.records.serviceBrokers.all()) {
+    if (broker.spec.space === space.metadata.name) await removeBroker(context, identity, broker);
   }
   try {
     await context.client.delete(namespaces, namespace);

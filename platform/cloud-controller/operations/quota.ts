@@ -8,6 +8,7 @@
  */
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { App, Organization, Process, QuotaLimits, Space, SpaceQuota, Task } from '../../resources/types.ts';
+import type { ServiceBinding, ServiceInstance } from '../../resources/service-types.ts';
 import type { Context } from '../api.ts';
 import { unprocessable } from '../errors.ts';
 import { processesOf } from './app-create.ts';
@@ -205,6 +206,43 @@ function refuseAbove(
   throw unprocessable(
     `${asked.field} ${CODES[asked.limit][scope.what]}: the quota "${scope.quota}" of ${scope.what} "${scope.name}" allows ${limit} ${asked.unit}, and this would make it ${amount}.`,
   );
+}
+
+/** Instances of brokers' services: what users provide counts for nothing. */
+export function managedInstances({ records }: Context, spaces: Stored<Space>[]): Stored<ServiceInstance>[] {
+  return spaces
+    .flatMap(({ spec }) => records.serviceInstances.inNamespace(spec.namespace))
+    .filter(({ spec }) => spec.managed !== undefined);
+}
+
+export function keysOf({ records }: Context, spaces: Stored<Space>[]): Stored<ServiceBinding>[] {
+  return spaces
+    .flatMap(({ spec }) => records.serviceBindings.inNamespace(spec.namespace))
+    .filter(({ spec }) => spec.app === undefined);
+}
+
+/** Throws where one more instance, or one of this plan, is not allowed. `more`: 0 where an instance only gets another plan. */
+export function requireInstance(
+  context: Context,
+  space: Stored<Space>,
+  { free, more }: { free: boolean; more: 0 | 1 },
+): void {
+  for (const { what, limits, spaces } of scopesOf(context, space)) {
+    const limit = limits.serviceInstances;
+    if (more > 0 && limit !== null && managedInstances(context, spaces).length + more > limit) {
+      throw unprocessable(`You have exceeded your ${what}'s services limit.`);
+    }
+    if (free || limits.paidServices) continue;
+    const where = what === 'space' ? ' for your space' : '';
+    throw unprocessable(`The service instance cannot be created because paid service plans are not allowed${where}.`);
+  }
+}
+
+export function requireKey(context: Context, space: Stored<Space>): void {
+  for (const { what, limits, spaces } of scopesOf(context, space)) {
+    if (limits.serviceKeys === null || keysOf(context, spaces).length < limits.serviceKeys) continue;
+    throw unprocessable(`You have exceeded your ${what}'s limit for service binding of type key.`);
+  }
 }
 
 /** Throws where one more route, with a port of its own or without, would be too much. */

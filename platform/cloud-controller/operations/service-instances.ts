@@ -1,53 +1,38 @@
-/** Makes, binds and deletes user-provided service instances. */
+/** Makes, changes, binds and deletes service instances: those that run elsewhere at once, a broker's by a request. */
 import { randomUUID } from 'node:crypto';
 import type { Stored } from '#cluster/kinds/kind.ts';
-import { nameGuid } from '#lib/name-guid.ts';
-import {
-  type App,
-  labels,
-  type ServiceBinding,
-  type ServiceInstance,
-  type Space,
-  type UserMetadata,
-} from '../../resources/types.ts';
+import { writeCredentials } from '../../services/credentials.ts';
+import { releaseInstanceName, takeInstanceName } from '../../services/names.ts';
+import { isUnderWay } from '../../services/operations.ts';
+import { noteOrphan } from '../../services/orphans.ts';
+import { chainOf, instanceIds, planGuid } from '../../services/context.ts';
+import { labels, type Space } from '../../resources/types.ts';
+import { type BrokerRequest, type ServiceBinding, type ServiceInstance } from '../../resources/service-types.ts';
 import type { Identity } from '../../uaa/uaa.ts';
 import type { Context, Json } from '../api.ts';
 import { CloudFoundryError, unprocessable } from '../errors.ts';
-import { ownedBy } from '../records.ts';
 import { nameLabel } from './app-create.ts';
-import { writeCredentials } from './services.ts';
+import { newRequest, putRequest, whenEnded } from './requests.ts';
+import { forgetInstance } from './service-purge.ts';
+
+type Instance = Stored<ServiceInstance>;
 
 export interface NewServiceInstance {
   space: Stored<Space>;
   spec: ServiceInstance['spec'];
-  credentials: Json;
-}
-
-function holderOf(instance: { guid: string; namespace: string }) {
-  return { resource: 'serviceinstances', namespace: instance.namespace, name: instance.guid };
-}
-
-/** Names are unique in a space without regard to case. */
-async function takeName(
-  context: Context,
-  space: string,
-  name: string,
-  holder: ReturnType<typeof holderOf>,
-): Promise<void> {
-  if (await context.reservations.take('servicename', [space, name.toLowerCase()], holder)) return;
-  throw unprocessable(`The service instance name is taken: ${name}.`);
+  /** Of one that runs elsewhere. */
+  credentials?: Json;
 }
 
 export async function createServiceInstance(
   context: Context,
   identity: Identity,
   { space, spec, credentials }: NewServiceInstance,
-): Promise<Stored<ServiceInstance>> {
+): Promise<Instance> {
   const guid = randomUUID();
   const { namespace } = space.spec;
-  const holder = holderOf({ guid, namespace });
-  await takeName(context, space.metadata.name, spec.displayName, holder);
-  let instance: Stored<ServiceInstance>;
+  await takeName(context, space, spec.displayName, guid);
+  let instance: Instance;
   try {
     instance = await context.records.serviceInstances.create({
       metadata: {
@@ -58,68 +43,130 @@ export async function createServiceInstance(
       spec,
     });
   } catch (error) {
-    await context.reservations.release('servicename', [space.metadata.name, spec.displayName.toLowerCase()], holder);
+    const unmade = { metadata: { name: guid, namespace }, spec } as Instance;
+    await releaseInstanceName(context, unmade, spec.displayName);
     throw error;
   }
-  await writeCredentials(context, instance, credentials);
-  await tell(context, identity, instance, 'create');
+  if (credentials) {
+    await writeCredentials(context, { kind: 'ServiceInstance', object: instance }, credentials);
+    await tell(context, identity, instance, 'create');
+  }
   return instance;
 }
 
-export async function renameServiceInstance(
-  context: Context,
-  instance: Stored<ServiceInstance>,
-  name: string | undefined,
-): Promise<void> {
-  const old = instance.spec.displayName.toLowerCase();
-  if (name === undefined || name.toLowerCase() === old) return;
-  const space = context.records.spaceOf(instance)?.metadata.name ?? '';
-  const { namespace = '' } = instance.metadata;
-  const holder = holderOf({ guid: instance.metadata.name, namespace });
-  await takeName(context, space, name, holder);
-  await context.reservations.release('servicename', [space, old], holder);
+/** A name of an instance that could not be created is free: what the broker may have made of it is deleted there. */
+async function takeName(context: Context, space: Stored<Space>, name: string, guid: string): Promise<void> {
+  const { namespace } = space.spec;
+  const take = () => takeInstanceName(context, space.metadata.name, name, { guid, namespace });
+  if (await take()) return;
+  const holder = context.records.serviceInstances
+    .inNamespace(namespace)
+    .find(({ spec }) => spec.displayName.toLowerCase() === name.toLowerCase());
+  if (holder && isCreateFailed(holder)) {
+    const chain = chainOf(context, planGuid(holder));
+    if (chain && holder.spec.request) {
+      const ids = instanceIds(holder.metadata.name, chain);
+      const spec = { broker: chain.broker.metadata.name, ...ids, reason: 'created anew' };
+      await noteOrphan(context, holder.spec.request, spec);
+    }
+    await forgetInstance(context, holder);
+    if (await take()) return;
+  }
+  throw unprocessable(`The service instance name is taken: ${name}.`);
 }
 
-/** With its bindings; what runs keeps what it was told. */
+export function isCreateFailed(object: ServiceInstance | ServiceBinding): boolean {
+  const { operation } = object.status ?? {};
+  return operation?.type === 'create' && operation.state === 'failed' && !isUnderWay(object);
+}
+
+/** Takes the new name; the old one is free when `spec` has the new one. */
+export async function takeNewName(context: Context, instance: Instance, name: string | undefined): Promise<void> {
+  if (name === undefined || name.toLowerCase() === instance.spec.displayName.toLowerCase()) return;
+  const space = context.records.spaceOf(instance);
+  if (space) await takeName(context, space, name, instance.metadata.name);
+}
+
+export async function changeServiceInstance(
+  context: Context,
+  instance: Instance,
+  change: Partial<ServiceInstance['spec']>,
+): Promise<Instance> {
+  const old = instance.spec.displayName;
+  await takeNewName(context, instance, change.displayName);
+  const changed = await context.records.serviceInstances.modify(instance.metadata.name, (current) => ({
+    ...current,
+    spec: { ...current.spec, ...change },
+  }));
+  if (changed.spec.displayName.toLowerCase() !== old.toLowerCase()) await releaseInstanceName(context, instance, old);
+  return changed;
+}
+
+/** What of an instance and its bindings lets no other operation begin. `cancels`: it may end a creation that the broker is at. */
+export function refuseWhileUnderWay(context: Context, instance: Instance, { cancels }: { cancels: boolean }): void {
+  const { operation } = instance.status ?? {};
+  const { request } = instance.spec;
+  const isCreating = request?.type === 'create' && operation?.request === request.id && operation.phase === 'accepted';
+  if (isUnderWay(instance) && !(isCreating && cancels)) {
+    throw new CloudFoundryError(
+      'AsyncServiceInstanceOperationInProgress',
+      `An operation for service instance ${instance.spec.displayName} is in progress.`,
+    );
+  }
+  for (const binding of bindingsOfInstance(context, instance)) {
+    if (!isUnderWay(binding)) continue;
+    const app = context.records.apps.get(binding.spec.app ?? '')?.spec.displayName;
+    throw new CloudFoundryError(
+      'AsyncServiceBindingOperationInProgress',
+      app === undefined
+        ? `An operation for a service binding of service instance ${instance.spec.displayName} is in progress.`
+        : `An operation for the service binding between app ${app} and service instance ${instance.spec.displayName} is in progress.`,
+    );
+  }
+}
+
+export function bindingsOfInstance({ records }: Context, { metadata }: Instance): Stored<ServiceBinding>[] {
+  return records.serviceBindings.all().filter(({ spec }) => spec.instance === metadata.name);
+}
+
+/** With its bindings; what runs keeps what it was told. Undefined: it is gone; else it goes when the broker has agreed. */
 export async function deleteServiceInstance(
   context: Context,
   identity: Identity,
-  instance: Stored<ServiceInstance>,
-): Promise<void> {
-  const { name, namespace = '' } = instance.metadata;
-  const space = context.records.spaceOf(instance);
-  for (const binding of context.records.serviceBindings.inNamespace(namespace)) {
-    if (binding.spec.instance === name) await context.records.serviceBindings.delete(binding.metadata.name);
+  instance: Instance,
+): Promise<BrokerRequest | undefined> {
+  if (instance.spec.managed) {
+    const request = await newRequest(context, identity, 'delete');
+    await putRequest(context.records.serviceInstances, instance.metadata.name, request, (current) =>
+      refuseWhileUnderWay(context, current as Instance, { cancels: true }),
+    );
+    return request;
   }
-  await context.records.serviceInstances.delete(name);
-  const key = [space?.metadata.name ?? '', instance.spec.displayName.toLowerCase()];
-  await context.reservations.release('servicename', key, holderOf({ guid: name, namespace }));
+  await forgetInstance(context, instance);
   await tell(context, identity, instance, 'delete');
+  return undefined;
 }
 
-/** One for each app and instance: a second cannot be made. */
-export async function bindService(
+/** Resolves when it is gone. @throws CloudFoundryError  why not */
+export async function deleteServiceInstanceWhole(
   context: Context,
-  app: Stored<App>,
-  instance: Stored<ServiceInstance>,
-  options: { displayName?: string; userMetadata: UserMetadata },
-): Promise<Stored<ServiceBinding>> {
-  const guid = nameGuid(`${app.metadata.name}\n${instance.metadata.name}`);
-  if (context.records.serviceBindings.get(guid)) {
-    throw new CloudFoundryError('UnprocessableEntity', 'The app is already bound to the service instance');
-  }
-  return context.records.serviceBindings.create({
-    metadata: {
-      name: guid,
-      namespace: app.metadata.namespace ?? '',
-      labels: { [labels.app]: app.metadata.name, [labels.service]: instance.metadata.name },
-      ownerReferences: ownedBy(app),
-    },
-    spec: { app: app.metadata.name, instance: instance.metadata.name, ...options },
-  });
+  identity: Identity,
+  instance: Instance,
+): Promise<void> {
+  const { name } = instance.metadata;
+  const { request: known } = instance.spec;
+  const isGoing = known?.type === 'delete' && isUnderWay(instance);
+  const request = isGoing ? known : await deleteServiceInstance(context, identity, instance);
+  const failure =
+    request &&
+    (await whenEnded(context.records.serviceInstances, name, { request: request.id, signal: context.jobs.signal }));
+  if (failure === undefined) return;
+  throw unprocessable(
+    `Deletion of service instance ${instance.spec.displayName} failed because one or more associated resources could not be deleted.\n\n${failure}`,
+  );
 }
 
-async function tell(context: Context, actor: Identity, instance: Stored<ServiceInstance>, what: string): Promise<void> {
+async function tell(context: Context, actor: Identity, instance: Instance, what: string): Promise<void> {
   const space = context.records.spaceOf(instance);
   await context.audit.record({
     type: `audit.user_provided_service_instance.${what}`,

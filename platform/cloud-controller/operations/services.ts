@@ -1,80 +1,73 @@
-/** Services that run elsewhere, and what apps are told of them: `VCAP_SERVICES`. */
-import { ApiError } from '#cluster/client/client.ts';
+/** What apps are told of services: `VCAP_SERVICES`. */
 import type { Stored } from '#cluster/kinds/kind.ts';
-import { secrets } from '../../resources/kubernetes.ts';
-import { type App, labels, type ServiceBinding, type ServiceInstance } from '../../resources/types.ts';
+import type { App } from '../../resources/types.ts';
+import type { ServiceBinding, ServiceInstance } from '../../resources/service-types.ts';
+import { chainOf, planGuid } from '../../services/context.ts';
+import { readCredentials } from '../../services/credentials.ts';
+import { isBound } from '../../services/operations.ts';
 import type { Context, Json } from '../api.ts';
-import { environmentName, readEnvironment, writeEnvironment } from './environment.ts';
+import { writeEnvironment } from './environment.ts';
 
-const KEY = 'credentials';
-
-export async function readCredentials(context: Context, instance: Stored<ServiceInstance>): Promise<Json> {
-  const { name, namespace = '' } = instance.metadata;
-  const secret = await readEnvironment(context.client, namespace, `service-${name}`);
-  return JSON.parse(secret[KEY] ?? '{}') as Json;
-}
-
-/** Goes with the instance. */
-export async function writeCredentials(
-  context: Context,
-  instance: Stored<ServiceInstance>,
-  credentials: Json,
-): Promise<void> {
-  const { name, uid, namespace = '' } = instance.metadata;
-  const object = {
-    metadata: {
-      name: environmentName(`service-${name}`),
-      namespace,
-      labels: { [labels.service]: name },
-      ownerReferences: [{ apiVersion: 'platform.sampan.dev/v1', kind: 'ServiceInstance', name, uid }],
-    },
-    type: 'Opaque',
-    data: { [KEY]: Buffer.from(JSON.stringify(credentials)).toString('base64') },
-  };
-  try {
-    await context.client.create(secrets, object);
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.reason !== 'AlreadyExists') throw error;
-    await context.client.update(secrets, object);
-  }
-}
-
-export function bindingsOf(context: Context, app: string): Stored<ServiceBinding>[] {
+/** Those that are whole: what a broker is still at, or takes back, is told to nobody. */
+function bindingsOf(context: Context, app: string): Stored<ServiceBinding>[] {
   return context.records.serviceBindings
     .ofApp(app)
-    .filter((binding) => !binding.metadata.deletionTimestamp)
+    .filter((binding) => !binding.metadata.deletionTimestamp && isBound(binding))
     .sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+}
+
+/** Of a binding to a broker's service, its own; else the instance's. */
+export async function bindingDetails(context: Context, binding: Stored<ServiceBinding>): Promise<Json> {
+  const instance = context.records.serviceInstances.get(binding.spec.instance);
+  const from = binding.spec.request ? binding : instance;
+  return {
+    credentials: from ? await readCredentials(context.client, from) : {},
+    syslog_drain_url: (binding.spec.request ? binding.status?.syslogDrainUrl : instance?.spec.syslogDrainUrl) ?? null,
+    volume_mounts: [],
+  };
 }
 
 /** As Cloud Foundry puts it into `VCAP_SERVICES`. */
 export async function vcapServices(context: Context, app: Stored<App>): Promise<Json> {
-  const found = await Promise.all(
-    bindingsOf(context, app.metadata.name).map(async (binding) => {
-      const instance = context.records.serviceInstances.get(binding.spec.instance);
-      if (!instance) return [];
-      return [
-        {
-          label: 'user-provided',
-          name: binding.spec.displayName ?? instance.spec.displayName,
-          tags: instance.spec.tags,
-          instance_guid: instance.metadata.name,
-          instance_name: instance.spec.displayName,
-          binding_guid: binding.metadata.name,
-          binding_name: binding.spec.displayName ?? null,
-          credentials: await readCredentials(context, instance),
-          syslog_drain_url: instance.spec.syslogDrainUrl ?? '',
-          volume_mounts: [],
-        },
-      ];
-    }),
-  );
-  const services = found.flat();
-  return services.length === 0 ? {} : { 'user-provided': services };
+  const services: Record<string, Json[]> = {};
+  for (const binding of bindingsOf(context, app.metadata.name)) {
+    const instance = context.records.serviceInstances.get(binding.spec.instance);
+    if (!instance) continue;
+    const facts = labelled(context, instance);
+    const details = await bindingDetails(context, binding);
+    (services[facts.label] ??= []).push({
+      ...facts,
+      name: binding.spec.displayName ?? instance.spec.displayName,
+      instance_guid: instance.metadata.name,
+      instance_name: instance.spec.displayName,
+      binding_guid: binding.metadata.name,
+      binding_name: binding.spec.displayName ?? null,
+      credentials: details.credentials,
+      syslog_drain_url: details.syslog_drain_url ?? (instance.spec.managed ? null : ''),
+      volume_mounts: [],
+    });
+  }
+  return services;
+}
+
+function labelled(
+  context: Context,
+  instance: Stored<ServiceInstance>,
+): { label: string; tags: string[]; provider?: null; plan?: string } {
+  const { tags, managed } = instance.spec;
+  const chain = managed && chainOf(context, planGuid(instance));
+  if (!chain) return { label: 'user-provided', tags };
+  return {
+    label: chain.offering.spec.displayName,
+    provider: null,
+    plan: chain.plan.spec.displayName,
+    tags: [...new Set([...chain.offering.spec.tags, ...tags])],
+  };
 }
 
 /** What the services are now is what the revision or task has, until it is started again. */
 export async function keepServices(context: Context, app: Stored<App>, guid: string): Promise<void> {
-  if (bindingsOf(context, app.metadata.name).length === 0) return;
+  if (context.records.serviceBindings.ofApp(app.metadata.name).length === 0) return;
   const services = JSON.stringify(await vcapServices(context, app));
   await writeEnvironment(context, app, `services-${guid}`, { VCAP_SERVICES: services });
 }

@@ -130,10 +130,13 @@ export function presentJob(urls: Urls, job: Job): Json {
     operation: job.operation,
     state: job.state,
     errors: job.errors,
-    warnings: [],
+    warnings: (job.warnings ?? []).map((detail) => ({ detail })),
     links: {
       self: link(`${urls.api}/v3/jobs/${job.guid}`),
       ...(job.space === undefined ? {} : { space: link(`${urls.api}/v3/spaces/${job.space}`) }),
+      ...(job.resource === undefined
+        ? {}
+        : { [job.resource.kind]: link(`${urls.api}/v3/${job.resource.kind}/${job.resource.guid}`) }),
     },
   };
 }

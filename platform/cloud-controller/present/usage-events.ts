@@ -31,9 +31,9 @@ export function presentServiceUsageEvent(urls: Urls, event: Stored<ServiceUsageE
     space: spec.space,
     organization: { guid: spec.organization },
     service_instance: spec.instance,
-    service_plan: NOTHING,
-    service_offering: NOTHING,
-    service_broker: NOTHING,
+    service_plan: spec.plan ?? NOTHING,
+    service_offering: spec.offering ?? NOTHING,
+    service_broker: spec.broker ?? NOTHING,
     links: { self: link(`${urls.api}/v3/service_usage_events/${event.metadata.name}`) },
   };
 }

@@ -2,7 +2,7 @@
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Space } from '../../resources/types.ts';
 import type { Context, Json } from '../api.ts';
-import { usageOf } from '../operations/quota.ts';
+import { keysOf, managedInstances, usageOf } from '../operations/quota.ts';
 
 /** @param domains  that belong to who is asked about; spaces have none */
 export function usageSummary(context: Context, spaces: Stored<Space>[], domains?: number): Json {
@@ -16,10 +16,10 @@ export function usageSummary(context: Context, spaces: Stored<Space>[], domains?
     memory_in_mb: memoryMb,
     routes,
     // Of brokers, as in Cloud Foundry: what users provide counts for nothing.
-    service_instances: 0,
+    service_instances: managedInstances(context, spaces).length,
     reserved_ports: 0,
     ...(domains === undefined ? {} : { domains }),
     per_app_tasks: tasks,
-    service_keys: 0,
+    service_keys: keysOf(context, spaces).length,
   };
 }

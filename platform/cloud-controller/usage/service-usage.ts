@@ -1,10 +1,18 @@
 /** Which service instances there are, by whom. Pure, as `app-usage.ts`. */
 import type { Stored } from '#cluster/kinds/kind.ts';
-import type { ServiceInstance, ServiceUsageEvent, Space } from '../../resources/types.ts';
+import type { ServiceUsageEvent, Space } from '../../resources/types.ts';
+import type { ServiceInstance } from '../../resources/service-types.ts';
+import type { PlanChain } from '../../services/context.ts';
 
 export type ServiceUsage = ServiceUsageEvent['spec'];
 
-export function ofService(instance: Stored<ServiceInstance>, space: Stored<Space>): ServiceUsage {
+/** @param chain  of a broker's. */
+export function ofService(
+  instance: Stored<ServiceInstance>,
+  space: Stored<Space>,
+  chain: PlanChain | undefined,
+): ServiceUsage {
+  const named = (object: PlanChain[keyof PlanChain]) => ({ guid: object.metadata.name, name: object.spec.displayName });
   return {
     state: 'CREATED',
     space: { guid: space.metadata.name, name: space.spec.displayName },
@@ -12,8 +20,9 @@ export function ofService(instance: Stored<ServiceInstance>, space: Stored<Space
     instance: {
       guid: instance.metadata.name,
       name: instance.spec.displayName,
-      type: 'user_provided_service_instance',
+      type: instance.spec.managed ? 'managed_service_instance' : 'user_provided_service_instance',
     },
+    ...(chain ? { plan: named(chain.plan), offering: named(chain.offering), broker: named(chain.broker) } : {}),
   };
 }
 
@@ -23,7 +32,8 @@ export function isKept({ state }: ServiceUsage): boolean {
 
 export function followingService(last: ServiceUsage | undefined, now: ServiceUsage): ServiceUsage | undefined {
   if (last === undefined || !isKept(last)) return now;
-  return last.instance.name === now.instance.name ? undefined : { ...now, state: 'UPDATED' };
+  const isSame = last.instance.name === now.instance.name && last.plan?.guid === now.plan?.guid;
+  return isSame ? undefined : { ...now, state: 'UPDATED' };
 }
 
 export function closingService(last: ServiceUsage | undefined): ServiceUsage | undefined {

@@ -12,10 +12,13 @@ import { OrderedGuids } from '#lib/ordered-guids.ts';
 import {
   type AppUsageEvent,
   type Process,
-  type ServiceInstance,
   type ServiceUsageEvent,
+  type Space,
   systemNamespace,
 } from '../../resources/types.ts';
+import { type ServiceInstance } from '../../resources/service-types.ts';
+import { chainOf, planGuid } from '../../services/context.ts';
+import { isUnderWay } from '../../services/operations.ts';
 import { type Collection, createdAt, type Records } from '../records.ts';
 import { type AppUsage, closing, following, isOpen, ofBuild, ofProcess, ofTask, seeded } from './app-usage.ts';
 import { closingService, followingService, isKept, ofService, type ServiceUsage } from './service-usage.ts';
@@ -75,7 +78,7 @@ export class Usage {
       await this.#services.purge();
       for (const instance of this.#records.serviceInstances.all()) {
         const space = this.#records.spaceOf(instance);
-        if (space) await this.#services.write(ofService(instance, space));
+        if (space && isMade(instance)) await this.#services.write(this.#ofService(instance, space));
       }
     });
   }
@@ -129,9 +132,14 @@ export class Usage {
 
   #serviceChanged(instance: Stored<ServiceInstance>): void {
     const space = this.#records.spaceOf(instance);
-    if (!space) return;
-    const now = ofService(instance, space);
+    // What a broker is still at, or could not make, is not used.
+    if (!space || !isMade(instance)) return;
+    const now = this.#ofService(instance, space);
     this.#later(() => this.#services.write(followingService(this.#services.last(instance.metadata.name), now)));
+  }
+
+  #ofService(instance: Stored<ServiceInstance>, space: Stored<Space>): ServiceUsage {
+    return ofService(instance, space, chainOf({ records: this.#records }, planGuid(instance)));
   }
 
   #processChanged(process: Stored<Process>): void {
@@ -166,6 +174,13 @@ export class Usage {
     this.#queue = done.catch((error: unknown) => this.#log('warn', 'A usage event could not be written', { error }));
     return done;
   }
+}
+
+function isMade(instance: ServiceInstance): boolean {
+  const { request } = instance.spec;
+  if (!request || request.type === 'update') return true;
+  // One that is to go is no longer used, nor is one that was never there.
+  return !isUnderWay(instance) && (request.type === 'delete' || instance.status?.operation?.state === 'succeeded');
 }
 
 /** The events of one kind, and the last one of each subject. */

@@ -1,0 +1,200 @@
+/** Binds apps to service instances, and makes keys: at once where the instance runs elsewhere, else by a request. */
+import { randomUUID } from 'node:crypto';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import { type App, labels, type UserMetadata } from '../../resources/types.ts';
+import { type ServiceBinding, type ServiceInstance } from '../../resources/service-types.ts';
+import { chainOf, instanceIds, planGuid } from '../../services/context.ts';
+import { isUnderWay } from '../../services/operations.ts';
+import { noteOrphan } from '../../services/orphans.ts';
+import type { Identity } from '../../uaa/uaa.ts';
+import type { Context, Json } from '../api.ts';
+import { unprocessable } from '../errors.ts';
+import { ownedBy } from '../records.ts';
+import { spacesOfInstance } from '../service-access.ts';
+import { record } from './app-lifecycle.ts';
+import { requireKey, underQuota } from './quota.ts';
+import { newRequest, putRequest, whenEnded } from './requests.ts';
+import { serially } from './serially.ts';
+import { isCreateFailed } from './service-instances.ts';
+
+type Binding = Stored<ServiceBinding>;
+type Instance = Stored<ServiceInstance>;
+
+export interface NewBinding {
+  displayName?: string | undefined;
+  parameters?: Json | undefined;
+  userMetadata: UserMetadata;
+}
+
+/** One for each app and instance. */
+export async function bindService(
+  context: Context,
+  identity: Identity,
+  { app, instance }: { app: Stored<App>; instance: Instance },
+  wanted: NewBinding,
+): Promise<Binding> {
+  const { displayName } = wanted;
+  if (!spacesOfInstance(context, instance).some(({ spec }) => spec.namespace === app.metadata.namespace)) {
+    throw unprocessable('The service instance and the app are in different spaces');
+  }
+  requireBindable(context, instance, 'Service plan does not allow bindings');
+  const binding = await serially(`bindings ${app.metadata.name}`, async () => {
+    const all = context.records.serviceBindings.ofApp(app.metadata.name);
+    const before = all.find(({ spec }) => spec.instance === instance.metadata.name);
+    if (before && !isCreateFailed(before)) {
+      const isGoing = before.spec.request?.type === 'delete';
+      throw unprocessable(
+        isGoing
+          ? 'The binding is getting deleted or its deletion failed'
+          : 'The app is already bound to the service instance',
+      );
+    }
+    if (
+      displayName !== undefined &&
+      all.some(({ spec }) => spec.displayName === displayName && spec.instance !== instance.metadata.name)
+    ) {
+      throw unprocessable(
+        `The binding name is invalid. Binding names must be unique for a given service instance and app. The app already has a binding with name '${displayName}'.`,
+      );
+    }
+    if (before) await forgetFailed(context, instance, before);
+    return create(context, identity, instance, wanted, app);
+  });
+  if (!instance.spec.managed) await record(context, identity, app, 'audit.service_binding.create', guidsOf(binding));
+  return binding;
+}
+
+export async function createKey(
+  context: Context,
+  identity: Identity,
+  instance: Instance,
+  wanted: NewBinding & { displayName: string },
+): Promise<Binding> {
+  const space = context.records.spaceOf(instance);
+  if (!space || !instance.spec.managed) {
+    throw unprocessable(
+      "Service credential bindings of type 'key' are not supported for user-provided service instances.",
+    );
+  }
+  requireBindable(context, instance, 'Service plan does not allow bindings.');
+  const { displayName } = wanted;
+  return underQuota(space, async () => {
+    const before = context.records.serviceBindings
+      .inNamespace(space.spec.namespace)
+      .find(
+        ({ spec }) =>
+          spec.app === undefined && spec.instance === instance.metadata.name && spec.displayName === displayName,
+      );
+    if (before && !isCreateFailed(before)) {
+      const isGoing = before.spec.request?.type === 'delete';
+      throw unprocessable(
+        `The binding name is invalid. Key binding names must be unique. The service instance already has a key binding with ${isGoing ? `the name '${displayName}' that is getting deleted or its deletion failed` : `name '${displayName}'`}.`,
+      );
+    }
+    requireKey(context, space);
+    if (before) await forgetFailed(context, instance, before);
+    return create(context, identity, instance, wanted);
+  });
+}
+
+function requireBindable(context: Context, instance: Instance, message: string): void {
+  if (!instance.spec.managed) return;
+  const chain = chainOf(context, planGuid(instance));
+  if (!(chain?.plan.spec.bindable ?? chain?.offering.spec.bindable)) throw unprocessable(message);
+  if (isCreateFailed(instance)) {
+    throw unprocessable(`The service instance could not be found: ${instance.metadata.name}`);
+  }
+  if (isUnderWay(instance)) throw unprocessable('There is an operation in progress for the service instance.');
+}
+
+/** Nobody was given anything of it. What the broker may have made goes by itself, under a guid that is not used again. */
+async function forgetFailed(context: Context, instance: Instance, binding: Binding): Promise<void> {
+  const chain = chainOf(context, planGuid(instance));
+  const { request } = binding.spec;
+  if (chain && request) {
+    const ids = { ...instanceIds(instance.metadata.name, chain), binding: binding.metadata.name };
+    await noteOrphan(context, request, { broker: chain.broker.metadata.name, ...ids, reason: 'bound anew' });
+  }
+  await context.records.serviceBindings.delete(binding.metadata.name);
+}
+
+async function create(
+  context: Context,
+  identity: Identity,
+  instance: Instance,
+  { displayName, parameters, userMetadata }: NewBinding,
+  app?: Stored<App>,
+): Promise<Binding> {
+  const request = instance.spec.managed ? await newRequest(context, identity, 'create', parameters) : undefined;
+  return context.records.serviceBindings.create({
+    metadata: {
+      name: randomUUID(),
+      namespace: (app ?? instance).metadata.namespace ?? '',
+      labels: { [labels.service]: instance.metadata.name, ...(app ? { [labels.app]: app.metadata.name } : {}) },
+      ...(app ? { ownerReferences: ownedBy(app) } : {}),
+    },
+    spec: {
+      ...(app ? { app: app.metadata.name } : {}),
+      instance: instance.metadata.name,
+      ...(displayName === undefined ? {} : { displayName }),
+      userMetadata,
+      ...(request ? { request } : {}),
+    },
+  });
+}
+
+/** Undefined: it is gone. */
+export async function unbindService(
+  context: Context,
+  identity: Identity,
+  binding: Binding,
+): Promise<Awaited<ReturnType<typeof newRequest>> | undefined> {
+  const instance = context.records.serviceInstances.get(binding.spec.instance);
+  if (binding.spec.request && instance) {
+    const request = await newRequest(context, identity, 'delete');
+    await putRequest(context.records.serviceBindings, binding.metadata.name, request, (current) => {
+      const { operation } = current.status ?? {};
+      const isCreating = current.spec.request?.type === 'create' && operation?.phase === 'accepted';
+      if (isUnderWay(current) && !isCreating) {
+        throw unprocessable('There is an operation in progress for the service binding.');
+      }
+    });
+    return request;
+  }
+  await context.records.serviceBindings.delete(binding.metadata.name);
+  const app = context.records.apps.get(binding.spec.app ?? '');
+  if (app) await record(context, identity, app, 'audit.service_binding.delete', guidsOf(binding));
+  return undefined;
+}
+
+/** Those of services that run elsewhere go with their app. Resolves when the others are gone. @throws CloudFoundryError  why not */
+export function unbindApp(context: Context, identity: Identity, app: Stored<App>): Promise<void> {
+  const bindings = context.records.serviceBindings.ofApp(app.metadata.name);
+  return unbindAll(
+    context,
+    identity,
+    bindings.filter(({ spec }) => spec.request),
+  );
+}
+
+/** Resolves when all are gone. @throws CloudFoundryError  why not */
+export async function unbindAll(context: Context, identity: Identity, bindings: Binding[]): Promise<void> {
+  const { signal } = context.jobs;
+  await Promise.all(
+    bindings.map(async (binding) => {
+      const { request: known } = binding.spec;
+      const isGoing = known?.type === 'delete' && isUnderWay(binding);
+      const request = isGoing ? known : await unbindService(context, identity, binding);
+      if (!request) return;
+      const failure = await whenEnded(context.records.serviceBindings, binding.metadata.name, {
+        request: request.id,
+        signal,
+      });
+      if (failure !== undefined) throw unprocessable(failure);
+    }),
+  );
+}
+
+function guidsOf(binding: Binding): Record<string, unknown> {
+  return { service_binding_guid: binding.metadata.name, service_instance_guid: binding.spec.instance };
+}
