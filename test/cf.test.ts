@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { catalogOf, PLAN, TestBroker } from '#platform/services/broker.fixture.ts';
 import { Cf, findCf } from '#testing/cf.ts';
 import { cloudNative, textsOf } from '#testing/custom-buildpacks-suite.ts';
 import { TestPlatform, until } from '#testing/platform.ts';
@@ -19,7 +20,7 @@ describe('the stock cf client', { concurrency: 1, skip }, () => {
 
   before(async () => {
     platform = new TestPlatform('cf');
-    await platform.must('up');
+    await platform.must('up', '--allow-outbound', '127.0.0.1/32');
     admin = new Cf(platform, program ?? '', 'admin');
     await admin.login('admin', readFileSync(join(platform.dataDirectory, 'admin-password'), 'utf8').trim());
     await admin.must('target', '-o', 'default', '-s', 'dev');
@@ -137,6 +138,64 @@ describe('the stock cf client', { concurrency: 1, skip }, () => {
     await admin.must('unbind-service', 'shop', 'db');
     await admin.must('delete-service', 'db', '-f');
     assert.match(await admin.must('services'), /No service instances found/);
+  });
+
+  test('services of a broker: registered, opened, made, bound, keyed, updated, upgraded and taken away', async () => {
+    await using broker = await new TestBroker().listen();
+    const version = (number: string) => catalogOf({}, [{ ...PLAN, maintenance_info: { version: number } }]);
+    broker.catalog = version('1.0.0');
+    const login = [broker.username, broker.password];
+    // An app is reached through the router: this one is no broker, and says so.
+    const { domain, ports } = platform.instance;
+    const nobody = `https://${platform.host('shop')}:${ports.https}`;
+    assert.ok(nobody.includes(domain));
+    assert.match(
+      await admin.refused('create-service-broker', 'nobody', ...login, nobody),
+      /catalog|invalid|Status Code/,
+    );
+    await admin.must('delete-service-broker', 'nobody', '-f');
+    assert.match(
+      await admin.refused('create-service-broker', 'far', ...login, `https://127.0.0.2:${ports.https}`),
+      /may not be reached from here/,
+    );
+    await admin.must('delete-service-broker', 'far', '-f');
+    await admin.must('create-service-broker', 'main', ...login, broker.url);
+    assert.match(await admin.must('service-brokers'), /main +http:/);
+    assert.match(await admin.must('service-access'), /db +small +none/);
+    await admin.must('enable-service-access', 'db', '-p', 'small', '-o', 'default');
+    assert.match(await admin.must('service-access'), /db +small +limited +default/);
+    await admin.must('disable-service-access', 'db');
+    await admin.must('enable-service-access', 'db');
+    assert.match(await admin.must('marketplace'), /db +small +Databases +main/);
+    assert.match(await admin.must('marketplace', '-e', 'db'), /small +A small one +free/);
+    await admin.must('create-service', 'db', 'small', 'store', '-c', '{"size":3}', '-t', 'mine');
+    assert.match(await admin.must('services'), /store +db +small +create succeeded +main +no/);
+    assert.match(await admin.must('service', 'store', '--params'), /"size": 3/);
+    await admin.must('bind-service', 'shop', 'store', '--binding-name', 'main');
+    assert.match(await admin.must('services'), /store +db +small +shop +create succeeded/);
+    await admin.must('create-service-key', 'store', 'laptop');
+    assert.match(await admin.must('service-key', 'store', 'laptop'), /bound-secret/);
+    assert.match(await admin.must('env', 'shop'), /"binding_name": "main"[\s\S]*bound-secret/);
+    await admin.must('update-service', 'store', '-c', '{"size":4}');
+    broker.catalog = version('2.0.0');
+    await admin.must('update-service-broker', 'main', ...login, broker.url);
+    assert.match(await admin.must('service', 'store'), /upgrade is available|Upgrade available|upgrad/i);
+    await admin.must('upgrade-service', 'store', '-f');
+    broker.isAsynchronous = true;
+    assert.match(await admin.must('create-service', 'db', 'small', 'slow'), /in progress/);
+    assert.match(await admin.must('service', 'slow'), /create in progress|status: +create in progress/);
+    broker.finish();
+    await until('it to be made', async () => /create succeeded/.test(await admin.must('service', 'slow')));
+    broker.isAsynchronous = false;
+    await admin.must('unbind-service', 'shop', 'store');
+    await admin.must('delete-service-key', 'store', 'laptop', '-f');
+    await admin.must('delete-service', 'store', '-f', '--wait');
+    assert.equal(broker.bindings.size, 0);
+    await admin.must('purge-service-instance', 'slow', '-f');
+    assert.match(await admin.must('services'), /No service instances found/);
+    await admin.must('purge-service-offering', 'db', '-f');
+    await admin.must('delete-service-broker', 'main', '-f');
+    assert.match(await admin.must('service-brokers'), /No service brokers found/);
   });
 
   test('users, roles and organizations: everybody has what they were given', async () => {

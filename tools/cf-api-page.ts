@@ -36,8 +36,11 @@ const TESTS: Record<string, string> = {
   domains: 'routing.test.ts',
   routes: 'routing.test.ts',
   routing: 'routing.test.ts',
-  service_instances: 'services.test.ts',
-  service_credential_bindings: 'services.test.ts',
+  service_brokers: 'service-brokers.test.ts',
+  service_offerings: 'service-brokers.test.ts',
+  service_plans: 'service-brokers.test.ts',
+  service_instances: 'service-brokers.test.ts',
+  service_credential_bindings: 'service-brokers.test.ts',
   users: '../uaa/scim/scim.test.ts',
 };
 const DEFAULT_TEST = 'api.test.ts';
@@ -45,7 +48,7 @@ export const EVERYBODY = 'tenancy.test.ts';
 
 /** Why what is not there is not, by the beginning of its path. */
 const REASONS: [RegExp, string][] = [
-  [/service_|\/service/, 'there are no service brokers yet'],
+  [/service_route_bindings/, 'routes are not bound to services yet'],
   [/isolation_segment/, 'nodes are not divided into segments'],
   [/^(POST|DELETE) \/v3\/stacks/, "the stack is the platform's own"],
   [/shared_spaces|relationships\/space/, 'a route belongs to one space for good'],
