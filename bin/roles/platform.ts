@@ -111,7 +111,6 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
       signal,
     }),
   ]);
-  const guard = platformGuard(instance, informers);
   const cloudController = await startCloudController({
     informers,
     tokens: uaa.tokens,
