@@ -4,7 +4,7 @@ export interface HistoryLimits {
   milliseconds?: number;
   /** More revisions than this are never kept; default 100,000. */
   revisions?: number;
-  /** Fewer than this are never left, however old; default 1,000. */
+  /** Fewer than this are never left, however old; default none. */
   leastRevisions?: number;
 }
 
@@ -12,9 +12,12 @@ export interface HistoryLimits {
 export function createHistoryPolicy(limits: HistoryLimits, now: () => number = () => performance.now()) {
   const milliseconds = limits.milliseconds ?? 300_000;
   const most = limits.revisions ?? 100_000;
-  const least = Math.min(limits.leastRevisions ?? 1000, most);
+  const least = Math.min(limits.leastRevisions ?? 0, most);
   const step = Math.max(1, Math.min(1000, Math.floor(most / 10)));
   const samples: { time: number; revision: number }[] = [];
+  let chosenAt = now();
+  /** All up to it is older than the time. */
+  let expired = 0;
 
   return {
     /** Called after commits; returns a revision to compact at when it is worth it. */
@@ -22,10 +25,13 @@ export function createHistoryPolicy(limits: HistoryLimits, now: () => number = (
       const time = now();
       const newest = samples.at(-1);
       if (!newest || time - newest.time >= milliseconds / 10) samples.push({ time, revision });
-      let expired = 0;
-      while (samples[0] && time - samples[0].time >= milliseconds) expired = samples.shift()?.revision ?? 0;
+      while (samples[0] && time - samples[0].time >= milliseconds) expired = samples.shift()?.revision ?? expired;
       const target = Math.max(revision - most, Math.min(expired, revision - least));
-      return target - compacted >= step ? target : undefined;
+      // Much of it at once, or little once in that time: who pages through a list is told of its age as by etcd.
+      const isDue = target - compacted >= step || (target > compacted && time - chosenAt >= milliseconds);
+      if (!isDue) return undefined;
+      chosenAt = time;
+      return target;
     },
   };
 }

@@ -229,4 +229,18 @@ describe('history policy', () => {
     now = 5000;
     assert.equal(policy.next(117, 50), 97);
   });
+
+  it('forgets the little that a quiet cluster writes, once in the time', () => {
+    let now = 0;
+    const policy = createHistoryPolicy({ milliseconds: 1000 }, () => now);
+    assert.equal(policy.next(10, 0), undefined);
+    now = 999;
+    assert.equal(policy.next(12, 0), undefined);
+    now = 1000;
+    assert.equal(policy.next(13, 0), 10);
+    now = 1999;
+    assert.equal(policy.next(14, 10), undefined);
+    now = 2000;
+    assert.equal(policy.next(15, 10), 12);
+  });
 });
