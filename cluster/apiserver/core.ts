@@ -4,7 +4,7 @@ import type { Aggregation } from './aggregation/aggregation.ts';
 import type { Admission } from './admission/plugin.ts';
 import type { AgentDialer } from './agent-dialer.ts';
 import type { Cache } from './cache.ts';
-import type { KeyedLock } from './keyed-lock.ts';
+import type { KeyedLock } from '#lib/keyed-lock.ts';
 import type { Metrics } from './metrics.ts';
 import type { NodeGraph } from './node-graph.ts';
 import type { RoleIndex } from './rbac/role-index.ts';

@@ -38,7 +38,7 @@ import { ANONYMOUS, authenticated, sendError, type User } from './exchange.ts';
 import { type Handler, handle } from './handle.ts';
 import { httpExchange } from './http-exchange.ts';
 import { inProcessTransport } from './in-process.ts';
-import { KeyedLock } from './keyed-lock.ts';
+import { KeyedLock } from '#lib/keyed-lock.ts';
 import { Metrics } from './metrics.ts';
 import { NodeGraph } from './node-graph.ts';
 import type { DefaultRole } from './rbac/default-roles.ts';

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { ProtobufWriter } from '#lib/protobuf.ts';
 import { StoreError } from '../store.ts';
 import { isRefused, toStoreError } from './errors.ts';
-import { GrpcError, type GrpcOptions, openGrpc } from './grpc.ts';
+import { GrpcError, type GrpcOptions, openGrpc } from '#lib/grpc.ts';
 import {
   compactRequest,
   isRenewed,

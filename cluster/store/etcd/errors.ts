@@ -1,5 +1,5 @@
 import { StoreError, type StoreErrorCode } from '../store.ts';
-import { GrpcError, grpcStatus } from './grpc.ts';
+import { GrpcError, grpcStatus } from '#lib/grpc.ts';
 
 /** Answers by which etcd says that it did not do what was asked (etcd's `rpctypes`), as ours. */
 const refusals: { said: RegExp; code: StoreErrorCode; text: string }[] = [

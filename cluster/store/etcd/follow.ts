@@ -4,7 +4,7 @@
  */
 import { StoreError, type StoreEvent } from '../store.ts';
 import { type EtcdClient, pause } from './client.ts';
-import { GrpcError } from './grpc.ts';
+import { GrpcError } from '#lib/grpc.ts';
 import type { Keyspace } from './keyspace.ts';
 import type { WatchAnswer } from './messages.ts';
 

@@ -9,7 +9,7 @@
 import { type Entry, StoreError } from '../store.ts';
 import { isRefused, toStoreError } from './errors.ts';
 import { attemptMilliseconds, type EtcdClient, pause } from './client.ts';
-import { GrpcError } from './grpc.ts';
+import { GrpcError } from '#lib/grpc.ts';
 import type { KeyValue, Transaction, TxnAnswer } from './messages.ts';
 
 export interface Keyspace {

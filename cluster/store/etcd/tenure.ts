@@ -9,7 +9,7 @@ import { randomInt } from 'node:crypto';
 import { coalesced } from '#lib/coalesced.ts';
 import { StoreError } from '../store.ts';
 import type { EtcdClient } from './client.ts';
-import { GrpcError } from './grpc.ts';
+import { GrpcError } from '#lib/grpc.ts';
 import { repeatTxn } from './keyspace.ts';
 import type { KeyValue } from './messages.ts';
 

@@ -15,7 +15,7 @@ import { type Entry, StoreError, type StoreEvent } from '../store.ts';
 import { attemptMilliseconds, type EtcdClient, pause } from './client.ts';
 import { isRefused, toStoreError } from './errors.ts';
 import type { EventBatch } from './follow.ts';
-import { GrpcError } from './grpc.ts';
+import { GrpcError } from '#lib/grpc.ts';
 import { type Keyspace, repeatTxn } from './keyspace.ts';
 import type { KeyValue, Transaction, TxnAnswer } from './messages.ts';
 import type { Tenure } from './tenure.ts';

@@ -3,7 +3,8 @@
  * HTTP/2 connection at a time, made when it is needed, to the next server when one fails. Messages are bytes here.
  */
 import http2 from 'node:http2';
-import type { ProtobufWriter } from '#lib/protobuf.ts';
+import { connect as connectSocket } from 'node:net';
+import type { ProtobufWriter } from './protobuf.ts';
 
 /** https://github.com/grpc/grpc/blob/master/doc/statuscodes.md */
 export const grpcStatus = {
@@ -36,7 +37,7 @@ export interface GrpcTls {
 }
 
 export interface GrpcOptions {
-  /** `http://HOST:PORT` or `https://HOST:PORT`; at least one. */
+  /** `http://HOST:PORT`, `https://HOST:PORT`, or `unix:PATH`; at least one. */
   endpoints: readonly string[];
   /** Read at each connect, so that renewed files are taken. */
   tls?: () => GrpcTls;
@@ -51,7 +52,7 @@ export interface Grpc {
 }
 
 const CONNECT_MILLISECONDS = 3000;
-/** etcd takes pings more often than every 5 s for an attack. */
+/** Some servers take pings more often than every 5 s for an attack. */
 const PING_MILLISECONDS = 10_000;
 const PONG_MILLISECONDS = 5000;
 const FRAME_HEAD = 5;
@@ -108,7 +109,7 @@ export function openGrpc({ endpoints, tls }: GrpcOptions): Grpc {
     const status = headers['grpc-status'];
     if (status === undefined) {
       const http = Number(headers[':status'] ?? 0);
-      const said = http === 0 || http === 200 ? error : new Error(`it answered HTTP ${http}: is it etcd?`);
+      const said = http === 0 || http === 200 ? error : new Error(`it answered HTTP ${http}: is it a gRPC server?`);
       return failed(used, stream, said, timedOut);
     }
     if (Number(status) === grpcStatus.ok) return undefined;
@@ -166,7 +167,7 @@ export function openGrpc({ endpoints, tls }: GrpcOptions): Grpc {
       return body.subarray(FRAME_HEAD);
     },
     async *stream(path, request, { signal }) {
-      // A member without a leader ends the stream rather than staying silent.
+      // Of etcd: a member without a leader ends the stream rather than staying silent.
       const [used, call] = begin(path, { hasleader: 'true' });
       const stop = (): void => call.stream.close(http2.constants.NGHTTP2_CANCEL);
       if (signal.aborted) stop();
@@ -204,7 +205,13 @@ interface Call {
 }
 
 function connect(endpoint: string, tls: GrpcTls | undefined): Connection {
-  const http = http2.connect(endpoint, { ...tls, settings: { initialWindowSize: WINDOW }, maxSessionMemory: 256 });
+  const socketPath = endpoint.startsWith('unix:') ? endpoint.slice('unix:'.length) : undefined;
+  const http = http2.connect(socketPath === undefined ? endpoint : 'http://localhost', {
+    ...tls,
+    ...(socketPath !== undefined && { createConnection: () => connectSocket(socketPath) }),
+    settings: { initialWindowSize: WINDOW },
+    maxSessionMemory: 256,
+  });
   const connection: Connection = { endpoint, http, open: false, failure: undefined, streams: 0 };
   const fail = (message: string): void => void http.destroy(new Error(message));
   const late = setTimeout(() => fail('no connection in time'), CONNECT_MILLISECONDS);
