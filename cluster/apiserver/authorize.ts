@@ -2,7 +2,7 @@
 import type { Core } from './core.ts';
 import { forbidden, StatusError } from './errors.ts';
 import type { User } from './exchange.ts';
-import { nodeMay } from './node-rights.ts';
+import { equalTo, nodeMay } from './node-rights.ts';
 import type { ResourceRequest } from './route.ts';
 import { PRIVILEGED_GROUP, RIGHTS, type Rule } from './rules.ts';
 
@@ -21,6 +21,12 @@ export function mayAccess(core: Core, user: User, access: Access, query: URLSear
     if (group === 'system:nodes' && nodeMay(core, user, access, query)) return true;
   }
   return core.roles.allows(user, access);
+}
+
+/** A list or a watch of one object, by its name, is one of that object: rules with `resourceNames` allow it. */
+export function accessOf<T extends Access>(request: T, query: URLSearchParams): T {
+  if (request.name !== '' || (request.verb !== 'list' && request.verb !== 'watch')) return request;
+  return { ...request, name: equalTo(query, 'metadata.name') ?? '' };
 }
 
 function allows(rule: Rule, access: Access, resource: string): boolean {

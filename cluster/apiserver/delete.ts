@@ -174,8 +174,8 @@ function checkPreconditions(
 function marked(core: Core, kind: KindDefinition, old: ApiObject, options: DeleteOptions): ApiObject {
   const now = cloneJson(old);
   const { metadata } = now;
-  const usual = kind.gracePeriod?.(old) ?? 0;
-  const grace = usual === 0 ? 0 : Math.max(0, options.gracePeriodSeconds ?? usual);
+  const usual = kind.gracePeriod?.(old);
+  const grace = usual === undefined ? 0 : Math.max(0, options.gracePeriodSeconds ?? usual);
   const finalizers = new Set(metadata.finalizers);
   if (options.propagationPolicy !== undefined) {
     finalizers.delete(FOREGROUND);

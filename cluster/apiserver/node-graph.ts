@@ -62,6 +62,7 @@ function namesIn(pod: Pod): string[] {
   for (const volume of spec.volumes ?? []) {
     add('configmaps', volume.configMap?.name);
     add('secrets', volume.secret?.secretName);
+    add('secrets', volume.csi?.nodePublishSecretRef?.name);
     add('persistentvolumeclaims', volume.persistentVolumeClaim?.claimName);
     if (volume.ephemeral !== undefined) add('persistentvolumeclaims', `${pod.metadata.name}-${volume.name}`);
     for (const source of volume.projected?.sources ?? []) {

@@ -2,10 +2,11 @@
  * What a node may do: its own Node and Lease, the pods bound to it, and what those pods name. It may neither see nor change
  * another node's (Kubernetes "Using Node Authorization"). What its writes may contain is `admission/node-restriction.ts`'s.
  */
-import { pods } from '../kinds/resources.ts';
+import { pods, volumeAttachments } from '../kinds/resources.ts';
 import { volumeNodeLabel } from '../kinds/local-volume.ts';
 import { parseFieldSelector } from '../kinds/selector.ts';
 import type { PersistentVolume } from '../kinds/types/core.ts';
+import type { VolumeAttachment } from '../kinds/types/storage.ts';
 import type { Access } from './authorize.ts';
 import { kindPrefix, objectOf } from './cache.ts';
 import type { Core } from './core.ts';
@@ -30,6 +31,7 @@ export function nodeMay(core: Core, user: User, access: Access, query: URLSearch
     if (verb === 'create') return true;
     return name === node && ['get', 'update', 'patch', 'delete', 'watch'].includes(verb);
   }
+  if (group === 'storage.k8s.io') return storageMay(core, node, access, query);
   if (group !== '') return false;
   switch (resource) {
     case 'nodes':
@@ -41,16 +43,18 @@ export function nodeMay(core: Core, user: User, access: Access, query: URLSearch
     case 'secrets': {
       const wanted = name !== '' ? name : equalTo(query, 'metadata.name');
       if (subresource !== '' || wanted === undefined || !['get', 'list', 'watch'].includes(verb)) return false;
-      return core.nodes.needsObject(node, resource, namespace, wanted);
+      if (core.nodes.needsObject(node, resource, namespace, wanted)) return true;
+      return resource === 'secrets' && verb === 'get' && volumeNeedsSecret(core, node, namespace, wanted);
     }
     case 'serviceaccounts':
       if (!(subresource === '' && verb === 'get') && !(subresource === 'token' && verb === 'create')) return false;
       return core.nodes.needsObject(node, resource, namespace, name);
-    case 'persistentvolumeclaims':
-      if (!(subresource === '' ? ['get'] : ['get', 'update', 'patch']).includes(verb)) return false;
-      return (
-        (subresource === '' || subresource === 'status') && core.nodes.needsObject(node, resource, namespace, name)
-      );
+    case 'persistentvolumeclaims': {
+      const wanted = name !== '' ? name : equalTo(query, 'metadata.name');
+      if (wanted === undefined || !core.nodes.needsObject(node, resource, namespace, wanted)) return false;
+      if (subresource === '') return ['get', 'list', 'watch'].includes(verb);
+      return subresource === 'status' && ['get', 'update', 'patch'].includes(verb);
+    }
     case 'persistentvolumes':
       return subresource === '' && volumesMay(core, node, access, query);
     default:
@@ -66,7 +70,8 @@ function podsMay(
 ): boolean {
   if (verb === 'create')
     return subresource === '' || (subresource === 'eviction' && isMine(core, node, namespace, name) === true);
-  if (name === '') return (verb === 'list' || verb === 'watch') && equalTo(query, 'spec.nodeName') === node;
+  if ((verb === 'list' || verb === 'watch') && equalTo(query, 'spec.nodeName') === node) return true;
+  if (name === '') return false;
   const mine = isMine(core, node, namespace, name);
   if (mine !== true) return verb === 'get' && subresource === '' && mine === undefined;
   if (subresource === 'status') return ['get', 'update', 'patch'].includes(verb);
@@ -92,12 +97,53 @@ function volumesMay(core: Core, node: string, { verb, name }: Access, query: URL
   return verb === 'get' && needsVolume(core, node, volume);
 }
 
+/** Drivers, its own CSINode, and the attachments to it. */
+function storageMay(
+  core: Core,
+  node: string,
+  { resource, subresource, verb, name }: Access,
+  query: URLSearchParams,
+): boolean {
+  if (subresource !== '') return false;
+  switch (resource) {
+    case 'csidrivers':
+      return ['get', 'list', 'watch'].includes(verb);
+    case 'csinodes':
+      // A create names its object in its body only; the name is compared by admission.
+      return verb === 'create' || (name === node && ['get', 'update', 'patch', 'delete'].includes(verb));
+    case 'volumeattachments': {
+      const wanted = name !== '' ? name : (equalTo(query, 'metadata.name') ?? '');
+      const prefix = kindPrefix(volumeAttachments);
+      const found = core.cache.resource(prefix).objects.get(prefix + wanted);
+      if (found === undefined || !['get', 'list', 'watch'].includes(verb)) return false;
+      return (objectOf(found) as unknown as VolumeAttachment).spec.nodeName === node;
+    }
+    default:
+      return false;
+  }
+}
+
+/** Of a volume that a pod here has: what its driver is given on the node. */
+function volumeNeedsSecret(core: Core, node: string, namespace: string, name: string): boolean {
+  const prefix = kindPrefix({ group: '', resource: 'persistentvolumes' });
+  for (const found of core.cache.resource(prefix).objects.values()) {
+    const volume = objectOf(found) as PersistentVolume;
+    const { nodeStageSecretRef, nodePublishSecretRef, nodeExpandSecretRef } = volume.spec?.csi ?? {};
+    const isNamed = [nodeStageSecretRef, nodePublishSecretRef, nodeExpandSecretRef].some(
+      (one) => one?.name === name && one.namespace === namespace,
+    );
+    if (isNamed && needsVolume(core, node, volume)) return true;
+  }
+  return false;
+}
+
 function needsVolume(core: Core, node: string, volume: PersistentVolume): boolean {
   const claim = volume.spec?.claimRef;
   return core.nodes.needsObject(node, 'persistentvolumeclaims', claim?.namespace ?? '', claim?.name ?? '');
 }
 
-function equalTo(query: URLSearchParams, path: string): string | undefined {
+/** What the field selector asks the field to be. */
+export function equalTo(query: URLSearchParams, path: string): string | undefined {
   try {
     return parseFieldSelector(query.get('fieldSelector') ?? '').find((one) => one.path === path && one.equals)?.value;
   } catch {

@@ -57,6 +57,19 @@ describe('API server: roles', () => {
     assert.equal((await as(jane, 'GET', PODS)).status, 403);
   });
 
+  test('a list or a watch of one object, by its name, is allowed by a rule for that name', async () => {
+    await kubectl('create', 'configmap', 'shown', '--from-literal=a=b');
+    await kubectl('create', 'role', 'shown', '--verb=list,watch', '--resource=configmaps', '--resource-name=shown');
+    await kubectl('create', 'rolebinding', 'shown', '--role=shown', '--user=jane');
+    const maps = '/api/v1/namespaces/default/configmaps';
+    const own = await as(jane, 'GET', `${maps}?fieldSelector=metadata.name%3Dshown`);
+    assert.deepEqual([own.status, (own.json['items'] as unknown[]).length], [200, 1]);
+    const other = await as(jane, 'GET', `${maps}?fieldSelector=metadata.name%3Dhidden`);
+    assert.match(other.json.message ?? '', /^configmaps "hidden" is forbidden: User "jane" cannot list resource/);
+    for (const selector of ['metadata.name!%3Dshown', 'metadata.namespace%3Ddefault', ''])
+      assert.equal((await as(jane, 'GET', `${maps}?fieldSelector=${selector}`)).status, 403, selector);
+  });
+
   test('kubectl auth can-i, --list and whoami', async () => {
     await kubectl('create', 'clusterrole', 'named', '--verb=get', '--resource=secrets', '--resource-name=one');
     await kubectl('create', 'rolebinding', 'named', '--clusterrole=named', '--group=dev');

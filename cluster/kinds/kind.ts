@@ -102,8 +102,8 @@ export interface KindDefinition extends ResourceRef {
   validateUpdate?: (object: ApiObject, old: ApiObject) => FieldError[];
   /** Of a write to `status` or `approval`, which is `part`. */
   validateStatus?: (object: ApiObject, old: ApiObject, part: string) => FieldError[];
-  /** Default when a delete names no grace period (seconds). A kind without one is removed at once. */
-  gracePeriod?: (object: ApiObject) => number;
+  /** Default when a delete names no grace period (seconds). Undefined, or a kind without one: removed at once, whatever the delete says. */
+  gracePeriod?: (object: ApiObject) => number | undefined;
 }
 
 /** Who asks for a new object. */

@@ -72,7 +72,7 @@ export const podKind = defineKind(pods, {
   gracePeriod: (object) => {
     const pod = object as Pod;
     // Nothing runs that would need time to stop.
-    if (!pod.spec?.nodeName || pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed') return 0;
+    if (!pod.spec?.nodeName || pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed') return undefined;
     return pod.spec.terminationGracePeriodSeconds ?? 30;
   },
 });

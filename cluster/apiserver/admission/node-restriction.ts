@@ -4,6 +4,7 @@
  */
 import { volumeFinalizer, volumeMade } from '../../kinds/local-volume.ts';
 import {
+  csiNodes,
   leases,
   nodes,
   persistentVolumeClaims,
@@ -44,6 +45,7 @@ export function nodeRestriction(_core: Core): AdmissionPlugin {
       if (node === undefined) return;
       if (isKind(request, nodes) || isKind(request, nodes, 'status')) checkNode(request, node);
       else if (isKind(request, leases)) checkLease(request, node);
+      else if (isKind(request, csiNodes)) checkCsiNode(request, node);
       else if (isKind(request, pods)) checkPod(request, node);
       else if (isKind(request, pods, 'status')) checkPodStatus(request, node);
       else if (isKind(request, persistentVolumes)) checkVolume(request, node);
@@ -98,6 +100,11 @@ function checkLease(request: AdmissionRequest, node: string): void {
     throw forbidden(request.kind, request.name, 'can only access node lease with the same name as the requesting node');
 }
 
+function checkCsiNode(request: AdmissionRequest, node: string): void {
+  if (request.name !== node)
+    throw forbidden(request.kind, request.name, 'can only access CSINode with the same name as the requesting node');
+}
+
 /** A node makes only the mirrors of its own static pods, and those get nothing from the API. */
 function checkPod(request: AdmissionRequest, node: string): void {
   const pod = request.object as Pod;
@@ -124,6 +131,7 @@ function checkPod(request: AdmissionRequest, node: string): void {
     ['configMapKeyRef', 'configmaps'],
     ['configMap', 'configmaps'],
     ['persistentVolumeClaim', 'persistentvolumeclaims'],
+    ['nodePublishSecretRef', 'secrets'],
   ])
     if (text.includes(`"${reference}":`)) throw refuse(request, node, `can not create pods that reference ${what}`);
 }
