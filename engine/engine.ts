@@ -91,6 +91,8 @@ export interface Engine extends WrittenFiles {
   killContainer(id: string, signal: string | number): Promise<void>;
   /** Removes a container that does not run; with `force` kills it first. Its log files are removed with `logs: true`. */
   removeContainer(id: string, options?: { force?: boolean; logs?: boolean }): Promise<void>;
+  /** What an exited container has of its spec's mounts is let go: nothing there is in use by it any more. It never runs again. */
+  releaseMounts(id: string): Promise<void>;
   containers(): Container[];
   container(id: string): Container | undefined;
   /** Resolves when the container is `exited`, at once where it is already. */

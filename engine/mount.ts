@@ -13,8 +13,11 @@ export type Mount =
       readOnly?: boolean;
       /** With what is mounted below the source. */
       recursive?: boolean;
-      /** `slave`, `rslave`: what is mounted below the source later is seen too. Nothing goes the other way. Default `rprivate`. */
-      propagation?: 'private' | 'rprivate' | 'slave' | 'rslave';
+      /**
+       * `slave`, `rslave`: what is mounted below the source later is seen too. `rshared`: what the container mounts there is seen on
+       * the host as well; for privileged containers, of the whole of a source that is on a shared mount. Default `rprivate`.
+       */
+      propagation?: 'private' | 'rprivate' | 'slave' | 'rslave' | 'rshared';
       /**
        * Where the source is an empty directory it is filled first with what the image has at the target, with owners, modes and
        * extended attributes: whole or not at all.

@@ -189,6 +189,10 @@ export class EngineDouble implements Engine {
     this.containerMap.delete(id);
   }
 
+  async releaseMounts(id: string): Promise<void> {
+    this.calls.push(`release ${this.#get(id).name}`);
+  }
+
   async updateFiles(id: string, target: string): Promise<void> {
     this.calls.push(`updateFiles ${id} ${target}`);
   }

@@ -56,6 +56,7 @@ import type { Networks } from '../networks.ts';
 import type { Neighbours } from '../neighbours.ts';
 import type { Overlay, Peer } from '../overlay.ts';
 import type { Sandboxes } from './sandboxes.ts';
+import { unmountBelow } from '../sys/mounts.ts';
 import { changesOf, exportWritten, type WrittenRequest, writeWritten } from './written.ts';
 
 export interface EngineRooms {
@@ -186,6 +187,15 @@ export class LocalEngine implements Engine, ContainerVerbs, Overlay, Neighbours 
 
   async removeContainer(id: string, options: { force?: boolean; logs?: boolean } = {}): Promise<void> {
     await this.#rooms.containers.remove(id, options);
+  }
+
+  async releaseMounts(id: string): Promise<void> {
+    await this.#rooms.containers.edit(id, async (record, paths) => {
+      if (record.state !== 'exited')
+        throw new EngineError('conflict', `container ${id} is ${record.state}, not exited`);
+      unmountBelow(paths.mounts);
+      return record;
+    });
   }
 
   containers(): Container[] {

@@ -12,6 +12,7 @@ import {
 } from '../engine.ts';
 import { SystemError, hasCode } from '../sys/libc.ts';
 import {
+  type MountEntry,
   MountFlag,
   type TreeOptions,
   bindTree,
@@ -62,6 +63,10 @@ export async function prepareMounts(request: MountRequest): Promise<OciMount[]> 
         prepared.push(bind(below(place, one, sandbox), one.target, one.readOnly !== false));
         break;
       case 'bind':
+        if (one.propagation === 'rshared') {
+          prepared.push(bind(sharedSource(one), one.target, one.readOnly === true, one.propagation));
+          break;
+        }
         await bindHostPath(place, one, sandbox);
         prepared.push(bind(place, one.target, one.readOnly === true, one.propagation));
         break;
@@ -173,6 +178,26 @@ export function replaceFiles(paths: ContainerPaths, { container, sandbox, target
   if (found?.kind !== 'files')
     throw new EngineError('not-found', `container ${container.id} has no files mount at ${target}`);
   publishFiles(join(paths.mounts, String(index)), { files, group: found.group, firstId: sandbox.idRange.first });
+}
+
+/**
+ * As it is, for the runtime to bind: a place of ours between the two would be one more peer, and whoever took what is mounted there away
+ * would take it from all of them.
+ */
+function sharedSource({ source, subPath }: Extract<Mount, { kind: 'bind' }>): string {
+  if (subPath !== undefined) throw new EngineError('invalid', 'mounts.propagation: rshared goes without subPath');
+  const holder = mountTable()
+    .filter(({ target }) => target === '/' || source === target || source.startsWith(`${target}/`))
+    .reduce<MountEntry | undefined>(
+      (best, one) => (best && best.target.length > one.target.length ? best : one),
+      undefined,
+    );
+  if (holder?.isShared !== true)
+    throw new EngineError(
+      'invalid',
+      `mounts.source: path ${source} is mounted on ${holder?.target ?? '/'} but it is not a shared mount: mount --make-rshared ${holder?.target ?? '/'}`,
+    );
+  return source;
 }
 
 /** The container's root owns what root owns on the host. */

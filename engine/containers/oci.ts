@@ -134,6 +134,8 @@ export function ociConfig(request: OciRequest): OciConfig {
       ...(spec.sysctls === undefined ? {} : { sysctl: spec.sysctls }),
       ...(seccomp === undefined ? {} : { seccomp }),
       ...systemPaths(request),
+      // Else the runtime cuts its mounts off from the host's before it binds any.
+      ...(request.mounts.some(({ options }) => options.includes('rshared')) && { rootfsPropagation: 'rshared' }),
     },
   };
 }

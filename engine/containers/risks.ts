@@ -20,7 +20,7 @@ export function refuseSandboxRisks(spec: SandboxSpec, allowed: AllowedRisks): vo
 
 type Risky = Pick<
   ContainerSpec,
-  'privileged' | 'hostNamespaces' | 'systemPaths' | 'seccomp' | 'capabilities' | 'devices'
+  'privileged' | 'hostNamespaces' | 'systemPaths' | 'seccomp' | 'capabilities' | 'devices' | 'mounts'
 >;
 
 /** @param ownIds  whether its sandbox has a user namespace of its own */
@@ -37,6 +37,8 @@ export function refuseContainerRisks(spec: Risky, ownIds: boolean, allowed: Allo
   }
   if (spec.systemPaths === 'unconfined') demand(allowed, 'unconfined', 'systemPaths: unmasked /proc and /sys');
   refuseSeccomp(spec, allowed);
+  if (spec.privileged !== true && spec.mounts?.some((one) => one.kind === 'bind' && one.propagation === 'rshared'))
+    throw new EngineError('forbidden', 'mounts.propagation: rshared is for privileged containers');
   for (const { hostPath } of spec.devices ?? []) refuseDevice(hostPath, allowed);
 }
 

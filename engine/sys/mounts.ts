@@ -126,6 +126,8 @@ export interface MountEntry {
   target: string;
   type: string;
   source: string;
+  /** What is mounted below it is mounted below its peers too. */
+  isShared: boolean;
 }
 
 /** Every mount of this mount namespace, oldest first (proc(5), mountinfo). */
@@ -133,10 +135,11 @@ export function mounts(): MountEntry[] {
   const entries: MountEntry[] = [];
   for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
     const [left, right] = line.split(' - ');
-    const target = left?.split(' ')[4];
+    const [target, , ...tags] = left?.split(' ').slice(4) ?? [];
     const [type, source] = right?.split(' ') ?? [];
     if (target === undefined || type === undefined) continue;
-    entries.push({ target: unescapePath(target), type, source: unescapePath(source ?? '') });
+    const isShared = tags.some((tag) => tag.startsWith('shared:'));
+    entries.push({ target: unescapePath(target), type, source: unescapePath(source ?? ''), isShared });
   }
   return entries;
 }
