@@ -1,7 +1,8 @@
 /** What a pod may use and be, in the kernel's own words: cgroups, oom scores, users, sysctls, profiles; and its last words. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -28,7 +29,7 @@ before(async () => {
     }),
   );
   const policy = {
-    hostPaths: [],
+    hostPaths: [profiles],
     risks: ['privileged'],
     unsafeSysctls: ['net.core.*'],
     seccompDirectory: profiles,
@@ -302,6 +303,31 @@ test('host namespaces and privileged containers, where the node allows them', as
   });
   assert.match(privileged.said, /Seccomp:\t0/);
   assert.ok(Number(`0x${/CapEff:\t(\w+)/.exec(privileged.said)?.[1]}`) > 2 ** 30, privileged.said);
+});
+
+test('what a privileged container mounts below a Bidirectional volume the host has too, and keeps when it ends', async () => {
+  const path = join(profiles, 'shared');
+  await mkdir(path);
+  const volumes = [{ name: 'host', hostPath: { path } }];
+  const container = (script: string): Partial<Container> => ({
+    command: shell(script),
+    volumeMounts: [{ name: 'host', mountPath: '/host', mountPropagation: 'Bidirectional' }],
+    securityContext: { privileged: true },
+  });
+  await create('unshared', { volumes }, [container('true')]);
+  const refused = await bed.until('unshared', 'told', (pod) => statusOf(pod)?.state?.waiting?.message !== undefined);
+  assert.match(statusOf(refused)?.state?.waiting?.message ?? '', /but it is not a shared mount: mount --make-rshared/);
+  execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', path]);
+  execFileSync('mount', ['--make-shared', path]);
+  try {
+    const mounting = 'mkdir /host/a /host/b; mount -t tmpfs made /host/a && echo here > /host/a/file';
+    await run('mounts', container(mounting), { volumes });
+    assert.equal(await readFile(join(path, 'a/file'), 'utf8'), 'here\n');
+    await run('unmounts', container('umount /host/a'), { volumes });
+    await assert.rejects(readFile(join(path, 'a/file')), { code: 'ENOENT' });
+  } finally {
+    execFileSync('umount', ['--recursive', path]);
+  }
 });
 
 test('what somebody says that the node has besides, pods may ask for, until it is taken back', async () => {
