@@ -95,6 +95,18 @@ describe('API server: options of lists and watches', () => {
     await fixture.call('DELETE', `${PATH}/e`);
   });
 
+  test('pages are of one moment for five minutes, though nothing changed since', async () => {
+    const first = await fixture.call('GET', `${PATH}?limit=2`);
+    const { continue: token = '' } = first.json.metadata as { continue?: string };
+    const content = JSON.parse(Buffer.from(token, 'base64url').toString()) as { at: number };
+    const madeAt = (at: number): string => Buffer.from(JSON.stringify({ ...content, at })).toString('base64url');
+    assert.deepEqual(await names(`limit=2&continue=${madeAt(content.at - 200_000)}`), ['c', 'd']);
+    const { status, json } = await fixture.call('GET', `${PATH}?limit=2&continue=${madeAt(content.at - 400_000)}`);
+    assert.deepEqual([status, json.reason], [410, 'Expired']);
+    const { continue: next } = json.metadata as { continue?: string };
+    assert.deepEqual(await names(`limit=2&continue=${next}`), ['c', 'd']);
+  });
+
   test('a watch that wants no initial events gets none', async () => {
     const query = 'watch=1&sendInitialEvents=false&resourceVersionMatch=NotOlderThan';
     const events = await fixture.watch(`${PATH}?${query}`);

@@ -16,6 +16,14 @@ import { shownBytes } from './stored-form.ts';
 import { partialMetadata, table, tableRow } from './views.ts';
 
 const PAGE = 500;
+/** How long a list in pages is of one moment, as upstream where etcd is compacted: also where nothing changed since. */
+const PAGES_WITHIN = 300_000;
+
+/** When the first page was given out, in milliseconds since the epoch, and of which revision all of them are. */
+interface Moment {
+  revision: number;
+  at: number;
+}
 
 interface Page {
   objects: CachedObject[];
@@ -89,17 +97,20 @@ async function readPage(core: Core, kind: KindDefinition, selection: Selection, 
   const resource = core.cache.resource(kindPrefix(kind));
   let { revision } = options;
   let after = '';
+  let at = core.now();
   if (continueToken !== '') {
     if (revision !== undefined) throw badRequest('specifying resource version is not allowed when using continue');
-    ({ revision, after } = readToken(continueToken, resource));
+    ({ revision, after, at = at } = readToken(continueToken, resource));
+    if (revision !== undefined && core.now() - at >= PAGES_WITHIN) throw tooOld(after, resource);
   } else if (revision !== undefined && revision > core.cache.revision) throw tooLarge(revision, core.cache.revision);
   // A page of a certain revision is of exactly that one; a whole list may be newer.
   else if (options.match === 'NotOlderThan' || (options.match === undefined && limit === Number.POSITIVE_INFINITY))
     revision = undefined;
   if (revision === undefined || unchangedSince(resource, revision)) {
-    return take(resource.list(selection.namespace, after), selection, limit, revision ?? core.cache.revision, resource);
+    const moment = { revision: revision ?? core.cache.revision, at };
+    return take(resource.list(selection.namespace, after), selection, limit, moment, resource);
   }
-  return takeOld(core, resource, selection, { limit, revision, after });
+  return takeOld(core, resource, selection, { limit, moment: { revision, at }, after });
 }
 
 function tooLarge(asked: number, current: number): StatusError {
@@ -118,7 +129,7 @@ function take(
   objects: Iterable<CachedObject>,
   selection: Selection,
   limit: number,
-  revision: number,
+  moment: Moment,
   resource: ResourceCache,
 ): Page {
   const found: CachedObject[] = [];
@@ -132,22 +143,23 @@ function take(
       break;
     }
   }
-  return finish(found, remaining, selection, revision, resource);
+  return finish(found, remaining, selection, moment, resource);
 }
 
 function finish(
   found: CachedObject[],
   remaining: number,
   selection: Selection,
-  revision: number,
+  moment: Moment,
   resource: ResourceCache,
 ): Page {
   const last = found.at(-1);
+  const { revision } = moment;
   if (remaining === 0 || last === undefined) return { objects: found, revision };
   return {
     objects: found,
     revision,
-    continueToken: makeToken(revision, last.key, resource),
+    continueToken: makeToken(moment, last.key, resource),
     // With a selector the number is not known without looking at all of them.
     ...(selection.all ? { remaining } : {}),
   };
@@ -157,8 +169,9 @@ async function takeOld(
   core: Core,
   resource: ResourceCache,
   selection: Selection,
-  { limit, revision, after }: { limit: number; revision: number; after: string },
+  { limit, moment, after }: { limit: number; moment: Moment; after: string },
 ): Promise<Page> {
+  const { revision } = moment;
   const prefix = selection.namespace === '' ? resource.prefix : `${resource.prefix}${selection.namespace}/`;
   const found: CachedObject[] = [];
   let startAfter = after;
@@ -173,10 +186,10 @@ async function takeOld(
         const object = resource.read(entry.key, entry.value, entry.revision);
         if (selection.matches(object)) found.push(object);
         if (found.length === limit)
-          return finish(found, remaining + entries.length - index - 1, selection, revision, resource);
+          return finish(found, remaining + entries.length - index - 1, selection, moment, resource);
       }
       startAfter = entries.at(-1)?.key ?? '';
-      if (remaining === 0 || startAfter === '') return finish(found, 0, selection, revision, resource);
+      if (remaining === 0 || startAfter === '') return finish(found, 0, selection, moment, resource);
     }
   } catch (error) {
     if (error instanceof StoreError && error.code === 'compacted') throw tooOld(after, resource);
@@ -191,23 +204,30 @@ function tooOld(after: string, resource: ResourceCache): StatusError {
   const error = expired(
     'The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.',
   );
-  error.continueToken = makeToken(ANY_REVISION, after, resource);
+  error.continueToken = makeToken({ revision: ANY_REVISION }, after, resource);
   return error;
 }
 
 /** In a token: whatever is there now. */
 const ANY_REVISION = -1;
 
-function makeToken(revision: number, key: string, resource: ResourceCache): string {
-  const token = JSON.stringify({ v: 'meta.k8s.io/v1', rv: revision, start: key.slice(resource.prefix.length) });
+function makeToken({ revision, at }: { revision: number; at?: number }, key: string, resource: ResourceCache): string {
+  const token = JSON.stringify({ v: 'meta.k8s.io/v1', rv: revision, start: key.slice(resource.prefix.length), at });
   return Buffer.from(token).toString('base64url');
 }
 
-function readToken(token: string, resource: ResourceCache): { revision: number | undefined; after: string } {
+function readToken(
+  token: string,
+  resource: ResourceCache,
+): { revision: number | undefined; after: string; at?: number } {
   try {
-    const { v, rv, start } = JSON.parse(Buffer.from(token, 'base64url').toString()) as Record<string, unknown>;
+    const { v, rv, start, at } = JSON.parse(Buffer.from(token, 'base64url').toString()) as Record<string, unknown>;
     if (v === 'meta.k8s.io/v1' && Number.isSafeInteger(rv) && typeof start === 'string')
-      return { revision: rv === ANY_REVISION ? undefined : (rv as number), after: resource.prefix + start };
+      return {
+        revision: rv === ANY_REVISION ? undefined : (rv as number),
+        after: resource.prefix + start,
+        ...(Number.isSafeInteger(at) && { at: at as number }),
+      };
   } catch {
     // Falls through: a token that we did not make.
   }
