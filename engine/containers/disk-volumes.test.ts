@@ -12,14 +12,14 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { type EngineHost, openEngineHost } from '#testing/engine-host.ts';
 import { simulateBoot } from '#testing/boot.ts';
 import { type ContainerSpec, EngineError } from '../engine.ts';
 import { openEngine } from '../open.ts';
-import { unmount } from '../sys/mounts.ts';
+import { mounts, unmount } from '../sys/mounts.ts';
 import { layout } from './layout.ts';
 import { bindSubPath } from './sub-path.ts';
 
@@ -65,6 +65,32 @@ describe('disk volumes', { timeout: 600_000 }, () => {
   };
   const code = (expected: string, text: RegExp) => (error: unknown) =>
     error instanceof EngineError && error.code === expected && text.test(error.message);
+
+  test('a container that ended holds it no more when its mounts are let go', async () => {
+    const { diskVolumes } = host.engine;
+    const { path } = await diskVolumes.mount({ name: 'held', sizeBytes: 16 * MiB });
+    const sandbox = await host.engine.createSandbox({ name: 'holder', hostname: 'holder' });
+    const { id } = await host.engine.createContainer({
+      sandbox: sandbox.id,
+      name: 'c',
+      image: host.image,
+      command: ['sh', '-c', 'until [ -e /data/go ]; do sleep 0.05; done; echo done'],
+      mounts: [{ kind: 'bind', source: path, target: '/data' }],
+    });
+    await host.engine.startContainer(id);
+    await assert.rejects(host.engine.releaseMounts(id), code('conflict', /is running, not exited/));
+    writeFileSync(`${path}/go`, '');
+    await host.engine.waitContainer(id);
+    const device = mounts().find(({ target }) => target === dirname(path))?.source;
+    const holders = (): string[] => mounts().flatMap((one) => (one.source === device ? [one.target] : []));
+    assert.equal(holders().length, 2);
+    await host.engine.releaseMounts(id);
+    await host.engine.releaseMounts(id);
+    assert.deepEqual(holders(), [dirname(path)]);
+    assert.deepEqual(await logOf(id), ['done'], 'its log stays');
+    await host.engine.removeSandbox(sandbox.id);
+    await diskVolumes.remove('held');
+  });
 
   test('has its own size, keeps what was written in any sandbox, and grows while it is used', async () => {
     const { diskVolumes } = host.engine;
