@@ -121,7 +121,7 @@ export async function agentFixture(
       const running = fixture.engine.containers();
       await fixture.stopNode();
       for (const { pid } of running) if (pid !== undefined) process.kill(pid, 'SIGKILL');
-      const { runDirectory, dataDirectory } = api.engine;
+      const { runDirectory, dataDirectory } = engineOptions;
       const mounts = (await readFile('/proc/self/mounts', 'utf8')).split('\n').map((line) => line.split(' ')[1] ?? '');
       const own = mounts.filter((path) => path.startsWith(`${runDirectory}/`) || path.startsWith(`${dataDirectory}/`));
       for (const path of own.reverse()) await run('umount', ['--lazy', path]);
@@ -133,7 +133,7 @@ export async function agentFixture(
       transport.close();
       nowhere.close();
       await removeServices(api.network.instance);
-      await purgeEngine(api.engine);
+      await purgeEngine(engineOptions);
       await api.close();
     },
   };
