@@ -30,6 +30,7 @@ import { createClaimProtection, createVolumeProtection } from './storage-protect
 import { createStatefulSetController } from './stateful-set.ts';
 import { createServiceAccountController } from './service-account.ts';
 import { createServiceAccountTokens, type TokenSigner } from './service-account-token.ts';
+import { createVolumeAttachments } from './volume-attach.ts';
 import { createVolumeBinder } from './volume-binder.ts';
 import { createVolumeExpansion } from './volume-expand.ts';
 import { createVolumeProvisioner } from './volume-provisioner.ts';
@@ -89,6 +90,7 @@ export function storageControllers(): Controller[] {
     createVolumeBinder(),
     createVolumeProvisioner(),
     createVolumeExpansion(),
+    createVolumeAttachments(),
     createEphemeralVolumes(),
     createClaimProtection(),
     createVolumeProtection(),

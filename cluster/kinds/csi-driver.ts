@@ -1,4 +1,4 @@
-/** What a CSI driver says of itself. Nodes of ours run none: it is kept for the drivers' own programs and for clients. */
+/** What a CSI driver says of itself: nodes and the scheduler keep to it (`node/csi/csi.ts`). */
 import { ageColumn, column, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
 import type { FieldError } from './field-error.ts';

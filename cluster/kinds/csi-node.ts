@@ -1,4 +1,4 @@
-/** Which CSI drivers a node has. Nodes of ours have none: it is kept for the drivers' own programs. */
+/** Which CSI drivers a node has: the node writes it, as plugins come and go. */
 import { isDeepStrictEqual } from 'node:util';
 import { ageColumn, column, nameColumn } from './columns.ts';
 import { driverName } from './csi-driver.ts';

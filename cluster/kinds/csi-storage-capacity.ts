@@ -1,4 +1,4 @@
-/** How much storage a CSI driver has where. The scheduler of ours does not ask: it is kept for clients. */
+/** How much storage a CSI driver has where, by its external-provisioner: the scheduler asks. */
 import { column, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
 import { csiStorageCapacities } from './resources.ts';

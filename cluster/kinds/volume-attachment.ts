@@ -1,4 +1,4 @@
-/** Asks a CSI driver to attach a volume to a node. Volumes of ours are attached by nobody: it is kept for the drivers' own programs. */
+/** Asks a CSI driver to attach a volume to a node: a controller of ours writes it, the driver's external-attacher answers. */
 import { ageColumn, column, nameColumn } from './columns.ts';
 import { driverName } from './csi-driver.ts';
 import { defineKind } from './define.ts';

@@ -3,6 +3,7 @@ import type { Engine, Sandbox } from '#engine/engine.ts';
 import type { Client } from '../client/client.ts';
 import type { Container, ObjectReference, Pod } from '../kinds/types/core.ts';
 import type { AgentOptions } from './agent.ts';
+import type { Csi } from './csi/csi.ts';
 import type { PodPlace } from './downward.ts';
 import type { EventRecorder } from './events.ts';
 import type { NodeRoom } from './node-settings.ts';
@@ -22,6 +23,8 @@ export interface NodeContext {
   recorder: EventRecorder;
   policy: NodePolicy;
   volumes: NodeVolumes;
+  /** Absent: no CSI drivers. */
+  csi?: Csi;
   /** Milliseconds after which tokens in volumes are renewed; of tests, else by their life. */
   renewTokensAfter?: number;
   dataDirectory: string;

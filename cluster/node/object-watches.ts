@@ -1,12 +1,21 @@
-/** Watches of the single ConfigMaps and Secrets that volumes of running pods are made of: one for each object, however many pods. */
+/** Watches of the single objects that volumes of pods are made of, or wait for: one for each object, however many pods. */
 import type { Client, Informer } from '../client/client.ts';
 import { createInformer } from '../client/informer.ts';
-import type { Stored } from '../kinds/kind.ts';
-import { configMaps, secrets } from '../kinds/resources.ts';
-import type { ConfigMap, Secret } from '../kinds/types/core.ts';
+import type { Stored, TypedResource } from '../kinds/kind.ts';
+import { configMaps, persistentVolumeClaims, secrets, volumeAttachments } from '../kinds/resources.ts';
+import type { ConfigMap } from '../kinds/types/core.ts';
+
+/** Of each only its metadata is kept, which all kinds have alike. */
+const resources = {
+  configmaps: configMaps,
+  secrets: secrets as TypedResource<ConfigMap>,
+  persistentvolumeclaims: persistentVolumeClaims as TypedResource<ConfigMap>,
+  volumeattachments: volumeAttachments as unknown as TypedResource<ConfigMap>,
+};
 
 export interface WatchedObject {
-  resource: 'configmaps' | 'secrets';
+  resource: keyof typeof resources;
+  /** Empty where the kind has none. */
   namespace: string;
   name: string;
 }
@@ -15,7 +24,7 @@ export interface WatchedObject {
 type Listener = (resourceVersion: string | undefined) => void;
 
 interface Watch {
-  informer: Informer<ConfigMap | Secret>;
+  informer: Informer<ConfigMap>;
   listeners: Set<Listener>;
 }
 
@@ -49,8 +58,8 @@ export class ObjectWatches {
   }
 
   #open(key: string, { resource, namespace, name }: WatchedObject): Watch {
-    const informer = createInformer<ConfigMap | Secret>(this.#client, resource === 'secrets' ? secrets : configMaps, {
-      namespace,
+    const informer = createInformer(this.#client, resources[resource], {
+      ...(namespace !== '' && { namespace }),
       fieldSelector: `metadata.name=${name}`,
       transform: ({ metadata }): Stored<ConfigMap> => ({ metadata }),
       onError: this.#onError,

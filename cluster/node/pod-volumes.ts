@@ -5,6 +5,7 @@ import { localHandle } from '../kinds/local-volume.ts';
 import type { Container as ContainerDefinition, Pod, Volume } from '../kinds/types/core.ts';
 import { grow } from './backoff.ts';
 import { type NodeContext, placeOf, recordPodEvent } from './context.ts';
+import type { CsiRequest } from './csi/csi.ts';
 import { AgentError, isNotFound, messageOf } from './errors.ts';
 import { giveToGroup } from './fs-group.ts';
 import { prepareHostPath } from './host-path.ts';
@@ -40,6 +41,7 @@ export class PodVolumes {
   readonly #used = new Map<string, string | undefined>();
   readonly #told = new Map<string, string | undefined>();
   readonly #watches = new Map<string, () => void>();
+  readonly #abort = new AbortController();
   #closed = false;
   #released: Promise<void> | undefined;
 
@@ -74,6 +76,7 @@ export class PodVolumes {
 
   close(): void {
     this.#closed = true;
+    this.#abort.abort();
     clearTimeout(this.#retry);
     clearTimeout(this.#renewal);
     for (const stop of this.#watches.values()) stop();
@@ -102,6 +105,7 @@ export class PodVolumes {
       if (emptyDir && emptyDir.medium !== 'Memory')
         await context.engine.diskVolumes.remove(context.volumes.scratchName(uid, name));
     await context.volumes.release(uid);
+    await context.csi?.release(uid);
   }
 
   /** Those that some container mounts. */
@@ -230,7 +234,27 @@ export class PodVolumes {
     if (volume.emptyDir) return await this.#prepareEmptyDir(pod, volume, ofGroup);
     if (volume.hostPath)
       return { kind: 'path', path: await prepareHostPath(volume.hostPath, context.policy.hostPaths) };
+    if (volume.csi) return await this.#prepareCsi(pod, volume, { inline: volume.csi }, volume.csi.readOnly === true);
     return await this.#prepareClaim(pod, volume);
+  }
+
+  async #prepareCsi(
+    pod: Stored<Pod>,
+    { name }: Volume,
+    source: CsiRequest['source'],
+    readOnly: boolean,
+  ): Promise<PreparedVolume> {
+    const { csi } = this.#options.context;
+    if (csi === undefined) throw new AgentError('FailedMount', 'this node takes no CSI drivers');
+    const { signal } = this.#abort;
+    const retry = (): void => this.#run();
+    const path = await csi.mount({ pod, name, source, readOnly, isNew: this.#isNew(pod), retry, signal });
+    return { kind: 'path', path, ...(readOnly && { readOnly }) };
+  }
+
+  /** In a pod that runs already, what an agent before this one gave to the group is the containers' own to change. */
+  #isNew({ metadata: { uid } }: Stored<Pod>): boolean {
+    return !this.#options.context.engine.sandboxes().some(({ labels }) => labels[podUidLabel] === uid);
   }
 
   async #prepareEmptyDir(
@@ -261,17 +285,17 @@ export class PodVolumes {
     if (bound === undefined)
       throw new AgentError(
         'FailedMount',
-        'this kind of volume is not supported; use emptyDir, configMap, secret, downwardAPI, projected, ephemeral or persistentVolumeClaim',
+        'this kind of volume is not supported; use emptyDir, configMap, secret, downwardAPI, projected, ephemeral, csi or persistentVolumeClaim',
       );
     const handle = localHandle(bound.volume);
+    if (handle === undefined && bound.volume.spec?.csi !== undefined)
+      return await this.#prepareCsi(pod, volume, { persistent: bound.volume, claim: bound.claim }, bound.readOnly);
     const path =
       handle === undefined
         ? await hostDirectoryOf(bound.volume, context.policy.hostPaths)
         : await context.volumes.mount(handle, bound.volume, pod.metadata.uid);
     const { fsGroup, fsGroupChangePolicy } = pod.spec?.securityContext ?? {};
-    // In a pod that runs already, what an agent before this one gave to the group is the containers' own to change.
-    const isNew = !context.engine.sandboxes().some(({ labels }) => labels[podUidLabel] === pod.metadata.uid);
-    if (fsGroup !== undefined && isNew && !bound.readOnly && bound.volume.spec?.hostPath === undefined)
+    if (fsGroup !== undefined && this.#isNew(pod) && !bound.readOnly && bound.volume.spec?.hostPath === undefined)
       await giveToGroup(path, fsGroup, fsGroupChangePolicy === 'OnRootMismatch');
     return { kind: 'path', path, ...(bound.readOnly && { readOnly: true }) };
   }

@@ -1,4 +1,5 @@
 /** All pods of the node: one worker for each, woken by the API and by the engine; and what no pod owns any more. */
+import { existsSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -52,7 +53,8 @@ export class PodWorkers {
     const known = new Set([...this.#workers.keys()].map((uid) => podDirectory(this.#context, uid)));
     const names = await readdir(directory).catch(() => []); // None was ever made.
     for (const path of names.map((name) => join(directory, name))) {
-      if (!known.has(path)) await rm(path, { recursive: true, force: true });
+      // What is published for a pod may be mounted below: that goes in its own way.
+      if (!known.has(path) && !existsSync(join(path, 'volumes'))) await rm(path, { recursive: true, force: true });
     }
   }
 

@@ -40,7 +40,7 @@ export function createReferences(client: Client, owner: ReferenceOwner, known?: 
   return {
     configMap: (name) => once(`configmap "${name}"`, () => client.get(configMaps, name, namespace)),
     secret: (name) => once(`secret "${name}"`, () => client.get(secrets, name, namespace)),
-    serviceAccountToken: (request) => requestToken(client, owner, request),
+    serviceAccountToken: async (request) => (await requestToken(client, owner, request)).token,
     services: ({ all }) => findServices(known, all ? namespace : undefined),
   };
 }
@@ -52,14 +52,15 @@ async function findServices(known: ServiceLookup | undefined, namespace: string 
   return api === undefined || namespace === 'default' ? listed : [...listed, api];
 }
 
-async function requestToken(
+/** A token of the owner's service account, bound to the owner. */
+export async function requestToken(
   client: Client,
   owner: ReferenceOwner,
   { audience, expirationSeconds = 3600 }: { audience?: string; expirationSeconds?: number },
-): Promise<string> {
+): Promise<{ token: string; expirationTimestamp: string }> {
   const path = `/api/v1/namespaces/${encodeURIComponent(owner.namespace)}/serviceaccounts/${encodeURIComponent(owner.serviceAccountName)}/token`;
   try {
-    const answer = await client.request<{ status?: { token?: string } }>({
+    const answer = await client.request<{ status?: { token?: string; expirationTimestamp?: string } }>({
       method: 'POST',
       path,
       body: {
@@ -72,7 +73,8 @@ async function requestToken(
         },
       },
     });
-    if (answer.status?.token) return answer.status.token;
+    const { token, expirationTimestamp = '' } = answer.status ?? {};
+    if (token) return { token, expirationTimestamp };
     throw new Error('the answer has no token');
   } catch (error) {
     throw new AgentError(

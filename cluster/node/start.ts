@@ -8,9 +8,11 @@ import type { Agent, AgentOptions } from './agent.ts';
 import type { NodeContext } from './context.ts';
 import { startEndpoint } from './endpoint.ts';
 import { messageOf } from './errors.ts';
+import { openCsiVolumes } from './csi/volumes.ts';
 import { createEventRecorder } from './events.ts';
 import { Eviction } from './eviction.ts';
 import { type NodeCapacity, roomOf } from './node-settings.ts';
+import { podUidLabel } from './labels.ts';
 import { LogCounts } from './log-collector.ts';
 import { Measures } from './measure.ts';
 import { NodeVolumes } from './node-volumes.ts';
@@ -33,6 +35,15 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
     log('warn', 'the watch on services broke off; it is tried again', { error: messageOf(error) });
   const services = sharedInformer(client, serviceResource, {}, onError);
   const volumes = new NodeVolumes({ nodeName, client, engine, recorder, log });
+  const csi = await openCsiVolumes({
+    nodeName,
+    dataDirectory,
+    client,
+    watches: volumes.watches,
+    recorder,
+    isHere: (uid) => engine.sandboxes().some(({ labels }) => labels[podUidLabel] === uid),
+    log,
+  });
   const context: NodeContext = {
     nodeName,
     hostIps: [address, ...(options.address6 === undefined ? [] : [options.address6])],
@@ -41,6 +52,7 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
     recorder,
     policy: options.policy ?? strictPolicy,
     volumes,
+    csi,
     ...(options.renewTokensAfter !== undefined && { renewTokensAfter: options.renewTokensAfter }),
     dataDirectory,
     room,
@@ -84,6 +96,7 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
   const ready = Promise.all([registration.start(), workers.start()]).then(() => {
     volumes.start();
     eviction.start();
+    csi.start(new Set(workers.all().map(({ uid }) => uid)));
   });
   // Who does not wait for `ready` must not die of a close before it.
   ready.catch(() => undefined);
@@ -94,7 +107,7 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
     async close() {
       statics?.close();
       await eviction.close();
-      await Promise.all([registration.close(), workers.close(), endpoint.close(), volumes.close()]);
+      await Promise.all([registration.close(), workers.close(), endpoint.close(), volumes.close(), csi.close()]);
       informer.close();
       services.close();
       await recorder.close();

@@ -11,8 +11,10 @@
  *                     files in memory in the kubelet's `..data` layout, replaced all at once when the object, the pod's labels or
  *                     annotations change, or a token has had four fifths of its life; what is mounted by `subPath` stays
  *   persistentVolumeClaim, ephemeral
- *                     by the claim's volume: of the driver `local.sampan.dev` a disk volume of the engine (`volume-claims.ts`);
+ *                     by the claim's volume: of the driver `local.sampan.dev` a disk volume of the engine (`volume-claims.ts`), of another
+ *                     CSI driver what it publishes (`csi/csi.ts`);
  *                     `local` and `hostPath` volumes only below directories that the node was started with
+ *   csi               of a driver that has volumes in pods
  *   hostPath          the same; else the pod is refused (`security.ts`)
  *
  * Ids: containers see on disk the ids that they use themselves, as every volume is an id-mapped mount. `fsGroup` owns files and
@@ -65,11 +67,17 @@ function mountOf(mount: VolumeMount, volume: PreparedVolume, subPath: string | u
       };
     }
     case 'path': {
-      const propagation = mount.mountPropagation === 'HostToContainer' && { propagation: 'rslave' as const };
+      const propagation = propagationOf(mount);
       const only = volume.readOnly === true ? { readOnly: true } : readOnly(mount);
       return { ...common, kind: 'bind', source: volume.path, ...only, ...propagation };
     }
   }
+}
+
+/** Both ways only for privileged containers: the API refuses it of others, and the engine too. */
+function propagationOf({ mountPropagation }: VolumeMount): { propagation?: 'rslave' | 'rshared'; recursive?: true } {
+  if (mountPropagation === 'Bidirectional') return { propagation: 'rshared', recursive: true };
+  return mountPropagation === 'HostToContainer' ? { propagation: 'rslave' } : {};
 }
 
 function groupOf({ group }: { group?: number }): { group?: number } {

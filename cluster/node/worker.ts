@@ -54,6 +54,7 @@ export class PodWorker {
   #gone = false;
   #eviction: { message: string; graceSeconds: number } | undefined;
   #finishing = false;
+  #isReleasing = false;
   #closed = false;
   #queued = false;
   /** Asked once: where another pod goes meanwhile, one that was refused does not come to life again. */
@@ -120,9 +121,9 @@ export class PodWorker {
     return this.#place === 'taken' || this.#writer.current?.startTime !== undefined;
   }
 
-  /** Evicted, and not down yet. */
+  /** Evicted, and what it had is not free yet. */
   get isEvicted(): boolean {
-    return this.#eviction !== undefined && this.isRunning;
+    return this.#eviction !== undefined && !this.#closed && this.sandbox() !== undefined;
   }
 
   get isRunning(): boolean {
@@ -225,7 +226,8 @@ export class PodWorker {
       ...(this.#eviction !== undefined && { evicted: this.#eviction.message }),
       now,
     });
-    if (!this.#gone) this.#writer.publish(this.#status);
+    // Of one that is over, and of which nothing is here, the API says more than can be seen.
+    if (!this.#gone && !(latched && !sandbox)) this.#writer.publish(this.#status);
     if (latched && down) this.#releaseVolumes();
     if (deleted && down) void this.#finish();
     else this.#arm(plan.wakeAt, now);
@@ -238,8 +240,21 @@ export class PodWorker {
 
   /** The pod has ended for good, though its object may stay: others may want its volumes. */
   #releaseVolumes(): void {
-    this.#volumes.release().catch((error: unknown) => {
+    const release = async (): Promise<void> => {
+      const { engine } = this.#context;
+      const sandbox = this.sandbox()?.id;
+      const own = engine.containers().filter((one) => one.sandbox === sandbox && one.state === 'exited');
+      for (const { id } of own) await engine.releaseMounts(id);
+      await this.#volumes.release();
+      // It went for want of room: what its containers wrote goes too, and their logs, as with a kubelet.
+      if (sandbox !== undefined && this.#writer.current?.reason === 'Evicted') await engine.removeSandbox(sandbox);
+    };
+    if (this.#isReleasing) return;
+    this.#isReleasing = true;
+    release().catch((error: unknown) => {
       this.#context.log('warn', 'volumes were not released', { pod: this.#name, error: messageOf(error) });
+      this.#isReleasing = false;
+      setTimeout(() => this.wake(), lookAgainAfter).unref();
     });
   }
 

@@ -7,6 +7,7 @@ import { nodeAffinity } from './plugins/node-affinity.ts';
 import { nodeName } from './plugins/node-name.ts';
 import { nodePorts } from './plugins/node-ports.ts';
 import { nodeResourcesFit } from './plugins/node-resources-fit.ts';
+import { nodeVolumeLimits } from './plugins/node-volume-limits.ts';
 import { nodeUnschedulable } from './plugins/node-unschedulable.ts';
 import { podTopologySpread } from './plugins/pod-topology-spread.ts';
 import { taintToleration } from './plugins/taint-toleration.ts';
@@ -22,6 +23,7 @@ export function defaultProfile(context: PluginContext): Plugin[] {
     nodePorts,
     nodeResourcesFit,
     volumeRestrictions(context),
+    nodeVolumeLimits(context),
     volumeBinding(context),
     podTopologySpread(context),
     interPodAffinity(context),

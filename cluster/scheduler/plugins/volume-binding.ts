@@ -4,13 +4,29 @@
  */
 import type { Informer } from '../../client/client.ts';
 import type { Stored } from '../../kinds/kind.ts';
-import { persistentVolumeClaims, persistentVolumes, storageClasses } from '../../kinds/resources.ts';
+import {
+  csiDrivers,
+  csiStorageCapacities,
+  persistentVolumeClaims,
+  persistentVolumes,
+  storageClasses,
+} from '../../kinds/resources.ts';
+import { quantityValue } from '../../kinds/quantity.ts';
+import { matchesLabelSelector } from '../../kinds/selector.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../kinds/types/core.ts';
-import type { StorageClass } from '../../kinds/types/storage.ts';
-import { bindCompleted, classOf, findVolume, reservedFor, selectedNode } from '../../kinds/volume-match.ts';
+import type { CSIDriver, CSIStorageCapacity, StorageClass } from '../../kinds/types/storage.ts';
+import { bindCompleted, classOf, findVolume, requestOf, reservedFor, selectedNode } from '../../kinds/volume-match.ts';
 import type { NodeInfo } from '../node-info.ts';
 import { matchesTerm } from '../node-selection.ts';
-import { hint, type Plugin, type PluginContext, type PodFilter, type Rejection, unresolvable } from '../plugin.ts';
+import {
+  hint,
+  type Plugin,
+  type PluginContext,
+  type PodFilter,
+  type Rejection,
+  rejection,
+  unresolvable,
+} from '../plugin.ts';
 import type { PodInfo } from '../pod-info.ts';
 import { claimNamesOf } from './pod-claims.ts';
 
@@ -22,6 +38,7 @@ const bindWithin = 600_000;
 const affinityConflict = unresolvable('node(s) had volume node affinity conflict');
 const notFound = unresolvable('node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)');
 const nothingToBind = unresolvable("node(s) didn't find available persistent volumes to bind");
+const noStorage = rejection('node(s) did not have enough free storage');
 const immediate = unresolvable('pod has unbound immediate PersistentVolumeClaims');
 
 interface Room {
@@ -29,6 +46,8 @@ interface Room {
   claims: Informer<PersistentVolumeClaim>;
   volumes: Informer<PersistentVolume>;
   classes: Informer<StorageClass>;
+  drivers: Informer<CSIDriver>;
+  capacities: Informer<CSIStorageCapacity>;
   /** Volumes that are promised to a claim, by the pod for which. */
   promised: Map<string, Map<string, Volume>>;
 }
@@ -39,6 +58,8 @@ export function volumeBinding(context: PluginContext): Plugin {
     claims: context.informer(persistentVolumeClaims),
     volumes: context.informer(persistentVolumes),
     classes: context.informer(storageClasses),
+    drivers: context.informer(csiDrivers),
+    capacities: context.informer(csiStorageCapacities),
     promised: new Map(),
   };
   return {
@@ -67,6 +88,8 @@ export function volumeBinding(context: PluginContext): Plugin {
       }),
       hint(persistentVolumes, (pod) => claimNamesOf(pod).length > 0),
       hint(storageClasses, (pod) => claimNamesOf(pod).length > 0),
+      hint(csiDrivers, (pod) => claimNamesOf(pod).length > 0),
+      hint(csiStorageCapacities, (pod, now) => now !== undefined && claimNamesOf(pod).length > 0),
     ],
   };
 }
@@ -97,7 +120,7 @@ function filter(room: Room, pod: PodInfo): PodFilter | Rejection | undefined {
   return {
     check: (node) =>
       bound.map((claim) => boundProblem(room, claim, node)).find((problem) => problem !== undefined) ??
-      (waiting.every(({ claim, candidates }) => fits(room, claim, candidates, node)) ? undefined : nothingToBind),
+      waiting.map(({ claim, candidates }) => misfit(room, claim, candidates, node)).find((one) => one !== undefined),
   };
 }
 
@@ -120,11 +143,25 @@ function isReachable({ spec }: Volume, node: NodeInfo): boolean {
   return terms === undefined || terms.some((term) => matchesTerm(term, node));
 }
 
-function fits(room: Room, claim: Claim, candidates: readonly Volume[], node: NodeInfo): boolean {
+function misfit(room: Room, claim: Claim, candidates: readonly Volume[], node: NodeInfo): Rejection | undefined {
   const chosen = claim.metadata.annotations?.[selectedNode];
   // Being made already: for that node.
-  if (chosen !== undefined) return chosen === node.name;
-  return volumeFor(claim, candidates, node) !== undefined || canProvision(room, claim, node);
+  if (chosen !== undefined) return chosen === node.name ? undefined : nothingToBind;
+  if (volumeFor(claim, candidates, node) !== undefined) return undefined;
+  if (!canProvision(room, claim, node)) return nothingToBind;
+  return hasStorage(room, claim, node) ? undefined : noStorage;
+}
+
+/** As a driver says that tells where it has how much. */
+function hasStorage({ classes, drivers, capacities }: Room, claim: Claim, node: NodeInfo): boolean {
+  const name = classOf(claim);
+  if (drivers.get(classes.get(name)?.provisioner ?? '')?.spec.storageCapacity !== true) return true;
+  return capacities.list().some(({ storageClassName, nodeTopology, maximumVolumeSize, capacity }) => {
+    if (storageClassName !== name || nodeTopology === undefined) return false;
+    const largest = maximumVolumeSize ?? capacity;
+    if (largest === undefined || quantityValue(largest) < requestOf(claim)) return false;
+    return matchesLabelSelector(nodeTopology, node.labels);
+  });
 }
 
 /** Volumes that would do, wherever they are; mostly none, so that nodes are quickly asked. */

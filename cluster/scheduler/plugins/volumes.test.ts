@@ -1,11 +1,23 @@
 /** Where pods with claims go, with the controllers that bind them, and nobody to mount anything. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { type ControlPlane, createNode, startControlPlane, until } from '#testing/control-plane.ts';
 import { storageControllers } from '../../controllers/all.ts';
 import type { Stored } from '../../kinds/kind.ts';
-import { nodes, persistentVolumeClaims, persistentVolumes, pods, storageClasses } from '../../kinds/resources.ts';
+import {
+  csiDrivers,
+  csiNodes,
+  csiStorageCapacities,
+  nodes,
+  persistentVolumeClaims,
+  persistentVolumes,
+  pods,
+  storageClasses,
+  volumeAttachments,
+} from '../../kinds/resources.ts';
 import type { PersistentVolumeClaimSpec, Pod } from '../../kinds/types/core.ts';
+import type { VolumeAttachment } from '../../kinds/types/storage.ts';
 import { startScheduler } from '../start.ts';
 
 describe('scheduling by volumes', () => {
@@ -129,6 +141,74 @@ describe('scheduling by volumes', () => {
     );
     await plane.client.delete(pods, 'holder', { namespace: ns, gracePeriodSeconds: 0 });
     assert.match((await nodeOf(ns, 'next')) ?? '', /^node-/);
+  });
+
+  it('gives a node no more volumes of a CSI driver than the driver takes there, and attaches them', async () => {
+    const ns = await plane.namespace('limited');
+    const driver = 'limited.test.example';
+    for (const name of ['node-1', 'node-2'])
+      await plane.client.create(csiNodes, {
+        metadata: { name },
+        spec: { drivers: [{ name: driver, nodeID: name, allocatable: { count: 1 } }] },
+      });
+    for (const name of ['one', 'two', 'three']) {
+      await plane.client.create(persistentVolumes, {
+        metadata: { name: `limited-${name}` },
+        spec: {
+          accessModes: ['ReadWriteOnce'],
+          capacity: { storage: '1Gi' },
+          claimRef: { namespace: ns, name },
+          csi: { driver, volumeHandle: name },
+        },
+      });
+      await claim(ns, name, { storageClassName: '', volumeName: `limited-${name}` });
+    }
+    await pod(ns, 'first', ['one']);
+    await pod(ns, 'second', ['two']);
+    const places = [await nodeOf(ns, 'first'), await nodeOf(ns, 'second')];
+    assert.deepEqual(places.toSorted(), ['node-1', 'node-2']);
+    await pod(ns, 'third', ['three']);
+    assert.match(await refused(ns, 'third'), /2 node\(s\) exceed max volume count/);
+    await pod(ns, 'again', ['one']);
+    assert.equal(await nodeOf(ns, 'again'), places[0], 'it takes no more');
+    const wanted = await until(plane.client, volumeAttachments, undefined, (items) => items.length === 2);
+    assert.deepEqual(wanted.map(({ spec }) => spec.nodeName).toSorted(), ['node-1', 'node-2']);
+    await plane.client.delete(pods, 'second', { namespace: ns, gracePeriodSeconds: 0 });
+    assert.equal(await nodeOf(ns, 'third'), places[1]);
+    const volumes = (items: readonly VolumeAttachment[]): unknown[] =>
+      items.map(({ spec }) => spec.source.persistentVolumeName).toSorted();
+    await until(plane.client, volumeAttachments, undefined, (items) =>
+      isDeepStrictEqual(volumes(items), ['limited-one', 'limited-three']),
+    );
+  });
+
+  it('sends a claim where the driver of its class has room for it', async () => {
+    const ns = await plane.namespace('roomy');
+    const provisioner = 'roomy.test.example';
+    await plane.client.create(csiDrivers, { metadata: { name: provisioner }, spec: { storageCapacity: true } });
+    await plane.client.create(storageClasses, {
+      metadata: { name: 'roomy' },
+      provisioner,
+      volumeBindingMode: 'WaitForFirstConsumer',
+    });
+    const room = (name: string, node: string, sizes: { capacity: string; maximumVolumeSize?: string }) =>
+      plane.client.create(csiStorageCapacities, {
+        metadata: { name, namespace: 'kube-system' },
+        storageClassName: 'roomy',
+        nodeTopology: { matchLabels: { 'kubernetes.io/hostname': node } },
+        ...sizes,
+      });
+    await room('little', 'node-1', { capacity: '100Gi', maximumVolumeSize: '1Mi' });
+    await claim(ns, 'data', { storageClassName: 'roomy' });
+    await pod(ns, 'waits', ['data']);
+    assert.match(await refused(ns, 'waits'), /2 node\(s\) did not have enough free storage/);
+    await room('enough', 'node-2', { capacity: '100Gi' });
+    const chosen = 'volume.kubernetes.io/selected-node';
+    const claims = await until(plane.client, persistentVolumeClaims, ns, ([one]) =>
+      Boolean(one?.metadata.annotations?.[chosen]),
+    );
+    assert.equal(claims[0]?.metadata.annotations?.[chosen], 'node-2');
+    await plane.client.delete(pods, 'waits', { namespace: ns, gracePeriodSeconds: 0 });
   });
 
   it('makes a claim for an ephemeral volume first', async () => {

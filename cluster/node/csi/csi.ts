@@ -1,0 +1,54 @@
+/**
+ * Volumes of CSI drivers on this node: the contract. https://github.com/container-storage-interface/spec (v1)
+ *
+ * A driver's node plugin serves gRPC on a Unix socket. It (or its node-driver-registrar) puts a second socket into
+ * `<directory>/plugins_registry`; what is there is a plugin, from when it appears to when it goes (`plugins.ts`). A plugin that was
+ * taken in is in this node's CSINode, with what it says of the node.
+ *
+ * Paths are a kubelet's, below the agent's own directory, so that a driver's manifest needs only that directory's name:
+ *   plugins_registry/                                                        sockets of registrations
+ *   plugins/kubernetes.io/csi/<driver>/<sha256 of the handle>/globalmount    where a volume is staged, once for the node
+ *   pods/<uid>/volumes/kubernetes.io~csi/<name>/mount                        where it is published, for one pod
+ *
+ * Beside what is published for a pod lies `vol_data.json`, written before the driver is asked: what is on the disk is the truth after
+ * any crash, and is taken back when the pod is gone. A volume is
+ *   attached    where its CSIDriver asks for that (it does unless it says not): by a VolumeAttachment, which a controller writes and
+ *               the driver's external-attacher answers; before that nothing is asked of the driver
+ *   staged      NodeStageVolume, where the driver has STAGE_UNSTAGE_VOLUME
+ *   published   NodePublishVolume, for each pod
+ *   expanded    NodeExpandVolume, where its PersistentVolume has more than the claim says, also while pods use it
+ * and goes the other way when the pod has ended. As long as any of it is on the node, the Node's `status.volumesInUse` says so, and
+ * nobody detaches it.
+ *
+ * Promises
+ *   - Every call may be repeated: drivers are idempotent by the specification, and a call without an answer is asked again.
+ *   - Nothing below a directory that something is mounted on is ever removed.
+ *   - Tried again, with a FailedMount event: a driver that is not there (yet), a volume that is not attached, an error of the driver.
+ *
+ * Not done: block volumes, statistics and health of volumes, SELinux contexts, `requiresRepublish`.
+ */
+import type { Stored } from '../../kinds/kind.ts';
+import type { CSIVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod } from '../../kinds/types/core.ts';
+
+export interface CsiRequest {
+  pod: Stored<Pod>;
+  /** The name of the volume in the pod. */
+  name: string;
+  source: { persistent: Stored<PersistentVolume>; claim: Stored<PersistentVolumeClaim> } | { inline: CSIVolumeSource };
+  readOnly: boolean;
+  /** Nothing of the pod runs yet: else what was given to its group before is its containers' own to change. */
+  isNew: boolean;
+  /** Called when what a refusal said has changed: it is worth another try. */
+  retry: () => void;
+  signal: AbortSignal;
+}
+
+export interface Csi {
+  /** Takes plugins in from now on, and takes back what pods left that are gone. @param podUids  those that are not */
+  start(podUids: ReadonlySet<string>): void;
+  /** Resolves with the path at which the volume is published for the pod. @throws AgentError FailedMount */
+  mount(request: CsiRequest): Promise<string>;
+  /** The pod has none of its volumes any more. Rejects as long as a driver holds one. */
+  release(podUid: string): Promise<void>;
+  close(): Promise<void>;
+}
