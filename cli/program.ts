@@ -215,6 +215,11 @@ export function addAppCommands(program: Command, { target }: Surroundings): void
     .action((name: string, options: { json?: boolean }) =>
       inSpace(async (context) => (await import('./commands/why.ts')).why(context, name, options)),
     );
+  program
+    .command('sbom')
+    .argument('<name>')
+    .description('what an app is made of: CycloneDX in JSON')
+    .action((name: string) => inSpace(async (context) => (await import('./commands/sbom.ts')).sbom(context, name)));
   addAccountCommands(program, { target }, inSpace);
 }
 

@@ -20,6 +20,9 @@ layer=$1/words
 mkdir -p "$layer/env.launch"
 printf %s "$(cat echo.txt)" >"$layer/env.launch/WORDS"
 printf '[types]\\nlaunch = true\\n' >"$layer.toml"
+cat >"$layer.sbom.cdx.json" <<'END'
+{"bomFormat":"CycloneDX","specVersion":"1.5","components":[{"type":"library","name":"words","version":"0.1","purl":"pkg:generic/words@0.1","extra":1}]}
+END
 cat >"$1/launch.toml" <<'END'
 [[processes]]
 type = "web"
@@ -80,6 +83,11 @@ export function customBuildpackTests(open: () => StagingBed): void {
       assert.match(output, /Fetching buildpack http:.*#v1/);
       assert.deepEqual(exported.buildpacks, [{ name: 'test/echo', version: '1.2.3' }]);
       assert.equal((await bed.ask('echo')).body, "it's $HOME\n");
+      const told = exported.components.filter(({ purl, name }) => purl?.includes('words') || name === 'test/echo');
+      assert.deepEqual(told, [
+        { type: 'application', name: 'test/echo', version: '1.2.3' },
+        { type: 'library', name: 'words', version: '0.1', purl: 'pkg:generic/words@0.1' },
+      ]);
       await assert.rejects(bed.stage('echo', files, byUrl(server.url('echo'))), /buildpack test\/echo ended with 7/);
     });
 

@@ -38,4 +38,8 @@ export async function checkSecondPush(platform: TestPlatform, directory: string)
   assert.doesNotMatch(`${built.stdout}${built.stderr}`, /Nothing that they look at/, 'package.json is read');
   const said = await platform.ask(platform.host('talk'), { path: '/identity' });
   assert.equal((JSON.parse(said.body) as { env: Record<string, string> }).env['COLOR'], 'green');
+  const bill = JSON.parse(await platform.must('sbom', 'talk')) as { components: { name: string; version: string }[] };
+  const node = bill.components.find(({ name }) => name === 'node');
+  assert.equal(node?.version, process.versions.node);
+  assert.ok(bill.components.some(({ name }) => name === 'libc6'));
 }

@@ -12,6 +12,7 @@ import { hostileZip } from '#platform/staging/bits/zip.testing.ts';
 import { LIFECYCLE, restoredEntries } from '#platform/staging/builder/build-image.ts';
 import { BUILDER_REPOSITORY, type Builder, ensureBuilder } from '#platform/staging/builder/builder.ts';
 import { parseBuildResult } from '#platform/staging/export/build-result.ts';
+import { writeBillOfMaterials } from '#platform/staging/export/bill-of-materials.ts';
 import { type Exported, exportDroplet } from '#platform/staging/export/exporter.ts';
 import { type Previous, readPrevious, writePrevious } from '#platform/staging/export/previous.ts';
 import type { ImageConfigFile, Layer, Manifest } from '#platform/staging/images/oci.ts';
@@ -138,6 +139,7 @@ async function stage(bed: Bed, app: string, asked: Wanted): Promise<Staged> {
     signal: AbortSignal.timeout(300_000),
   });
   await client.putManifest(repository, 'droplet', exported.manifest);
+  await writeBillOfMaterials(client, repository, exported, exported.components);
   await writePrevious(client, repository, exported.next);
   return { output, exported, stored, result: done.result };
 }

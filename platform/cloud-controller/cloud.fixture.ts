@@ -313,6 +313,7 @@ function stagingOf(uploads: TestCloud['uploads']): Staging {
     },
     droplets: {
       read: async () => Readable.from(['droplet']),
+      billOfMaterials: async () => '{"bomFormat":"CycloneDX"}',
       store: async ({ app, file }) => ({
         image: `registry/cf/${app}@${DIGEST}`,
         checksum: DIGEST,

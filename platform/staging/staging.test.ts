@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { openStagingBed, type StagingBed } from '#testing/staging-bed.ts';
+import { readBillOfMaterials } from './export/bill-of-materials.ts';
 import { customBuildpackTests } from '#testing/custom-buildpacks-suite.ts';
 
 let bed: StagingBed;
@@ -57,10 +58,21 @@ test('dependencies are a layer of their own and are used again', async () => {
     'the app got a link, and is not stored again',
   );
   assert.equal((await ask('deps')).body, 'one true');
+  const named = (components: readonly { purl?: string }[], pattern: RegExp) =>
+    components.flatMap(({ purl }) => (purl !== undefined && pattern.test(purl) ? [purl] : []));
+  assert.deepEqual(named(first.exported.components, /^pkg:npm/), ['pkg:npm/is-number@6.0.0', 'pkg:npm/is-odd@3.0.1']);
+  assert.equal(named(first.exported.components, /^pkg:deb\/debian\/(libc6|bash)@.+\?arch=\w+&distro=\w+$/).length, 2);
+  assert.deepEqual(named(first.exported.components, /^pkg:generic/), [`pkg:generic/node@${process.versions.node}`]);
   const second = await stage('deps', app('two'));
+  assert.deepEqual(second.exported.components, first.exported.components, 'layers that are kept tell the same');
   assert.deepEqual(second.stored, []);
   assert.match(second.output, /unchanged/);
   assert.equal((await ask('deps')).body, 'two true');
+  const { client } = bed.registry;
+  const image = client.reference('cf/deps', second.exported.digest);
+  const document = JSON.parse((await readBillOfMaterials(client, image)) ?? '') as Record<string, unknown>;
+  assert.deepEqual([document['bomFormat'], document['components']], ['CycloneDX', second.exported.components]);
+  assert.equal(await readBillOfMaterials(client, client.reference('cf/deps', `sha256:${'0'.repeat(64)}`)), undefined);
   const third = await stage('deps', app('one'));
   assert.equal(third.exported.digest, first.exported.digest);
 });

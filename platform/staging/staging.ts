@@ -77,6 +77,8 @@ export interface StoredDroplet {
  */
 export interface DropletFiles {
   read(image: string): Promise<Readable>;
+  /** Its bill of materials: CycloneDX in JSON; undefined where none was made. */
+  billOfMaterials(image: string): Promise<string | undefined>;
   /**
    * Takes such a file for an app. Its bytes are hostile: what is no image whose entry point is the launcher, is for
    * another processor, lacks a layer, or is larger than the limits is refused (`invalid-bits`, `too-large`).

@@ -127,6 +127,18 @@ export function dropletEndpoints(context: Context): Endpoint[] {
         return { status: 200, type: 'application/gzip', stream };
       },
     },
+    {
+      method: 'GET',
+      path: '/v3/droplets/:guid/sbom',
+      auth: 'user',
+      summary: "Get a droplet's bill of materials (CycloneDX). Ours, not Cloud Foundry's.",
+      handle: async (request) => {
+        const { image } = downloadable(context, request, guid(request)).spec;
+        const text = image === '' ? undefined : await context.staging.droplets.billOfMaterials(image);
+        if (text === undefined) throw notFound('Bill of materials');
+        return { status: 200, type: 'application/vnd.cyclonedx+json', body: text };
+      },
+    },
   ];
 }
 

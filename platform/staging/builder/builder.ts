@@ -15,6 +15,7 @@ import { pushLayer } from '../images/push-layer.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
 import { writeImage } from '../images/single-layer.ts';
 import type { OrderEntry } from '../lifecycle/buildpack.ts';
+import type { Component } from '../lifecycle/protocol.ts';
 import { offersOf } from '../runtimes/catalogue.ts';
 import { hostSuite } from '../stack/apt-sources.ts';
 import { recipeHash } from '../stack/recipe.ts';
@@ -29,6 +30,7 @@ export interface Seed {
   /** TOML that the buildpack finds, as if the layer were one of its last build. */
   metadata: string;
   layer: Layer;
+  components: Component[];
 }
 
 export interface Builder {
@@ -78,12 +80,14 @@ export async function ensureBuilder(options: BuilderOptions): Promise<Builder> {
       name: `node-${process.versions.node}`,
       metadata: `[metadata]\nversion = "${process.versions.node}"\n`,
       layer: runtime,
+      components: [nodeComponent()],
     },
     {
       buildpack: 'sampan/staticfile',
       name: 'nginx',
       metadata: `[metadata]\nrecipe = "${stack.recipe}"\n`,
       layer: stack.webServer,
+      components: [],
     },
   ];
   const { recipe, suite, packages, offers } = stack;
@@ -102,6 +106,11 @@ export async function ensureBuilder(options: BuilderOptions): Promise<Builder> {
     [RUNTIME_REPOSITORY]: runtimeTag(),
   });
   return builder;
+}
+
+function nodeComponent(): Component {
+  const { node: version } = process.versions;
+  return { type: 'application', name: 'node', version, purl: `pkg:generic/node@${version}` };
 }
 
 /** Apps hold the layers that they use by their own manifests. */

@@ -12,6 +12,7 @@ import { appRepository, type IndexEntry, readIndex, readPackage } from '../bits/
 import type { Builder } from '../builder/builder.ts';
 import { writeBuildImage } from '../builder/build-image.ts';
 import { LARGEST_RESULT, parseBuildResult } from '../export/build-result.ts';
+import { writeBillOfMaterials } from '../export/bill-of-materials.ts';
 import { type Exported, exportDroplet, type ExportOptions } from '../export/exporter.ts';
 import { type Previous, readPrevious, writePrevious } from '../export/previous.ts';
 import type { Layer } from '../images/oci.ts';
@@ -162,6 +163,7 @@ async function keep(
   const droplet = dropletGuid(build);
   await Promise.all([
     registry.putManifest(repository, `droplet-${droplet}`, exported.manifest),
+    writeBillOfMaterials(registry, repository, exported, exported.components),
     writePrevious(registry, repository, { ...exported.next, ...(reuse === undefined ? {} : { reuse }) }),
   ]);
   await createDroplet(context, build, droplet, exported);

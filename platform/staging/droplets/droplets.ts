@@ -2,6 +2,7 @@
 import { Readable } from 'node:stream';
 import { constants, createGzip } from 'node:zlib';
 import { appRepository } from '../bits/package-image.ts';
+import { readBillOfMaterials } from '../export/bill-of-materials.ts';
 import { copyImage } from '../images/copy-image.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
 import type { DropletFiles } from '../staging.ts';
@@ -18,6 +19,8 @@ export function createDropletFiles(registry: RegistryClient, limits: ArchiveLimi
       gzip.on('close', () => archive.destroy());
       return archive.pipe(gzip);
     },
+
+    billOfMaterials: (image) => readBillOfMaterials(registry, image),
 
     store: ({ app, droplet, file, signal }) =>
       storeArchive({ registry, repository: appRepository(app), tag: tagOf(droplet), file, limits, signal }),

@@ -48,6 +48,8 @@ test('a result that is not one is refused', () => {
       ],
     },
     { ...empty, labels: [{ key: 'a b', value: '' }] },
+    { ...empty, opened: [1] },
+    { ...empty, buildpacks: [{ id: 'a/b', version: '1', layers: [{ ...layer, components: [{ type: 'library' }] }] }] },
   ];
   for (const value of bad) {
     const text = typeof value === 'string' ? value : JSON.stringify(value);

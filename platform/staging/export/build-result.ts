@@ -1,6 +1,7 @@
 /** Reads the result that the lifecycle wrote. It comes out of the build container: every field is checked and bounded. */
 import {
   type BuildResult,
+  type Component,
   type EnvironmentChange,
   type ResultLayer,
   type ResultProcess,
@@ -8,7 +9,7 @@ import {
 import { StagingError } from '../staging.ts';
 
 /** Of the file. */
-export const LARGEST_RESULT = 4 * 1024 * 1024;
+export const LARGEST_RESULT = 16 * 1024 * 1024;
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 const ID = /^[a-z0-9][a-z0-9.-]*(\/[a-z0-9][a-z0-9._-]*)?$/i;
@@ -32,6 +33,7 @@ export function parseBuildResult(text: string): BuildResult {
         id: matching(buildpack['id'], 'buildpack id', ID),
         version: boundedText(buildpack['version'], 'buildpack version', 100),
         layers: array(buildpack['layers'], 'layers', 60).map(layer),
+        ...componentList(buildpack['components']),
         ...(buildpack['store'] === undefined ? {} : { store: boundedText(buildpack['store'], 'store', 256 * 1024) }),
       };
     }),
@@ -68,9 +70,27 @@ function layer(value: unknown): ResultLayer {
     cache: boolean(fields['cache'], 'cache'),
     metadata: boundedText(fields['metadata'], 'layer metadata', 256 * 1024),
     content,
+    ...componentList(fields['components']),
     environment: array(fields['environment'], 'environment', 1000).map(change),
     profile: array(fields['profile'], 'profile', 100).map((path) => plainPath(path, 'profile.d script')),
     execD: array(fields['execD'], 'execD', 100).map((path) => plainPath(path, 'exec.d program')),
+  };
+}
+
+function componentList(value: unknown): { components?: Component[] } {
+  if (value === undefined) return {};
+  return {
+    components: array(value, 'components', 20_000).map((item) => {
+      const fields = record(item, 'component');
+      return {
+        type: boundedText(fields['type'], 'component type', 100),
+        name: boundedText(fields['name'], 'component name', 1000),
+        ...(fields['version'] === undefined
+          ? {}
+          : { version: boundedText(fields['version'], 'component version', 1000) }),
+        ...(fields['purl'] === undefined ? {} : { purl: boundedText(fields['purl'], 'component purl', 2000) }),
+      };
+    }),
   };
 }
 

@@ -11,10 +11,11 @@ import { directoryEntry, fileEntry, linkEntry } from '../images/entries.ts';
 import { imageConfig, imageManifest, type Layer } from '../images/oci.ts';
 import { pushLayer } from '../images/push-layer.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
-import type { BuildResult, ResultLayer } from '../lifecycle/protocol.ts';
+import type { BuildResult, Component, ResultLayer } from '../lifecycle/protocol.ts';
 import { type Runtime, RUNTIMES_REPOSITORY } from '../runtimes/runtimes.ts';
 import { STACK_ID } from '../stack/recipe.ts';
 import { StagingError } from '../staging.ts';
+import { dropletComponents } from './bill-of-materials.ts';
 import { hostileLayer } from './hostile-layer.ts';
 import { commandLine, launchFiles, launchProcesses } from './launch.ts';
 import type { Previous } from './previous.ts';
@@ -45,6 +46,8 @@ export interface Exported {
   processTypes: Record<string, string>;
   buildpacks: { name: string; version: string }[];
   next: Previous;
+  /** For the bill of materials. */
+  components: Component[];
 }
 
 const ENTRIES = 1_000_000;
@@ -54,6 +57,7 @@ export async function exportDroplet(options: ExportOptions): Promise<Exported> {
   const { registry, repository, builder, result, signal } = options;
   const next: Previous = { stack: builder.stack.digest, layers: [], stores: {}, runtimes: result.runtimes };
   const layers: Layer[] = [builder.stack];
+  const components: Component[] = [];
   await registry.shareLayer(repository, builder.stack, BUILDER_REPOSITORY, signal);
   for (const { launch } of options.runtimes) {
     if (launch === undefined) continue;
@@ -61,14 +65,17 @@ export async function exportDroplet(options: ExportOptions): Promise<Exported> {
     layers.push(launch);
   }
   for (const buildpack of result.buildpacks) {
+    components.push(...(buildpack.components ?? []));
     if (buildpack.store !== undefined) next.stores[buildpack.id] = buildpack.store;
     for (const layer of buildpack.layers) {
       if (!layer.launch && !layer.cache) continue;
       const exported = await exportLayer(options, buildpack.id, layer);
       if (layer.launch) layers.push(exported.layer);
+      if (layer.launch) components.push(...exported.components);
       if (!exported.seed) {
         const { name, metadata, cache } = layer;
-        next.layers.push({ buildpack: buildpack.id, name, metadata, cache, layer: exported.layer });
+        const { layer: stored, components: made } = exported;
+        next.layers.push({ buildpack: buildpack.id, name, metadata, cache, layer: stored, components: made });
       }
     }
   }
@@ -108,24 +115,32 @@ export async function exportDroplet(options: ExportOptions): Promise<Exported> {
   await registry.putBlob(repository, config, signal);
   const manifest = imageManifest({ config, layers });
   const sizeBytes = layers.reduce((sum, layer) => sum + layer.sizeBytes, 0);
-  return { digest: digestOf(manifest), manifest, sizeBytes, processTypes, buildpacks, next };
+  return {
+    digest: digestOf(manifest),
+    manifest,
+    sizeBytes,
+    processTypes,
+    buildpacks,
+    next,
+    components: dropletComponents(options, result, components),
+  };
 }
 
 async function exportLayer(
   options: ExportOptions,
   buildpack: string,
   layer: ResultLayer,
-): Promise<{ layer: Layer; seed: boolean }> {
+): Promise<{ layer: Layer; seed: boolean; components: Component[] }> {
   const { registry, repository, builder, previous, signal } = options;
   const isThis = (kept: { buildpack: string; name: string }) =>
     kept.buildpack === buildpack && kept.name === layer.name;
   if (layer.content !== 'changed') {
     const kept = previous.layers.find(isThis);
-    if (kept !== undefined) return { layer: kept.layer, seed: false };
+    if (kept !== undefined) return { layer: kept.layer, seed: false, components: kept.components ?? [] };
     const seed = builder.seeds.find(isThis);
     if (seed !== undefined && layer.content === 'kept') {
       await registry.shareLayer(repository, seed.layer, BUILDER_REPOSITORY, signal);
-      return { layer: seed.layer, seed: true };
+      return { layer: seed.layer, seed: true, components: seed.components };
     }
     throw new StagingError('build-failed', `buildpack ${buildpack} keeps layer ${layer.name}, which there never was`);
   }
@@ -134,7 +149,8 @@ async function exportLayer(
   const stream = options.readDirectory(`layers/${directory}/${layer.name}`);
   const entries = hostileLayer(stream, `layers/${directory}/${layer.name}`, limits(options));
   const tar = writeTar(entries, { encoding: 'latin1' });
-  return { layer: await pushLayer(registry, repository, tar, { signal }), seed: false };
+  const stored = await pushLayer(registry, repository, tar, { signal });
+  return { layer: stored, seed: false, components: layer.components ?? [] };
 }
 
 /** The app itself: the package's own layer where the build changed nothing. */

@@ -4,6 +4,7 @@
  */
 import type { Reuse } from '../builds/reuse.ts';
 import { imageManifest, type Layer } from '../images/oci.ts';
+import type { Component } from '../lifecycle/protocol.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
 
 export interface KeptLayer {
@@ -13,6 +14,7 @@ export interface KeptLayer {
   /** To be mounted in the next build. A layer for launch alone is not, but its blob may be used again. */
   cache: boolean;
   layer: Layer;
+  components?: Component[];
 }
 
 export interface Previous {

@@ -28,6 +28,7 @@ export interface Manifest {
   schemaVersion: 2;
   mediaType: string;
   artifactType?: string;
+  subject?: Descriptor;
   config: Descriptor;
   layers: Descriptor[];
   annotations?: Record<string, string>;
@@ -78,6 +79,8 @@ export function imageManifest(options: {
   configMediaType?: string;
   layers: readonly Layer[];
   artifactType?: string;
+  /** The manifest that this one is about. */
+  subject?: Descriptor;
   annotations?: Record<string, string>;
 }): Buffer {
   const manifest: Manifest = {
@@ -90,6 +93,7 @@ export function imageManifest(options: {
       size: options.config.byteLength,
     },
     layers: options.layers.map(({ mediaType, digest, sizeBytes }) => ({ mediaType, digest, size: sizeBytes })),
+    ...(options.subject === undefined ? {} : { subject: options.subject }),
     ...(options.annotations === undefined ? {} : { annotations: options.annotations }),
   };
   return Buffer.from(JSON.stringify(manifest));

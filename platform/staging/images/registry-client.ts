@@ -8,7 +8,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { digestOf } from '#lib/digest.ts';
 import { StagingError } from '../staging.ts';
-import { mediaTypes, type Layer, type Manifest } from './oci.ts';
+import { type Descriptor, mediaTypes, type Layer, type Manifest } from './oci.ts';
 
 export interface RegistryOptions {
   /** `host:port`, as it stands in image references. */
@@ -222,6 +222,18 @@ export class RegistryClient {
     const body = await collect(answer, LARGEST_MANIFEST, `tags of ${repository}`);
     if (answer.statusCode === 404) return [];
     return (JSON.parse(body.toString('utf8')) as { tags: string[] | null }).tags ?? [];
+  }
+
+  /** Manifests of one kind that are about another one. */
+  async referrers(repository: string, digest: string, artifactType: string): Promise<Descriptor[]> {
+    const answer = await this.#call({
+      method: 'GET',
+      path: `/v2/${repository}/referrers/${digest}?artifactType=${encodeURIComponent(artifactType)}`,
+      expect: [200, 404],
+    });
+    const body = await collect(answer, LARGEST_MANIFEST, `referrers of ${digest}`);
+    if (answer.statusCode === 404) return [];
+    return (JSON.parse(body.toString('utf8')) as { manifests: Descriptor[] }).manifests;
   }
 
   /** By tag or digest; what is not there is deleted already. */

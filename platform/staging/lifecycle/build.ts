@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { parse, stringify } from 'smol-toml';
 import { unchangedSince } from './changes.ts';
 import { buildClassic } from './classic.ts';
+import { componentsOf, nodePackages } from './components.ts';
 import { type Buildpack, diskIsFull, layersName, LifecycleError, runProgram } from './buildpack.ts';
 import type { Detected } from './detect.ts';
 import { ASKED_RUNTIMES, askedRuntimes, isMounted } from './runtimes.ts';
@@ -154,6 +155,10 @@ function describe(
     const content = contentState({ directory, marker, launch, before, now: metadataText });
     if (content === undefined) continue;
     const inLaunch = launch && content !== 'absent';
+    const components =
+      launch && content === 'changed'
+        ? [...(componentsOf(join(layers, `${name}.sbom.cdx.json`)) ?? []), ...nodePackages(directory)]
+        : [];
     described.push({
       name,
       launch,
@@ -164,11 +169,19 @@ function describe(
       environment: inLaunch ? layerEnvironment(directory, 'launch') : [],
       profile: inLaunch ? files(join(directory, 'profile.d')) : [],
       execD: inLaunch ? files(join(directory, 'exec.d')) : [],
+      ...(components.length === 0 ? {} : { components }),
     });
   }
   const store = text(join(layers, 'store.toml'));
   const { id, version } = buildpack;
-  return { id, version, layers: described, ...(store === '' ? {} : { store }) };
+  const components = componentsOf(join(layers, 'launch.sbom.cdx.json'));
+  return {
+    id,
+    version,
+    layers: described,
+    ...(store === '' ? {} : { store }),
+    ...(components === undefined ? {} : { components }),
+  };
 }
 
 function contentState(layer: {

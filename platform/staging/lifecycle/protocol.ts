@@ -66,6 +66,16 @@ export interface ResultBuildpack {
   layers: ResultLayer[];
   /** `store.toml`, to be restored for the next build. */
   store?: string;
+  /** What else it put into the app. */
+  components?: Component[];
+}
+
+/** Of a bill of materials (CycloneDX 1.5, "component"). */
+export interface Component {
+  type: string;
+  name: string;
+  version?: string;
+  purl?: string;
 }
 
 export interface ResultLayer {
@@ -82,6 +92,8 @@ export interface ResultLayer {
   content: 'changed' | 'kept' | 'absent';
   /** Environment for launch, in the order in which it is applied. */
   environment: EnvironmentChange[];
+  /** What a launch layer that changed is made of. */
+  components?: Component[];
   /** Paths of scripts to be sourced and of programs to be run at launch. */
   profile: string[];
   execD: string[];

@@ -25,29 +25,30 @@ export interface DebianRuntimesOptions {
   signal?: AbortSignal;
 }
 
-/** With what the registry's label keeps besides the layers. */
-interface Made extends Runtime {
-  packages: { launch: Record<string, string>; build: Record<string, string> };
-}
-
 const LABEL = 'dev.sampan.runtime';
 
 export function createDebianRuntimes(options: DebianRuntimesOptions): Runtimes {
-  const making = new Map<string, Promise<Made>>();
+  const making = new Map<string, Promise<Runtime>>();
 
-  const provideOne = async (name: string, onProgress: (message: string) => void): Promise<Made> => {
+  const provideOne = async (name: string, onProgress: (message: string) => void): Promise<Runtime> => {
     const stack = await options.stack();
     const recipe = recipeOf(name, offersOf(stack.offers));
     if (recipe === undefined) {
       throw new StagingError('build-failed', `the build asks for a runtime ${name.slice(0, 100)}, which there is not`);
     }
     const below = recipe.over === undefined ? [] : packagesOf(await provideOnce(recipe.over, onProgress));
-    const maker: Maker = { ...options, suite: stack.suite, recipe, below: [...stack.packages, ...below], onProgress };
+    const maker: Maker = {
+      ...options,
+      suite: stack.suite,
+      recipe,
+      below: [...Object.keys(stack.packages), ...below],
+      onProgress,
+    };
     return await ensure(maker, `${name}-${await contentHash(stack.recipe)}`);
   };
 
   /** A failure is tried again by whoever asks next. */
-  const provideOnce = (name: string, onProgress: (message: string) => void): Promise<Made> => {
+  const provideOnce = (name: string, onProgress: (message: string) => void): Promise<Runtime> => {
     const known = making.get(name);
     if (known !== undefined) return known;
     const made = provideOne(name, onProgress).catch((error: unknown) => {
@@ -78,17 +79,17 @@ interface Maker {
   signal?: AbortSignal;
 }
 
-async function ensure(maker: Maker, tag: string): Promise<Made> {
+async function ensure(maker: Maker, tag: string): Promise<Runtime> {
   const { registry, recipe } = maker;
   const present = await registry.getImage<ImageConfigFile>(RUNTIMES_REPOSITORY, tag, maker.signal);
   const label = present?.config.config.Labels?.[LABEL];
-  if (label !== undefined) return JSON.parse(label) as Made;
+  if (label !== undefined) return JSON.parse(label) as Runtime;
 
   maker.onProgress(`making the runtime ${recipe.name} from ${maker.suite} packages, once`);
   const launch = recipe.launch.length === 0 ? undefined : await makeLayer(maker, 'launch', []);
   const launched = Object.keys(launch?.packages ?? {});
   const build = recipe.build.length === 0 ? undefined : await makeLayer(maker, 'build', launched);
-  const made: Made = {
+  const made: Runtime = {
     name: recipe.name,
     ...(launch === undefined ? {} : { launch: launch.layer }),
     ...(build === undefined ? {} : { build: build.layer }),
@@ -150,7 +151,7 @@ async function* layerEntries(
   yield fileEntry(`var/lib/dpkg/status.d/${recipe.name}${kind === 'launch' ? '' : '.build'}`, notes.status);
 }
 
-function packagesOf({ packages }: Made): string[] {
+function packagesOf({ packages }: Runtime): string[] {
   return [...Object.keys(packages.launch), ...Object.keys(packages.build)];
 }
 

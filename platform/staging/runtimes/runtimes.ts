@@ -28,6 +28,8 @@ export interface Runtime {
   name: string;
   launch?: Layer;
   build?: Layer;
+  /** Debian's packages in each: version by name. */
+  packages: { launch: Record<string, string>; build: Record<string, string> };
 }
 
 export const RUNTIMES_REPOSITORY = 'sampan/runtimes';

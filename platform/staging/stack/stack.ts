@@ -21,8 +21,8 @@ export interface Stack {
   layer: Layer;
   /** Holds `/layers/sampan_staticfile/nginx`. */
   webServer: Layer;
-  /** Names of the packages that are in it. */
-  packages: string[];
+  /** Those that are in it: version by name. */
+  packages: Record<string, string>;
   /** Versions of the release's packages that runtimes are made from, by name. */
   offers: Record<string, string>;
 }
@@ -50,7 +50,7 @@ export async function ensureStack(options: StackOptions): Promise<Stack> {
   ]);
   if (stack !== undefined && webServer !== undefined) {
     const labelled = (name: string) => JSON.parse(stack.labels[name] ?? '{}') as Record<string, string>;
-    const packages = Object.keys(labelled(PACKAGES_LABEL));
+    const packages = labelled(PACKAGES_LABEL);
     return { recipe, suite, layer: stack.layer, webServer: webServer.layer, packages, offers: labelled(OFFERS_LABEL) };
   }
   options.onProgress?.(`building the base stack from ${suite} packages`);
@@ -88,7 +88,7 @@ async function build(
   await writeImage(registry, WEB_SERVER_REPOSITORY, recipe, { architecture, layers: [webServer], run: {}, ...signal });
   // Last: its presence says that both are there.
   await writeImage(registry, STACK_REPOSITORY, recipe, { architecture, layers: [layer], run, ...signal });
-  return { recipe, suite, layer, webServer, packages: Object.keys(packages), offers };
+  return { recipe, suite, layer, webServer, packages, offers };
 }
 
 function* webServerEntries(notes: StackNotes) {
