@@ -8,8 +8,6 @@ import { WebSocket, WebSocketServer } from 'ws';
 import { shareOut } from './haproxy/limits.ts';
 import { backend, get, route, startApp, startRouter, until } from './testing.ts';
 
-const PATIENCE = 60_000;
-
 test('limits: the shares leave room for refusals and for others, however few there are', () => {
   for (const [total, ports] of [
     [100, 0],
@@ -81,7 +79,7 @@ test('limits: idle WebSockets fill an app’s share, the next one is refused wit
     socket.close();
     await once(socket, 'close');
   }
-  await until('there is room', async () => (await open()) === undefined, PATIENCE);
+  await until('there is room', async () => (await open()) === undefined);
   for (const socket of sockets) socket.terminate();
   for (const socket of server.clients) socket.terminate();
   server.close();
@@ -105,7 +103,7 @@ test('limits: one address that says nothing on all its connections keeps nobody 
     });
     socket.write('GET / HTTP/1.1\r\nX-Never: ');
   }
-  await until('the rest is cut', () => cut >= 90, PATIENCE);
+  await until('the rest is cut', () => cut >= 90);
   for (let round = 0; round < 5; round++) assert.equal(await getFrom('127.0.0.2', http, 'a.apps.test'), 200);
   for (const socket of silent) socket.destroy();
 });

@@ -108,14 +108,21 @@ function processKey(app: string, type: string): string {
   return `${app} ${type}`;
 }
 
+/** Of ten thousand one changes, and the others are the same objects as before. */
+const known = new WeakMap<RouteObject, Route>();
+
 function routeOf(object: RouteObject): Route {
+  const before = known.get(object);
+  if (before !== undefined) return before;
   const { host, domainName, path } = object.spec;
-  return {
+  const route: Route = {
     host: (host === '' ? domainName : `${host}.${domainName}`).toLowerCase(),
     path: path.replace(/\/+$/, '') || '/',
     backend: backendName(object),
     id: object.metadata.name ?? '',
   };
+  known.set(object, route);
+  return route;
 }
 
 /** One backend for each process that is somebody's only destination; routes that split traffic have their own. */

@@ -9,8 +9,6 @@ import { readProcesses } from './haproxy/process.ts';
 import type { RoutingTable } from './model.ts';
 import { backend, startRouter, until } from './testing.ts';
 
-const PATIENCE = 60_000;
-
 interface EchoApp extends AsyncDisposable {
   port: number;
   server: Server;
@@ -158,5 +156,5 @@ test('tcp: a port that another program has is left to it, and the others serve',
 
   const { master } = await readProcesses(filesOf(started.options));
   process.kill(master, 'SIGKILL');
-  await until('it serves again', async () => (await talk(free, '')) === 'app\n', PATIENCE);
+  await until('it serves again', async () => (await talk(free, '')) === 'app\n');
 });

@@ -142,7 +142,11 @@ export function backend(name: string, ...endpoints: Endpoint[]): Backend {
 }
 
 /** Waits until the condition holds; tests have nothing better for what a proxy does by itself. */
-export async function until(what: string, condition: () => boolean | Promise<boolean>, patience = 5000): Promise<void> {
+export async function until(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  patience = 60_000,
+): Promise<void> {
   const deadline = Date.now() + patience;
   while (!(await condition())) {
     if (Date.now() > deadline) throw new Error(`Waited ${patience} ms in vain until ${what}`);

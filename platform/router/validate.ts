@@ -32,8 +32,12 @@ function invalid(what: string, value: unknown, expected: string): RouterError {
   return new RouterError('invalid', `Cannot route: ${what} is ${JSON.stringify(value)}, expected ${expected}`);
 }
 
+/** Objects are looked at once: of ten thousand routes one changes. They are never changed in place. */
+const right = new WeakSet<Route | Endpoint>();
+
 /** Throws unless the route's host and path can be served. Does not look whether its backend exists. */
 export function checkRoute(route: Route): void {
+  if (right.has(route)) return;
   if (route.host !== ANY_HOST && !isHost(route.host)) throw invalid('"host"', route.host, HOST_EXPECTED);
   const paths = route.exact === true ? EXACT_PATH : PATH;
   if (typeof route.path !== 'string' || route.path.length > MAX_PATH || !paths.test(route.path)) {
@@ -43,6 +47,7 @@ export function checkRoute(route: Route): void {
       '"/" or "/a/b" of URL path characters, without a slash at the end, at most 512 characters',
     );
   }
+  right.add(route);
 }
 
 function isHost(host: unknown): boolean {
@@ -63,6 +68,7 @@ export function checkHostCertificate(certificate: HostCertificate): void {
 const checked = new WeakSet<HostCertificate>();
 
 export function checkEndpoint(endpoint: Endpoint): void {
+  if (right.has(endpoint)) return;
   if (!NAME.test(endpoint.name)) {
     throw invalid('"name" of an endpoint', endpoint.name, '1 to 63 of a-z, 0-9 and "-"');
   }
@@ -79,6 +85,7 @@ export function checkEndpoint(endpoint: Endpoint): void {
   if (endpoint.instance !== undefined && !isInteger(endpoint.instance, 0, 999_999)) {
     throw invalid(`"instance" of endpoint ${endpoint.name}`, endpoint.instance, '0 to 999999');
   }
+  right.add(endpoint);
 }
 
 export function isUsable(endpoint: Endpoint): boolean {

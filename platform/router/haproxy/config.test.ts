@@ -5,7 +5,7 @@ import { matchesGolden } from '#testing/golden.ts';
 import { checkTable } from '../validate.ts';
 import { type ConfigInput, configVersion, filesOf, renderConfig } from './config.ts';
 import { assignSlots, desiredState, planChange } from './plan.ts';
-import { emptyState } from './state.ts';
+import { emptyState, parseServerLines } from './state.ts';
 
 const input: ConfigInput = {
   files: filesOf({ dataDirectory: '/var/lib/sampan/router', runDirectory: '/run/sampan/router' }),
@@ -59,7 +59,17 @@ test('haproxy: the configuration holds what runs', () => {
   const { slots, missing } = assignSlots(table, new Map(), emptyState(), { b: 2, l: 1 });
   assert.deepEqual(missing, { b: 0, l: 0 });
   const state = desiredState(table, slots, input);
-  golden('haproxy.cfg', renderConfig(input, { pools: { b: 2, l: 1 }, stamp: 'stamp', state }));
+  const text = renderConfig(input, { pools: { b: 2, l: 1 }, stamp: 'stamp', state });
+  golden('haproxy.cfg', text);
+  // And is read from it where nothing else tells.
+  const ready = [...state.servers].map(([slot, servers]) => [
+    slot,
+    [...servers].filter(([, { mode }]) => mode === 'ready'),
+  ]);
+  assert.deepEqual(
+    [...parseServerLines(text)].map(([slot, servers]) => [slot, [...servers]]),
+    ready,
+  );
 });
 
 test('haproxy: the version follows options, not what runs', () => {

@@ -165,7 +165,7 @@ export class HaproxyDriver implements Router {
     await proxy.offer(table.certificates ?? []);
     await proxy.execute([...plan.commands, ...plan.drain]);
     this.#slots = assigned.slots;
-    if (plan.commands.length + plan.drain.length > 0) proxy.became(desired, plan.gone);
+    if (plan.commands.length + plan.drain.length > 0) proxy.became(desired, plan);
     this.#drain.set(plan.gone);
     await proxy.withdraw(table.certificates ?? []);
   }

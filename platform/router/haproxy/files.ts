@@ -1,11 +1,18 @@
 /** Keeps the files on disk equal to what runs: a HAProxy that is started with them serves the same. */
-import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { writeFileAtomic } from '#lib/atomic-file.ts';
 import type { RouterOptions } from '../model.ts';
 import type { AccessTarget, Files } from './config.ts';
 import { isOfTable, type Offered } from './host-certificates.ts';
-import { emptyState, MAPS, type Pools, type ProxyState } from './state.ts';
+import {
+  emptyState,
+  MAPS,
+  type MapName,
+  type Pools,
+  type ProxyState,
+  parseMapFile,
+  parseServerLines,
+} from './state.ts';
 
 export interface Saved {
   /** The boot that this was saved in: addresses of another one mean other pods. */
@@ -14,6 +21,7 @@ export interface Saved {
   http: number;
   https: number;
   access: AccessTarget;
+  /** Of a boot before this one: none. It is read from the proxy's own files. */
   state: ProxyState;
   offered?: Offered;
 }
@@ -33,6 +41,7 @@ export class FileKeeper {
   readonly #log: RouterOptions['log'];
   readonly #render: () => Content;
   readonly #written = new Map<string, string>();
+  readonly #maps = new Map<MapName, ReadonlyMap<string, string>>();
   #boot = '';
   #dirty = true;
   #timer: NodeJS.Timeout | undefined;
@@ -54,7 +63,16 @@ export class FileKeeper {
       // None yet, or a part of one: what is saved here only spares a start from nothing.
       return undefined;
     }
-    return { ...saved, state: { ...emptyState(), ...(saved.boot === this.#boot && saved.state) } };
+    return { ...saved, state: saved.boot === this.#boot ? await this.#readState() : emptyState() };
+  }
+
+  async #readState(): Promise<ProxyState> {
+    const state = emptyState();
+    // A file that is not there yet is empty.
+    const read = (path: string): Promise<string> => readFile(path, 'utf8').catch(() => '');
+    for (const map of MAPS) state[map] = parseMapFile(await read(this.#files.map(map)));
+    state.servers = parseServerLines(await read(this.#files.config));
+    return state;
   }
 
   /** Something changed: the files follow within a moment. */
@@ -79,18 +97,12 @@ export class FileKeeper {
   async #write(): Promise<void> {
     this.#dirty = false;
     const { config, state, offered, ...rest } = this.#render();
-    const saved: Saved = { boot: this.#boot, ...rest, offered, state };
-    const contents: [string, string][] = [
-      ...MAPS.map((map): [string, string] => [
-        this.#files.map(map),
-        [...state[map]].map(([key, value]) => `${key} ${value}\n`).join(''),
-      ]),
-      [this.#files.saved, JSON.stringify(saved, store)],
-      [this.#files.config, config],
-    ];
+    const saved: Omit<Saved, 'state'> = { boot: this.#boot, ...rest, offered };
     try {
       await this.writeCertificateList(offered);
-      for (const [path, content] of contents) await this.#writeChanged(path, content);
+      for (const map of MAPS) await this.#writeMap(map, state[map]);
+      await this.#writeChanged(this.#files.saved, JSON.stringify(saved, store));
+      await this.#writeChanged(this.#files.config, config);
     } catch (error) {
       this.#dirty = true;
       throw error;
@@ -110,11 +122,17 @@ export class FileKeeper {
     await this.#writeChanged(this.#files.certificateList, lines.join(''));
   }
 
+  /** One of thousands of entries is not put together anew while it is the same map. */
+  async #writeMap(map: MapName, entries: ReadonlyMap<string, string>): Promise<void> {
+    if (this.#maps.get(map) === entries) return;
+    await this.#writeChanged(this.#files.map(map), [...entries].map(([key, value]) => `${key} ${value}\n`).join(''));
+    this.#maps.set(map, entries);
+  }
+
   async #writeChanged(path: string, content: string): Promise<void> {
-    const digest = createHash('sha256').update(content).digest('base64');
-    if (this.#written.get(path) === digest) return;
+    if (this.#written.get(path) === content) return;
     await writeFileAtomic(path, content, { mode: 0o600 });
-    this.#written.set(path, digest);
+    this.#written.set(path, content);
   }
 }
 

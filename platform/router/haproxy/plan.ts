@@ -147,10 +147,12 @@ export interface Plan {
   /** Servers that take nothing new from now on. `gone` ones are to be deleted when idle. */
   drain: Command[];
   gone: ServerRef[];
+  /** Maps that stay as they are. */
+  same: MapName[];
 }
 
 export function planChange(actual: ProxyState, desired: ProxyState, mapFile: (map: MapName) => string): Plan {
-  const plan: Plan = { commands: [], drain: [], gone: [] };
+  const plan: Plan = { commands: [], drain: [], gone: [], same: [] };
   for (const [slot, servers] of desired.servers) {
     const existing = actual.servers.get(slot);
     for (const [name, server] of servers) planServer(plan, { slot, name }, server, existing?.get(name));
@@ -164,9 +166,14 @@ export function planChange(actual: ProxyState, desired: ProxyState, mapFile: (ma
     }
   }
   // `deep` comes after the paths when a host gets its first path, and goes before them when it loses its last.
-  const removals = MAPS.toReversed().flatMap((map) => removedEntries(actual[map], desired[map], mapFile(map)));
-  const additions = MAPS.flatMap((map) => addedEntries(actual[map], desired[map], mapFile(map)));
-  plan.commands.push(...additions, ...removals);
+  const changes = MAPS.map((map) => ({
+    map,
+    removed: removedEntries(actual[map], desired[map], mapFile(map)),
+    added: addedEntries(actual[map], desired[map], mapFile(map)),
+  }));
+  plan.commands.push(...changes.flatMap(({ added }) => added));
+  plan.commands.push(...changes.toReversed().flatMap(({ removed }) => removed));
+  plan.same = changes.flatMap(({ map, added, removed }) => (added.length + removed.length === 0 ? map : []));
   return plan;
 }
 

@@ -8,7 +8,7 @@ import { type HostCertificate, RouterError, type RouterOptions } from '../model.
 import { type ConfigInput, configVersion, type Files, POOLS_START, renderConfig } from './config.ts';
 import { FileKeeper, type Saved } from './files.ts';
 import { HostCertificates, parseOffered } from './host-certificates.ts';
-import { type Command, type ServerRef, systemBackend } from './plan.ts';
+import { type Command, type Plan, type ServerRef, systemBackend } from './plan.ts';
 import { freePorts } from '../ports.ts';
 import { askMaster, type Environment, readEnvironment, readProcesses, startProxy, waitForStamp } from './process.ts';
 import { CommandSocket } from './socket.ts';
@@ -181,8 +181,8 @@ export class Proxy {
     }
   }
 
-  /** Takes over a state that the commands have led to. */
-  became(desired: ProxyState, gone: readonly ServerRef[]): void {
+  /** Takes over a state that the plan's commands have led to. */
+  became(desired: ProxyState, { gone, same }: Pick<Plan, 'gone' | 'same'>): void {
     const servers = new Map<string, Map<string, Server>>();
     for (const [slot, wanted] of desired.servers) {
       const kept = [...wanted].filter(
@@ -197,7 +197,8 @@ export class Proxy {
       slotServers.set(name, { ...server, mode: 'drain' });
       servers.set(slot, slotServers);
     }
-    this.state = { ...desired, servers };
+    const maps = Object.fromEntries(same.map((map) => [map, this.state[map]]));
+    this.state = { ...desired, ...maps, servers };
     this.touch();
   }
 

@@ -119,3 +119,28 @@ export function parseServers(answer: string): Map<string, Map<string, Server>> {
   }
   return slots;
 }
+
+/** Reads a map's file: `<key> <value>` a line. */
+export function parseMapFile(text: string): Map<string, string> {
+  const map = new Map<string, string>();
+  for (const line of text.split('\n')) {
+    const space = line.indexOf(' ');
+    if (space > 0) map.set(line.slice(0, space), line.slice(space + 1));
+  }
+  return map;
+}
+
+/** Reads the servers of slots out of a configuration of ours: those that are ready, as no others are written. */
+export function parseServerLines(config: string): Map<string, Map<string, Server>> {
+  const slots = new Map<string, Map<string, Server>>();
+  let slot: string | undefined;
+  for (const line of config.split('\n')) {
+    if (/^\S/.test(line)) slot = /^backend ([blt]\d+) /.exec(line)?.[1];
+    const [, name, ip = '', port, weight] = /^ {2}server (\S+) (\S+):(\d+) .*?weight (\d+)/.exec(line) ?? [];
+    if (slot === undefined || name === undefined) continue;
+    const servers = slots.get(slot) ?? new Map<string, Server>();
+    servers.set(name, { ip: ip.replace(/[[\]]/g, ''), port: Number(port), weight: Number(weight), mode: 'ready' });
+    slots.set(slot, servers);
+  }
+  return slots;
+}
