@@ -108,14 +108,9 @@ function metadataOf(context: Context, { guid, uploaded }: CatalogueBuildpack): U
 }
 
 function listed(context: Context, item: CatalogueBuildpack): Stored<Listed> {
-  const object = item.uploaded ?? context.records.catalogEntries.get(item.guid);
-  const metadata = item.uploaded?.metadata ?? {
-    name: item.guid,
-    uid: item.guid,
-    resourceVersion: '0',
-    creationTimestamp: EPOCH,
-    ...(object?.metadata.annotations === undefined ? {} : { annotations: object.metadata.annotations }),
-  };
+  // What people write on one of the platform's own does not make it younger.
+  const own = { name: item.guid, uid: item.guid, resourceVersion: '0', creationTimestamp: EPOCH };
+  const metadata = item.uploaded?.metadata ?? own;
   const userMetadata = metadataOf(context, item);
   return { metadata, item, spec: { displayName: item.name, ...(userMetadata === undefined ? {} : { userMetadata }) } };
 }

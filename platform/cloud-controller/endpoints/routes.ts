@@ -3,7 +3,7 @@ import type { Domain, Route } from '../../resources/types.ts';
 import { type ApiRequest, accepted, type Context, created, type Endpoint, type Json, ok, type Reply } from '../api.ts';
 import { notAuthorized, unprocessable } from '../errors.ts';
 import { spaceIncludes, unique } from '../includes.ts';
-import { includedOf, listReply } from '../listing.ts';
+import { asText, includedOf, listReply } from '../listing.ts';
 import { mergedOptions, readOptions } from '../operations/route-options.ts';
 import { createRoute, deleteRoute } from '../operations/routes.ts';
 import { presentRoute, routeUrl } from '../present/routes.ts';
@@ -18,6 +18,7 @@ export function routeEndpoints(context: Context): Endpoint[] {
   const { records, access, urls } = context;
   const spaceOf = (route: Stored<Route>) => records.spaceOf(route)?.metadata.name ?? '';
   const present = (route: Stored<Route>) => presentRoute(urls, route, spaceOf(route));
+  const text = asText(present);
   const domains = (items: Stored<Route>[]): Json => ({
     domains: unique<Domain>(items.map((item) => records.domains.get(item.spec.domain))).map((item) =>
       presentDomain(urls, item),
@@ -32,6 +33,7 @@ export function routeEndpoints(context: Context): Endpoint[] {
     listReply(context, request, {
       items,
       present,
+      text,
       filters: {
         hosts: (item, values) => values.includes(item.spec.host),
         paths: (item, values) => values.includes(item.spec.path),
