@@ -36,6 +36,7 @@ import { tcpPorts } from '../tcp-ports.ts';
 import { busDirectory, busPasswords, ensureSecrets } from '../secrets.ts';
 import { platformGuard } from '../platform-guard.ts';
 import { version } from '../version.ts';
+import { openPostgres, ownBroker } from './postgres.ts';
 import type { RoleContext, RunningRole } from './role.ts';
 import { waitForRole } from './wait-for-role.ts';
 
@@ -111,11 +112,16 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
       signal,
     }),
   ]);
+  const postgres = await openPostgres(instance, client, log);
   const cloudController = await startCloudController({
     informers,
     tokens: uaa.tokens,
     staging,
-    brokers: { guard, router: { http: instance.ports.http, https: instance.ports.https, ca } },
+    brokers: {
+      guard,
+      router: { http: instance.ports.http, https: instance.ports.https, ca },
+      own: postgres ? [ownBroker(postgres)] : [],
+    },
     logs,
     metrics,
     domain: instance.domain,
@@ -178,6 +184,7 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
         workloads.close(),
         cloudController.close(),
         uaa.close(),
+        postgres?.close(),
         staging.close(),
       ]);
       metrics.close();

@@ -6,6 +6,7 @@ import type { Logs } from '../logs/logs.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { Informers } from '../resources/informers.ts';
 import type { BrokerNetwork } from '../services/services.ts';
+import { registerOwnBrokers } from '../services/own-brokers.ts';
 import { startServices } from '../services/start.ts';
 import type { SshAccess } from '../ssh/ssh.ts';
 import type { Staging } from '../staging/staging.ts';
@@ -148,6 +149,7 @@ export async function startCloudController(options: StartCloudControllerOptions)
     now: Date.now,
   };
   const context: Context = { ...base, services: startServices(base, options.brokers) };
+  await registerOwnBrokers(context, options.brokers.own ?? []);
   await ensureDefaults(context, { organization: options.organization ?? 'default', space: options.space ?? 'dev' });
   context.usage.start();
   const stopTelling = tellBuilds(context);

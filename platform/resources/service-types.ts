@@ -40,6 +40,8 @@ export type ServiceBroker = Resource<
     url: string;
     /** Its services are for this space alone. */
     space?: string;
+    /** The platform brings it. */
+    own?: boolean;
     userMetadata?: UserMetadata;
     request?: BrokerRequest & {
       displayName?: string;

@@ -118,7 +118,7 @@ function offeringSpec(broker: Broker, service: CatalogService): ServiceOffering[
   return { ...rest, broker: broker.metadata.name, brokerId: id, displayName: name, available: true };
 }
 
-/** Who may see a plan is the administrators' to say, and nobody's to begin with. */
+/** Who may see a plan is the administrators' to say; to begin with nobody does, and everybody does of a broker of the platform's own. */
 function planSpec(broker: Broker, offering: string, plan: CatalogPlan): ServicePlan['spec'] {
   const { id, name, ...rest } = plan;
   return {
@@ -128,7 +128,7 @@ function planSpec(broker: Broker, offering: string, plan: CatalogPlan): ServiceP
     brokerId: id,
     displayName: name,
     available: true,
-    visibility: 'admin',
+    visibility: broker.spec.own === true ? 'public' : 'admin',
     organizations: [],
   };
 }

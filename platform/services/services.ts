@@ -56,11 +56,20 @@ export interface BrokerAccess {
   password: string;
 }
 
+/** One that the platform brings. */
+export interface OwnBroker extends BrokerAccess {
+  name: string;
+  /** On the loopback: where its URL leads, whatever its host is. */
+  port: number;
+}
+
 /** How brokers are reached. */
 export interface BrokerNetwork {
   guard: AddressGuard;
   /** For brokers that are apps here. Absent: those are reached as any other. */
   router?: { http: number; https: number; ca: string };
+  /** Registered when the platform starts; their plans are everybody's until an administrator says otherwise. */
+  own?: readonly OwnBroker[];
   /** Default 60 s: all of a request and its answer. */
   timeoutMilliseconds?: number;
 }

@@ -108,7 +108,9 @@ function open(transport: Transport, url: URL, options: RequestOptions): ClientRe
   const secure = url.protocol === 'https:';
   const request = secure ? requestHttps : requestHttp;
   const host = url.hostname.replace(/^\[|\]$/g, '');
-  const { router, guard } = transport.network;
+  const { router, guard, own = [] } = transport.network;
+  const ours = own.find((one) => new URL(one.url).origin === url.origin);
+  if (ours !== undefined) return request(url, { ...options, port: ours.port, lookup: toLoopback });
   const port = Number(url.port) || (secure ? 443 : 80);
   if (router !== undefined && port === (secure ? router.https : router.http) && transport.isRoute(host)) {
     // The router is on this host, whatever the name says.
