@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import WebSocket from 'ws';
 import { parse } from 'yaml';
+import { CloudApi } from '#testing/cloud-api.ts';
 import { TestPlatform, until } from '#testing/platform.ts';
 
 const platform = new TestPlatform('examples');
@@ -25,12 +26,32 @@ async function push(example: string): Promise<{ name: string; host: string | und
   return { name, host: routes[0] && new URL(routes[0]).hostname };
 }
 
+/** As `cf create-service postgres small guestbook-db` does. */
+async function createDatabase(): Promise<void> {
+  const api = new CloudApi(platform);
+  await until('the plan', async () => (await api.guidOf('service_plans', 'small').catch(() => '')) !== '');
+  const [space, plan] = [await api.guidOf('spaces', 'dev'), await api.guidOf('service_plans', 'small')];
+  await api.job('POST', '/v3/service_instances', {
+    type: 'managed',
+    name: 'guestbook-db',
+    relationships: { space: { data: { guid: space } }, service_plan: { data: { guid: plan } } },
+  });
+}
+
 describe('examples', { concurrency: 1 }, () => {
-  before(() => platform.must('up'));
+  /** Its image takes a while: it is made beside the other examples. */
+  let database: Promise<void>;
+
+  before(async () => {
+    await platform.must('up');
+    database = createDatabase();
+    database.catch(() => undefined);
+  });
   after(() => platform.purge());
 
   test('every example is tested here or in languages.long.test.ts', () => {
     assert.deepEqual(readdirSync(examples).sort(), [
+      'guestbook',
       'hello-node',
       'procfile-binary',
       'python-fastapi',
@@ -88,6 +109,19 @@ describe('examples', { concurrency: 1 }, () => {
   test('python-flask has its runtime from Debian and its dependencies from PyPI', async () => {
     const { host } = await push('python-flask');
     assert.match((await platform.ask(host ?? '')).body, /^Hello from Python 3\.\d+/);
+  });
+
+  test('guestbook keeps what is written in a PostgreSQL database, whose pod may be killed', async () => {
+    await database;
+    const { host = '' } = await push('guestbook');
+    const headers = { 'content-type': 'application/x-www-form-urlencoded' };
+    const written = await platform.ask(host, { method: 'POST', headers, body: 'name=Ann&words=I+was+%3Chere%3E' });
+    assert.equal(written.status, 303, written.body);
+    assert.match((await platform.ask(host)).body, /<b>Ann<\/b>.*I was &#60;here&#62;/);
+    const [pod = ''] = (await platform.mustKubectl('get', 'pods', '-n', 'sampan-postgres', '-o', 'name')).split('\n');
+    await platform.mustKubectl('delete', '-n', 'sampan-postgres', pod, '--grace-period=0', '--force');
+    const remembers = async () => (await platform.ask(host)).body.includes('<b>Ann</b>');
+    await until('it is back with what was written', remembers, 120);
   });
 
   test('procfile-binary is started by its Procfile', async () => {

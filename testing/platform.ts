@@ -133,7 +133,7 @@ export class TestPlatform {
   /** One request through the router's http port. Status 0 when no answer came. */
   ask(
     host: string,
-    options: { path?: string; headers?: Record<string, string>; method?: string; timeout?: number } = {},
+    options: { path?: string; headers?: Record<string, string>; method?: string; body?: string; timeout?: number } = {},
   ): Promise<{ status: number; body: string; headers: Record<string, unknown> }> {
     return new Promise((done) => {
       const call = request(
@@ -155,7 +155,7 @@ export class TestPlatform {
       );
       call.once('timeout', () => call.destroy(new Error('timeout')));
       call.once('error', (error) => done({ status: 0, body: error.message, headers: {} }));
-      call.end();
+      call.end(options.body);
     });
   }
 
