@@ -1,15 +1,18 @@
 /** The broker's own account in the cluster: made by the platform, with rights in one namespace that end there. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { ApiError, type Client, type ClientObject } from '#cluster/client/client.ts';
 import type { TypedResource } from '#cluster/kinds/kind.ts';
 import { namespaces, roleBindings, serviceAccounts } from '#cluster/kinds/resources.ts';
 import type { TokenRequest } from '#cluster/kinds/types/authentication.ts';
 import type { PolicyRule } from '#cluster/kinds/types/rbac.ts';
 import { NAMESPACE } from './postgres.ts';
+import { postgresDatabases } from './resource.ts';
 
 const ACCOUNT = 'postgres-broker';
 const READ = ['get', 'list', 'watch'];
 const WRITE = [...READ, 'create', 'update', 'patch', 'delete'];
 const TOKEN_SECONDS = 3600;
+const LONGEST_WAIT = 20_000;
 
 /** The API server makes it when it starts, and lets the platform bind it. */
 export const POSTGRES_ROLE: { name: string; rules: PolicyRule[] } = {
@@ -38,6 +41,19 @@ export async function ensureAccess(platform: Client): Promise<void> {
     roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: POSTGRES_ROLE.name },
     subjects: [{ kind: 'ServiceAccount', name: ACCOUNT, namespace: NAMESPACE }],
   });
+}
+
+/** The API server's authorizer follows the bindings: one that was made a moment ago may not count yet. Nothing tells when it does. */
+export async function untilAllowed(account: Client): Promise<void> {
+  for (let wait = 20; wait < LONGEST_WAIT; wait *= 2) {
+    try {
+      await account.list(postgresDatabases, { namespace: NAMESPACE, limit: 1 });
+      return;
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.code !== 403) throw error;
+      await delay(wait);
+    }
+  }
 }
 
 async function ensure<T extends ClientObject>(client: Client, resource: TypedResource<T>, object: T): Promise<void> {

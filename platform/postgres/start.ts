@@ -5,7 +5,7 @@ import type { Client } from '#cluster/client/client.ts';
 import { createInformer } from '#cluster/client/informer.ts';
 import { SingleFlight } from '#lib/single-flight.ts';
 import { RegistryClient, type RegistryOptions } from '../staging/images/registry-client.ts';
-import { accountToken, ensureAccess } from './access.ts';
+import { accountToken, ensureAccess, untilAllowed } from './access.ts';
 import { openAuthority } from './authority.ts';
 import { openBackupStore } from './backups/store.ts';
 import { startBrokerServer } from './broker/server.ts';
@@ -39,6 +39,7 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
   await ensureAccess(options.client);
   const stop = new AbortController();
   const client = options.connect(accountToken(options.client));
+  await untilAllowed(client);
   const registry = new RegistryClient(options.registry);
   const recipe = await currentRecipe();
   const onError = (error: unknown): void =>
@@ -59,6 +60,7 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
         await rm(options.dataDirectory, { recursive: true, force: true });
         await mkdir(options.dataDirectory, { recursive: true, mode: 0o700 });
         const image = await ensureImage({ registry, recipe, temporaryDirectory: options.dataDirectory, signal });
+        await databases.synced;
         const used = databases.list().flatMap(({ status }) => status?.image ?? []);
         await forgetUnused(registry, [image, ...used]);
         return image;
@@ -70,7 +72,6 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
     now: options.now ?? Date.now,
     signal: stop.signal,
   };
-  await databases.synced;
   const controller = startController(context, watches.onOpen);
   const kept = await keptSecret(client, { name: 'broker-login' }, () =>
     Promise.resolve({ password: randomBytes(24).toString('base64url') }),

@@ -65,6 +65,8 @@ async function serve(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
+  // Before it has seen all databases it knows of none.
+  await context.databases.synced;
   const params = request.params as { instance?: string; binding?: string };
   const { status, body } = await handler(context, {
     instance: params.instance === undefined ? '' : identifier(params.instance, 'The id of the instance'),
