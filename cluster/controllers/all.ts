@@ -30,6 +30,7 @@ import { createClaimProtection, createVolumeProtection } from './storage-protect
 import { createStatefulSetController } from './stateful-set.ts';
 import { createServiceAccountController } from './service-account.ts';
 import { createServiceAccountTokens, type TokenSigner } from './service-account-token.ts';
+import { createTaintEviction } from './taint-eviction.ts';
 import { createVolumeAttachments } from './volume-attach.ts';
 import { createVolumeBinder } from './volume-binder.ts';
 import { createVolumeExpansion } from './volume-expand.ts';
@@ -77,6 +78,7 @@ export function allControllers(options: ControllerOptions = {}): Controller[] {
     ...(nodeRanges === undefined ? [] : [createNodeIpamController(nodeRanges)]),
     ...(certificates === undefined ? [] : [createCertificateRequests(certificates), createBootstrapTokenCleaner()]),
     createNodeLifecycleController(nodeLifecycle),
+    createTaintEviction(),
     createPodCollector(),
     ...storageControllers(),
     createEventExpiry(),

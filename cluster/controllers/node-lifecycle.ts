@@ -41,7 +41,7 @@ export interface NodeLifecycleOptions {
 }
 
 /** Milliseconds that the pod may stay; 0 when it does not tolerate the taint, infinite when it does without limit. */
-function toleratedFor(pod: Pod, taint: Taint): number {
+export function toleratedFor(pod: Pod, taint: Taint): number {
   let shortest = 0;
   let tolerated = false;
   for (const { key, operator = 'Equal', value = '', effect, tolerationSeconds } of pod.spec?.tolerations ?? []) {
