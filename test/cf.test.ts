@@ -69,6 +69,30 @@ describe('the stock cf client', { concurrency: 1, skip }, () => {
     await until('two instances', async () => /#1 +running/.test(await admin.must('app', 'shop')));
   });
 
+  test('isolation segments: an app of the space runs on their nodes from its next start on', async () => {
+    const label = 'node-restriction.kubernetes.io/isolation-segment';
+    const node = platform.instance.nodeName;
+    for (const words of [
+      ['create-isolation-segment', 'gold'],
+      ['enable-org-isolation', 'default', 'gold'],
+      ['set-space-isolation-segment', 'dev', 'gold'],
+    ])
+      await admin.must(...words);
+    assert.match(await admin.must('isolation-segments'), /gold +default/);
+    assert.match(await admin.must('space', 'dev'), /isolation segment: +gold/);
+    await platform.mustKubectl('label', 'node', node, `${label}=gold`);
+    await platform.mustKubectl('taint', 'node', node, `${label}=gold:NoSchedule`);
+    await admin.must('restart', 'shop');
+    assert.match(await admin.must('app', 'shop'), /isolation segment: +gold/);
+    await platform.mustKubectl('taint', 'node', node, `${label}-`);
+    await admin.must('reset-space-isolation-segment', 'dev');
+    await admin.must('restart', 'shop');
+    assert.doesNotMatch(await admin.must('app', 'shop'), /isolation segment: +gold/);
+    await admin.must('disable-org-isolation', 'default', 'gold');
+    await admin.must('delete-isolation-segment', 'gold', '-f');
+    await platform.mustKubectl('label', 'node', node, `${label}-`);
+  });
+
   test('a new version, rolling; revisions and the way back; the environment', async () => {
     writeApp(source, talkativeApp('two'));
     await admin.must('push', 'shop', '-p', source, '-m', '128M', '--strategy', 'rolling');

@@ -3,6 +3,7 @@ import { annotations } from '../resources/types.ts';
 import type { Identity } from '../uaa/uaa.ts';
 import type { Context } from './api.ts';
 import { createDomain } from './endpoints/domains.ts';
+import { ensureSharedSegment } from './endpoints/isolation-segments.ts';
 import { createOrganization } from './endpoints/organizations.ts';
 import { ensureDefaultQuota } from './endpoints/quotas.ts';
 import { deleteOrganization, deleteSpace } from './operations/deletions.ts';
@@ -28,6 +29,7 @@ export async function ensureDefaults(
 ): Promise<{ organization: string; space: string }> {
   const { records } = context;
   await ensureDefaultQuota(context);
+  await ensureSharedSegment(context);
   await ensureDefaultGroups(context);
   if (!records.domains.all().some((domain) => domain.spec.displayName === context.domain)) {
     await createDomain(context, { name: context.domain });

@@ -155,6 +155,7 @@ function stamp<T extends ClientObject>(object: T, annotation: string): T {
 export class Records {
   readonly organizations: Collection<types.Organization>;
   readonly spaces: Collection<types.Space>;
+  readonly isolationSegments: Collection<types.IsolationSegment>;
   readonly organizationQuotas: Collection<types.OrganizationQuota>;
   readonly spaceQuotas: Collection<types.SpaceQuota>;
   readonly domains: Collection<types.Domain>;
@@ -194,6 +195,7 @@ export class Records {
       new Collection(informers.client, resource, informers.of(resource));
     this.organizations = collection(types.organizations);
     this.spaces = collection(types.spaces);
+    this.isolationSegments = collection(types.isolationSegments);
     this.organizationQuotas = collection(types.organizationQuotas);
     this.spaceQuotas = collection(types.spaceQuotas);
     this.domains = collection(types.domains);

@@ -104,6 +104,7 @@ export async function startCloudController(options: StartCloudControllerOptions)
   const holders: Record<string, { get(guid: string): unknown }> = {
     organizations: records.organizations,
     spaces: records.spaces,
+    isolationsegments: records.isolationSegments,
     organizationquotas: records.organizationQuotas,
     spacequotas: records.spaceQuotas,
     domains: records.domains,

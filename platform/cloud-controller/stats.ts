@@ -8,6 +8,7 @@ import type { Stored } from '#cluster/kinds/kind.ts';
 import type { ContainerStatus, Pod } from '#cluster/kinds/types/core.ts';
 import { appStatus, memoryAnnotation, worstStatus } from '../resources/instances.ts';
 import { pods } from '../resources/kubernetes.ts';
+import { SEGMENT_KEY } from '../resources/segments.ts';
 import { annotations, labels, type Process } from '../resources/types.ts';
 import type { Context, Json } from './api.ts';
 
@@ -159,7 +160,7 @@ function instanceJson(
     disk_quota: bytesOf(container?.resources?.limits?.['ephemeral-storage']) ?? process.spec.diskMb * 1024 * 1024,
     fds_quota: 16_384,
     log_rate_limit: process.spec.logRateLimitBytes,
-    isolation_segment: null,
+    isolation_segment: pod.spec?.nodeSelector?.[SEGMENT_KEY] ?? null,
     details: instanceDetails(pod),
     instance_ports:
       ip === ''

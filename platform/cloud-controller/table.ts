@@ -12,6 +12,7 @@ import { environmentGroupEndpoints } from './endpoints/environment-groups.ts';
 import { eventEndpoints } from './endpoints/events.ts';
 import { featureEndpoints } from './endpoints/features.ts';
 import { featureFlagEndpoints } from './endpoints/feature-flags.ts';
+import { isolationSegmentEndpoints } from './endpoints/isolation-segments.ts';
 import { manifestEndpoints } from './endpoints/manifests.ts';
 import { networkPolicyEndpoints } from './endpoints/network-policies.ts';
 import { organizationEndpoints } from './endpoints/organizations.ts';
@@ -45,6 +46,7 @@ export function endpointTable(context: Context): Endpoint[] {
     ...organizationEndpoints(context),
     ...spaceEndpoints(context),
     ...quotaEndpoints(context),
+    ...isolationSegmentEndpoints(context),
     ...domainEndpoints(context),
     ...certificateEndpoints(context),
     ...securityGroupEndpoints(context),

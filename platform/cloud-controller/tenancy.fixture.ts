@@ -107,6 +107,14 @@ export class Tenancy {
       jobs: 'none',
       shared_spaces: 'nobody',
     };
+    guids['isolation_segments'] = await make('/v3/isolation_segments', { name: `segment-${mark}` });
+    await this.#cloud.json(
+      'POST',
+      `/v3/isolation_segments/${guids['isolation_segments']}/relationships/organizations`,
+      {
+        data: [{ guid: organization }],
+      },
+    );
     guids['security_groups'] = await make('/v3/security_groups', {
       name: `group-${mark}`,
       relationships: { running_spaces: { data: [{ guid: space }] }, staging_spaces: { data: [{ guid: space }] } },
@@ -216,6 +224,17 @@ export const BODIES: Record<string, (world: World) => unknown> = {
   'POST /v3/domains': ({ guids }) => ({
     name: `${fresh('d')}.example.org`,
     relationships: { organization: one(guids['organizations']) },
+  }),
+  'POST /v3/isolation_segments': () => ({ name: fresh('segment') }),
+  'PATCH /v3/isolation_segments/:guid': metadata,
+  'POST /v3/isolation_segments/:guid/relationships/organizations': ({ guids }) => ({
+    data: [{ guid: guids['organizations'] }],
+  }),
+  'PATCH /v3/organizations/:guid/relationships/default_isolation_segment': ({ guids }) => ({
+    data: { guid: guids['isolation_segments'] },
+  }),
+  'PATCH /v3/spaces/:guid/relationships/isolation_segment': ({ guids }) => ({
+    data: { guid: guids['isolation_segments'] },
   }),
   'PATCH /v3/domains/:guid': metadata,
   'PUT /v3/domains/:guid/certificate': () => ({ certificate: 'none', private_key: 'none' }),

@@ -73,6 +73,7 @@ const DEFINITIONS: Definition[] = [
     scope: 'Cluster',
     columns: [NAME, column('Internal', '.spec.internal', 'boolean'), AGE],
   },
+  { kind: 'IsolationSegment', plural: 'isolationsegments', scope: 'Cluster', columns: [NAME, AGE] },
   {
     kind: 'DomainCertificate',
     plural: 'domaincertificates',

@@ -25,6 +25,7 @@ export interface Informers {
 const OWN = [
   types.organizations,
   types.spaces,
+  types.isolationSegments,
   types.organizationQuotas,
   types.spaceQuotas,
   types.domains,

@@ -31,6 +31,8 @@ export type Organization = Resource<{
   suspended: boolean;
   /** Guid; absent: the default one. */
   quota?: string;
+  /** Guid of the isolation segment of spaces that say none. */
+  segment?: string;
   userMetadata?: UserMetadata;
 }>;
 
@@ -43,6 +45,16 @@ export type Space = Resource<{
   quota?: string;
   /** Its apps can be entered by ssh, where they allow it; absent: they can. */
   ssh?: boolean;
+  /** Guid of its isolation segment; absent: its organization's. */
+  segment?: string;
+  userMetadata?: UserMetadata;
+}>;
+
+/** Nodes that only these organizations' apps run on: see `segments.ts`. */
+export type IsolationSegment = Resource<{
+  displayName: string;
+  /** Guids of those that are entitled to it. */
+  organizations: string[];
   userMetadata?: UserMetadata;
 }>;
 
@@ -151,6 +163,8 @@ export type Build = Resource<
     /** Hard limit for detect and build together. */
     timeoutSeconds: number;
     createdBy: { guid: string; name: string };
+    /** Name of the isolation segment that it runs in. */
+    segment?: string;
     /** Set by whoever cancels: the build pod is removed and the build fails with `StagingCancelled`. */
     cancelled?: boolean;
     userMetadata?: UserMetadata;
@@ -509,6 +523,7 @@ export function custom<T extends { metadata: ObjectMeta }>(
 
 export const organizations = custom<Organization>('Organization', 'organizations', false);
 export const spaces = custom<Space>('Space', 'spaces', false);
+export const isolationSegments = custom<IsolationSegment>('IsolationSegment', 'isolationsegments', false);
 export const organizationQuotas = custom<OrganizationQuota>('OrganizationQuota', 'organizationquotas', false);
 export const spaceQuotas = custom<SpaceQuota>('SpaceQuota', 'spacequotas', false);
 export const domains = custom<Domain>('Domain', 'domains', false);

@@ -47,6 +47,7 @@ function input(changes: { name?: string; command?: string; process?: object; dro
     uris: ['hello.test'],
     apiUrl: 'https://api.test',
     services: false,
+    segment: undefined,
     healthTimeout: 60,
   };
 }

@@ -15,6 +15,7 @@ import {
   type Revision,
   type Space,
 } from '../resources/types.ts';
+import { placement } from '../resources/segments.ts';
 import { APP_USER, DEFAULT_PORT, DRAIN_SECONDS, PRE_STOP_SECONDS } from './workloads.ts';
 
 export interface InstanceInput {
@@ -30,6 +31,8 @@ export interface InstanceInput {
   healthTimeout: number;
   /** The app has services: what they are was written down when the revision was started. */
   services: boolean;
+  /** Name of the isolation segment that it is for. */
+  segment: string | undefined;
 }
 
 export const PIDS = '1024';
@@ -117,6 +120,7 @@ function podTemplate(input: InstanceInput, selector: Record<string, string>): Po
       restartPolicy: 'Always',
       terminationGracePeriodSeconds: DRAIN_SECONDS + PRE_STOP_SECONDS,
       ...pullSecrets(droplet),
+      ...placement(input.segment),
       schedulingGates: [{ name: instanceIndexGate }],
       securityContext: {
         runAsNonRoot: true,

@@ -4,6 +4,7 @@ import type { Stored } from '#cluster/kinds/kind.ts';
 import type { ReplicaSet } from '#cluster/kinds/types/apps.ts';
 import type { Service } from '#cluster/kinds/types/core.ts';
 import { replicaSets, services } from '../resources/kubernetes.ts';
+import { segmentOf } from '../resources/segments.ts';
 import { serviceBindings } from '../resources/service-types.ts';
 import * as types from '../resources/types.ts';
 import { type InstanceInput, labelValue, portOf, replicaSetFor } from './pod-template.ts';
@@ -89,7 +90,7 @@ function instanceInput(
 export function placeOf(
   { informers, apiUrl }: WorkloadContext,
   app: Stored<types.App>,
-): Pick<InstanceInput, 'space' | 'organization' | 'uris' | 'apiUrl' | 'services'> | undefined {
+): Pick<InstanceInput, 'space' | 'organization' | 'uris' | 'apiUrl' | 'services' | 'segment'> | undefined {
   const space = spaceOfNamespace(informers, app.metadata.namespace ?? '');
   if (!space) return undefined;
   const uris = informers
@@ -99,7 +100,8 @@ export function placeOf(
     .map(({ spec }) => `${spec.host === '' ? '' : `${spec.host}.`}${spec.domainName}${spec.path}`);
   const organization = byGuid<types.Organization>(informers, types.organizations, space.spec.organization);
   const services = informers.of(serviceBindings).byIndex('platform/app', app.metadata.name).length > 0;
-  return { space, organization, uris, apiUrl, services };
+  const segment = segmentOf(space, organization, (guid) => informers.of(types.isolationSegments).get(guid));
+  return { space, organization, uris, apiUrl, services, segment };
 }
 
 export async function scale(

@@ -1,6 +1,7 @@
 /** The pod of a task: a pure function of what the platform's objects say. */
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Container, Pod } from '#cluster/kinds/types/core.ts';
+import { placement } from '../resources/segments.ts';
 import { annotations, type App, type Droplet, labels, type Task } from '../resources/types.ts';
 import {
   applicationFacts,
@@ -20,7 +21,8 @@ import {
 } from './pod-template.ts';
 import { DRAIN_SECONDS } from './workloads.ts';
 
-export interface TaskInput extends Pick<InstanceInput, 'space' | 'organization' | 'uris' | 'apiUrl' | 'services'> {
+export interface TaskInput
+  extends Pick<InstanceInput, 'space' | 'organization' | 'uris' | 'apiUrl' | 'services' | 'segment'> {
   app: Stored<App>;
   task: Stored<Task>;
   droplet: Stored<Droplet>;
@@ -67,6 +69,7 @@ export function taskPod(input: TaskInput): Pod {
       terminationGracePeriodSeconds: DRAIN_SECONDS,
       securityContext: { runAsNonRoot: true, ...runAsUser(droplet), seccompProfile: { type: 'RuntimeDefault' } },
       ...pullSecrets(droplet),
+      ...placement(input.segment),
       containers: [container(input)],
     },
   };

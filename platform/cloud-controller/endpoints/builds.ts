@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Stored } from '#cluster/kinds/kind.ts';
+import { segmentOf } from '../../resources/segments.ts';
 import { type Build, labels } from '../../resources/types.ts';
 import { type ApiRequest, type Context, created, type Endpoint, ok, type Reply } from '../api.ts';
 import { notAuthorized, unprocessable } from '../errors.ts';
@@ -120,6 +121,8 @@ async function postBuild(context: Context, request: ApiRequest): Promise<Reply> 
     .ofApp(app.metadata.name)
     .some((build) => buildState(build) === 'STAGING' && !build.spec.cancelled);
   if (staging) throw unprocessable('Only one build can be STAGING at a time per application.');
+  const organization = records.organizations.get(space.spec.organization);
+  const segment = segmentOf(space, organization, (name) => records.isolationSegments.get(name));
   const guid = randomUUID();
   await keepGroup(context, app, 'staging', guid);
   await records.builds.create({
@@ -137,6 +140,7 @@ async function postBuild(context: Context, request: ApiRequest): Promise<Reply> 
       diskMb: diskMb ?? defaults.stagingDiskMb,
       timeoutSeconds: defaults.stagingTimeoutSeconds,
       createdBy: { guid: request.identity.userId, name: request.identity.userName },
+      ...(segment === undefined ? {} : { segment }),
       userMetadata: mergeMetadata(undefined, metadata),
     },
   });

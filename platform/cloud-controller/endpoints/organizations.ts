@@ -199,18 +199,6 @@ export function organizationEndpoints(context: Context): Endpoint[] {
     },
     {
       method: 'GET',
-      path: '/v3/organizations/:guid/relationships/default_isolation_segment',
-      auth: 'user',
-      summary: 'Get the default isolation segment.',
-      partial: 'there is none',
-      handle: (request) => {
-        const organization = readOrganization(context, request, request.params.guid ?? '');
-        const self = `${urls.api}/v3/organizations/${organization.metadata.name}/relationships/default_isolation_segment`;
-        return ok({ data: null, links: { self: link(self) } });
-      },
-    },
-    {
-      method: 'GET',
       path: '/v3/organizations/:guid/usage_summary',
       auth: 'user',
       summary: 'Get how much an organization uses.',

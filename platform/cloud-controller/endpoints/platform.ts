@@ -8,7 +8,7 @@ import { usageSummary } from '../present/usage.ts';
 import { findStack, stackEndpoints } from './stacks.ts';
 
 /** Lists that clients ask for, and that have no members here. */
-const EMPTY = ['isolation_segments', 'service_route_bindings'];
+const EMPTY = ['service_route_bindings'];
 
 export function platformEndpoints(context: Context): Endpoint[] {
   const { urls, records, access } = context;

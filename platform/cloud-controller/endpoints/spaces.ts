@@ -163,20 +163,6 @@ export function spaceEndpoints(context: Context): Endpoint[] {
     },
     {
       method: 'GET',
-      path: '/v3/spaces/:guid/relationships/isolation_segment',
-      auth: 'user',
-      summary: 'Get the isolation segment of a space.',
-      partial: 'there is none',
-      handle: (request) => {
-        const space = readSpace(context, request, request.params.guid ?? '');
-        return ok({
-          data: null,
-          links: { self: link(`${urls.api}/v3/spaces/${space.metadata.name}/relationships/isolation_segment`) },
-        });
-      },
-    },
-    {
-      method: 'GET',
       path: '/v3/spaces/:guid/usage_summary',
       auth: 'user',
       summary: 'Get how much a space uses.',

@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { EnvVar, Pod } from '#cluster/kinds/types/core.ts';
+import { placement } from '../../resources/segments.ts';
 import { type Build, labels } from '../../resources/types.ts';
 import type { WantedBuildpacks } from '../lifecycle/protocol.ts';
 
@@ -51,6 +52,7 @@ export function buildPod(options: BuildPodOptions): Pod {
       ],
     },
     spec: {
+      ...placement(build.spec.segment),
       restartPolicy: 'Never',
       automountServiceAccountToken: false,
       enableServiceLinks: false,
