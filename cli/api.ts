@@ -78,6 +78,20 @@ export class Api {
     await this.#finish(answer, path);
   }
 
+  /**
+   * Sends what a broker may take part in. False: the broker is at it, and `wait` was not said; else it is done.
+   */
+  async submit(method: string, path: string, body: unknown, options: { wait?: boolean }): Promise<boolean> {
+    const answer = await this.#authorized(this.target.api + path, {
+      method,
+      ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+    });
+    const text = await readText(answer.body);
+    if (answer.status >= 400) throw errorFrom(answer.status, text, path);
+    const job = answer.headers.location;
+    return answer.status !== 202 || !job || (await this.#job(job, { whole: options.wait ?? false }));
+  }
+
   /** Sends a body that is not JSON, and waits for the job where there is one. */
   async postRaw(
     path: string,
@@ -153,13 +167,15 @@ export class Api {
     return text;
   }
 
-  async #job(url: string): Promise<void> {
+  /** True when it is done; false when a broker is at it and that is enough. */
+  async #job(url: string, { whole }: { whole: boolean } = { whole: true }): Promise<boolean> {
     for (let wait = 20; ; wait = Math.min(wait * 2, 1000)) {
       const job = await this.json<{ state: string; errors?: { detail: string; title: string; code: number }[] }>(
         'GET',
         url,
       );
-      if (job.state === 'COMPLETE') return;
+      if (job.state === 'COMPLETE') return true;
+      if (job.state === 'POLLING' && !whole) return false;
       if (job.state === 'FAILED')
         throw new ApiError(
           422,

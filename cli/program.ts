@@ -5,6 +5,7 @@ import type { LoginOptions } from './commands/login.ts';
 import type { RouteFlags } from './commands/routes.ts';
 import type { ScaleOptions } from './commands/lifecycle.ts';
 import type { SpaceContext } from './context.ts';
+import { addServiceCommands } from './services-program.ts';
 import type { Target } from './target.ts';
 
 interface Surroundings {
@@ -174,6 +175,7 @@ export function addAppCommands(program: Command, { target }: Surroundings): void
         }),
       );
   }
+  addServiceCommands(program, inSpace);
   program
     .command('env')
     .argument('<name>')

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import ssh2, { type ClientChannel } from 'ssh2';
+import { catalogOf, PLAN, TestBroker } from '#platform/services/broker.fixture.ts';
 import { Cf, findCf } from '#testing/cf.ts';
 import { TestPlatform, until } from '#testing/platform.ts';
 import { talkativeApp, writeApp } from '#testing/sample-apps.ts';
@@ -38,7 +39,7 @@ describe('into apps and between them', { concurrency: 1 }, () => {
   let password: string;
 
   before(async () => {
-    await platform.must('up');
+    await platform.must('up', '--allow-outbound', '127.0.0.1/32');
     password = readFileSync(join(platform.dataDirectory, 'admin-password'), 'utf8').trim();
     const source = writeApp(join(platform.directory, 'app'), { ...talkativeApp('one'), 'manifest.yml': MANIFEST });
     await platform.must('push', '-f', join(source, 'manifest.yml'), '-p', source);
@@ -250,6 +251,43 @@ describe('into apps and between them', { concurrency: 1 }, () => {
     await until('nobody', async () => !(await reaches(client, other, 8080)));
     client.end();
     await platform.must('scale', 'front', '-i', '1');
+  });
+
+  test('services of a broker by our own client, as cf has them', async () => {
+    await using broker = await new TestBroker().listen();
+    broker.catalog = catalogOf({}, [PLAN, { ...PLAN, id: 'big', name: 'big' }]);
+    const login = [broker.username, broker.password, broker.url];
+    await platform.must('create-service-broker', 'main', ...login);
+    assert.match(await platform.must('service-brokers'), /main +http:/);
+    assert.match((await platform.sampan('create-service', 'db', 'small', 'store')).stderr, /is not enabled in this/);
+    await platform.must('enable-service-access', 'db');
+    assert.match(await platform.must('marketplace'), /db +small +A small one +free +main/);
+    await platform.must('create-service', 'db', 'small', 'store', '-c', '{"size":3}', '-t', 'one,two');
+    assert.deepEqual([...broker.instances.values()][0]?.parameters, { size: 3 });
+    await platform.must('bind-service', 'front', 'store');
+    assert.match(await platform.must('services'), /store +db +small +front +create succeeded/);
+    assert.match(await platform.must('env', 'front'), /bound-secret/);
+    await platform.must('create-service-key', 'store', 'mine');
+    assert.match(await platform.must('service-keys', 'store'), /mine +create succeeded/);
+    assert.match(await platform.must('service-key', 'store', 'mine'), /bound-secret/);
+    await platform.must('update-service', 'store', '-p', 'big');
+    assert.match(await platform.must('services'), /store +db +big/);
+    broker.isAsynchronous = true;
+    await platform.must('update-service', 'store', '-c', '{"size":4}');
+    await until('its words', async () =>
+      /status: +update in progress\nmessage: +it is at it/.test(await platform.must('service', 'store')),
+    );
+    broker.finish();
+    await until('it to be changed', async () => /update succeeded/.test(await platform.must('service', 'store')));
+    broker.isAsynchronous = false;
+    await platform.must('delete-service-key', 'store', 'mine', '-f');
+    await platform.must('unbind-service', 'front', 'store');
+    assert.equal(broker.bindings.size, 0);
+    await platform.must('delete-service', 'store', '-f', '--wait');
+    await platform.must('update-service-broker', 'main', ...login);
+    await platform.must('disable-service-access', 'db');
+    await platform.must('delete-service-broker', 'main', '-f');
+    assert.doesNotMatch(await platform.must('service-brokers'), /main/);
   });
 
   test('why: a crash with its last lines', async () => {
