@@ -154,8 +154,8 @@ function parseReport(line: string): { pid?: number; message?: string } {
 function runtimeError(text: string): EngineError {
   const message = /"?(?:msg|error)"?[=:]\s*"((?:[^"\\]|\\.)*)"/.exec(text)?.[1] ?? text.trim();
   const isCommand =
-    /executable file .{0,4096}not found|exec: .*(no such file|permission denied|not a directory|is a directory)|exec format error/i;
-  if (isCommand.test(text)) return new EngineError('invalid', `the command cannot be executed: ${message}`);
+    /executable file .{0,4096}not found|open executable: |exec: .*(no such file|permission denied|not a directory|is a directory)|exec format error/i;
+  if (isCommand.test(text)) return new EngineError('invalid', `the command cannot be executed: ${inGosWords(message)}`);
   if (/no space left on device|disk quota exceeded/i.test(text)) return new EngineError('exhausted', message);
   if (/chdir to cwd|mkdir .* not a directory/i.test(text)) {
     return new EngineError('invalid', `workingDirectory cannot be used: ${message}`);
@@ -164,6 +164,13 @@ function runtimeError(text: string): EngineError {
     'internal',
     `the runtime could not create the container: ${message === '' ? 'it said nothing' : message}`,
   );
+}
+
+/** Clients tell what was wrong with a command by the words of Go. crun has those of the C library, and no permission for what is no file. */
+function inGosWords(message: string): string {
+  return message
+    .replace(/(?<=open executable: )Operation not permitted$/, 'Permission denied')
+    .replace(/(?<=: )[A-Z](?=[a-z ]+$)/, (letter) => letter.toLowerCase());
 }
 
 export interface ReleaseRequest {
