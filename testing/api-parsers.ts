@@ -473,6 +473,7 @@ export const API_PARSERS: readonly Omit<Fuzz, 'inputs'>[] = [
       'web.default.svc',
       '_http._tcp.web.default.svc',
       '10-1-2-3.default.pod',
+      '10--11%2-3.default.pod',
       'ns.dns',
       'dns-version',
       'a.b.web.default.svc',

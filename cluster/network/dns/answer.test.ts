@@ -145,6 +145,7 @@ const rows: Row[] = [
   ],
   ['fd00-86-0-0--7.default.pod.cluster.local', 'A', 'NODATA'],
   ['fd00-86--8.default.pod.cluster.local', 'AAAA', 'NXDOMAIN'],
+  ['10--11%2-3.default.pod.cluster.local', 'AAAA', 'NXDOMAIN'],
   // 2.4: headless
   [
     'headless.default.svc.cluster.local',
@@ -258,7 +259,7 @@ test('every question of the specification', async (context) => {
       const reply = await ask(question, typeOf[type]);
       const received = readReply(reply);
       assert.ok(received !== undefined);
-      assert.equal(reply.toString('latin1', 13, 13 + question.length).replaceAll(/[^\w-]/g, '.'), question);
+      assert.equal(reply.toString('latin1', 13, 13 + question.length).replaceAll(/[^\w%-]/g, '.'), question);
       if (typeof wanted === 'string') {
         const code = {
           NXDOMAIN: ResponseCode.noSuchName,

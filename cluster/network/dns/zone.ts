@@ -61,7 +61,8 @@ function podRecords(view: ClusterView, labels: readonly string[]): RecordSet | u
 function addressOfLabel(label: string): string | undefined {
   if (/^\d+-\d+-\d+-\d+$/.test(label)) return label.replaceAll('-', '.');
   const text = label.replaceAll('-', ':');
-  return isIPv6(text) ? canonicalIpv6(text) : undefined;
+  // Whose zone is named is an address for Node, and none of a pod.
+  return isIPv6(text) && !text.includes('%') ? canonicalIpv6(text) : undefined;
 }
 
 function serviceRecords(view: ClusterView, labels: readonly string[]): RecordSet | undefined {
