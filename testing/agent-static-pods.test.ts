@@ -13,9 +13,10 @@ import { claimOctet } from './claim-octet.ts';
 import { until } from './until.ts';
 
 const namespace = 'kube-system';
-const name = 'beacon-node-101';
 let directory: string;
 let bed: AgentFixture;
+/** As the mirror is called. */
+let name: string;
 
 const manifest = (word: string): string => `
 apiVersion: v1
@@ -35,6 +36,7 @@ before(async () => {
   await writeFile(join(directory, 'beacon.yaml'), manifest('first'));
   await writeFile(join(directory, 'broken.yaml'), 'kind: [');
   bed = await agentFixture(await claimOctet(), { staticPods: directory });
+  name = `beacon-${bed.nodeName}`;
   await bed.client
     .request({ method: 'POST', path: '/api/v1/namespaces', body: { metadata: { name: namespace } } })
     .catch(() => undefined);

@@ -43,7 +43,7 @@ async function run(script: string): Promise<string> {
   return id;
 }
 
-describe('slow clients', { timeout: 120_000 }, () => {
+describe('slow clients', { timeout: 400_000 }, () => {
   before(async () => {
     docker = await openDockerHost();
     // It says as much as conmon takes, for as long as anybody looks.
