@@ -234,13 +234,15 @@ test('a volume is attached, staged once and published for each pod, and all of i
     8: info,
   });
   const content = join(driver.volume('handle-vol'), 'hosts');
-  assert.equal(readFileSync(content, 'utf8'), 'one\n');
+  // A container is ready before its shell has come to anything.
+  const written = (): string => (existsSync(content) ? readFileSync(content, 'utf8') : '');
+  await untilTrue(async () => written() === 'one\n');
   assert.equal(statSync(driver.volume('handle-vol')).gid, 2345);
   assert.deepEqual(await inUse(), [`kubernetes.io/csi/${name}^handle-vol`]);
 
   await create('two', ofClaim('vol'), { nodeName: bed.nodeName });
   await ready('two');
-  assert.equal(readFileSync(content, 'utf8'), 'one\ntwo\n');
+  await untilTrue(async () => written() === 'one\ntwo\n');
   assert.equal(callsOf('NodeStageVolume').length, 1);
   await remove('one');
   assert.deepEqual(callsOf('NodeUnpublishVolume')[0]?.fields, { 1: 'handle-vol', 2: target });
