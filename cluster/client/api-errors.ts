@@ -55,3 +55,13 @@ export function connectionError(cause: unknown, request: string): ApiError {
   const message = cause instanceof Error ? cause.message : String(cause);
   return new ApiError(0, 'ConnectionFailed', `${request}: ${message}`, { cause });
 }
+
+/** The answer; undefined where it is an error with one of the codes: when none are named, that there is no such object. */
+export async function orUndefined<T>(answer: Promise<T>, ...codes: number[]): Promise<T | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof ApiError && (codes.length === 0 ? [404] : codes).includes(error.code)) return undefined;
+    throw error;
+  }
+}

@@ -1,5 +1,6 @@
 /** Which objects belong to a controller's object: adopts those without an owner that match, lets go of own ones that match no more. */
-import { ApiError, type Client, type ClientObject, type Informer } from '../client/client.ts';
+import { orUndefined } from '../client/api-errors.ts';
+import type { Client, ClientObject, Informer } from '../client/client.ts';
 import type { Stored, TypedResource } from '../kinds/kind.ts';
 import { matchesLabelSelector } from '../kinds/selector.ts';
 import type { LabelSelector } from '../kinds/types/meta.ts';
@@ -27,12 +28,7 @@ async function changeOwners<T extends ClientObject>(
   const lists = Object.entries(change).map(([name, list]) => [name, list.length > 0 ? list : null]);
   const { uid, resourceVersion, name, namespace = '' } = object.metadata;
   const body = { metadata: { uid, resourceVersion, ...Object.fromEntries(lists) } };
-  try {
-    return await client.patch(resource, name, { type: 'merge', body }, { namespace });
-  } catch (error) {
-    if (error instanceof ApiError && (error.code === 404 || error.code === 422)) return undefined;
-    throw error;
-  }
+  return await orUndefined(client.patch(resource, name, { type: 'merge', body }, { namespace }), 404, 422);
 }
 
 export async function claim<T extends ClientObject>(options: Claim<T>): Promise<Stored<T>[]> {

@@ -1,5 +1,6 @@
 /** Runs pods until as many as a Job asks for have succeeded. */
-import { ApiError, type Client } from '../client/client.ts';
+import { orUndefined } from '../client/api-errors.ts';
+import type { Client } from '../client/client.ts';
 import type { Stored } from '../kinds/kind.ts';
 import { jobs as jobResource, pods as podResource } from '../kinds/resources.ts';
 import type { Job } from '../kinds/types/batch.ts';
@@ -17,13 +18,8 @@ async function release(client: Client, pod: Stored<Pod>): Promise<Stored<Pod> | 
   const { uid, resourceVersion, name, namespace = '' } = pod.metadata;
   const finalizers = pod.metadata.finalizers?.filter((one) => one !== trackingFinalizer) ?? [];
   const body = { metadata: { uid, resourceVersion, finalizers: finalizers.length > 0 ? finalizers : null } };
-  try {
-    return await client.patch(podResource, name, { type: 'merge', body }, { namespace });
-  } catch (error) {
-    // The pod is gone, or another has its name.
-    if (error instanceof ApiError && (error.code === 404 || error.code === 422)) return undefined;
-    throw error;
-  }
+  // The pod is gone, or another has its name.
+  return await orUndefined(client.patch(podResource, name, { type: 'merge', body }, { namespace }), 404, 422);
 }
 
 async function step(one: PodOwnerStep<Job>, backoff: Backoff): Promise<number | undefined> {

@@ -2,7 +2,8 @@
  * Fills Secrets of the type `kubernetes.io/service-account-token` with a token that does not expire, and removes those whose
  * account is gone (Kubernetes "Secrets", "ServiceAccount token Secrets").
  */
-import { ApiError, type Informer } from '../client/client.ts';
+import { orUndefined } from '../client/api-errors.ts';
+import type { Informer } from '../client/client.ts';
 import type { Stored } from '../kinds/kind.ts';
 import { secrets as secretResource, serviceAccounts } from '../kinds/resources.ts';
 import type { Secret, ServiceAccount } from '../kinds/types/core.ts';
@@ -98,10 +99,5 @@ async function read(
   name: string,
   namespace: string,
 ): Promise<Stored<ServiceAccount> | undefined> {
-  try {
-    return name === '' ? undefined : await client.get(serviceAccounts, name, namespace);
-  } catch (error) {
-    if (error instanceof ApiError && error.code === 404) return undefined;
-    throw error;
-  }
+  return name === '' ? undefined : await orUndefined(client.get(serviceAccounts, name, namespace));
 }

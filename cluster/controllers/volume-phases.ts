@@ -1,5 +1,5 @@
 /** What the binder does for one volume: its phase follows its claim. */
-import { ApiError } from '../client/client.ts';
+import { orUndefined } from '../client/api-errors.ts';
 import type { Stored } from '../kinds/kind.ts';
 import { persistentVolumeClaims } from '../kinds/resources.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../kinds/types/core.ts';
@@ -34,12 +34,7 @@ async function claimOf(
 ): Promise<Stored<PersistentVolumeClaim> | undefined> {
   const shown = claims.get(name, namespace);
   if (shown !== undefined) return shown;
-  try {
-    return await context.client.get(persistentVolumeClaims, name, namespace);
-  } catch (error) {
-    if (error instanceof ApiError && error.code === 404) return undefined;
-    throw error;
-  }
+  return await orUndefined(context.client.get(persistentVolumeClaims, name, namespace));
 }
 
 /** Its claim is gone: it is kept, or deleted by who provisioned it. */

@@ -3,6 +3,7 @@
  * lives. The node's status is written at the start, and then every 5 minutes, as it hardly changes; and at once where somebody
  * else says of this node that it is not ready (the server may have been the one that was away), or that it has more.
  */
+import { orUndefined } from '../client/api-errors.ts';
 import { ApiError, type Client, type Informer } from '../client/client.ts';
 import { createInformer } from '../client/informer.ts';
 import { leases, namespaces, nodes } from '../kinds/resources.ts';
@@ -199,15 +200,6 @@ function imagesKey({ images }: NodeFacts): string {
   return images()
     .flatMap(({ references }) => references)
     .join();
-}
-
-async function orUndefined<T>(answer: Promise<T>, code = 404): Promise<T | undefined> {
-  try {
-    return await answer;
-  } catch (error) {
-    if (error instanceof ApiError && error.code === code) return undefined;
-    throw error;
-  }
 }
 
 function pause(milliseconds: number, signal: AbortSignal): Promise<void> {

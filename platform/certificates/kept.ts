@@ -1,5 +1,6 @@
 /** Certificates and keys in their Secrets, in the system namespace. */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { orUndefined } from '#cluster/client/api-errors.ts';
 import { ApiError, type Client } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Secret } from '#cluster/kinds/types/core.ts';
@@ -109,12 +110,7 @@ function nextName(certificate: string): string {
 }
 
 async function found(client: Client, name: string): Promise<Stored<Secret> | undefined> {
-  try {
-    return await client.get(secrets, name, systemNamespace);
-  } catch (error) {
-    if (error instanceof ApiError && error.code === 404) return undefined;
-    throw error;
-  }
+  return await orUndefined(client.get(secrets, name, systemNamespace));
 }
 
 async function remove(client: Client, name: string): Promise<void> {

@@ -3,6 +3,7 @@
  * what there should be with what there is, once for all changes of one turn.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import { orUndefined } from '#cluster/client/api-errors.ts';
 import { ApiError, type Client } from '#cluster/client/client.ts';
 import { createEventRecorder } from '#cluster/client/event-recorder.ts';
 import { createInformer } from '#cluster/client/informer.ts';
@@ -289,12 +290,9 @@ async function patchStatus(
   name: string,
   status: object,
 ): Promise<Stored<DomainCertificate> | undefined> {
-  try {
-    return await client.patch(domainCertificates, name, { type: 'merge', body: { status } }, { subresource: 'status' });
-  } catch (error) {
-    if (error instanceof ApiError && error.code === 404) return undefined;
-    throw error;
-  }
+  return await orUndefined(
+    client.patch(domainCertificates, name, { type: 'merge', body: { status } }, { subresource: 'status' }),
+  );
 }
 
 function isPart(part: object, whole: object | undefined): boolean {

@@ -1,4 +1,5 @@
 /** The platform's objects as the cloud controller reads and writes them: reads from informers, writes that are read back. */
+import { orUndefined } from '#cluster/client/api-errors.ts';
 import { ApiError, type Client, type ClientObject, type DeleteOptions, type Informer } from '#cluster/client/client.ts';
 import type { Stored, TypedResource } from '#cluster/kinds/kind.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
@@ -30,14 +31,9 @@ export class Collection<T extends ClientObject> {
   async find(guid: string): Promise<Stored<T> | undefined> {
     const known = this.get(guid);
     if (known) return known;
-    try {
-      const stored = await this.#client.get(this.resource, guid);
-      await this.#reached(stored);
-      return stored;
-    } catch (error) {
-      if (error instanceof ApiError && error.code === 404) return undefined;
-      throw error;
-    }
+    const stored = await orUndefined(this.#client.get(this.resource, guid));
+    if (stored) await this.#reached(stored);
+    return stored;
   }
 
   all(): Stored<T>[] {

@@ -4,6 +4,7 @@
  * anybody may take it over.
  */
 import { createHash } from 'node:crypto';
+import { orUndefined } from '#cluster/client/api-errors.ts';
 import { ApiError, type Client } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { type Reservation, reservations } from '../resources/types.ts';
@@ -74,12 +75,7 @@ export class Reservations {
   }
 
   async #read(name: string): Promise<Stored<Reservation> | undefined> {
-    try {
-      return await this.#client.get(reservations, name);
-    } catch (error) {
-      if (error instanceof ApiError && error.code === 404) return undefined;
-      throw error;
-    }
+    return await orUndefined(this.#client.get(reservations, name));
   }
 
   async #remove(reservation: Stored<Reservation>): Promise<void> {

@@ -2,6 +2,7 @@
 import { lookup } from 'node:dns/promises';
 import { isIPv4 } from 'node:net';
 import { coalesced } from '#lib/coalesced.ts';
+import { orUndefined } from '#cluster/client/api-errors.ts';
 import { ApiError } from '#cluster/client/client.ts';
 import { createInformer } from '#cluster/client/informer.ts';
 import { sharedInformer } from '#cluster/client/shared-informer.ts';
@@ -80,14 +81,9 @@ export function startNetwork(options: NetworkOptions & { informers: Informers })
     const same =
       current && equivalent({ ...current.metadata, spec: current.spec }, { ...policy.metadata, spec: policy.spec });
     if (same) return;
-    const stored = await (current
-      ? client.update(networkPolicies, policy)
-      : client.create(networkPolicies, policy)
-    ).catch((error: unknown) => {
-      // Its namespace goes, or is not there yet: it is looked at again with the next change.
-      if (error instanceof ApiError && (error.code === 404 || error.code === 403)) return undefined;
-      throw error;
-    });
+    const write = current ? client.update(networkPolicies, policy) : client.create(networkPolicies, policy);
+    // Its namespace goes, or is not there yet: it is looked at again with the next change.
+    const stored = await orUndefined(write, 403, 404);
     if (stored) await kept.reached(stored.metadata.resourceVersion, AbortSignal.timeout(10_000));
   };
   const remove = async ({ metadata: { name, namespace = '', uid } }: Stored<NetworkPolicy>): Promise<void> => {

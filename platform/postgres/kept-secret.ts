@@ -1,4 +1,5 @@
 /** Secrets of the namespace that are made once, by whoever needs them first. */
+import { orUndefined } from '#cluster/client/api-errors.ts';
 import { ApiError, type Client } from '#cluster/client/client.ts';
 import { secrets } from '#cluster/kinds/resources.ts';
 import type { Secret } from '#cluster/kinds/types/core.ts';
@@ -25,13 +26,8 @@ export async function keptSecret(
 }
 
 async function find(client: Client, name: string): Promise<Record<string, string> | undefined> {
-  try {
-    const secret = await client.get(secrets, name, NAMESPACE);
-    return Object.fromEntries(Object.keys(secret.data ?? {}).map((key) => [key, decoded(secret, key)]));
-  } catch (error) {
-    if (error instanceof ApiError && error.code === 404) return undefined;
-    throw error;
-  }
+  const secret = await orUndefined(client.get(secrets, name, NAMESPACE));
+  return secret && Object.fromEntries(Object.keys(secret.data ?? {}).map((key) => [key, decoded(secret, key)]));
 }
 
 export function decoded(secret: Secret, key: string): string {

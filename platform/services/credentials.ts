@@ -1,4 +1,5 @@
 /** Credentials of a service that runs elsewhere, or of a binding to a broker's: a Secret `env-service-<guid>` that goes with its object. */
+import { orUndefined } from '#cluster/client/api-errors.ts';
 import { ApiError, type Client, type ClientObject } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { secrets } from '../resources/kubernetes.ts';
@@ -13,13 +14,8 @@ function secretName(guid: string): string {
 
 export async function readCredentials(client: Client, object: Stored<ClientObject>): Promise<Json> {
   const { name, namespace = '' } = object.metadata;
-  try {
-    const { data } = await client.get(secrets, secretName(name), namespace);
-    return JSON.parse(Buffer.from(data?.[KEY] ?? '', 'base64').toString() || '{}') as Json;
-  } catch (error) {
-    if (error instanceof ApiError && error.code === 404) return {};
-    throw error;
-  }
+  const secret = await orUndefined(client.get(secrets, secretName(name), namespace));
+  return JSON.parse(Buffer.from(secret?.data?.[KEY] ?? '', 'base64').toString() || '{}') as Json;
 }
 
 export async function writeCredentials(

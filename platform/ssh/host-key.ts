@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import ssh2 from 'ssh2';
+import { orUndefined } from '#cluster/client/api-errors.ts';
 import { ApiError, type Client } from '#cluster/client/client.ts';
 import { secrets } from '../resources/kubernetes.ts';
 import { systemNamespace } from '../resources/types.ts';
@@ -35,13 +36,8 @@ export function newHostKey(): string {
 }
 
 async function read(client: Client): Promise<string | undefined> {
-  try {
-    const secret = await client.get(secrets, NAME, systemNamespace);
-    return Buffer.from(secret.data?.[KEY] ?? '', 'base64').toString();
-  } catch (error) {
-    if (error instanceof ApiError && error.code === 404) return undefined;
-    throw error;
-  }
+  const secret = await orUndefined(client.get(secrets, NAME, systemNamespace));
+  return secret && Buffer.from(secret.data?.[KEY] ?? '', 'base64').toString();
 }
 
 function hostKey(privateKey: string): HostKey {

@@ -5,6 +5,7 @@
  */
 import { createHash, createPrivateKey, createPublicKey, generateKeyPair, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
+import { orUndefined } from '#cluster/client/api-errors.ts';
 import { ApiError, type Client } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Secret } from '#cluster/kinds/types/core.ts';
@@ -105,12 +106,7 @@ async function ensureKeys(client: Client, now: () => number, options: { fresh: b
 }
 
 async function readSecret(client: Client): Promise<Stored<Secret> | undefined> {
-  try {
-    return await client.get(secrets, NAME, systemNamespace);
-  } catch (error) {
-    if (error instanceof ApiError && error.code === 404) return undefined;
-    throw error;
-  }
+  return await orUndefined(client.get(secrets, NAME, systemNamespace));
 }
 
 async function writeKeys(client: Client, old: Stored<Secret> | undefined, keys: SigningKey[]): Promise<Stored<Secret>> {

@@ -2,7 +2,8 @@
  * What a new password must be, for users that are made or changed through the API. An administrator's own rules are in the
  * ConfigMap `uaa-password-policy` of the system namespace, whole numbers by these names; what is absent is 0.
  */
-import { ApiError, type Client } from '#cluster/client/client.ts';
+import { orUndefined } from '#cluster/client/api-errors.ts';
+import type { Client } from '#cluster/client/client.ts';
 import { configMaps } from '../resources/kubernetes.ts';
 import { systemNamespace } from '../resources/types.ts';
 import { UaaError } from './uaa.ts';
@@ -44,13 +45,8 @@ export async function checkPassword(client: Client, password: string): Promise<v
 }
 
 async function readPolicy(client: Client): Promise<Record<string, number>> {
-  try {
-    const { data = {} } = await client.get(configMaps, NAME, systemNamespace);
-    return Object.fromEntries(Object.entries(data).map(([name, value]) => [name, Number(value) || 0]));
-  } catch (error) {
-    if (error instanceof ApiError && error.code === 404) return {};
-    throw error;
-  }
+  const policy = await orUndefined(client.get(configMaps, NAME, systemNamespace));
+  return Object.fromEntries(Object.entries(policy?.data ?? {}).map(([name, value]) => [name, Number(value) || 0]));
 }
 
 function matches(text: string, pattern: RegExp): number {

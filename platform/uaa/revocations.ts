@@ -2,6 +2,7 @@
  * Tokens that were revoked before their time, in the Secret `uaa-revoked` of the system namespace: by their id (`jti`), or all of a
  * client's that were issued before a moment. An entry goes when the token would have ended by itself.
  */
+import { orUndefined } from '#cluster/client/api-errors.ts';
 import { ApiError, type Client } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Secret } from '#cluster/kinds/types/core.ts';
@@ -83,12 +84,7 @@ export class Revocations {
 }
 
 async function readSecret(client: Client): Promise<Stored<Secret> | undefined> {
-  try {
-    return await client.get(secrets, NAME, systemNamespace);
-  } catch (error) {
-    if (error instanceof ApiError && error.code === 404) return undefined;
-    throw error;
-  }
+  return await orUndefined(client.get(secrets, NAME, systemNamespace));
 }
 
 function entriesOf(secret: Stored<Secret> | undefined): Entries {

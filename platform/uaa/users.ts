@@ -1,6 +1,7 @@
 /** The platform's users: `User` objects, and a Secret each with the password's hash and the state of refresh tokens. */
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { orUndefined } from '#cluster/client/api-errors.ts';
 import { ApiError, type Client } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { writeFileAtomic } from '#lib/atomic-file.ts';
@@ -94,12 +95,7 @@ function taken(username: string): UaaError {
 }
 
 export async function readUser(client: Client, guid: string): Promise<Stored<User> | undefined> {
-  try {
-    return await client.get(users, guid);
-  } catch (error) {
-    if (error instanceof ApiError && (error.code === 404 || error.code === 400)) return undefined;
-    throw error;
-  }
+  return await orUndefined(client.get(users, guid), 404, 400);
 }
 
 /** Voids all refresh tokens. */
@@ -142,15 +138,10 @@ async function ignoreMissing(work: Promise<unknown>): Promise<void> {
 }
 
 async function readSecret(client: Client, guid: string): Promise<Record<string, string>> {
-  try {
-    const { data = {} } = await client.get(secrets, secretName(guid), systemNamespace);
-    return Object.fromEntries(
-      Object.entries(data).map(([key, value]) => [key, Buffer.from(value, 'base64').toString()]),
-    );
-  } catch (error) {
-    if (error instanceof ApiError && error.code === 404) return {};
-    throw error;
-  }
+  const secret = await orUndefined(client.get(secrets, secretName(guid), systemNamespace));
+  return Object.fromEntries(
+    Object.entries(secret?.data ?? {}).map(([key, value]) => [key, Buffer.from(value, 'base64').toString()]),
+  );
 }
 
 async function putSecret(client: Client, guid: string, values: Record<string, string>): Promise<void> {

@@ -2,6 +2,7 @@
  * What this node tells the cluster of its drivers: its CSINode, and of the Node the annotation and labels that drivers' own programs
  * read, and which volumes are in use.
  */
+import { orUndefined } from '../../client/api-errors.ts';
 import { ApiError, type Client } from '../../client/client.ts';
 import type { Stored } from '../../kinds/kind.ts';
 import { csiNodes, nodes } from '../../kinds/resources.ts';
@@ -88,12 +89,7 @@ export class OwnNode {
   }
 
   async #find(): Promise<Stored<CSINode> | undefined> {
-    try {
-      return await this.#client.get(csiNodes, this.#name);
-    } catch (error) {
-      if (error instanceof ApiError && error.code === 404) return undefined;
-      throw error;
-    }
+    return await orUndefined(this.#client.get(csiNodes, this.#name));
   }
 }
 

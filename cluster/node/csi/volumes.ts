@@ -2,6 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { KeyedLock } from '#lib/keyed-lock.ts';
+import { orUndefined } from '../../client/api-errors.ts';
 import { ApiError, type Client, type ClientObject } from '../../client/client.ts';
 import type { Stored } from '../../kinds/kind.ts';
 import {
@@ -203,11 +204,8 @@ class CsiVolumes implements Csi {
     if ('inline' in source || spec.attachRequired === false) return {};
     const { client, nodeName } = this.#options;
     const name = attachmentName(handle, driver, nodeName);
-    const found = await client.get(volumeAttachments, name).catch((error: unknown) => {
-      // A node does not see those of others, and so not either whether there is one.
-      if (error instanceof ApiError && (error.code === 404 || error.code === 403)) return undefined;
-      throw error;
-    });
+    // A node does not see those of others, and so not either whether there is one.
+    const found = await orUndefined(client.get(volumeAttachments, name), 403, 404);
     if (found?.status?.attached === true) return found.status.attachmentMetadata ?? {};
     if (found !== undefined)
       this.#follow(pod.metadata.uid, { resource: 'volumeattachments', namespace: '', name }, found, retry);

@@ -4,6 +4,7 @@
  * revision was started (`env-running-<revision guid>`) or a build was made (`env-staging-<build guid>`). `VCAP_SERVICES` of a
  * revision or task is in `env-services-<guid>`, where it has services.
  */
+import { orUndefined } from '#cluster/client/api-errors.ts';
 import { ApiError, type Client } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { ObjectMeta } from '#cluster/kinds/types/meta.ts';
@@ -20,15 +21,10 @@ export function environmentName(guid: string): string {
 
 /** Of an app, a revision or a group; empty when there is none. */
 export async function readEnvironment(client: Client, namespace: string, guid: string): Promise<Environment> {
-  try {
-    const secret = await client.get(secrets, environmentName(guid), namespace);
-    return Object.fromEntries(
-      Object.entries(secret.data ?? {}).map(([name, value]) => [name, Buffer.from(value, 'base64').toString()]),
-    );
-  } catch (error) {
-    if (error instanceof ApiError && error.code === 404) return {};
-    throw error;
-  }
+  const secret = await orUndefined(client.get(secrets, environmentName(guid), namespace));
+  return Object.fromEntries(
+    Object.entries(secret?.data ?? {}).map(([name, value]) => [name, Buffer.from(value, 'base64').toString()]),
+  );
 }
 
 /** Replaces it whole. */

@@ -1,6 +1,6 @@
 /** Security groups: made, bound to spaces, and taken from them. What they mean for packets is `platform/network`'s. */
 import { randomUUID } from 'node:crypto';
-import { ApiError } from '#cluster/client/client.ts';
+import { orUndefined } from '#cluster/client/api-errors.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { DEFAULT_GROUPS } from '../../network/network.ts';
 import { configMaps } from '../../resources/kubernetes.ts';
@@ -93,10 +93,7 @@ export async function unbindSpace(
 export async function ensureDefaultGroups(context: Context): Promise<void> {
   const { client, records } = context;
   const mark = { metadata: { name: 'default-security-groups', namespace: systemNamespace } };
-  const made = await client.get(configMaps, mark.metadata.name, systemNamespace).catch((error: unknown) => {
-    if (error instanceof ApiError && error.code === 404) return undefined;
-    throw error;
-  });
+  const made = await orUndefined(client.get(configMaps, mark.metadata.name, systemNamespace));
   if (made) return;
   const known = new Set(records.securityGroups.all().map(({ spec }) => spec.displayName));
   for (const { name, rules } of DEFAULT_GROUPS.filter((group) => !known.has(group.name))) {

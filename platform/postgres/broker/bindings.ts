@@ -1,4 +1,5 @@
 /** Bindings and keys: a Secret each, which the controller makes a role of. Most are there before the platform has to ask again. */
+import { orUndefined } from '#cluster/client/api-errors.ts';
 import { ApiError } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { secrets } from '#cluster/kinds/resources.ts';
@@ -125,12 +126,7 @@ async function shown(context: PostgresContext, database: Database, secret: Store
 }
 
 async function stored(context: PostgresContext, asked: BindingAsked): Promise<Stored<Secret> | undefined> {
-  try {
-    return await context.client.get(secrets, bindingName(asked.instance, asked.binding), NAMESPACE);
-  } catch (error) {
-    if (error instanceof ApiError && error.code === 404) return undefined;
-    throw error;
-  }
+  return await orUndefined(context.client.get(secrets, bindingName(asked.instance, asked.binding), NAMESPACE));
 }
 
 export async function unbind(context: PostgresContext, asked: BindingAsked): Promise<Answer> {

@@ -1,6 +1,7 @@
 /** Brings the cluster's objects to what is wanted. */
 import { X509Certificate } from 'node:crypto';
-import { ApiError, type ClientObject } from '#cluster/client/client.ts';
+import { orUndefined } from '#cluster/client/api-errors.ts';
+import type { ClientObject } from '#cluster/client/client.ts';
 import type { Stored, TypedResource } from '#cluster/kinds/kind.ts';
 import { networkPolicies, persistentVolumeClaims, secrets, services, statefulSets } from '#cluster/kinds/resources.ts';
 import type { NetworkPolicyPeer } from '#cluster/kinds/types/networking.ts';
@@ -43,12 +44,7 @@ async function find<T extends ClientObject>(
   resource: TypedResource<T>,
   name: string,
 ): Promise<Stored<T> | undefined> {
-  try {
-    return await context.client.get(resource, name, NAMESPACE);
-  } catch (error) {
-    if (error instanceof ApiError && error.code === 404) return undefined;
-    throw error;
-  }
+  return await orUndefined(context.client.get(resource, name, NAMESPACE));
 }
 
 async function put<T extends ClientObject & { spec?: object }>(

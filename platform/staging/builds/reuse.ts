@@ -8,7 +8,8 @@
  * looked up elsewhere.
  */
 import { createHash } from 'node:crypto';
-import { ApiError, type Client } from '#cluster/client/client.ts';
+import { orUndefined } from '#cluster/client/api-errors.ts';
+import type { Client } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { secrets } from '../../resources/kubernetes.ts';
 import type { Build } from '../../resources/types.ts';
@@ -103,10 +104,5 @@ export async function reuseOf(
 }
 
 async function secretData(client: Client, name: string, namespace: string): Promise<Record<string, string>> {
-  try {
-    return (await client.get(secrets, name, namespace)).data ?? {};
-  } catch (error) {
-    if (error instanceof ApiError && error.code === 404) return {};
-    throw error;
-  }
+  return (await orUndefined(client.get(secrets, name, namespace)))?.data ?? {};
 }

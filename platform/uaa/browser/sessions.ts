@@ -4,6 +4,7 @@
  * are good for minutes. Bounded, the oldest go first.
  */
 import { createHash, randomBytes } from 'node:crypto';
+import { orUndefined } from '#cluster/client/api-errors.ts';
 import { ApiError, type Client } from '#cluster/client/client.ts';
 import { BoundedMap } from '#lib/bounded-map.ts';
 import type { Secret } from '#cluster/kinds/types/core.ts';
@@ -120,12 +121,7 @@ export class Sessions {
   }
 
   async #read(id: string): Promise<Secret | undefined> {
-    try {
-      return await this.#client.get(secrets, nameOf(id), systemNamespace);
-    } catch (error) {
-      if (error instanceof ApiError && error.code === 404) return undefined;
-      throw error;
-    }
+    return await orUndefined(this.#client.get(secrets, nameOf(id), systemNamespace));
   }
 
   async #remove(name: string): Promise<void> {

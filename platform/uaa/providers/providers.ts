@@ -1,17 +1,13 @@
 /** Identity providers besides UAA itself, in the store: objects, and a Secret each for what the provider knows UAA by. */
 import { createHash } from 'node:crypto';
+import { orUndefined } from '#cluster/client/api-errors.ts';
 import { ApiError, type Client } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { secrets } from '../../resources/kubernetes.ts';
 import { type IdentityProvider, identityProviders, systemNamespace } from '../../resources/types.ts';
 
 export async function findProvider(client: Client, origin: string): Promise<Stored<IdentityProvider> | undefined> {
-  try {
-    return await client.get(identityProviders, providerId(origin));
-  } catch (error) {
-    if (error instanceof ApiError && error.code === 404) return undefined;
-    throw error;
-  }
+  return await orUndefined(client.get(identityProviders, providerId(origin)));
 }
 
 export async function listProviders(client: Client): Promise<Stored<IdentityProvider>[]> {
@@ -25,13 +21,8 @@ export function providerId(origin: string): string {
 }
 
 export async function readProviderSecret(client: Client, origin: string): Promise<string | undefined> {
-  try {
-    const { data = {} } = await client.get(secrets, secretName(origin), systemNamespace);
-    return Buffer.from(data['secret'] ?? '', 'base64').toString();
-  } catch (error) {
-    if (error instanceof ApiError && error.code === 404) return undefined;
-    throw error;
-  }
+  const secret = await orUndefined(client.get(secrets, secretName(origin), systemNamespace));
+  return secret && Buffer.from(secret.data?.['secret'] ?? '', 'base64').toString();
 }
 
 export async function writeProviderSecret(client: Client, origin: string, secret: string): Promise<void> {
