@@ -1,5 +1,6 @@
 /** The app commands and their flags, named and meant as in cf. Each command's code is loaded when it is asked for. */
 import type { Command } from 'commander';
+import type { Api } from './api.ts';
 import type { PushOptions } from './push/push.ts';
 import type { LoginOptions } from './commands/login.ts';
 import type { RouteFlags } from './commands/routes.ts';
@@ -11,6 +12,10 @@ import type { Target } from './target.ts';
 interface Surroundings {
   /** The platform to speak to, read when a command runs. */
   target: () => Target;
+}
+
+async function overApi(target: Target, work: (api: Api) => Promise<void>): Promise<void> {
+  await (await import('./context.ts')).withApi(target, work);
 }
 
 export function addAppCommands(program: Command, { target }: Surroundings): void {
@@ -133,31 +138,25 @@ export function addAppCommands(program: Command, { target }: Surroundings): void
     .command('domains')
     .description('list domains, and the certificates of their hosts')
     .option(...json)
-    .action(async (options: { json?: boolean }) => {
-      const { withApi } = await import('./context.ts');
-      const commands = await import('./commands/domains.ts');
-      await withApi(target(), (api) => commands.domains(api, options));
-    });
+    .action((options: { json?: boolean }) =>
+      overApi(target(), async (api) => (await import('./commands/domains.ts')).domains(api, options)),
+    );
   program
     .command('set-domain-certificate')
     .argument('<domain>')
     .description('offer a certificate of your own for a domain and hosts below it')
     .requiredOption('--cert <file>', 'certificate and chain, PEM')
     .requiredOption('--key <file>', 'its private key, PEM')
-    .action(async (domain: string, files: { cert: string; key: string }) => {
-      const { withApi } = await import('./context.ts');
-      const commands = await import('./commands/domains.ts');
-      await withApi(target(), (api) => commands.setCertificate(api, domain, files));
-    });
+    .action((domain: string, files: { cert: string; key: string }) =>
+      overApi(target(), async (api) => (await import('./commands/domains.ts')).setCertificate(api, domain, files)),
+    );
   program
     .command('unset-domain-certificate')
     .argument('<domain>')
     .description('take it back')
-    .action(async (domain: string) => {
-      const { withApi } = await import('./context.ts');
-      const commands = await import('./commands/domains.ts');
-      await withApi(target(), (api) => commands.unsetCertificate(api, domain));
-    });
+    .action((domain: string) =>
+      overApi(target(), async (api) => (await import('./commands/domains.ts')).unsetCertificate(api, domain)),
+    );
   for (const name of ['map-route', 'unmap-route'] as const) {
     program
       .command(name)
@@ -240,42 +239,36 @@ function addAccountCommands(
     .option('--password-file <path>', 'file that holds the password')
     .option('--ca <path>', "PEM file with the platform's authority")
     .action(async (options: LoginOptions & { api?: string; ca?: string }) => {
-      const { withApi } = await import('./context.ts');
       const { login } = await import('./commands/login.ts');
       const { readFileSync } = await import('node:fs');
       const chosen = options.api
         ? { api: options.api.replace(/\/$/, ''), ...(options.ca ? { ca: readFileSync(options.ca, 'utf8') } : {}) }
         : target();
-      await withApi(chosen, (api) => login(api, options));
+      await overApi(chosen, (api) => login(api, options));
     });
   program
     .command('kubernetes-token')
     .description('print the credentials of who is logged in, as kubectl asks for them (a client-go exec plugin)')
     .option('-a, --api <url>', 'the API of the platform; default: the one of the last login')
     .action(async (options: { api?: string }) => {
-      const { withApi } = await import('./context.ts');
       const { kubernetesToken } = await import('./commands/login.ts');
-      await withApi(options.api ? { ...target(), api: options.api.replace(/\/$/, '') } : target(), kubernetesToken);
+      await overApi(options.api ? { ...target(), api: options.api.replace(/\/$/, '') } : target(), kubernetesToken);
     });
   program
     .command('target')
     .description('show or choose the organization and the space')
     .option('-o, --organization <name>')
     .option('-s, --space <name>')
-    .action(async (options: { organization?: string; space?: string }) => {
-      const { withApi } = await import('./context.ts');
-      const commands = await import('./commands/login.ts');
-      await withApi(target(), (api) => commands.target(api, options));
-    });
+    .action((options: { organization?: string; space?: string }) =>
+      overApi(target(), async (api) => (await import('./commands/login.ts')).target(api, options)),
+    );
   program
     .command('orgs')
     .description('list the organizations')
     .option(...json)
-    .action(async (options: { json?: boolean }) => {
-      const { withApi } = await import('./context.ts');
-      const commands = await import('./commands/login.ts');
-      await withApi(target(), (api) => commands.organizations(api, options));
-    });
+    .action((options: { json?: boolean }) =>
+      overApi(target(), async (api) => (await import('./commands/login.ts')).organizations(api, options)),
+    );
   program
     .command('spaces')
     .description('list the spaces of the organization')

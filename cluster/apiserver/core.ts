@@ -4,7 +4,7 @@ import type { Aggregation } from './aggregation/aggregation.ts';
 import type { Admission } from './admission/plugin.ts';
 import type { AgentDialer } from './agent-dialer.ts';
 import type { Cache } from './cache.ts';
-import type { KeyedLock } from '#lib/keyed-lock.ts';
+import type { TurnsByKey } from '#lib/turns.ts';
 import type { Metrics } from './metrics.ts';
 import type { NodeGraph } from './node-graph.ts';
 import type { RoleIndex } from './rbac/role-index.ts';
@@ -19,8 +19,11 @@ export interface Core {
   cache: Cache;
   registry: Registry;
   addresses: ServiceAddresses;
-  /** Held while an object is changed, by its key. */
-  locks: KeyedLock;
+  /**
+   * Changes of one object, by its key: they would otherwise lose against each other and be tried again, a round for each. The store's
+   * comparison of revisions stays what makes them right.
+   */
+  turns: TurnsByKey;
   /** Who has which roles. */
   roles: RoleIndex;
   /** Which node needs which objects. */

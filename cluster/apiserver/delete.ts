@@ -100,7 +100,7 @@ export function deleteObject(
   context: DeleteContext,
 ): Promise<Deleted> {
   const key = objectKey(kind, where.namespace, where.name);
-  return core.locks.run(key, () => deleteLocked(core, kind, key, where, options, context));
+  return core.turns.take(key, () => deleteLocked(core, kind, key, where, options, context));
 }
 
 async function deleteLocked(

@@ -31,7 +31,7 @@ export function nodeMay(core: Core, user: User, access: Access, query: URLSearch
     if (verb === 'create') return true;
     return name === node && ['get', 'update', 'patch', 'delete', 'watch'].includes(verb);
   }
-  if (group === 'storage.k8s.io') return storageMay(core, node, access, query);
+  if (group === 'storage.k8s.io') return storageMay(core, node, access);
   if (group !== '') return false;
   switch (resource) {
     case 'nodes':
@@ -41,17 +41,15 @@ export function nodeMay(core: Core, user: User, access: Access, query: URLSearch
       return podsMay(core, node, access, query);
     case 'configmaps':
     case 'secrets': {
-      const wanted = name !== '' ? name : equalTo(query, 'metadata.name');
-      if (subresource !== '' || wanted === undefined || !['get', 'list', 'watch'].includes(verb)) return false;
-      if (core.nodes.needsObject(node, resource, namespace, wanted)) return true;
-      return resource === 'secrets' && verb === 'get' && volumeNeedsSecret(core, node, namespace, wanted);
+      if (subresource !== '' || name === '' || !['get', 'list', 'watch'].includes(verb)) return false;
+      if (core.nodes.needsObject(node, resource, namespace, name)) return true;
+      return resource === 'secrets' && verb === 'get' && volumeNeedsSecret(core, node, namespace, name);
     }
     case 'serviceaccounts':
       if (!(subresource === '' && verb === 'get') && !(subresource === 'token' && verb === 'create')) return false;
       return core.nodes.needsObject(node, resource, namespace, name);
     case 'persistentvolumeclaims': {
-      const wanted = name !== '' ? name : equalTo(query, 'metadata.name');
-      if (wanted === undefined || !core.nodes.needsObject(node, resource, namespace, wanted)) return false;
+      if (name === '' || !core.nodes.needsObject(node, resource, namespace, name)) return false;
       if (subresource === '') return ['get', 'list', 'watch'].includes(verb);
       return subresource === 'status' && ['get', 'update', 'patch'].includes(verb);
     }
@@ -98,12 +96,7 @@ function volumesMay(core: Core, node: string, { verb, name }: Access, query: URL
 }
 
 /** Drivers, its own CSINode, and the attachments to it. */
-function storageMay(
-  core: Core,
-  node: string,
-  { resource, subresource, verb, name }: Access,
-  query: URLSearchParams,
-): boolean {
+function storageMay(core: Core, node: string, { resource, subresource, verb, name }: Access): boolean {
   if (subresource !== '') return false;
   switch (resource) {
     case 'csidrivers':
@@ -112,9 +105,8 @@ function storageMay(
       // A create names its object in its body only; the name is compared by admission.
       return verb === 'create' || (name === node && ['get', 'update', 'patch', 'delete'].includes(verb));
     case 'volumeattachments': {
-      const wanted = name !== '' ? name : (equalTo(query, 'metadata.name') ?? '');
       const prefix = kindPrefix(volumeAttachments);
-      const found = core.cache.resource(prefix).objects.get(prefix + wanted);
+      const found = core.cache.resource(prefix).objects.get(prefix + name);
       if (found === undefined || !['get', 'list', 'watch'].includes(verb)) return false;
       return (objectOf(found) as unknown as VolumeAttachment).spec.nodeName === node;
     }

@@ -38,7 +38,7 @@ import { ANONYMOUS, authenticated, sendError, type User } from './exchange.ts';
 import { type Handler, handle } from './handle.ts';
 import { httpExchange } from './http-exchange.ts';
 import { inProcessTransport } from './in-process.ts';
-import { KeyedLock } from '#lib/keyed-lock.ts';
+import { TurnsByKey } from '#lib/turns.ts';
 import { Metrics } from './metrics.ts';
 import { NodeGraph } from './node-graph.ts';
 import type { DefaultRole } from './rbac/default-roles.ts';
@@ -198,7 +198,7 @@ async function startCore(options: ApiServerOptions): Promise<Core> {
       cache.resource(kindPrefix(services)),
       [options.serviceCidr ?? [], options.serviceCidr6 ?? []].flat(),
     ),
-    locks: new KeyedLock(),
+    turns: new TurnsByKey(),
     roles: new RoleIndex(cache),
     nodes: new NodeGraph(cache),
     admission: new Admission([]),

@@ -112,7 +112,7 @@ export function changeObject(
   change: ChangeOptions,
 ): Promise<Buffer> {
   const key = objectKey(kind, where.namespace, where.name);
-  return core.locks.run(key, () => changeLocked(core, kind, key, where.name, options, change));
+  return core.turns.take(key, () => changeLocked(core, kind, key, where.name, options, change));
 }
 
 async function changeLocked(

@@ -61,13 +61,8 @@ export function openSession(client: Client, database: string, signal: AbortSigna
     async *stream(command) {
       const session = await open(command, false);
       const words = collect(session.stderr);
-      let whole = false;
-      try {
-        yield* session.stdout as AsyncIterable<Buffer>;
-        whole = true;
-      } finally {
-        if (!whole) session.stdout.destroy();
-      }
+      // Who takes no more of it ends it.
+      yield* session.stdout as AsyncIterable<Buffer>;
       const { code } = await session.exited;
       if (code !== 0) throw new CommandError(command[0] ?? '', code, await words);
     },

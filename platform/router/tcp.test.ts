@@ -38,7 +38,8 @@ async function startEcho(name: string): Promise<EchoApp> {
 /** All that comes until the other side ends, after `text` was said and our side ended. Empty: it was closed at once. */
 async function talk(port: number, text: string): Promise<string> {
   const socket = connect(port, '127.0.0.1');
-  socket.end(text);
+  // Who ends before the app was reached, and has sent nothing, is taken for gone.
+  socket.once('data', () => socket.end(text));
   const chunks: Buffer[] = [];
   socket.on('data', (chunk: Buffer) => chunks.push(chunk));
   socket.on('error', () => socket.destroy());

@@ -1,7 +1,7 @@
 /** Volumes of CSI drivers, staged and published for pods, and taken back: see `csi.ts`. */
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { KeyedLock } from '#lib/keyed-lock.ts';
+import { TurnsByKey } from '#lib/turns.ts';
 import { orUndefined } from '../../client/api-errors.ts';
 import { ApiError, type Client, type ClientObject } from '../../client/client.ts';
 import type { Stored } from '../../kinds/kind.ts';
@@ -70,7 +70,7 @@ class CsiVolumes implements Csi {
   readonly #plugins: Plugins;
   readonly #records: VolumeRecords;
   /** One call at a time for each volume, and for the Node's word on volumes in use. */
-  readonly #lock = new KeyedLock();
+  readonly #turns = new TurnsByKey();
   /** Those who wait for a driver. */
   readonly #waiting = new Set<() => void>();
   /** By this agent: what one before it staged is asked for once more. */
@@ -123,7 +123,7 @@ class CsiVolumes implements Csi {
     const spec = await this.#driverSpec(source);
     checkLifecycle(source, spec);
     const publishContext = await this.#publishContext(request, source, spec);
-    return await this.#lock.run(csiVolumeName(source.driver, source.handle), async () => {
+    return await this.#turns.take(csiVolumeName(source.driver, source.handle), async () => {
       request.signal.throwIfAborted();
       const record = await this.#record(request, source, driver);
       await this.#sayInUse();
@@ -235,7 +235,7 @@ class CsiVolumes implements Csi {
         client.get(persistentVolumeClaims, name, namespace),
         client.get(persistentVolumes, source.persistent.metadata.name),
       ]);
-      await this.#lock.run(csiVolumeName(record.driverName, record.volumeHandle), async () => {
+      await this.#turns.take(csiVolumeName(record.driverName, record.volumeHandle), async () => {
         if ((await this.#records.all()).includes(record)) await this.#expand({ persistent, claim }, record);
       });
     };
@@ -346,7 +346,7 @@ class CsiVolumes implements Csi {
 
   async #takeBack(record: VolumeRecord): Promise<void> {
     const { driverName, volumeHandle, targetPath, stagingPath } = record;
-    await this.#lock.run(csiVolumeName(driverName, volumeHandle), async () => {
+    await this.#turns.take(csiVolumeName(driverName, volumeHandle), async () => {
       const driver = this.#driver(driverName);
       await driver.unpublish(volumeHandle, targetPath);
       await removeEmpty(targetPath);
@@ -365,7 +365,7 @@ class CsiVolumes implements Csi {
 
   /** The newest that is known: one write at a time. */
   async #sayInUse(): Promise<void> {
-    await this.#lock.run('in use', async () => {
+    await this.#turns.take('in use', async () => {
       const all = await this.#records.all();
       const persistent = all.filter(({ volumeLifecycleMode }) => volumeLifecycleMode === 'Persistent');
       await this.#own.setInUse(persistent.map((one) => csiVolumeName(one.driverName, one.volumeHandle)));

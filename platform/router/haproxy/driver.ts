@@ -4,6 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { Turns } from '#lib/turns.ts';
 import {
   type AccessRecord,
   type Router,
@@ -38,7 +39,7 @@ export class HaproxyDriver implements Router {
   readonly #access: AccessLog;
   readonly #drain: Drain;
   readonly #systemHosts: ReadonlySet<string>;
-  #queue: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
   #waiting: Promise<void> | undefined;
   #wanted: RoutingTable | undefined;
   #slots: Slots;
@@ -53,16 +54,16 @@ export class HaproxyDriver implements Router {
     this.#slots = slotsOf(proxy.state);
     this.#systemHosts = new Set(options.system.map(({ host }) => host));
     this.#drain = new Drain(options.drainSeconds ?? 10, () => {
-      this.#inQueue(() => this.#stepDrain()).catch((error: unknown) => this.#report('Cannot drain a server', error));
+      this.#turns.take(() => this.#stepDrain()).catch((error: unknown) => this.#report('Cannot drain a server', error));
     });
-    void this.#inQueue(() => this.#watch().catch(() => this.#recover()));
+    void this.#turns.take(() => this.#watch().catch(() => this.#recover()));
   }
 
   async apply(table: RoutingTable): Promise<void> {
     checkTable(table, this.#systemHosts);
     this.#checkOpen();
     this.#wanted = table;
-    this.#waiting ??= this.#inQueue(() => {
+    this.#waiting ??= this.#turns.take(() => {
       this.#waiting = undefined;
       return this.#converge();
     });
@@ -73,7 +74,7 @@ export class HaproxyDriver implements Router {
     const path = certificateFile(this.#proxy.files, certificate.name);
     const pem = checkCertificate(certificate.name, certificate.pem);
     this.#checkOpen();
-    await this.#inQueue(async () => {
+    await this.#turns.take(async () => {
       if (!(await certificateDiffers(path, pem))) return;
       await using socket = await CommandSocket.open(this.#proxy.files.commandSocket);
       await installCertificate(socket, this.#proxy.files, path, pem);
@@ -113,7 +114,7 @@ export class HaproxyDriver implements Router {
     this.#closed = true;
     this.#lifeline?.destroy();
     this.#drain.close();
-    await this.#queue;
+    await this.#turns.settled();
     await this.#proxy.flush();
     await this.#access.close();
   }
@@ -125,12 +126,6 @@ export class HaproxyDriver implements Router {
 
   #checkOpen(): void {
     if (this.#closed) throw new RouterError('unavailable', 'The router is closed');
-  }
-
-  #inQueue<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#queue.then(work);
-    this.#queue = result.catch(() => undefined);
-    return result;
   }
 
   #report(message: string, error: unknown): void {
@@ -204,7 +199,7 @@ export class HaproxyDriver implements Router {
     socket.on('close', () => {
       if (this.#closed || this.#lifeline !== socket) return;
       this.#lifeline = undefined;
-      this.#inQueue(() => this.#recover()).catch((error: unknown) => this.#report('Cannot restart HAProxy', error));
+      this.#turns.take(() => this.#recover()).catch((error: unknown) => this.#report('Cannot restart HAProxy', error));
     });
     socket.resume();
   }

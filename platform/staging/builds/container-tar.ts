@@ -26,13 +26,8 @@ export async function* readDirectory(
   // `./` keeps a name that begins with a dash from being an option.
   const session = await client.exec(pod, { container: BUILD_CONTAINER, command: [...TAR, `./${path}`], signal });
   const words = collect(session);
-  let whole = false;
-  try {
-    yield* session.stdout as AsyncIterable<Buffer>;
-    whole = true;
-  } finally {
-    if (!whole) session.stdout.destroy();
-  }
+  // Who takes no more of it ends it.
+  yield* session.stdout as AsyncIterable<Buffer>;
   const { code } = await session.exited;
   // 1: a file changed while it was read; processes of the build may still run, which is their own loss.
   if (code > 1)
