@@ -1,11 +1,12 @@
 /** Certificates and keys in their Secrets, in the system namespace. */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { orUndefined } from '#cluster/client/api-errors.ts';
-import { ApiError, type Client } from '#cluster/client/client.ts';
+import type { Client } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Secret } from '#cluster/kinds/types/core.ts';
 import { secrets } from '../resources/kubernetes.ts';
 import { labels, systemNamespace } from '../resources/types.ts';
+import { putSecret, secretData, secretText } from '../resources/secrets.ts';
 
 const ORDER = 'platform.sampan.dev/acme-order';
 const REQUEST = 'request';
@@ -26,8 +27,7 @@ export function secretName(certificate: string): string {
 
 /** Undefined where there is none, or no whole one. */
 export function readKept(secret: Secret | undefined): KeptCertificate | undefined {
-  const part = (key: string): string => Buffer.from(secret?.data?.[key] ?? '', 'base64').toString();
-  const [chain, key] = [part('tls.crt'), part('tls.key')];
+  const [chain, key] = [secretText(secret, 'tls.crt'), secretText(secret, 'tls.key')];
   try {
     const certificate = new X509Certificate(chain);
     if (!certificate.checkPrivateKey(createPrivateKey(key))) return undefined;
@@ -45,12 +45,11 @@ export function readKept(secret: Secret | undefined): KeptCertificate | undefine
   }
 }
 
-function bodyOf(name: string, certificate: string, data: Record<string, string>): Secret {
-  const encoded = Object.entries(data).map(([key, value]) => [key, Buffer.from(value).toString('base64')]);
+function bodyOf(name: string, certificate: string, texts: Record<string, string>): Secret {
   return {
     metadata: { name, namespace: systemNamespace, labels: { [labels.certificate]: certificate } },
     type: 'Opaque',
-    data: Object.fromEntries(encoded),
+    data: secretData(texts),
   };
 }
 
@@ -61,12 +60,7 @@ export async function keepCertificate(
   pair: { certificate: string; key: string },
 ): Promise<Stored<Secret>> {
   const body = bodyOf(secretName(certificate), certificate, { 'tls.crt': pair.certificate, 'tls.key': pair.key });
-  try {
-    return await client.create(secrets, body);
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.reason !== 'AlreadyExists') throw error;
-    return await client.update(secrets, body);
-  }
+  return await putSecret(client, body);
 }
 
 export interface NextCertificate {
@@ -79,9 +73,12 @@ export interface NextCertificate {
 export async function readNext(client: Client, certificate: string): Promise<NextCertificate | undefined> {
   const secret = await found(client, nextName(certificate));
   if (secret === undefined) return undefined;
-  const part = (key: string): string => Buffer.from(secret.data?.[key] ?? '', 'base64').toString();
   const order = secret.metadata.annotations?.[ORDER];
-  return { key: part('tls.key'), request: part(REQUEST), ...(order === undefined ? {} : { order }) };
+  return {
+    key: secretText(secret, 'tls.key'),
+    request: secretText(secret, REQUEST),
+    ...(order === undefined ? {} : { order }),
+  };
 }
 
 export async function keepNext(client: Client, certificate: string, next: NextCertificate): Promise<void> {
@@ -114,9 +111,5 @@ async function found(client: Client, name: string): Promise<Stored<Secret> | und
 }
 
 async function remove(client: Client, name: string): Promise<void> {
-  try {
-    await client.delete(secrets, name, { namespace: systemNamespace });
-  } catch (error) {
-    if (!(error instanceof ApiError && error.code === 404)) throw error;
-  }
+  await orUndefined(client.delete(secrets, name, { namespace: systemNamespace }));
 }

@@ -279,9 +279,7 @@ function placeOf(route: Stored<Route> | undefined): string {
 
 async function remove(client: Client, name: string): Promise<void> {
   await forgetCertificate(client, name);
-  await client.delete(domainCertificates, name).catch((error: unknown) => {
-    if (!(error instanceof ApiError && error.code === 404)) throw error;
-  });
+  await orUndefined(client.delete(domainCertificates, name));
 }
 
 /** Undefined when it was taken away meanwhile. */

@@ -4,13 +4,14 @@
  */
 import type { Client } from '#cluster/client/client.ts';
 import type { KeyPair } from '#lib/certificates.ts';
-import { keptSecret } from './kept-secret.ts';
+import { keptSecret } from '../resources/secrets.ts';
+import { NAMESPACE } from './postgres.ts';
 
 const DAYS = 3650;
 const SERVER_DAYS = 365;
 
 export async function openAuthority(client: Client): Promise<KeyPair> {
-  const secret = { name: 'postgres-authority', type: 'kubernetes.io/tls' };
+  const secret = { metadata: { name: 'postgres-authority', namespace: NAMESPACE }, type: 'kubernetes.io/tls' };
   const kept = await keptSecret(client, secret, async () => {
     const { createAuthority } = await import('#lib/certificates.ts');
     const { certificate, key } = await createAuthority({ commonName: 'Databases of Sampan', days: DAYS });

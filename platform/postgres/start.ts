@@ -13,7 +13,7 @@ import type { PostgresContext } from './controller/context.ts';
 import { lazyWatches, startController } from './controller/controller.ts';
 import { ensureImage, forgetUnused } from './image/image.ts';
 import { currentRecipe } from './image/recipe.ts';
-import { keptSecret } from './kept-secret.ts';
+import { keptSecret } from '../resources/secrets.ts';
 import { PLANS } from './plans.ts';
 import { type Log, NAMESPACE, type Plan, type Postgres } from './postgres.ts';
 import { postgresDatabases } from './resource.ts';
@@ -73,7 +73,7 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
     signal: stop.signal,
   };
   const controller = startController(context, watches.onOpen);
-  const kept = await keptSecret(client, { name: 'broker-login' }, () =>
+  const kept = await keptSecret(client, { metadata: { name: 'broker-login', namespace: NAMESPACE } }, () =>
     Promise.resolve({ password: randomBytes(24).toString('base64url') }),
   );
   const login = { username: 'platform', password: kept['password'] ?? '' };

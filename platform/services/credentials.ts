@@ -1,9 +1,10 @@
 /** Credentials of a service that runs elsewhere, or of a binding to a broker's: a Secret `env-service-<guid>` that goes with its object. */
 import { orUndefined } from '#cluster/client/api-errors.ts';
-import { ApiError, type Client, type ClientObject } from '#cluster/client/client.ts';
+import type { Client, ClientObject } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { secrets } from '../resources/kubernetes.ts';
 import { labels } from '../resources/types.ts';
+import { putSecret, secretData, secretText } from '../resources/secrets.ts';
 import type { Json } from './json.ts';
 
 const KEY = 'credentials';
@@ -15,7 +16,7 @@ function secretName(guid: string): string {
 export async function readCredentials(client: Client, object: Stored<ClientObject>): Promise<Json> {
   const { name, namespace = '' } = object.metadata;
   const secret = await orUndefined(client.get(secrets, secretName(name), namespace));
-  return JSON.parse(Buffer.from(secret?.data?.[KEY] ?? '', 'base64').toString() || '{}') as Json;
+  return JSON.parse(secretText(secret, KEY) || '{}') as Json;
 }
 
 export async function writeCredentials(
@@ -24,7 +25,7 @@ export async function writeCredentials(
   credentials: Json,
 ): Promise<void> {
   const { name, uid, namespace = '' } = of.object.metadata;
-  const object = {
+  await putSecret(client, {
     metadata: {
       name: secretName(name),
       namespace,
@@ -32,12 +33,6 @@ export async function writeCredentials(
       ownerReferences: [{ apiVersion: 'platform.sampan.dev/v1', kind: of.kind, name, uid }],
     },
     type: 'Opaque',
-    data: { [KEY]: Buffer.from(JSON.stringify(credentials)).toString('base64') },
-  };
-  try {
-    await client.create(secrets, object);
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.reason !== 'AlreadyExists') throw error;
-    await client.update(secrets, object);
-  }
+    data: secretData({ [KEY]: JSON.stringify(credentials) }),
+  });
 }

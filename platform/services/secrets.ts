@@ -1,7 +1,9 @@
 /** What of brokers is secret: Secrets of the system namespace. */
-import { ApiError, type Client } from '#cluster/client/client.ts';
+import { orUndefined } from '#cluster/client/api-errors.ts';
+import type { Client } from '#cluster/client/client.ts';
 import { secrets } from '../resources/kubernetes.ts';
 import { labels, systemNamespace } from '../resources/types.ts';
+import { putSecret, secretData, secretText } from '../resources/secrets.ts';
 import type { Json } from './json.ts';
 
 export interface Login {
@@ -17,9 +19,8 @@ export function brokerSecret(guid: string): string {
 }
 
 export async function readLogin(client: Client, name: string): Promise<Login> {
-  const { data = {} } = await client.get(secrets, name, systemNamespace);
-  const text = (key: string) => Buffer.from(data[key] ?? '', 'base64').toString();
-  return { username: text('username'), password: text('password') };
+  const secret = await client.get(secrets, name, systemNamespace);
+  return { username: secretText(secret, 'username'), password: secretText(secret, 'password') };
 }
 
 export function writeLogin(client: Client, name: string, { username, password }: Login): Promise<void> {
@@ -29,8 +30,8 @@ export function writeLogin(client: Client, name: string, { username, password }:
 /** What somebody gave with a request. */
 export async function readParameters(client: Client, request: { id: string; parameters?: boolean }): Promise<Json> {
   if (!request.parameters) return {};
-  const { data = {} } = await client.get(secrets, parametersName(request.id), systemNamespace);
-  return JSON.parse(Buffer.from(data['parameters'] ?? '', 'base64').toString() || '{}') as Json;
+  const secret = await client.get(secrets, parametersName(request.id), systemNamespace);
+  return JSON.parse(secretText(secret, 'parameters') || '{}') as Json;
 }
 
 /** Before the request is written down. */
@@ -47,25 +48,10 @@ export function parametersName(id: string): string {
 }
 
 export async function removeSecret(client: Client, name: string): Promise<void> {
-  try {
-    await client.delete(secrets, name, { namespace: systemNamespace });
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.code !== 404) throw error;
-  }
+  await orUndefined(client.delete(secrets, name, { namespace: systemNamespace }));
 }
 
 async function put(client: Client, name: string, values: Record<string, string>): Promise<void> {
-  const object = {
-    metadata: { name, namespace: systemNamespace, labels: { [SECRET_LABEL]: 'true' } },
-    type: 'Opaque',
-    data: Object.fromEntries(
-      Object.entries(values).map(([key, value]) => [key, Buffer.from(value).toString('base64')]),
-    ),
-  };
-  try {
-    await client.create(secrets, object);
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.reason !== 'AlreadyExists') throw error;
-    await client.update(secrets, object);
-  }
+  const metadata = { name, namespace: systemNamespace, labels: { [SECRET_LABEL]: 'true' } };
+  await putSecret(client, { metadata, type: 'Opaque', data: secretData(values) });
 }

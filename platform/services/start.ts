@@ -1,6 +1,5 @@
 /** Starts the controllers of services: a queue for each broker, woken by the informers and by a slow period. */
 import type { ClientObject } from '#cluster/client/client.ts';
-import { ApiError } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Context } from '../cloud-controller/api.ts';
 import type { Collection } from '../cloud-controller/records.ts';
@@ -16,7 +15,7 @@ import { advance, isUnderWay, type Operated } from './operations.ts';
 import { deleteOrphan } from './orphans.ts';
 import { parameterReaders } from './parameters.ts';
 import { routeHosts } from './route-hosts.ts';
-import { brokerSecret, parametersName, SECRET_LABEL } from './secrets.ts';
+import { brokerSecret, parametersName, removeSecret, SECRET_LABEL } from './secrets.ts';
 import type { BrokerNetwork, Services } from './services.ts';
 
 const PERIOD_MILLISECONDS = 60_000;
@@ -139,10 +138,6 @@ async function sweepSecrets(context: ServicesContext): Promise<void> {
   for (const { metadata } of items) {
     const age = context.now() - Date.parse(metadata.creationTimestamp);
     if (needed.has(metadata.name) || age < SECRET_MILLISECONDS) continue;
-    try {
-      await client.delete(secrets, metadata.name, { namespace: systemNamespace });
-    } catch (error) {
-      if (!(error instanceof ApiError) || error.code !== 404) throw error;
-    }
+    await removeSecret(client, metadata.name);
   }
 }

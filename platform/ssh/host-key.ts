@@ -1,30 +1,17 @@
 import { createHash } from 'node:crypto';
 import ssh2 from 'ssh2';
-import { orUndefined } from '#cluster/client/api-errors.ts';
-import { ApiError, type Client } from '#cluster/client/client.ts';
-import { secrets } from '../resources/kubernetes.ts';
+import type { Client } from '#cluster/client/client.ts';
 import { systemNamespace } from '../resources/types.ts';
 import type { HostKey } from './ssh.ts';
+import { keptSecret } from '../resources/secrets.ts';
 
 const NAME = 'ssh-host-key';
 const KEY = 'ssh-privatekey';
 
-/** Of two that make it at once one wins, and both use it. */
 export async function openHostKey(client: Client): Promise<HostKey> {
-  const kept = await read(client);
-  if (kept !== undefined) return hostKey(kept);
-  const made = newHostKey();
-  try {
-    await client.create(secrets, {
-      metadata: { name: NAME, namespace: systemNamespace },
-      type: 'Opaque',
-      data: { [KEY]: Buffer.from(made).toString('base64') },
-    });
-    return hostKey(made);
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.reason !== 'AlreadyExists') throw error;
-  }
-  return openHostKey(client);
+  const metadata = { name: NAME, namespace: systemNamespace };
+  const kept = await keptSecret(client, { metadata }, () => ({ [KEY]: newHostKey() }));
+  return hostKey(kept[KEY] ?? '');
 }
 
 /** ssh2 writes one key in five hundred so that it cannot read it: those are thrown away. */
@@ -33,11 +20,6 @@ export function newHostKey(): string {
     const made = ssh2.utils.generateKeyPairSync('ed25519').private;
     if (!(ssh2.utils.parseKey(made) instanceof Error)) return made;
   }
-}
-
-async function read(client: Client): Promise<string | undefined> {
-  const secret = await orUndefined(client.get(secrets, NAME, systemNamespace));
-  return secret && Buffer.from(secret.data?.[KEY] ?? '', 'base64').toString();
 }
 
 function hostKey(privateKey: string): HostKey {

@@ -1,9 +1,11 @@
 /** The clients of UAA: the platform's own, and those that administrators register. */
 import { createHash, timingSafeEqual } from 'node:crypto';
+import { orUndefined } from '#cluster/client/api-errors.ts';
 import { ApiError, type Client } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { secrets } from '../resources/kubernetes.ts';
 import { type OauthClient, oauthClients, systemNamespace } from '../resources/types.ts';
+import { putSecret, secretData, secretText } from '../resources/secrets.ts';
 import { hashPassword, verifyPassword } from './passwords.ts';
 import { UaaError } from './uaa.ts';
 
@@ -71,7 +73,7 @@ export class Clients {
   }
 
   async stored(id: string): Promise<Stored<OauthClient> | undefined> {
-    return missingAs(undefined, this.#client.get(oauthClients, objectName(id)));
+    return orUndefined(this.#client.get(oauthClients, objectName(id)));
   }
 
   async list(): Promise<OauthClient['spec'][]> {
@@ -94,33 +96,19 @@ export class Clients {
   }
 
   async remove(id: string): Promise<void> {
-    await missingAs(undefined, this.#client.delete(oauthClients, objectName(id)));
-    await missingAs(undefined, this.#client.delete(secrets, secretName(id), { namespace: systemNamespace }));
+    await orUndefined(this.#client.delete(oauthClients, objectName(id)));
+    await orUndefined(this.#client.delete(secrets, secretName(id), { namespace: systemNamespace }));
   }
 
   async setSecret(id: string, secret: string): Promise<void> {
-    const data = { secret: Buffer.from(await hashPassword(secret)).toString('base64') };
-    const object = { metadata: { name: secretName(id), namespace: systemNamespace }, type: 'Opaque', data };
-    try {
-      await this.#client.create(secrets, object);
-    } catch (error) {
-      if (!(error instanceof ApiError) || error.reason !== 'AlreadyExists') throw error;
-      await this.#client.update(secrets, object);
-    }
+    const data = secretData({ secret: await hashPassword(secret) });
+    const metadata = { name: secretName(id), namespace: systemNamespace };
+    await putSecret(this.#client, { metadata, type: 'Opaque', data });
   }
 
   async #hash(id: string): Promise<string> {
-    const secret = await missingAs(undefined, this.#client.get(secrets, secretName(id), systemNamespace));
-    return Buffer.from(secret?.data?.['secret'] ?? '', 'base64').toString();
-  }
-}
-
-async function missingAs<T, D>(fallback: D, work: Promise<T>): Promise<T | D> {
-  try {
-    return await work;
-  } catch (error) {
-    if (error instanceof ApiError && error.code === 404) return fallback;
-    throw error;
+    const secret = await orUndefined(this.#client.get(secrets, secretName(id), systemNamespace));
+    return secretText(secret, 'secret');
   }
 }
 

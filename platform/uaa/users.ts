@@ -8,6 +8,7 @@ import { writeFileAtomic } from '#lib/atomic-file.ts';
 import { nameGuid } from '#lib/name-guid.ts';
 import { secrets } from '../resources/kubernetes.ts';
 import { roles, systemNamespace, type User, users } from '../resources/types.ts';
+import { secretData, secretTexts } from '../resources/secrets.ts';
 import { findProvider } from './providers/providers.ts';
 import { hashPassword, PASSWORD_MAX_BYTES, verifyPassword } from './passwords.ts';
 import { ADMIN_SCOPES, UaaError, USER_SCOPES } from './uaa.ts';
@@ -124,31 +125,18 @@ function requireSize(password: string): void {
 export async function deleteUser(client: Client, guid: string): Promise<void> {
   const { items } = await client.list(roles);
   const own = items.filter((role) => role.spec.user === guid);
-  await Promise.all(own.map((role) => ignoreMissing(client.delete(roles, role.metadata.name))));
-  await ignoreMissing(client.delete(secrets, secretName(guid), { namespace: systemNamespace }));
-  await ignoreMissing(client.delete(users, guid));
-}
-
-async function ignoreMissing(work: Promise<unknown>): Promise<void> {
-  try {
-    await work;
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.code !== 404) throw error;
-  }
+  await Promise.all(own.map((role) => orUndefined(client.delete(roles, role.metadata.name))));
+  await orUndefined(client.delete(secrets, secretName(guid), { namespace: systemNamespace }));
+  await orUndefined(client.delete(users, guid));
 }
 
 async function readSecret(client: Client, guid: string): Promise<Record<string, string>> {
-  const secret = await orUndefined(client.get(secrets, secretName(guid), systemNamespace));
-  return Object.fromEntries(
-    Object.entries(secret?.data ?? {}).map(([key, value]) => [key, Buffer.from(value, 'base64').toString()]),
-  );
+  return secretTexts(await orUndefined(client.get(secrets, secretName(guid), systemNamespace)));
 }
 
 async function putSecret(client: Client, guid: string, values: Record<string, string>): Promise<void> {
   const name = secretName(guid);
-  const data = Object.fromEntries(
-    Object.entries(values).map(([key, value]) => [key, Buffer.from(value).toString('base64')]),
-  );
+  const data = secretData(values);
   try {
     await client.create(secrets, { metadata: { name, namespace: systemNamespace }, type: 'Opaque', data });
   } catch (error) {

@@ -5,11 +5,12 @@
  * revision or task is in `env-services-<guid>`, where it has services.
  */
 import { orUndefined } from '#cluster/client/api-errors.ts';
-import { ApiError, type Client } from '#cluster/client/client.ts';
+import type { Client } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { ObjectMeta } from '#cluster/kinds/types/meta.ts';
 import { secrets } from '../../resources/kubernetes.ts';
 import { type App, labels, systemNamespace } from '../../resources/types.ts';
+import { putSecret, secretData, secretTexts } from '../../resources/secrets.ts';
 import type { Context } from '../api.ts';
 import { ownedBy } from '../records.ts';
 
@@ -21,10 +22,7 @@ export function environmentName(guid: string): string {
 
 /** Of an app, a revision or a group; empty when there is none. */
 export async function readEnvironment(client: Client, namespace: string, guid: string): Promise<Environment> {
-  const secret = await orUndefined(client.get(secrets, environmentName(guid), namespace));
-  return Object.fromEntries(
-    Object.entries(secret?.data ?? {}).map(([name, value]) => [name, Buffer.from(value, 'base64').toString()]),
-  );
+  return secretTexts(await orUndefined(client.get(secrets, environmentName(guid), namespace)));
 }
 
 /** Replaces it whole. */
@@ -34,7 +32,7 @@ export async function writeEnvironment(
   guid: string,
   environment: Environment,
 ): Promise<void> {
-  await putSecret(context, guid, environment, {
+  await putEnvironment(context, guid, environment, {
     namespace: app.metadata.namespace ?? '',
     labels: { [labels.app]: app.metadata.name },
     ownerReferences: ownedBy(app),
@@ -52,7 +50,7 @@ export async function writeGroup(
   group: EnvironmentGroup,
   environment: Environment,
 ): Promise<void> {
-  await putSecret(context, group, environment, { namespace: systemNamespace });
+  await putEnvironment(context, group, environment, { namespace: systemNamespace });
 }
 
 /** What a group says now is what the revision or build has, until it is started again. */
@@ -75,22 +73,14 @@ export function sameEnvironment(left: Environment, right: Environment): boolean 
   return keys.length === Object.keys(right).length && keys.every((key) => left[key] === right[key]);
 }
 
-async function putSecret(
+async function putEnvironment(
   context: Pick<Context, 'client'>,
   guid: string,
   environment: Environment,
   metadata: ObjectMeta,
 ): Promise<void> {
-  const data = Object.fromEntries(
-    Object.entries(environment).map(([key, value]) => [key, Buffer.from(value).toString('base64')]),
-  );
-  const object = { metadata: { ...metadata, name: environmentName(guid) }, type: 'Opaque', data };
-  try {
-    await context.client.create(secrets, object);
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.reason !== 'AlreadyExists') throw error;
-    await context.client.update(secrets, object);
-  }
+  const data = secretData(environment);
+  await putSecret(context.client, { metadata: { ...metadata, name: environmentName(guid) }, type: 'Opaque', data });
 }
 
 /** Applies a change in which null removes. */

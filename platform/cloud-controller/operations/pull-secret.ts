@@ -2,10 +2,11 @@
  * Logins for images of other registries: the Secret `package-<guid>` of the package that named the image, in the form that nodes
  * pull with (`kubernetes.io/dockerconfigjson`). It stays while a droplet that was made of the package does.
  */
-import { ApiError } from '#cluster/client/client.ts';
+import { orUndefined } from '#cluster/client/api-errors.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { secrets } from '../../resources/kubernetes.ts';
 import { type App, labels, type Package } from '../../resources/types.ts';
+import { putSecret, secretData } from '../../resources/secrets.ts';
 import type { Context } from '../api.ts';
 import { ownedBy } from '../records.ts';
 
@@ -24,7 +25,7 @@ export async function writePullSecret(
   const { username, password } = login;
   const auth = Buffer.from(`${username}:${password}`).toString('base64');
   const config = JSON.stringify({ auths: { [registryOf(login.image)]: { username, password, auth } } });
-  await put(context, app, name, { [KEY]: Buffer.from(config).toString('base64') });
+  await put(context, app, name, secretData({ [KEY]: config }));
 }
 
 /** For a droplet that goes to another app, perhaps in another namespace. */
@@ -46,11 +47,7 @@ export async function dropPullSecret(
   if (name === undefined) return;
   const used = context.records.droplets.ofApp(item.spec.app).some(({ spec }) => spec.pullSecret === name);
   if (used) return;
-  try {
-    await context.client.delete(secrets, name, { namespace: item.metadata.namespace ?? '' });
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.code !== 404) throw error;
-  }
+  await orUndefined(context.client.delete(secrets, name, { namespace: item.metadata.namespace ?? '' }));
 }
 
 async function put(
@@ -59,7 +56,7 @@ async function put(
   name: string,
   data: Record<string, string>,
 ): Promise<void> {
-  const object = {
+  await putSecret(context.client, {
     metadata: {
       name,
       namespace: app.metadata.namespace ?? '',
@@ -68,13 +65,7 @@ async function put(
     },
     type: 'kubernetes.io/dockerconfigjson',
     data,
-  };
-  try {
-    await context.client.create(secrets, object);
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.reason !== 'AlreadyExists') throw error;
-    await context.client.update(secrets, object);
-  }
+  });
 }
 
 /** As Docker's clients take a reference: its first part is a host where it has a dot or a port, else it is Docker's own. */

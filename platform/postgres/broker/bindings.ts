@@ -6,7 +6,7 @@ import { secrets } from '#cluster/kinds/resources.ts';
 import type { Secret } from '#cluster/kinds/types/core.ts';
 import { bindingSecret, clientOf, credentialsOf, READY, REQUEST } from '../bindings.ts';
 import type { Database, PostgresContext } from '../controller/context.ts';
-import { decoded } from '../kept-secret.ts';
+import { secretText } from '../../resources/secrets.ts';
 import { BrokerError, NAMESPACE } from '../postgres.ts';
 import { bindingName } from '../resource.ts';
 import { planById } from './catalog.ts';
@@ -121,7 +121,7 @@ async function until<T>(
 
 async function shown(context: PostgresContext, database: Database, secret: Stored<Secret>) {
   const { certificate: ca } = await context.authority();
-  const [role, password] = [decoded(secret, 'role'), decoded(secret, 'password')];
+  const [role, password] = [secretText(secret, 'role'), secretText(secret, 'password')];
   return credentialsOf({ database, role, password, ca, clusterDomain: context.clusterDomain });
 }
 

@@ -4,7 +4,7 @@ import { secrets } from '#cluster/kinds/resources.ts';
 import type { Secret } from '#cluster/kinds/types/core.ts';
 import { ApiError } from '#cluster/client/client.ts';
 import { FINALIZER, READY } from '../bindings.ts';
-import { decoded } from '../kept-secret.ts';
+import { secretText } from '../../resources/secrets.ts';
 import { NAMESPACE } from '../postgres.ts';
 import type { Session } from '../session.ts';
 import { createBinding, dropBinding } from '../sql.ts';
@@ -19,13 +19,13 @@ export async function syncRoles(
   const bindings = bindingsOf(watches, database);
   const there = new Set(server.roles);
   for (const binding of bindings) {
-    const role = decoded(binding, 'role');
+    const role = secretText(binding, 'role');
     const known = there.delete(role);
     if (binding.metadata.deletionTimestamp !== undefined) {
       if (known) await dropBinding(session, role);
       await release(context, watches, binding);
     } else if (!known || binding.metadata.annotations?.[READY] === undefined) {
-      await createBinding(session, role, decoded(binding, 'password'));
+      await createBinding(session, role, secretText(binding, 'password'));
       await patch(context, watches, binding, { annotations: { [READY]: 'true' } });
     }
   }

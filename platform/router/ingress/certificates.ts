@@ -5,6 +5,7 @@ import type { Ingress } from '#cluster/kinds/types/networking.ts';
 import { type HostCertificate, RouterError } from '../model.ts';
 import { checkHostCertificate } from '../validate.ts';
 import type { IngressProblem, IngressSources } from './ingress.ts';
+import { secretText } from '../../resources/secrets.ts';
 
 /** @param ours  the oldest first */
 export function certificatesOf(
@@ -47,6 +48,5 @@ function pemOf(secret: Secret | undefined, name: string): string {
       'invalid',
       `there is no Secret ${name} of the type kubernetes.io/tls: the instance's own certificate is offered`,
     );
-  const part = (key: string): string => Buffer.from(secret.data?.[key] ?? '', 'base64').toString();
-  return `${part('tls.crt')}\n${part('tls.key')}`;
+  return `${secretText(secret, 'tls.crt')}\n${secretText(secret, 'tls.key')}`;
 }

@@ -12,6 +12,7 @@ import type { RegistryClient } from '../images/registry-client.ts';
 import { readRemoteImage } from '../images/remote-image.ts';
 import { StagingError } from '../staging.ts';
 import { dropletGuid, storeDroplet } from './run-build.ts';
+import { secretText } from '../../resources/secrets.ts';
 
 export interface DockerBuildContext {
   client: Client;
@@ -63,8 +64,8 @@ async function loginOf(
   const name = item.spec.docker?.passwordSecret;
   if (name === undefined) return {};
   try {
-    const { data = {} } = await client.get(secrets, name, item.metadata.namespace);
-    const text = Buffer.from(data['.dockerconfigjson'] ?? '', 'base64').toString('utf8');
+    const secret = await client.get(secrets, name, item.metadata.namespace);
+    const text = secretText(secret, '.dockerconfigjson');
     const { auths } = JSON.parse(text) as { auths: Record<string, { username: string; password: string }> };
     const [login] = Object.values(auths);
     return login === undefined ? {} : { login };

@@ -10,6 +10,7 @@ import { BoundedMap } from '#lib/bounded-map.ts';
 import type { Secret } from '#cluster/kinds/types/core.ts';
 import { secrets } from '../../resources/kubernetes.ts';
 import { systemNamespace } from '../../resources/types.ts';
+import { secretData, secretText } from '../../resources/secrets.ts';
 
 const SESSION_MILLISECONDS = 30 * 60_000;
 const PASSCODE_MILLISECONDS = 5 * 60_000;
@@ -125,11 +126,7 @@ export class Sessions {
   }
 
   async #remove(name: string): Promise<void> {
-    try {
-      await this.#client.delete(secrets, name, { namespace: systemNamespace });
-    } catch (error) {
-      if (!(error instanceof ApiError && error.code === 404)) throw error;
-    }
+    await orUndefined(this.#client.delete(secrets, name, { namespace: systemNamespace }));
   }
 }
 
@@ -142,13 +139,13 @@ function secretOf(id: string, { approved, ...session }: Session): Secret {
   return {
     metadata: { name: nameOf(id), namespace: systemNamespace, labels: { [LABEL]: '' } },
     type: 'Opaque',
-    data: { session: Buffer.from(JSON.stringify(kept)).toString('base64') },
+    data: secretData({ session: JSON.stringify(kept) }),
   };
 }
 
 function sessionOf(secret: Secret | undefined): Session | undefined {
   try {
-    const text = Buffer.from(secret?.data?.['session'] ?? '', 'base64').toString();
+    const text = secretText(secret, 'session');
     const { approved, ...session } = JSON.parse(text) as Omit<Session, 'approved'> & { approved: [string, string[]][] };
     return { ...session, approved: new Map(approved.map(([client, scopes]) => [client, new Set(scopes)])) };
   } catch {
