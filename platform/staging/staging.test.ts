@@ -17,8 +17,10 @@ after(() => bed[Symbol.asyncDispose]());
 const stage: StagingBed['stage'] = (...staged) => bed.stage(...staged);
 const ask: StagingBed['ask'] = (...asked) => bed.ask(...asked);
 
+/** As the platform ships it: without, the newest that is published is taken. */
+const engines = { node: process.versions.node };
 const hello = {
-  'package.json': JSON.stringify({ name: 'hello', scripts: { start: 'node server.js' } }),
+  'package.json': JSON.stringify({ name: 'hello', engines, scripts: { start: 'node server.js' } }),
   'server.js': "require('http').createServer((_, r) => r.end('hi ' + process.env.NODE_ENV)).listen(process.env.PORT);",
 };
 
@@ -45,6 +47,7 @@ test('dependencies are a layer of their own and are used again', async () => {
   const app = (words: string) => ({
     'package.json': JSON.stringify({
       name: 'deps',
+      engines,
       dependencies: { 'is-odd': '3.0.1' },
       scripts: { start: 'node server.js' },
     }),
