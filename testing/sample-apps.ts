@@ -19,7 +19,13 @@ export const ECHO = 9000;
 /** Answers with its version, instance and address; can be told to crash, to log, to fill its disk. Has an echo besides. */
 export function talkativeApp(version: string): Files {
   return {
-    'package.json': JSON.stringify({ name: 'talkative', version: '1.0.0', scripts: { start: 'node server.js' } }),
+    'package.json': JSON.stringify({
+      name: 'talkative',
+      version: '1.0.0',
+      // What the platform ships: nothing is downloaded.
+      engines: { node: process.versions.node },
+      scripts: { start: 'node server.js' },
+    }),
     'server.js': `
 const http = require('node:http');
 const fs = require('node:fs');

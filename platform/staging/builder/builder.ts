@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'smol-toml';
 import { type TarInput, writeTar } from '#lib/tar/write.ts';
+import { nodeComponent } from '../buildpacks/nodejs/lib/component.ts';
 import { directoryEntry, fileEntry, linkEntry, treeEntries } from '../images/entries.ts';
 import { type ImageConfigFile, type Layer, ociArchitecture } from '../images/oci.ts';
 import { pushLayer } from '../images/push-layer.ts';
@@ -80,7 +81,7 @@ export async function ensureBuilder(options: BuilderOptions): Promise<Builder> {
       name: `node-${process.versions.node}`,
       metadata: `[metadata]\nversion = "${process.versions.node}"\n`,
       layer: runtime,
-      components: [nodeComponent()],
+      components: [nodeComponent(process.versions.node)],
     },
     {
       buildpack: 'sampan/staticfile',
@@ -106,11 +107,6 @@ export async function ensureBuilder(options: BuilderOptions): Promise<Builder> {
     [RUNTIME_REPOSITORY]: runtimeTag(),
   });
   return builder;
-}
-
-function nodeComponent(): Component {
-  const { node: version } = process.versions;
-  return { type: 'application', name: 'node', version, purl: `pkg:generic/node@${version}` };
 }
 
 /** Apps hold the layers that they use by their own manifests. */

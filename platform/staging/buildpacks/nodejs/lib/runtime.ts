@@ -21,6 +21,7 @@ import { recallVersion, rememberVersion } from '../../../lifecycle/lookups.ts';
 import { NpmRegistry, type PackageVersion } from '../../../lifecycle/npm-registry.ts';
 import { declareLayer } from '../../../lifecycle/program.ts';
 import type { PackageJson } from './app.ts';
+import { nodeComponent } from './component.ts';
 import { LAUNCH_ENVIRONMENT } from './launch-environment.ts';
 import { AppError, detail, warning } from '../../../lifecycle/words.ts';
 
@@ -64,6 +65,8 @@ export async function provideRuntime(
       mkdirSync(join(directory, dirname(file)), { recursive: true });
       writeFileSync(join(directory, file), content);
     }
+    const bill = { bomFormat: 'CycloneDX', specVersion: '1.5', components: [nodeComponent(chosen.version)] };
+    writeFileSync(join(layers, `${name}.sbom.cdx.json`), JSON.stringify(bill));
   }
   declareLayer(layers, name, { launch: true, build: true, cache: true }, { version: chosen.version });
   return { version: chosen.version, directory };
