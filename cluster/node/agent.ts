@@ -9,7 +9,7 @@
  *   io.kubernetes.pod.name, io.kubernetes.pod.namespace, io.kubernetes.pod.uid, io.kubernetes.container.name,
  *   node.sampan.dev/restart-count, node.sampan.dev/spec-hash
  * and, of the agent's own, on sandboxes node.sampan.dev/node and node.sampan.dev/grace-seconds, on containers
- * node.sampan.dev/crashes (the step of the restart back-off).
+ * node.sampan.dev/crashes (the step of the restart back-off) and node.sampan.dev/exclusive-volumes (`exclusive-volumes.ts`).
  *
  * Annotations on a pod that it obeys:
  *   node.sampan.dev/egress: internet       builds: no way to this host, other pods or services

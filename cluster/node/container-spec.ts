@@ -4,6 +4,7 @@ import type { Container, Pod } from '../kinds/types/core.ts';
 import type { PodPlace } from './downward.ts';
 import { environmentOf, expand } from './environment.ts';
 import { AgentError } from './errors.ts';
+import { exclusiveLabelOf } from './exclusive-volumes.ts';
 import {
   containerNameLabel,
   crashesLabel,
@@ -134,6 +135,7 @@ export async function containerSpecOf(input: ContainerSpecInput): Promise<Contai
       [restartCountLabel]: String(input.attempt),
       [crashesLabel]: String(input.crashes),
       [specHashLabel]: specHash(container),
+      ...exclusiveLabelOf(container, input.volumes),
     },
     limits: limitsOf(pod, container),
     log: podLog,

@@ -13,6 +13,8 @@ export const nodeLabel = 'node.sampan.dev/node';
 export const graceLabel = 'node.sampan.dev/grace-seconds';
 /** How often in a row the container ended soon after its start: the step of the back-off. */
 export const crashesLabel = 'node.sampan.dev/crashes';
+/** Names of PersistentVolumes, with commas between, that no container of another pod may have meanwhile. */
+export const exclusiveVolumesLabel = 'node.sampan.dev/exclusive-volumes';
 
 export const egressAnnotation = 'node.sampan.dev/egress';
 export const pidsAnnotation = 'node.sampan.dev/pids';

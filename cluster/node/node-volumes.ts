@@ -13,6 +13,7 @@ import type { ObjectReference, PersistentVolume } from '../kinds/types/core.ts';
 import type { AgentOptions } from './agent.ts';
 import { messageOf } from './errors.ts';
 import type { EventRecorder } from './events.ts';
+import { ExclusiveVolumes } from './exclusive-volumes.ts';
 import { ObjectWatches } from './object-watches.ts';
 import { bytesOf } from './quantity.ts';
 import { finishResize } from './volume-resize.ts';
@@ -30,6 +31,7 @@ export interface NodeVolumesOptions {
 
 export class NodeVolumes {
   readonly watches: ObjectWatches;
+  readonly exclusive: ExclusiveVolumes;
   readonly #options: NodeVolumesOptions;
   readonly #scratchPrefix: string;
   /** Uids of pods by the volume's handle. */
@@ -42,6 +44,7 @@ export class NodeVolumes {
   constructor(options: NodeVolumesOptions) {
     this.#options = options;
     this.#scratchPrefix = `pod-${createHash('sha256').update(options.nodeName).digest('hex').slice(0, 8)}-`;
+    this.exclusive = new ExclusiveVolumes(options.engine);
     this.watches = new ObjectWatches(options.client, (error) => this.#warn('a watch of a volume broke off', error));
   }
 

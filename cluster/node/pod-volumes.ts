@@ -1,18 +1,16 @@
 /** The volumes of one pod: prepared before anything of it starts, kept as the objects are that they are made of, released at its end. */
 import type { Engine, Mount } from '#engine/engine.ts';
 import type { Stored } from '../kinds/kind.ts';
-import { localHandle } from '../kinds/local-volume.ts';
 import type { Container as ContainerDefinition, Pod, Volume } from '../kinds/types/core.ts';
 import { grow } from './backoff.ts';
+import { prepareClaim, prepareCsi, SetUpError } from './claimed-volume.ts';
 import { type NodeContext, placeOf, recordPodEvent } from './context.ts';
-import type { CsiRequest } from './csi/csi.ts';
 import { AgentError, isNotFound, messageOf } from './errors.ts';
 import { giveToGroup } from './fs-group.ts';
 import { prepareHostPath } from './host-path.ts';
 import { containerNameLabel, podUidLabel } from './labels.ts';
 import { bytesOf } from './quantity.ts';
 import { createReferences, type References } from './references.ts';
-import { boundVolumeOf, hostDirectoryOf } from './volume-claims.ts';
 import { filesOf, hasDownward, objectsOf, tokenLifeOf } from './volume-files.ts';
 import { defaultDiskBytes, type PreparedVolume } from './volumes.ts';
 
@@ -106,6 +104,7 @@ export class PodVolumes {
         await context.engine.diskVolumes.remove(context.volumes.scratchName(uid, name));
     await context.volumes.release(uid);
     await context.csi?.release(uid);
+    context.volumes.exclusive.release(uid);
   }
 
   /** Those that some container mounts. */
@@ -234,25 +233,12 @@ export class PodVolumes {
     if (volume.emptyDir) return await this.#prepareEmptyDir(pod, volume, ofGroup);
     if (volume.hostPath)
       return { kind: 'path', path: await prepareHostPath(volume.hostPath, context.policy.hostPaths) };
-    if (volume.csi) return await this.#prepareCsi(pod, volume, { inline: volume.csi }, volume.csi.readOnly === true);
-    return await this.#prepareClaim(pod, volume);
-  }
-
-  async #prepareCsi(
-    pod: Stored<Pod>,
-    { name }: Volume,
-    source: CsiRequest['source'],
-    readOnly: boolean,
-  ): Promise<PreparedVolume> {
-    const { csi } = this.#options.context;
-    if (csi === undefined) throw new AgentError('FailedMount', 'this node takes no CSI drivers');
     const { signal } = this.#abort;
-    const retry = (): void => this.#run();
-    const path = await csi.mount({ pod, name, source, readOnly, isNew: this.#isNew(pod), retry, signal });
-    return { kind: 'path', path, ...(readOnly && { readOnly }) };
+    const request = { context, pod, volume, isNew: this.#isNew(pod), retry: () => this.#run(), signal };
+    if (volume.csi) return await prepareCsi(request, { inline: volume.csi }, volume.csi.readOnly === true);
+    return await prepareClaim(request);
   }
 
-  /** In a pod that runs already, what an agent before this one gave to the group is the containers' own to change. */
   #isNew({ metadata: { uid } }: Stored<Pod>): boolean {
     return !this.#options.context.engine.sandboxes().some(({ labels }) => labels[podUidLabel] === uid);
   }
@@ -279,33 +265,13 @@ export class PodVolumes {
     return { kind: 'path', path };
   }
 
-  async #prepareClaim(pod: Stored<Pod>, volume: Volume): Promise<PreparedVolume> {
-    const { context } = this.#options;
-    const bound = await boundVolumeOf(context.client, pod, volume, context.nodeName);
-    if (bound === undefined)
-      throw new AgentError(
-        'FailedMount',
-        'this kind of volume is not supported; use emptyDir, configMap, secret, downwardAPI, projected, ephemeral, csi or persistentVolumeClaim',
-      );
-    const handle = localHandle(bound.volume);
-    if (handle === undefined && bound.volume.spec?.csi !== undefined)
-      return await this.#prepareCsi(pod, volume, { persistent: bound.volume, claim: bound.claim }, bound.readOnly);
-    const path =
-      handle === undefined
-        ? await hostDirectoryOf(bound.volume, context.policy.hostPaths)
-        : await context.volumes.mount(handle, bound.volume, pod.metadata.uid);
-    const { fsGroup, fsGroupChangePolicy } = pod.spec?.securityContext ?? {};
-    if (fsGroup !== undefined && this.#isNew(pod) && !bound.readOnly && bound.volume.spec?.hostPath === undefined)
-      await giveToGroup(path, fsGroup, fsGroupChangePolicy === 'OnRootMismatch');
-    return { kind: 'path', path, ...(bound.readOnly && { readOnly: true }) };
-  }
-
   #say(volume: Volume, error: unknown): void {
+    const isSetUp = error instanceof SetUpError;
     const isClaim = volume.persistentVolumeClaim !== undefined || volume.ephemeral !== undefined;
     const message =
-      isClaim && error instanceof AgentError
+      isClaim && !isSetUp && error instanceof AgentError
         ? `Unable to attach or mount volumes: unmounted volumes=[${volume.name}], unattached volumes=[], failed to process volumes=[${volume.name}]: ${error.message}`
-        : `MountVolume.SetUp failed for volume "${volume.name}" : ${messageOf(error)}`;
+        : `MountVolume.SetUp failed for volume "${isSetUp ? error.volume : volume.name}" : ${messageOf(error)}`;
     recordPodEvent(this.#options.context, this.#options.pod(), undefined, {
       type: 'Warning',
       reason: 'FailedMount',

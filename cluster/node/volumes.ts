@@ -30,7 +30,8 @@ export const defaultDiskBytes = 2 ** 30;
 /** What a volume is on this node. */
 export type PreparedVolume =
   | { kind: 'files'; files: WrittenFile[]; group?: number }
-  | { kind: 'path'; path: string; readOnly?: boolean }
+  /** `exclusive`: the PersistentVolume's name, where it is one pod's at a time. */
+  | { kind: 'path'; path: string; readOnly?: boolean; exclusive?: string }
   /** Made by the first container of the sandbox that mounts it. */
   | { kind: 'memory'; sizeBytes?: number; group?: number };
 

@@ -11,7 +11,7 @@ export interface PluginInfo {
 }
 
 /** Of the node service (NodeServiceCapability.RPC.Type). */
-export const nodeCapability = { stage: 1, expand: 3, mountGroup: 6 } as const;
+export const nodeCapability = { stage: 1, expand: 3, tellsWriters: 5, mountGroup: 6 } as const;
 
 export interface NodeInfo {
   nodeId: string;
@@ -27,6 +27,8 @@ const accessModes: Readonly<Record<string, number>> = {
   ReadOnlyMany: 3,
   ReadWriteMany: 5,
 };
+/** The same for drivers that tell one writer on a node from several (SINGLE_NODE_MULTI_WRITER). */
+const accessModesOfWriters: typeof accessModes = { ...accessModes, ReadWriteOnce: 7, ReadWriteOncePod: 6 };
 
 /** Of a volume that is mounted. */
 export interface Capability {
@@ -34,6 +36,7 @@ export interface Capability {
   accessMode: string;
   fsType: string;
   mountFlags: readonly string[];
+  tellsWriters: boolean;
   /** Only for drivers that give volumes to groups themselves. */
   group?: number;
 }
@@ -104,12 +107,13 @@ export function expandRequest(request: ExpandRequest): ProtobufWriter {
   return writer.bytes(5, capability(request.capability));
 }
 
-function capability({ accessMode, fsType, mountFlags, group }: Capability): ProtobufWriter {
+function capability({ accessMode, fsType, mountFlags, tellsWriters, group }: Capability): ProtobufWriter {
   const mount = new ProtobufWriter();
   if (fsType !== '') mount.text(1, fsType);
   for (const flag of mountFlags) mount.text(2, flag);
   if (group !== undefined) mount.text(3, String(group));
-  return new ProtobufWriter().bytes(2, mount).bytes(3, new ProtobufWriter().int(1, accessModes[accessMode] ?? 0));
+  const modes = tellsWriters ? accessModesOfWriters : accessModes;
+  return new ProtobufWriter().bytes(2, mount).bytes(3, new ProtobufWriter().int(1, modes[accessMode] ?? 0));
 }
 
 function map(writer: ProtobufWriter, field: number, entries: Record<string, string>): void {

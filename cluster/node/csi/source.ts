@@ -57,13 +57,16 @@ export function persistentSource({ metadata, spec }: Stored<PersistentVolume>): 
   };
 }
 
-/** @param group  for a driver that gives the volume to it by itself */
-export function capabilityOf(source: CsiSource, group: number | undefined): Capability {
-  const { accessModes, fsType, mountOptions } = source;
+/** `group`: for a driver that gives the volume to it by itself. */
+export function capabilityOf(
+  { accessModes, fsType, mountOptions }: CsiSource,
+  { group, tellsWriters }: { group?: number | undefined; tellsWriters: boolean },
+): Capability {
   return {
     accessMode: accessModes[0] ?? 'ReadWriteOnce',
     fsType,
     mountFlags: mountOptions,
+    tellsWriters,
     ...(group !== undefined && { group }),
   };
 }

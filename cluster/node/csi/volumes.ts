@@ -256,12 +256,13 @@ class CsiVolumes implements Csi {
     if (!claim.status?.conditions?.some(({ type }) => type === 'FileSystemResizePending')) return;
     const driver = this.#driver(record.driverName);
     if (!(await driver.can(nodeCapability.expand))) return;
+    const tellsWriters = await driver.can(nodeCapability.tellsWriters);
     await driver.expand({
       volumeId: record.volumeHandle,
       volumePath: record.targetPath,
       ...(record.stagingPath !== undefined && { stagingPath: record.stagingPath }),
       requiredBytes: bytesOf(wanted),
-      capability: capabilityOf(persistentSource(persistent), undefined),
+      capability: capabilityOf(persistentSource(persistent), { tellsWriters }),
     });
     await finishResize(this.#options.client, this.#options.recorder, persistent);
   }
@@ -294,10 +295,11 @@ class CsiVolumes implements Csi {
     const { pod, readOnly } = request;
     const { fsGroup, fsGroupChangePolicy } = pod.spec?.securityContext ?? {};
     const givesItself = fsGroup !== undefined && (await driver.can(nodeCapability.mountGroup));
+    const tellsWriters = await driver.can(nodeCapability.tellsWriters);
     const common = {
       volumeId: source.handle,
       publishContext,
-      capability: capabilityOf(source, givesItself ? fsGroup : undefined),
+      capability: capabilityOf(source, { group: givesItself ? fsGroup : undefined, tellsWriters }),
     };
     const { stagingPath, targetPath } = record;
     if (stagingPath !== undefined && !this.#staged.has(stagingPath)) {
