@@ -365,7 +365,6 @@ export interface ContainerSpec {
    * one's first process. `conflict` where that does not run.
    */
   processesOf?: string;
-  /** Nodes of the host; each must be in `EngineInfo.allowedDevices`. */
   devices?: DeviceMapping[];
   /** `none`: a network namespace of its own, with a loopback and nothing else. Default: the sandbox's. */
   network?: 'sandbox' | 'none';
@@ -417,10 +416,13 @@ export interface SeccompArgument {
 }
 
 export interface DeviceMapping {
+  /** A node of the host, a directory of such, or the `path` of a disk volume of the kind `block` that is mounted. */
   hostPath: string;
   path: string;
   /** Of `r`, `w` and `m`, as cgroups have it. */
   access: string;
+  /** The caller answers for it, as it does for the source of a bind. Else it must be in `EngineInfo.allowedDevices`. */
+  trusted?: true;
 }
 
 export interface Limits {

@@ -148,7 +148,12 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
     void wakeByEvents(watermarks, events);
     return new LocalEngine({
       watermarks,
-      diskVolumes: await LocalDiskVolumes.open(layout, disks),
+      diskVolumes: await LocalDiskVolumes.open({
+        layout,
+        disks,
+        isUsed: (path) =>
+          own.list().some(({ state, spec }) => state !== 'exited' && spec.devices?.some((one) => one.hostPath === path)),
+      }),
       images,
       network,
       userNetworks,

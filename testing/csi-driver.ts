@@ -1,12 +1,12 @@
 /**
- * A CSI driver for tests, in this process: directories as volumes, bound to where they are asked for. It speaks the protocol (csi.proto v1,
+ * A CSI driver for tests, in this process: directories, or loop devices, as volumes, bound to where they are asked for. It speaks the protocol (csi.proto v1,
  * pluginregistration/v1) over gRPC as any driver does, and takes no call that the specification has it refuse.
  */
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, rmSync, rmdirSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, rmdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { type Http2Server, type ServerHttp2Session, type ServerHttp2Stream, createServer } from 'node:http2';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { ProtobufWriter, protobufBytes, protobufFields } from '#lib/protobuf.ts';
 
 export interface CsiCall {
@@ -35,6 +35,8 @@ export interface TestCsiDriver {
   refusal: { method: string; status: number; message: string } | undefined;
   /** The directory of a volume, which is made. */
   volume(id: string): string;
+  /** The file of one that is a device, which is made. */
+  image(id: string): string;
   start(): Promise<void>;
   /** As if killed: its sockets are gone. */
   stop(): Promise<void>;
@@ -48,6 +50,8 @@ export function testCsiDriver(options: CsiDriverOptions): TestCsiDriver {
   const calls: CsiCall[] = [];
   const registered: string[] = [];
   const servers: { server: Http2Server; sessions: Set<ServerHttp2Session>; path: string }[] = [];
+  /** Of volumes that are published as devices. */
+  const loops = new Map<string, string>();
   const endpoint = join(options.directory, 'csi.sock');
   const methods: Record<string, (call: CsiCall) => ProtobufWriter> = {
     GetInfo: () =>
@@ -63,15 +67,35 @@ export function testCsiDriver(options: CsiDriverOptions): TestCsiDriver {
         writer.bytes(1, new ProtobufWriter().bytes(1, new ProtobufWriter().int(1, type)));
       return writer;
     },
-    NodeStageVolume: ({ fields }) => bindTo(driver.volume(needed(fields, 1)), needed(fields, 3)),
+    NodeStageVolume: ({ fields }) =>
+      isBlock(fields[4])
+        ? checkDirectory(needed(fields, 3))
+        : bindTo(driver.volume(needed(fields, 1)), needed(fields, 3)),
     NodeUnstageVolume: ({ fields }) => unbind(needed(fields, 2), false),
     NodePublishVolume: ({ fields }) => {
+      if (isBlock(fields[5])) return publishDevice(needed(fields, 1), needed(fields, 4));
       const ephemeral = !fields[3];
       return bindTo(ephemeral ? driver.volume(needed(fields, 1)) : needed(fields, 3), needed(fields, 4));
     },
-    NodeUnpublishVolume: ({ fields }) => unbind(needed(fields, 2), true),
+    NodeUnpublishVolume: ({ fields }) => {
+      const answer = unbind(needed(fields, 2), true);
+      const loop = loops.get(needed(fields, 2));
+      if (loop !== undefined) execFileSync('losetup', ['--detach', loop]);
+      loops.delete(needed(fields, 2));
+      return answer;
+    },
     NodeExpandVolume: ({ fields }) => new ProtobufWriter().int(1, (fields[3] as { required: number }).required),
   };
+
+  /** Its parent is there, it is not. */
+  function publishDevice(id: string, target: string): ProtobufWriter {
+    if (isMounted(target)) return new ProtobufWriter();
+    const loop = execFileSync('losetup', ['--find', '--show', driver.image(id)], { encoding: 'utf8' }).trim();
+    loops.set(target, loop);
+    writeFileSync(target, '');
+    execFileSync('mount', ['--bind', loop, target]);
+    return new ProtobufWriter();
+  }
 
   async function serve(path: string): Promise<void> {
     rmSync(path, { force: true });
@@ -116,6 +140,13 @@ export function testCsiDriver(options: CsiDriverOptions): TestCsiDriver {
     volume(id) {
       const path = join(options.directory, 'volumes', id);
       mkdirSync(path, { recursive: true });
+      return path;
+    },
+    image(id) {
+      const path = join(options.directory, 'images', id);
+      mkdirSync(dirname(path), { recursive: true });
+      writeFileSync(path, '', { flag: 'a' });
+      truncateSync(path, 2 ** 24);
       return path;
     },
     async start() {
@@ -168,10 +199,22 @@ function readEntry(entry: Buffer): Record<string, string> {
   return { [key ?? '']: value ?? '' };
 }
 
-function readCapability(message: Buffer): { fsType: string; flags: string[]; mode: unknown } {
-  const found = { fsType: '', flags: [] as string[], mode: 0 as unknown };
+interface ReadCapability {
+  fsType: string;
+  flags: string[];
+  mode: unknown;
+  block?: true;
+}
+
+function isBlock(capability: unknown): boolean {
+  return (capability as ReadCapability).block === true;
+}
+
+function readCapability(message: Buffer): ReadCapability {
+  const found: ReadCapability = { fsType: '', flags: [], mode: 0 };
   for (const { number, value } of protobufFields(message)) {
     if (number === 3) found.mode = [...protobufFields(protobufBytes(value))][0]?.value;
+    if (number === 1) found.block = true;
     if (number !== 2) continue;
     for (const part of protobufFields(protobufBytes(value)))
       if (part.number === 1) found.fsType = String(part.value);
@@ -200,11 +243,17 @@ function bindTo(source: string, target: string): ProtobufWriter {
   return new ProtobufWriter();
 }
 
+function checkDirectory(path: string): ProtobufWriter {
+  if (!statSync(path).isDirectory()) throw new Error(`${path} is no directory`);
+  return new ProtobufWriter();
+}
+
 function unbind(target: string, remove: boolean): ProtobufWriter {
   if (isMounted(target)) execFileSync('umount', [target]);
   if (remove)
     try {
-      rmdirSync(target);
+      if (statSync(target).isDirectory()) rmdirSync(target);
+      else rmSync(target);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     }

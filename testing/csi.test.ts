@@ -300,6 +300,39 @@ test('a volume grows while a pod uses it', async () => {
   await eventOf('grows', 'FileSystemResizeSuccessful', /MountVolume.NodeExpandVolume succeeded for volume "grows"/);
 });
 
+test('a block volume: staged and published as a device, given at its path, and taken back', async () => {
+  await claim('raw', { volumeMode: 'Block', accessModes: ['ReadWriteOnce'] }, { fsType: 'ext4' });
+  const image = driver.image('handle-raw');
+  writeFileSync(image, 'given', { flag: 'r+' });
+  await create('device', ofClaim('raw'), {
+    securityContext: { fsGroup: 2345 },
+    containers: [
+      {
+        name: 'main',
+        image: bed.image,
+        imagePullPolicy: 'IfNotPresent',
+        command: ['sh', '-c', 'stat -c %F /dev/xvda; dd if=/dev/xvda bs=5 count=1 2>/dev/null; echo; sleep 1000'],
+        volumeDevices: [{ name: 'data', devicePath: '/dev/xvda' }],
+      },
+    ],
+  });
+  const { metadata } = await ready('device');
+  const own = join(dataDirectory(), 'plugins/kubernetes.io/csi/volumeDevices');
+  const paths = { staging: join(own, 'staging/raw'), target: join(own, 'publish/raw', metadata.uid) };
+  const [stage, publish] = ['NodeStageVolume', 'NodePublishVolume'].map((method) => callsOf(method).at(-1)?.fields);
+  const capability = { block: true, fsType: '', flags: [], mode: 1 };
+  assert.deepEqual([stage?.[3], stage?.[4]], [paths.staging, capability]);
+  assert.deepEqual([publish?.[3], publish?.[4], publish?.[5]], [paths.staging, paths.target, capability]);
+  const logs = async () =>
+    (await promisify(execFile)('kubectl', ['--kubeconfig', bed.kubeconfig, 'logs', 'device'])).stdout;
+  await untilTrue(async () => (await logs()) === 'block special file\ngiven\n', 60);
+  await remove('device');
+  assert.deepEqual(callsOf('NodeUnpublishVolume').at(-1)?.fields, { 1: 'handle-raw', 2: paths.target });
+  assert.deepEqual(callsOf('NodeUnstageVolume').at(-1)?.fields, { 1: 'handle-raw', 2: paths.staging });
+  assert.equal(existsSync(own) && readdirSync(own, { recursive: true }).length > 0, false);
+  assert.equal(readFileSync(image, 'utf8').slice(0, 5), 'given');
+});
+
 test('a volume in the pod itself: of a driver that has such', async () => {
   await create('inline', { csi: { driver: name, volumeAttributes: { size: '1' } } }, { nodeName: bed.nodeName });
   await eventOf('inline', 'FailedMount', /volume mode "Ephemeral" not supported by driver/);

@@ -272,7 +272,8 @@ describe('volume controllers', () => {
       /StorageClass "now": spec\.accessModes: "ReadWriteMany" is not supported: use ReadWriteOnce or ReadWriteOncePod/,
     );
     await claim(ns, 'block', { storageClassName: 'now', volumeMode: 'Block' });
-    await told(ns, 'block', 'ProvisioningFailed', /spec\.volumeMode: "Block" is not supported/);
+    const made = await inPhase(`pvc-${(await bound(ns, 'block')).metadata.uid}`, 'Bound');
+    assert.deepEqual([made.spec?.volumeMode, made.spec?.csi?.fsType], ['Block', undefined]);
     await plane.client.patch(nodes, 'node-1', { type: 'merge', body: { spec: { unschedulable: true } } });
     await claim(ns, 'nowhere', { storageClassName: 'now' });
     await told(ns, 'nowhere', 'ProvisioningFailed', /no node is Ready that the class allows/);

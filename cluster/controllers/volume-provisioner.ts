@@ -135,6 +135,7 @@ function volumeFor(claim: Claim, storageClass: Stored<StorageClass>, node: Store
   const bytes = Math.max(smallestVolume, Math.ceil(requestOf(claim) / MEBIBYTE) * MEBIBYTE);
   const volume = `pvc-${uid}`;
   const label = node.metadata.labels?.[hostname] ?? node.metadata.name;
+  const volumeMode = claim.spec?.volumeMode ?? 'Filesystem';
   return {
     apiVersion: 'v1',
     kind: 'PersistentVolume',
@@ -148,13 +149,13 @@ function volumeFor(claim: Claim, storageClass: Stored<StorageClass>, node: Store
       accessModes: claim.spec?.accessModes ?? [],
       capacity: { storage: bytes % 2 ** 30 === 0 ? `${bytes / 2 ** 30}Gi` : `${bytes / MEBIBYTE}Mi` },
       claimRef: { apiVersion: 'v1', kind: 'PersistentVolumeClaim', name, namespace, uid, resourceVersion },
-      csi: { driver: localDriver, volumeHandle: volume, fsType: 'ext4' },
+      csi: { driver: localDriver, volumeHandle: volume, ...(volumeMode === 'Filesystem' && { fsType: 'ext4' }) },
       nodeAffinity: {
         required: { nodeSelectorTerms: [{ matchExpressions: [{ key: hostname, operator: 'In', values: [label] }] }] },
       },
       persistentVolumeReclaimPolicy: storageClass.reclaimPolicy ?? 'Delete',
       storageClassName: storageClass.metadata.name,
-      volumeMode: 'Filesystem',
+      volumeMode,
     },
   };
 }
@@ -163,7 +164,6 @@ function volumeFor(claim: Claim, storageClass: Stored<StorageClass>, node: Store
 function problemOf({ spec }: Claim, storageClass: Stored<StorageClass>): string | undefined {
   const mode = (spec?.accessModes ?? []).find((one) => !MODES.includes(one));
   if (mode !== undefined) return `spec.accessModes: "${mode}" is not supported: use ${MODES.join(' or ')}`;
-  if (spec?.volumeMode === 'Block') return 'spec.volumeMode: "Block" is not supported: use Filesystem';
   if (spec?.selector !== undefined) return 'spec.selector: is not supported for volumes that are made on demand';
   if (spec?.dataSource !== undefined || spec?.dataSourceRef !== undefined)
     return 'spec.dataSource: is not supported: there are no snapshots or clones';

@@ -144,7 +144,40 @@ const containers: [Partial<Container>, string][] = [
   ],
 ];
 
+const volumes = [
+  { name: 'data', persistentVolumeClaim: { claimName: 'data' } },
+  { name: 'scratch', emptyDir: {} },
+];
+const device = (name: string, devicePath: string, more: Partial<Container> = {}): Partial<PodSpec> => ({
+  volumes,
+  containers: [{ ...main, volumeDevices: [{ name, devicePath }], ...more }],
+});
+
 const pods: [Partial<PodSpec>, string][] = [
+  [
+    device('data', '/dev/x', { volumeMounts: [{ name: 'data', mountPath: '/data' }] }),
+    'spec.containers[0].volumeMounts[0].name: Invalid value: "data": must not already exist in volumeDevices',
+  ],
+  [
+    device('data', '/dev/x', { volumeMounts: [{ name: 'data', mountPath: '/data' }] }),
+    'spec.containers[0].volumeDevices[0].name: Invalid value: "data": must not already exist in volumeMounts',
+  ],
+  [
+    device('data', '/x', { volumeMounts: [{ name: 'scratch', mountPath: '/x' }] }),
+    'spec.containers[0].volumeMounts[0].mountPath: Invalid value: "/x": must not already exist as a path in volumeDevices',
+  ],
+  [
+    device('data', '/x', { volumeMounts: [{ name: 'scratch', mountPath: '/x' }] }),
+    'spec.containers[0].volumeDevices[0].devicePath: Invalid value: "/x": must not already exist as a path in volumeMounts',
+  ],
+  [
+    device('scratch', '/dev/x'),
+    'spec.containers[0].volumeDevices[0].name: Invalid value: "scratch": can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode',
+  ],
+  [
+    device('data', '/dev/../x'),
+    `spec.containers[0].volumeDevices[0].devicePath: Invalid value: "/dev/../x": can not contain backsteps ('..')`,
+  ],
   [
     { initContainers: [{ name: 'first', image: 'a', readinessProbe: { exec: { command: ['true'] } } }] },
     'spec.initContainers[0].readinessProbe: Forbidden: may not be set for init containers without restartPolicy=Always',

@@ -162,11 +162,17 @@ function emptyDirErrors({ medium = '', sizeLimit }: NonNullable<Volume['emptyDir
 }
 
 export function validateMounts(
-  { volumeMounts, securityContext }: { volumeMounts?: VolumeMount[]; securityContext?: { privileged?: boolean } },
+  {
+    volumeMounts,
+    volumeDevices = [],
+    securityContext,
+  }: Pick<Container, 'volumeMounts' | 'volumeDevices' | 'securityContext'>,
   at: string,
   volumes: ReadonlySet<string>,
 ): FieldError[] {
   const paths = new Set<string>();
+  const devices = new Set(volumeDevices.map(({ name }) => name));
+  const devicePaths = new Set(volumeDevices.map(({ devicePath }) => devicePath));
   return (volumeMounts ?? []).flatMap((mount, index) => {
     const path = `${at}[${index}]`;
     const errors: FieldError[] = [];
@@ -179,6 +185,10 @@ export function validateMounts(
     if (!mount.mountPath) errors.push(required(`${path}.mountPath`));
     if (paths.has(mount.mountPath)) errors.push(invalid(`${path}.mountPath`, mount.mountPath, 'must be unique'));
     paths.add(mount.mountPath);
+    if (devices.has(mount.name))
+      errors.push(invalid(`${path}.name`, mount.name, 'must not already exist in volumeDevices'));
+    if (devicePaths.has(mount.mountPath))
+      errors.push(invalid(`${path}.mountPath`, mount.mountPath, 'must not already exist as a path in volumeDevices'));
     return [
       ...errors,
       ...subPathErrors(mount, path),
@@ -194,6 +204,7 @@ export function validateDevices(
   volumes: ReadonlyMap<string, Volume>,
 ): FieldError[] {
   const mounted = new Set((volumeMounts ?? []).map(({ name }) => name));
+  const mountPaths = new Set((volumeMounts ?? []).map(({ mountPath }) => mountPath));
   const [names, paths] = [new Set<string>(), new Set<string>()];
   return (volumeDevices ?? []).flatMap(({ name, devicePath }, index) => {
     const path = `${at}.volumeDevices[${index}]`;
@@ -218,8 +229,10 @@ export function validateDevices(
     if (!devicePath) errors.push(required(`${path}.devicePath`));
     else if (paths.has(devicePath)) errors.push(invalid(`${path}.devicePath`, devicePath, 'must be unique'));
     else if (devicePath.split('/').includes('..'))
-      errors.push(invalid(`${path}.devicePath`, devicePath, "must not contain '..'"));
+      errors.push(invalid(`${path}.devicePath`, devicePath, "can not contain backsteps ('..')"));
     if (mounted.has(name)) errors.push(invalid(`${path}.name`, name, 'must not already exist in volumeMounts'));
+    if (mountPaths.has(devicePath))
+      errors.push(invalid(`${path}.devicePath`, devicePath, 'must not already exist as a path in volumeMounts'));
     names.add(name);
     paths.add(devicePath);
     return errors;

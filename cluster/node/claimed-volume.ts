@@ -1,13 +1,14 @@
-/** A volume of a pod that is a claim's, or a CSI driver's, made ready on this node. */
+/** A volume of a pod that is a claim's, or a CSI driver's, made ready on this node: as a directory, or as a device. */
 import type { Stored } from '../kinds/kind.ts';
 import { localHandle } from '../kinds/local-volume.ts';
-import type { Pod, Volume } from '../kinds/types/core.ts';
+import type { PersistentVolume, Pod, Volume } from '../kinds/types/core.ts';
 import type { NodeContext } from './context.ts';
 import type { CsiRequest } from './csi/csi.ts';
 import { AgentError, messageOf } from './errors.ts';
 import { giveToGroup } from './fs-group.ts';
-import { type BoundVolume, boundVolumeOf, hostDirectoryOf } from './volume-claims.ts';
-import type { PreparedVolume } from './volumes.ts';
+import { allDefinitions } from './records.ts';
+import { type BoundVolume, boundVolumeOf, hostPathOf } from './volume-claims.ts';
+import type { BoundPath, PreparedVolume } from './volumes.ts';
 
 export interface ClaimedVolumeRequest {
   context: NodeContext;
@@ -20,12 +21,14 @@ export interface ClaimedVolumeRequest {
   signal: AbortSignal;
 }
 
-/** The claim is bound, and its PersistentVolume is not ready here: told by that one's name. */
+/** The claim is bound, and its PersistentVolume is not ready here: an event that names that one, in a kubelet's words. */
 export class SetUpError extends AgentError {
-  readonly volume: string;
-  constructor(volume: string, cause: unknown) {
-    super('FailedMount', messageOf(cause), { cause });
-    this.volume = volume;
+  readonly reason: 'FailedMount' | 'FailedMapVolume';
+  constructor({ metadata, spec }: Stored<PersistentVolume>, cause: unknown) {
+    const isBlock = spec?.volumeMode === 'Block';
+    const step = isBlock ? 'MapVolume.SetUpDevice' : 'MountVolume.SetUp';
+    super('FailedMount', `${step} failed for volume "${metadata.name}" : ${messageOf(cause)}`, { cause });
+    this.reason = isBlock ? 'FailedMapVolume' : 'FailedMount';
   }
 }
 
@@ -38,38 +41,47 @@ export async function prepareClaim(request: ClaimedVolumeRequest): Promise<Prepa
       'FailedMount',
       'this kind of volume is not supported; use emptyDir, configMap, secret, downwardAPI, projected, ephemeral, csi or persistentVolumeClaim',
     );
+  checkMode(pod, volume.name, bound.volume);
   try {
     const { exclusive } = context.volumes;
     const only = exclusive.take(bound.volume, { podUid: pod.metadata.uid, retry: request.retry });
     return { ...(await prepareBound(request, bound)), ...(only !== undefined && { exclusive: only }) };
   } catch (error) {
-    throw new SetUpError(bound.volume.metadata.name, error);
+    throw new SetUpError(bound.volume, error);
   }
 }
 
-type PreparedPath = Extract<PreparedVolume, { kind: 'path' }>;
+/** No container may have as a directory what is a device, nor the other way. */
+function checkMode(pod: Pod, name: string, { spec }: PersistentVolume): void {
+  const mode = spec?.volumeMode ?? 'Filesystem';
+  const field = mode === 'Block' ? 'volumeMounts' : 'volumeDevices';
+  if (allDefinitions(pod).some((container) => container[field]?.some((one) => one.name === name)))
+    throw new AgentError('FailedMount', `volume ${name} has volumeMode ${mode}, but is specified in ${field}`);
+}
 
-async function prepareBound(request: ClaimedVolumeRequest, bound: BoundVolume): Promise<PreparedPath> {
+async function prepareBound(request: ClaimedVolumeRequest, bound: BoundVolume): Promise<BoundPath> {
   const { context, pod, isNew } = request;
   const { claim, readOnly, volume: persistent } = bound;
+  const isBlock = persistent.spec?.volumeMode === 'Block';
+  const kind = isBlock ? 'device' : 'path';
   const handle = localHandle(persistent);
   if (handle === undefined && persistent.spec?.csi !== undefined)
-    return await prepareCsi(request, { persistent, claim }, readOnly);
+    return { ...(await prepareCsi(request, { persistent, claim }, readOnly)), kind };
   const path =
     handle === undefined
-      ? await hostDirectoryOf(persistent, context.policy.hostPaths)
+      ? await hostPathOf(persistent, context.policy.hostPaths)
       : await context.volumes.mount(handle, persistent, pod.metadata.uid);
   const { fsGroup, fsGroupChangePolicy } = pod.spec?.securityContext ?? {};
-  if (fsGroup !== undefined && isNew && !readOnly && persistent.spec?.hostPath === undefined)
+  if (fsGroup !== undefined && isNew && !readOnly && !isBlock && persistent.spec?.hostPath === undefined)
     await giveToGroup(path, fsGroup, fsGroupChangePolicy === 'OnRootMismatch');
-  return { kind: 'path', path, ...(readOnly && { readOnly }) };
+  return { kind, path, ...(readOnly && { readOnly }) };
 }
 
 export async function prepareCsi(
   { context, pod, volume: { name }, isNew, retry, signal }: ClaimedVolumeRequest,
   source: CsiRequest['source'],
   readOnly: boolean,
-): Promise<PreparedPath> {
+): Promise<BoundPath> {
   const { csi } = context;
   if (csi === undefined) throw new AgentError('FailedMount', 'this node takes no CSI drivers');
   const path = await csi.mount({ pod, name, source, readOnly, isNew, retry, signal });

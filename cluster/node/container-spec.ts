@@ -26,7 +26,7 @@ import type { References } from './references.ts';
 import { needsHostIds } from './host-access.ts';
 import { securityOf } from './security-context.ts';
 import { groupsOf, userOf } from './security.ts';
-import { defaultDiskBytes, mountsOf, type PreparedVolume } from './volumes.ts';
+import { defaultDiskBytes, devicesOf, mountsOf, type PreparedVolume } from './volumes.ts';
 
 export const hostCaBundle = '/etc/ssl/certs/ca-certificates.crt';
 
@@ -117,6 +117,7 @@ export async function containerSpecOf(input: ContainerSpecInput): Promise<Contai
     mounts.push({ kind: 'bind', source: hostCaBundle, target: hostCaBundle, readOnly: true });
   }
   if (sharesMemory(pod, mounts)) mounts.push(sharedMemory);
+  const devices = devicesOf(container, input.volumes);
   const user = userOf(pod, container, image);
   const groups = groupsOf(pod);
   return {
@@ -140,6 +141,7 @@ export async function containerSpecOf(input: ContainerSpecInput): Promise<Contai
     limits: limitsOf(pod, container),
     log: podLog,
     mounts,
+    ...(devices.length > 0 && { devices }),
     ...(await securityOf(pod, container, input.seccompDirectory)),
     oomScoreAdjust: oomScoreAdjustment(pod, container, place.allocatable.memoryBytes),
     ...(container.tty && { tty: true }),

@@ -75,12 +75,12 @@ export class ExclusiveVolumes {
 
 /** What `exclusiveVolumesLabel` says on a container. */
 export function exclusiveLabelOf(
-  { volumeMounts = [] }: Pick<Container, 'volumeMounts'>,
+  { volumeMounts = [], volumeDevices = [] }: Pick<Container, 'volumeMounts' | 'volumeDevices'>,
   prepared: ReadonlyMap<string, PreparedVolume>,
 ): Record<string, string> {
-  const names = volumeMounts.flatMap(({ name }) => {
+  const names = [...volumeMounts, ...volumeDevices].flatMap(({ name }) => {
     const volume = prepared.get(name);
-    return volume?.kind === 'path' ? (volume.exclusive ?? []) : [];
+    return volume !== undefined && 'exclusive' in volume ? (volume.exclusive ?? []) : [];
   });
   return names.length === 0 ? {} : { [exclusiveVolumesLabel]: [...new Set(names)].join(',') };
 }

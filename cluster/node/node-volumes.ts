@@ -3,7 +3,7 @@
  * fate of the node's own PersistentVolumes: one that is deleted goes from the disk, one that was made larger grows while it is used.
  */
 import { createHash } from 'node:crypto';
-import type { Engine } from '#engine/engine.ts';
+import { type Engine, EngineError } from '#engine/engine.ts';
 import { ApiError, type Client, type Informer } from '../client/client.ts';
 import { createInformer } from '../client/informer.ts';
 import type { Stored } from '../kinds/kind.ts';
@@ -54,7 +54,9 @@ export class NodeVolumes {
       labelSelector: `${volumeNodeLabel}=${this.#options.nodeName}`,
       onError: (error) => this.#warn('the watch on PersistentVolumes broke off; it is tried again', error),
     });
-    this.#informer.synced.catch(() => undefined);
+    this.#informer.synced
+      .then(() => this.freeDevices())
+      .catch((error: unknown) => this.#warn('devices of pods that are gone were not looked for', error));
     this.#informer.onChange((now) => {
       if (now) this.#look(now.metadata.name);
     });
@@ -82,7 +84,7 @@ export class NodeVolumes {
     }
   }
 
-  /** Mounts it, made where it is not there, for a pod. @returns its directory */
+  /** Mounts it, made where it is not there, for a pod. @returns its directory, or what the engine gives as a device */
   async mount(handle: string, volume: Stored<PersistentVolume>, podUid: string): Promise<string> {
     const users = this.#users.get(handle) ?? new Set();
     this.#users.set(handle, users.add(podUid));
@@ -93,7 +95,8 @@ export class NodeVolumes {
   async #mount(handle: string, volume: Stored<PersistentVolume>): Promise<string> {
     const { engine, client, recorder } = this.#options;
     const existing = volume.metadata.annotations?.[volumeMade] !== undefined;
-    const mounted = await engine.diskVolumes.mount({ name: handle, sizeBytes: sizeOf(volume), existing });
+    const kind = volume.spec?.volumeMode === 'Block' ? 'block' : 'lasting';
+    const mounted = await engine.diskVolumes.mount({ name: handle, sizeBytes: sizeOf(volume), kind, existing });
     if (!existing) {
       const body = { metadata: { annotations: { [volumeMade]: 'true' } } };
       await client.patch(persistentVolumes, volume.metadata.name, { type: 'merge', body });
@@ -105,9 +108,26 @@ export class NodeVolumes {
   /** The pod uses none of them any more. */
   async release(podUid: string): Promise<void> {
     for (const [handle, users] of this.#users) {
-      if (!users.delete(podUid) || users.size > 0) continue;
-      this.#users.delete(handle);
-      await this.#options.engine.diskVolumes.unmount(handle);
+      if (!users.has(podUid)) continue;
+      if (users.size === 1) await this.#options.engine.diskVolumes.unmount(handle);
+      users.delete(podUid);
+      if (users.size === 0) this.#users.delete(handle);
+    }
+  }
+
+  /** Of pods that went while no agent was here: they would be held until the next pod of each comes and goes. */
+  async freeDevices(): Promise<void> {
+    const { diskVolumes } = this.#options.engine;
+    const held = diskVolumes.list().filter(({ kind, mounted }) => kind === 'block' && mounted);
+    const own = new Set((this.#informer?.list() ?? []).map(localHandle));
+    for (const { name } of held) {
+      if (!own.has(name) || this.#users.has(name)) continue;
+      try {
+        await diskVolumes.unmount(name);
+      } catch (error) {
+        // A container has it yet, of a pod that will ask for it, or of one that is gone: then this is asked again after it.
+        if (!(error instanceof EngineError && error.code === 'conflict')) throw error;
+      }
     }
   }
 
@@ -140,7 +160,9 @@ export class NodeVolumes {
   /** What is to be retained stays on the disk; only the object goes. */
   async #remove(volume: Stored<PersistentVolume>, handle: string): Promise<void> {
     const { client, engine } = this.#options;
-    if (volume.spec?.persistentVolumeReclaimPolicy === 'Delete') await engine.diskVolumes.remove(handle);
+    const { diskVolumes } = engine;
+    if (volume.spec?.persistentVolumeReclaimPolicy === 'Delete') await diskVolumes.remove(handle);
+    else await diskVolumes.unmount(handle);
     const { name, resourceVersion, finalizers = [] } = volume.metadata;
     const body = { metadata: { resourceVersion, finalizers: finalizers.filter((one) => one !== volumeFinalizer) } };
     try {

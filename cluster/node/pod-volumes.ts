@@ -107,12 +107,12 @@ export class PodVolumes {
     context.volumes.exclusive.release(uid);
   }
 
-  /** Those that some container mounts. */
+  /** Those that some container mounts, or has as a device. */
   #needed(): Volume[] {
     const { spec } = this.#options.pod();
     const mounted = new Set(
       [...(spec?.initContainers ?? []), ...(spec?.containers ?? []), ...(spec?.ephemeralContainers ?? [])].flatMap(
-        ({ volumeMounts }) => volumeMounts?.map(({ name }) => name) ?? [],
+        ({ volumeMounts = [], volumeDevices = [] }) => [...volumeMounts, ...volumeDevices].map(({ name }) => name),
       ),
     );
     return (spec?.volumes ?? []).filter(({ name }) => mounted.has(name));
@@ -266,12 +266,19 @@ export class PodVolumes {
   }
 
   #say(volume: Volume, error: unknown): void {
-    const isSetUp = error instanceof SetUpError;
+    if (error instanceof SetUpError) {
+      const { reason, message } = error;
+      return recordPodEvent(this.#options.context, this.#options.pod(), undefined, {
+        type: 'Warning',
+        reason,
+        message,
+      });
+    }
     const isClaim = volume.persistentVolumeClaim !== undefined || volume.ephemeral !== undefined;
     const message =
-      isClaim && !isSetUp && error instanceof AgentError
+      isClaim && error instanceof AgentError
         ? `Unable to attach or mount volumes: unmounted volumes=[${volume.name}], unattached volumes=[], failed to process volumes=[${volume.name}]: ${error.message}`
-        : `MountVolume.SetUp failed for volume "${isSetUp ? error.volume : volume.name}" : ${messageOf(error)}`;
+        : `MountVolume.SetUp failed for volume "${volume.name}" : ${messageOf(error)}`;
     recordPodEvent(this.#options.context, this.#options.pod(), undefined, {
       type: 'Warning',
       reason: 'FailedMount',

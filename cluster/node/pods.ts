@@ -17,6 +17,8 @@ import { PodWorker } from './worker.ts';
 /** A pod that is gone from the API is not waited for longer than this. */
 const longestOrphanGrace = 30;
 const resubscribeAfter = 100;
+/** Below a pod's directory: what CSI drivers published for it. */
+const PUBLISHED = ['volumes', 'volumeDevices'];
 
 export class PodWorkers {
   readonly #context: NodeContext;
@@ -54,7 +56,8 @@ export class PodWorkers {
     const names = await readdir(directory).catch(() => []); // None was ever made.
     for (const path of names.map((name) => join(directory, name))) {
       // What is published for a pod may be mounted below: that goes in its own way.
-      if (!known.has(path) && !existsSync(join(path, 'volumes'))) await rm(path, { recursive: true, force: true });
+      if (!known.has(path) && !PUBLISHED.some((name) => existsSync(join(path, name))))
+        await rm(path, { recursive: true, force: true });
     }
   }
 
@@ -173,6 +176,7 @@ export class PodWorkers {
       const signal = this.#abort.signal;
       await Promise.all(running.map(({ id }) => engine.stopContainer(id, { graceSeconds, signal })));
       await engine.removeSandbox(sandbox.id);
+      await this.#context.volumes.freeDevices();
       log('info', 'removed what a pod left that is gone', { sandbox: sandbox.name });
     } catch (error) {
       if (this.#abort.signal.aborted) return;

@@ -23,8 +23,6 @@ test('AppArmor profiles of the host are refused, since nobody would enforce them
 
 test('what a node cannot give is refused by name', () => {
   const container = { name: 'c', image: 'i' };
-  const devices = { ...container, volumeDevices: [{ name: 'v', devicePath: '/dev/x' }] };
-  assert.match(rejected({ containers: [devices] })?.message ?? '', /container "c": volumeDevices is not supported/);
   assert.match(rejected({ os: { name: 'windows' } })?.message ?? '', /spec.os.name "windows" does not run here/);
   const ports = [{ containerPort: 1, hostPort: 1, protocol: 'SCTP' }];
   assert.match(rejected({ containers: [{ ...container, ports }] })?.message ?? '', /hostPort 1 is not supported/);

@@ -65,7 +65,6 @@ export function refusalOf(pod: Pod, policy: NodePolicy): string | undefined {
     });
     if (unpublishable)
       return `container "${name}": hostPort ${unpublishable.hostPort} is not supported on this node with SCTP or IPv6`;
-    if (container.volumeDevices?.length) return `container "${name}": volumeDevices is not supported on this node`;
   }
   return undefined;
 }

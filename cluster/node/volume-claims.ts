@@ -39,8 +39,6 @@ export async function boundVolumeOf(
     fail(`failed to fetch PV "${volumeName}" from API server: ${why}`),
   );
   if (volume.spec?.claimRef?.uid !== claim.metadata.uid) throw fail(`PV "${volumeName}" is bound to another claim`);
-  if (volume.spec.volumeMode === 'Block')
-    throw fail(`volume ${source.name} has volumeMode Block, but is specified in volumeMounts`);
   await checkNode(client, volume, nodeName);
   const readOnly = source.persistentVolumeClaim?.readOnly === true || volume.spec.csi?.readOnly === true;
   return { claim, volume, readOnly };
@@ -57,18 +55,22 @@ async function checkNode(client: Client, volume: Stored<PersistentVolume>, nodeN
   );
 }
 
-/** What lies on the host for volumes that are no disk volumes. Rejects with `FailedMount`. */
-export async function hostDirectoryOf(
+/** What lies on the host for volumes that are no disk volumes: a directory, or a block device. Rejects with `FailedMount`. */
+export async function hostPathOf(
   { metadata, spec }: Stored<PersistentVolume>,
   allowed: readonly string[],
 ): Promise<string> {
-  const source = spec?.hostPath ?? (spec?.local && { path: spec.local.path, type: 'Directory' });
+  const isBlock = spec?.volumeMode === 'Block';
+  const local = spec?.local && { path: spec.local.path, type: isBlock ? 'BlockDevice' : 'Directory' };
+  const source = isBlock ? local : (spec?.hostPath ?? local);
   if (source !== undefined) return await prepareHostPath(source, allowed);
+  const [what, instead] = isBlock ? ['give as a device', 'or local'] : ['mount', 'or local or hostPath'];
   throw new AgentError(
     'FailedMount',
-    `PersistentVolume "${metadata.name}" is of a kind that this node cannot mount: use the StorageClass "local", or local or hostPath`,
+    `PersistentVolume "${metadata.name}" is of a kind that this node cannot ${what}: use the StorageClass "local", ${instead}`,
   );
 }
+
 async function found<T>(answer: Promise<T>, failure: (why: string) => AgentError): Promise<T> {
   try {
     return await answer;

@@ -14,13 +14,14 @@
  *                     by the claim's volume: of the driver `local.sampan.dev` a disk volume of the engine (`volume-claims.ts`), of another
  *                     CSI driver what it publishes (`csi/csi.ts`);
  *                     `local` and `hostPath` volumes only below directories that the node was started with
+ *                     of `volumeMode: Block` each of these is a device, but a `hostPath` (`devicesOf`)
  *   csi               of a driver that has volumes in pods
  *   hostPath          the same; else the pod is refused (`security.ts`)
  *
  * Ids: containers see on disk the ids that they use themselves, as every volume is an id-mapped mount. `fsGroup` owns files and
  * directories, and may write; `fsGroupChangePolicy: OnRootMismatch` looks at the root only.
  */
-import type { Mount, WrittenFile } from '#engine/engine.ts';
+import type { DeviceMapping, Mount, WrittenFile } from '#engine/engine.ts';
 import type { Container, VolumeMount } from '../kinds/types/core.ts';
 import { expand } from './environment.ts';
 import { AgentError } from './errors.ts';
@@ -30,10 +31,18 @@ export const defaultDiskBytes = 2 ** 30;
 /** What a volume is on this node. */
 export type PreparedVolume =
   | { kind: 'files'; files: WrittenFile[]; group?: number }
-  /** `exclusive`: the PersistentVolume's name, where it is one pod's at a time. */
-  | { kind: 'path'; path: string; readOnly?: boolean; exclusive?: string }
+  | BoundPath
   /** Made by the first container of the sandbox that mounts it. */
   | { kind: 'memory'; sizeBytes?: number; group?: number };
+
+/** Of a directory, or of what the engine gives as a device. */
+export interface BoundPath {
+  kind: 'path' | 'device';
+  path: string;
+  readOnly?: boolean;
+  /** The PersistentVolume's name, where it is one pod's at a time. */
+  exclusive?: string;
+}
 
 export interface MountsInput {
   container: Container;
@@ -46,6 +55,19 @@ export function mountsOf({ container, prepared, environment }: MountsInput): Mou
     const volume = prepared.get(mount.name);
     if (!volume) throw invalid(`volumeMount "${mount.name}": the pod has no volume of this name`);
     return mountOf(mount, volume, subPathOf(mount, environment));
+  });
+}
+
+/** In a kubelet's words. */
+export function devicesOf(
+  { name: container, volumeDevices = [] }: Pick<Container, 'name' | 'volumeDevices'>,
+  prepared: ReadonlyMap<string, PreparedVolume>,
+): DeviceMapping[] {
+  return volumeDevices.map(({ name, devicePath }) => {
+    if (!devicePath.startsWith('/')) throw invalid(`error DevicePath \`${devicePath}\` must be an absolute path`);
+    const volume = prepared.get(name);
+    if (volume?.kind !== 'device') throw invalid(`cannot find volume "${name}" to pass into container "${container}"`);
+    return { hostPath: volume.path, path: devicePath, access: volume.readOnly === true ? 'r' : 'rwm', trusted: true };
   });
 }
 
@@ -67,6 +89,8 @@ function mountOf(mount: VolumeMount, volume: PreparedVolume, subPath: string | u
         ...readOnly(mount),
       };
     }
+    case 'device':
+      throw invalid(`volumeMount "${mount.name}": the volume is a device: name it in volumeDevices`);
     case 'path': {
       const propagation = propagationOf(mount);
       const only = volume.readOnly === true ? { readOnly: true } : readOnly(mount);

@@ -89,7 +89,7 @@ export async function makeBundle(request: BundleRequest): Promise<void> {
     mounts: await prepareMounts({ layout, paths, sandbox, spec, disks }),
     etc: { hosts: etc.hosts, resolver: etc.resolver, hostname: etc.hostname },
     engineCapabilities: hostFacts().capabilities,
-    devices: giveDevices({ paths, sandbox, spec }),
+    devices: giveDevices({ paths, sandbox, spec, diskVolumes: layout.diskVolumesData }),
     hostMaskedPaths: hostFacts().maskedPaths,
     oomScoreAdjustment: hostFacts().oomScoreAdjustment,
     openFiles: request.openFiles,

@@ -4,9 +4,10 @@
  * a small file system of their own, and bound.
  */
 import { type Stats, chmodSync, chownSync, lstatSync, mkdirSync, readdirSync, realpathSync, statSync } from 'node:fs';
-import { join, posix } from 'node:path';
+import { dirname, join, posix } from 'node:path';
 import { type ContainerSpec, type DeviceMapping, EngineError, type Sandbox } from '../engine.ts';
 import { hasCode, syscall } from '../sys/libc.ts';
+import { loopOf } from '../sys/loop.ts';
 import { MountFlag, mount } from '../sys/mounts.ts';
 import type { ContainerPaths } from './layout.ts';
 import type { OciMount } from './oci.ts';
@@ -34,12 +35,18 @@ export interface DevicesRequest {
   paths: ContainerPaths;
   sandbox: Sandbox;
   spec: ContainerSpec;
+  /** Where the images of disk volumes are. */
+  diskVolumes: string;
 }
 
-export function giveDevices({ paths, sandbox, spec }: DevicesRequest): GivenDevices {
-  if (spec.privileged === true)
-    return { nodes: hostDevices('/dev'), mounts: [], rules: [{ allow: true, access: 'rwm' }] };
-  const wanted = (spec.devices ?? []).flatMap((one) => nodesOf(one));
+export function giveDevices({ paths, sandbox, spec, diskVolumes }: DevicesRequest): GivenDevices {
+  const wanted = (spec.devices ?? []).flatMap((one) => nodesOf(one, diskVolumes));
+  if (spec.privileged === true) {
+    const named = new Set(wanted.map(({ node }) => node.path));
+    const others = hostDevices('/dev').filter(({ path }) => !named.has(path));
+    const nodes = [...others, ...wanted.map(({ node }) => node)];
+    return { nodes, mounts: [], rules: [{ allow: true, access: 'rwm' }] };
+  }
   const given: GivenDevices = { nodes: [], mounts: [], rules: [] };
   if (wanted.length > 0 && sandbox.userNamespacePath !== undefined) mountPlace(paths.devices);
   for (const [index, { node, access }] of wanted.entries()) {
@@ -52,7 +59,10 @@ export function giveDevices({ paths, sandbox, spec }: DevicesRequest): GivenDevi
 }
 
 /** A directory of devices gives all that are in it, as Docker has it. */
-function nodesOf({ hostPath, path, access }: DeviceMapping): { node: DeviceNode; access: string }[] {
+function nodesOf(
+  { hostPath, path, access }: DeviceMapping,
+  diskVolumes: string,
+): { node: DeviceNode; access: string }[] {
   if (!/^[rwm]{1,3}$/.test(access))
     throw new EngineError('invalid', `devices: invalid device mode: ${access}; it is of the letters r, w and m`);
   if (!path.startsWith('/') || posix.normalize(path) === '/' || path.split('/').includes('..'))
@@ -68,6 +78,7 @@ function nodesOf({ hostPath, path, access }: DeviceMapping): { node: DeviceNode;
       { cause: error },
     );
   }
+  if (dirname(real) === diskVolumes) real = deviceOf(real);
   const info = statSync(real);
   const nodes = info.isDirectory() ? hostDevices(real, path) : [nodeOf(info, path)];
   const found = nodes.filter((one) => one !== undefined);
@@ -77,6 +88,14 @@ function nodesOf({ hostPath, path, access }: DeviceMapping): { node: DeviceNode;
       `error gathering device information while adding custom device "${hostPath}": not a device node`,
     );
   return found.map((node) => ({ node, access }));
+}
+
+/** By what the kernel says of the image now: a number that was kept may be another's device by now. */
+function deviceOf(image: string): string {
+  const device = loopOf(image);
+  if (device === undefined)
+    throw new EngineError('invalid', `devices: ${image} has no device: mount the disk volume first`);
+  return device;
 }
 
 /** Pseudo-terminals, shared memory and the like are the container's own. */

@@ -32,7 +32,7 @@ describe('disk volumes', { timeout: 600_000 }, () => {
   let host: EngineHost;
   let count = 0;
   before(async () => {
-    host = await openEngineHost({ sandboxPool: 1 });
+    host = await openEngineHost({ sandboxPool: 1, allowedRisks: ['unconfined'] });
   });
   after(async () => {
     await host[Symbol.asyncDispose]();
@@ -185,6 +185,81 @@ describe('disk volumes', { timeout: 600_000 }, () => {
     assert.deepEqual(await logOf(holder.id), ['seen']);
     await host.engine.removeSandbox(sandbox.id);
     await diskVolumes.remove('shared');
+  });
+
+  test("a device without a file system: kept, grown, given to one container at its path, and never another file's", async () => {
+    const { diskVolumes } = host.engine;
+    const block = (sizeBytes: number) => ({ name: 'raw', kind: 'block' as const, sizeBytes });
+    const { path } = await diskVolumes.mount(block(16 * MiB));
+    const device = { hostPath: path, path: '/dev/xvda', access: 'rwm' };
+    await assert.rejects(shell('true', { devices: [device] }), code('forbidden', /devices: .*raw\.block is refused/));
+    const devices = [{ ...device, trusted: true as const }];
+    const write = 'stat -c "%F" /dev/xvda; printf kept | dd of=/dev/xvda bs=1 seek=4096 conv=notrunc,fsync 2>/dev/null';
+    assert.deepEqual(await shell(write, { devices }), ['block special file']);
+    const read = 'dd if=/dev/xvda bs=1 skip=4096 count=4 2>/dev/null; echo; blockdev --getsize64 /dev/xvda';
+    const readOnly = [{ ...device, access: 'r', trusted: true as const }];
+    const refused =
+      'printf lost | dd of=/dev/xvda bs=1 seek=4096 conv=notrunc 2>&1 | grep -o "Operation not permitted"';
+    assert.deepEqual(await shell(`${refused}; ${read}`, { devices: readOnly }), [
+      'Operation not permitted',
+      'kept',
+      String(16 * MiB),
+    ]);
+    // Whoever takes it from its file would find another's behind the number.
+    const take = 'losetup -d /dev/xvda 2>&1 | grep -o "Operation not permitted"';
+    for (const seccomp of [undefined, 'unconfined'] as const)
+      assert.deepEqual(
+        await shell(`${take}; ${read}`, { devices, ...(seccomp !== undefined && { seccomp }) }),
+        ['Operation not permitted', 'kept', String(16 * MiB)],
+        String(seccomp),
+      );
+    const loops = (): string[] =>
+      execFileSync('losetup', ['--list', '--noheadings', '--output', 'NAME', '--associated', path], {
+        encoding: 'utf8',
+      })
+        .split('\n')
+        .filter((line) => line !== '');
+    const [loop] = loops();
+    await host.reopen();
+    assert.deepEqual(host.engine.diskVolumes.list(), [
+      { name: 'raw', kind: 'block', sizeBytes: 16 * MiB, mounted: true },
+    ]);
+    assert.equal((await host.engine.diskVolumes.mount(block(64 * MiB))).sizeBytes, 64 * MiB);
+    assert.deepEqual(loops(), [loop], 'the same one');
+    const sandbox = await host.engine.createSandbox({ name: 'has-it', hostname: 'h' });
+    const { id } = await host.engine.createContainer({
+      sandbox: sandbox.id,
+      name: 'c',
+      image: host.image,
+      command: ['sh', '-c', read],
+      devices,
+    });
+    const used = code('conflict', /volume "raw" is a device of a container that has not ended/);
+    await assert.rejects(host.engine.diskVolumes.unmount('raw'), used);
+    await assert.rejects(host.engine.diskVolumes.remove('raw'), used);
+    await host.engine.startContainer(id);
+    await host.engine.waitContainer(id);
+    assert.deepEqual(await logOf(id), ['kept', String(64 * MiB)]);
+    await host.engine.diskVolumes.unmount('raw');
+    await host.engine.diskVolumes.unmount('raw');
+    assert.deepEqual([loops(), host.engine.diskVolumes.list()[0]?.mounted], [[], false]);
+    await assert.rejects(
+      shell('true', { devices }),
+      code('invalid', /raw\.block has no device: mount the disk volume/),
+    );
+    await assert.rejects(
+      host.engine.diskVolumes.mount({ name: 'raw', sizeBytes: 16 * MiB }),
+      code('invalid', /volume "raw" has no file system, and one was asked for/),
+    );
+    await host.engine.diskVolumes.mount(block(16 * MiB));
+    assert.deepEqual((await shell(read, { devices }))[0], 'kept');
+    await host.engine.close();
+    await simulateBoot(host.options);
+    assert.deepEqual(loops(), []);
+    await host.reopen();
+    await host.engine.removeSandbox(sandbox.id);
+    await host.engine.diskVolumes.remove('raw');
+    assert.deepEqual([host.engine.diskVolumes.list(), existsSync(path)], [[], false]);
   });
 
   test('what a killed engine left half made is taken away, half grown is finished', async () => {

@@ -1,17 +1,21 @@
-/** Disk volumes: `<data>/engine/disk-volumes/<name>.img` (lasting) or `.scratch`, mounted at `<run>/engine/disk-volumes/<name>`. */
+/**
+ * Disk volumes: `<data>/engine/disk-volumes/<name>.img` (lasting) or `.scratch`, mounted at `<run>/engine/disk-volumes/<name>`; `.block`,
+ * which has a loop device while it is mounted.
+ */
 import { chmodSync, existsSync, mkdirSync } from 'node:fs';
-import { mkdir, open, readFile, readdir, rename, rm, rmdir, stat, statfs } from 'node:fs/promises';
+import { mkdir, open, readFile, readdir, rename, rm, rmdir, stat, statfs, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomic } from '#lib/atomic-file.ts';
 import { RunError, run } from '#lib/run.ts';
 import { TurnsByKey } from '#lib/turns.ts';
 import { namedWhenFull } from '../disk-full.ts';
-import type { DiskVolume, DiskVolumeSpec, DiskVolumes, MountedDiskVolume } from '../disk-volumes.ts';
+import type { DiskVolume, DiskVolumeKind, DiskVolumeSpec, DiskVolumes, MountedDiskVolume } from '../disk-volumes.ts';
 import { EngineError } from '../engine.ts';
 import { allocate } from '../sys/files.ts';
 import { hasCode } from '../sys/libc.ts';
 import { loopOf, refreshLoopSize } from '../sys/loop.ts';
 import { mounts } from '../sys/mounts.ts';
+import { giveDevice, hasDevice, takeDevice } from './block-volumes.ts';
 import { type Disks, mountImage, withSystemPrograms } from './disks.ts';
 import type { Layout } from './layout.ts';
 
@@ -20,33 +24,43 @@ const BLOCK = 4096;
 const SMALLEST_LASTING = 16 * 1024 * 1024;
 /** Of the host's file system. */
 const KEPT_FREE = 0.05;
-const SUFFIXES = { lasting: '.img', scratch: '.scratch' } as const;
+const SUFFIXES = { lasting: '.img', scratch: '.scratch', block: '.block' } as const;
+const KINDS: readonly DiskVolumeKind[] = ['lasting', 'scratch', 'block'];
 /** Beside an image while it grows: the size of the file system in it. */
 const GROWING = '.growing';
 /** Beside the files of the volume is what mkfs makes: programs that want an empty directory find one. */
 const FILES = 'files';
 
 interface Entry {
-  kind: 'lasting' | 'scratch';
+  kind: DiskVolumeKind;
   sizeBytes: number;
+}
+
+export interface DiskVolumesOptions {
+  layout: Layout;
+  disks: Disks;
+  /** Whether a container that has not ended has the `block` volume at this path. */
+  isUsed: (path: string) => boolean;
 }
 
 export class LocalDiskVolumes implements DiskVolumes {
   readonly #data: string;
   readonly #run: string;
   readonly #disks: Disks;
+  readonly #isUsed: (path: string) => boolean;
   readonly #entries = new Map<string, Entry>();
   /** By name, the tail of what is done: one thing at a time. */
   readonly #turns = new TurnsByKey();
 
-  private constructor(layout: Layout, disks: Disks) {
+  private constructor({ layout, disks, isUsed }: DiskVolumesOptions) {
     this.#data = layout.diskVolumesData;
     this.#run = layout.diskVolumesRun;
     this.#disks = disks;
+    this.#isUsed = isUsed;
   }
 
-  static async open(layout: Layout, disks: Disks): Promise<LocalDiskVolumes> {
-    const opened = new LocalDiskVolumes(layout, disks);
+  static async open(options: DiskVolumesOptions): Promise<LocalDiskVolumes> {
+    const opened = new LocalDiskVolumes(options);
     // Root's alone: a container's root may leave programs here that would run as the host's.
     for (const directory of [opened.#data, opened.#run]) await mkdir(directory, { recursive: true, mode: 0o700 });
     for (const file of await readdir(opened.#data)) {
@@ -61,7 +75,7 @@ export class LocalDiskVolumes implements DiskVolumes {
   async #find(name: string): Promise<Entry | undefined> {
     const known = this.#entries.get(name);
     if (known !== undefined) return known;
-    for (const kind of ['lasting', 'scratch'] as const) {
+    for (const kind of KINDS) {
       const file = this.#file(name, kind);
       if (!existsSync(file)) continue;
       const noted = await readFile(file + GROWING, 'utf8').catch(() => undefined);
@@ -74,7 +88,9 @@ export class LocalDiskVolumes implements DiskVolumes {
 
   list(): DiskVolume[] {
     const targets = new Set(mounts().map(({ target }) => target));
-    return [...this.#entries].map(([name, entry]) => ({ name, ...entry, mounted: targets.has(this.#place(name)) }));
+    const isMounted = (name: string, { kind }: Entry): boolean =>
+      kind === 'block' ? hasDevice(this.#file(name, kind)) : targets.has(this.#place(name));
+    return [...this.#entries].map(([name, entry]) => ({ name, ...entry, mounted: isMounted(name, entry) }));
   }
 
   async mount(spec: DiskVolumeSpec): Promise<MountedDiskVolume> {
@@ -84,7 +100,7 @@ export class LocalDiskVolumes implements DiskVolumes {
         'invalid',
         `name: ${JSON.stringify(spec.name)} is not a plain name of at most 200 characters`,
       );
-    if (!Number.isSafeInteger(spec.sizeBytes) || (kind === 'lasting' && spec.sizeBytes < SMALLEST_LASTING))
+    if (!Number.isSafeInteger(spec.sizeBytes) || (kind !== 'scratch' && spec.sizeBytes < SMALLEST_LASTING))
       throw new EngineError(
         'invalid',
         `sizeBytes: ${spec.sizeBytes} is too small for volume "${spec.name}": give at least ${SMALLEST_LASTING}`,
@@ -111,6 +127,8 @@ export class LocalDiskVolumes implements DiskVolumes {
       await this.#make(name, entry);
       this.#entries.set(name, entry);
     }
+    checkSort(name, entry.kind, wanted);
+    if (entry.kind === 'block') return await this.#attach(name, entry, size);
     const [file, place] = [this.#file(name, entry.kind), this.#place(name)];
     mkdirSync(place, { recursive: true, mode: 0o700 });
     const wants = entry.kind === 'lasting' && (size > entry.sizeBytes || existsSync(file + GROWING));
@@ -131,6 +149,22 @@ export class LocalDiskVolumes implements DiskVolumes {
     return { name, ...entry, mounted: true, path };
   }
 
+  async #attach(name: string, entry: Entry, size: number): Promise<MountedDiskVolume> {
+    const path = this.#file(name, entry.kind);
+    if (size > entry.sizeBytes) {
+      await this.#keepFree(name, size - entry.sizeBytes);
+      try {
+        await reserve(path, size);
+      } catch (error) {
+        await truncate(path, entry.sizeBytes);
+        throw error;
+      }
+      entry.sizeBytes = size;
+    }
+    await giveDevice(name, path);
+    return { name, ...entry, mounted: true, path };
+  }
+
   async #mountImage(file: string, place: string, { kind }: Entry, isSound: boolean): Promise<void> {
     const options = { noSuid: true, discard: kind === 'scratch', shared: true };
     if (isSound) return mountImage(file, place, options);
@@ -144,12 +178,10 @@ export class LocalDiskVolumes implements DiskVolumes {
     const aside = `${file}.new`;
     await rm(aside, { force: true });
     try {
-      await this.#keepFree(name, kind === 'lasting' ? sizeBytes : 0);
+      await this.#keepFree(name, kind === 'scratch' ? 0 : sizeBytes);
       if (kind === 'scratch') await this.#disks.make(aside, sizeBytes);
-      else {
-        await reserve(aside, sizeBytes);
-        await format(aside);
-      }
+      else await reserve(aside, sizeBytes);
+      if (kind === 'lasting') await format(aside);
       await rename(aside, file);
     } catch (error) {
       await rm(aside, { force: true });
@@ -186,12 +218,24 @@ export class LocalDiskVolumes implements DiskVolumes {
   }
 
   async #unmount(name: string): Promise<void> {
+    if ((await this.#find(name))?.kind === 'block') return await this.#detach(name);
     const place = this.#place(name);
     // In a process of its own: it writes what is not on disk yet. 32: nothing is mounted there.
     if (mounts().some(({ target }) => target === place)) await run('umount', ['--lazy', place], { allow: [32] });
     await rmdir(place).catch((error: unknown) => {
       if (!hasCode(error, 'ENOENT')) throw error;
     });
+  }
+
+  /** While a container could still open the node that it was given, the number must be no other file's. */
+  async #detach(name: string): Promise<void> {
+    const path = this.#file(name, 'block');
+    if (this.#isUsed(path))
+      throw new EngineError(
+        'conflict',
+        `volume "${name}" is a device of a container that has not ended: stop that first`,
+      );
+    await takeDevice(path);
   }
 
   async remove(name: string): Promise<void> {
@@ -218,6 +262,12 @@ export class LocalDiskVolumes implements DiskVolumes {
   #place(name: string): string {
     return join(this.#run, name);
   }
+}
+
+function checkSort(name: string, there: DiskVolumeKind, wanted: DiskVolumeKind): void {
+  if ((there === 'block') === (wanted === 'block')) return;
+  const [has, asked] = there === 'block' ? ['no file system', 'one'] : ['a file system', 'a device'];
+  throw new EngineError('invalid', `volume "${name}" has ${has}, and ${asked} was asked for: give it another name`);
 }
 
 async function growUnused(file: string): Promise<boolean> {

@@ -13,6 +13,7 @@ import {
 import { resolveCapabilities } from './capabilities.ts';
 import { cpuPeriod, cpuQuota } from './limits.ts';
 import type { GivenDevices } from './devices.ts';
+import { withoutLoopControl } from './loop-control.ts';
 import { seccompProfile } from './seccomp.ts';
 
 export interface OciMount {
@@ -166,8 +167,12 @@ function namespacesOf(request: OciRequest): { type: string; path?: string }[] {
 }
 
 function seccompOf({ spec, arch }: OciRequest, capabilities: string[]): SeccompProfile | undefined {
-  if (spec.seccomp === 'unconfined' || (spec.privileged === true && spec.seccomp === undefined)) return undefined;
-  return spec.seccomp ?? seccompProfile(capabilities, arch);
+  const { seccomp, privileged, devices } = spec;
+  if (privileged === true) return seccomp === 'unconfined' ? undefined : seccomp;
+  const standard = seccompProfile(capabilities, arch);
+  if (seccomp !== 'unconfined') return withoutLoopControl(seccomp ?? standard);
+  const isGivenVolume = devices?.some(({ trusted }) => trusted === true) === true;
+  return isGivenVolume ? withoutLoopControl({ ...standard, defaultAction: 'SCMP_ACT_ALLOW', syscalls: [] }) : undefined;
 }
 
 function systemPaths({ spec, hostMaskedPaths, cgroupVersion }: OciRequest): Record<string, string[]> {

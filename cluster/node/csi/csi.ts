@@ -9,8 +9,10 @@
  *   plugins_registry/                                                        sockets of registrations
  *   plugins/kubernetes.io/csi/<driver>/<sha256 of the handle>/globalmount    where a volume is staged, once for the node
  *   pods/<uid>/volumes/kubernetes.io~csi/<name>/mount                        where it is published, for one pod
+ *   plugins/kubernetes.io/csi/volumeDevices/staging/<name>                   both of a block volume, which is published as a device
+ *   plugins/kubernetes.io/csi/volumeDevices/publish/<name>/<uid>
  *
- * Beside what is published for a pod lies `vol_data.json`, written before the driver is asked: what is on the disk is the truth after
+ * Beside what is published for a pod lies `vol_data.json` (of a block volume in pods/<uid>/volumeDevices/kubernetes.io~csi/<name>), written before the driver is asked: what is on the disk is the truth after
  * any crash, and is taken back when the pod is gone. A volume is
  *   attached    where its CSIDriver asks for that (it does unless it says not): by a VolumeAttachment, which a controller writes and
  *               the driver's external-attacher answers; before that nothing is asked of the driver
@@ -25,7 +27,7 @@
  *   - Nothing below a directory that something is mounted on is ever removed.
  *   - Tried again, with a FailedMount event: a driver that is not there (yet), a volume that is not attached, an error of the driver.
  *
- * Not done: block volumes, statistics and health of volumes, SELinux contexts, `requiresRepublish`.
+ * Not done: statistics and health of volumes, SELinux contexts, `requiresRepublish`.
  */
 import type { Stored } from '../../kinds/kind.ts';
 import type { CSIVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod } from '../../kinds/types/core.ts';
@@ -46,7 +48,7 @@ export interface CsiRequest {
 export interface Csi {
   /** Takes plugins in from now on, and takes back what pods left that are gone. @param podUids  those that are not */
   start(podUids: ReadonlySet<string>): void;
-  /** Resolves with the path at which the volume is published for the pod. @throws AgentError FailedMount */
+  /** Resolves with the path at which the volume is published for the pod: a directory, or a device. @throws AgentError FailedMount */
   mount(request: CsiRequest): Promise<string>;
   /** The pod has none of its volumes any more. Rejects as long as a driver holds one. */
   release(podUid: string): Promise<void>;

@@ -5,7 +5,7 @@ import { stageRequest } from './messages.ts';
 
 /** VolumeCapability.AccessMode.Mode, as the driver reads it. */
 function modeOf(accessMode: string, tellsWriters: boolean): unknown {
-  const capability = { accessMode, fsType: '', mountFlags: [], tellsWriters };
+  const capability = { block: false, accessMode, fsType: '', mountFlags: [], tellsWriters };
   const common = { volumeId: 'v', publishContext: {}, stagingPath: '/s', secrets: {}, volumeContext: {} };
   const inside = (message: Buffer, field: number) =>
     [...protobufFields(message)].find(({ number }) => number === field)?.value;

@@ -30,8 +30,10 @@ const accessModes: Readonly<Record<string, number>> = {
 /** The same for drivers that tell one writer on a node from several (SINGLE_NODE_MULTI_WRITER). */
 const accessModesOfWriters: typeof accessModes = { ...accessModes, ReadWriteOnce: 7, ReadWriteOncePod: 6 };
 
-/** Of a volume that is mounted. */
+/** What a pod has of a volume. */
 export interface Capability {
+  /** A device: what is said of file systems counts for nothing. */
+  block: boolean;
   /** As a PersistentVolume names it. */
   accessMode: string;
   fsType: string;
@@ -107,13 +109,14 @@ export function expandRequest(request: ExpandRequest): ProtobufWriter {
   return writer.bytes(5, capability(request.capability));
 }
 
-function capability({ accessMode, fsType, mountFlags, tellsWriters, group }: Capability): ProtobufWriter {
+function capability({ block, accessMode, fsType, mountFlags, tellsWriters, group }: Capability): ProtobufWriter {
   const mount = new ProtobufWriter();
   if (fsType !== '') mount.text(1, fsType);
   for (const flag of mountFlags) mount.text(2, flag);
   if (group !== undefined) mount.text(3, String(group));
   const modes = tellsWriters ? accessModesOfWriters : accessModes;
-  return new ProtobufWriter().bytes(2, mount).bytes(3, new ProtobufWriter().int(1, modes[accessMode] ?? 0));
+  const writer = block ? new ProtobufWriter().bytes(1, empty()) : new ProtobufWriter().bytes(2, mount);
+  return writer.bytes(3, new ProtobufWriter().int(1, modes[accessMode] ?? 0));
 }
 
 function map(writer: ProtobufWriter, field: number, entries: Record<string, string>): void {

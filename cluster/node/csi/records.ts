@@ -16,10 +16,13 @@ export interface VolumeRecord {
   /** Absent where the driver stages nothing. */
   stagingPath?: string;
   targetPath: string;
+  /** What is at the paths is a device. */
+  block?: true;
 }
 
 const FILE = 'vol_data.json';
-const PLUGIN = join('volumes', 'kubernetes.io~csi');
+/** Below a pod's directory. */
+const PLUGIN = { mounted: join('volumes', 'kubernetes.io~csi'), block: join('volumeDevices', 'kubernetes.io~csi') };
 
 export class VolumeRecords {
   readonly #pods: string;
@@ -31,9 +34,9 @@ export class VolumeRecords {
     this.#pods = pods;
   }
 
-  /** Where a volume is published, and its record lies beside. */
-  targetPath(podDirectory: string, specVolID: string): string {
-    return join(podDirectory, PLUGIN, specVolID, 'mount');
+  /** Where the record of a volume lies; a mounted one is published beside it, at `mount`. */
+  directory(podDirectory: string, specVolID: string, block: boolean): string {
+    return join(podDirectory, block ? PLUGIN.block : PLUGIN.mounted, specVolID);
   }
 
   async all(): Promise<VolumeRecord[]> {
@@ -70,11 +73,12 @@ export class VolumeRecords {
 
   async #readAll(): Promise<void> {
     for (const uid of await namesIn(this.#pods))
-      for (const name of await namesIn(join(this.#pods, uid, PLUGIN))) {
-        const directory = join(this.#pods, uid, PLUGIN, name);
-        const record = await readRecord(join(directory, FILE));
-        if (record !== undefined) this.#records.set(directory, record);
-      }
+      for (const plugin of Object.values(PLUGIN))
+        for (const name of await namesIn(join(this.#pods, uid, plugin))) {
+          const directory = join(this.#pods, uid, plugin, name);
+          const record = await readRecord(join(directory, FILE));
+          if (record !== undefined) this.#records.set(directory, record);
+        }
   }
 }
 
@@ -104,6 +108,13 @@ export async function removeEmpty(directory: string): Promise<void> {
   } catch (error) {
     if (!hasErrorCode(error, 'ENOENT')) throw error;
   }
+}
+
+/** Where a volume was published. A device's driver makes the node, or the file that it is bound to, and should have removed it. */
+export async function removeTarget({ targetPath, block }: VolumeRecord): Promise<void> {
+  if (block !== true) return await removeEmpty(targetPath);
+  await rm(targetPath, { force: true });
+  await removeIfEmpty(dirname(targetPath), dirname(dirname(targetPath)));
 }
 
 /** The directory that holds one volume's staging, with its parent. */

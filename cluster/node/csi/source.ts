@@ -13,6 +13,7 @@ export interface CsiSource {
   /** The PersistentVolume's name; of an inline volume its name in the pod. */
   specName: string;
   lifecycle: 'Persistent' | 'Ephemeral';
+  block: boolean;
   fsType: string;
   accessModes: readonly string[];
   mountOptions: readonly string[];
@@ -30,6 +31,7 @@ export function sourceOf({ pod, name, source }: CsiRequest): CsiSource {
       handle: `csi-${sha256(`${uid}${name}`)}`,
       specName: name,
       lifecycle: 'Ephemeral',
+      block: false,
       fsType,
       accessModes: ['ReadWriteOnce'],
       mountOptions: [],
@@ -48,6 +50,7 @@ export function persistentSource({ metadata, spec }: Stored<PersistentVolume>): 
     handle: csi.volumeHandle,
     specName: metadata.name,
     lifecycle: 'Persistent',
+    block: spec?.volumeMode === 'Block',
     fsType: csi.fsType ?? '',
     accessModes: spec?.accessModes ?? [],
     mountOptions: spec?.mountOptions ?? [],
@@ -59,10 +62,11 @@ export function persistentSource({ metadata, spec }: Stored<PersistentVolume>): 
 
 /** `group`: for a driver that gives the volume to it by itself. */
 export function capabilityOf(
-  { accessModes, fsType, mountOptions }: CsiSource,
+  { block, accessModes, fsType, mountOptions }: CsiSource,
   { group, tellsWriters }: { group?: number | undefined; tellsWriters: boolean },
 ): Capability {
   return {
+    block,
     accessMode: accessModes[0] ?? 'ReadWriteOnce',
     fsType,
     mountFlags: mountOptions,

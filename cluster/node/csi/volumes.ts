@@ -29,7 +29,7 @@ import type { CsiDriver } from './driver.ts';
 import { nodeCapability } from './messages.ts';
 import { OwnNode } from './own-node.ts';
 import { Plugins } from './plugins.ts';
-import { removeEmpty, removeStaging, type VolumeRecord, VolumeRecords } from './records.ts';
+import { removeStaging, removeTarget, type VolumeRecord, VolumeRecords } from './records.ts';
 import {
   capabilityOf,
   checkLifecycle,
@@ -270,8 +270,13 @@ class CsiVolumes implements Csi {
   /** Written before the driver is asked for anything. */
   async #record({ pod }: CsiRequest, source: CsiSource, driver: CsiDriver): Promise<VolumeRecord> {
     const { dataDirectory, nodeName } = this.#options;
-    const { driver: driverName, handle, specName, lifecycle } = source;
-    const targetPath = this.#records.targetPath(podDirectory({ dataDirectory }, pod.metadata.uid), specName);
+    const { driver: driverName, handle, specName, lifecycle, block } = source;
+    const { uid } = pod.metadata;
+    const directory = this.#records.directory(podDirectory({ dataDirectory }, uid), specName, block);
+    const own = join(dataDirectory, 'plugins/kubernetes.io/csi');
+    const [targetPath, staging] = block
+      ? [join(own, 'volumeDevices/publish', specName, uid), join(own, 'volumeDevices/staging', specName)]
+      : [join(directory, 'mount'), join(own, driverName, sha256(handle), 'globalmount')];
     const isStaged = lifecycle === 'Persistent' && (await driver.can(nodeCapability.stage));
     const known = (await this.#records.all()).find((one) => one.targetPath === targetPath);
     if (known !== undefined) return known;
@@ -281,20 +286,19 @@ class CsiVolumes implements Csi {
       specVolID: specName,
       volumeLifecycleMode: lifecycle,
       attachmentID: attachmentName(handle, driverName, nodeName),
-      podUID: pod.metadata.uid,
-      ...(isStaged && {
-        stagingPath: join(dataDirectory, 'plugins/kubernetes.io/csi', driverName, sha256(handle), 'globalmount'),
-      }),
+      podUID: uid,
+      ...(isStaged && { stagingPath: staging }),
       targetPath,
+      ...(block && { block }),
     };
-    await this.#records.put(dirname(targetPath), record);
+    await this.#records.put(directory, record);
     return record;
   }
 
   async #publish({ request, source, driver, spec, record, publishContext }: Publication): Promise<void> {
     const { pod, readOnly } = request;
     const { fsGroup, fsGroupChangePolicy } = pod.spec?.securityContext ?? {};
-    const givesItself = fsGroup !== undefined && (await driver.can(nodeCapability.mountGroup));
+    const givesItself = fsGroup !== undefined && !source.block && (await driver.can(nodeCapability.mountGroup));
     const tellsWriters = await driver.can(nodeCapability.tellsWriters);
     const common = {
       volumeId: source.handle,
@@ -308,6 +312,7 @@ class CsiVolumes implements Csi {
       await driver.stage({ ...common, stagingPath, secrets: stageSecrets, volumeContext: source.attributes });
       this.#staged.add(stagingPath);
     }
+    await mkdir(dirname(targetPath), { recursive: true, mode: 0o750 });
     await driver.publish({
       ...common,
       ...(stagingPath !== undefined && { stagingPath }),
@@ -351,7 +356,7 @@ class CsiVolumes implements Csi {
     await this.#turns.take(csiVolumeName(driverName, volumeHandle), async () => {
       const driver = this.#driver(driverName);
       await driver.unpublish(volumeHandle, targetPath);
-      await removeEmpty(targetPath);
+      await removeTarget(record);
       const isLast = !(await this.#records.all()).some(
         (other) => other !== record && other.driverName === driverName && other.volumeHandle === volumeHandle,
       );
