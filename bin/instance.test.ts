@@ -91,6 +91,13 @@ test('a pool for load balancers is kept until another is given, and must be of r
   for (const wrong of ['192.0.2.1/29', '10.0.0.0/8', 'x', '192.0.2.0/33', one.network.serviceCidr]) {
     await assert.rejects(prepareInstance({ ...flags('inst-one'), loadBalancerPool: wrong }), { code: 'invalid-flag' });
   }
+  const six = { ...flags('inst-one'), loadBalancerPool: '192.0.2.220, 2001:DB8::C8/125, 2001:db8::1:0' };
+  await assert.rejects(prepareInstance(six), /no IPv6 \(--dual-stack on\)/);
+  const both = await prepareInstance({ ...six, dualStack: 'on' });
+  assert.deepEqual(both.network.loadBalancerPool, ['192.0.2.220/32', '2001:db8::c8/125', '2001:db8::1:0/128']);
+  for (const wrong of ['2001:db8::c9/125', '2001:db8::/32', both.network.ipv6?.clusterCidr ?? '', 'fe80::1%lo'])
+    await assert.rejects(prepareInstance({ ...flags('inst-one'), loadBalancerPool: wrong }), { code: 'invalid-flag' });
+  await prepareInstance({ ...flags('inst-one'), dualStack: 'off' });
   const none = await prepareInstance({ ...flags('inst-one'), loadBalancerPool: '' });
   assert.equal(none.network.loadBalancerPool, undefined);
 });

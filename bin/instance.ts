@@ -193,6 +193,7 @@ export async function prepareInstance(
     const claimed = new Set(others.flatMap((o) => Object.values(o.ports)));
     const port = (which: keyof Instance['ports'], flag: string | undefined, preferred: number[]): Promise<number> =>
       choosePort({ which, flag, preferred, claimed, current: known?.ports[which], running });
+    const ranges = { ...networkOf(slot), ...dualStackOf(flags, name, known) };
     const instance: Instance = {
       ...own,
       dataDirectory,
@@ -212,10 +213,9 @@ export async function prepareInstance(
         bus: await port('bus', undefined, []),
       },
       network: {
-        ...networkOf(slot),
-        ...dualStackOf(flags, name, known),
+        ...ranges,
         ...cniOf(flags, known),
-        ...loadBalancerPoolOf(flags, networkOf(slot), known),
+        ...loadBalancerPoolOf(flags, ranges, known),
       },
       ...hostPathsOf(flags, known),
       ...risksOf(flags, known),
@@ -291,13 +291,16 @@ function networkOf(slot: number): Instance['network'] {
 
 function loadBalancerPoolOf(
   { loadBalancerPool }: InstanceFlags,
-  { clusterCidr, serviceCidr }: Instance['network'],
+  { clusterCidr, serviceCidr, ipv6 }: Instance['network'],
   known: Instance | undefined,
 ): Pick<Instance['network'], 'loadBalancerPool'> {
   const pool =
     loadBalancerPool === undefined
       ? (known?.network.loadBalancerPool ?? [])
-      : parsePool(loadBalancerPool, [clusterCidr, serviceCidr]);
+      : parsePool(
+          loadBalancerPool,
+          [clusterCidr, serviceCidr, ipv6?.clusterCidr ?? [], ipv6?.serviceCidr ?? []].flat(),
+        );
   return pool.length === 0 ? {} : { loadBalancerPool: pool };
 }
 

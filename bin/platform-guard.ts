@@ -6,8 +6,14 @@ import { pods } from '#platform/resources/kubernetes.ts';
 import type { Instance } from './instance.ts';
 
 export function platformGuard({ network, outbound = [] }: Instance, informers: Informers): AddressGuard {
-  const { clusterCidr, serviceCidr, networkPool, loadBalancerPool = [] } = network;
-  const ranges = [clusterCidr, serviceCidr, ...loadBalancerPool, ...(networkPool === undefined ? [] : [networkPool])];
+  const { clusterCidr, serviceCidr, ipv6, networkPool, loadBalancerPool = [] } = network;
+  const ranges = [
+    clusterCidr,
+    serviceCidr,
+    ...(ipv6 === undefined ? [] : [ipv6.clusterCidr, ipv6.serviceCidr]),
+    ...loadBalancerPool,
+    ...(networkPool === undefined ? [] : [networkPool]),
+  ];
   const hosts = (): string[] =>
     Object.values(networkInterfaces()).flatMap((addresses) => (addresses ?? []).map(({ address }) => address));
   // Of other hosts those that run something of ours.

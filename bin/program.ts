@@ -41,7 +41,7 @@ export async function createProgram(words: string[]): Promise<Command> {
     .option('--foreground', 'stay, and stop the platform when interrupted')
     .option(
       '--load-balancer-pool <ranges>',
-      'addresses for Services of type LoadBalancer, such as 192.0.2.200/29; kept; taken up when the processes start',
+      'addresses for Services of type LoadBalancer, such as 192.0.2.200/29, with --dual-stack on of IPv6 too; kept; taken up when the processes start',
     )
     .option(
       '--allow-host-path <directory...>',

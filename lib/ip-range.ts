@@ -55,3 +55,13 @@ export function rangesOverlap(one: IpRange, other: IpRange): boolean {
   const shift = BigInt(lengths[one.family] - Math.min(one.bits, other.bits));
   return one.base >> shift === other.base >> shift;
 }
+
+/** Whether an address is in one of the ranges; what is none of either is in none. */
+export function inRanges(address: string, ranges: readonly string[]): boolean {
+  const one = address.includes('/') ? undefined : parseIpRange(address);
+  if (one === undefined) return false;
+  return ranges.some((text) => {
+    const range = parseIpRange(text);
+    return range !== undefined && rangesOverlap(one, range);
+  });
+}

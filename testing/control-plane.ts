@@ -43,7 +43,7 @@ export interface ControlPlane {
 }
 
 export async function startControlPlane(
-  further: Pick<ApiServerOptions, 'metricsResolution' | 'oidc' | 'clusterRoles' | 'frontProxy'> = {},
+  further: Pick<ApiServerOptions, 'metricsResolution' | 'oidc' | 'clusterRoles' | 'frontProxy' | 'serviceCidr6'> = {},
 ): Promise<ControlPlane> {
   const directory = await mkdtemp(join(tmpdir(), 'sampan-control-plane-'));
   const authority = await createAuthority({ commonName: 'test', days: 1 });

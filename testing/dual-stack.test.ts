@@ -1,10 +1,14 @@
 /** Pods and Services with addresses of both families, as their users meet them: real pods, the kernel's own rules, kubectl, a neighbour outside. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { createEndpointSliceController } from '#cluster/controllers/endpoint-slice.ts';
+import { createLoadBalancerController } from '#cluster/controllers/load-balancer.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { endpointSlices, networkPolicies, pods, services } from '#cluster/kinds/resources.ts';
 import type { Container, Pod, PodSpec, Service } from '#cluster/kinds/types/core.ts';
@@ -21,6 +25,7 @@ const namespace = 'default';
 const octet = await claimOctet();
 const host = `fd00:198:0:${octet}::1`;
 const neighbour = `fd00:198:0:${octet}::2`;
+const pool = [`198.18.${octet}.200/30`, `fd00:198:0:${octet}::c8/126`];
 const outside = `sampan-out6-${process.pid}`;
 const link = `svcsix${octet}`;
 const hostPort = 31_000 + octet;
@@ -37,7 +42,8 @@ before(async () => {
     inCluster: true,
     dualStack: true,
     policy: { hostPaths: ['/'] },
-    controllers: [createEndpointSliceController()],
+    loadBalancerPool: pool,
+    controllers: [createEndpointSliceController(), createLoadBalancerController(pool)],
     agent: (api) => ({
       address6: host,
       // One for all starts of the agent.
@@ -219,6 +225,40 @@ test('session affinity, a node port and a published port of IPv6', async () => {
   const nodePort = spec?.ports?.[0]?.nodePort ?? 0;
   assert.match(await fromOutside(url(host, nodePort)), new RegExp(`^(one|two) ${neighbour}$`));
   assert.equal(await fromOutside(url(host, hostPort)), `one ${neighbour}`);
+});
+
+test('a load balancer of both families: an address of each, which neighbours reach on their own link, and both go with it', async () => {
+  await service('balanced', {
+    type: 'LoadBalancer',
+    ipFamilyPolicy: 'RequireDualStack',
+    externalTrafficPolicy: 'Local',
+  });
+  await kubectl('wait', 'service/balanced', '--for', 'jsonpath={.status.loadBalancer.ingress}', '--timeout', '60s');
+  const { metadata, status } = await bed.client.get(services, 'balanced', namespace);
+  await bed.services.settled({ service: metadata.resourceVersion });
+  const [four = '', six = ''] = (status?.loadBalancer?.ingress ?? []).map((one) => one.ip);
+  assert.deepEqual([four, six], [`198.18.${octet}.200`, `fd00:198:0:${octet}::c8`]);
+  assert.match(await kubectl('get', 'service', 'balanced'), new RegExp(` ${four},${six} +80:`));
+  const onLink = async (): Promise<string> => (await ip('-6', 'address', 'show', 'dev', link)).stdout;
+  assert.match(await onLink(), new RegExp(`${six}/128 .*deprecated`));
+  await until(async () => (await fromOutside(url(six, 80))).endsWith(` ${neighbour}`), 60);
+  assert.match(await fromHost(url(six, 80)), /^(one|two) /);
+  assert.match(await fromPod(url(six, 80)), /^(one|two) /);
+  assert.match(await fromHost(`http://${four}/cgi-bin/who`), /^(one|two) /);
+  // Nothing else of this host answers there.
+  const other = createServer((_, response) => response.end('other')).listen(0, '::');
+  await once(other, 'listening');
+  const { port } = other.address() as AddressInfo;
+  assert.equal(await fromOutside(url(host, port)), 'other');
+  assert.equal(await fromOutside(url(six, port)), 'failed: 7');
+  other.close();
+  // Whoever takes it away: it is back with the next change.
+  await ip('-6', 'address', 'delete', `${six}/128`, 'dev', link);
+  await kubectl('annotate', 'service', 'balanced', 'looked=again');
+  await until(async () => (await onLink()).includes(`${six}/128`), 60);
+  await until(async () => (await fromOutside(url(six, 80))).endsWith(` ${neighbour}`), 60);
+  await kubectl('delete', 'service', 'balanced');
+  await until(async () => !(await onLink()).includes(`${six}/128`), 60);
 });
 
 test('kubectl makes a Service of two families of one, and back', async () => {

@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
-import { addressLabel } from '#cluster/network/services/load-balancers.ts';
+import { addressMark } from '#cluster/network/services/load-balancers.ts';
 
 export interface Traces {
   processes: string[];
@@ -17,6 +17,7 @@ export interface Traces {
 
 /** `marks` are texts that only this instance's things carry: its directories and names. */
 export function tracesOf(instance: string, marks: string[]): Traces {
+  const mark = addressMark(instance);
   const ours = (text: string): boolean => marks.some((mark) => text.includes(mark));
   return {
     processes: readdirSync('/proc')
@@ -31,9 +32,9 @@ export function tracesOf(instance: string, marks: string[]): Traces {
     tables: execFileSync('nft', ['list', 'tables'], { encoding: 'utf8' })
       .split('\n')
       .filter((line) => /^table inet sampan-([^.]+)(\..+)?$/.exec(line)?.[1] === instance),
-    addresses: execFileSync('ip', ['-oneline', '-4', 'address', 'show', 'dev', 'lo'], { encoding: 'utf8' })
+    addresses: execFileSync('ip', ['-oneline', 'address', 'show'], { encoding: 'utf8' })
       .split('\n')
-      .filter((line) => line.includes(` ${addressLabel(instance)}\\`)),
+      .filter((line) => line.includes(` ${mark.label}\\`) || line.includes(` metric ${mark.metric} `)),
     loops: readdirSync('/sys/block')
       .filter((name) => name.startsWith('loop'))
       .map((name) => `${name} ${readText(`/sys/block/${name}/loop/backing_file`)}`)

@@ -11,8 +11,8 @@ const addressOf = ({ status }: Stored<Service>): string => status?.loadBalancer?
 describe('load balancer controller', () => {
   let plane: ControlPlane;
   before(async () => {
-    plane = await startControlPlane();
-    await plane.start(createLoadBalancerController(['192.0.2.200/31', '192.0.2.210/32']));
+    plane = await startControlPlane({ serviceCidr6: 'fd00:96::/112' });
+    await plane.start(createLoadBalancerController(['192.0.2.200/31', '192.0.2.210/32', 'fd00:200::/127']));
   });
   after(() => plane.close());
 
@@ -50,7 +50,7 @@ describe('load balancer controller', () => {
       two: '192.0.2.201',
     });
     await make('late', namespace);
-    await problem(namespace, 'late', /no address is left in the pool 192\.0\.2\.200\/31,192\.0\.2\.210\/32/);
+    await problem(namespace, 'late', /no address of IPv4 is left in the pool 192\.0\.2\.200\/31,192\.0\.2\.210\/32/);
     await make('foreign', namespace, { loadBalancerIP: '198.51.100.1' });
     await problem(namespace, 'foreign', /198\.51\.100\.1 is not in the pool/);
     await make('second', namespace, { loadBalancerIP: '192.0.2.210' });
@@ -73,6 +73,35 @@ describe('load balancer controller', () => {
       [undefined, undefined, undefined],
     );
     assert.deepEqual(plane.warnings, []);
+  });
+
+  it('gives one of each family by the policy of the service: all or none where both are required, else what there is', async () => {
+    const namespace = await plane.namespace('families');
+    const has = async (name: string, ...wanted: string[]): Promise<void> => {
+      await until(plane.client, services, namespace, (all) => {
+        const service = all.find(({ metadata }) => metadata.name === name);
+        return (service?.status?.loadBalancer?.ingress ?? []).map(({ ip }) => ip).join() === wanted.join();
+      });
+    };
+    const both = { ipFamilyPolicy: 'RequireDualStack', ipFamilies: ['IPv6', 'IPv4'] };
+    await make('asks', namespace, { ipFamilies: ['IPv6'], loadBalancerIP: 'FD00:200:0::1' });
+    await has('asks', 'fd00:200::1');
+    await make('wrong', namespace, { loadBalancerIP: 'fd00:200::' });
+    await problem(namespace, 'wrong', /fd00:200:: is of none of the families IPv4/);
+    await make('both', namespace, both);
+    await has('both', 'fd00:200::', '192.0.2.201');
+    await make('needs', namespace, both);
+    await problem(namespace, 'needs', /no address of IPv6 is left in the pool/);
+    await make('prefers', namespace, { ipFamilyPolicy: 'PreferDualStack' });
+    await problem(namespace, 'prefers', /no address of IPv4 is left in the pool/);
+    await plane.client.delete(services, 'asks', { namespace });
+    await has('prefers', 'fd00:200::1');
+    await problem(namespace, 'needs', /no address of IPv4 is left in the pool/);
+    // One family less is an address less.
+    const single = { spec: { ipFamilyPolicy: 'SingleStack' } };
+    await plane.client.patch(services, 'both', { type: 'merge', body: single }, { namespace });
+    await has('both', 'fd00:200::');
+    await has('prefers', '192.0.2.201', 'fd00:200::1');
   });
 
   it('without a pool a service stays pending, and an event says why', async () => {

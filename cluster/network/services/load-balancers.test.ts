@@ -20,10 +20,10 @@ test('addresses of the pool, by nodes that have endpoints where only those may',
   const only = new Set(['b', 'gone']);
   const services = [
     { addresses: ['192.0.2.1', '198.51.100.1'], only: undefined },
-    { addresses: ['192.0.2.9'], only },
+    { addresses: ['192.0.2.9', '2001:db8::9', '2001:db8:1::9'], only },
   ];
-  const of = (node: string): string[] => addressesOfNode(node, nodes, services, ['192.0.2.0/24']);
-  assert.deepEqual(nodes.flatMap(of).toSorted(), ['192.0.2.1', '192.0.2.9']);
+  const of = (node: string): string[] => addressesOfNode(node, nodes, services, ['192.0.2.0/24', '2001:db8::/64']);
+  assert.deepEqual(nodes.flatMap(of).toSorted(), ['192.0.2.1', '192.0.2.9', '2001:db8::9']);
   assert.ok(of('b').includes('192.0.2.9'));
   assert.deepEqual(addressesOfNode('gone', nodes, services, ['192.0.2.0/24']), []);
 });

@@ -84,7 +84,7 @@ const script = (): string => {
 };
 const dualScript = (): string => {
   const fragments = services.map((port) => renderService(dual, [port, inIpv6(port)]));
-  return replacement(tableName(network.instance), renderTable(dual, fragments, ['192.0.2.200']));
+  return replacement(tableName(network.instance), renderTable(dual, fragments, ['192.0.2.200', '2001:db8::c8']));
 };
 
 test('the table is what the golden file shows', () => {

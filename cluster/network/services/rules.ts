@@ -86,9 +86,13 @@ export function renderTable(
 ): Table {
   const table = new Map<string, Chain | ElementSet>();
   for (const { objects } of fragments) for (const [name, object] of objects) table.set(name, object);
-  for (const [family] of rangesOf(network)) addShared(table, family, fragments);
-  const answered = new Map(balancers.map((ip) => [ip, '']));
-  table.set('balancers', { kind: 'set', spec: 'type ipv4_addr', elements: answered });
+  for (const [family] of rangesOf(network)) {
+    addShared(table, family, fragments);
+    const { type, end } = WORDS[family];
+    const answered = balancers.filter((ip) => familyOf(ip) === family);
+    const elements = new Map(answered.map((ip) => [ip, '']));
+    table.set(`balancers${end}`, { kind: 'set', spec: `type ${type}`, elements });
+  }
   for (const [name, chain] of baseChains(network)) table.set(name, chain);
   return table;
 }
@@ -144,7 +148,7 @@ function baseChains(network: ServiceNetwork): [string, Chain][] {
     ]),
     base('input', 'type filter hook input priority filter - 10; policy accept;', [
       'ct state new jump refusals',
-      'ct state new ip daddr @balancers goto refuse',
+      ...each(({ ip, end }) => [`ct state new ${ip} daddr @balancers${end} goto refuse`]),
     ]),
     base('output', 'type filter hook output priority filter - 10; policy accept;', [
       'ct state new jump refusals',

@@ -22,7 +22,7 @@
  * Cluster), and a pod that reaches itself by its Service, is given the address of this node in the pod range, where the answer finds back.
  *
  * Promises
- *   - One table, `inet sampan-<instance>.services`, and addresses of the load balancers' pool on `lo`: nothing else is touched. No
+ *   - One table, `inet sampan-<instance>.services`, and addresses of the load balancers' pool (`load-balancers.ts`): nothing else is touched. No
  *     instance's name has a dot, so no other table is called so.
  *   - A burst of changes is one transaction with what differs, or nothing. Established connections go on, also through a full
  *     replacement: only new ones ask the rules. When an endpoint has gone, its entries of UDP are forgotten, since UDP has no end.
@@ -31,7 +31,7 @@
  *   - Names and addresses of users reach rules only in the form of addresses, ports, digests and quoted comments of name characters.
  *
  * Families: what is said holds for each by itself, with maps, sets and chains of its own, where the network has ranges of IPv6 (`ipv6`);
- * else endpoints and addresses of IPv6 are passed over. A packet never changes its family. Load balancers' addresses are of IPv4.
+ * else endpoints and addresses of IPv6 are passed over. A packet never changes its family.
  */
 import type { IpFamily } from '#lib/ip-range.ts';
 import type { Client } from '../../client/client.ts';

@@ -11,7 +11,7 @@ import type { NodeFacts } from './choice.ts';
 import { forgetStale, mayBeStale, type UdpFrontends, udpFrontends } from './conntrack.ts';
 import { HealthChecks } from './health-checks.ts';
 import { KernelTable, removeTable } from './kernel-table.ts';
-import { addressesOfNode, type BalancedService, holdAddresses } from './load-balancers.ts';
+import { addressesOfNode, type BalancedService, hasAddresses, holdAddresses } from './load-balancers.ts';
 import { isForeign, servicePortsOf } from './model.ts';
 import { type Fragment, renderService, renderTable, tableName } from './rules.ts';
 import type { ServicePort, ServiceProxy, ServiceProxyOptions } from './services.ts';
@@ -185,7 +185,8 @@ class Proxy implements ServiceProxy {
       ),
     );
     this.#health.set(ports);
-    if (this.#held?.join() !== addresses.join()) this.#announce(await holdAddresses(network.instance, addresses));
+    if (this.#held?.join() !== addresses.join() || !hasAddresses(addresses))
+      this.#announce(await holdAddresses(network.instance, addresses));
     this.#held = addresses;
     this.#isReady.resolve();
     await this.#forgetStale(udpFrontends(ports));
