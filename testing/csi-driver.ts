@@ -175,7 +175,11 @@ function nodeInfo({ nodeId, maxVolumes = 0, topology = {} }: CsiDriverOptions): 
 }
 
 /** By method: which fields are maps, and which are messages of their own. */
-const maps: Record<string, number[]> = { NodeStageVolume: [2, 5, 6], NodePublishVolume: [2, 7, 8] };
+const maps: Record<string, number[]> = {
+  NodeStageVolume: [2, 5, 6],
+  NodePublishVolume: [2, 7, 8],
+  NodeExpandVolume: [6],
+};
 const capabilities: Record<string, number> = { NodeStageVolume: 4, NodePublishVolume: 5, NodeExpandVolume: 5 };
 
 function readFields(method: string, message: Buffer): Record<number, unknown> {

@@ -41,7 +41,7 @@ const dataDirectory = (): string => bed.api.agent.dataDirectory;
 
 before(async () => {
   directory = mkdtempSync(join(tmpdir(), 'sampan-csi-'));
-  bed = await agentFixture(await claimOctet(), { storage: true, inCluster: true });
+  bed = await agentFixture(await claimOctet(), { storage: true, inCluster: true, renewTokensAfter: 1000 });
   driver = testCsiDriver({
     name,
     directory,
@@ -282,7 +282,7 @@ test('a pod whose volume cannot be given back stays until it can', async () => {
 });
 
 test('a volume grows while a pod uses it', async () => {
-  await claim('grows');
+  await claim('grows', {}, { nodeExpandSecretRef: { name: 'login', namespace } });
   await create('user', ofClaim('grows'));
   await ready('user');
   // As an external-resizer leaves them.
@@ -297,6 +297,7 @@ test('a volume grows while a pod uses it', async () => {
   const [expand] = callsOf('NodeExpandVolume');
   assert.equal(expand?.fields[1], 'handle-grows');
   assert.deepEqual(expand?.fields[3], { required: 2 ** 31 });
+  assert.deepEqual(expand?.fields[6], { user: 'me' });
   await eventOf('grows', 'FileSystemResizeSuccessful', /MountVolume.NodeExpandVolume succeeded for volume "grows"/);
 });
 
@@ -345,6 +346,7 @@ test('a volume in the pod itself: of a driver that has such', async () => {
       podInfoOnMount: true,
       volumeLifecycleModes: modes,
       attachRequired: false,
+      requiresRepublish: true,
       tokenRequests: [{ audience: 'vault', expirationSeconds: 600 }],
     },
   });
@@ -382,6 +384,18 @@ test('a volume in the pod itself: of a driver that has such', async () => {
     join(dataDirectory(), 'pods', pod.metadata.uid, 'volumes/kubernetes.io~csi/data/mount'),
   );
   assert.deepEqual(await inUse(), []);
+  // Published again and again, with a new token: what the pod has changes in place.
+  const again = () => callsOf('NodePublishVolume').filter(({ fields }) => fields[4] === publish?.fields[4]);
+  await untilTrue(async () => again().length >= 3, 60);
+  assert.ok(again().every(({ fields }) => JSON.stringify(fields[8]).includes('serviceAccount.tokens')));
+  driver.refusal = { method: 'NodePublishVolume', status: 14, message: 'not now' };
+  await eventOf('inline', 'FailedMount', /code = Unavailable desc = not now$/);
+  driver.refusal = undefined;
+  const { length } = again();
+  await untilTrue(async () => again().length > length, 60);
+  assert.equal((await bed.client.get(pods, 'inline', namespace)).status?.containerStatuses?.[0]?.restartCount, 0);
+  const quiet = { spec: { requiresRepublish: false } };
+  await bed.client.patch(csiDrivers, name, { type: 'merge', body: quiet });
 });
 
 test('an agent that was away takes up what runs, and takes back what pods left meanwhile, as soon as the driver is there', async () => {

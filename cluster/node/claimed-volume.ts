@@ -84,6 +84,6 @@ export async function prepareCsi(
 ): Promise<BoundPath> {
   const { csi } = context;
   if (csi === undefined) throw new AgentError('FailedMount', 'this node takes no CSI drivers');
-  const path = await csi.mount({ pod, name, source, readOnly, isNew, retry, signal });
-  return { kind: 'path', path, ...(readOnly && { readOnly }) };
+  const { path, republish } = await csi.mount({ pod, name, source, readOnly, isNew, retry, signal });
+  return { kind: 'path', path, ...(readOnly && { readOnly }), ...(republish && { republish }) };
 }

@@ -18,6 +18,8 @@ const FIRST_RETRY = 500;
 const LAST_RETRY = 122_000;
 const PART_OF_TOKEN_LIFE = 0.8;
 const LONGEST_TIMER = 24 * 3600 * 1000;
+/** As often as a kubelet looks at a pod again. */
+const REPUBLISH_AFTER = 60_000;
 
 export interface PodVolumesOptions {
   context: NodeContext;
@@ -35,6 +37,7 @@ export class PodVolumes {
   #failures = 0;
   #retry: NodeJS.Timeout | undefined;
   #renewal: NodeJS.Timeout | undefined;
+  #republishing: NodeJS.Timeout | undefined;
   /** Resource versions of objects, as they were read; and as they were told while they were read. */
   readonly #used = new Map<string, string | undefined>();
   readonly #told = new Map<string, string | undefined>();
@@ -77,6 +80,7 @@ export class PodVolumes {
     this.#abort.abort();
     clearTimeout(this.#retry);
     clearTimeout(this.#renewal);
+    clearTimeout(this.#republishing);
     for (const stop of this.#watches.values()) stop();
     this.#watches.clear();
   }
@@ -118,7 +122,9 @@ export class PodVolumes {
     return (spec?.volumes ?? []).filter(({ name }) => mounted.has(name));
   }
 
-  #run(): void {
+  /** @param files  those too that are there already */
+  #run(files = true): void {
+    const isRetry = this.#retry !== undefined;
     clearTimeout(this.#retry);
     this.#retry = undefined;
     if (this.#closed) return;
@@ -128,7 +134,7 @@ export class PodVolumes {
     }
     this.#again = false;
     this.#told.clear();
-    this.#running = this.#prepareAll()
+    this.#running = this.#prepareAll(files || isRetry)
       .catch((error: unknown) => this.#failed(error))
       .finally(() => {
         this.#running = undefined;
@@ -145,14 +151,14 @@ export class PodVolumes {
     this.#retryLater();
   }
 
-  async #prepareAll(): Promise<void> {
+  async #prepareAll(files: boolean): Promise<void> {
     const references = this.#references();
     const next = new Map(this.#prepared);
     const needed = this.#needed();
     const results = await Promise.allSettled(
       needed.map(async (volume) => {
-        // What is no files is the same for ever.
-        if (next.has(volume.name) && next.get(volume.name)?.kind !== 'files') return;
+        const known = next.get(volume.name);
+        if (known !== undefined && !(known.kind === 'files' ? files : isRepublished(known))) return;
         next.set(volume.name, await this.#prepare(volume, references));
       }),
     );
@@ -168,7 +174,8 @@ export class PodVolumes {
     if (failures.length > 0) this.#retryLater();
     else {
       this.#failures = 0;
-      this.#renewLater(needed);
+      if (files) this.#renewLater(needed);
+      this.#republishLater();
     }
   }
 
@@ -302,6 +309,14 @@ export class PodVolumes {
     this.#renewal.unref();
   }
 
+  #republishLater(): void {
+    clearTimeout(this.#republishing);
+    if (![...this.#prepared.values()].some(isRepublished)) return;
+    const delay = this.#options.context.renewTokensAfter ?? REPUBLISH_AFTER;
+    this.#republishing = setTimeout(() => this.#run(false), delay);
+    this.#republishing.unref();
+  }
+
   async #giveAll(): Promise<void> {
     const { context, pod } = this.#options;
     const running = context.engine
@@ -327,6 +342,10 @@ export class PodVolumes {
     const all = [...(spec?.containers ?? []), ...(spec?.initContainers ?? []), ...(spec?.ephemeralContainers ?? [])];
     return all.find((one) => one.name === name);
   }
+}
+
+function isRepublished(volume: PreparedVolume): boolean {
+  return 'republish' in volume && volume.republish === true;
 }
 
 /** What all its containers together may have; undefined where one has no limit. */

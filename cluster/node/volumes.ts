@@ -42,6 +42,8 @@ export interface BoundPath {
   readOnly?: boolean;
   /** The PersistentVolume's name, where it is one pod's at a time. */
   exclusive?: string;
+  /** Its driver wants to be asked again from time to time. */
+  republish?: true;
 }
 
 export interface MountsInput {

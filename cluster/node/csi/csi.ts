@@ -17,7 +17,7 @@
  *   attached    where its CSIDriver asks for that (it does unless it says not): by a VolumeAttachment, which a controller writes and
  *               the driver's external-attacher answers; before that nothing is asked of the driver
  *   staged      NodeStageVolume, where the driver has STAGE_UNSTAGE_VOLUME
- *   published   NodePublishVolume, for each pod
+ *   published   NodePublishVolume, for each pod; again and again where its CSIDriver says `requiresRepublish`
  *   expanded    NodeExpandVolume, where its PersistentVolume has more than the claim says, also while pods use it
  * and goes the other way when the pod has ended. As long as any of it is on the node, the Node's `status.volumesInUse` says so, and
  * nobody detaches it.
@@ -27,7 +27,7 @@
  *   - Nothing below a directory that something is mounted on is ever removed.
  *   - Tried again, with a FailedMount event: a driver that is not there (yet), a volume that is not attached, an error of the driver.
  *
- * Not done: statistics and health of volumes, SELinux contexts, `requiresRepublish`.
+ * Not done: statistics and health of volumes, SELinux contexts.
  */
 import type { Stored } from '../../kinds/kind.ts';
 import type { CSIVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod } from '../../kinds/types/core.ts';
@@ -45,11 +45,18 @@ export interface CsiRequest {
   signal: AbortSignal;
 }
 
+export interface CsiPublished {
+  /** A directory, or a device. */
+  path: string;
+  /** It is to be mounted again from time to time, as long as the pod runs: what the driver was given may be old by then. */
+  republish: boolean;
+}
+
 export interface Csi {
   /** Takes plugins in from now on, and takes back what pods left that are gone. @param podUids  those that are not */
   start(podUids: ReadonlySet<string>): void;
-  /** Resolves with the path at which the volume is published for the pod: a directory, or a device. @throws AgentError FailedMount */
-  mount(request: CsiRequest): Promise<string>;
+  /** Resolves when the volume is published for the pod. @throws AgentError FailedMount */
+  mount(request: CsiRequest): Promise<CsiPublished>;
   /** The pod has none of its volumes any more. Rejects as long as a driver holds one. */
   release(podUid: string): Promise<void>;
   close(): Promise<void>;

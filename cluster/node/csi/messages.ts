@@ -65,6 +65,7 @@ export interface ExpandRequest {
   stagingPath?: string;
   requiredBytes: number;
   capability: Capability;
+  secrets: Record<string, string>;
 }
 
 export const empty = (): ProtobufWriter => new ProtobufWriter();
@@ -106,7 +107,9 @@ export function expandRequest(request: ExpandRequest): ProtobufWriter {
   const writer = new ProtobufWriter().text(1, request.volumeId).text(2, request.volumePath);
   writer.bytes(3, new ProtobufWriter().int(1, request.requiredBytes));
   if (request.stagingPath !== undefined) writer.text(4, request.stagingPath);
-  return writer.bytes(5, capability(request.capability));
+  writer.bytes(5, capability(request.capability));
+  map(writer, 6, request.secrets);
+  return writer;
 }
 
 function capability({ block, accessMode, fsType, mountFlags, tellsWriters, group }: Capability): ProtobufWriter {

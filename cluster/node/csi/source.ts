@@ -20,6 +20,7 @@ export interface CsiSource {
   attributes: Record<string, string>;
   stageSecret?: SecretReference;
   publishSecret?: SecretReference;
+  expandSecret?: SecretReference;
 }
 
 export function sourceOf({ pod, name, source }: CsiRequest): CsiSource {
@@ -57,6 +58,7 @@ export function persistentSource({ metadata, spec }: Stored<PersistentVolume>): 
     attributes: csi.volumeAttributes ?? {},
     ...(csi.nodeStageSecretRef && { stageSecret: csi.nodeStageSecretRef }),
     ...(csi.nodePublishSecretRef && { publishSecret: csi.nodePublishSecretRef }),
+    ...(csi.nodeExpandSecretRef && { expandSecret: csi.nodeExpandSecretRef }),
   };
 }
 

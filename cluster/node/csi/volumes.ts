@@ -24,7 +24,7 @@ import type { ObjectWatches, WatchedObject } from '../object-watches.ts';
 import { bytesOf } from '../quantity.ts';
 import { requestToken } from '../references.ts';
 import { finishResize } from '../volume-resize.ts';
-import type { Csi, CsiRequest } from './csi.ts';
+import type { Csi, CsiPublished, CsiRequest } from './csi.ts';
 import type { CsiDriver } from './driver.ts';
 import { nodeCapability } from './messages.ts';
 import { OwnNode } from './own-node.ts';
@@ -117,7 +117,7 @@ class CsiVolumes implements Csi {
     await this.#started;
   }
 
-  async mount(request: CsiRequest): Promise<string> {
+  async mount(request: CsiRequest): Promise<CsiPublished> {
     const source = sourceOf(request);
     const driver = this.#driver(source.driver, request.retry);
     const spec = await this.#driverSpec(source);
@@ -130,7 +130,7 @@ class CsiVolumes implements Csi {
       await this.#publish({ request, source, driver, spec, record, publishContext });
       await this.#expand(request.source, record);
       this.#followClaim(request, record);
-      return record.targetPath;
+      return { path: record.targetPath, republish: spec.requiresRepublish === true };
     });
   }
 
@@ -257,12 +257,14 @@ class CsiVolumes implements Csi {
     const driver = this.#driver(record.driverName);
     if (!(await driver.can(nodeCapability.expand))) return;
     const tellsWriters = await driver.can(nodeCapability.tellsWriters);
+    const volume = persistentSource(persistent);
     await driver.expand({
       volumeId: record.volumeHandle,
       volumePath: record.targetPath,
       ...(record.stagingPath !== undefined && { stagingPath: record.stagingPath }),
       requiredBytes: bytesOf(wanted),
-      capability: capabilityOf(persistentSource(persistent), { tellsWriters }),
+      capability: capabilityOf(volume, { tellsWriters }),
+      secrets: await this.#secrets(volume.expandSecret),
     });
     await finishResize(this.#options.client, this.#options.recorder, persistent);
   }
