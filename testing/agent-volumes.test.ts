@@ -145,6 +145,17 @@ test('emptyDir: shared by the containers, of its size, and as it was after a res
     '64',
     'what the pod may have',
   );
+  interface Summary {
+    pods: { podRef: { name: string }; volume?: { name: string; capacityBytes: number; usedBytes: number }[] }[];
+  }
+  const path = `/api/v1/nodes/${bed.nodeName}/proxy/stats/summary`;
+  const { pods: all } = await bed.client.request<Summary>({ method: 'GET', path });
+  const volumes = all.find(({ podRef }) => podRef.name === 'scratch')?.volume ?? [];
+  assert.deepEqual(
+    volumes.map(({ name, capacityBytes, usedBytes }) => [name, capacityBytes <= 2 ** 24, usedBytes > 2 ** 23]),
+    [['disk', true, true]],
+    'it was filled above',
+  );
   await sh('scratch', 'kill -9 1').catch(() => '');
   const id = pod.status?.containerStatuses?.[0]?.containerID?.replace('sampan://', '') ?? '';
   process.kill(bed.engine.container(id)?.pid ?? 0, 'SIGKILL');

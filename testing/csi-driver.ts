@@ -43,6 +43,7 @@ export interface TestCsiDriver {
 }
 
 const STAGE = 1;
+const STATS = 2;
 const EXPAND = 3;
 const FRAME_HEAD = 5;
 
@@ -63,7 +64,7 @@ export function testCsiDriver(options: CsiDriverOptions): TestCsiDriver {
     NodeGetInfo: () => nodeInfo(options),
     NodeGetCapabilities: () => {
       const writer = new ProtobufWriter();
-      for (const type of [STAGE, EXPAND])
+      for (const type of [STAGE, STATS, EXPAND])
         writer.bytes(1, new ProtobufWriter().bytes(1, new ProtobufWriter().int(1, type)));
       return writer;
     },
@@ -84,6 +85,21 @@ export function testCsiDriver(options: CsiDriverOptions): TestCsiDriver {
       loops.delete(needed(fields, 2));
       return answer;
     },
+    // Bytes, then inodes: what is free, what there is, what is used.
+    NodeGetVolumeStats: () =>
+      [
+        [600, 1000, 400],
+        [6, 10, 4],
+      ].reduce((answer, [free = 0, whole = 0, used = 0], index) => {
+        return answer.bytes(
+          1,
+          new ProtobufWriter()
+            .int(1, free)
+            .int(2, whole)
+            .int(3, used)
+            .int(4, index + 1),
+        );
+      }, new ProtobufWriter()),
     NodeExpandVolume: ({ fields }) => new ProtobufWriter().int(1, (fields[3] as { required: number }).required),
   };
 

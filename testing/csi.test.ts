@@ -284,7 +284,23 @@ test('a pod whose volume cannot be given back stays until it can', async () => {
 test('a volume grows while a pod uses it', async () => {
   await claim('grows', {}, { nodeExpandSecretRef: { name: 'login', namespace } });
   await create('user', ofClaim('grows'));
-  await ready('user');
+  const { metadata } = await ready('user');
+  const summary = await bed.client.request<{ pods: { podRef: { uid: string }; volume?: { time: string }[] }[] }>({
+    method: 'GET',
+    path: `/api/v1/nodes/${bed.nodeName}/proxy/stats/summary`,
+  });
+  const use = summary.pods.find(({ podRef }) => podRef.uid === metadata.uid)?.volume ?? [];
+  assert.deepEqual(
+    use.map(({ time: _now, ...one }) => one),
+    [
+      {
+        name: 'data',
+        pvcRef: { name: 'grows', namespace },
+        ...{ capacityBytes: 1000, usedBytes: 400, availableBytes: 600 },
+        ...{ inodes: 10, inodesUsed: 4, inodesFree: 6 },
+      },
+    ],
+  );
   // As an external-resizer leaves them.
   const capacity = { body: { spec: { capacity: { storage: '2Gi' } } }, type: 'merge' as const };
   await bed.client.patch(persistentVolumes, 'grows', capacity);
@@ -292,7 +308,7 @@ test('a volume grows while a pod uses it', async () => {
   const status = { body: { status: { conditions: pending } }, type: 'merge' as const };
   await bed.client.patch(persistentVolumeClaims, 'grows', status, { namespace, subresource: 'status' });
   await until(bed.client, persistentVolumeClaims, namespace, (items) =>
-    items.some(({ metadata, status: now }) => metadata.name === 'grows' && now?.capacity?.['storage'] === '2Gi'),
+    items.some(({ metadata: { name: own }, status: now }) => own === 'grows' && now?.capacity?.['storage'] === '2Gi'),
   );
   const [expand] = callsOf('NodeExpandVolume');
   assert.equal(expand?.fields[1], 'handle-grows');

@@ -74,7 +74,7 @@ async function prepareBound(request: ClaimedVolumeRequest, bound: BoundVolume): 
   const { fsGroup, fsGroupChangePolicy } = pod.spec?.securityContext ?? {};
   if (fsGroup !== undefined && isNew && !readOnly && !isBlock && persistent.spec?.hostPath === undefined)
     await giveToGroup(path, fsGroup, fsGroupChangePolicy === 'OnRootMismatch');
-  return { kind, path, ...(readOnly && { readOnly }) };
+  return { kind, path, ...(readOnly && { readOnly }), ...(handle !== undefined && { measured: 'here' }) };
 }
 
 export async function prepareCsi(
@@ -85,5 +85,11 @@ export async function prepareCsi(
   const { csi } = context;
   if (csi === undefined) throw new AgentError('FailedMount', 'this node takes no CSI drivers');
   const { path, republish } = await csi.mount({ pod, name, source, readOnly, isNew, retry, signal });
-  return { kind: 'path', path, ...(readOnly && { readOnly }), ...(republish && { republish }) };
+  return {
+    kind: 'path',
+    path,
+    measured: 'by-driver',
+    ...(readOnly && { readOnly }),
+    ...(republish && { republish }),
+  };
 }

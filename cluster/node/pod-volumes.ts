@@ -12,6 +12,7 @@ import { containerNameLabel, podUidLabel } from './labels.ts';
 import { bytesOf } from './quantity.ts';
 import { createReferences, type References } from './references.ts';
 import { filesOf, hasDownward, objectsOf, tokenLifeOf } from './volume-files.ts';
+import { type VolumeStats, volumeStatsOf } from './volume-stats.ts';
 import { defaultDiskBytes, type PreparedVolume } from './volumes.ts';
 
 const FIRST_RETRY = 500;
@@ -52,6 +53,11 @@ export class PodVolumes {
 
   get prepared(): ReadonlyMap<string, PreparedVolume> {
     return this.#prepared;
+  }
+
+  async stats(): Promise<VolumeStats[]> {
+    const { context, pod } = this.#options;
+    return await volumeStatsOf(pod(), this.#prepared, context.csi);
   }
 
   get ready(): boolean {
@@ -269,7 +275,7 @@ export class PodVolumes {
       kind: 'scratch',
     });
     if (ofGroup.group !== undefined) await giveToGroup(path, ofGroup.group, true);
-    return { kind: 'path', path };
+    return { kind: 'path', path, measured: 'here' };
   }
 
   #say(volume: Volume, error: unknown): void {

@@ -47,6 +47,7 @@ export class StatsSummary {
     const network = await engine.sandboxStats(sandbox.id).catch(ignoreGone);
     const { name, namespace, uid, creationTimestamp } = worker.pod.metadata;
     const known = containers.filter((one) => one !== undefined);
+    const volume = await worker.volumeStats();
     return {
       podRef: { name, namespace, uid },
       startTime: worker.status?.startTime ?? creationTimestamp,
@@ -65,6 +66,7 @@ export class StatsSummary {
           interfaces: [{ name: 'eth0', rxBytes: network.receivedBytes, txBytes: network.sentBytes }],
         },
       }),
+      ...(volume.length > 0 && { volume }),
     };
   }
 

@@ -44,6 +44,8 @@ export interface BoundPath {
   exclusive?: string;
   /** Its driver wants to be asked again from time to time. */
   republish?: true;
+  /** Who knows how full it is: `here` it is a file system that the engine made. Absent: nobody. */
+  measured?: 'here' | 'by-driver';
 }
 
 export interface MountsInput {

@@ -28,6 +28,7 @@ import { type ContainerRecord, recordsOf } from './records.ts';
 import { rejectionOf } from './security.ts';
 import { statusOf } from './status.ts';
 import { type PodObject, StatusWriter } from './status-writer.ts';
+import type { VolumeStats } from './volume-stats.ts';
 
 /** How long readers of the log may take for its end before it is removed. */
 const lastLinesWithin = 2000;
@@ -91,6 +92,10 @@ export class PodWorker {
   /** As published last. */
   get status(): PodStatus | undefined {
     return this.#status;
+  }
+
+  async volumeStats(): Promise<VolumeStats[]> {
+    return await this.#volumes.stats();
   }
 
   update(pod: Stored<Pod>): void {

@@ -27,10 +27,11 @@
  *   - Nothing below a directory that something is mounted on is ever removed.
  *   - Tried again, with a FailedMount event: a driver that is not there (yet), a volume that is not attached, an error of the driver.
  *
- * Not done: statistics and health of volumes, SELinux contexts.
+ * Not done: health of volumes, SELinux contexts.
  */
 import type { Stored } from '../../kinds/kind.ts';
 import type { CSIVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod } from '../../kinds/types/core.ts';
+import type { VolumeUse } from '../volume-stats.ts';
 
 export interface CsiRequest {
   pod: Stored<Pod>;
@@ -57,6 +58,8 @@ export interface Csi {
   start(podUids: ReadonlySet<string>): void;
   /** Resolves when the volume is published for the pod. @throws AgentError FailedMount */
   mount(request: CsiRequest): Promise<CsiPublished>;
+  /** How full the volume at this path is, as its driver says; undefined where that does not. */
+  use(path: string): Promise<VolumeUse | undefined>;
   /** The pod has none of its volumes any more. Rejects as long as a driver holds one. */
   release(podUid: string): Promise<void>;
   close(): Promise<void>;

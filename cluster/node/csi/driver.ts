@@ -2,6 +2,7 @@
 import { type Grpc, GrpcError, openGrpc } from '#lib/grpc.ts';
 import type { ProtobufWriter } from '#lib/protobuf.ts';
 import { AgentError, messageOf } from '../errors.ts';
+import type { VolumeUse } from '../volume-stats.ts';
 import {
   empty,
   type ExpandRequest,
@@ -11,8 +12,10 @@ import {
   publishRequest,
   readCapabilities,
   readNodeInfo,
+  readUse,
   type StageRequest,
   stageRequest,
+  statsRequest,
   unpublishRequest,
   unstageRequest,
 } from './messages.ts';
@@ -20,6 +23,7 @@ import {
 /** As a kubelet waits. */
 const CALL_MILLISECONDS = 120_000;
 const ASK_MILLISECONDS = 15_000;
+const USE_MILLISECONDS = 2_000;
 
 /** https://github.com/grpc/grpc/blob/master/doc/statuscodes.md */
 const STATUS = [
@@ -84,6 +88,12 @@ export class CsiDriver {
 
   async expand(request: ExpandRequest): Promise<void> {
     await this.#call('NodeExpandVolume', expandRequest(request));
+  }
+
+  /** Whoever reads how full volumes are asks often, and waits for all. */
+  async use(volumeId: string, volumePath: string, stagingPath: string | undefined): Promise<VolumeUse> {
+    const request = statsRequest(volumeId, volumePath, stagingPath);
+    return readUse(await this.#call('NodeGetVolumeStats', request, USE_MILLISECONDS));
   }
 
   close(): void {

@@ -1,5 +1,6 @@
 /** The messages of CSI (csi.proto, v1) and of plugin registration (pluginregistration/v1) that this node speaks, by their field numbers. */
 import { ProtobufWriter, protobufBytes, protobufFields } from '#lib/protobuf.ts';
+import type { VolumeUse } from '../volume-stats.ts';
 
 export interface PluginInfo {
   /** `CSIPlugin`. */
@@ -11,7 +12,7 @@ export interface PluginInfo {
 }
 
 /** Of the node service (NodeServiceCapability.RPC.Type). */
-export const nodeCapability = { stage: 1, expand: 3, tellsWriters: 5, mountGroup: 6 } as const;
+export const nodeCapability = { stage: 1, stats: 2, expand: 3, tellsWriters: 5, mountGroup: 6 } as const;
 
 export interface NodeInfo {
   nodeId: string;
@@ -125,6 +126,28 @@ function capability({ block, accessMode, fsType, mountFlags, tellsWriters, group
 function map(writer: ProtobufWriter, field: number, entries: Record<string, string>): void {
   for (const [key, value] of Object.entries(entries))
     writer.bytes(field, new ProtobufWriter().text(1, key).text(2, value));
+}
+
+export function statsRequest(volumeId: string, volumePath: string, stagingPath: string | undefined): ProtobufWriter {
+  const writer = new ProtobufWriter().text(1, volumeId).text(2, volumePath);
+  return stagingPath === undefined ? writer : writer.text(3, stagingPath);
+}
+
+/** VolumeUsage.Unit */
+const unit = { bytes: 1, inodes: 2 } as const;
+
+/** @throws ProtobufError */
+export function readUse(message: Buffer): VolumeUse {
+  const found: VolumeUse = {};
+  for (const one of protobufFields(message)) {
+    if (one.number !== 1) continue;
+    const values = new Map([...protobufFields(protobufBytes(one.value))].map(({ number, value }) => [number, value]));
+    const [available, total, used] = [1, 2, 3].map((number) => Number(values.get(number) ?? 0));
+    if (values.get(4) === unit.bytes)
+      Object.assign(found, { availableBytes: available, capacityBytes: total, usedBytes: used });
+    if (values.get(4) === unit.inodes) Object.assign(found, { inodesFree: available, inodes: total, inodesUsed: used });
+  }
+  return found;
 }
 
 /** @throws ProtobufError */

@@ -24,6 +24,7 @@ import type { ObjectWatches, WatchedObject } from '../object-watches.ts';
 import { bytesOf } from '../quantity.ts';
 import { requestToken } from '../references.ts';
 import { finishResize } from '../volume-resize.ts';
+import type { VolumeUse } from '../volume-stats.ts';
 import type { Csi, CsiPublished, CsiRequest } from './csi.ts';
 import type { CsiDriver } from './driver.ts';
 import { nodeCapability } from './messages.ts';
@@ -132,6 +133,19 @@ class CsiVolumes implements Csi {
       this.#followClaim(request, record);
       return { path: record.targetPath, republish: spec.requiresRepublish === true };
     });
+  }
+
+  async use(path: string): Promise<VolumeUse | undefined> {
+    const record = (await this.#records.all()).find(({ targetPath }) => targetPath === path);
+    const driver = record && this.#plugins.driver(record.driverName);
+    try {
+      if (driver === undefined || !(await driver.can(nodeCapability.stats))) return undefined;
+      return await driver.use(record?.volumeHandle ?? '', path, record?.stagingPath);
+    } catch (error) {
+      const fields = { volume: record?.specVolID, error: messageOf(error) };
+      this.#options.log('warn', 'a driver did not say how full a volume is', fields);
+      return undefined;
+    }
   }
 
   async release(podUid: string): Promise<void> {
