@@ -29,6 +29,8 @@ const pool = [`198.18.${octet}.200/30`, `fd00:198:0:${octet}::c8/126`];
 const outside = `sampan-out6-${process.pid}`;
 const link = `svcsix${octet}`;
 const hostPort = 31_000 + octet;
+/** At one address. */
+const ownPort = 31_300 + octet;
 let bed: AgentFixture;
 let policies: NetworkPolicies | undefined;
 
@@ -58,7 +60,7 @@ before(async () => {
   await ip('-n', outside, 'link', 'set', 'eth0', 'up');
   await Promise.all([
     serve('one', { containers: [container({ ports: [{ name: 'web', containerPort: 8080, hostPort }] })] }),
-    serve('two'),
+    serve('two', { containers: [container({ ports: [{ containerPort: 8080, hostPort: ownPort, hostIP: host }] })] }),
     serve('client', hostTools({ '/curl': '/usr/bin/curl' }), { app: 'client' }),
   ]);
 });
@@ -225,6 +227,7 @@ test('session affinity, a node port and a published port of IPv6', async () => {
   const nodePort = spec?.ports?.[0]?.nodePort ?? 0;
   assert.match(await fromOutside(url(host, nodePort)), new RegExp(`^(one|two) ${neighbour}$`));
   assert.equal(await fromOutside(url(host, hostPort)), `one ${neighbour}`);
+  assert.equal(await fromOutside(url(host, ownPort)), `two ${neighbour}`);
 });
 
 test('a load balancer of both families: an address of each, which neighbours reach on their own link, and both go with it', async () => {

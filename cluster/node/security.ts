@@ -1,5 +1,4 @@
 /** What a pod may not ask of this node, and whose user its containers run as. */
-import { isIPv4 } from 'node:net';
 import type { Image, Risk } from '#engine/engine.ts';
 import type { Container, Pod } from '../kinds/types/core.ts';
 import { AgentError } from './errors.ts';
@@ -60,11 +59,9 @@ export function refusalOf(pod: Pod, policy: NodePolicy): string | undefined {
       return `volume "${name}": hostPath "${hostPath.path}" is not allowed on this node; use emptyDir or a claim, or start the node with --allow-host-path`;
   for (const container of allDefinitions(pod)) {
     const { name, ports } = container;
-    const unpublishable = ports?.find(({ hostPort, protocol, hostIP }) => {
-      return hostPort && (protocol === 'SCTP' || (hostIP !== undefined && hostIP !== '' && !isIPv4(hostIP)));
-    });
+    const unpublishable = ports?.find(({ hostPort, protocol }) => hostPort && protocol === 'SCTP');
     if (unpublishable)
-      return `container "${name}": hostPort ${unpublishable.hostPort} is not supported on this node with SCTP or IPv6`;
+      return `container "${name}": hostPort ${unpublishable.hostPort} is not supported on this node with SCTP`;
   }
   return undefined;
 }
