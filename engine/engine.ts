@@ -366,6 +366,8 @@ export interface ContainerSpec {
    */
   processesOf?: string;
   devices?: DeviceMapping[];
+  /** `sandbox`: one IPC namespace for all of its containers that say so (System V, message queues of POSIX). Default: one of its own. */
+  ipc?: 'sandbox';
   /** `none`: a network namespace of its own, with a loopback and nothing else. Default: the sandbox's. */
   network?: 'sandbox' | 'none';
   tty?: boolean;

@@ -152,7 +152,9 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
         layout,
         disks,
         isUsed: (path) =>
-          own.list().some(({ state, spec }) => state !== 'exited' && spec.devices?.some((one) => one.hostPath === path)),
+          own
+            .list()
+            .some(({ state, spec }) => state !== 'exited' && spec.devices?.some((one) => one.hostPath === path)),
       }),
       images,
       network,

@@ -274,13 +274,19 @@ test('a deadline ends a pod, and the reason says so', async () => {
   assert.equal(statusOf({ status } as Stored<Pod>)?.state?.running, undefined);
 });
 
-test('containers of a pod share /dev/shm', async () => {
+test('containers of a pod share /dev/shm and System V IPC, and other pods neither', async () => {
+  // The log is a ring in a segment of shared memory.
+  const tell = 'syslogd -C16; until logger said; do sleep 0.05; done; echo shared > /dev/shm/note; exec sleep 1000';
+  const hear = 'until logread 2>/dev/null | grep -q said; do sleep 0.05; done; echo heard';
   await create('pair', {}, [
-    { name: 'main', command: shell('echo shared > /dev/shm/note; exec sleep 1000') },
-    { name: 'more', command: shell('until cat /dev/shm/note; do sleep 0.05; done 2>/dev/null') },
+    { name: 'main', command: shell(tell) },
+    { name: 'more', command: shell(`until cat /dev/shm/note; do sleep 0.05; done 2>/dev/null; ${hear}`) },
   ]);
   await bed.until('pair', 'read', (pod) => statusOf(pod, 'more')?.state?.terminated?.exitCode === 0);
-  assert.equal(await text(await bed.client.podLog({ name: 'pair', namespace }, { container: 'more' })), 'shared\n');
+  const said = await text(await bed.client.podLog({ name: 'pair', namespace }, { container: 'more' }));
+  assert.equal(said, 'shared\nheard\n');
+  const alone = await run('alone', { command: shell('ls /dev/shm; logread 2>&1; true') });
+  assert.match(alone.said, /^logread: can't find syslogd buffer/);
 });
 
 test('host namespaces and privileged containers, where the node allows them', async () => {

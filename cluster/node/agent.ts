@@ -32,7 +32,6 @@
  *   - Statistics of volumes are those of file systems of their own and of what CSI drivers say, of no other volume.
  *   - A node is short of disk below 2Gi, not below a tenth (`pressure.ts`).
  *   - Containers may not gain privileges (`no_new_privs`) unless `allowPrivilegeEscalation` says true.
- *   - Each container has a System V IPC namespace of its own; /dev/shm is the pod's.
  *   - With `shareProcessNamespace` the first process is one of the agent's own, with the files of the first container's image.
  *
  * Its HTTPS endpoint is the kubelet's, for the API server alone (client certificate of the instance's CA, common name

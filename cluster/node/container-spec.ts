@@ -141,6 +141,7 @@ export async function containerSpecOf(input: ContainerSpecInput): Promise<Contai
     limits: limitsOf(pod, container),
     log: podLog,
     mounts,
+    ipc: 'sandbox',
     ...(devices.length > 0 && { devices }),
     ...(await securityOf(pod, container, input.seccompDirectory)),
     oomScoreAdjust: oomScoreAdjustment(pod, container, place.allocatable.memoryBytes),

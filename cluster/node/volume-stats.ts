@@ -2,18 +2,9 @@
 import { statfs } from 'node:fs/promises';
 import type { Pod, Volume } from '../kinds/types/core.ts';
 import { claimNameOf } from '../kinds/volume-match.ts';
-import type { Csi } from './csi/csi.ts';
+import type { Csi, VolumeUse } from './csi/csi.ts';
 import { hasErrorCode } from './errors.ts';
 import type { BoundPath, PreparedVolume } from './volumes.ts';
-
-export interface VolumeUse {
-  capacityBytes?: number;
-  usedBytes?: number;
-  availableBytes?: number;
-  inodes?: number;
-  inodesUsed?: number;
-  inodesFree?: number;
-}
 
 export interface VolumeStats extends VolumeUse {
   time: string;

@@ -81,6 +81,8 @@ export async function makeBundle(request: BundleRequest): Promise<void> {
     rootfs: paths.rootfs,
     ...(sandbox.userNamespacePath === undefined ? {} : { userNamespacePath: sandbox.userNamespacePath }),
     ...(sandbox.network === 'host' ? {} : { networkNamespacePath: sandbox.networkNamespacePath }),
+    // What was made by an engine before this one has none to share.
+    ...(spec.ipc === 'sandbox' && existsSync(etc.ipcNamespace) ? { ipcNamespacePath: etc.ipcNamespace } : {}),
     ...(request.processesOf === undefined ? {} : { processNamespacePath: pinProcesses(paths, request.processesOf) }),
     idRange: sandbox.idRange,
     cgroupsPath: cgroups.path(sandbox.id, id),

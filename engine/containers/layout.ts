@@ -58,6 +58,7 @@ export interface SandboxPaths {
   record: string;
   userNamespace: string;
   networkNamespace: string;
+  ipcNamespace: string;
   hosts: string;
   resolver: string;
   hostname: string;
@@ -72,6 +73,7 @@ export function sandboxPaths(root: Layout, id: string): SandboxPaths {
     record: join(run, 'sandbox.json'),
     userNamespace: join(run, 'user'),
     networkNamespace: join(run, 'net'),
+    ipcNamespace: join(run, 'ipc'),
     hosts: join(run, 'hosts'),
     resolver: join(run, 'resolv.conf'),
     hostname: join(run, 'hostname'),

@@ -42,6 +42,7 @@ export interface OciRequest {
   networkNamespacePath?: string;
   /** Absent where it has its own. */
   processNamespacePath?: string;
+  ipcNamespacePath?: string;
   idRange: { first: number; length: number };
   /** Absolute, as the cgroupfs manager wants it. */
   cgroupsPath: string;
@@ -147,7 +148,11 @@ function capabilitiesOf({ spec, userNamespacePath, engineCapabilities }: OciRequ
 }
 
 function namespacesOf(request: OciRequest): { type: string; path?: string }[] {
-  const { spec, userNamespacePath, networkNamespacePath, processNamespacePath: processes, cgroupVersion } = request;
+  const { spec, userNamespacePath, networkNamespacePath, cgroupVersion } = request;
+  const joined = new Map([
+    ['pid', request.processNamespacePath],
+    ['ipc', request.ipcNamespacePath],
+  ]);
   const shared = new Set<string>(spec.hostNamespaces ?? []);
   // As Docker: with v1 a privileged container sees the whole tree of cgroups.
   if (spec.privileged === true && cgroupVersion === 'v1') shared.add('cgroup');
@@ -162,7 +167,8 @@ function namespacesOf(request: OciRequest): { type: string; path?: string }[] {
         : [{ type: 'network', path: networkNamespacePath }]),
     ...own
       .filter((type) => !shared.has(type))
-      .map((type) => ({ type, ...(type === 'pid' && processes !== undefined && { path: processes }) })),
+      .map((type) => ({ type, path: joined.get(type) }))
+      .map(({ type, path }) => (path === undefined ? { type } : { type, path })),
   ];
 }
 

@@ -542,8 +542,10 @@ export class Sandboxes {
     const paths = sandboxPaths(layout, id);
     try {
       makeSearchable(paths.run, idRange.first);
-      if (sandbox.network === 'host') return;
-      makeNamespaces(paths, sandbox.userNamespacePath === undefined ? undefined : idRange);
+      const ownNetwork = sandbox.network !== 'host';
+      const range = sandbox.userNamespacePath === undefined ? {} : { range: idRange };
+      makeNamespaces({ files: paths, ...range, network: ownNetwork });
+      if (!ownNetwork) return;
       if (!hasLink(sandbox) || this.#options.cni.isActive) return;
       const { mac = macOf(ip) } = sandbox;
       await network.attach({ sandbox: id, namespacePath: paths.networkNamespace, ip, mac });

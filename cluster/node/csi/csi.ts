@@ -31,7 +31,6 @@
  */
 import type { Stored } from '../../kinds/kind.ts';
 import type { CSIVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod } from '../../kinds/types/core.ts';
-import type { VolumeUse } from '../volume-stats.ts';
 
 export interface CsiRequest {
   pod: Stored<Pod>;
@@ -51,6 +50,16 @@ export interface CsiPublished {
   path: string;
   /** It is to be mounted again from time to time, as long as the pod runs: what the driver was given may be old by then. */
   republish: boolean;
+}
+
+/** What its driver says of a volume. */
+export interface VolumeUse {
+  capacityBytes?: number;
+  usedBytes?: number;
+  availableBytes?: number;
+  inodes?: number;
+  inodesUsed?: number;
+  inodesFree?: number;
 }
 
 export interface Csi {

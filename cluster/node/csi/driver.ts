@@ -2,7 +2,7 @@
 import { type Grpc, GrpcError, openGrpc } from '#lib/grpc.ts';
 import type { ProtobufWriter } from '#lib/protobuf.ts';
 import { AgentError, messageOf } from '../errors.ts';
-import type { VolumeUse } from '../volume-stats.ts';
+import type { VolumeUse } from './csi.ts';
 import {
   empty,
   type ExpandRequest,

@@ -1,6 +1,6 @@
 /** The messages of CSI (csi.proto, v1) and of plugin registration (pluginregistration/v1) that this node speaks, by their field numbers. */
 import { ProtobufWriter, protobufBytes, protobufFields } from '#lib/protobuf.ts';
-import type { VolumeUse } from '../volume-stats.ts';
+import type { VolumeUse } from './csi.ts';
 
 export interface PluginInfo {
   /** `CSIPlugin`. */

@@ -102,7 +102,7 @@ async function namesIn(directory: string): Promise<string[]> {
 }
 
 /** What is not empty, or has something mounted on it, stays and is an error: the driver said that it was done. */
-export async function removeEmpty(directory: string): Promise<void> {
+async function removeEmpty(directory: string): Promise<void> {
   try {
     await rmdir(directory);
   } catch (error) {
