@@ -12,8 +12,8 @@
  *   plugins/kubernetes.io/csi/volumeDevices/staging/<name>                   both of a block volume, which is published as a device
  *   plugins/kubernetes.io/csi/volumeDevices/publish/<name>/<uid>
  *
- * Beside what is published for a pod lies `vol_data.json` (of a block volume in pods/<uid>/volumeDevices/kubernetes.io~csi/<name>), written before the driver is asked: what is on the disk is the truth after
- * any crash, and is taken back when the pod is gone. A volume is
+ * Beside what is published for a pod lies `vol_data.json` (of a block volume in pods/<uid>/volumeDevices/kubernetes.io~csi/<name>),
+ * written before the driver is asked: what is on the disk is the truth after any crash, and is taken back when the pod is gone. A volume is
  *   attached    where its CSIDriver asks for that (it does unless it says not): by a VolumeAttachment, which a controller writes and
  *               the driver's external-attacher answers; before that nothing is asked of the driver
  *   staged      NodeStageVolume, where the driver has STAGE_UNSTAGE_VOLUME

@@ -137,11 +137,12 @@ class CsiVolumes implements Csi {
   async use(path: string): Promise<VolumeUse | undefined> {
     const record = (await this.#records.all()).find(({ targetPath }) => targetPath === path);
     const driver = record && this.#plugins.driver(record.driverName);
+    if (record === undefined || driver === undefined) return undefined;
     try {
-      if (driver === undefined || !(await driver.can(nodeCapability.stats))) return undefined;
-      return await driver.use(record?.volumeHandle ?? '', path, record?.stagingPath);
+      if (!(await driver.can(nodeCapability.stats))) return undefined;
+      return await driver.use(record.volumeHandle, path, record.stagingPath);
     } catch (error) {
-      const fields = { volume: record?.specVolID, error: messageOf(error) };
+      const fields = { volume: record.specVolID, error: messageOf(error) };
       this.#options.log('warn', 'a driver did not say how full a volume is', fields);
       return undefined;
     }
