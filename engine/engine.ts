@@ -22,11 +22,11 @@
  */
 import type { Duplex, Readable, Writable } from 'node:stream';
 import type { DiskVolumes } from './disk-volumes.ts';
-import type { Mount, WrittenFile } from './mount.ts';
+import type { DeviceMapping, Mount, WrittenFile } from './mount.ts';
 import type { Attachment, NetworkWish, Networks } from './networks.ts';
 import type { WrittenFiles } from './written.ts';
 
-export type { Mount, WrittenFile } from './mount.ts';
+export type { DeviceMapping, Mount, WrittenFile } from './mount.ts';
 
 export type EngineErrorCode =
   | 'not-found' // no such image, sandbox or container
@@ -415,16 +415,6 @@ export interface SeccompArgument {
   value: number;
   valueTwo?: number;
   op: string;
-}
-
-export interface DeviceMapping {
-  /** A node of the host, a directory of such, or the `path` of a disk volume of the kind `block` that is mounted. */
-  hostPath: string;
-  path: string;
-  /** Of `r`, `w` and `m`, as cgroups have it. */
-  access: string;
-  /** The caller answers for it, as it does for the source of a bind. Else it must be in `EngineInfo.allowedDevices`. */
-  trusted?: true;
 }
 
 export interface Limits {

@@ -1,4 +1,4 @@
-/** The engine's contract: what may be mounted into a container. */
+/** The engine's contract: what may be mounted into a container, and which devices it may have. */
 
 /**
  * `subPath`, where there is one: not the whole is mounted but what lies there, resolved by the kernel at the moment of mounting.
@@ -72,4 +72,14 @@ export interface WrittenFile {
   mode?: number;
   /** Default the container's root. */
   uid?: number;
+}
+
+export interface DeviceMapping {
+  /** A node of the host, a directory of such, or the `path` of a disk volume of the kind `block` that is mounted. */
+  hostPath: string;
+  path: string;
+  /** Of `r`, `w` and `m`, as cgroups have it. */
+  access: string;
+  /** The caller answers for it, as it does for the source of a bind. Else it must be in `EngineInfo.allowedDevices`. */
+  trusted?: true;
 }
