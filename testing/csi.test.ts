@@ -88,6 +88,7 @@ async function claim(volume: string, more: Partial<PersistentVolumeSpec> = {}, c
     metadata: { name: volume, namespace },
     spec: {
       accessModes: more.accessModes ?? ['ReadWriteOnce'],
+      volumeMode: more.volumeMode ?? 'Filesystem',
       resources: { requests: { storage: '1Gi' } },
       storageClassName: '',
       volumeName: volume,
@@ -318,7 +319,7 @@ test('a volume grows while a pod uses it', async () => {
 });
 
 test('a block volume: staged and published as a device, given at its path, and taken back', async () => {
-  await claim('raw', { volumeMode: 'Block', accessModes: ['ReadWriteOnce'] }, { fsType: 'ext4' });
+  await claim('raw', { volumeMode: 'Block' }, { fsType: 'ext4' });
   const image = driver.image('handle-raw');
   writeFileSync(image, 'given', { flag: 'r+' });
   await create('device', ofClaim('raw'), {
