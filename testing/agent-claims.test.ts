@@ -102,8 +102,9 @@ test('a volume of one pod at a time: a second waits, also for one that was delet
   const here = { nodeName: bed.nodeName };
   await create('second', { claimName: 'single', script: 'echo came >> /data/log; sleep 1000' }, here);
   await eventOf('second', 'FailedMount', inUse('MountVolume.SetUp'));
-  const { status } = await bed.client.get(pods, 'second', namespace);
-  assert.equal(status?.containerStatuses?.[0]?.state?.waiting?.reason, 'ContainerCreating');
+  await bed.until('second', 'waiting', (pod) => {
+    return pod?.status?.containerStatuses?.[0]?.state?.waiting?.reason === 'ContainerCreating';
+  });
   await bed.stopNode();
   await bed.client.delete(pods, 'first', { namespace, gracePeriodSeconds: 0 });
   await bed.startNode();

@@ -60,6 +60,13 @@ export class ExclusiveVolumes {
     }
   }
 
+  /** Containers have gone whose pod nobody knew. */
+  wake(): void {
+    const waiting = [...this.#waiting.values()].flatMap((users) => [...users.values()]);
+    this.#waiting.clear();
+    for (const retry of waiting) retry();
+  }
+
   /** By a container of another pod, whether that is in the API or not. */
   #isRunWithIt(name: string, podUid: string): boolean {
     return this.#engine

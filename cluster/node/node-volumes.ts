@@ -55,7 +55,7 @@ export class NodeVolumes {
       onError: (error) => this.#warn('the watch on PersistentVolumes broke off; it is tried again', error),
     });
     this.#informer.synced
-      .then(() => this.freeDevices())
+      .then(() => this.#freeDevices())
       .catch((error: unknown) => this.#warn('devices of pods that are gone were not looked for', error));
     this.#informer.onChange((now) => {
       if (now) this.#look(now.metadata.name);
@@ -115,8 +115,14 @@ export class NodeVolumes {
     }
   }
 
+  /** The containers are gone of a pod that went while no agent was here. */
+  async orphanRemoved(): Promise<void> {
+    this.exclusive.wake();
+    await this.#freeDevices();
+  }
+
   /** Of pods that went while no agent was here: they would be held until the next pod of each comes and goes. */
-  async freeDevices(): Promise<void> {
+  async #freeDevices(): Promise<void> {
     const { diskVolumes } = this.#options.engine;
     const held = diskVolumes.list().filter(({ kind, mounted }) => kind === 'block' && mounted);
     const own = new Set((this.#informer?.list() ?? []).map(localHandle));

@@ -176,7 +176,7 @@ export class PodWorkers {
       const signal = this.#abort.signal;
       await Promise.all(running.map(({ id }) => engine.stopContainer(id, { graceSeconds, signal })));
       await engine.removeSandbox(sandbox.id);
-      await this.#context.volumes.freeDevices();
+      await this.#context.volumes.orphanRemoved();
       log('info', 'removed what a pod left that is gone', { sandbox: sandbox.name });
     } catch (error) {
       if (this.#abort.signal.aborted) return;
