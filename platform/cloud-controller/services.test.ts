@@ -94,11 +94,11 @@ test('a service that runs elsewhere is provided, bound, told to the app from its
       },
     ],
   };
-  await cloud.until(
-    'the new instance',
-    async () => Object.keys((await told(`${labels.app}=${app}`)) as Json).length > 0,
-  );
-  assert.deepEqual(await told(`${labels.app}=${app}`), expected);
+  const newest = await cloud.until('the new instance', async () => {
+    const services = (await told(`${labels.app}=${app}`)) as Json;
+    return Object.keys(services).length > 0 && services;
+  });
+  assert.deepEqual(newest, expected);
   const environment = await cloud.json('GET', `/v3/apps/${app}/env`);
   assert.deepEqual((environment.system_env_json as Json).VCAP_SERVICES, expected);
   const task = await cloud.json('POST', `/v3/apps/${app}/tasks`, { command: 'x' });
@@ -111,6 +111,31 @@ test('a service that runs elsewhere is provided, bound, told to the app from its
   assert.equal((await cloud.call('DELETE', `/v3/service_instances/${String(guid)}`)).status, 204);
   assert.equal(((await cloud.json('GET', '/v3/service_credential_bindings')).resources as Json[]).length, 0);
   assert.equal((await provide('db')).status, 201, 'the name is free again');
+});
+
+test('what a start wrote down of services counts for instances that are made later, whatever is bound by then', async () => {
+  const { app: late } = await makeApp(cloud, 'late', space);
+  const act = (action: string) => cloud.json('POST', `/v3/apps/${late}/actions/${action}`);
+  const scale = (instances: number) =>
+    cloud.json('POST', `/v3/apps/${late}/processes/web/actions/scale`, { instances });
+  await scale(0);
+  await act('start');
+  const { guid } = (await provide('later', { credentials: { key: 'x' } })).body;
+  const bound = await bind(guid, { relationships: { app: one(late), service_instance: one(guid) } });
+  assert.equal(bound.status, 201, bound.text);
+  await scale(1);
+  assert.deepEqual(await told(`${labels.app}=${late}`), {});
+
+  await scale(0);
+  await act('restart');
+  assert.equal((await cloud.call('DELETE', `/v3/service_credential_bindings/${String(bound.body.guid)}`)).status, 204);
+  await scale(1);
+  await cloud.until(
+    'an instance that is told',
+    async () => 'user-provided' in ((await told(`${labels.app}=${late}`)) as Json),
+  );
+  await act('restart');
+  assert.deepEqual(await told(`${labels.app}=${late}`), {}, 'nothing is bound any more');
 });
 
 test('names are unique in a space, and what cannot be is said', async () => {

@@ -16,6 +16,7 @@ import {
   type Space,
 } from '../resources/types.ts';
 import { placement } from '../resources/segments.ts';
+import { servicesVariable } from './services-variable.ts';
 import { APP_USER, DEFAULT_PORT, DRAIN_SECONDS, PRE_STOP_SECONDS } from './workloads.ts';
 
 export interface InstanceInput {
@@ -29,7 +30,7 @@ export interface InstanceInput {
   uris: string[];
   apiUrl: string;
   healthTimeout: number;
-  /** The app has services: what they are was written down when the revision was started. */
+  /** What its services are was written down when the revision was started. */
   services: boolean;
   /** Name of the isolation segment that it is for. */
   segment: string | undefined;
@@ -273,13 +274,6 @@ function environment(input: InstanceInput, port: number): EnvVar[] {
         ]
       : []),
   ];
-}
-
-/** @param guid  of the revision or task */
-export function servicesVariable(services: boolean, guid: string): EnvVar {
-  const name = 'VCAP_SERVICES';
-  if (!services) return { name, value: '{}' };
-  return { name, valueFrom: { secretKeyRef: { name: `env-services-${guid}`, key: name } } };
 }
 
 /** What is known when the pod runs. */

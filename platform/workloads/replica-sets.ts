@@ -5,10 +5,10 @@ import type { ReplicaSet } from '#cluster/kinds/types/apps.ts';
 import type { Service } from '#cluster/kinds/types/core.ts';
 import { replicaSets, services } from '../resources/kubernetes.ts';
 import { segmentOf } from '../resources/segments.ts';
-import { serviceBindings } from '../resources/service-types.ts';
 import * as types from '../resources/types.ts';
 import { type InstanceInput, labelValue, portOf, replicaSetFor } from './pod-template.ts';
 import { byGuid, generationOf, replicaSetsOf, spaceOfNamespace } from './reading.ts';
+import { hasKeptServices } from './services-variable.ts';
 import { withSidecars } from './sidecar-containers.ts';
 import type { WorkloadContext } from './workloads.ts';
 
@@ -42,7 +42,7 @@ export async function ensureReplicaSet(
   if (existing) return scale(context, existing, replicas);
   // Nothing to run: it is made when there is, from what the process says then.
   if (replicas === 0) return undefined;
-  const input = instanceInput(context, app, process, version);
+  const input = await instanceInput(context, app, process, version);
   if (!input) return undefined;
   await ensureService(context, input);
   let created: Stored<ReplicaSet>;
@@ -57,12 +57,12 @@ export async function ensureReplicaSet(
   return created;
 }
 
-function instanceInput(
+async function instanceInput(
   context: WorkloadContext,
   app: Stored<types.App>,
   process: Stored<types.Process>,
   version: Version,
-): InstanceInput | undefined {
+): Promise<InstanceInput | undefined> {
   const { informers } = context;
   const droplet = byGuid<types.Droplet>(informers, types.droplets, version.droplet);
   const revision = byGuid<types.Revision>(informers, types.revisions, version.revision);
@@ -82,6 +82,7 @@ function instanceInput(
     revision,
     generation: version.generation,
     ...place,
+    services: await hasKeptServices(context, revision),
     healthTimeout: context.defaults.healthCheckTimeout,
   };
 }
@@ -90,7 +91,7 @@ function instanceInput(
 export function placeOf(
   { informers, apiUrl }: WorkloadContext,
   app: Stored<types.App>,
-): Pick<InstanceInput, 'space' | 'organization' | 'uris' | 'apiUrl' | 'services' | 'segment'> | undefined {
+): Pick<InstanceInput, 'space' | 'organization' | 'uris' | 'apiUrl' | 'segment'> | undefined {
   const space = spaceOfNamespace(informers, app.metadata.namespace ?? '');
   if (!space) return undefined;
   const uris = informers
@@ -99,9 +100,8 @@ export function placeOf(
     .filter((route) => route.spec.destinations.some((destination) => destination.app === app.metadata.name))
     .map(({ spec }) => `${spec.host === '' ? '' : `${spec.host}.`}${spec.domainName}${spec.path}`);
   const organization = byGuid<types.Organization>(informers, types.organizations, space.spec.organization);
-  const services = informers.of(serviceBindings).byIndex('platform/app', app.metadata.name).length > 0;
   const segment = segmentOf(space, organization, (guid) => informers.of(types.isolationSegments).get(guid));
-  return { space, organization, uris, apiUrl, services, segment };
+  return { space, organization, uris, apiUrl, segment };
 }
 
 export async function scale(

@@ -15,10 +15,10 @@ import {
   resourcesOf,
   RESTRICTED,
   runAsUser,
-  servicesVariable,
   slug,
   variablesOf,
 } from './pod-template.ts';
+import { servicesVariable } from './services-variable.ts';
 import { DRAIN_SECONDS } from './workloads.ts';
 
 export interface TaskInput

@@ -11,6 +11,7 @@ import { type App, apps, type Droplet, droplets, labels, type Task, tasks } from
 import { describeEnd } from './lifecycle-events.ts';
 import { byGuid } from './reading.ts';
 import { placeOf } from './replica-sets.ts';
+import { hasKeptServices } from './services-variable.ts';
 import { taskPod } from './task-pod.ts';
 import type { WorkloadContext } from './workloads.ts';
 
@@ -50,9 +51,9 @@ async function begin(context: WorkloadContext, app: Stored<App>, task: Stored<Ta
   const place = placeOf(context, app);
   if (!droplet) return finish(context, task, failed('its droplet was deleted'));
   if (!place) return undefined;
-  const { client } = context.informers;
+  const services = await hasKeptServices(context, task);
   try {
-    await client.create(pods, taskPod({ app, task, droplet, ...place }));
+    await context.informers.client.create(pods, taskPod({ app, task, droplet, services, ...place }));
   } catch (error) {
     if (!(error instanceof ApiError) || error.reason !== 'AlreadyExists') throw error;
   }

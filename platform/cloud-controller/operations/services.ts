@@ -6,7 +6,7 @@ import { chainOf, planGuid } from '../../services/context.ts';
 import { readCredentials } from '../../services/credentials.ts';
 import { isBound } from '../../services/operations.ts';
 import type { Context, Json } from '../api.ts';
-import { writeEnvironment } from './environment.ts';
+import { readEnvironment, writeEnvironment } from './environment.ts';
 
 /** Those that are whole: what a broker is still at, or takes back, is told to nobody. */
 function bindingsOf(context: Context, app: string): Stored<ServiceBinding>[] {
@@ -65,9 +65,13 @@ function labelled(
   };
 }
 
-/** What the services are now is what the revision or task has, until it is started again. */
+/** What the services are now is what the revision or task has, until it is started again. Where there never were any nothing is written. */
 export async function keepServices(context: Context, app: Stored<App>, guid: string): Promise<void> {
-  if (context.records.serviceBindings.ofApp(app.metadata.name).length === 0) return;
-  const services = JSON.stringify(await vcapServices(context, app));
-  await writeEnvironment(context, app, `services-${guid}`, { VCAP_SERVICES: services });
+  const name = `services-${guid}`;
+  const [services, kept] = await Promise.all([
+    vcapServices(context, app),
+    readEnvironment(context.client, app.metadata.namespace ?? '', name),
+  ]);
+  const now = JSON.stringify(services);
+  if (now !== (kept['VCAP_SERVICES'] ?? '{}')) await writeEnvironment(context, app, name, { VCAP_SERVICES: now });
 }
