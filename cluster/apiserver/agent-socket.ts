@@ -4,6 +4,9 @@ import type { TransportSocket } from '../client/transport.ts';
 import type { AgentDialer } from './agent-dialer.ts';
 import type { AgentTarget } from './pod-streams.ts';
 
+/** Milliseconds. */
+const HANDSHAKE_TIMEOUT = 30_000;
+
 export async function openAgentSocket(
   agents: AgentDialer,
   { address, path }: AgentTarget,
@@ -14,7 +17,11 @@ export async function openAgentSocket(
   signal.throwIfAborted();
   const host = address.host.includes(':') ? `[${address.host}]` : address.host;
   const tls = agents.tls(address) as object;
-  const socket = new Socket(`wss://${host}:${address.port}${path}`, protocols, { ...tls, perMessageDeflate: false });
+  const socket = new Socket(`wss://${host}:${address.port}${path}`, protocols, {
+    ...tls,
+    perMessageDeflate: false,
+    handshakeTimeout: HANDSHAKE_TIMEOUT,
+  });
   const abort = () => socket.terminate();
   signal.addEventListener('abort', abort);
   socket.on('close', () => signal.removeEventListener('abort', abort));

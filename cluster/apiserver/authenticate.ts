@@ -4,7 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import { impersonated } from './authenticators/impersonate.ts';
 import type { AuthenticateToken } from './authenticators/token.ts';
 import type { Core } from './core.ts';
-import { StatusError } from './errors.ts';
+import { unauthorized } from './errors.ts';
 import { ANONYMOUS, authenticated, type User } from './exchange.ts';
 
 /** Reading a certificate costs more than most requests; it does not change on a connection. */
@@ -54,7 +54,7 @@ async function identify(request: IncomingMessage, authenticateToken: Authenticat
     token !== undefined ||
     request.headers.authorization !== undefined ||
     Object.keys(socket.getPeerCertificate() ?? {}).length > 0;
-  if (shown) throw new StatusError(401, 'Unauthorized', 'Unauthorized');
+  if (shown) throw unauthorized();
   return ANONYMOUS;
 }
 

@@ -1,7 +1,7 @@
 /** Decides whether a user may do what it asks for: what one of the authorizers allows is allowed. */
 import type { Core } from './core.ts';
-import { forbidden, StatusError } from './errors.ts';
-import type { User } from './exchange.ts';
+import { forbidden, StatusError, unauthorized } from './errors.ts';
+import { ANONYMOUS, type Exchange, type User } from './exchange.ts';
 import { equalTo, nodeMay } from './node-rights.ts';
 import type { ResourceRequest } from './route.ts';
 import { PRIVILEGED_GROUP, RIGHTS, type Rule } from './rules.ts';
@@ -12,6 +12,19 @@ export type Access = Pick<ResourceRequest, 'group' | 'resource' | 'subresource' 
 };
 
 const NO_QUERY = new URLSearchParams();
+
+/** Every request for a resource comes by here, whichever way it is answered then. Throws 401 or 403. */
+export function authorize(
+  core: Core,
+  { user, query, annotations }: Pick<Exchange, 'user' | 'query' | 'annotations'>,
+  request: Access,
+): void {
+  if (user === ANONYMOUS) throw unauthorized();
+  const access = accessOf(request, query);
+  const allowed = mayAccess(core, user, access, query);
+  annotations?.set('authorization.k8s.io/decision', allowed ? 'allow' : 'forbid');
+  if (!allowed) throw refuse(core, user, access);
+}
 
 export function mayAccess(core: Core, user: User, access: Access, query: URLSearchParams = NO_QUERY): boolean {
   const resource = access.subresource === '' ? access.resource : `${access.resource}/${access.subresource}`;
@@ -24,7 +37,7 @@ export function mayAccess(core: Core, user: User, access: Access, query: URLSear
 }
 
 /** A list or a watch of one object, by its name, is one of that object: rules with `resourceNames` allow it. */
-export function accessOf<T extends Access>(request: T, query: URLSearchParams): T {
+function accessOf(request: Access, query: URLSearchParams): Access {
   if (request.name !== '' || (request.verb !== 'list' && request.verb !== 'watch')) return request;
   return { ...request, name: equalTo(query, 'metadata.name') ?? '' };
 }
@@ -42,7 +55,7 @@ export function mayVisit(core: Core, user: User, verb: string, path: string): bo
   return core.roles.allowsPath(user, verb, path);
 }
 
-export function refuse(core: Core, user: User, access: Access): StatusError {
+function refuse(core: Core, user: User, access: Access): StatusError {
   return forbidden(access, access.name, whyNot(core, user, access));
 }
 

@@ -76,6 +76,10 @@ export function forbidden(where: ResourceName, name: string, why: string, causes
   return new StatusError(403, 'Forbidden', `${object} is forbidden: ${why}`, details(where, name, causes));
 }
 
+export function unauthorized(): StatusError {
+  return new StatusError(401, 'Unauthorized', 'Unauthorized');
+}
+
 export function badRequest(message: string): StatusError {
   return new StatusError(400, 'BadRequest', message);
 }

@@ -1,17 +1,17 @@
 /** Every request's way: may the user do this, which kind is it, which verb; and every error's way to a Status. */
 import type { KindDefinition } from '../kinds/kind.ts';
-import { admitConnect, type Connecting } from './admission/connect.ts';
+import { admitConnect } from './admission/connect.ts';
 import { type Audit, observe } from './audit/observe.ts';
 import type { ServiceAccountOptions } from './authenticators/service-account.ts';
 import type { AuthenticateToken } from './authenticators/token.ts';
 import { aggregate } from './aggregation/hand-on.ts';
-import { accessOf, mayAccess, mayVisit, refuse, refusePath } from './authorize.ts';
+import { authorize, mayVisit, refusePath } from './authorize.ts';
 import { kindPrefix, objectKey } from './cache.ts';
 import type { Core } from './core.ts';
 import { create } from './create.ts';
 import { remove, removeCollection } from './delete.ts';
 import { discovery } from './discovery.ts';
-import { methodNotAllowed, noSuchPath, notFound, StatusError } from './errors.ts';
+import { methodNotAllowed, noSuchPath, notFound, StatusError, unauthorized } from './errors.ts';
 import { evict } from './eviction.ts';
 import { ANONYMOUS, type Exchange, send, sendError, sendJson, type User } from './exchange.ts';
 import type { FlowControl } from './flow-control/flow-control.ts';
@@ -110,18 +110,13 @@ async function handlePath(handler: Handler, exchange: Exchange): Promise<void> {
 /** Whoever is not known sees health and version, and finds the keys of the issuer where a role says so. */
 function checkKnown(user: User, path: string): void {
   if (user !== ANONYMOUS || /^\/(healthz|livez|readyz|version|openid|\.well-known)(\/|$)/.test(path)) return;
-  throw new StatusError(401, 'Unauthorized', 'Unauthorized');
+  throw unauthorized();
 }
 
 async function handleResource(handler: Handler, exchange: Exchange, request: ResourceRequest): Promise<void> {
   const { core } = handler;
-  const { user } = exchange;
   if (request.resource === '') throw noSuchPath();
-  checkKnown(user, exchange.path);
-  const access = accessOf(request, exchange.query);
-  const allowed = mayAccess(core, user, access, exchange.query);
-  exchange.annotations?.set('authorization.k8s.io/decision', allowed ? 'allow' : 'forbid');
-  if (!allowed) throw refuse(core, user, access);
+  authorize(core, exchange, request);
   const remote = core.aggregation.find(request.group, request.version);
   if (remote !== undefined) return aggregate(core, exchange, remote);
   if (await review(core, exchange, request, handler.authenticateToken)) return;
@@ -183,11 +178,11 @@ async function handleSubresource(
   if (path === 'pods/eviction') return evict(core, exchange, request);
   if (path === 'pods/log' && verb === 'get') return podLog(core, exchange, request);
   if (isWorkloadProxy(request)) {
-    await admitConnect(core, request, connecting(exchange));
+    await admitConnect(core, exchange, request);
     return workloadProxy(core, exchange, request);
   }
   if (path === 'nodes/proxy' && verb === 'get') {
-    await admitConnect(core, request, connecting(exchange));
+    await admitConnect(core, exchange, request);
     return nodeProxy(core, exchange, request);
   }
   if (path === 'pods/exec' || path === 'pods/attach')
@@ -205,13 +200,4 @@ async function handleSubresource(
   if (verb === 'update') return update(core, exchange, kind, request);
   if (verb === 'patch' && subresource !== 'finalize') return patch(core, exchange, kind, request);
   throw methodNotAllowed();
-}
-
-function connecting({ user, query, annotations, warnings }: Exchange): Connecting {
-  return {
-    user,
-    query,
-    warn: (text) => warnings.push(text),
-    annotate: (key, value) => annotations?.set(key, value),
-  };
 }

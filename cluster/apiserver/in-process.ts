@@ -13,7 +13,7 @@ export function inProcessTransport(handler: Handler, user: User, closed: AbortSi
   return {
     request: (request) => send(handler, user, request, ended),
     openSocket: async (path, protocols, { signal } = {}): Promise<TransportSocket> => {
-      const target = await resolveStream(handler, user, 'GET', path);
+      const target = await resolveStream(handler, { method: 'GET', ...splitTarget(path), user, warnings: [] });
       return openAgentSocket(
         handler.core.agents,
         target,

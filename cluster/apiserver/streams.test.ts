@@ -180,6 +180,7 @@ describe('API server: what a node serves', () => {
     };
     assert.deepEqual(await refused(`${PODS}/one/exec?command=sh&stdout=1`, jane), [403, 'Forbidden']);
     assert.deepEqual(await refused(`${PODS}/one/log`, jane), [403, 'Forbidden']);
+    assert.deepEqual(await refused(`${PODS}/impostor/exec?command=sh&stdout=1`), [502, 'BadGateway']);
     assert.deepEqual(await refused(`${PODS}/missing/log`), [404, 'NotFound']);
     assert.deepEqual(await refused(`${PODS}/missing/exec?command=sh&stdout=1`), [404, 'NotFound']);
     assert.deepEqual(await refused(`${PODS}/one/exec?stdout=1`), [400, 'BadRequest']);

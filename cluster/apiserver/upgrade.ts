@@ -10,10 +10,10 @@ import { admitConnect } from './admission/connect.ts';
 import { placeOf as remotePlace } from './aggregation/hand-on.ts';
 import { observe } from './audit/observe.ts';
 import { authenticate, type Identity, PROTOCOL_TOKEN } from './authenticate.ts';
-import { mayAccess, refuse } from './authorize.ts';
+import { authorize } from './authorize.ts';
 import type { StatusError } from './errors.ts';
 import { noSuchPath } from './errors.ts';
-import type { User } from './exchange.ts';
+import type { Exchange } from './exchange.ts';
 import { type Handler, handle } from './handle.ts';
 import { splitTarget } from './http-exchange.ts';
 import { type AgentTarget, streamTarget } from './pod-streams.ts';
@@ -22,33 +22,38 @@ import { asStatusError } from './update.ts';
 import { isMessageStream, webSocketExchange } from './websocket-exchange.ts';
 import { isWorkloadProxy, placeOf, unreachable } from './workload-proxy.ts';
 
+/** In milliseconds: until whom a connection leads to must have taken it, and from when silence is looked into. */
+const CONNECT_TIMEOUT = 30_000;
+const KEEP_ALIVE = 30_000;
+
+/** Of an exchange, what is left of it without an answer. */
+type Asked = Pick<Exchange, 'method' | 'path' | 'query' | 'user' | 'annotations' | 'warnings'>;
+
 /** Which agent, and which path on it. Throws what is answered instead. */
-export async function resolveStream({ core }: Handler, user: User, method: string, url: string): Promise<AgentTarget> {
-  const { path, query } = splitTarget(url);
-  const request = parseResourcePath(method, path, query);
+export async function resolveStream({ core }: Handler, asked: Asked): Promise<AgentTarget> {
+  const request = parseResourcePath(asked.method, asked.path, asked.query);
   if (request?.resource !== 'pods' || request.group !== '' || !/^(exec|attach|portforward)$/.test(request.subresource))
     throw noSuchPath();
   // Reading a pod is not the right to run a command in it: a GET that upgrades counts as a create.
-  const access = { ...request, verb: 'create' as const };
-  if (!mayAccess(core, user, access, query)) throw refuse(core, user, access);
-  await admitConnect(core, request, { user, query });
-  return streamTarget(core, request, query);
+  authorize(core, asked, { ...request, verb: 'create' });
+  await admitConnect(core, asked, request);
+  return streamTarget(core, request, asked.query);
 }
 
 export async function upgrade(handler: Handler, request: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
   client.on('error', () => client.destroy());
   try {
     const identity = await authenticate(request, handler);
-    if (isMessageStream(request))
+    if (isMessageStream(handler.core, request))
       return await handle(handler, await webSocketExchange(request, client, head, identity));
-    const note = noteStream(handler, request, identity);
+    const asked = noted(handler, request, identity);
+    const note = (code: number): void => {
+      asked.responder.head(code, {});
+      asked.responder.end();
+    };
     try {
-      const [method, url] = [request.method ?? 'GET', request.url ?? '/'];
-      const { user } = identity;
       const destination =
-        aggregated(handler, user, method, url) ??
-        (await workload(handler, user, method, url)) ??
-        (await agent(handler, user, method, url));
+        aggregated(handler, asked) ?? (await workload(handler, asked)) ?? (await agent(handler, asked));
       await pipe(destination, request, client, head);
       note(101);
     } catch (error) {
@@ -72,9 +77,9 @@ interface Destination {
   unreachable(cause: Error): StatusError;
 }
 
-async function agent(handler: Handler, user: User, method: string, url: string): Promise<Destination> {
+async function agent(handler: Handler, asked: Asked): Promise<Destination> {
   const { agents } = handler.core;
-  const { address, path } = await resolveStream(handler, user, method, url);
+  const { address, path } = await resolveStream(handler, asked);
   return {
     open: () => connect({ ...agents.tls(address), host: address.host, port: address.port }),
     opened: 'secureConnect',
@@ -85,43 +90,44 @@ async function agent(handler: Handler, user: User, method: string, url: string):
 }
 
 /** Undefined where it is no proxy's path. */
-async function workload({ core }: Handler, user: User, method: string, url: string): Promise<Destination | undefined> {
-  const { path, query } = splitTarget(url);
-  const request = parseResourcePath(method, path, query);
+async function workload({ core }: Handler, asked: Asked): Promise<Destination | undefined> {
+  const request = parseResourcePath(asked.method, asked.path, asked.query);
   if (request === undefined || !isWorkloadProxy(request)) return undefined;
-  if (!mayAccess(core, user, request, query)) throw refuse(core, user, request);
-  await admitConnect(core, request, { user, query });
-  const { secure, host, port, authority, path: rest } = placeOf(core, request, path);
+  authorize(core, asked, request);
+  await admitConnect(core, asked, request);
+  const { secure, host, port, authority, path } = placeOf(core, request, asked.path);
   return {
     open: () => (secure ? connect({ host, port, rejectUnauthorized: false }) : connectPlain({ host, port })),
     opened: secure ? 'secureConnect' : 'connect',
     authority,
-    path: query.size === 0 ? rest : `${rest}?${query.toString()}`,
+    path: withQuery(path, asked),
     unreachable,
   };
 }
 
 /** Undefined where the path is no other API server's. */
-function aggregated({ core }: Handler, user: User, method: string, url: string): Destination | undefined {
-  const { path, query } = splitTarget(url);
-  const request = parseResourcePath(method, path, query);
+function aggregated({ core }: Handler, asked: Asked): Destination | undefined {
+  const request = parseResourcePath(asked.method, asked.path, asked.query);
   const api = request && core.aggregation.find(request.group, request.version);
   if (request === undefined || api === undefined) return undefined;
-  if (!mayAccess(core, user, request, query)) throw refuse(core, user, request);
-  const { host, port, authority, headers, tls } = remotePlace(core, api, { path, user });
+  authorize(core, asked, request);
+  const { host, port, authority, path, headers, tls } = remotePlace(core, api, asked);
   return {
     open: () => connect({ ...tls, host, port }),
     opened: 'secureConnect',
     authority,
-    path: url,
+    path: withQuery(path, asked),
     headers,
     unreachable,
   };
 }
 
+function withQuery(path: string, { query }: Asked): string {
+  return query.size === 0 ? path : `${path}?${query.toString()}`;
+}
+
 /** In the audit log a stream is one event, when it began or was refused. */
-function noteStream(handler: Handler, request: IncomingMessage, identity: Identity): (code: number) => void {
-  if (handler.audit === undefined) return () => undefined;
+function noted({ audit }: Handler, request: IncomingMessage, identity: Identity): Exchange {
   const nothing = () => undefined;
   const responder = {
     head: nothing,
@@ -132,7 +138,7 @@ function noteStream(handler: Handler, request: IncomingMessage, identity: Identi
     onClose: nothing,
     started: false,
   };
-  const exchange = observe(handler.audit, {
+  const exchange: Exchange = {
     method: request.method ?? 'GET',
     ...splitTarget(request.url ?? '/'),
     headers: request.headers,
@@ -141,17 +147,17 @@ function noteStream(handler: Handler, request: IncomingMessage, identity: Identi
     body: () => Promise.resolve(Buffer.alloc(0)),
     responder,
     warnings: [],
-  });
-  return (code) => {
-    exchange.responder.head(code, {});
-    exchange.responder.end();
   };
+  return audit === undefined ? exchange : observe(audit, exchange);
 }
 
 function pipe(destination: Destination, request: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
+    // It went away while the checks were made: nothing would tell of it any more.
+    if (client.destroyed) return resolve();
     const socket = destination.open();
     let open = false;
+    socket.setTimeout(CONNECT_TIMEOUT, () => socket.destroy(new Error(`${destination.authority} does not answer`)));
     socket.on('error', (error) => {
       if (open) client.destroy();
       else reject(destination.unreachable(error));
@@ -159,13 +165,20 @@ function pipe(destination: Destination, request: IncomingMessage, client: Duplex
     client.on('close', () => socket.destroy());
     socket.on(destination.opened, () => {
       open = true;
+      socket.setTimeout(0);
+      // Of a node that lost its power nothing comes any more, no end either.
+      socket.setKeepAlive(true, KEEP_ALIVE);
       socket.write(requestHead(request, destination));
       if (head.length > 0) socket.write(head);
       socket.pipe(client);
       client.pipe(socket);
       resolve();
     });
-    socket.on('close', () => client.destroy());
+    socket.on('close', () => {
+      if (open) client.destroy();
+      // Else the client is told why, and may not be cut off before.
+      else reject(destination.unreachable(new Error('the connection was closed before it was open')));
+    });
   });
 }
 

@@ -7,6 +7,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { WebSocket, WebSocketServer } from 'ws';
 import { type Identity, PROTOCOL_TOKEN } from './authenticate.ts';
+import type { Core } from './core.ts';
 import type { Exchange, Responder } from './exchange.ts';
 import { splitTarget } from './http-exchange.ts';
 import { parseResourcePath } from './route.ts';
@@ -18,11 +19,12 @@ const protocols = [BASE64, 'binary.k8s.io'];
 
 let server: WebSocketServer | undefined;
 
-export function isMessageStream(request: IncomingMessage): boolean {
+/** Watches of a server behind this one are that one's to answer. */
+export function isMessageStream(core: Core, request: IncomingMessage): boolean {
   if (!/^websocket$/i.test(request.headers.upgrade ?? '')) return false;
   const { path, query } = splitTarget(request.url ?? '/');
   const asked = parseResourcePath(request.method ?? 'GET', path, query);
-  if (asked === undefined) return false;
+  if (asked === undefined || core.aggregation.find(asked.group, asked.version) !== undefined) return false;
   return (
     asked.verb === 'watch' ||
     (asked.verb === 'get' && asked.group === '' && asked.resource === 'pods' && asked.subresource === 'log')

@@ -124,7 +124,12 @@ export function httpsTransport(options: HttpsTransportOptions): Transport {
       const [{ WebSocket: Socket }, headers] = await Promise.all([import('ws'), authorization()]);
       signal?.throwIfAborted();
       const target = `${secure ? 'wss' : 'ws'}://${url.host}${base}${path}`;
-      const socket = new Socket(target, protocols, { ...tls, headers, perMessageDeflate: false });
+      const socket = new Socket(target, protocols, {
+        ...tls,
+        headers,
+        perMessageDeflate: false,
+        handshakeTimeout: answerWithin,
+      });
       const abort = (): void => socket.terminate();
       signal?.addEventListener('abort', abort);
       sockets.add(socket);

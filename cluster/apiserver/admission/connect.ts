@@ -4,7 +4,7 @@
  */
 import type { ApiObject } from '../../kinds/kind.ts';
 import type { Core } from '../core.ts';
-import type { User } from '../exchange.ts';
+import type { Exchange } from '../exchange.ts';
 import { type ResourceRequest, isTrue } from '../route.ts';
 
 const OPTIONS: Readonly<Record<string, string>> = {
@@ -16,32 +16,30 @@ const OPTIONS: Readonly<Record<string, string>> = {
   'nodes/proxy': 'NodeProxyOptions',
 };
 
-export interface Connecting {
-  user: User;
-  query: URLSearchParams;
-  warn?: (text: string) => void;
-  annotate?: (key: string, value: string) => void;
-}
+export type Connecting = Pick<Exchange, 'user' | 'query' | 'warnings' | 'annotations'>;
 
 /** @throws StatusError where somebody refuses */
-export async function admitConnect(core: Core, request: ResourceRequest, connecting: Connecting): Promise<void> {
+export async function admitConnect(
+  core: Core,
+  { user, query, warnings, annotations }: Connecting,
+  request: ResourceRequest,
+): Promise<void> {
   const { group, version, resource, subresource, namespace, name } = request;
   const kind = core.registry.find(group, version, resource);
   const options = OPTIONS[`${resource}/${subresource}`];
   if (kind === undefined || options === undefined) return;
-  const ignore = (): void => undefined;
   const settle = await core.admission.validate({
     operation: 'CONNECT',
     kind,
     subresource,
     namespace,
     name,
-    user: connecting.user,
-    object: { apiVersion: 'v1', kind: options, metadata: {}, ...fieldsOf(request, connecting.query) } as ApiObject,
+    user,
+    object: { apiVersion: 'v1', kind: options, metadata: {}, ...fieldsOf(request, query) } as ApiObject,
     old: undefined,
     dryRun: false,
-    warn: connecting.warn ?? ignore,
-    annotate: connecting.annotate ?? ignore,
+    warn: (text) => warnings.push(text),
+    annotate: (key, value) => annotations?.set(key, value),
   });
   settle();
 }

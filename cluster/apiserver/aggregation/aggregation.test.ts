@@ -248,16 +248,46 @@ describe('aggregation', { concurrency: 1 }, () => {
       assert.equal(event.object.metadata.name, 'cod');
       break;
     }
-    const socket = new WebSocket(`wss://127.0.0.1:${fixture.api.port}${BASE}/namespaces/default/fishes/cod/talk`, {
-      ca: fixture.authority.certificate,
-      cert: jane.certificate,
-      key: jane.key,
-    });
-    // It is no WebSocket that answers; that it was reached counts.
-    await once(socket, 'error');
-    const asked = server.asked.splice(0).find(({ path }) => path.endsWith('/talk'));
+    const asked = await overWebSocket('/namespaces/default/fishes/cod/talk', jane);
     assert.equal(asked?.headers['x-remote-user'], 'jane');
     assert.equal(asked?.headers.upgrade, 'websocket');
+  });
+
+  /** It is no WebSocket that answers; whether and how it was reached counts. */
+  async function overWebSocket(path: string, { certificate, key }: KeyPair): Promise<Asked | undefined> {
+    server.asked.splice(0);
+    const url = `wss://127.0.0.1:${fixture.api.port}${BASE}${path}`;
+    const socket = new WebSocket(url, { ca: fixture.authority.certificate, cert: certificate, key });
+    await once(socket, 'error');
+    return server.asked.find((asked) => asked.path === BASE + path);
+  }
+
+  test('a right to one object is one to watch it, however that is done', async () => {
+    await fixture.call('POST', '/apis/rbac.authorization.k8s.io/v1/clusterroles', {
+      body: {
+        metadata: { name: 'anglers' },
+        rules: [{ apiGroups: [GROUP], resources: ['fishes'], resourceNames: ['cod'], verbs: ['watch'] }],
+      },
+    });
+    await fixture.call('POST', '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings', {
+      body: {
+        metadata: { name: 'anglers' },
+        roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'anglers' },
+        subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'Group', name: 'anglers' }],
+      },
+    });
+    const [mike, nobody] = await Promise.all([fixture.issue('mike', ['anglers']), fixture.issue('nobody')]);
+    const watchOf = (name: string) => `/fishes?watch=1&fieldSelector=metadata.name%3D${name}`;
+    const asked = await overWebSocket(watchOf('cod'), mike);
+    // It answers a WebSocket itself, as it does for upstream's clients.
+    assert.deepEqual([asked?.headers['x-remote-user'], asked?.headers.upgrade], ['mike', 'websocket']);
+    assert.equal(await overWebSocket(watchOf('eel'), mike), undefined);
+    assert.equal(await overWebSocket(watchOf('cod'), nobody), undefined);
+    const plain = (name: string) => fixture.open('GET', BASE + watchOf(name), { as: mike });
+    const [allowed, refused] = await Promise.all([plain('cod'), plain('eel')]);
+    assert.deepEqual([allowed.statusCode, refused.statusCode], [200, 403]);
+    allowed.destroy();
+    refused.destroy();
   });
 
   test('discovery and OpenAPI show it in every form', async () => {
