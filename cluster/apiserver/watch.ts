@@ -1,4 +1,5 @@
 /** watch: changes as JSON lines, or as frames of protobuf (API concepts, "Efficient detection of changes"). */
+import { timerOf } from '#lib/longest-timer.ts';
 import type { KindDefinition } from '../kinds/kind.ts';
 import { StoreError } from '../store/store.ts';
 import { type CachedObject, type Change, kindPrefix, objectOf } from './cache.ts';
@@ -109,7 +110,7 @@ export async function watch(
     if (bookmarks) bookmark();
     frames.end();
   };
-  const timeout = timeoutSeconds === undefined ? spread() : Math.min(timeoutSeconds * 1000, 2 ** 31 - 1);
+  const timeout = timeoutSeconds === undefined ? spread() : timerOf(timeoutSeconds * 1000);
   timers.push(setTimeout(end, timeout).unref());
 }
 

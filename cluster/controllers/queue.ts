@@ -2,6 +2,8 @@
  * A controller's queue: each key is in it at most once, and is never worked on twice at the same time. A key that comes
  * while it is worked on is worked on again afterwards.
  */
+import { timerOf } from '#lib/longest-timer.ts';
+
 interface WorkQueue {
   add(key: string, afterMilliseconds?: number): void;
   /** Adds the key after a delay that doubles with each failure in a row. Returns the delay. */
@@ -60,8 +62,8 @@ export function createWorkQueue({ workers, work }: WorkQueueOptions): WorkQueue 
       delayed.delete(key);
       addNow(key);
     };
-    // A timer holds at most 2^31 ms; a key woken too early does no harm.
-    const timer = setTimeout(fire, Math.min(milliseconds, 0x7fffffff));
+    // A key woken too early does no harm.
+    const timer = setTimeout(fire, timerOf(milliseconds));
     timer.unref();
     delayed.set(key, { due, timer });
   }

@@ -1,5 +1,6 @@
 /** Runs a container's `postStart` and `preStop`. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { timerOf } from '#lib/longest-timer.ts';
 import type { LifecycleHandler } from '../kinds/types/core.ts';
 import { type CheckResult, type CheckTarget, check } from './probe-check.ts';
 
@@ -12,7 +13,7 @@ export async function runHook(
 ): Promise<CheckResult> {
   if (handler.sleep) {
     const wanted = handler.sleep.seconds * 1000;
-    await delay(Math.min(wanted, timeout), undefined, signal ? { signal } : {}).catch(() => undefined);
+    await delay(timerOf(Math.min(wanted, timeout)), undefined, signal ? { signal } : {}).catch(() => undefined);
     return { ok: wanted <= timeout, message: `slept ${handler.sleep.seconds} s` };
   }
   return check(handler, target, timeout, signal);

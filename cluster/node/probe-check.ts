@@ -6,6 +6,7 @@
 import { connect, isIPv6 } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
+import { timerOf } from '#lib/longest-timer.ts';
 import type { Container, GRPCAction, HTTPGetAction, TCPSocketAction } from '../kinds/types/core.ts';
 import type { IntOrString } from '../kinds/types/meta.ts';
 import { messageOf } from './errors.ts';
@@ -37,8 +38,7 @@ export async function check(
   timeout: number,
   signal?: AbortSignal,
 ): Promise<CheckResult> {
-  // What is left of a grace period has fractions.
-  const expired = AbortSignal.timeout(Math.ceil(timeout));
+  const expired = AbortSignal.timeout(timerOf(timeout));
   const limit = signal ? AbortSignal.any([signal, expired]) : expired;
   try {
     return await perform(action, target, limit);

@@ -30,6 +30,29 @@ test('a probe waits for initialDelaySeconds, and asks then', async (t) => {
   probes.close();
 });
 
+test('a delay that no timer holds is not taken for none', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout', 'Date'] });
+  let asked = 0;
+  const probes = startProbes({
+    definition: { name: 'c', readinessProbe: { initialDelaySeconds: 2 ** 31 - 1, exec: { command: ['true'] } } },
+    startedAt: Date.now(),
+    known: { started: false, ready: false },
+    check: async () => {
+      asked += 1;
+      return { ok: true, message: '' };
+    },
+    onChange: () => undefined,
+    onCondemned: () => undefined,
+    onFailure: () => undefined,
+  });
+  t.mock.timers.tick(2 ** 31 - 2);
+  assert.equal(asked, 0);
+  // The longest that there is: Node would take a longer one for one of no time.
+  t.mock.timers.tick(1);
+  assert.equal(asked, 1);
+  probes.close();
+});
+
 test('ready is who answered well successThreshold times in a row', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout', 'Date'] });
   const answers = [true, false, true, true];

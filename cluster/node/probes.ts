@@ -6,6 +6,7 @@
  * since the start, between 10 and 250 ms (250 ms to a period for commands), for the first minute. These early failures
  * count for no threshold and make no event; those at the period's pace do, as ever. `initialDelaySeconds` is obeyed.
  */
+import { timerOf } from '#lib/longest-timer.ts';
 import type { Container, Probe } from '../kinds/types/core.ts';
 import type { CheckResult } from './probe-check.ts';
 
@@ -123,7 +124,7 @@ function run(
     schedule(eager ? eagerPause(probe, now - due, period) : period);
   };
   const schedule = (delay: number): void => {
-    timer = setTimeout(() => void attempt(), delay);
+    timer = setTimeout(() => void attempt(), timerOf(delay));
   };
   signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
   // A liveness probe may wait for its first period: nothing is gained by asking at once.

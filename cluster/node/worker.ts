@@ -6,6 +6,7 @@
 import { rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Sandbox } from '#engine/engine.ts';
+import { timerOf } from '#lib/longest-timer.ts';
 import type { Stored } from '../kinds/kind.ts';
 import type { Pod, PodStatus } from '../kinds/types/core.ts';
 import { backoffPolicyOf, grow } from './backoff.ts';
@@ -33,7 +34,6 @@ import type { VolumeStats } from './volume-stats.ts';
 /** How long readers of the log may take for its end before it is removed. */
 const lastLinesWithin = 2000;
 const lookAgainAfter = 10_000;
-const longestTimer = 2 ** 31 - 1;
 
 export class PodWorker {
   readonly uid: string;
@@ -334,7 +334,7 @@ export class PodWorker {
       held > 0 ? now + held : Number.POSITIVE_INFINITY,
     );
     if (next === Number.POSITIVE_INFINITY || next <= now) return;
-    this.#timer = setTimeout(() => this.wake(), Math.min(longestTimer, next - now + 1));
+    this.#timer = setTimeout(() => this.wake(), timerOf(next - now + 1));
   }
 
   #isWhole(sandbox: Sandbox | undefined): boolean {

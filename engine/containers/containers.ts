@@ -17,6 +17,7 @@ import {
   type Images,
   type TerminalSize,
 } from '../engine.ts';
+import { timerOf } from '#lib/longest-timer.ts';
 import { namedWhenFull } from '../disk-full.ts';
 import type { EngineOptions } from '../options.ts';
 import { hasCode } from '../sys/libc.ts';
@@ -308,7 +309,7 @@ export class Containers {
     if (graceSeconds > 0) {
       entry.handle?.signal(signalNumber(entry.record.stopSignal));
       await this.#goOn(entry);
-      const grace = AbortSignal.timeout(Math.min(Math.ceil(graceSeconds * 1000), 2 ** 31 - 1));
+      const grace = AbortSignal.timeout(timerOf(graceSeconds * 1000));
       const either = options.signal === undefined ? grace : AbortSignal.any([grace, options.signal]);
       if (await settledBefore(entry.exited.promise, either)) return;
       options.signal?.throwIfAborted();

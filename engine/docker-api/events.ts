@@ -1,5 +1,6 @@
 /** `/events`: what happened since, and what happens until. */
 import { once } from 'node:events';
+import { timerOf } from '#lib/longest-timer.ts';
 import type { Call } from './call.ts';
 import { DockerError } from './errors.ts';
 import { anyOf, type Filters, hasLabels, parseFilters } from './filters.ts';
@@ -44,10 +45,7 @@ export async function events(call: Call): Promise<void> {
     wake?.();
   });
   response.on('close', () => gone.abort());
-  const timer =
-    until === undefined
-      ? undefined
-      : setTimeout(() => gone.abort(), Math.max(0, Math.min(until - Date.now(), 2 ** 31 - 1)));
+  const timer = until === undefined ? undefined : setTimeout(() => gone.abort(), timerOf(until - Date.now()));
   gone.signal.addEventListener('abort', () => wake?.());
   response.writeHead(200, { 'content-type': 'application/json' });
   response.flushHeaders();

@@ -6,6 +6,7 @@
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { settledBefore } from '#lib/settled-before.ts';
+import { timerOf } from '#lib/longest-timer.ts';
 import { readRecord, writeRecord } from '../containers/records.ts';
 import { type Container, EngineError, type EngineEvent, type Healthcheck } from '../engine.ts';
 import type { DockerEngine } from './call.ts';
@@ -123,7 +124,7 @@ export class HealthChecks {
     const { interval, startPeriod, startInterval } = { ...DEFAULTS, ...watched.check };
     const isStarting = watched.health.status === 'starting' && since < startPeriod;
     const due = last + (isStarting ? startInterval : interval);
-    const wait = Math.max(0, Math.min(due - Date.now(), 2 ** 31 - 1));
+    const wait = timerOf(due - Date.now());
     watched.timer = setTimeout(() => {
       watched.probing = this.#probe(id, watched)
         .catch(this.#onError)
@@ -163,7 +164,7 @@ export class HealthChecks {
   ): Promise<{ code: number; output: string } | undefined> {
     const [kind, ...rest] = check.test;
     const command = kind === 'CMD-SHELL' ? ['/bin/sh', '-c', rest.join(' ')] : rest;
-    const limit = AbortSignal.timeout(Math.min(timeout, 2 ** 31 - 1));
+    const limit = AbortSignal.timeout(timerOf(timeout));
     const signal = AbortSignal.any([limit, ending.signal]);
     const running = this.#run(id, command, signal);
     running.catch(() => {});

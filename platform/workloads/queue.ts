@@ -1,4 +1,6 @@
 /** A queue of keys: one key is never worked on twice at once, a failure is tried again with exponential back-off. */
+import { timerOf } from '#lib/longest-timer.ts';
+
 const FIRST_RETRY = 50;
 const LAST_RETRY = 60_000;
 
@@ -30,7 +32,8 @@ export function createKeyQueue(options: {
       const timer = setTimeout(() => {
         timers.delete(key);
         add(key);
-      }, after);
+        // A key woken too early does no harm.
+      }, timerOf(after));
       timer.unref();
       timers.set(key, { timer, at });
       return;

@@ -65,8 +65,7 @@ export function startController(
     log,
     work: async (name) => {
       const after = await transfer(context, name);
-      // A timer can be no longer than this.
-      if (after !== undefined) transfers.add(name, Math.max(1, Math.min(after, 2 ** 31 - 1)));
+      if (after !== undefined) transfers.add(name, Math.max(1, after));
     },
   });
   const queue = createKeyQueue({
