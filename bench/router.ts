@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { createAuthority, issueCertificate } from '#lib/certificates.ts';
+import { freePort } from '#lib/ports.ts';
 import { filesOf, renderConfig } from '#platform/router/haproxy/config.ts';
 import type { Router, RoutingTable } from '#platform/router/model.ts';
 import { openRouter, stopProxy } from '#platform/router/open.ts';
@@ -48,13 +49,6 @@ async function wrk(port: number, host: string, seconds: number): Promise<Load> {
     p99: Number(value) * { us: 0.001, ms: 1, s: 1000 }[unit as 'us' | 'ms' | 's'],
     failed: number(/Non-2xx or 3xx responses: (\d+)/) + number(/Socket errors:.*timeout (\d+)/),
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = await listen();
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 function listen(): Promise<Server> {

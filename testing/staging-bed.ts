@@ -2,9 +2,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { request } from 'node:http';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { freePort } from '#lib/ports.ts';
 import { writeTar } from '#lib/tar/write.ts';
 import { createBits } from '#platform/staging/bits/bits.ts';
 import { appRepository, readPackage } from '#platform/staging/bits/package-image.ts';
@@ -213,15 +212,6 @@ function layersOf(manifest: Manifest, config: ImageConfigFile): Layer[] {
   return manifest.layers.map(({ mediaType, digest, size }, index) => {
     return { mediaType, digest, sizeBytes: size, diffId: config.rootfs.diff_ids[index] ?? '' };
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** Connects until somebody listens: the app tells nobody when it does. */

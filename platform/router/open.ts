@@ -13,10 +13,11 @@ import {
   storeCertificate,
 } from './haproxy/certificates.ts';
 import { writeFileAtomic } from '#lib/atomic-file.ts';
+import { freePort } from '#lib/ports.ts';
 import { type AccessTarget, type ConfigInput, type Files, filesOf } from './haproxy/config.ts';
 import { HaproxyDriver } from './haproxy/driver.ts';
 import { freePorts } from './ports.ts';
-import { freePort, maxConnections, openFilesLimit, readEnvironment, workerUser } from './haproxy/process.ts';
+import { maxConnections, openFilesLimit, readEnvironment, workerUser } from './haproxy/process.ts';
 import { Proxy } from './haproxy/proxy.ts';
 import { CommandSocket } from './haproxy/socket.ts';
 import { endProxy } from './haproxy/stop.ts';

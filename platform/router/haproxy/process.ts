@@ -163,18 +163,6 @@ export async function askMaster(files: Files, command: string): Promise<string> 
   return Buffer.concat(chunks).toString();
 }
 
-/** A free port, for an option of 0. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(0, () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
-}
-
 /** How many files a process that we start may have open. */
 export async function openFilesLimit(): Promise<number> {
   const limits = await readFile('/proc/self/limits', 'utf8');
