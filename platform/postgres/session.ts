@@ -30,8 +30,11 @@ const MOST_WORDS = 2000;
 const OPTIONS = '-c search_path=pg_catalog -c default_transaction_read_only=off -c statement_timeout=0';
 
 export function openSession(client: Client, database: string, signal: AbortSignal): Session {
-  const open = (command: string[], stdin: boolean): Promise<PodExecSession> =>
-    client.exec({ name: `${database}-0`, namespace: NAMESPACE }, { container: CONTAINER, command, stdin, signal });
+  const open = (command: string[], stdin: boolean, until = signal): Promise<PodExecSession> =>
+    client.exec(
+      { name: `${database}-0`, namespace: NAMESPACE },
+      { container: CONTAINER, command, stdin, signal: until },
+    );
 
   const run = async (command: string[], input?: Readable): Promise<string> => {
     const session = await open(command, input !== undefined);
@@ -59,12 +62,17 @@ export function openSession(client: Client, database: string, signal: AbortSigna
       return await run([...shell, ...flags, ...settings, target]);
     },
     async *stream(command) {
-      const session = await open(command, false);
-      const words = collect(session.stderr);
       // Who takes no more of it ends it.
-      yield* session.stdout as AsyncIterable<Buffer>;
-      const { code } = await session.exited;
-      if (code !== 0) throw new CommandError(command[0] ?? '', code, await words);
+      const ended = new AbortController();
+      try {
+        const session = await open(command, false, AbortSignal.any([signal, ended.signal]));
+        const words = collect(session.stderr);
+        yield* session.stdout as AsyncIterable<Buffer>;
+        const { code } = await session.exited;
+        if (code !== 0) throw new CommandError(command[0] ?? '', code, await words);
+      } finally {
+        ended.abort();
+      }
     },
   };
 }

@@ -12,6 +12,7 @@ import type { Stored } from '#cluster/kinds/kind.ts';
 import type { ReplicaSet } from '#cluster/kinds/types/apps.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
 import { ApiError } from '#cluster/client/client.ts';
+import { BoundedMap } from '#lib/bounded-map.ts';
 import { worstStatus } from '../resources/instances.ts';
 import { type App, type AppDeployment, appDeployments, apps, labels, type Process } from '../resources/types.ts';
 import { byGuid, createdAt, generationOf, isReady, podsOf, processesOf, replicaSetsOf } from './reading.ts';
@@ -258,12 +259,14 @@ function deadline(context: WorkloadContext, deployment: Stored<AppDeployment>): 
   return since + (timeoutSeconds(context, deployment) + START_GRACE_SECONDS) * 1000;
 }
 
-const progress = new WeakMap<WorkloadContext, Map<string, number>>();
+const progress = new WeakMap<WorkloadContext, BoundedMap<string, number>>();
+/** Of one that is forgotten it is counted anew. */
+const MOST_COUNTED = 1000;
 
 /** Writes when there are more healthy instances than ever; a restart of the platform starts to count again. */
 async function noteProgress(context: WorkloadContext, deployment: Stored<AppDeployment>, ready: number): Promise<void> {
   let seen = progress.get(context);
-  if (!seen) progress.set(context, (seen = new Map()));
+  if (!seen) progress.set(context, (seen = new BoundedMap(MOST_COUNTED)));
   const best = seen.get(deployment.metadata.name) ?? 0;
   if (ready <= best && deployment.status?.value === 'ACTIVE') return;
   seen.set(deployment.metadata.name, Math.max(best, ready));

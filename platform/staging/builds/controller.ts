@@ -66,6 +66,7 @@ export function startBuildController(options: BuildControllerOptions): BuildCont
   const running = new Map<string, Waiting & { stop: AbortController; done: Promise<void> }>();
   const told = new Set<string>();
   const turns = new Turns();
+  const closing = new AbortController();
   let closed = false;
 
   const look = () => {
@@ -140,8 +141,9 @@ export function startBuildController(options: BuildControllerOptions): BuildCont
       const patch = { type: 'merge' as const, body: { status } };
       const written = await client.patch(builds, build.metadata.name, patch, { namespace, subresource: 'status' });
       // What runs next must not find this build open still.
-      if (status.state !== 'STAGING') await buildInformer.reached(written.metadata.resourceVersion);
+      if (status.state !== 'STAGING') await buildInformer.reached(written.metadata.resourceVersion, closing.signal);
     } catch (error) {
+      if (closed) return;
       // The build was deleted: nobody wants to know.
       if (!(error instanceof ApiError && error.code === 404))
         log('error', 'The status of a build could not be written', { build: build.metadata.name, error });
@@ -171,6 +173,7 @@ export function startBuildController(options: BuildControllerOptions): BuildCont
   return {
     async close() {
       closed = true;
+      closing.abort();
       const under = [...running.values()];
       for (const { stop } of under) stop.abort(new StagingError('internal', 'the platform stops'));
       await Promise.allSettled(under.map(({ done }) => done));
