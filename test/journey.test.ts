@@ -55,12 +55,10 @@ describe('the main job', { concurrency: 1 }, () => {
     assert.match(result.stdout, /Hello/);
   });
 
-  test('quickstart again changes nothing and takes at most 10 s', async () => {
+  test('quickstart again changes nothing', async () => {
     const before = { app: await view('hello'), containers: await containers() };
-    const begun = performance.now();
     const result = await platform.sampan('quickstart');
     assert.equal(result.code, 0, result.stderr);
-    assert.ok(performance.now() - begun < 10_000, `it took ${performance.now() - begun} ms`);
     const now = await view('hello');
     assert.equal(now.image, before.app.image);
     assert.deepEqual(

@@ -135,7 +135,7 @@ export async function agentApiFixture(
     },
     network,
     pods: () => informer.list(),
-    until(name, what, holds, seconds = 20) {
+    until(name, what, holds, seconds = 60) {
       const { promise, resolve, reject } = Promise.withResolvers<Stored<Pod>>();
       const find = (): Stored<Pod> | undefined => informer.list().find(({ metadata }) => metadata.name === name);
       const look = (): void => {

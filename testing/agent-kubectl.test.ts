@@ -40,7 +40,7 @@ after(() => bed?.close());
 
 async function kubectl(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
   const { promise, resolve } = Promise.withResolvers<{ code: number; stdout: string; stderr: string }>();
-  const options = { env: { ...process.env, KUBECONFIG: bed.kubeconfig }, timeout: 30_000 };
+  const options = { env: { ...process.env, KUBECONFIG: bed.kubeconfig }, timeout: 60_000 };
   const child = execFile('kubectl', args, options, (_error, stdout, stderr) =>
     resolve({ code: child.exitCode ?? 255, stdout, stderr }),
   );

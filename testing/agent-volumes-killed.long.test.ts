@@ -102,7 +102,7 @@ test('killed at any moment of the lives of volumes', async () => {
   const seen = new Map(names.map((name) => [name, new Set<string>()]));
   const bothReady = async (): Promise<void> => {
     for (const name of names) {
-      const pod = await api.until(name, 'Ready', isReady, 40);
+      const pod = await api.until(name, 'Ready', isReady, 180);
       seen.get(name)?.add(pod.metadata.uid);
     }
   };

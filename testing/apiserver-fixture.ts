@@ -210,7 +210,7 @@ function run(
   env: NodeJS.ProcessEnv,
 ): Promise<{ code: number; out: string; err: string }> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { env, timeout: 20_000 });
+    const child = spawn(command, args, { env, timeout: 60_000 });
     let [out, err] = ['', ''];
     child.stdout.on('data', (chunk: Buffer) => {
       out += chunk.toString();

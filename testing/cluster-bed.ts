@@ -35,7 +35,7 @@ export class ClusterBed extends TestPlatform {
     const started = this.start('cluster', ...words);
     this.#running = started;
     const ready = async (): Promise<boolean> => started.output().includes('Cluster ready');
-    await until('the cluster to be ready', ready, 90).catch((error: unknown) => {
+    await until('the cluster to be ready', ready, 300).catch((error: unknown) => {
       throw new Error(`${started.output()}\n${this.logTail()}`, { cause: error });
     });
   }

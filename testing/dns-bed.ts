@@ -76,7 +76,7 @@ export async function openDnsBed(octet: number, names: Record<string, string>): 
       return sandbox?.networkNamespacePath ?? '';
     },
     async ask(pod, message) {
-      const at = { ip: dns.clusterIp, port: 53, message, signal: AbortSignal.timeout(5000) };
+      const at = { ip: dns.clusterIp, port: 53, message, signal: AbortSignal.timeout(30_000) };
       return await exchange(bed.networkOf(pod), at);
     },
     async [Symbol.asyncDispose]() {

@@ -22,6 +22,7 @@ import type { HostAgentOptions, HostNode } from './host-agent.fixture.ts';
 
 const ROOT = '/var/tmp';
 const PREFIX = 'sampan-hosts-';
+const MOST_TRIES = 1000;
 const fixture = join(import.meta.dirname, 'host-agent.fixture.ts');
 /** Of the cluster that the hosts are of; inside their namespaces alone, so every test may have the same. */
 export const CLUSTER = {
@@ -59,14 +60,15 @@ export interface Hosts extends AsyncDisposable {
 export async function openHosts(count: number, options: { mtu?: number } = {}): Promise<Hosts> {
   await sweep();
   const { mtu = 1500 } = options;
-  const number = freeNumber();
+  const wire = await Namespaces.open(['--net'], 'echo ready; exec sleep infinity');
+  const number = claimNumber((uplink) => {
+    ip(undefined, `link add ${uplink} mtu ${mtu} type veth peer name uplink mtu ${mtu} netns ${wire.pid}`);
+  });
+  const uplink = uplinkOf(number);
   const name = `${PREFIX}${process.pid}-${number}`;
   const subnet = `198.${18 + (number >> 8)}.${number & 255}`;
   const directory = join(ROOT, name);
   mkdirSync(directory, { mode: 0o711 });
-  const wire = await Namespaces.open(['--net'], 'echo ready; exec sleep infinity');
-  const uplink = `sh${number}`;
-  ip(undefined, `link add ${uplink} mtu ${mtu} type veth peer name uplink mtu ${mtu} netns ${wire.pid}`);
   ip(undefined, `address add ${subnet}.1/24 dev ${uplink}`, `link set ${uplink} up`);
   ip(wire, `link add switch mtu ${mtu} type bridge`, 'link set uplink master switch up', 'link set switch up');
   const list = await Promise.all(
@@ -258,13 +260,23 @@ function ip(namespaces: Namespaces | undefined, ...commands: string[]): void {
   execFileSync(program, args, { input: `${commands.join('\n')}\n`, stdio: ['pipe', 'ignore', 'inherit'] });
 }
 
-/** Of a range in 198.18.0.0/15 (RFC 2544) that nobody here routes. */
-function freeNumber(): number {
-  for (;;) {
+/** Of a range in 198.18.0.0/15 (RFC 2544) that nobody here routes. A link of its name is the claim: the kernel makes it once. */
+function claimNumber(addLink: (uplink: string) => void): number {
+  for (let tries = 0; ; tries += 1) {
     const number = randomInt(512);
     const range = `198.${18 + (number >> 8)}.${number & 255}.0/24`;
-    if (!hostRoutes().some((route) => overlaps(route, range))) return number;
+    if (hostRoutes().some((route) => overlaps(route, range))) continue;
+    try {
+      addLink(uplinkOf(number));
+      return number;
+    } catch (error) {
+      if (tries > MOST_TRIES || !existsSync(`/sys/class/net/${uplinkOf(number)}`)) throw error;
+    }
   }
+}
+
+function uplinkOf(number: number): string {
+  return `sh${number}`;
 }
 
 /** What tests left that were killed. */

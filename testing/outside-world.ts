@@ -12,7 +12,7 @@ export interface OutsideWorld {
   /** Of the machine. */
   readonly address: string;
   readonly port: number;
-  /** What a program says that is run on the machine; rejects where it fails, or takes longer than ten seconds. */
+  /** What a program says that is run on the machine; rejects where it fails, or takes longer than a minute. */
   run(program: string, ...words: string[]): Promise<string>;
   /** A route on the machine by this host. */
   routeTo(range: string): void;
@@ -43,7 +43,7 @@ export async function openOutsideWorld(): Promise<OutsideWorld> {
     address: `${prefix}::2`,
     port: 8080,
     run: async (program, ...words) =>
-      (await finish('ip', ['netns', 'exec', name, program, ...words], { timeout: 10_000 })).stdout,
+      (await finish('ip', ['netns', 'exec', name, program, ...words], { timeout: 60_000 })).stdout,
     routeTo: (range) => ip('-n', name, 'route', 'add', range, 'via', `${prefix}::1`),
     async [Symbol.asyncDispose]() {
       server.kill('SIGKILL');

@@ -16,7 +16,7 @@ export async function echoed(port: number, address = '127.0.0.1'): Promise<strin
   const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
   const timer = setInterval(() => socket.send('by UDP', port, address), 50);
   try {
-    const [message] = (await once(socket, 'message', { signal: AbortSignal.timeout(10_000) })) as [Buffer];
+    const [message] = (await once(socket, 'message', { signal: AbortSignal.timeout(60_000) })) as [Buffer];
     return message.toString();
   } finally {
     clearInterval(timer);

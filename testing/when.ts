@@ -8,7 +8,7 @@ export async function when<T extends ClientObject>(
   client: Client,
   resource: TypedResource<T>,
   holds: (objects: Stored<T>[]) => boolean,
-  seconds = 30,
+  seconds = 60,
 ): Promise<Stored<T>[]> {
   const informer = createInformer(client, resource);
   const { promise, resolve, reject } = Promise.withResolvers<Stored<T>[]>();

@@ -178,7 +178,7 @@ describe('API server: stock kubectl', { skip: kubectlOld }, () => {
     };
     const child = spawn('kubectl', ['-n', 'demo', 'get', 'cm', '-w', '--output-watch-events'], {
       env: { ...process.env, ...environment },
-      timeout: 15_000,
+      timeout: 60_000,
     });
     const closed = once(child, 'close');
     let sent: Promise<unknown> | undefined;

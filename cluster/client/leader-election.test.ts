@@ -14,9 +14,10 @@ describe('leader election', () => {
   after(() => plane.close());
 
   /** Tells when its work begins and when it is told to end. */
-  function candidate(name: string, identity: string, events: string[], client = plane.client): LeaderElection {
+  function candidate(name: string, identity: string, events: string[], leaseDuration = 1500): LeaderElection {
+    const { client, context } = plane;
     return leadWith(
-      { client, name, identity, signal: plane.context.signal, log: () => undefined, leaseDuration: 1500 },
+      { client, name, identity, signal: context.signal, log: () => undefined, leaseDuration },
       (signal) => {
         events.push(`${identity} leads`);
         signal.addEventListener('abort', () => events.push(`${identity} stops`), { once: true });
@@ -34,13 +35,13 @@ describe('leader election', () => {
 
   it('one works at a time, the next when the first gives up', async () => {
     const events: string[] = [];
-    const first = candidate('given', 'a', events);
+    // Nobody here waits until that has run out.
+    const day = 86_400_000;
+    const first = candidate('given', 'a', events, day);
     await first.began;
-    const second = candidate('given', 'b', events);
+    const second = candidate('given', 'b', events, day);
     await first.close();
-    const released = performance.now();
     await second.began;
-    assert.ok(performance.now() - released < 1000, 'it need not wait for the lease to run out');
     const lease = await held('given', 'b');
     assert.equal(lease.spec?.leaseTransitions, 1);
     await second.close();
@@ -48,16 +49,14 @@ describe('leader election', () => {
   });
 
   it('one that was killed loses it when its time is over, and comes back at once before', async () => {
-    const spec = { holderIdentity: 'dead', leaseDurationSeconds: 1, leaseTransitions: 0 };
+    const spec = { holderIdentity: 'dead', leaseDurationSeconds: 86_400, leaseTransitions: 0 };
     await plane.client.create(leases, { metadata: { name: 'killed', namespace: 'kube-system' }, spec });
     const events: string[] = [];
-    const began = performance.now();
     const again = candidate('killed', 'dead', events);
     await again.began;
-    assert.ok(performance.now() - began < 900, 'its own lease is still its own');
     await again.close();
     const lease = await held('killed', '');
-    await plane.client.update(leases, { ...lease, spec });
+    await plane.client.update(leases, { ...lease, spec: { ...spec, leaseDurationSeconds: 1 } });
     const waited = performance.now();
     const other = candidate('killed', 'other', events);
     await other.began;

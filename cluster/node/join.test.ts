@@ -55,7 +55,7 @@ function options(nodeName: string, further: Partial<JoinOptions> = {}): JoinOpti
     directory: join(root, nodeName),
     server: { url, ca },
     bootstrapToken,
-    signal: AbortSignal.timeout(20_000),
+    signal: AbortSignal.timeout(60_000),
     log: () => {},
     ...further,
   };

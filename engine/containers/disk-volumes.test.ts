@@ -181,7 +181,7 @@ describe('disk volumes', { timeout: 600_000 }, () => {
     await diskVolumes.unmount('shared');
     const again = await diskVolumes.mount({ name: 'shared', sizeBytes: 16 * MiB });
     writeFileSync(join(again.path, 'go'), '');
-    await host.engine.waitContainer(holder.id, { signal: AbortSignal.timeout(10_000) });
+    await host.engine.waitContainer(holder.id, { signal: AbortSignal.timeout(60_000) });
     assert.deepEqual(await logOf(holder.id), ['seen']);
     await host.engine.removeSandbox(sandbox.id);
     await diskVolumes.remove('shared');
@@ -402,7 +402,7 @@ describe('disk volumes', { timeout: 600_000 }, () => {
     });
     await host.engine.startContainer(id);
     for (const value of ['1', '2', '3']) await host.engine.updateFiles(id, '/f', filesOf(value));
-    await host.engine.waitContainer(id, { signal: AbortSignal.timeout(10_000) });
+    await host.engine.waitContainer(id, { signal: AbortSignal.timeout(60_000) });
     assert.deepEqual(await logOf(id), ['5:7 440', '..data/a', '0', 'a', 'deep', '0']);
     await assert.rejects(
       host.engine.updateFiles(id, '/one', filesOf('4')),

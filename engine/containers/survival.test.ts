@@ -57,7 +57,7 @@ async function agree(engine: OpenedEngine, { instance, runDirectory }: EngineOpt
   for (const container of engine.containers()) {
     if (container.state === 'running' && !existsSync(`/proc/${container.pid}`)) {
       // It ended just now: its monitor tells.
-      await engine.waitContainer(container.id, { signal: AbortSignal.timeout(5000) });
+      await engine.waitContainer(container.id, { signal: AbortSignal.timeout(60_000) });
     }
     if (container.state === 'exited')
       assert.ok([3, 137].includes(container.exit?.code ?? -1), JSON.stringify(container.exit));
@@ -68,7 +68,7 @@ async function agree(engine: OpenedEngine, { instance, runDirectory }: EngineOpt
   for (const id of running) {
     if (monitors.some((line) => line.includes(id))) continue;
     // Without a monitor it must have ended just now, and then it says so; a lost one would wait for ever.
-    const { message } = await engine.waitContainer(id, { signal: AbortSignal.timeout(5000) });
+    const { message } = await engine.waitContainer(id, { signal: AbortSignal.timeout(60_000) });
     assert.equal(message, undefined, `${id} has its monitor`);
   }
   for (const line of monitors) {

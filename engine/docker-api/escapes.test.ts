@@ -68,7 +68,7 @@ describe('ways out', { ...withDocker, timeout: 200_000 }, () => {
   test('nobody received a packet in the name of another, nor from a loopback', async () => {
     const words = [await addressOf('listener'), await addressOf('neighbour'), 'honest'];
     await docker.ok('exec', 'neighbour', ...runtime.command('listener.fixture.ts'), ...words);
-    const deadline = Date.now() + 10_000;
+    const deadline = Date.now() + 60_000;
     let heard = '';
     while (!heard.includes('honest') && Date.now() < deadline) heard = await docker.ok('logs', 'listener');
     // What the attacks sent in their own name shows that the forged packets were sent too.

@@ -99,7 +99,7 @@ async function agree({ host, ok }: DockerHost): Promise<void> {
 async function inTurn(steps: string[][], env: NodeJS.ProcessEnv): Promise<void> {
   for (const words of steps) {
     const { promise, resolve } = Promise.withResolvers<boolean>();
-    execFile('docker', words, { env, timeout: 20_000 }, (error) => resolve(error === null));
+    execFile('docker', words, { env, timeout: 60_000 }, (error) => resolve(error === null));
     if (!(await promise)) return;
   }
 }

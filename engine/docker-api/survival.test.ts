@@ -70,7 +70,7 @@ async function agree({ host, ok }: DockerHost, acknowledged: string[]): Promise<
 /** The id that `run -d` was told, where it was. */
 async function clientEnd(words: string[], env: NodeJS.ProcessEnv): Promise<string | undefined> {
   const { promise, resolve } = Promise.withResolvers<string | undefined>();
-  execFile('docker', words, { env, timeout: 20_000 }, (error, stdout) => {
+  execFile('docker', words, { env, timeout: 60_000 }, (error, stdout) => {
     const id = stdout.trim();
     resolve(error === null && /^[0-9a-f]{64}$/.test(id) ? id : undefined);
   });

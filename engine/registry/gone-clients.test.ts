@@ -29,7 +29,7 @@ async function get({ host, ca }: ImageSource, path: string, isCut: boolean): Pro
   return await promise;
 }
 
-test('a registry closes what its clients do not read to the end', { timeout: 30_000 }, async () => {
+test('a registry closes what its clients do not read to the end', { timeout: 120_000 }, async () => {
   await using source = await startImageSource();
   await source.add('one', new Random(1));
   const manifest = JSON.parse(await get(source, '/v2/fresh/manifests/one', false)) as { layers: { digest: string }[] };

@@ -9,7 +9,7 @@ import { makePipe, reap, spawnProcess } from './spawn.ts';
 const SCRIPT = `pwd; echo "$WORD $PATH"; cut -d ' ' -f 6 /proc/$$/stat; echo $$
   grep -E '^Sig(Ign|Blk)' /proc/self/status; ls /proc/self/fd | grep -x -e $OURS; cat; readlink /proc/$$/fd/2`;
 
-test('a program gets what it is given, and nothing else of ours', { timeout: 20_000 }, async () => {
+test('a program gets what it is given, and nothing else of ours', { timeout: 120_000 }, async () => {
   const { read, write } = makePipe();
   const pid = spawnProcess({
     program: '/bin/sh',
@@ -35,7 +35,7 @@ test('a program gets what it is given, and nothing else of ours', { timeout: 20_
   await until(async () => !existsSync(`/proc/${pid}`));
 });
 
-test('the end of one that lives is noticed when it comes', { timeout: 20_000 }, async () => {
+test('the end of one that lives is noticed when it comes', { timeout: 120_000 }, async () => {
   const pid = spawnProcess({
     program: '/bin/sleep',
     args: ['1000'],

@@ -67,7 +67,7 @@ export class ClusterUnderFire extends TestPlatform {
   async up(): Promise<void> {
     const command = this.start('cluster');
     try {
-      await until('the cluster to be ready', async () => command.output().includes('Cluster ready'), 120);
+      await until('the cluster to be ready', async () => command.output().includes('Cluster ready'), 300);
     } catch (error) {
       throw new Error(`${command.output()}\n${this.logTail()}`, { cause: error });
     } finally {
@@ -116,7 +116,7 @@ export class ClusterUnderFire extends TestPlatform {
       const pid = this.#pidIn(`${role}.ready`);
       return pid !== undefined && pid === this.pidOf(role);
     };
-    await until(`${which.join(' and ')} to be ready`, async () => which.every(isReady), 120).catch((error: unknown) => {
+    await until(`${which.join(' and ')} to be ready`, async () => which.every(isReady), 300).catch((error: unknown) => {
       throw new Error(this.logTail(), { cause: error });
     });
   }

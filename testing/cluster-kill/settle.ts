@@ -9,8 +9,8 @@ import { differences } from './compare.ts';
 import { type Desired, SERVICE_PORT } from './desired.ts';
 import { namespace } from './writer.ts';
 
-/** A container that was killed twice waits for its next start; a pod whose end was not heard of, for its grace. */
-const SETTLES_WITHIN = 240;
+/** A container that was killed again and again waits five minutes for its next start; a pod whose end was not heard of, for its grace. */
+const SETTLES_WITHIN = 480;
 
 /** Resolves with the pods, all of which are as they should be. Rejects with what is not. */
 export async function settled(client: Client, desired: Desired): Promise<Stored<Pod>[]> {
@@ -38,7 +38,7 @@ export async function servicesAnswer(client: Client, desired: Desired, known: re
       heard.add(await ask(address));
       return [...wanted].every((one) => heard.has(one));
     };
-    await until(`service ${metadata.name} to answer by ${[...wanted].join()}`, look, 60).catch((error: unknown) => {
+    await until(`service ${metadata.name} to answer by ${[...wanted].join()}`, look, 120).catch((error: unknown) => {
       throw new Error(`heard was ${[...heard].join()}`, { cause: error });
     });
     // The rules follow the endpoints that are told of: once they are right they stay so.

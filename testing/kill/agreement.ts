@@ -85,7 +85,7 @@ export async function orphans(engine: OpenedEngine, options: EngineOptions): Pro
 async function endsAreSeen(engine: OpenedEngine): Promise<void> {
   for (const { id, state, pid } of engine.containers()) {
     if (state === 'running' && !existsSync(`/proc/${pid}`))
-      await engine.waitContainer(id, { signal: AbortSignal.timeout(5000) });
+      await engine.waitContainer(id, { signal: AbortSignal.timeout(60_000) });
   }
 }
 

@@ -66,7 +66,7 @@ describe('etcd store of three members', () => {
         const before = written.length;
         await until(async () => written.length > before + 20);
         await member.kill();
-        await until(async () => written.length > before + 60, 30);
+        await until(async () => written.length > before + 60, 120);
         await member.start();
       }
       writing = false;

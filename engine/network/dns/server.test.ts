@@ -29,7 +29,7 @@ const attached = (network: string, ip: string, ...aliases: string[]): Named['att
   { network, ip, aliases, links: {} },
 ];
 
-describe('the server for names', { timeout: 60_000 }, () => {
+describe('the server for names', { timeout: 180_000 }, () => {
   const directory = mkdtempSync(join(tmpdir(), 'names-'));
   const networks = new Map([networkOf('open', false), networkOf('closed', true)].map((one) => [one.id, one]));
   const sandboxes: Named[] = [
@@ -74,7 +74,7 @@ describe('the server for names', { timeout: 60_000 }, () => {
       socket.bind(0, from);
       await once(socket, 'listening');
       socket.send(message, server.port, ADDRESS);
-      const [reply] = (await once(socket, 'message', { signal: AbortSignal.timeout(8000) })) as [Buffer];
+      const [reply] = (await once(socket, 'message', { signal: AbortSignal.timeout(30_000) })) as [Buffer];
       return reply;
     } finally {
       socket.close();
