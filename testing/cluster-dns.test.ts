@@ -12,7 +12,7 @@ import { hostResolver, renderResolver } from '#lib/dns/resolv-conf.ts';
 import { claimOctet } from './claim-octet.ts';
 import { type DnsBed, openDnsBed } from './dns-bed.ts';
 import { questionOf } from './dns-fuzz.ts';
-import { connects } from './pod-sockets.ts';
+import { connects, refusal } from './pod-sockets.ts';
 import { until } from './until.ts';
 
 const namespace = 'default';
@@ -108,9 +108,9 @@ test('a pod of a headless service knows its whole name; a build keeps the server
 test('killed, it refuses at once, and answers again where it was', async () => {
   const port = await startedPort();
   await bed.killServer();
-  const began = performance.now();
+  const at = { ip: bed.dns.clusterIp, port: 53, signal: AbortSignal.timeout(30_000) };
+  assert.equal(await refusal(bed.networkOf('asker'), at), 'ECONNREFUSED', 'a resolver goes on to its other server');
   assert.match(await inPod('asker', `nslookup ${whole('shop')}`), /refused|no servers could be reached|can't resolve/);
-  assert.ok(performance.now() - began < 5000, 'a resolver that has another server goes on to it');
   assert.equal(await bed.startServer(), port);
   assert.equal((await ask(whole('shop'), RecordType.a)).answers.length, 1);
 });

@@ -330,14 +330,14 @@ test('a node that is removed is no peer any more, and its addresses of load bala
   const holder = async (): Promise<string | undefined> =>
     /lladdr (\S+)/.exec((await run('ip', ['neighbour', 'show', address])).stdout)?.[1];
   const macOf = async (host: Host): Promise<string> => (await host.run('cat', '/sys/class/net/eth0/address')).trim();
-  await until(isServed, 30);
+  await until(isServed, 120);
   assert.equal(await holder(), await macOf(lost));
   await lost.kill();
   lost.link('down');
   await server.client.delete(nodes, lost.name);
-  await until(async () => (await holder()) === (await macOf(kept)), 30);
-  await until(isServed, 30);
-  await until(async () => !(await kept.run('ip', 'route')).includes(' dev so'), 30);
+  await until(async () => (await holder()) === (await macOf(kept)), 120);
+  await until(isServed, 120);
+  await until(async () => !(await kept.run('ip', 'route')).includes(' dev so'), 120);
   assert.match(await inPod(`web-${kept.name}`, `nc -w 5 ${gone} 8080`), /unreachable|refused|No route/i);
   lost.link('up');
 });

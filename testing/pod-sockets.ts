@@ -41,6 +41,22 @@ export async function exchange(
   }
 }
 
+/** The code of the error that comes back for a datagram; rejects when the signal is aborted. */
+export async function refusal(
+  namespacePath: string,
+  { ip, port, signal }: { ip: string; port: number; signal: AbortSignal },
+): Promise<string | undefined> {
+  const socket = udpIn(namespacePath);
+  try {
+    const refused = once(socket, 'error', { signal });
+    socket.connect(port, ip, () => socket.send('?'));
+    const [error] = (await refused) as [NodeJS.ErrnoException];
+    return error.code;
+  } finally {
+    socket.close();
+  }
+}
+
 /** Datagrams from one port to one other, again and again: one connection, as the packet filter sees it. */
 export function conversation(
   namespacePath: string,
