@@ -1,6 +1,5 @@
 /** Somebody else's API server behind ours, as clients meet it: by raw HTTPS and a stock kubectl. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 import { WebSocket } from 'ws';
 import {
@@ -258,7 +257,10 @@ describe('aggregation', { concurrency: 1 }, () => {
     server.asked.splice(0);
     const url = `wss://127.0.0.1:${fixture.api.port}${BASE}${path}`;
     const socket = new WebSocket(url, { ca: fixture.authority.certificate, cert: certificate, key });
-    await once(socket, 'error');
+    const { promise, resolve } = Promise.withResolvers<void>();
+    for (const event of ['open', 'error']) socket.on(event, () => resolve());
+    await promise;
+    socket.terminate();
     return server.asked.find((asked) => asked.path === BASE + path);
   }
 
