@@ -183,7 +183,7 @@ export async function run(): Promise<Row[]> {
         user: '',
         access: { port: logPort, token: 'token' },
       },
-      { pools: { b: 0, l: 0 }, stamp: '', state: undefined },
+      { pools: { b: 0, l: 0, s: 1 }, stamp: '', state: undefined },
     );
     const logFormat = (/^ {2}log-format .*$/m.exec(ours)?.[0] ?? '').trim();
     children.push(await startHaproxy(directory, 'peer', handWritten(peer, app, logPort, logFormat), peer));

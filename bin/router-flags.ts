@@ -30,11 +30,15 @@ export interface RouterFlags {
   tlsMinVersion?: string;
   /** OpenSSL's names, with colons or commas between. */
   tlsCiphers?: string;
+  /** `verify` or `any`: whether the certificates of route services must be right. */
+  routeServiceTls?: string;
 }
 
 export interface RouterSettings {
   acme?: AcmeSettings;
   tls?: RouterTls;
+  /** Absent: certificates of route services are verified. */
+  serviceTls?: { verify: false };
 }
 
 const SERVERS: Readonly<Record<string, string>> = {
@@ -54,7 +58,12 @@ export function routerChanges(dataDirectory: string, flags: RouterFlags): ApiCha
   const kept = keptRouter(dataDirectory);
   const acme = mergedAcme(kept.acme, flags);
   const tls = mergedTls(kept.tls, flags);
-  const merged: RouterSettings = { ...(acme === undefined ? {} : { acme }), ...(tls === undefined ? {} : { tls }) };
+  const said = oneOf('--route-service-tls', flags.routeServiceTls, kept.serviceTls ? 'any' : 'verify', SERVICE_TLS);
+  const merged: RouterSettings = {
+    ...(acme === undefined ? {} : { acme }),
+    ...(tls === undefined ? {} : { tls }),
+    ...(said === 'any' ? { serviceTls: { verify: false } } : {}),
+  };
   if (isDeepStrictEqual(merged, kept)) return [];
   return [{ path: fileOf(dataDirectory), content: `${JSON.stringify(merged, null, 2)}\n` }];
 }
@@ -116,6 +125,7 @@ function mergedTls(kept: RouterTls = DEFAULT_TLS, flags: RouterFlags): RouterTls
   return isDeepStrictEqual(merged, DEFAULT_TLS) ? undefined : merged;
 }
 
+const SERVICE_TLS = ['verify', 'any'] as const;
 const FORWARDED = ['sanitize_set', 'forward', 'always_forward'] as const;
 
 /** An empty text is the first, which is the default. */

@@ -13,6 +13,7 @@ const ROUTER_FLAGS: readonly (keyof RouterFlags)[] = [
   'forwardedClientCert',
   'tlsMinVersion',
   'tlsCiphers',
+  'routeServiceTls',
 ];
 
 /** Of the router's certificates: `../router-flags.ts` reads them. */
@@ -40,7 +41,11 @@ export function withRouterOptions(command: Command): Command {
       'what apps find in X-Forwarded-Client-Cert: sanitize_set (default), forward or always_forward, as with gorouter; kept',
     )
     .option('--tls-min-version <version>', '1.2 (default) or 1.3; kept')
-    .option('--tls-ciphers <names>', 'OpenSSL\'s names with colons between; kept, "" is HAProxy\'s own choice');
+    .option('--tls-ciphers <names>', 'OpenSSL\'s names with colons between; kept, "" is HAProxy\'s own choice')
+    .option(
+      '--route-service-tls <how>',
+      'verify (default): certificates of route services must be right, or any; kept',
+    );
 }
 
 /** Those of the router, and the others. */

@@ -2,6 +2,7 @@
 import { createServer } from 'node:http';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
+import { getCACertificates } from 'node:tls';
 import { createClient } from '#cluster/client/create.ts';
 import { httpsTransport } from '#cluster/client/https.ts';
 import { openCertificates } from '#platform/certificates/open.ts';
@@ -82,18 +83,19 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
     signal,
     log,
   });
+  const guard = platformGuard(instance, informers);
   const routes = await startRouteController({
     informers,
     router,
     systemHosts: ownHosts,
     certificates,
     address: await sourceAddress(),
+    guard,
     signal,
     log,
   });
   const { applicationOf, routeOf } = routes;
   const metrics = openMetrics({ informers, bus: bus.bus, router, applicationOf, routeOf });
-  const guard = platformGuard(instance, informers);
   const hostKey = await openHostKey(client);
   const [uaa, staging] = await Promise.all([
     startUaa({ client, urls, dataDirectory: instance.dataDirectory, port: instance.ports.uaa, log }),
@@ -204,7 +206,7 @@ function hostAddresses(instance: Instance): string[] {
 
 function openInstanceRouter(instance: Instance, log: RoleContext['log']): Promise<Router> {
   const { certificate, key } = readPair(instance, 'router');
-  const { tls } = keptRouter(instance.dataDirectory);
+  const { tls, serviceTls } = keptRouter(instance.dataDirectory);
   const local = (host: string, port: number) => ({ host: `${host}.${instance.domain}`, address: '127.0.0.1', port });
   return openRouter({
     instance: instance.name,
@@ -213,6 +215,7 @@ function openInstanceRouter(instance: Instance, log: RoleContext['log']): Promis
     listen: { http: instance.ports.http, https: instance.ports.https, tcp: tcpPorts(instance) },
     certificate: `${certificate}${key}`,
     ...(tls && { tls }),
+    serviceTls: { authorities: trusted(readCa(instance)), verify: serviceTls?.verify ?? true },
     system: [
       local('api', instance.ports.platform),
       local('uaa', instance.ports.uaa),
@@ -221,6 +224,11 @@ function openInstanceRouter(instance: Instance, log: RoleContext['log']): Promis
     ],
     log,
   });
+}
+
+/** What this host trusts, and the instance's own authority, for services that are apps here. */
+function trusted(own: string): string {
+  return [...new Set([...getCACertificates('default'), ...getCACertificates('system'), own])].join('\n');
 }
 
 /** The stack is made as soon as there is a platform: who pushes first waits less. A failure is said again by the first build. */

@@ -7,6 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { connect, type TLSSocket } from 'node:tls';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { events } from '#cluster/kinds/resources.ts';
+import { addressGuard } from '#lib/guarded-address.ts';
 import { createRequest } from '#lib/certificate-requests.ts';
 import { createAuthority, issueCertificate } from '#lib/certificates.ts';
 import { type ControlPlane, startControlPlane } from '#testing/control-plane.ts';
@@ -87,6 +88,7 @@ describe('certificates', { skip: pebbleMissing, concurrency: false }, () => {
     informers = createInformers(plane.client);
     const own = await createAuthority({ commonName: 'own', days: 10 });
     const common = { informers, systemHosts: [SYSTEM], signal: stop.signal, log };
+    const guard = addressGuard(() => [], []);
     certificates = openCertificates({
       ...common,
       domain: 'apps.test',
@@ -94,7 +96,7 @@ describe('certificates', { skip: pebbleMissing, concurrency: false }, () => {
       own: (hosts) => issueCertificate(own, { commonName: 'own', dnsNames: [...hosts], usages: ['server'], days: 5 }),
       now,
     });
-    controller = startRouteController({ ...common, router: router.router, certificates, address: '127.0.0.1' });
+    controller = startRouteController({ ...common, router: router.router, certificates, address: '127.0.0.1', guard });
     await controller.ready;
   }
 

@@ -139,12 +139,14 @@ export type ServiceInstance = Resource<
 
 /**
  * An app's use of a service instance, which counts from the app's next start on, or a key: credentials for whoever. What a broker gave
- * is the Secret `env-service-<guid>`, in the form of the instance's.
+ * is the Secret `env-service-<guid>`, in the form of the instance's. Or a route's use of it: its requests go through the service at once.
  */
 export type ServiceBinding = Resource<
   {
-    /** Absent: a key. */
+    /** Absent, as `route` is: a key. */
     app?: string;
+    /** Guid. A route has one binding at most. */
+    route?: string;
     instance: string;
     displayName?: string;
     userMetadata?: UserMetadata;
@@ -153,9 +155,25 @@ export type ServiceBinding = Resource<
   {
     operation?: BrokerOperation;
     syslogDrainUrl?: string;
+    /** Of a route's, what the broker said: https. */
+    routeServiceUrl?: string;
     volumeMounts?: Record<string, unknown>[];
   }
 >;
+
+/** Where a route's requests go first: of a broker's, what it said of this binding; else what the user says of the instance. */
+export function routeServiceUrlOf(
+  { spec, status }: Pick<ServiceBinding, 'spec' | 'status'>,
+  instance: ServiceInstance | undefined,
+): string | undefined {
+  return (spec.request ? status?.routeServiceUrl : instance?.spec.routeServiceUrl) || undefined;
+}
+
+/** For whom a binding is. */
+export function bindingKind({ spec }: Pick<ServiceBinding, 'spec'>): 'app' | 'key' | 'route' {
+  if (spec.route !== undefined) return 'route';
+  return spec.app === undefined ? 'key' : 'app';
+}
 
 export const serviceBrokers = custom<ServiceBroker>('ServiceBroker', 'servicebrokers', false);
 export const serviceOfferings = custom<ServiceOffering>('ServiceOffering', 'serviceofferings', false);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { endpointSlices } from '#cluster/kinds/resources.ts';
 import type { Endpoint } from '#cluster/kinds/types/discovery.ts';
+import { addressGuard } from '#lib/guarded-address.ts';
 import { sourceAddress } from '#lib/source-address.ts';
 import { startControlPlane } from '#testing/control-plane.ts';
 import { installResources } from '../resources/definitions.ts';
@@ -29,6 +30,7 @@ test('route controller: routes, endpoints and apps become what the router serves
       router,
       systemHosts: ['api.apps.test'],
       address: '127.0.0.1',
+      guard: addressGuard(() => [], []),
       signal: abort.signal,
       log: (_level, message, fields) => problems.push(`${message} ${JSON.stringify(fields)}`),
     });

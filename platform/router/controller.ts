@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { createEventRecorder } from '#cluster/client/event-recorder.ts';
 import type { TypedResource } from '#cluster/kinds/kind.ts';
 import type { EndpointSlice } from '#cluster/kinds/types/discovery.ts';
+import type { AddressGuard } from '#lib/guarded-address.ts';
 import type { Informers } from '../resources/informers.ts';
 import { pods } from '../resources/kubernetes.ts';
 import type { CertificateSide } from '../certificates/certificates.ts';
@@ -14,6 +15,7 @@ import { apps, domains, routes } from '../resources/types.ts';
 import type { IngressRoutes } from './ingress/ingress.ts';
 import { openIngress } from './ingress/open.ts';
 import type { AccessRecord, HostCertificate, Route, Router } from './model.ts';
+import { openRouteServices } from './route-services/open.ts';
 import { routeMatcher, type RouteMatcher } from './route-match.ts';
 import { buildTable, type TableResult } from './table.ts';
 
@@ -36,6 +38,8 @@ export interface RouteControllerOptions {
   certificates?: CertificateSide | undefined;
   /** Where the router is reached: an IP address. */
   address: string;
+  /** Where route services may be. */
+  guard: AddressGuard;
   signal: AbortSignal;
   log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 }
@@ -85,6 +89,9 @@ export function startRouteController(options: RouteControllerOptions): RouteCont
     onChange: changed,
     onError: (error) => log('warn', 'Ingresses are not followed as they should', { error: String(error) }),
   });
+  // The router is on this host, whatever the name of a route says.
+  const own = { address: '127.0.0.1', port: ports.https };
+  const services = openRouteServices({ informers, guard: options.guard, router: own, onChange: changed, log });
 
   const build = ({ claims, certificates }: IngressRoutes): TableResult => {
     const before = current?.applications.byEndpoint;
@@ -97,6 +104,7 @@ export function startRouteController(options: RouteControllerOptions): RouteCont
       systemHosts,
       tcpPorts: new Set(ports.tcp),
       served: (pod) => before?.has(pod) ?? false,
+      services: services.read(),
       claims,
     });
     const own = options.certificates;
@@ -153,6 +161,7 @@ export function startRouteController(options: RouteControllerOptions): RouteCont
     }
     await Promise.all(watched.map((resource) => informers.of(resource as TypedResource<EndpointSlice>).synced));
     await ingress.synced;
+    await services.synced;
     options.certificates?.onChange(changed);
     await options.certificates?.synced;
     synced = true;
@@ -172,6 +181,7 @@ export function startRouteController(options: RouteControllerOptions): RouteCont
     async close() {
       stop.abort();
       for (const end of unsubscribe) end();
+      services.close();
       await running;
       await ingress.close();
       await recorder.flush();

@@ -12,9 +12,13 @@
 export interface RoutingTable {
   /**
    * Requests for `host` (exact, lower case, no port) below `path` (`/` or `/a/b`, no trailing slash) go to `backend`. The longest path wins. `*.example.com` is a wildcard host of one label, weaker than
-   * an exact one, and `*` is every host, the weakest: where a host has no route for a path, the weaker ones are asked.
+   * an exact one, or of up to ten (`wide`), weaker the more there are, and `*` is every host, the weakest: where a host has no route for a path, the weaker ones are asked.
    */
   routes: Route[];
+  /** What requests of routes pass first. No name is there twice, nor that of a backend. */
+  services?: RouteService[];
+  /** The first signs what goes to services, and each of them is known when it comes back. None: those requests are answered 502. */
+  signatureKeys?: SignatureKey[];
   /** Connections to a port of the router (one of `ports().tcp`) go to a backend, byte for byte. No port is there twice. */
   tcp?: TcpRoute[];
   backends: Backend[];
@@ -27,12 +31,37 @@ export interface RoutingTable {
 export interface Route {
   host: string;
   path: string;
+  /** `*.` stands for any number of labels, of which the fewest count first, rather than for one. */
+  wide?: boolean;
   /** The path as a whole, to the last slash, rather than what is below it; stronger than what only begins alike. */
   exact?: boolean;
   /** Name of a backend; a route to a backend with no endpoint answers 503 and says so. */
   backend: string;
   /** Identity for logs and metrics: the Cloud Foundry route's guid. */
   id: string;
+  /**
+   * Name of a service: requests go there first, with `X-CF-Forwarded-Url`, `X-CF-Proxy-Signature` and `X-CF-Proxy-Metadata`. One that comes
+   * to the route with a signature of this URL that is not older than a minute goes to the backend, without those headers; one with any other
+   * is answered 400. A service that is not there is answered for with 502: nothing reaches the backend past it.
+   */
+  service?: string;
+}
+
+/** Spoken to by TLS. What it is asked is its own URL, whatever the client's path was. */
+export interface RouteService {
+  /** `[a-z0-9-]{1,63}` */
+  name: string;
+  /** As `URL` writes it: `https://`, without a login or fragment. */
+  url: string;
+  /** Where it is, as IP addresses. None: requests are answered 502. */
+  addresses: readonly string[];
+}
+
+export interface SignatureKey {
+  /** `[a-z0-9]{1,32}` */
+  id: string;
+  /** Base64, of 32 bytes. */
+  key: string;
 }
 
 export interface TcpRoute {
@@ -164,6 +193,8 @@ export interface RouterOptions {
   certificate: string;
   /** Default: TLS 1.2, HAProxy's ciphers, nobody's client certificates, `sanitize_set`. */
   tls?: RouterTls;
+  /** Whose certificates route services may have (PEM), or whether they are looked at. Absent: route services are answered 502. */
+  serviceTls?: { authorities: string; verify: boolean };
   /** Routes that are always there: the platform's own endpoints, by host. */
   system: { host: string; address: string; port: number; tls?: boolean }[];
   drainSeconds?: number;

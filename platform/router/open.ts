@@ -48,6 +48,8 @@ export async function openRouter(options: RouterOptions): Promise<Router> {
     if (renewed) await storeCertificate(path, pem);
     const { clients } = options.tls ?? {};
     if (clients) await writeFileAtomic(proxy.files.clientAuthorities, clients.authorities, { mode: 0o600 });
+    const { serviceTls } = options;
+    if (serviceTls) await writeFileAtomic(proxy.files.serviceAuthorities, serviceTls.authorities, { mode: 0o600 });
     const ports = await choosePorts(options, before);
     const tcp = await freePorts(options.listen.tcp ?? [], new Set(running?.tcp));
     const { adopted } = await proxy.open(
@@ -126,6 +128,7 @@ async function configInput(
     ...ports,
     addresses: listening,
     tls: options.tls ?? { minimum: '1.2', forwarded: 'sanitize_set' },
+    ...(options.serviceTls && { serviceTls: options.serviceTls }),
     system: options.system,
     maxConnections: maxConnections(openFiles, (ports.tcp.length + 2) * listening.length),
     user: await workerUser(),

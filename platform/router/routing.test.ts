@@ -8,6 +8,7 @@ import test from 'node:test';
 import { WebSocket, WebSocketServer } from 'ws';
 import { createAuthority, issueCertificate } from '#lib/certificates.ts';
 import type { AccessRecord } from './model.ts';
+import { routeMatcher } from './route-match.ts';
 import { backend, get, route, startApp, startRouter, until } from './testing.ts';
 
 test('router: the longest path wins, whole segments only, an exact host before a wildcard', async () => {
@@ -60,6 +61,47 @@ test('router: the longest path wins, whole segments only, an exact host before a
   assert.equal((await get(router, 'x.apps.test', '/a/b;v=1')).body, 'root');
   assert.equal((await get(router, 'other.apps.test')).status, 404);
   assert.equal(router.status().routes, 2);
+});
+
+test('router: a wide wildcard stands for any number of labels, and the fewest count first', async () => {
+  const names = ['one', 'wide', 'near', 'deep', 'exact'];
+  const apps = await Promise.all(names.map((name) => startApp(name)));
+  await using started = await startRouter();
+  const { router } = started;
+  const wide = (host: string, name: string, path?: string) => ({ ...route(host, name, path), wide: true });
+  const table = {
+    routes: [
+      route('*.one.test', 'one'),
+      wide('*.wide.test', 'wide'),
+      wide('*.near.wide.test', 'near'),
+      wide('*.deep.near.wide.test', 'deep', '/deep'),
+      route('a.b.wide.test', 'exact', '/exact'),
+    ],
+    backends: apps.map(({ endpoint }) => backend(endpoint.name, endpoint)),
+  };
+  await router.apply(table);
+  const match = routeMatcher(table);
+  for (const [host, path, expected] of [
+    ['a.one.test', '/', 'one'],
+    ['a.b.one.test', '/', undefined],
+    ['a.wide.test', '/', 'wide'],
+    ['a.b.c.d.e.f.g.h.i.j.wide.test', '/', 'wide'],
+    ['wide.test', '/', undefined],
+    ['awide.test', '/', undefined],
+    ['a.near.wide.test', '/', 'near'],
+    ['a.b.near.wide.test', '/', 'near'],
+    ['near.wide.test', '/', 'wide'],
+    ['a.deep.near.wide.test', '/deep/er', 'deep'],
+    ['a.b.deep.near.wide.test', '/deep', 'deep'],
+    ['a.deep.near.wide.test', '/deeper', 'near'],
+    ['a.b.wide.test', '/exact', 'exact'],
+    ['a.b.wide.test', '/', 'wide'],
+  ] as const) {
+    const { status, body } = await get(router, host, path);
+    assert.equal(status === 404 ? undefined : body, expected, `${host}${path}`);
+    assert.equal(match(host, path)?.backend, expected, `the matcher: ${host}${path}`);
+  }
+  for (const app of apps) await app[Symbol.asyncDispose]();
 });
 
 test('router: what the app is told of the request, and what a client cannot forge', async () => {

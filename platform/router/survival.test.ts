@@ -221,7 +221,7 @@ test('router: the pool grows and routes change under load, and no request fails'
   assert.equal(router.status().reloads, 0);
   await router.apply(table(0, 600));
   assert.equal(router.status().reloads, 1);
-  assert.equal(router.status().backendPool, 1024 + 32);
+  assert.equal(router.status().backendPool, 1024 + 32 + 16);
   assert.equal((await get(router, 'app-599.apps.test')).body, 'app');
   const { requests, failures } = await traffic.stop();
   assert.deepEqual(failures, []);

@@ -11,7 +11,8 @@ import {
   type Route as RouteObject,
 } from '../resources/types.ts';
 import { type Claim, settle } from './claims.ts';
-import type { Backend, Endpoint, Route, RoutingTable, TcpRoute } from './model.ts';
+import type { Backend, Endpoint, Route, RouteService, RoutingTable, TcpRoute } from './model.ts';
+import type { RouteServicesNow } from './route-services/route-services.ts';
 import { isUsable } from './validate.ts';
 
 export interface TableSources {
@@ -27,6 +28,8 @@ export interface TableSources {
   tcpPorts: ReadonlySet<number>;
   /** Did this pod serve in the table before? */
   served(pod: string): boolean;
+  /** Of routes that are bound to one. */
+  services: RouteServicesNow;
   /** Of others that share the router. */
   claims?: readonly Claim[];
 }
@@ -58,10 +61,13 @@ export function buildTable(sources: TableSources): TableResult {
     refused: [],
     applications: { byEndpoint: new Map(), byBackend: new Map() },
   };
+  const services = new Map<string, RouteService>();
   const ofApps = sources.routes
     .filter(({ spec }) => spec.protocol === 'http' && sources.domain(spec.domain)?.spec.internal !== true)
     .map((object): Claim => {
-      const route = routeOf(object);
+      const service = sources.services.of(object);
+      const route = routeOf(object, service?.name);
+      if (service) services.set(service.name, service);
       return {
         age: ageOf(object),
         holder: `the route ${route.id}`,
@@ -71,6 +77,8 @@ export function buildTable(sources: TableSources): TableResult {
       };
     });
   result.table = settle([...ofApps, ...(sources.claims ?? [])], sources.systemHosts);
+  result.table.services = [...services.values()];
+  result.table.signatureKeys = [...sources.services.keys];
   addTcpRoutes(result, sources, (name, object) => backendOf(name, object, slices, sources, result));
   return result;
 }
@@ -111,15 +119,17 @@ function processKey(app: string, type: string): string {
 /** Of ten thousand one changes, and the others are the same objects as before. */
 const known = new WeakMap<RouteObject, Route>();
 
-function routeOf(object: RouteObject): Route {
+function routeOf(object: RouteObject, service: string | undefined): Route {
   const before = known.get(object);
-  if (before !== undefined) return before;
+  if (before !== undefined && before.service === service) return before;
   const { host, domainName, path } = object.spec;
   const route: Route = {
     host: (host === '' ? domainName : `${host}.${domainName}`).toLowerCase(),
     path: path.replace(/\/+$/, '') || '/',
     backend: backendName(object),
     id: object.metadata.name ?? '',
+    ...(host.startsWith('*') && { wide: true }),
+    ...(service !== undefined && { service }),
   };
   known.set(object, route);
   return route;

@@ -12,7 +12,7 @@ import {
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createAuthority, issueCertificate } from '#lib/certificates.ts';
+import { createAuthority, issueCertificate, type KeyPair } from '#lib/certificates.ts';
 import type { Backend, Endpoint, Route, Router, RouterOptions } from './model.ts';
 import { openRouter, stopProxy } from './open.ts';
 
@@ -51,6 +51,8 @@ export interface TestRouter extends AsyncDisposable {
   options: RouterOptions;
   router: Router;
   authority: string;
+  /** A certificate of that authority. */
+  issue(...dnsNames: string[]): Promise<KeyPair>;
   /** Everything the router logged, to look at when a test fails. */
   messages: string[];
   /** Opens the router again, after it was closed. */
@@ -61,12 +63,9 @@ export async function startRouter(changes: Partial<RouterOptions> = {}): Promise
   const directory = await mkdtemp(join(tmpdir(), 'router-'));
   execFileSync('chmod', ['711', directory]);
   const authority = await createAuthority({ commonName: 'router-test', days: 1 });
-  const pair = await issueCertificate(authority, {
-    commonName: 'apps.test',
-    dnsNames: ['*.apps.test', 'apps.test'],
-    usages: ['server'],
-    days: 1,
-  });
+  const issue = (...dnsNames: string[]): Promise<KeyPair> =>
+    issueCertificate(authority, { commonName: dnsNames[0] ?? '', dnsNames, usages: ['server'], days: 1 });
+  const pair = await issue('apps.test', '*.apps.test');
   const messages: string[] = [];
   const options: RouterOptions = {
     instance: `test-${process.pid}`,
@@ -74,6 +73,7 @@ export async function startRouter(changes: Partial<RouterOptions> = {}): Promise
     runDirectory: join(directory, 'run'),
     listen: { http: 0, https: 0, address: '127.0.0.1' },
     certificate: pair.certificate + pair.key,
+    serviceTls: { authorities: authority.certificate, verify: true },
     system: [],
     drainSeconds: 2,
     log: (level, message, fields) => messages.push(`${level} ${message} ${JSON.stringify(fields ?? {})}`),
@@ -86,6 +86,7 @@ export async function startRouter(changes: Partial<RouterOptions> = {}): Promise
       throw error;
     }),
     authority: authority.certificate,
+    issue,
     messages,
     async reopen(more = {}) {
       await test.router.close();

@@ -11,6 +11,7 @@ import {
   type HostCertificate,
   type Route,
   RouterError,
+  type RouteService,
   type RoutingTable,
 } from './model.ts';
 
@@ -22,6 +23,11 @@ const PATH = /^(\/|(\/[A-Za-z0-9._~%!$&'()*+,;=:@-]+)+)$/;
 const EXACT_PATH = /^\/([A-Za-z0-9._~%!$&'()*+,;=:@-]+\/)*[A-Za-z0-9._~%!$&'()*+,;=:@-]*$/;
 const CHALLENGE = /^\/\.well-known\/acme-challenge\/[A-Za-z0-9_-]{1,512}$/;
 const ANSWER = /^[A-Za-z0-9._-]{1,1024}$/;
+const KEY_ID = /^[a-z0-9]{1,32}$/;
+const KEY = /^[A-Za-z0-9+/]{43}=$/;
+/** No login, no fragment, and nothing that a map's line or the proxy's own bar could end with. */
+const SERVICE_URL = /^https:\/\/[^/@|\s]+\/[!$-;=?-\]_a-z~%]*$/;
+const MAX_SERVICE_URL = 2048;
 const ANY_HOST = '*';
 const MAX_HOST = 253;
 const MAX_PATH = 512;
@@ -114,6 +120,18 @@ export function checkBackend(backend: Backend): void {
   }
 }
 
+/** Throws unless requests can be sent there. */
+export function checkService({ name, url, addresses }: RouteService): void {
+  if (!NAME.test(name)) throw invalid('"name" of a service', name, '1 to 63 of a-z, 0-9 and "-"');
+  const parsed = URL.parse(url);
+  if (parsed?.protocol !== 'https:' || parsed.href !== url || url.length > MAX_SERVICE_URL || !SERVICE_URL.test(url)) {
+    throw invalid(`"url" of service ${name}`, url, 'https:// and what URLs have, without a login and a fragment');
+  }
+  for (const address of addresses) {
+    if (isIP(address) === 0) throw invalid(`an address of service ${name}`, address, 'an IP address');
+  }
+}
+
 /** Throws for the first thing that is wrong; `systemHosts` are taken by the platform itself. */
 export function checkTable(table: RoutingTable, systemHosts: ReadonlySet<string>): void {
   const backends = new Set<string>();
@@ -122,6 +140,17 @@ export function checkTable(table: RoutingTable, systemHosts: ReadonlySet<string>
     if (backends.has(backend.name)) throw invalid('a backend', backend.name, 'a name that is there once');
     backends.add(backend.name);
   }
+  const services = new Set<string>();
+  for (const service of table.services ?? []) {
+    checkService(service);
+    if (services.has(service.name) || backends.has(service.name)) {
+      throw invalid('a service', service.name, 'a name that is there once');
+    }
+    services.add(service.name);
+  }
+  for (const { id, key } of table.signatureKeys ?? []) {
+    if (!KEY_ID.test(id) || !KEY.test(key)) throw invalid('a key of signatures', id, '32 bytes in base64, and a name');
+  }
   const keys = new Set<string>();
   for (const route of table.routes) {
     checkRoute(route);
@@ -129,6 +158,9 @@ export function checkTable(table: RoutingTable, systemHosts: ReadonlySet<string>
     if (keys.has(key)) throw invalid('a route', key, 'a host and path that are there once');
     keys.add(key);
     if (systemHosts.has(route.host)) throw invalid('"host"', route.host, NOT_OURS);
+    if (route.service !== undefined && !services.has(route.service)) {
+      throw invalid(`"service" of ${key}`, route.service, 'the name of a service of the same table');
+    }
     if (!backends.has(route.backend)) {
       throw invalid(`"backend" of ${key}`, route.backend, 'the name of a backend of the same table');
     }

@@ -4,6 +4,7 @@ import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Context } from '../cloud-controller/api.ts';
 import type { Collection } from '../cloud-controller/records.ts';
 import { secrets } from '../resources/kubernetes.ts';
+import { routeHosts } from '../resources/route-hosts.ts';
 import { systemNamespace } from '../resources/types.ts';
 import { type ServiceBinding } from '../resources/service-types.ts';
 import { createKeyQueue, type KeyQueue } from '../workloads/queue.ts';
@@ -14,7 +15,6 @@ import { instanceCourse } from './instances.ts';
 import { advance, isUnderWay, type Operated } from './operations.ts';
 import { deleteOrphan } from './orphans.ts';
 import { parameterReaders } from './parameters.ts';
-import { routeHosts } from './route-hosts.ts';
 import { brokerSecret, parametersName, removeSecret, SECRET_LABEL } from './secrets.ts';
 import type { BrokerNetwork, Services } from './services.ts';
 
@@ -30,7 +30,8 @@ export function startServices(
 ): Services {
   const { records, log } = cloud;
   const stop = new AbortController();
-  const transport = { network, isRoute: routeHosts(records), apiUrl: cloud.urls.api };
+  const isRoute = routeHosts({ routes: () => records.routes.all(), domain: (guid) => records.domains.get(guid) });
+  const transport = { network, isRoute, apiUrl: cloud.urls.api };
   const context: ServicesContext = { ...cloud, transport, signal: stop.signal };
   const courses = {
     broker: brokerCourse(context),

@@ -4,6 +4,7 @@ import { request as requestHttp, type ClientRequest, type IncomingMessage, type 
 import { request as requestHttps } from 'node:https';
 import { isIP } from 'node:net';
 import { AddressRefused } from '#lib/guarded-address.ts';
+import type { IsRoute } from '../resources/route-hosts.ts';
 import { API_VERSION, type BrokerAccess, BrokerError, type BrokerNetwork } from './services.ts';
 
 export interface BrokerCall {
@@ -29,8 +30,7 @@ export interface BrokerResponse {
 
 export interface Transport {
   network: BrokerNetwork;
-  /** Is this the host of a route of an app? */
-  isRoute(host: string): boolean;
+  isRoute: IsRoute;
   /** Where the cloud controller says what it is: brokers may want to know. */
   apiUrl: string;
 }

@@ -14,6 +14,7 @@ const input: ConfigInput = {
   tcp: [1024, 1025, 1027],
   addresses: ['*', '[::]'],
   tls: { minimum: '1.2', forwarded: 'sanitize_set' },
+  serviceTls: { authorities: 'CA', verify: true },
   system: [
     { host: 'api.sampan.localhost', address: '127.0.0.1', port: 9001 },
     { host: 'uaa.sampan.localhost', address: '127.0.0.1', port: 9002, tls: true },
@@ -26,9 +27,11 @@ const input: ConfigInput = {
 const table = {
   routes: [
     { host: 'shop.example.com', path: '/', backend: 'shop', id: '1' },
-    { host: 'shop.example.com', path: '/cart;v=1', backend: 'cart', id: '2' },
+    { host: 'shop.example.com', path: '/cart;v=1', backend: 'cart', id: '2', service: 'guard' },
     { host: '*.example.com', path: '/', backend: 'shop', id: '3' },
   ],
+  services: [{ name: 'guard', url: 'https://guard.example.com:8443/check?x=1', addresses: ['203.0.113.7'] }],
+  signatureKeys: [{ id: 'k1', key: `${'A'.repeat(43)}=` }],
   tcp: [
     { port: 1025, backend: 'cart', id: '4' },
     { port: 1026, backend: 'shop', id: '5' },
@@ -56,10 +59,10 @@ function golden(name: string, text: string): void {
 
 test('haproxy: the configuration holds what runs', () => {
   checkTable(table, new Set());
-  const { slots, missing } = assignSlots(table, new Map(), emptyState(), { b: 2, l: 1 });
-  assert.deepEqual(missing, { b: 0, l: 0 });
+  const { slots, missing } = assignSlots(table, new Map(), emptyState(), { b: 2, l: 1, s: 1 });
+  assert.deepEqual(missing, { b: 0, l: 0, s: 0 });
   const state = desiredState(table, slots, input);
-  const text = renderConfig(input, { pools: { b: 2, l: 1 }, stamp: 'stamp', state });
+  const text = renderConfig(input, { pools: { b: 2, l: 1, s: 1 }, stamp: 'stamp', state });
   golden('haproxy.cfg', text);
   // And is read from it where nothing else tells.
   const ready = [...state.servers].map(([slot, servers]) => [
@@ -75,40 +78,41 @@ test('haproxy: the configuration holds what runs', () => {
 test('haproxy: the version follows options, not what runs', () => {
   assert.equal(configVersion(input), configVersion({ ...input }));
   assert.notEqual(configVersion(input), configVersion({ ...input, http: 81 }));
-  const { slots } = assignSlots(table, new Map(), emptyState(), { b: 2, l: 1 });
+  const { slots } = assignSlots(table, new Map(), emptyState(), { b: 2, l: 1, s: 1 });
   const version = (text: string): string | undefined => /SAMPAN_VERSION "(\w+)"/.exec(text)?.[1];
   assert.equal(
-    version(renderConfig(input, { pools: { b: 2, l: 1 }, stamp: 'a', state: desiredState(table, slots, input) })),
-    version(renderConfig(input, { pools: { b: 8, l: 2 }, stamp: 'b', state: undefined })),
+    version(renderConfig(input, { pools: { b: 2, l: 1, s: 1 }, stamp: 'a', state: desiredState(table, slots, input) })),
+    version(renderConfig(input, { pools: { b: 8, l: 2, s: 4 }, stamp: 'b', state: undefined })),
   );
 });
 
 test('haproxy: from one state to the next by the fewest commands', () => {
-  const { slots } = assignSlots(table, new Map(), emptyState(), { b: 2, l: 1 });
+  const { slots } = assignSlots(table, new Map(), emptyState(), { b: 2, l: 1, s: 1 });
   const full = desiredState(table, slots, { ...input, system: [] });
-  const file = (map: string): string => `/${map}.map`;
+  const names = { map: (map: string): string => `/${map}.map`, serviceTls: 'ssl verify none' };
   const text = (plan: ReturnType<typeof planChange>): string =>
     [...plan.commands, ...plan.drain]
       .map((command) => command.text)
       .concat(plan.gone.map(({ slot, name }) => `(gone ${slot}/${name})`))
       .join('\n');
-  assert.equal(text(planChange(full, full, file)), '');
-  golden('to-full.txt', `${text(planChange(emptyState(), full, file))}\n`);
-  golden('to-empty.txt', `${text(planChange(full, emptyState(), file))}\n`);
+  assert.equal(text(planChange(full, full, names)), '');
+  golden('to-full.txt', `${text(planChange(emptyState(), full, names))}\n`);
+  golden('to-empty.txt', `${text(planChange(full, emptyState(), names))}\n`);
 });
 
 test('haproxy: slots stay with their backends, and are free again when empty', () => {
-  const pools = { b: 1, l: 1 };
+  const pools = { b: 1, l: 1, s: 1 };
   const first = assignSlots(table, new Map(), emptyState(), pools);
   assert.deepEqual(
     [...first.slots],
     [
       ['shop', 'b0'],
       ['cart', 'l0'],
+      ['guard', 's0'],
     ],
   );
   const state = desiredState(table, first.slots, { ...input, system: [] });
-  const other = { ...table, routes: [{ host: 'x.test', path: '/', backend: 'idle', id: '4' }] };
-  assert.deepEqual(assignSlots(other, first.slots, state, pools).missing, { b: 1, l: 0 });
+  const other = { ...table, services: [], routes: [{ host: 'x.test', path: '/', backend: 'idle', id: '4' }] };
+  assert.deepEqual(assignSlots(other, first.slots, state, pools).missing, { b: 1, l: 0, s: 0 });
   assert.deepEqual([...assignSlots(other, new Map(), emptyState(), pools).slots], [['idle', 'b0']]);
 });

@@ -9,10 +9,11 @@ import type { RouterOptions, RouterTls } from '../model.ts';
 import { portRanges } from '../ports.ts';
 import { type Limits, shareOut } from './limits.ts';
 import { serverArguments } from './plan.ts';
-import { type MapName, type Pools, type ProxyState, tcpSlot } from './state.ts';
+import { serviceDefaults, serviceRules, serviceServer, serviceSlot, UNLESS_RETURNED } from './service-config.ts';
+import { type MapName, mapPools, type Pools, type ProxyState, tcpSlot } from './state.ts';
 import { bindTls, clientCertificateRules, globalTls } from './tls-config.ts';
 
-export const POOLS_START: Pools = { b: 512, l: 32 };
+export const POOLS_START: Pools = { b: 512, l: 32, s: 16 };
 
 export interface Files {
   config: string;
@@ -22,6 +23,8 @@ export interface Files {
   certificateList: string;
   /** Whose certificates clients may show. */
   clientAuthorities: string;
+  /** Whose certificates route services may have. */
+  serviceAuthorities: string;
   masterSocket: string;
   commandSocket: string;
   /** What HAProxy says while it starts. */
@@ -37,6 +40,7 @@ export function filesOf(options: Pick<RouterOptions, 'dataDirectory' | 'runDirec
     certificates: `${data}/certificates`,
     certificateList: `${data}/certificates.list`,
     clientAuthorities: `${data}/client-authorities.pem`,
+    serviceAuthorities: `${data}/service-authorities.pem`,
     masterSocket: `${run}/master.sock`,
     commandSocket: `${run}/commands.sock`,
     output: `${data}/haproxy.log`,
@@ -59,6 +63,7 @@ export interface ConfigInput {
   /** Addresses to listen on, as HAProxy writes them: `*`, `[::]`, `127.0.0.1`. */
   addresses: string[];
   tls: RouterTls;
+  serviceTls?: RouterOptions['serviceTls'];
   system: RouterOptions['system'];
   /** Connections on the side of clients; each may need a second one to an app. */
   maxConnections: number;
@@ -69,7 +74,7 @@ export interface ConfigInput {
 
 /** Changes whenever a running proxy must be reloaded to follow the input: the template is part of it. */
 export function configVersion(input: ConfigInput): string {
-  const text = renderConfig(input, { pools: { b: 1, l: 1 }, stamp: '', state: undefined });
+  const text = renderConfig(input, { pools: mapPools(() => 1), stamp: '', state: undefined });
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }
 
@@ -92,10 +97,12 @@ export function renderConfig(input: ConfigInput, running: ConfigState): string {
     frontendSection(input, limits),
     ...input.system.map((system, index) => systemSection(system, index)),
     appDefaults(limits),
-    ...numbers(running.pools.b).map((number) => slotSection(`b${number}`, state)),
-    ...numbers(running.pools.l).map((number) => slotSection(`l${number}`, state, '  balance leastconn')),
+    ...numbers(running.pools.b).map((number) => slotSection(`b${number}`, input, state)),
+    ...numbers(running.pools.l).map((number) => slotSection(`l${number}`, input, state, '  balance leastconn')),
+    serviceDefaults(input, appLimit(limits)),
+    ...numbers(running.pools.s).map((number) => serviceSlot(`s${number}`, serverLines(`s${number}`, input, state))),
     ...(input.tcp.length === 0 ? [] : [tcpSection(input, limits)]),
-    ...input.tcp.map((port) => tcpSlotSection(tcpSlot(port), state)),
+    ...input.tcp.map((port) => tcpSlotSection(tcpSlot(port), input, state)),
   ];
   return `# Written by Sampan's router. Changes made here are lost.\n${sections.join('\n')}`;
 }
@@ -107,6 +114,7 @@ function globalSection(input: ConfigInput, version: string, running: ConfigState
   setenv SAMPAN_STAMP "${running.stamp}"
   setenv SAMPAN_POOL ${running.pools.b}
   setenv SAMPAN_LEAST_POOL ${running.pools.l}
+  setenv SAMPAN_SERVICE_POOL ${running.pools.s}
   setenv SAMPAN_HTTP ${input.http}
   setenv SAMPAN_HTTPS ${input.https}
   setenv SAMPAN_TCP ${portRanges(input.tcp).join() || 'none'}
@@ -190,7 +198,8 @@ function quoted(fetch: string): string {
   return `"%[${fetch},json(utf8s)]"`;
 }
 
-function frontendSection({ files, http, https, addresses, access, tls }: ConfigInput, limits: Limits): string {
+function frontendSection(input: ConfigInput, limits: Limits): string {
+  const { files, http, https, addresses, access, tls } = input;
   const binds = addresses.flatMap((address) => {
     const family = address.startsWith('[') ? ' v6only' : '';
     return [
@@ -216,26 +225,42 @@ ${binds.join('\n')}
   http-request return status 200 content-type text/plain lf-string "%[path,map(${files.map('challenges')})]" if { path_beg /.well-known/acme-challenge/ } { path,map(${files.map('challenges')}) -m found }
   ${refusal('the router has as many connections as it can hold')} if { fe_conn gt ${limits.accepted} } { http_first_req }
 
-  # The exact path of the host, else its longest, else the host; else the same for the host with * for its first label, and for every host.
+  # The exact path of the host, else its longest, else the host; else the same for the host with * for its first label, for that with ** for
+  # its first, its first two and so on, and for every host.
 ${lookUp(files, 'host')}
   acl routed var(txn.route) -m found
   http-request set-var(txn.parent) var(txn.host),field(2,.,0) if !routed
   http-request set-var(txn.wild) str(*),concat(.,txn.parent) if !routed
 ${lookUp(files, 'wild')}
+${widerLookUps(files)}
   http-request set-var(txn.any) str(*) if !routed
 ${lookUp(files, 'any')}
   http-request return status 404 content-type "text/plain; charset=utf-8" hdr X-Cf-Routererror unknown_route hdr X-Content-Type-Options nosniff lf-string "404 Not Found: no application is mapped to this URL (host '%[var(txn.host)]').\\n" if !routed
 
+${serviceRules(input)}
 ${clientCertificateRules(tls)}  http-request del-header Proxy
   option forwardfor
-  http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]
+  # What came back from a service says how the client came to us.
+  http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)] if ${UNLESS_RETURNED} or !{ req.hdr(x-forwarded-proto) -m found }
   http-request set-header X-Forwarded-Host %[req.hdr(host)]
   http-request set-header X-Forwarded-Port %[dst_port]
   http-request set-header X-Vcap-Request-Id %[var(txn.id)]
   http-request set-header X-Request-Id %[var(txn.id)] if !{ req.hdr(x-request-id) -m found }
   http-after-response set-header X-Vcap-Request-Id %[var(txn.id)]
+  use_backend %[var(txn.to),field(1,|)] if away
   use_backend %[var(txn.route),field(1,|)]
 `;
+}
+
+/** Labels that a wildcard may stand for. */
+const WIDEST = 10;
+
+/** A host that has no more labels is looked up again as it is. */
+function widerLookUps(files: Files): string {
+  const wild = '  http-request set-var(txn.wild) str(**),concat(.,txn.parent) if !routed';
+  const wider = '  http-request set-var(txn.parent) var(txn.parent),field(2,.,0) if !routed';
+  const levels = Array.from({ length: WIDEST }, () => `${wild}\n${lookUp(files, 'wild')}`);
+  return levels.join(`\n${wider}\n`);
 }
 
 /** Sets the route where the maps have one for the variable: what finds nothing, as an unset variable, changes nothing. */
@@ -267,6 +292,10 @@ function refusal(why: string): string {
   return `http-request return status 503 content-type "text/plain; charset=utf-8" ${headers} string "503 Service Unavailable: ${why}.\\n"`;
 }
 
+function appLimit({ app }: Limits): string {
+  return `${refusal('the application has as many connections as one may have')} if { be_conn gt ${app} } { http_first_req }`;
+}
+
 /** A worker that is being replaced says that it has no server while it still serves with all of them: `stopping`. */
 function appDefaults(limits: Limits): string {
   return `defaults apps from base
@@ -275,7 +304,7 @@ function appDefaults(limits: Limits): string {
   retry-on conn-failure empty-response
   http-request disable-l7-retry if !{ method GET HEAD OPTIONS }
   http-request return status 503 content-type "text/plain; charset=utf-8" hdr X-Cf-Routererror no_endpoints hdr X-Content-Type-Options nosniff hdr Retry-After 1 lf-string "503 Service Unavailable: the application at '%[var(txn.host)]' has no running instance.\\n" if { nbsrv eq 0 } !{ stopping }
-  ${refusal('the application has as many connections as one may have')} if { be_conn gt ${limits.app} } { http_first_req }
+  ${appLimit(limits)}
   # A session stays with its instance for as long as that is there, and gets another cookie with another one.
   http-request set-var(txn.sticky) req.cook(__VCAP_ID__) if { req.cook(JSESSIONID) -m found }
   http-response set-var(txn.server) srv_name if { var(txn.sticky) -m found }
@@ -287,20 +316,20 @@ function appDefaults(limits: Limits): string {
 }
 
 /** `cookie` is refused on servers that are added at run time: sticky sessions read the cookie with `use-server`. */
-function slotSection(slot: string, state: ProxyState | undefined, ...more: string[]): string {
+function slotSection(slot: string, input: ConfigInput, state: ProxyState | undefined, ...more: string[]): string {
   const lines = [
     `backend ${slot} from apps`,
     ...more,
     '  use-server %[var(txn.sticky)] if { var(txn.sticky) -m found }',
-    ...serverLines(slot, state),
+    ...serverLines(slot, input, state),
   ];
   return `${lines.join('\n')}\n`;
 }
 
-function serverLines(slot: string, state: ProxyState | undefined): string[] {
+function serverLines(slot: string, input: ConfigInput, state: ProxyState | undefined): string[] {
   return [...(state?.servers.get(slot) ?? [])]
     .filter(([, { mode }]) => mode === 'ready')
-    .map(([name, server]) => `  server ${name} ${serverArguments(name, server)}`);
+    .map(([name, server]) => `  server ${name} ${serverArguments(name, server, serviceServer(input))}`);
 }
 
 /** Every port is listened on; where no route leads anywhere, the connection is closed as soon as it is made. */
@@ -329,6 +358,6 @@ ${binds.join('\n')}
 `;
 }
 
-function tcpSlotSection(slot: string, state: ProxyState | undefined): string {
-  return `${[`backend ${slot} from tcp`, ...serverLines(slot, state)].join('\n')}\n`;
+function tcpSlotSection(slot: string, input: ConfigInput, state: ProxyState | undefined): string {
+  return `${[`backend ${slot} from tcp`, ...serverLines(slot, input, state)].join('\n')}\n`;
 }

@@ -26,7 +26,8 @@ import { Drain } from './drain.ts';
 import { assignSlots, desiredState, planChange, type Slots, slotsOf } from './plan.ts';
 import { isUnavailable, type Proxy } from './proxy.ts';
 import { CommandSocket, connectUnix } from './socket.ts';
-import type { Pools } from './state.ts';
+import { serviceServer } from './service-config.ts';
+import { mapPools, type Pools, sizeOf } from './state.ts';
 import { endProxy } from './stop.ts';
 
 /** Who needs more backends than this needs more than one machine. */
@@ -102,7 +103,7 @@ export class HaproxyDriver implements Router {
       proxyPid: pid,
       routes: state.hosts.size + state.paths.size + state.exact.size - this.#systemHosts.size,
       backends: this.#slots.size,
-      backendPool: pools.b + pools.l,
+      backendPool: sizeOf(pools),
       endpoints,
       reloads,
       lostAccessRecords: this.#access.lost(),
@@ -150,13 +151,16 @@ export class HaproxyDriver implements Router {
     const table = this.#wanted;
     if (table === undefined) return;
     let assigned = assignSlots(table, this.#slots, this.#proxy.state, this.#proxy.pools);
-    if (assigned.missing.b + assigned.missing.l > 0) {
+    if (sizeOf(assigned.missing) > 0) {
       await this.#grow(assigned.missing);
       assigned = assignSlots(table, this.#slots, this.#proxy.state, this.#proxy.pools);
     }
     const proxy = this.#proxy;
     const desired = desiredState(table, assigned.slots, proxy.input);
-    const plan = planChange(proxy.state, desired, proxy.files.map);
+    const plan = planChange(proxy.state, desired, {
+      map: proxy.files.map,
+      serviceTls: serviceServer(proxy.input),
+    });
     await proxy.offer(table.certificates ?? []);
     await proxy.execute([...plan.commands, ...plan.drain]);
     this.#slots = assigned.slots;
@@ -167,9 +171,9 @@ export class HaproxyDriver implements Router {
 
   async #grow(missing: Pools): Promise<void> {
     const { pools } = this.#proxy;
-    const to = { b: grown(pools.b, missing.b), l: grown(pools.l, missing.l) };
-    if (to.b + to.l > POOL_LIMIT) {
-      const needed = pools.b + pools.l + missing.b + missing.l;
+    const to = mapPools((pool) => grown(pools[pool], missing[pool]));
+    if (sizeOf(to) > POOL_LIMIT) {
+      const needed = sizeOf(pools) + sizeOf(missing);
       throw new RouterError('invalid', `Cannot route: ${needed} backends are more than ${POOL_LIMIT}`);
     }
     this.#options.log('info', 'The pool of backends grows: HAProxy is reloaded', { from: pools, to });

@@ -1,15 +1,19 @@
 /** From a routing table to what HAProxy should have, and from two states to the commands between them. No I/O. */
 import type { Backend, RouterOptions, RoutingTable } from '../model.ts';
 import {
+  CURRENT,
   emptyState,
   MAPS,
   type MapName,
+  mapPools,
   type Pools,
   type ProxyState,
+  hostKey,
   parseTarget,
   type Server,
   type ServerProtocol,
   serverName,
+  serviceTarget,
   target,
   tcpSlot,
 } from './state.ts';
@@ -17,7 +21,7 @@ import {
 /** The largest command: HAProxy's buffer is 16 KiB, of which a part is reserved. */
 const MAX_COMMAND = 12_000;
 
-/** Which slot each backend of the routing table has. */
+/** Which slot each backend and service of the routing table has. */
 export type Slots = Map<string, string>;
 
 /** What a running proxy's maps say about its slots. */
@@ -29,11 +33,15 @@ export function slotsOf(state: ProxyState): Slots {
       if (slot !== undefined) slots.set(backend, slot);
     }
   }
+  for (const [service, value] of state.services) {
+    const { slot } = parseTarget(value);
+    if (slot !== undefined) slots.set(service, slot);
+  }
   return slots;
 }
 
 /**
- * Gives a slot to each backend that a route leads to, keeping what is assigned. A slot is free when nobody has it and no
+ * Gives a slot to each backend that a route leads to, and to each service, keeping what is assigned. A slot is free when nobody has it and no
  * server is left in it. `missing` says how many backends found none: their pool must grow.
  */
 export function assignSlots(
@@ -43,22 +51,24 @@ export function assignSlots(
   pools: Pools,
 ): { slots: Slots; missing: Pools } {
   const routed = new Set(table.routes.map((route) => route.backend));
-  const wanted = table.backends.filter(({ name }) => routed.has(name));
+  const wanted: { name: string; pool: keyof Pools }[] = [
+    ...table.backends.filter(({ name }) => routed.has(name)).map((one) => ({ name: one.name, pool: poolOf(one) })),
+    ...(table.services ?? []).map(({ name }) => ({ name, pool: 's' as const })),
+  ];
   const slots: Slots = new Map();
   const taken = new Set(actual.servers.keys());
   for (const slot of before.values()) taken.add(slot);
-  for (const backend of wanted) {
-    const slot = before.get(backend.name);
-    if (slot?.startsWith(poolOf(backend))) slots.set(backend.name, slot);
+  for (const { name, pool } of wanted) {
+    const slot = before.get(name);
+    if (slot?.startsWith(pool)) slots.set(name, slot);
   }
-  const next: Pools = { b: 0, l: 0 };
-  const missing: Pools = { b: 0, l: 0 };
-  for (const backend of wanted) {
-    if (slots.has(backend.name)) continue;
-    const pool = poolOf(backend);
+  const next: Pools = mapPools(() => 0);
+  const missing: Pools = mapPools(() => 0);
+  for (const { name, pool } of wanted) {
+    if (slots.has(name)) continue;
     while (next[pool] < pools[pool] && taken.has(pool + next[pool])) next[pool]++;
     if (next[pool] >= pools[pool]) missing[pool]++;
-    else slots.set(backend.name, pool + next[pool]++);
+    else slots.set(name, pool + next[pool]++);
   }
   return { slots, missing };
 }
@@ -75,7 +85,7 @@ export function systemBackend(index: number): string {
 export function desiredState(
   table: RoutingTable,
   slots: Slots,
-  { system, tcp }: { system: RouterOptions['system']; tcp: readonly number[] },
+  { system, tcp, serviceTls }: Pick<RouterOptions, 'system' | 'serviceTls'> & { tcp: readonly number[] },
 ): ProxyState {
   const state = emptyState();
   for (const [index, { host }] of system.entries()) {
@@ -84,24 +94,46 @@ export function desiredState(
   for (const route of table.routes) {
     const slot = slots.get(route.backend);
     if (slot === undefined) continue;
-    const value = target(slot, route.backend);
+    const value = target(slot, route.backend, route.service);
+    const host = hostKey(route);
     if (route.exact === true) {
-      state.exact.set(route.host + route.path, value);
-      state.deep.set(route.host, '1');
+      state.exact.set(host + route.path, value);
+      state.deep.set(host, '1');
     } else if (route.path === '/') {
-      state.hosts.set(route.host, value);
+      state.hosts.set(host, value);
     } else {
-      state.paths.set(`${route.host}${route.path}/`, value);
-      state.deep.set(route.host, '1');
+      state.paths.set(`${host}${route.path}/`, value);
+      state.deep.set(host, '1');
     }
   }
   state.challenges = new Map(table.challenges);
   const backends = new Map(table.backends.map((backend) => [backend.name, backend]));
   for (const backend of backends.values()) setServers(state, slots.get(backend.name), backend);
+  setServices(state, table, slots, serviceTls !== undefined);
   for (const { port, backend } of table.tcp ?? []) {
     if (tcp.includes(port)) setServers(state, tcpSlot(port), backends.get(backend), 'tcp');
   }
   return state;
+}
+
+/** All of them are told of, so that a request finds its service or an answer, and never the app. */
+function setServices(
+  state: ProxyState,
+  { services = [], signatureKeys = [] }: RoutingTable,
+  slots: Slots,
+  isReached: boolean,
+): void {
+  for (const { name, url, addresses } of services) {
+    const slot = slots.get(name);
+    if (slot === undefined) continue;
+    state.services.set(name, serviceTarget(slot, url));
+    const port = Number(new URL(url).port) || 443;
+    const endpoints = isReached ? addresses.map((ip) => ({ name, ip, port })) : [];
+    setServers(state, slot, { name, endpoints }, 'tls');
+  }
+  const [current] = signatureKeys;
+  for (const { id, key } of signatureKeys) state.keys.set(id, key);
+  if (current) state.keys.set(CURRENT, `${current.id}.${current.key}`);
 }
 
 function setServers(
@@ -129,6 +161,8 @@ export interface Command {
   payload?: boolean;
   /** The answer that means success; default: an empty one. */
   expect?: RegExp;
+  /** What is in it is told to nobody else. */
+  secret?: boolean;
 }
 
 export interface ServerRef {
@@ -151,11 +185,20 @@ export interface Plan {
   same: MapName[];
 }
 
-export function planChange(actual: ProxyState, desired: ProxyState, mapFile: (map: MapName) => string): Plan {
+/** What commands name of the proxy's files, and of the options that it runs with. */
+export interface PlanNames {
+  map: (map: MapName) => string;
+  /** Arguments of the servers of route services; empty: there are none. */
+  serviceTls: string;
+}
+
+export function planChange(actual: ProxyState, desired: ProxyState, names: PlanNames): Plan {
   const plan: Plan = { commands: [], drain: [], gone: [], same: [] };
   for (const [slot, servers] of desired.servers) {
     const existing = actual.servers.get(slot);
-    for (const [name, server] of servers) planServer(plan, { slot, name }, server, existing?.get(name));
+    for (const [name, wanted] of servers) {
+      planServer(plan, { slot, name }, { wanted, existing: existing?.get(name) }, names);
+    }
   }
   for (const [slot, servers] of actual.servers) {
     const wanted = desired.servers.get(slot);
@@ -168,8 +211,10 @@ export function planChange(actual: ProxyState, desired: ProxyState, mapFile: (ma
   // `deep` comes after the paths when a host gets its first path, and goes before them when it loses its last.
   const changes = MAPS.map((map) => ({
     map,
-    removed: removedEntries(actual[map], desired[map], mapFile(map)),
-    added: addedEntries(actual[map], desired[map], mapFile(map)),
+    removed: removedEntries(actual[map], desired[map], names.map(map)),
+    added: addedEntries(actual[map], desired[map], names.map(map)).map((command) =>
+      map === 'keys' ? { ...command, secret: true } : command,
+    ),
   }));
   plan.commands.push(...changes.flatMap(({ added }) => added));
   plan.commands.push(...changes.toReversed().flatMap(({ removed }) => removed));
@@ -181,13 +226,18 @@ function draining(ref: ServerRef): Command {
   return { text: `set server ${serverId(ref)} state maint` };
 }
 
-function planServer(plan: Plan, ref: ServerRef, wanted: Server, existing: Server | undefined): void {
+function planServer(
+  plan: Plan,
+  ref: ServerRef,
+  { wanted, existing }: { wanted: Server; existing: Server | undefined },
+  { serviceTls }: PlanNames,
+): void {
   const id = serverId(ref);
   if (existing === undefined) {
     // Who is draining and unknown gets nothing anyway.
     if (wanted.mode !== 'ready') return;
     plan.commands.push(
-      { text: `add server ${id} ${serverArguments(ref.name, wanted)}`, expect: /^New server registered/ },
+      { text: `add server ${id} ${serverArguments(ref.name, wanted, serviceTls)}`, expect: /^New server registered/ },
       { text: `enable server ${id}` },
     );
     return;
@@ -202,16 +252,18 @@ function planServer(plan: Plan, ref: ServerRef, wanted: Server, existing: Server
  * Address and settings of a server, the same at run time and in the configuration. Servers that are added at run time keep
  * no idle connection by default: with `pool-max-conn -1` they do, and throughput triples.
  */
-export function serverArguments(name: string, server: Server): string {
+export function serverArguments(name: string, server: Server, serviceTls: string): string {
   const address = server.ip.includes(':') ? `[${server.ip}]:${server.port}` : `${server.ip}:${server.port}`;
   const protocol = name.split('.')[2];
   if (protocol === 'tcp') return `${address} weight ${server.weight}`;
-  const http2 = protocol === 'h2' ? ' proto h2' : '';
-  return `${address}${http2} weight ${server.weight} pool-max-conn -1 pool-purge-delay 5s`;
+  const how = protocol === 'h2' ? ' proto h2' : protocol === 'tls' ? ` ${serviceTls}` : '';
+  return `${address}${how} weight ${server.weight} pool-max-conn -1 pool-purge-delay 5s`;
 }
 
 function addedEntries(actual: Map<string, string>, desired: Map<string, string>, file: string): Command[] {
   const commands: Command[] = [];
+  // After what is new, which they may name.
+  const changed: Command[] = [];
   let lines = '';
   const flush = (): void => {
     if (lines !== '') commands.push({ text: `add map ${file} <<\n${lines}`, payload: true });
@@ -223,11 +275,11 @@ function addedEntries(actual: Map<string, string>, desired: Map<string, string>,
       if (lines.length + key.length + value.length > MAX_COMMAND) flush();
       lines += `${key} ${value}\n`;
     } else if (old !== value) {
-      commands.push({ text: `set map ${file} ${escapeArgument(key)} ${escapeArgument(value)}` });
+      changed.push({ text: `set map ${file} ${escapeArgument(key)} ${escapeArgument(value)}` });
     }
   }
   flush();
-  return commands;
+  return [...commands, ...changed];
 }
 
 function removedEntries(actual: Map<string, string>, desired: Map<string, string>, file: string): Command[] {

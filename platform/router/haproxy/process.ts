@@ -126,7 +126,7 @@ export async function readEnvironment(files: Files): Promise<Environment> {
   return {
     version: value('VERSION'),
     stamp: value('STAMP'),
-    pools: { b: Number(value('POOL')), l: Number(value('LEAST_POOL')) },
+    pools: { b: Number(value('POOL')), l: Number(value('LEAST_POOL')), s: Number(value('SERVICE_POOL')) },
     http: Number(value('HTTP')),
     https: Number(value('HTTPS')),
     tcp: parsePorts(value('TCP')),

@@ -12,7 +12,17 @@ import { type Command, type Plan, type ServerRef, systemBackend } from './plan.t
 import { freePorts } from '../ports.ts';
 import { askMaster, type Environment, readEnvironment, readProcesses, startProxy, waitForStamp } from './process.ts';
 import { CommandSocket } from './socket.ts';
-import { emptyState, MAPS, type Pools, type ProxyState, parseMap, parseServers, type Server, target } from './state.ts';
+import {
+  emptyState,
+  MAPS,
+  mapPools,
+  type Pools,
+  type ProxyState,
+  parseMap,
+  parseServers,
+  type Server,
+  target,
+} from './state.ts';
 
 const FIND_ATTEMPTS = 100;
 const FIND_PAUSE = 50;
@@ -177,7 +187,8 @@ export class Proxy {
     for (const [index, command] of commands.entries()) {
       const answer = answers[index] ?? '';
       if ((command.expect ?? /^$/).test(answer)) continue;
-      throw new RouterError('proxy-failed', `HAProxy refused "${command.text.slice(0, 200)}": ${answer}`);
+      const shown = command.secret ? command.text.split(' ', 2).join(' ') : command.text.slice(0, 200);
+      throw new RouterError('proxy-failed', `HAProxy refused "${shown}": ${answer}`);
     }
   }
 
@@ -242,7 +253,7 @@ export class Proxy {
 }
 
 function atLeast(least: Pools, pools: Partial<Pools> = {}): Pools {
-  return { b: Math.max(least.b, pools.b ?? 0), l: Math.max(least.l, pools.l ?? 0) };
+  return mapPools((pool) => Math.max(least[pool], pools[pool] ?? 0));
 }
 
 export function isUnavailable(error: unknown): boolean {

@@ -3,10 +3,11 @@
  * slot. The same structure holds what is wanted and what HAProxy has; `plan.ts` compares them.
  *
  * A slot is one of HAProxy's backends, declared ahead and empty until a backend of the routing table takes it: of the pool
- * that takes turns (`b0`, `b1`, …), of the one that looks for the fewest connections (`l0`, …), or the one of a TCP port (`t1024`).
+ * that takes turns (`b0`, `b1`, …), of the one that looks for the fewest connections (`l0`, …), of the one for route services (`s0`, …), or
+ * the one of a TCP port (`t1024`).
  */
 import { createHash } from 'node:crypto';
-import type { Endpoint } from '../model.ts';
+import type { Endpoint, Route } from '../model.ts';
 
 /**
  * Who drains is in HAProxy's maintenance: it finishes what it has, and sticky sessions leave it too, which HAProxy's own `drain` would
@@ -30,6 +31,10 @@ export interface ProxyState {
   exact: Map<string, string>;
   /** Hosts that have an entry in `paths` or `exact`: all others skip those look-ups. */
   deep: Map<string, string>;
+  /** Name of a route service → slot, host and URL: see `serviceTarget`. */
+  services: Map<string, string>;
+  /** Keys of signatures: id → key, and `CURRENT` → the id and key that sign. */
+  keys: Map<string, string>;
   /** Paths of ACME's challenges → the answer. */
   challenges: Map<string, string>;
   /** By slot, by server name. */
@@ -40,9 +45,19 @@ export interface ProxyState {
 export interface Pools {
   b: number;
   l: number;
+  s: number;
 }
 
-export const MAPS = ['hosts', 'paths', 'exact', 'deep', 'challenges'] as const;
+export function mapPools<T>(of: (pool: keyof Pools) => T): Record<keyof Pools, T> {
+  return { b: of('b'), l: of('l'), s: of('s') };
+}
+
+export function sizeOf({ b, l, s }: Pools): number {
+  return b + l + s;
+}
+
+/** Services and keys before the routes that need them. */
+export const MAPS = ['keys', 'services', 'hosts', 'paths', 'exact', 'deep', 'challenges'] as const;
 export type MapName = (typeof MAPS)[number];
 
 export function emptyState(): ProxyState {
@@ -51,19 +66,37 @@ export function emptyState(): ProxyState {
     paths: new Map(),
     exact: new Map(),
     deep: new Map(),
+    services: new Map(),
+    keys: new Map(),
     challenges: new Map(),
     servers: new Map(),
   };
 }
 
-/** A map's value: the HAProxy backend to use, and the routing table's name for it, which the access log repeats. */
-export function target(proxyBackend: string, backend: string): string {
-  return `${proxyBackend}|${backend}`;
+/** A host as maps have it: `**.` where it stands for any number of labels. */
+export function hostKey({ host, wide }: Pick<Route, 'host' | 'wide'>): string {
+  return wide === true && host.startsWith('*.') ? `*${host}` : host;
+}
+
+/** A map's value: the HAProxy backend to use, the routing table's name for it, which the access log repeats, and what comes first, if anything. */
+export function target(proxyBackend: string, backend: string, service?: string): string {
+  return service === undefined ? `${proxyBackend}|${backend}` : `${proxyBackend}|${backend}|${service}`;
 }
 
 export function parseTarget(value: string): { slot: string | undefined; backend: string } {
-  const bar = value.indexOf('|');
-  return { slot: /^[bl]\d+$/.exec(value.slice(0, bar))?.[0], backend: value.slice(bar + 1) };
+  const [proxyBackend = '', backend = ''] = value.split('|');
+  return { slot: SLOT.exec(proxyBackend)?.[0], backend };
+}
+
+const SLOT = /^[bls]\d+$/;
+
+/** The key of `keys` that no client can name: ids have no dot. */
+export const CURRENT = '.current';
+
+/** `<slot>|<host and port>|<path and query>`; without a slot as long as it has no address. */
+export function serviceTarget(slot: string, url: string): string {
+  const { host, pathname, search } = new URL(url);
+  return `${slot}|${host}|${pathname}${search}`;
 }
 
 export function tcpSlot(port: number): string {
@@ -76,7 +109,8 @@ export interface ServerName {
   http2: boolean;
 }
 
-export type ServerProtocol = 'h1' | 'h2' | 'tcp';
+/** `tls`: HTTP/1.1 in TLS, of route services. */
+export type ServerProtocol = 'h1' | 'h2' | 'tcp' | 'tls';
 
 /**
  * The name tells everything that cannot change while the server exists, address included: an endpoint that comes back
@@ -107,7 +141,7 @@ export function parseServers(answer: string): Map<string, Map<string, Server>> {
   const slots = new Map<string, Map<string, Server>>();
   for (const line of answer.split('\n')) {
     const field = line.split(' ');
-    const slot = /^[blt]\d+$/.exec(field[1] ?? '')?.[0];
+    const slot = /^[blst]\d+$/.exec(field[1] ?? '')?.[0];
     const name = field[3];
     if (slot === undefined || name === undefined || line.startsWith('#')) continue;
     const admin = Number(field[6]);
@@ -135,7 +169,7 @@ export function parseServerLines(config: string): Map<string, Map<string, Server
   const slots = new Map<string, Map<string, Server>>();
   let slot: string | undefined;
   for (const line of config.split('\n')) {
-    if (/^\S/.test(line)) slot = /^backend ([blt]\d+) /.exec(line)?.[1];
+    if (/^\S/.test(line)) slot = /^backend ([blst]\d+) /.exec(line)?.[1];
     const [, name, ip = '', port, weight] = /^ {2}server (\S+) (\S+):(\d+) .*?weight (\d+)/.exec(line) ?? [];
     if (slot === undefined || name === undefined) continue;
     const servers = slots.get(slot) ?? new Map<string, Server>();

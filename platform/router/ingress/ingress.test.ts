@@ -6,6 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import type { TLSSocket } from 'node:tls';
 import { endpointSlices, events, ingressClasses, ingresses, secrets, services } from '#cluster/kinds/resources.ts';
 import type { IngressSpec } from '#cluster/kinds/types/networking.ts';
+import { addressGuard } from '#lib/guarded-address.ts';
 import { createAuthority, issueCertificate } from '#lib/certificates.ts';
 import { sourceAddress } from '#lib/source-address.ts';
 import { type ControlPlane, startControlPlane } from '#testing/control-plane.ts';
@@ -39,6 +40,7 @@ before(async () => {
     router: router.router,
     systemHosts: ['api.apps.test'],
     address: '192.0.2.7',
+    guard: addressGuard(() => [], []),
     signal: abort.signal,
     log: () => undefined,
   });
