@@ -41,6 +41,7 @@ const TESTS: Record<string, string> = {
   service_plans: 'service-brokers.test.ts',
   service_instances: 'service-brokers.test.ts',
   service_credential_bindings: 'service-brokers.test.ts',
+  service_route_bindings: 'service-route-bindings.test.ts',
   isolation_segments: 'isolation-segments.test.ts',
   users: '../uaa/scim/scim.test.ts',
 };
@@ -49,7 +50,6 @@ export const EVERYBODY = 'tenancy.test.ts';
 
 /** Why what is not there is not, by the beginning of its path. */
 const REASONS: [RegExp, string][] = [
-  [/service_route_bindings/, 'routes are not bound to services yet'],
   [/^(POST|DELETE) \/v3\/stacks/, "the stack is the platform's own"],
   [/shared_spaces|relationships\/space/, 'a route belongs to one space for good'],
   [/clear_buildpack_cache/, 'what a build keeps is replaced by the next one'],

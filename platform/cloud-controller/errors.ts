@@ -16,6 +16,7 @@ const CODES = {
   ServiceUnavailable: [10015, 503],
   OrgSuspended: [10017, 403],
   UniquenessError: [10016, 422],
+  ServiceInstanceAlreadyBoundToSameRoute: [130008, 422],
   AppPackageInvalid: [150001, 400],
   PackageBitsAlreadyUploaded: [150004, 400],
   AppBitsUploadInvalid: [160001, 400],

@@ -106,11 +106,6 @@ export function includedOf<T extends ClientObject>(
   return merged;
 }
 
-/** A list that has no members and takes any parameter: what this platform does not have. */
-export function emptyList(context: { urls: Urls }, request: Pick<ApiRequest, 'query' | 'path'>): Reply {
-  return plainList(context, request, []);
-}
-
 /** A list of things that are no stored objects. */
 export function plainList(context: { urls: Urls }, request: Pick<ApiRequest, 'query' | 'path'>, all: Json[]): Reply {
   const page = numberOf(request.query, 'page', 1, Number.MAX_SAFE_INTEGER);

@@ -12,7 +12,7 @@ let world: World;
 let paths: string[];
 
 /** Of things that are no objects: they have names and no more. */
-const PLAIN = /feature_flags|features|process_instances|service_route_bindings/;
+const PLAIN = /feature_flags|features|process_instances/;
 
 interface List {
   pagination: { total_results: number; total_pages: number; next: { href: string } | null; previous: unknown };

@@ -11,7 +11,7 @@ import { CloudFoundryError, type CloudFoundryErrorTitle } from './errors.ts';
 import type { Job } from './jobs.ts';
 import type { Collection } from './records.ts';
 
-type Kind = 'service_brokers' | 'service_instances' | 'service_credential_bindings';
+type Kind = 'service_brokers' | 'service_instances' | 'service_credential_bindings' | 'service_route_bindings';
 
 /** As Cloud Foundry calls what is done to each. */
 const OPERATIONS: Record<Kind, Record<BrokerRequest['type'], string>> = {
@@ -30,12 +30,18 @@ const OPERATIONS: Record<Kind, Record<BrokerRequest['type'], string>> = {
     update: 'service_bindings.update',
     delete: 'service_bindings.delete',
   },
+  service_route_bindings: {
+    create: 'service_route_bindings.create',
+    update: 'service_route_bindings.update',
+    delete: 'service_route_bindings.delete',
+  },
 };
 
 const WORDS: Record<Kind, string> = {
   service_brokers: 'service broker',
   service_instances: 'service instance',
   service_credential_bindings: 'binding',
+  service_route_bindings: 'route binding',
 };
 
 function collectionOf(
@@ -46,6 +52,7 @@ function collectionOf(
     service_brokers: records.serviceBrokers,
     service_instances: records.serviceInstances,
     service_credential_bindings: records.serviceBindings,
+    service_route_bindings: records.serviceBindings,
   };
   return collections[kind];
 }

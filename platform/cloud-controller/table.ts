@@ -31,6 +31,7 @@ import { serviceBrokerEndpoints } from './endpoints/service-brokers.ts';
 import { serviceInstanceEndpoints } from './endpoints/service-instances.ts';
 import { serviceOfferingEndpoints } from './endpoints/service-offerings.ts';
 import { servicePlanEndpoints } from './endpoints/service-plans.ts';
+import { serviceRouteBindingEndpoints } from './endpoints/service-route-bindings.ts';
 import { serviceSharingEndpoints } from './endpoints/service-sharing.ts';
 import { securityGroupEndpoints } from './endpoints/security-groups.ts';
 import { sidecarEndpoints } from './endpoints/sidecars.ts';
@@ -73,6 +74,7 @@ export function endpointTable(context: Context): Endpoint[] {
     ...serviceInstanceEndpoints(context),
     ...serviceSharingEndpoints(context),
     ...serviceBindingEndpoints(context),
+    ...serviceRouteBindingEndpoints(context),
     ...manifestEndpoints(context),
     ...eventEndpoints(context),
     ...whyEndpoints(context),

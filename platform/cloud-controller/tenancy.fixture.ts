@@ -125,11 +125,15 @@ export class Tenancy {
       type: 'user-provided',
       name: `service-${mark}`,
       credentials: { secret: mark },
+      route_service_url: `https://${mark}.example.org`,
       relationships: { space: one(space) },
     });
     guids['service_credential_bindings'] = await make('/v3/service_credential_bindings', {
       type: 'app',
       relationships: { app: one(app), service_instance: one(guids['service_instances']) },
+    });
+    guids['service_route_bindings'] = await make('/v3/service_route_bindings', {
+      relationships: { route: one(route), service_instance: one(guids['service_instances']) },
     });
     const newest = async (kind: string) =>
       ((await this.#cloud.json('GET', `/v3/${kind}?order_by=-created_at&per_page=1`)).resources as Json[])[0];
@@ -325,6 +329,10 @@ export const BODIES: Record<string, (world: World) => unknown> = {
   'POST /v3/service_instances/:guid/relationships/shared_spaces': ({ guids }) => ({
     data: [{ guid: guids['spaces'] }],
   }),
+  'POST /v3/service_route_bindings': ({ guids }) => ({
+    relationships: { route: one(guids['routes']), service_instance: one(guids['service_instances']) },
+  }),
+  'PATCH /v3/service_route_bindings/:guid': metadata,
   'POST /v3/service_credential_bindings': ({ guids }) => ({
     type: 'app',
     relationships: { app: one(guids['apps']), service_instance: one(guids['service_instances']) },

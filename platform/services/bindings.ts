@@ -1,6 +1,13 @@
-/** Bindings of apps and keys: what a broker gives is a Secret beside them. */
+/** Bindings of apps and routes, and keys: what a broker gives to apps and keys is a Secret beside them. */
 import type { Stored } from '#cluster/kinds/kind.ts';
-import type { BrokerOperation, BrokerRequest, ServiceBinding, ServiceInstance } from '../resources/service-types.ts';
+import { routeUrl } from '../cloud-controller/present/routes.ts';
+import {
+  bindingKind,
+  type BrokerOperation,
+  type BrokerRequest,
+  type ServiceBinding,
+  type ServiceInstance,
+} from '../resources/service-types.ts';
 import { type Bound, readBound } from './answers.ts';
 import type { BindingIds, BrokerClient } from './client.ts';
 import {
@@ -65,7 +72,7 @@ async function bind(context: ServicesContext, binding: Binding, request: BrokerR
   const answer = await client.bind({
     ...idsOf(binding, chain),
     ...(app === undefined ? {} : { app }),
-    resource: app === undefined ? {} : resourceOf(context, app),
+    resource: resourceOf(context, binding),
     context: contextOf(requirePlace(context, instance)),
     ...(Object.keys(parameters).length === 0 ? {} : { parameters }),
   });
@@ -78,7 +85,13 @@ async function bind(context: ServicesContext, binding: Binding, request: BrokerR
   return { state: 'in progress', ...(operation === undefined ? {} : { operation }) };
 }
 
-function resourceOf({ records }: ServicesContext, guid: string): Json {
+function resourceOf({ records }: ServicesContext, { spec }: Binding): Json {
+  if (spec.route !== undefined) {
+    const route = records.routes.get(spec.route);
+    return route ? { route: routeUrl(route) } : {};
+  }
+  const { app: guid } = spec;
+  if (guid === undefined) return {};
   const app = records.apps.get(guid);
   return {
     app_guid: guid,
@@ -87,8 +100,12 @@ function resourceOf({ records }: ServicesContext, guid: string): Json {
   };
 }
 
-/** The Secret first: a binding that is said to be there is whole. */
+/** The Secret first: a binding that is said to be there is whole. Routes have no use for one. */
 async function keep(context: ServicesContext, binding: Binding, bound: Bound): Promise<Step> {
+  const { routeServiceUrl } = bound;
+  if (bindingKind(binding) === 'route') {
+    return { state: 'succeeded', status: routeServiceUrl === undefined ? {} : { routeServiceUrl } };
+  }
   await writeCredentials(context, { kind: 'ServiceBinding', object: binding }, bound.credentials);
   const { syslogDrainUrl } = bound;
   return { state: 'succeeded', status: syslogDrainUrl === undefined ? {} : { syslogDrainUrl } };
@@ -137,13 +154,16 @@ async function fetchBound(
   }
 }
 
+const EVENTS = { app: 'service_binding', key: 'service_key', route: 'service_route_binding' };
+
 async function tell(
   context: ServicesContext,
   binding: Binding,
   request: BrokerRequest,
   what: 'start' | 'end',
 ): Promise<void> {
-  const kind = binding.spec.app === undefined ? 'service_key' : 'service_binding';
+  const kind = EVENTS[bindingKind(binding)];
+  const { app, route } = binding.spec;
   const space = context.records.spaceOf(binding);
   await context.audit.record({
     type: `audit.${kind}.${what === 'start' ? 'start_' : ''}${request.type}`,
@@ -151,7 +171,8 @@ async function tell(
     target: { guid: binding.metadata.name, type: kind, name: binding.spec.displayName ?? '' },
     ...(space ? { space } : {}),
     data: {
-      ...(binding.spec.app === undefined ? {} : { app_guid: binding.spec.app }),
+      ...(app === undefined ? {} : { app_guid: app }),
+      ...(route === undefined ? {} : { route_guid: route }),
       service_instance_guid: binding.spec.instance,
       request: { ...(request.parameters ? { parameters: '[PRIVATE DATA HIDDEN]' } : {}) },
     },

@@ -1,14 +1,11 @@
-/** What the platform says of itself, and lists of what it does not have. */
+/** What the platform says of itself. */
 import { type Context, type Endpoint, ok } from '../api.ts';
 import { notAuthorized } from '../errors.ts';
-import { emptyList, listReply } from '../listing.ts';
+import { listReply } from '../listing.ts';
 import { presentApp } from '../present/apps.ts';
 import { link } from '../present/base.ts';
 import { usageSummary } from '../present/usage.ts';
 import { findStack, stackEndpoints } from './stacks.ts';
-
-/** Lists that clients ask for, and that have no members here. */
-const EMPTY = ['service_route_bindings'];
 
 export function platformEndpoints(context: Context): Endpoint[] {
   const { urls, records, access } = context;
@@ -46,15 +43,5 @@ export function platformEndpoints(context: Context): Endpoint[] {
         });
       },
     },
-    ...EMPTY.map(
-      (name): Endpoint => ({
-        method: 'GET',
-        path: `/v3/${name}`,
-        auth: 'user',
-        summary: `List ${name.replaceAll('_', ' ')}.`,
-        partial: 'there are none',
-        handle: (request) => emptyList(context, request),
-      }),
-    ),
   ];
 }

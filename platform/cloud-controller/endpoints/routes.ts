@@ -6,6 +6,7 @@ import { spaceIncludes, unique } from '../includes.ts';
 import { asText, includedOf, listReply } from '../listing.ts';
 import { mergedOptions, readOptions } from '../operations/route-options.ts';
 import { createRoute, deleteRoute } from '../operations/routes.ts';
+import { bindingOfRoute } from '../operations/service-bindings.ts';
 import { presentRoute, routeUrl } from '../present/routes.ts';
 import { tell } from '../operations/tell.ts';
 import { presentDomain } from '../present/tenancy.ts';
@@ -42,7 +43,7 @@ export function routeEndpoints(context: Context): Endpoint[] {
         app_guids: (item, values) => item.spec.destinations.some((destination) => values.includes(destination.app)),
         space_guids: (item, values) => values.includes(spaceOf(item)),
         organization_guids: (item, values) => values.includes(records.spaceOf(item)?.spec.organization ?? ''),
-        service_instance_guids: () => false,
+        service_instance_guids: (item, values) => values.includes(bindingOfRoute(context, item)?.spec.instance ?? ''),
       },
       includes,
       userLabels: (item) => item.spec.userMetadata?.labels ?? {},

@@ -1,11 +1,11 @@
 /** Service credential bindings: of apps, and keys. */
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { App } from '../../resources/types.ts';
-import type { ServiceBinding, ServiceInstance } from '../../resources/service-types.ts';
+import { bindingKind, type ServiceBinding, type ServiceInstance } from '../../resources/service-types.ts';
 import { chainOf, planGuid } from '../../services/context.ts';
 import { isBound, isUnderWay } from '../../services/operations.ts';
 import { type ApiRequest, type Context, created, type Endpoint, type Json, ok, type Reply } from '../api.ts';
-import { CloudFoundryError, notAuthorized, unprocessable } from '../errors.ts';
+import { CloudFoundryError, notAuthorized, notFound, unprocessable } from '../errors.ts';
 import { unique } from '../includes.ts';
 import { includedOf, listReply } from '../listing.ts';
 import { changeMetadata } from '../operations/metadata.ts';
@@ -25,8 +25,12 @@ const KIND = 'service_credential_bindings';
 export function serviceBindingEndpoints(context: Context): Endpoint[] {
   const { records, access, urls } = context;
   const present = (binding: Binding) => presentServiceBinding(urls, binding);
-  const find = (request: ApiRequest, how: 'read' | 'write' | 'operate' | 'readSecrets') =>
-    access[how](request.identity, records.serviceBindings, request.params.guid ?? '', 'Service credential binding');
+  const find = (request: ApiRequest, how: 'read' | 'write' | 'operate' | 'readSecrets') => {
+    const what = 'Service credential binding';
+    const binding = access[how](request.identity, records.serviceBindings, request.params.guid ?? '', what);
+    if (bindingKind(binding) === 'route') throw notFound(what);
+    return binding;
+  };
   const includes = bindingIncludes(context);
   return [
     {
@@ -36,7 +40,9 @@ export function serviceBindingEndpoints(context: Context): Endpoint[] {
       summary: 'List which apps are bound to which services, and keys.',
       handle: (request) =>
         listReply(context, request, {
-          items: access.visible(request.identity, records.serviceBindings.all()),
+          items: access
+            .visible(request.identity, records.serviceBindings.all())
+            .filter((binding) => bindingKind(binding) !== 'route'),
           present,
           filters: bindingFilters(context),
           orders: { name: ({ spec }) => spec.displayName ?? '' },
@@ -91,9 +97,7 @@ export function serviceBindingEndpoints(context: Context): Endpoint[] {
       summary: "Change a binding's metadata.",
       handle: async (request) => {
         const binding = find(request, 'write');
-        if (binding.spec.request?.type === 'delete' && isUnderWay(binding)) {
-          throw unprocessable('The service binding is being deleted');
-        }
+        refuseWhileGoing(binding);
         return ok(present(await changeMetadata(records.serviceBindings, binding, request.body)));
       },
     },
@@ -105,12 +109,7 @@ export function serviceBindingEndpoints(context: Context): Endpoint[] {
       handle: async (request) => {
         const isKey = records.serviceBindings.get(request.params.guid ?? '')?.spec.app === undefined;
         const binding = find(request, isKey ? 'write' : 'operate');
-        const instance = records.serviceInstances.get(binding.spec.instance);
-        if (instance && isUnderWay(instance)) {
-          throw unprocessable('There is an operation in progress for the service instance.');
-        }
-        const wish = await unbindService(context, request.identity, binding);
-        return wish ? requested(context, KIND, binding.metadata.name, wish) : { status: 204 };
+        return unbind(context, request, binding, KIND);
       },
     },
   ];
@@ -153,15 +152,35 @@ function bindingIncludes(context: Context): Record<string, (items: Binding[]) =>
   };
 }
 
-function requireBound(binding: Binding): void {
+const WORDS = { app: 'service binding', key: 'service key', route: 'route binding' };
+
+export function requireBound(binding: Binding): void {
   if (isBound(binding)) return;
   const { request } = binding.spec;
   const what = request?.type === 'delete' ? 'Deletion' : 'Creation';
   const state = isUnderWay(binding) ? 'in progress' : (binding.status?.operation?.state ?? 'in progress');
-  throw new CloudFoundryError(
-    'ResourceNotFound',
-    `${what} of service ${binding.spec.app === undefined ? 'key' : 'binding'} ${state}`,
-  );
+  throw new CloudFoundryError('ResourceNotFound', `${what} of ${WORDS[bindingKind(binding)]} ${state}`);
+}
+
+/** Metadata alone, as long as it is not going. */
+export function refuseWhileGoing(binding: Binding): void {
+  if (binding.spec.request?.type === 'delete' && isUnderWay(binding)) {
+    throw unprocessable(`The ${WORDS[bindingKind(binding)]} is being deleted`);
+  }
+}
+
+export async function unbind(
+  context: Context,
+  { identity }: ApiRequest,
+  binding: Binding,
+  kind: 'service_credential_bindings' | 'service_route_bindings',
+): Promise<Reply> {
+  const instance = context.records.serviceInstances.get(binding.spec.instance);
+  if (instance && isUnderWay(instance)) {
+    throw unprocessable('There is an operation in progress for the service instance.');
+  }
+  const wish = await unbindService(context, identity, binding);
+  return wish ? requested(context, kind, binding.metadata.name, wish) : { status: 204 };
 }
 
 async function create(context: Context, request: ApiRequest): Promise<Reply> {

@@ -6,6 +6,7 @@ import { organizationsOf } from '../includes.ts';
 import { includedOf, listReply } from '../listing.ts';
 import { deleteSpace } from '../operations/deletions.ts';
 import { deleteRoute } from '../operations/routes.ts';
+import { bindingOfRoute } from '../operations/service-bindings.ts';
 import { createSpace } from '../operations/space-create.ts';
 import { link } from '../present/base.ts';
 import { presentOrganization, presentSpace } from '../present/tenancy.ts';
@@ -145,7 +146,7 @@ export function spaceEndpoints(context: Context): Endpoint[] {
       method: 'DELETE',
       path: '/v3/spaces/:guid/routes',
       auth: 'user',
-      summary: 'Delete the routes of a space that lead nowhere (`unmapped=true`).',
+      summary: 'Delete the routes of a space that lead nowhere and are bound to no service (`unmapped=true`).',
       handle: (request) => {
         const space = readSpace(context, request, request.params.guid ?? '');
         if (!access.operatesSpace(request.identity, space)) throw notAuthorized();
@@ -155,7 +156,8 @@ export function spaceEndpoints(context: Context): Endpoint[] {
           );
         const job = context.jobs.start('space.delete_unmapped_routes', async () => {
           for (const route of records.routes.inNamespace(space.spec.namespace)) {
-            if (route.spec.destinations.length === 0) await deleteRoute(context, request.identity, route);
+            if (route.spec.destinations.length > 0 || bindingOfRoute(context, route)) continue;
+            await deleteRoute(context, request.identity, route);
           }
         });
         return accepted(context, job);

@@ -8,7 +8,7 @@
  */
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { App, Organization, Process, QuotaLimits, Space, SpaceQuota, Task } from '../../resources/types.ts';
-import type { ServiceBinding, ServiceInstance } from '../../resources/service-types.ts';
+import { bindingKind, type ServiceBinding, type ServiceInstance } from '../../resources/service-types.ts';
 import type { Context } from '../api.ts';
 import { unprocessable } from '../errors.ts';
 import { processesOf } from './app-create.ts';
@@ -218,7 +218,7 @@ export function managedInstances({ records }: Context, spaces: Stored<Space>[]):
 export function keysOf({ records }: Context, spaces: Stored<Space>[]): Stored<ServiceBinding>[] {
   return spaces
     .flatMap(({ spec }) => records.serviceBindings.inNamespace(spec.namespace))
-    .filter(({ spec }) => spec.app === undefined);
+    .filter((binding) => bindingKind(binding) === 'key');
 }
 
 /** Throws where one more instance, or one of this plan, is not allowed. `more`: 0 where an instance only gets another plan. */

@@ -17,6 +17,7 @@ import { routeUrl } from '../present/routes.ts';
 import type { Holder } from '../reservations.ts';
 import { emit, record } from './app-lifecycle.ts';
 import { requireRoute, underQuota } from './quota.ts';
+import { unbindRoute } from './service-bindings.ts';
 import { freePort, isTcp, tcpProblem, unavailable } from './tcp-routes.ts';
 
 export interface NewRoute {
@@ -255,8 +256,10 @@ export async function unmapRoute(
   return changed;
 }
 
+/** With its binding to a service, where it has one: what cannot be unbound stays. */
 export async function deleteRoute(context: Context, identity: Identity, route: Stored<Route>): Promise<void> {
   const space = context.records.spaceOf(route);
+  await unbindRoute(context, identity, route);
   await context.records.routes.delete(route.metadata.name);
   await context.reservations.release(
     'route',

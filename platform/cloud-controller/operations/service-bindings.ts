@@ -1,14 +1,14 @@
-/** Binds apps to service instances, and makes keys: at once where the instance runs elsewhere, else by a request. */
+/** Binds apps and routes to service instances, and makes keys: at once where the instance runs elsewhere, else by a request. */
 import { randomUUID } from 'node:crypto';
 import type { Stored } from '#cluster/kinds/kind.ts';
-import { type App, labels, type UserMetadata } from '../../resources/types.ts';
-import { type ServiceBinding, type ServiceInstance } from '../../resources/service-types.ts';
+import { type App, labels, type Route, type UserMetadata } from '../../resources/types.ts';
+import { bindingKind, type ServiceBinding, type ServiceInstance } from '../../resources/service-types.ts';
 import { chainOf, instanceIds, planGuid } from '../../services/context.ts';
 import { isUnderWay } from '../../services/operations.ts';
 import { noteOrphan } from '../../services/orphans.ts';
 import type { Identity } from '../../uaa/uaa.ts';
 import type { Context, Json } from '../api.ts';
-import { unprocessable } from '../errors.ts';
+import { CloudFoundryError, unprocessable } from '../errors.ts';
 import { ownedBy } from '../records.ts';
 import { spacesOfInstance } from '../service-access.ts';
 import { record } from './app-lifecycle.ts';
@@ -58,7 +58,7 @@ export async function bindService(
       );
     }
     if (before) await forgetFailed(context, instance, before);
-    return create(context, identity, instance, wanted, app);
+    return create(context, identity, instance, wanted, { app });
   });
   if (!instance.spec.managed) await record(context, identity, app, 'audit.service_binding.create', guidsOf(binding));
   return binding;
@@ -82,8 +82,10 @@ export async function createKey(
     const before = context.records.serviceBindings
       .inNamespace(space.spec.namespace)
       .find(
-        ({ spec }) =>
-          spec.app === undefined && spec.instance === instance.metadata.name && spec.displayName === displayName,
+        (binding) =>
+          bindingKind(binding) === 'key' &&
+          binding.spec.instance === instance.metadata.name &&
+          binding.spec.displayName === displayName,
       );
     if (before && !isCreateFailed(before)) {
       const isGoing = before.spec.request?.type === 'delete';
@@ -95,6 +97,59 @@ export async function createKey(
     if (before) await forgetFailed(context, instance, before);
     return create(context, identity, instance, wanted);
   });
+}
+
+/** One for each route. Its requests go through the service as soon as it is said where that is. */
+export async function bindRoute(
+  context: Context,
+  identity: Identity,
+  { route, instance }: { route: Stored<Route>; instance: Instance },
+  wanted: NewBinding,
+): Promise<Binding> {
+  requireRoutable(context, route, instance);
+  const binding = await serially(`binding of ${route.metadata.name}`, async () => {
+    const before = bindingOfRoute(context, route);
+    if (before && !isCreateFailed(before)) {
+      if (before.spec.instance !== instance.metadata.name) {
+        throw unprocessable('A route may only be bound to a single service instance');
+      }
+      const words = 'The route and service instance are already bound.';
+      throw new CloudFoundryError('ServiceInstanceAlreadyBoundToSameRoute', words);
+    }
+    requireBindable(context, instance, 'This service instance does not support binding');
+    const last = before && context.records.serviceInstances.get(before.spec.instance);
+    if (before) await forgetFailed(context, last ?? instance, before);
+    return create(context, identity, instance, wanted, { route });
+  });
+  if (!instance.spec.managed) await tellOfRoute(context, identity, binding, 'create');
+  return binding;
+}
+
+function requireRoutable(context: Context, route: Stored<Route>, instance: Instance): void {
+  const { managed, routeServiceUrl } = instance.spec;
+  const isService = managed
+    ? chainOf(context, planGuid(instance))?.offering.spec.requires.includes('route_forwarding')
+    : routeServiceUrl;
+  if (!isService) throw unprocessable('This service instance does not support route binding');
+  if (context.records.domains.get(route.spec.domain)?.spec.internal) {
+    throw unprocessable('Route services cannot be bound to internal routes');
+  }
+  if (route.spec.protocol !== 'http') throw unprocessable('Route services cannot be bound to TCP routes');
+  if (route.metadata.namespace !== instance.metadata.namespace) {
+    throw unprocessable('The service instance and the route are in different spaces');
+  }
+}
+
+export function bindingOfRoute({ records }: Pick<Context, 'records'>, route: Stored<Route>): Binding | undefined {
+  return records.serviceBindings
+    .inNamespace(route.metadata.namespace ?? '')
+    .find(({ spec }) => spec.route === route.metadata.name);
+}
+
+/** Resolves when it is bound to nothing. @throws CloudFoundryError  why it is still */
+export function unbindRoute(context: Context, identity: Identity, route: Stored<Route>): Promise<void> {
+  const binding = bindingOfRoute(context, route);
+  return unbindAll(context, identity, binding ? [binding] : []);
 }
 
 function requireBindable(context: Context, instance: Instance, message: string): void {
@@ -123,7 +178,7 @@ async function create(
   identity: Identity,
   instance: Instance,
   { displayName, parameters, userMetadata }: NewBinding,
-  app?: Stored<App>,
+  { app, route }: { app?: Stored<App>; route?: Stored<Route> } = {},
 ): Promise<Binding> {
   const request = instance.spec.managed ? await newRequest(context, identity, 'create', parameters) : undefined;
   return context.records.serviceBindings.create({
@@ -135,6 +190,7 @@ async function create(
     },
     spec: {
       ...(app ? { app: app.metadata.name } : {}),
+      ...(route ? { route: route.metadata.name } : {}),
       instance: instance.metadata.name,
       ...(displayName === undefined ? {} : { displayName }),
       userMetadata,
@@ -156,12 +212,14 @@ export async function unbindService(
       const { operation } = current.status ?? {};
       const isCreating = current.spec.request?.type === 'create' && operation?.phase === 'accepted';
       if (isUnderWay(current) && !isCreating) {
-        throw unprocessable('There is an operation in progress for the service binding.');
+        const what = bindingKind(binding) === 'route' ? 'service route binding' : 'service binding';
+        throw unprocessable(`There is an operation in progress for the ${what}.`);
       }
     });
     return request;
   }
   await context.records.serviceBindings.delete(binding.metadata.name);
+  if (bindingKind(binding) === 'route') await tellOfRoute(context, identity, binding, 'delete');
   const app = context.records.apps.get(binding.spec.app ?? '');
   if (app) await record(context, identity, app, 'audit.service_binding.delete', guidsOf(binding));
   return undefined;
@@ -193,6 +251,22 @@ export async function unbindAll(context: Context, identity: Identity, bindings: 
       if (failure !== undefined) throw unprocessable(failure);
     }),
   );
+}
+
+export async function tellOfRoute(
+  context: Context,
+  actor: Identity,
+  binding: Binding,
+  what: 'create' | 'update' | 'delete',
+): Promise<void> {
+  const space = context.records.spaceOf(binding);
+  await context.audit.record({
+    type: `audit.service_route_binding.${what}`,
+    actor,
+    target: { guid: binding.metadata.name, type: 'service_route_binding', name: '' },
+    ...(space ? { space } : {}),
+    data: { route_guid: binding.spec.route, service_instance_guid: binding.spec.instance },
+  });
 }
 
 function guidsOf(binding: Binding): Record<string, unknown> {

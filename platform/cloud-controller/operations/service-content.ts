@@ -5,6 +5,7 @@ import { isObject, mergeMetadata, type Reader } from '../validate.ts';
 const MAX_CREDENTIALS = 64 * 1024;
 const MAX_PARAMETERS = 512 * 1024;
 const LONGEST_TAGS = 2048;
+const LONGEST_URL = 2000;
 
 export function readTags(reader: Reader): string[] | undefined {
   const tags = reader.strings('tags');
@@ -22,7 +23,7 @@ export function readContent(reader: Reader, current?: ServiceInstance['spec']) {
   }
   const parameters = readParameters(reader);
   const syslogDrainUrl = readUrl(reader, 'syslog_drain_url', ['syslog:', 'syslog-tls:', 'https:']);
-  const routeServiceUrl = readUrl(reader, 'route_service_url', ['https:']);
+  const routeServiceUrl = readRouteServiceUrl(reader);
   const metadata = reader.metadata();
   return {
     ...(tags === undefined ? {} : { tags }),
@@ -32,6 +33,17 @@ export function readContent(reader: Reader, current?: ServiceInstance['spec']) {
     ...(routeServiceUrl === undefined ? {} : { routeServiceUrl }),
     userMetadata: mergeMetadata(current?.userMetadata, metadata),
   };
+}
+
+/** Empty: there is none any more. */
+function readRouteServiceUrl(reader: Reader): string | undefined {
+  if (reader.body['route_service_url'] === undefined) return undefined;
+  const value = reader.nullableString('route_service_url') ?? '';
+  if (value === '') return '';
+  const url = URL.parse(value);
+  if (url?.protocol === 'https:' && url.hostname !== '' && value.length <= LONGEST_URL) return value;
+  reader.fail(`Route service url must be ${url?.protocol === 'http:' ? 'https' : 'a valid URI'}`);
+  return undefined;
 }
 
 /** Of a Secret's size. */

@@ -1,11 +1,12 @@
 /** Service instances and bindings in Cloud Foundry's JSON. */
 import type { Stored } from '#cluster/kinds/kind.ts';
-import type {
-  BrokerOperation,
-  BrokerRequest,
-  ServiceBinding,
-  ServiceInstance,
-  ServicePlan,
+import {
+  type BrokerOperation,
+  type BrokerRequest,
+  routeServiceUrlOf,
+  type ServiceBinding,
+  type ServiceInstance,
+  type ServicePlan,
 } from '../../resources/service-types.ts';
 import { maintenanceVersion, planGuid } from '../../services/context.ts';
 import type { Json, Urls } from '../api.ts';
@@ -86,7 +87,7 @@ function providedFacts({ spec }: Stored<ServiceInstance>): Json {
   return {
     type: 'user-provided',
     syslog_drain_url: spec.syslogDrainUrl ?? null,
-    route_service_url: spec.routeServiceUrl ?? null,
+    route_service_url: spec.routeServiceUrl || null,
   };
 }
 
@@ -106,6 +107,28 @@ export function presentServiceBinding(urls: Urls, binding: Stored<ServiceBinding
       ...(binding.spec.request ? { parameters: link(`${self}/parameters`) } : {}),
       ...(app === undefined ? {} : { app: link(`${urls.api}/v3/apps/${app}`) }),
       service_instance: link(`${urls.api}/v3/service_instances/${instance}`),
+    },
+  };
+}
+
+export function presentRouteBinding(
+  urls: Urls,
+  binding: Stored<ServiceBinding>,
+  instance: Stored<ServiceInstance> | undefined,
+): Json {
+  const self = `${urls.api}/v3/service_route_bindings/${binding.metadata.name}`;
+  const { route = '', instance: guid } = binding.spec;
+  return {
+    ...base(binding),
+    route_service_url: routeServiceUrlOf(binding, instance) ?? null,
+    last_operation: lastOperation(binding),
+    relationships: { service_instance: toOne(guid), route: toOne(route) },
+    metadata: metadata(binding),
+    links: {
+      self: link(self),
+      service_instance: link(`${urls.api}/v3/service_instances/${guid}`),
+      route: link(`${urls.api}/v3/routes/${route}`),
+      ...(binding.spec.request ? { parameters: link(`${self}/parameters`) } : {}),
     },
   };
 }
