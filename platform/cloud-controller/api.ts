@@ -37,6 +37,8 @@ export interface Endpoint {
   /** `/v3/apps/:guid`. */
   path: string;
   auth: EndpointAuth;
+  /** Of tokens, besides `cloud_controller.read` or `cloud_controller.write`: opens this one too. */
+  scope?: string;
   /** For the reference page: one sentence, imperative. */
   summary: string;
   /** For the reference page: what is missing of it. */

@@ -64,9 +64,10 @@ async function serve(context: Context, endpoint: Endpoint, call: Call): Promise<
   const identity = await admitted(context, endpoint, call);
   if (endpoint.auth === 'admin' && !identity.admin) throw notAuthorized();
   const mutating = endpoint.method !== 'GET';
-  const scope = mutating ? 'cloud_controller.write' : 'cloud_controller.read';
+  const scopes = [mutating ? 'cloud_controller.write' : 'cloud_controller.read', endpoint.scope];
   const global = identity.admin || (!mutating && identity.reads !== 'own');
-  if (endpoint.auth === 'user' && !global && !identity.scopes.includes(scope)) throw notAuthorized();
+  if (endpoint.auth === 'user' && !global && !identity.scopes.some((one) => scopes.includes(one)))
+    throw notAuthorized();
   const [path = '', query = ''] = splitUrl(request.url);
   const text = endpoint.rawBody ? '' : await readText(request.raw, request.headers['content-length']);
   const gone = new AbortController();

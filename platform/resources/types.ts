@@ -432,6 +432,8 @@ export type OauthClient = Resource<{
   autoApprove: boolean | string[];
   accessSeconds?: number;
   refreshSeconds?: number;
+  /** Guid of the service broker whose catalog it is of. */
+  broker?: string;
 }>;
 
 /** Where users of another origin log in; what the provider knows us by is the Secret `idp-<object's name>` of the system namespace. */

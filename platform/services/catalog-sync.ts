@@ -11,6 +11,7 @@ import type { Collection } from '../cloud-controller/records.ts';
 import type { ServiceBroker, ServiceOffering, ServicePlan } from '../resources/service-types.ts';
 import type { CatalogPlan, CatalogService } from './catalog.ts';
 import { planGuid, type ServicesContext } from './context.ts';
+import { removeClients, requireFreeClients, syncClients } from './dashboard-clients.ts';
 import { BrokerError } from './services.ts';
 
 type Broker = Stored<ServiceBroker>;
@@ -23,6 +24,7 @@ export async function syncCatalog(
 ): Promise<string[]> {
   const { serviceOfferings, servicePlans } = context.records;
   requireFreeNames(context, broker, services);
+  await requireFreeClients(context, broker, services);
   const offerings = new Set<string>();
   const plans = new Set<string>();
   for (const service of services) {
@@ -35,6 +37,7 @@ export async function syncCatalog(
       await put(context, broker, servicePlans, guid, planSpec(broker, offering, plan));
     }
   }
+  await syncClients(context, broker, services);
   const kept = await retire(context, broker, plans);
   for (const offering of offeringsOf(context, broker)) {
     const guid = offering.metadata.name;
@@ -49,6 +52,7 @@ export async function syncCatalog(
 /** With everything that is in its catalog. */
 export async function removeCatalog(context: ServicesContext, broker: Broker): Promise<void> {
   const { serviceOfferings, servicePlans } = context.records;
+  await removeClients(context, broker);
   for (const plan of plansOf(context, broker)) await remove(context, broker, servicePlans, plan);
   for (const offering of offeringsOf(context, broker)) await remove(context, broker, serviceOfferings, offering);
 }

@@ -2,6 +2,7 @@
  * The catalog of a broker, read from any text: what is wrong with it is told together, in the form of Cloud Foundry's own
  * messages, service by service and plan by plan.
  */
+import { CLIENT_ID_EXPECTED, isClientId, isRedirectUri } from '../uaa/client-facts.ts';
 import { isObject, type Json, parseObject } from './json.ts';
 import { BrokerError } from './services.ts';
 
@@ -188,6 +189,10 @@ function readDashboardClient(fields: Fields): DashboardClient | undefined {
     secret: client.text('secret', `${label} secret`),
     redirectUri: client.text('redirect_uri', `${label} redirect_uri`, LONGEST_TAGS),
   };
+  if (read.id !== '' && !isClientId(read.id)) client.problems.push(`${label} id must be ${CLIENT_ID_EXPECTED}`);
+  if (read.redirectUri !== '' && !isRedirectUri(read.redirectUri)) {
+    client.problems.push(`${label} redirect_uri must be an absolute URL without a fragment`);
+  }
   // The secret is not repeated in a message.
   fields.problems.push(...client.problems.map((problem) => problem.replace(/, but has value .*$/, '')));
   return read;

@@ -1,14 +1,13 @@
 /** `/oauth/clients`: who may ask for tokens. A secret goes in and never comes out. */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { OauthClient } from '../resources/types.ts';
+import { CLIENT_ID_EXPECTED, isClientId, isRedirectUri } from './client-facts.ts';
 import type { Clients } from './clients.ts';
 import type { Guard } from './guard.ts';
 import { bodyOf, optionalText, requiredText } from './scim/body.ts';
 import { UaaError } from './uaa.ts';
 
 const GRANTS = ['password', 'refresh_token', 'client_credentials', 'authorization_code'];
-/** A browser that follows these runs what is in them. */
-const SCRIPTS = new Set(['javascript:', 'data:', 'vbscript:', 'blob:', 'file:']);
 const MAX_SECONDS = 365 * 24 * 3600;
 
 interface One {
@@ -36,11 +35,8 @@ export function clientRoutes(app: FastifyInstance, { clients, guard }: { clients
     await guard.scope(request, 'clients.write', 'clients.admin', 'uaa.admin');
     const body = bodyOf(request.body);
     const id = requiredText(body, 'client_id');
-    if (!/^[\x21-\x39\x3b-\x7e]{1,255}$/.test(id)) {
-      throw new UaaError(
-        'invalid_client_metadata',
-        'client_id must be 1 to 255 printable ASCII characters without spaces and colons',
-      );
+    if (!isClientId(id)) {
+      throw new UaaError('invalid_client_metadata', `client_id must be ${CLIENT_ID_EXPECTED}`);
     }
     const spec = changed(
       { id, grants: [], scopes: ['uaa.none'], authorities: ['uaa.none'], redirectUris: [], autoApprove: false },
@@ -103,7 +99,7 @@ function changed(spec: Spec, body: Record<string, unknown>): Spec {
   }
   const redirectUris = list(body, 'redirect_uri') ?? spec.redirectUris;
   for (const uri of redirectUris) {
-    if (!URL.canParse(uri) || /[^\x21-\x7e]|#/.test(uri) || SCRIPTS.has(new URL(uri).protocol)) {
+    if (!isRedirectUri(uri)) {
       throw new UaaError(
         'invalid_client_metadata',
         `redirect_uri ${JSON.stringify(uri.slice(0, 120))} must be an absolute URL without a fragment`,
@@ -123,6 +119,7 @@ function changed(spec: Spec, body: Record<string, unknown>): Spec {
     autoApprove: approval(body['autoapprove']) ?? spec.autoApprove,
     ...(accessSeconds === undefined ? {} : { accessSeconds }),
     ...(refreshSeconds === undefined ? {} : { refreshSeconds }),
+    ...(spec.broker === undefined ? {} : { broker: spec.broker }),
   };
 }
 

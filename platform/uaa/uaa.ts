@@ -83,8 +83,18 @@ export class UaaError extends Error {
   }
 }
 
+/** Opens what a user may do with a service instance, for its dashboard, and nothing else. */
+export const SERVICE_PERMISSIONS_SCOPE = 'cloud_controller_service_permissions.read';
+
 /** What every user of Cloud Foundry may do, and what its admin may do besides. */
-export const USER_SCOPES = ['openid', 'cloud_controller.read', 'cloud_controller.write', 'password.write', 'uaa.user'];
+export const USER_SCOPES = [
+  'openid',
+  'cloud_controller.read',
+  'cloud_controller.write',
+  SERVICE_PERMISSIONS_SCOPE,
+  'password.write',
+  'uaa.user',
+];
 export const ADMIN_SCOPES = [
   ...USER_SCOPES,
   'cloud_controller.admin',

@@ -18,6 +18,7 @@ import { requested } from '../request-jobs.ts';
 import { readInstance, requireWritesBroker, seesInstance, spacesOfInstance, writeInstance } from '../service-access.ts';
 import { instanceFields, instancePresenter } from '../service-fields.ts';
 import { planGuid } from '../../services/context.ts';
+import { SERVICE_PERMISSIONS_SCOPE } from '../../uaa/uaa.ts';
 import { Reader } from '../validate.ts';
 
 const MANAGED = ['tags', 'parameters', 'metadata'];
@@ -106,6 +107,7 @@ export function serviceInstanceEndpoints(context: Context): Endpoint[] {
       method: 'GET',
       path: '/v3/service_instances/:guid/permissions',
       auth: 'user',
+      scope: SERVICE_PERMISSIONS_SCOPE,
       summary: 'Get what the caller may do with a service instance, for dashboards.',
       handle: (request) => ok(permissions(context, request)),
     },
