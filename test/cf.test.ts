@@ -8,7 +8,7 @@ import { catalogOf, PLAN, TestBroker } from '#platform/services/broker.fixture.t
 import { Cf, findCf } from '#testing/cf.ts';
 import { cloudNative, textsOf } from '#testing/custom-buildpacks-suite.ts';
 import { TestPlatform, until } from '#testing/platform.ts';
-import { ECHO, talkativeApp, writeApp } from '#testing/sample-apps.ts';
+import { ECHO, ROUTE_SERVICE, talkativeApp, writeApp } from '#testing/sample-apps.ts';
 
 const program = findCf();
 const skip = program === undefined && 'cf is not on the PATH';
@@ -162,6 +162,28 @@ describe('the stock cf client', { concurrency: 1, skip }, () => {
     await admin.must('unbind-service', 'shop', 'db');
     await admin.must('delete-service', 'db', '-f');
     assert.match(await admin.must('services'), /No service instances found/);
+  });
+
+  test('a route service is asked before the app, until it is unbound', async () => {
+    const { domain, ports } = platform.instance;
+    const guard = writeApp(join(platform.directory, 'guard'), ROUTE_SERVICE);
+    await admin.must('push', 'guard', '-p', guard, '-m', '64M');
+    const url = `https://${platform.host('guard')}:${ports.https}/asked`;
+    assert.match(await admin.refused('create-user-provided-service', 'door', '-r', 'http://x.test'), /must be https/);
+    await admin.must('create-user-provided-service', 'door', '-r', url);
+    const through = async () => (await platform.ask(platform.host('shop'), { path: '/identity' })).headers['x-through'];
+    assert.equal(await through(), undefined);
+    await admin.must('bind-route-service', domain, 'door', '--hostname', 'shop');
+    await until('requests go through it', async () => (await through()) === 'guard /asked');
+    assert.match(await admin.must('routes'), /shop .* shop +door/);
+    assert.match(await admin.must('bind-route-service', domain, 'door', '--hostname', 'shop'), /already bound/);
+    await admin.must('stop', 'guard');
+    await until('nothing gets past it', async () => (await answers()).status === 503);
+    await admin.must('unbind-route-service', domain, 'door', '--hostname', 'shop', '-f');
+    await until('the app answers by itself', async () => (await answers()).status === 200 && !(await through()));
+    assert.doesNotMatch(await admin.must('routes'), /door/);
+    await admin.must('delete-service', 'door', '-f');
+    await admin.must('delete', 'guard', '-f', '-r');
   });
 
   test('services of a broker: registered, opened, made, bound, keyed, updated, upgraded and taken away', async () => {

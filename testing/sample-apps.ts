@@ -60,3 +60,29 @@ process.on('SIGTERM', () => server.close(() => process.exit(0)));
 `,
   };
 }
+
+/** Sends what it is asked back to where it was for, and says so. The instance's own authority is nobody's that an app knows. */
+export const ROUTE_SERVICE: Files = {
+  'package.json': JSON.stringify({
+    name: 'route-service',
+    version: '1.0.0',
+    engines: { node: process.versions.node },
+    scripts: { start: 'node server.js' },
+  }),
+  'server.js': `
+const http = require('node:http');
+const https = require('node:https');
+http.createServer((incoming, response) => {
+  const to = incoming.headers['x-cf-forwarded-url'];
+  if (to === undefined) { response.statusCode = 404; response.end('nobody sends you'); return; }
+  const url = new URL(to);
+  const headers = { ...incoming.headers, host: url.host };
+  const sent = https.request(url, { method: incoming.method, headers, rejectUnauthorized: false }, (answer) => {
+    response.writeHead(answer.statusCode, { ...answer.headers, 'x-through': 'guard ' + incoming.url });
+    answer.pipe(response);
+  });
+  sent.on('error', (error) => { response.statusCode = 500; response.end(String(error)); });
+  incoming.pipe(sent);
+}).listen(process.env.PORT);
+`,
+};
