@@ -17,6 +17,8 @@ export interface IdentityProviderDouble extends AsyncDisposable {
   claims: Record<string, unknown>;
   userInfo: Record<string, unknown>;
   lies: { nonce?: string; audience?: string; issuer?: string; strangeKey?: boolean; expired?: boolean };
+  /** Of those who say their password elsewhere (the grant `password`), by name. */
+  passwords: Map<string, string>;
   /** Refuses with this error instead of a code. */
   refuses?: string;
 }
@@ -48,6 +50,7 @@ export async function startIdentityProvider(): Promise<IdentityProviderDouble> {
     claims: {},
     userInfo: {},
     lies: {},
+    passwords: new Map(),
     async [Symbol.asyncDispose]() {
       const closed = once(server, 'close');
       server.close();
@@ -56,9 +59,10 @@ export async function startIdentityProvider(): Promise<IdentityProviderDouble> {
     },
   };
 
-  async function idToken(nonce: string): Promise<string> {
+  async function idToken(nonce?: string): Promise<string> {
     const { lies } = provider;
-    return new SignJWT({ nonce: lies.nonce ?? nonce, ...provider.claims })
+    const said = lies.nonce ?? nonce;
+    return new SignJWT({ ...(said === undefined ? {} : { nonce: said }), ...provider.claims })
       .setProtectedHeader({ alg: 'ES256', kid: 'one' })
       .setIssuer(lies.issuer ?? url)
       .setAudience(lies.audience ?? provider.clientId)
@@ -85,6 +89,11 @@ export async function startIdentityProvider(): Promise<IdentityProviderDouble> {
       : [];
     if (id !== provider.clientId || secret !== provider.clientSecret)
       return { status: 401, body: { error: 'invalid_client' } };
+    if (form.get('grant_type') === 'password') {
+      const isKnown = provider.passwords.get(form.get('username') ?? '') === form.get('password');
+      if (!isKnown) return { status: 400, body: { error: 'invalid_grant' } };
+      return { status: 200, body: { access_token: 'opaque', token_type: 'Bearer', id_token: await idToken() } };
+    }
     const begun = codes.get(form.get('code') ?? '');
     codes.delete(form.get('code') ?? '');
     const challenge = createHash('sha256')

@@ -458,6 +458,8 @@ export interface OidcProvider extends AnyProvider {
   /** Claim that is the user's name here. */
   nameClaim: string;
   groupsClaim: string;
+  /** It takes names and passwords that were said here (`cf login --origin`). */
+  passwordGrant?: boolean;
 }
 
 /** By name and password, which a directory is asked about: search, then bind. */

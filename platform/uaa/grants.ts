@@ -2,11 +2,13 @@
 import { randomUUID } from 'node:crypto';
 import type { Client } from '#cluster/client/client.ts';
 import { type AuthorizationCodes, CodeReplayed, type Redeemed } from './browser/codes.ts';
-import type { Sessions } from './browser/sessions.ts';
+import type { Passcodes } from './browser/passcodes.ts';
 import type { Authenticated, ClientFacts, Clients } from './clients.ts';
 import { Lockout } from './lockout.ts';
 import { hashPassword, verifyPassword } from './passwords.ts';
 import { type DirectoryLogin, logInByDirectory } from './providers/ldap/login.ts';
+import type { OidcObject, OidcProviders } from './providers/oidc.ts';
+import { findProvider } from './providers/providers.ts';
 import type { Revocations } from './revocations.ts';
 import { REFRESH_SECONDS, type TokenSubject, type Tokens } from './tokens.ts';
 import { UaaError } from './uaa.ts';
@@ -28,9 +30,10 @@ interface GrantsOptions {
   client: Client;
   tokens: Tokens;
   clients: Clients;
-  sessions: Sessions;
+  passcodes: Passcodes;
   codes: AuthorizationCodes;
   revoked: Revocations;
+  oidc: OidcProviders;
   now?: () => number;
   log?: DirectoryLogin['log'];
 }
@@ -41,9 +44,10 @@ export class Grants {
   readonly #tokens: Tokens;
   readonly #clients: Clients;
   readonly #lockout: Lockout;
-  readonly #sessions: Sessions;
+  readonly #passcodes: Passcodes;
   readonly #codes: AuthorizationCodes;
   readonly #revoked: Revocations;
+  readonly #oidc: OidcProviders;
   #decoy: Promise<string> | undefined;
 
   constructor(options: GrantsOptions) {
@@ -52,9 +56,10 @@ export class Grants {
     this.#tokens = options.tokens;
     this.#clients = options.clients;
     this.#lockout = new Lockout(options.now);
-    this.#sessions = options.sessions;
+    this.#passcodes = options.passcodes;
     this.#codes = options.codes;
     this.#revoked = options.revoked;
+    this.#oidc = options.oidc;
   }
 
   /** The client of a Basic header, or of `client_id` and `client_secret` in the form. */
@@ -107,7 +112,8 @@ export class Grants {
   }
 
   /**
-   * Of our own, else of a directory. Rejects with `unauthorized` for a wrong password as for a user that is not there.
+   * Of our own, else of a directory, else of an OpenID provider that was named. Rejects with `unauthorized` for a wrong password as for a user that is not
+   * there.
    * @param origin  whose user it must be
    */
   async user(username: string, password: string, origin?: string): Promise<Account> {
@@ -120,7 +126,7 @@ export class Grants {
       );
     }
     const own = origin === undefined || origin === OWN_ORIGIN ? await this.#own(username, password) : undefined;
-    const account = own ?? (origin === OWN_ORIGIN ? undefined : await this.#ofDirectory(username, password, origin));
+    const account = own ?? (origin === OWN_ORIGIN ? undefined : await this.#ofProvider(username, password, origin));
     if (!account) {
       this.#lockout.failed(username);
       throw new UaaError('unauthorized', 'Bad credentials');
@@ -137,10 +143,27 @@ export class Grants {
     return right ? account : undefined;
   }
 
-  async #ofDirectory(username: string, password: string, origin: string | undefined): Promise<Account | undefined> {
-    const options = { client: this.#client, log: this.#log };
-    const guid = await logInByDirectory(options, { username, password }, origin);
+  async #ofProvider(username: string, password: string, origin: string | undefined): Promise<Account | undefined> {
+    const said = { username, password };
+    const provider = origin === undefined ? undefined : await this.#named(origin);
+    const guid =
+      provider === undefined
+        ? await logInByDirectory({ client: this.#client, log: this.#log }, said, origin)
+        : await this.#oidc.logIn(provider, said);
     return guid === undefined ? undefined : await this.account(guid);
+  }
+
+  /** Undefined: it is a directory. */
+  async #named(origin: string): Promise<OidcObject | undefined> {
+    const found = await findProvider(this.#client, origin);
+    const { spec } = found ?? {};
+    if (spec?.active && spec.type === 'ldap') return undefined;
+    if (found && spec?.active && spec.type !== 'ldap' && spec.passwordGrant) return { ...found, spec };
+    throw new UaaError(
+      'unauthorized',
+      // cf knows this sentence.
+      'The origin provided in the login_hint does not match an active Identity Provider, that supports password grant.',
+    );
   }
 
   /** What the user has and the client may be given. */
@@ -154,7 +177,7 @@ export class Grants {
   }
 
   async #ofPasscode(passcode: string): Promise<Account> {
-    const guid = this.#sessions.redeem(passcode);
+    const guid = await this.#passcodes.redeem(passcode);
     const account = guid === undefined ? undefined : await this.account(guid);
     if (!account) throw new UaaError('unauthorized', 'Invalid passcode');
     return account;

@@ -4,7 +4,9 @@ import type { Client } from '#cluster/client/client.ts';
 import { authorizeRoutes } from './browser/authorize.ts';
 import { AuthorizationCodes } from './browser/codes.ts';
 import { browserRoutes } from './browser/routes.ts';
+import { Passcodes } from './browser/passcodes.ts';
 import { Sessions } from './browser/sessions.ts';
+import { keepSweeping } from './browser/sweeping.ts';
 import { clientRoutes } from './client-routes.ts';
 import { Clients, type OwnClient } from './clients.ts';
 import { Grants } from './grants.ts';
@@ -13,6 +15,7 @@ import { rotateKeys, type SigningKey } from './keys.ts';
 import type { OneTimeCodes } from './one-time-codes.ts';
 import { externalGroupRoutes } from './providers/external-groups.ts';
 import { externalLoginRoutes } from './providers/login.ts';
+import { OidcProviders } from './providers/oidc.ts';
 import { providerRoutes } from './providers/provider-routes.ts';
 import { listProviders } from './providers/providers.ts';
 import type { Revocations } from './revocations.ts';
@@ -44,12 +47,16 @@ export function createUaa(options: UaaOptions): FastifyInstance {
   const { client, tokens, urls } = options;
   const clients = new Clients(client, options.clients ?? []);
   const sessions = new Sessions(client, options.now);
-  const stopSweeping = sessions.keepSweeping((error) =>
-    options.log?.('warn', 'Sessions of browsers that are over could not be taken away', { error: String(error) }),
+  const passcodes = new Passcodes(client, options.now);
+  const stopSweeping = keepSweeping(
+    () => Promise.all([sessions.sweep(), passcodes.sweep()]),
+    (error) =>
+      options.log?.('warn', 'Sessions of browsers that are over could not be taken away', { error: String(error) }),
   );
   app.addHook('onClose', async () => stopSweeping());
   const codes = new AuthorizationCodes(options.now);
-  const grants = new Grants({ ...options, clients, sessions, codes });
+  const oidc = new OidcProviders(options);
+  const grants = new Grants({ ...options, clients, passcodes, codes, oidc });
   const guard = new Guard(tokens);
   app.addContentTypeParser(
     'application/x-www-form-urlencoded',
@@ -137,8 +144,8 @@ export function createUaa(options: UaaOptions): FastifyInstance {
     const active = (await listProviders(client)).filter(({ spec }) => spec.active && spec.type !== 'ldap');
     return active.map(({ spec }) => ({ origin: spec.origin, text: spec.linkText ?? spec.displayName }));
   };
-  browserRoutes(app, { grants, clients, sessions, info, login: urls.login, providers });
-  externalLoginRoutes(app, { client, sessions, login: urls.login, now: options.now ?? Date.now, log: options.log });
+  browserRoutes(app, { grants, clients, sessions, passcodes, info, login: urls.login, providers });
+  externalLoginRoutes(app, { client, oidc, sessions, login: urls.login, now: options.now ?? Date.now });
   providerRoutes(app, { client, guard });
   externalGroupRoutes(app, { client, guard });
   const ssh = { codes: options.sshCodes, tokens, loginUrl: urls.login };

@@ -4,6 +4,7 @@ import { startTestCloud, type TestCloud } from '../../cloud-controller/cloud.fix
 import { secrets } from '../../resources/kubernetes.ts';
 import { systemNamespace } from '../../resources/types.ts';
 import { Browser } from './browser.fixture.ts';
+import { Passcodes } from './passcodes.ts';
 import { Sessions } from './sessions.ts';
 
 let cloud: TestCloud;
@@ -82,25 +83,55 @@ test('who is logged in with a browser is so after a restart, and who has logged 
   }
 });
 
+test('a code is good after a restart, once however many come with it at once, and its Secret tells nobody', async () => {
+  const browser = new Browser(cloud.uaaUrl);
+  assert.equal((await browser.login('admin', cloud.password)).status, 303);
+  const shown = await browser.go('/passcode');
+  const code = /class="code">([A-Z0-9]{12})</.exec(shown.text)?.[1] ?? '';
+  const { items } = await cloud.plane.client.list(secrets, { namespace: systemNamespace });
+  assert.ok(items.some(({ metadata }) => metadata.name.startsWith('uaa-passcode-')));
+  assert.ok(!JSON.stringify(items).includes(code));
+  assert.ok(!JSON.stringify(items).includes(Buffer.from(code).toString('base64')));
+  await cloud.restart();
+  const statuses = await Promise.all(Array.from({ length: 5 }, async () => (await redeem(code)).status));
+  assert.deepEqual(statuses.sort(), [200, 401, 401, 401, 401]);
+});
+
+test('of one user there are five codes at most: the oldest goes first', async () => {
+  let now = 0;
+  const passcodes = new Passcodes(cloud.plane.client, () => now++);
+  const codes: string[] = [];
+  for (let count = 0; count < 6; count++) codes.push(await passcodes.issue('ann'));
+  const another = await passcodes.issue('bob');
+  assert.equal(await passcodes.redeem(codes[0] ?? ''), undefined);
+  for (const code of codes.slice(1)) assert.equal(await passcodes.redeem(code), 'ann');
+  assert.equal(await passcodes.redeem(another), 'bob');
+  for (const nonsense of ['', '../../x', 'A'.repeat(12), 'A'.repeat(100_000)])
+    assert.equal(await passcodes.redeem(nonsense), undefined);
+});
+
 test('sessions and codes end by themselves, and leave nothing', async () => {
   let now = 1_000;
   const { client } = cloud.plane;
   const sessions = new Sessions(client, () => now);
-  const [session, code] = [await sessions.open('joe'), sessions.passcode('joe')];
+  const passcodes = new Passcodes(client, () => now);
+  const [session, code] = [await sessions.open('joe'), await passcodes.issue('joe')];
   assert.match(code, /^[A-HJKMNP-TV-Z2-9]{12}$/);
   now += 5 * 60_000;
-  assert.equal(sessions.redeem(code), undefined);
+  assert.equal(await passcodes.redeem(code), undefined);
+  const left = await passcodes.issue('joe');
   await Promise.all([sessions.approve(session, 'shop', ['a']), sessions.approve(session, 'shop', ['b'])]);
   const found = await sessions.find(session);
   assert.deepEqual([found?.userId, [...(found?.approved.get('shop') ?? [])].sort()], ['joe', ['a', 'b']]);
   const count = async () => {
     const { items } = await client.list(secrets, { namespace: systemNamespace });
     assert.ok(!JSON.stringify(items.map(({ metadata }) => metadata)).includes(session), 'a name tells no cookie');
-    return items.filter(({ metadata }) => metadata.name.startsWith('uaa-session-')).length;
+    return items.filter(({ metadata }) => /^uaa-(session|passcode)-/.test(metadata.name)).length;
   };
   const before = await count();
   now += 25 * 60_000;
   assert.equal(await sessions.find(session), undefined);
-  await sessions.sweep();
-  assert.equal(await count(), before - 1, 'those of others are not over');
+  await Promise.all([sessions.sweep(), passcodes.sweep()]);
+  assert.equal(await count(), before - 2, 'those of others are not over');
+  assert.equal(await passcodes.redeem(left), undefined);
 });

@@ -10,12 +10,14 @@ import { UaaError } from '../uaa.ts';
 import { AuthorizationRefused, readAuthorization, sameRedirect } from './authorization.ts';
 import { cookieOf, formWithToken, SESSION, sendPage, setCookie, wantsPage } from './forms.ts';
 import { loginPage, logoutPage, passcodePage } from './pages.ts';
+import type { Passcodes } from './passcodes.ts';
 import type { Sessions } from './sessions.ts';
 
 interface BrowserOptions {
   grants: Grants;
   clients: Clients;
   sessions: Sessions;
+  passcodes: Passcodes;
   /** What `/login` answers to clients that want JSON. */
   info: () => unknown;
   /** The login server's URL. */
@@ -25,7 +27,7 @@ interface BrowserOptions {
 }
 
 export function browserRoutes(app: FastifyInstance, options: BrowserOptions): void {
-  const { grants, clients, sessions, info } = options;
+  const { grants, clients, sessions, passcodes, info } = options;
   const links = async (next: string) =>
     (await options.providers()).map(({ origin, text }) => ({
       text,
@@ -60,7 +62,7 @@ export function browserRoutes(app: FastifyInstance, options: BrowserOptions): vo
     const session = await sessions.find(cookieOf(request, SESSION));
     const account = session && (await grants.account(session.userId));
     if (!account) return reply.redirect('/login', 303);
-    const passcode = sessions.passcode(account.guid);
+    const passcode = await passcodes.issue(account.guid);
     return sendPage(reply, (token) => passcodePage({ token, username: account.username, passcode }));
   });
 

@@ -1,34 +1,25 @@
 /**
  * Who is logged in with a browser: a Secret of the system namespace for each, by a digest of the cookie, so that who reads them is nobody, and a
- * restart logs nobody out. And the one-time codes that people were shown for a client without a browser: these are in memory, as they
- * are good for minutes. Bounded, the oldest go first.
+ * restart logs nobody out. Bounded, the oldest go first.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { orUndefined } from '#cluster/client/api-errors.ts';
 import { ApiError, type Client } from '#cluster/client/client.ts';
-import { BoundedMap } from '#lib/bounded-map.ts';
 import type { Secret } from '#cluster/kinds/types/core.ts';
 import { secrets } from '../../resources/kubernetes.ts';
 import { systemNamespace } from '../../resources/types.ts';
 import { secretData, secretText } from '../../resources/secrets.ts';
+import { sweepSecrets } from './sweeping.ts';
 
 const SESSION_MILLISECONDS = 30 * 60_000;
-const PASSCODE_MILLISECONDS = 5 * 60_000;
-const SWEEP_MILLISECONDS = 10 * 60_000;
 const MOST = 10_000;
 const LABEL = 'platform.sampan.dev/uaa-session';
 const ATTEMPTS = 5;
-/** No letters that are taken for others. */
-const ALPHABET = 'ABCDEFGHJKMNPQRSTVWXYZ23456789';
-const PASSCODE_LENGTH = 12;
-
-interface Entry {
-  userId: string;
-  until: number;
-}
 
 /** Somebody who is logged in with a browser. */
-export interface Session extends Entry {
+export interface Session {
+  userId: string;
+  until: number;
   /** When they said their password; seconds since the epoch. */
   authTime: number;
   /** Scopes by client that they have agreed to. */
@@ -38,7 +29,6 @@ export interface Session extends Entry {
 export class Sessions {
   readonly #client: Client;
   readonly #now: () => number;
-  readonly #passcodes = new BoundedMap<string, Entry>(MOST);
 
   constructor(client: Client, now: () => number = Date.now) {
     this.#client = client;
@@ -84,41 +74,9 @@ export class Sessions {
     if (id !== undefined) await this.#remove(nameOf(id));
   }
 
-  /** Takes away what is over, now and then, until the returned function is called. */
-  keepSweeping(onError: (error: unknown) => void): () => void {
-    const sweep = (): void => void this.sweep().catch(onError);
-    const timer = setInterval(sweep, SWEEP_MILLISECONDS);
-    timer.unref();
-    sweep();
-    return () => clearInterval(timer);
-  }
-
   async sweep(): Promise<void> {
-    const { items } = await this.#client.list(secrets, { namespace: systemNamespace, labelSelector: LABEL });
-    const all = items.map((secret) => ({ name: secret.metadata.name, until: sessionOf(secret)?.until ?? 0 }));
-    const sorted = all.toSorted((a, b) => b.until - a.until);
-    for (const [index, { name, until }] of sorted.entries())
-      if (index >= MOST || until <= this.#now()) await this.#remove(name);
-  }
-
-  passcode(userId: string): string {
-    // The alphabet's 30 letters leave 16 of 256 values that are drawn again, so that each is as likely.
-    let code = '';
-    while (code.length < PASSCODE_LENGTH) {
-      for (const byte of randomBytes(PASSCODE_LENGTH)) {
-        if (byte < 240 && code.length < PASSCODE_LENGTH) code += ALPHABET.charAt(byte % ALPHABET.length);
-      }
-    }
-    this.#passcodes.set(code, { userId, until: this.#now() + PASSCODE_MILLISECONDS });
-    return code;
-  }
-
-  /** Whose it is; it is used up. */
-  redeem(passcode: string): string | undefined {
-    const code = passcode.trim().toUpperCase();
-    const entry = this.#passcodes.get(code);
-    this.#passcodes.delete(code);
-    return entry !== undefined && entry.until > this.#now() ? entry.userId : undefined;
+    const untilOf = (secret: Secret): number => sessionOf(secret)?.until ?? 0;
+    await sweepSecrets(this.#client, { label: LABEL, most: MOST, untilOf, now: this.#now });
   }
 
   async #read(id: string): Promise<Secret | undefined> {

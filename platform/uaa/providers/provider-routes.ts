@@ -124,6 +124,7 @@ function readOidc(config: Record<string, unknown>): {
       scopes: texts(config, 'scopes') ?? ['openid', 'profile', 'email'],
       nameClaim: texts(mappings, 'user_name')?.[0] ?? 'preferred_username',
       groupsClaim: texts(mappings, 'external_groups')?.[0] ?? 'groups',
+      passwordGrant: flag(config, 'passwordGrantEnabled', false),
     },
     secret: optionalText(config, 'relyingPartySecret'),
   };
@@ -191,6 +192,7 @@ function presentOidc(spec: OidcProvider): Record<string, unknown> {
     discoveryUrl: spec.server,
     relyingPartyId: spec.clientId,
     scopes: spec.scopes,
+    passwordGrantEnabled: spec.passwordGrant ?? false,
     showLinkText: true,
     attributeMappings: { user_name: spec.nameClaim, external_groups: [spec.groupsClaim] },
   };

@@ -202,6 +202,40 @@ test('an administrator may keep strangers out, turn a provider off, and take it 
   assert.deepEqual((await uaa('GET', '/identity-providers')).body, []);
 });
 
+test('cf auth --origin: a provider that takes passwords is asked, and others are not', async () => {
+  const settings = (passwordGrantEnabled: boolean) => provider({ passwordGrantEnabled }, { originKey: 'direct' });
+  const made = await uaa('POST', '/identity-providers', settings(false));
+  assert.equal(made.status, 201, made.text);
+  idp.passwords.set('dan', 'secret of dan');
+  idp.claims = { sub: 'subject-9', preferred_username: 'dan', groups: [] };
+  const login = async (password: string, origin: string) => {
+    const query = new URLSearchParams({ login_hint: JSON.stringify({ origin }) }).toString();
+    const response = await fetch(`${cloud.uaaUrl}/oauth/token?${query}`, {
+      method: 'POST',
+      headers: { authorization: 'Basic Y2Y6' },
+      body: new URLSearchParams({ grant_type: 'password', username: 'dan', password }),
+    });
+    return { status: response.status, body: (await response.json()) as Json };
+  };
+  const refused = await login('secret of dan', 'direct');
+  assert.deepEqual(
+    [refused.status, /does not match an active/.test(String(refused.body.error_description))],
+    [401, true],
+  );
+  const path = `/identity-providers/${String(made.body.id)}`;
+  assert.equal((await uaa('PUT', path, settings(true))).status, 200);
+  const entered = await login('secret of dan', 'direct');
+  assert.equal(entered.status, 200, JSON.stringify(entered.body));
+  const { spec } = await cloud.plane.client.get(users, userGuid('dan', 'direct'));
+  assert.deepEqual([spec.origin, spec.externalId], ['direct', 'subject-9']);
+  const wrong = await login('wrong', 'direct');
+  assert.deepEqual([wrong.status, wrong.body.error_description], [401, 'Bad credentials']);
+  idp.lies = { strangeKey: true };
+  assert.equal((await login('secret of dan', 'direct')).status, 403, 'its word counts by its signature');
+  idp.lies = {};
+  assert.equal((await uaa('DELETE', path)).status, 200);
+});
+
 test('UAA is a provider as others are: here for itself, with a page to log in at and one to agree on', async () => {
   const client = {
     client_id: 'other-uaa',

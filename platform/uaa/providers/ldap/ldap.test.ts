@@ -166,6 +166,13 @@ test('our own users come first, and a client says whose it means', async () => {
   assert.equal(await origin('secret of bob', hint('uaa')), 401);
   assert.equal(await origin('secret of bob', hint('ldap')), 'ldap');
   assert.equal(await origin('secret of bob', '?login_hint=x'), 400);
+  const nowhere = await login('bob', 'secret of bob', hint('nowhere'));
+  assert.equal(nowhere.status, 401);
+  // cf knows this sentence, and says that the origin is invalid.
+  assert.match(
+    String(nowhere.body.error_description),
+    /^The origin provided in the login_hint does not match an active/,
+  );
 });
 
 test('who may come is said by the provider: not by everybody, and not when it is turned off', async () => {
