@@ -1,0 +1,28 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { offersOf, recipeOf } from './catalogue.ts';
+
+test('what a release offers is known by its packages', () => {
+  const offers = offersOf({
+    'python3.9': '3.9.2-1',
+    'python3.11': '1:3.11.2-6+deb12u6',
+    gcc: '4:12.2.0-3',
+    zip: '3.0',
+  });
+  assert.deepEqual(
+    offers.map(({ name, version }) => `${name} ${version}`),
+    ['c-gcc 12.2.0', 'python-3.9 3.9.2', 'python-3.11 3.11.2'],
+  );
+  assert.deepEqual(recipeOf('python-3.11', offers)?.build, ['python3.11-venv']);
+  const compilers = recipeOf('python-3.11-dev', offers);
+  assert.equal(compilers?.over, 'python-3.11');
+  assert.deepEqual(compilers.launch, []);
+  assert.ok(compilers.build.includes('python3.11-dev'));
+});
+
+test('a name that is not offered makes nothing', () => {
+  const offers = offersOf({ 'python3.11': '3.11.2-6', gcc: '4:12.2.0-3' });
+  for (const name of ['python-3.12', 'python-3.11-dev-dev', 'python', 'c-gcc-dev', '../python-3.11', '']) {
+    assert.equal(recipeOf(name, offers), undefined, name);
+  }
+});
