@@ -51,6 +51,7 @@ describe('examples', { concurrency: 1 }, () => {
 
   test('every example is tested here or in languages.long.test.ts', () => {
     assert.deepEqual(readdirSync(examples).sort(), [
+      'go-web',
       'guestbook',
       'hello-node',
       'procfile-binary',

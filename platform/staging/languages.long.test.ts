@@ -144,3 +144,97 @@ application = get_wsgi_application()
     /the command above failed \(pip install/,
   );
 });
+
+test('Go: two programs, the toolchain that go.mod names, and a second push that stores the programs alone', async () => {
+  const files = example('go-web');
+  const first = await bench.stage('go', files);
+  assert.match(first.output, /go\.mod: go 1\.26: Go 1\.26\.\d+/);
+  assert.deepEqual(first.exported.processTypes, { web: 'exec web', worker: 'exec worker' });
+  assert.match((await bench.ask('go')).body, /^Hello from go1\.26\./);
+  assert.match((await bench.ask('go', '/up/s')).body, /"up":/);
+  const components = first.exported.components.map(({ purl }) => purl ?? '').filter((purl) => purl.includes(':golang/'));
+  assert.match(components.join(' '), /^pkg:golang\/github\.com\/go-chi\/chi\/v5@v5\.\S+ pkg:golang\/stdlib@1\.26\.\d+$/);
+  const again = await bench.stage('go', files);
+  assert.match(again.output, /unchanged: taking those of the last build/);
+  assert.doesNotMatch(again.output, /downloading/);
+  assert.deepEqual(again.stored, ['storing layer sampan/go:targets']);
+  assert.equal(again.exported.digest, first.exported.digest);
+});
+
+test('Go: vendored modules, one program at the root, no toolchain in the app, and what cannot be had', async () => {
+  const files = {
+    'go.mod': 'module example.com/vendored\n\ngo 1.24\n\ntoolchain go1.27.4\n\nrequire example.com/words v1.0.0\n',
+    'vendor/modules.txt': '# example.com/words v1.0.0\n## explicit; go 1.20\nexample.com/words\n',
+    'vendor/example.com/words/words.go': 'package words\n\nconst Hello = "vendored"\n',
+    'main.go': `package main
+
+import (
+	"net/http"
+	"os"
+
+	"example.com/words"
+)
+
+func main() {
+	layers, _ := os.ReadDir("/layers/sampan_go")
+	http.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		w.Write([]byte(words.Hello))
+		for _, layer := range layers {
+			w.Write([]byte(" " + layer.Name()))
+		}
+	})
+	http.ListenAndServe(":"+os.Getenv("PORT"), nil)
+}
+`,
+  };
+  const { output } = await bench.stage('vendored', files);
+  assert.match(output, /Modules \(vendored\)/);
+  assert.equal((await bench.ask('vendored')).body, 'vendored targets');
+  const words = 'vendor/example.com/words/words.go';
+  await bench.stage('vendored', { ...files, [words]: files[words].replace('vendored', 'replaced') });
+  assert.equal((await bench.ask('vendored')).body, 'replaced targets', 'a change of the same size is seen');
+  const mod = (line: string) => ({ 'main.go': 'package main\nfunc main() {}\n', 'go.mod': `module x\n\n${line}\n` });
+  await refused(
+    'go-refused',
+    mod('go 1.99'),
+    /go\.mod: go asks for Go "1\.99", which cannot be had; there are .*1\.27\.\d+, and older ones/,
+  );
+  await refused('go-refused', { 'main.go': 'package main\n' }, /run "go mod init"/);
+  await refused(
+    'vendored',
+    { ...files, 'main.go': 'package main\nfunc main() { x }\n' },
+    /undefined: x[\s\S]*the command above failed \(go build \.\)/,
+  );
+  await refused('vendored', { ...files, 'main.go': 'package words\n' }, /no package is "main"/);
+});
+
+test('Go: a workspace of modules, with a C compiler where the app asks for one', async () => {
+  const files = {
+    'go.work': 'go 1.24\n\ntoolchain go1.27.4\n\nuse ./lib\nuse ./server\n',
+    'lib/go.mod': 'module example.com/lib\n\ngo 1.24\n',
+    'lib/lib.go':
+      'package lib\n\n// #include <stdlib.h>\nimport "C"\n\nfunc Absolute(n int) int { return int(C.abs(C.int(n))) }\n',
+    'server/go.mod': 'module example.com/server\n\ngo 1.24\n',
+    'server/main.go': `package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+
+	"example.com/lib"
+)
+
+func main() {
+	http.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		_, err := os.Stat("/usr/bin/gcc")
+		fmt.Fprint(w, lib.Absolute(-42), " ", err == nil)
+	})
+	http.ListenAndServe(":"+os.Getenv("PORT"), nil)
+}
+`,
+  };
+  const { exported } = await bench.stage('workspace', files, undefined, { CGO_ENABLED: '1' });
+  assert.deepEqual(exported.processTypes, { web: 'exec server' });
+  assert.equal((await bench.ask('workspace')).body, '42 false');
+});

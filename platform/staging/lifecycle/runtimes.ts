@@ -1,6 +1,6 @@
 /**
  * The buildpacks' side of runtimes (`runtimes/runtimes.ts`): what is offered, what is mounted, and two ways to ask.
- *   in `bin/detect`  `planRuntime` writes a build plan that provides and requires the language
+ *   in `bin/detect`  `planRuntimes` writes a build plan that provides and requires the language
  *   in `bin/build`   `askRuntimes`, for what shows itself as needed only then; a program that ends with an error after it is
  *                    run again with the runtime there
  */
@@ -29,10 +29,13 @@ export function isMounted(name: string): boolean {
   return existsSync(join('/cnb/runtimes', name));
 }
 
-/** Without a runtime, `bin/build` has something to say: what the source asks for cannot be had. */
-export function planRuntime(plan: string, language: string, runtime: string | undefined): void {
-  const metadata = runtime === undefined ? {} : { runtime };
-  writeFileSync(plan, stringify({ provides: [{ name: language }], requires: [{ name: language, metadata }] }));
+/** Without a runtime where it needs one, `bin/build` has something to say: what the source asks for cannot be had. */
+export function planRuntimes(plan: string, language: string, names: readonly string[]): void {
+  const requires = names.map((runtime) => ({ name: language, metadata: { runtime } }));
+  writeFileSync(
+    plan,
+    stringify({ provides: [{ name: language }], requires: requires.length === 0 ? [{ name: language }] : requires }),
+  );
 }
 
 export function askRuntimes(layers: string, names: readonly string[]): void {

@@ -40,6 +40,11 @@ const LANGUAGES: readonly Language[] = [
       hooks: ['compile-python.sh'],
     }),
   },
+  {
+    language: 'c',
+    offeredBy: /^(gcc)$/,
+    recipe: () => ({ build: C_COMPILER, links: C_LINKS }),
+  },
 ];
 
 export function offersOf(packages: Readonly<Record<string, string>>): Offer[] {

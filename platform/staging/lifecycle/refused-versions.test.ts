@@ -1,0 +1,54 @@
+/** What is said to who asks for a version that cannot be had: one file for all languages. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { matchesGolden } from '#testing/golden.ts';
+import { type Files, writeApp } from '#testing/sample-apps.ts';
+import { parseModuleFile } from '../buildpacks/go/lib/module-file.ts';
+import { askedGo, chooseGo, refusal } from '../buildpacks/go/lib/version.ts';
+import { choosePython } from '../buildpacks/python/lib/version.ts';
+import { offersOf } from '../runtimes/catalogue.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'refused-'));
+const before = process.cwd();
+after(() => {
+  process.chdir(before);
+  rmSync(root, { recursive: true });
+});
+
+const OFFERS = offersOf({ 'python3.11': '3.11.2-6+deb12u6', gcc: '4:12.2.0-3' });
+const GO = ['1.21.13', '1.22.12', '1.26.11', '1.27.4', '1.28rc1'];
+
+/** What `choose` says in a directory with these files. */
+function said(files: Files, choose: () => string): string {
+  const directory = mkdtempSync(join(root, 'app-'));
+  process.chdir(writeApp(directory, files));
+  return `${Object.values(files).join().trim()}\n    ${choose()}\n`;
+}
+
+function python(): string {
+  const choice = choosePython({});
+  return 'problem' in choice ? choice.problem : choice.runtime.name;
+}
+
+function go(text: string): string {
+  const asked = askedGo(parseModuleFile('go.mod', text), {});
+  if (asked === undefined) return 'nothing is asked for';
+  return chooseGo(asked, GO) ?? refusal(asked, GO);
+}
+
+test('versions that cannot be had', () => {
+  process.env['SAMPAN_RUNTIMES'] = join(root, 'runtimes.json');
+  writeFileSync(process.env['SAMPAN_RUNTIMES'], JSON.stringify(OFFERS));
+  const lines = [
+    said({ 'runtime.txt': 'python-3.11.x\n' }, python),
+    said({ 'runtime.txt': 'python-2.7.18\n' }, python),
+    said({ '.python-version': '3.11.4\n' }, python),
+    said({ '.python-version': 'pypy3.9\n' }, python),
+    said({ 'pyproject.toml': '[project]\nrequires-python = ">=3.12"\n' }, python),
+    said({ 'pyproject.toml': '[tool.poetry.dependencies]\npython = "^3.9"\n' }, python),
+    ...['go 1.22', 'go 1.23.4', 'go 1.29', 'toolchain go1.27.9', 'toolchain go1.28rc1'].map((line) => `${line}\n    ${go(line)}\n`),
+  ];
+  matchesGolden(join(import.meta.dirname, '..', 'testdata', 'refused-versions.txt'), lines.join('\n'));
+});
