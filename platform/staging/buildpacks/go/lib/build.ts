@@ -62,7 +62,7 @@ function openGo(toolchain: Toolchain, layers: string): Go {
     GOCACHE: join(layers, 'compiled'),
     GOTOOLCHAIN: 'local',
     // Modules that cannot be written could not be removed either.
-    GOFLAGS: `${process.env['GOFLAGS'] ?? ''} -modcacherw -buildvcs=false`.trim(),
+    GOFLAGS: `${process.env['GOFLAGS'] ?? ''} -modcacherw`.trim(),
   };
   return { program: join(toolchain.directory, 'bin', 'go'), variables, flags: buildFlags() };
 }
@@ -77,7 +77,7 @@ function buildFlags(): string[] {
 }
 
 function cacheKey(toolchain: Toolchain, { variables, flags }: Go): string {
-  const facts = [2, toolchain.version, process.arch, variables['CGO_ENABLED'], variables['GOFLAGS'], flags];
+  const facts = [1, toolchain.version, process.arch, variables['CGO_ENABLED'], variables['GOFLAGS'], flags];
   return keyOf(facts, ['go.mod', 'go.sum', 'go.work', 'go.work.sum', 'vendor/modules.txt']);
 }
 
@@ -126,7 +126,7 @@ function lines({ program, variables }: Go, args: readonly string[]): string[] {
     });
     return output.split('\n').filter((line) => line !== '');
   } catch {
-    throw new AppError(`the command above failed (go ${args.join(' ')})`);
+    throw new AppError(`the command above failed (go ${args[0]})`);
   }
 }
 

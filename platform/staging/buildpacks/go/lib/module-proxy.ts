@@ -34,8 +34,9 @@ export async function downloadToolchain(go: string): Promise<Buffer> {
   return await fromProxies(`${toolchainVersion(go)}.zip`);
 }
 
-export function unreachable(error: unknown): Error {
-  if (!(error instanceof RegistryError)) return error as Error;
+/** To who pushes, where it is the proxy's. */
+export function explained(error: unknown): unknown {
+  if (!(error instanceof RegistryError)) return error;
   return new AppError(`the Go module proxy did not answer: ${error.message}; GOPROXY chooses another one`);
 }
 

@@ -10,13 +10,13 @@ import { recallVersion, rememberVersion } from '../../../lifecycle/lookups.ts';
 import { declareLayer, runCommand } from '../../../lifecycle/program.ts';
 import { AppError, detail, warning } from '../../../lifecycle/words.ts';
 import { moduleHash } from './module-hash.ts';
-import { downloadToolchain, isPublished, publishedToolchains, toolchainVersion, unreachable } from './module-proxy.ts';
+import { downloadToolchain, explained, isPublished, publishedToolchains, toolchainVersion } from './module-proxy.ts';
 import { type AskedGo, chooseGo, refusal } from './version.ts';
 
 export interface Bootstrap {
   version: string;
-  /** By processor, as go.sum has it. */
-  hashes: Partial<Record<NodeJS.Architecture, string>>;
+  /** By processor, as go.sum has them. */
+  hashes: Readonly<Record<string, string>>;
 }
 
 const BOOTSTRAP: Bootstrap = {
@@ -71,7 +71,7 @@ async function resolveVersion(layers: string, asked: AskedGo): Promise<string> {
     return version;
   } catch (error) {
     const fallback = chooseGo(asked, restored);
-    if (!(error instanceof RegistryError) || fallback === undefined) throw unreachable(error);
+    if (!(error instanceof RegistryError) || fallback === undefined) throw explained(error);
     warning(`the Go module proxy did not answer (${error.message}): using Go ${fallback}`);
     return fallback;
   }
@@ -88,7 +88,7 @@ async function findVersion(asked: AskedGo): Promise<string> {
 async function fetchBootstrap({ version, hashes }: Bootstrap, directory: string): Promise<void> {
   const module = `golang.org/toolchain@${toolchainVersion(version)}`;
   const archive = await downloadToolchain(version).catch((error: unknown) => {
-    throw unreachable(error);
+    throw explained(error);
   });
   const unpacked = `${directory}.unpacked`;
   mkdirSync(unpacked, { recursive: true });
