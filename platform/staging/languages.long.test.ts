@@ -152,8 +152,13 @@ test('Go: two programs, the toolchain that go.mod names, and a second push that 
   assert.deepEqual(first.exported.processTypes, { web: 'exec web', worker: 'exec worker' });
   assert.match((await bench.ask('go')).body, /^Hello from go1\.26\./);
   assert.match((await bench.ask('go', '/up/s')).body, /"up":/);
-  const components = first.exported.components.map(({ purl }) => purl ?? '').filter((purl) => purl.includes(':golang/'));
-  assert.match(components.join(' '), /^pkg:golang\/github\.com\/go-chi\/chi\/v5@v5\.\S+ pkg:golang\/stdlib@1\.26\.\d+$/);
+  const components = first.exported.components
+    .map(({ purl }) => purl ?? '')
+    .filter((purl) => purl.includes(':golang/'));
+  assert.match(
+    components.join(' '),
+    /^pkg:golang\/github\.com\/go-chi\/chi\/v5@v5\.\S+ pkg:golang\/stdlib@1\.26\.\d+$/,
+  );
   const again = await bench.stage('go', files);
   assert.match(again.output, /unchanged: taking those of the last build/);
   assert.doesNotMatch(again.output, /downloading/);

@@ -12,7 +12,7 @@ async function rounds(last: string[], asked: (mounted: string[]) => string[]) {
     provide: async (names) =>
       names.map((name) => {
         if (name === 'gone') throw new Error('it is not offered');
-        return { name };
+        return { name, packages: { launch: {}, build: {} } };
       }),
     async run(mounted) {
       const names = mounted.map(({ name }) => name);

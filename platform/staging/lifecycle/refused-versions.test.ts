@@ -48,7 +48,9 @@ test('versions that cannot be had', () => {
     said({ '.python-version': 'pypy3.9\n' }, python),
     said({ 'pyproject.toml': '[project]\nrequires-python = ">=3.12"\n' }, python),
     said({ 'pyproject.toml': '[tool.poetry.dependencies]\npython = "^3.9"\n' }, python),
-    ...['go 1.22', 'go 1.23.4', 'go 1.29', 'toolchain go1.27.9', 'toolchain go1.28rc1'].map((line) => `${line}\n    ${go(line)}\n`),
+    ...['go 1.22', 'go 1.23.4', 'go 1.29', 'toolchain go1.27.9', 'toolchain go1.28rc1'].map(
+      (line) => `${line}\n    ${go(line)}\n`,
+    ),
   ];
   matchesGolden(join(import.meta.dirname, '..', 'testdata', 'refused-versions.txt'), lines.join('\n'));
 });

@@ -25,7 +25,8 @@ const GO = `#!/bin/sh
 set -e
 root=$GOMODCACHE/golang.org/toolchain@${toolchainVersion('$VERSION')}
 mkdir -p "$root/bin"
-echo "fetched with $GOFLAGS" >"$root/bin/go"
+echo "fetched by $GOTOOLCHAIN" >"$root/bin/go"
+chmod -R a-w "$root"
 `.replace('go$VERSION', '$GOTOOLCHAIN');
 const FILES = { 'bin/go': GO, 'src/_go.mod': 'module std\n', 'pkg/tool/x/compile': '' };
 const PREFIX = `golang.org/toolchain@${toolchainVersion(VERSION)}`;
@@ -132,6 +133,6 @@ test('another version is fetched by the pinned one', async () => {
   const layers = layersDirectory();
   const { directory, version } = await provideToolchain(layers, { ...minor, version: '1.26' }, BOOTSTRAP);
   assert.equal(version, '1.26.8');
-  assert.equal(readFileSync(join(directory, 'bin', 'go'), 'utf8'), 'fetched with -modcacherw\n');
+  assert.equal(readFileSync(join(directory, 'bin', 'go'), 'utf8'), 'fetched by go1.26.8\n');
   assert.deepEqual(readdirSync(layers).sort(), ['go-1.26.8', 'go-1.26.8.toml', 'store.toml']);
 });

@@ -3,7 +3,16 @@
  * fetches the others as `go` itself would, checked against Go's checksum database (Go Toolchains, "Downloading").
  */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { RegistryError } from '../../../lifecycle/http-get.ts';
 import { recallVersion, rememberVersion } from '../../../lifecycle/lookups.ts';
@@ -128,7 +137,6 @@ async function fetchToolchain(bootstrap: Bootstrap, version: string, directory: 
       ...process.env,
       GOTOOLCHAIN: `go${version}`,
       GOMODCACHE: modules,
-      GOFLAGS: '-modcacherw',
       GOPATH: `${modules}/path`,
       GOCACHE: `${modules}/cache`,
       HOME: modules,
@@ -136,6 +144,15 @@ async function fetchToolchain(bootstrap: Bootstrap, version: string, directory: 
     directory: '/',
     shown: `download of Go ${version}`,
   });
-  renameSync(join(modules, 'golang.org', `toolchain@${toolchainVersion(version)}`), directory);
+  const root = join(modules, 'golang.org', `toolchain@${toolchainVersion(version)}`);
+  makeWritable(root);
+  renameSync(root, directory);
   for (const left of [fetching, modules]) rmSync(left, { recursive: true, force: true });
+}
+
+/** `go` takes the right to write away, whatever GOFLAGS says: such a directory can be neither moved nor removed. */
+function makeWritable(root: string): void {
+  chmodSync(root, 0o755);
+  for (const entry of readdirSync(root, { withFileTypes: true, recursive: true }))
+    if (entry.isDirectory()) chmodSync(join(entry.parentPath, entry.name), 0o755);
 }
