@@ -239,7 +239,8 @@ func main() {
 }
 `,
   };
-  const { exported } = await bench.stage('workspace', files, undefined, { CGO_ENABLED: '1' });
+  // With the toolchain of the last test.
+  const { exported } = await bench.stage('vendored', files, undefined, { CGO_ENABLED: '1' });
   assert.deepEqual(exported.processTypes, { web: 'exec server' });
-  assert.equal((await bench.ask('workspace')).body, '42 false');
+  assert.equal((await bench.ask('vendored')).body, '42 false');
 });
