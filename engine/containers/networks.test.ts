@@ -192,6 +192,20 @@ test('addresses are given once, and taken back', { timeout: 300_000 }, async () 
   agree(host.engine, host.options);
 });
 
+test('what an engine that was killed left of an address goes, also of one that was in no other network', {
+  timeout: 300_000,
+}, async () => {
+  await using host = await openEngineHost({ sandboxPool: 0 });
+  const { id: network } = await host.engine.networks.create({ name: 'left' });
+  const spec = { name: 'alone', hostname: 'alone', networks: [{ network }] };
+  const { id, ip, networkNamespacePath } = await host.engine.createSandbox(spec);
+  await host.engine.networks.disconnect(id, network);
+  // As between the record and the link.
+  said('nsenter', `--net=${networkNamespacePath}`, 'ip', 'address', 'add', `${ip}/32`, 'dev', 'eth0');
+  await host.reopen();
+  agree(host.engine, host.options);
+});
+
 test('who asks for names without end is held back, and the others are answered', { timeout: 300_000 }, async () => {
   await using host = await openEngineHost({ sandboxPool: 0 });
   const { id } = await host.engine.networks.create({ name: 'asked' });

@@ -166,7 +166,7 @@ export class Sandboxes {
     for (const sandbox of this.#used.values()) {
       try {
         if (this.#options.cni.has(sandbox.id)) this.#check(sandbox);
-        else if (hasLink(sandbox) && sandbox.ip !== '' && sandbox.lost !== true) this.#setAddresses(sandbox);
+        else if (isLinked(sandbox) && sandbox.lost !== true) this.#setAddresses(sandbox);
       } catch (error) {
         this.#options.log('error', 'cannot give a sandbox its addresses', {
           sandbox: sandbox.name,
@@ -590,4 +590,9 @@ export class Sandboxes {
     const { layout, network, log } = this.#options;
     await writeEtc(sandboxPaths(layout, sandbox.id), sandbox, { resolver: network.resolver, log });
   }
+}
+
+/** By this engine, as no plugin's is: that one has an address, or is in none of the networks. */
+function isLinked(sandbox: Sandbox): boolean {
+  return hasLink(sandbox) && (sandbox.ip !== '' || sandbox.networks?.length === 0);
 }
