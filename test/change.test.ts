@@ -3,7 +3,7 @@
  * it is on the PATH; the rest by HTTP, kubectl and a real ssh client.
  */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
@@ -12,6 +12,7 @@ import { after, before, describe, test } from 'node:test';
 import ssh2, { type ClientChannel } from 'ssh2';
 import { catalogOf, PLAN, TestBroker } from '#platform/services/broker.fixture.ts';
 import { Cf, findCf } from '#testing/cf.ts';
+import { scp, sftp } from '#testing/openssh.ts';
 import { TestPlatform, until } from '#testing/platform.ts';
 import { talkativeApp, writeApp } from '#testing/sample-apps.ts';
 
@@ -119,10 +120,14 @@ describe('into apps and between them', { concurrency: 1 }, () => {
     return resources[0]?.guid ?? '';
   }
 
-  async function ssh(guid: string): Promise<ssh2.Client> {
+  async function sshCode(): Promise<string> {
     const answer = await ask('uaa', '/oauth/authorize?client_id=ssh-proxy&response_type=code');
     assert.equal(answer.status, 302, answer.body);
-    const code = new URL(String(answer.headers['location'])).searchParams.get('code') ?? '';
+    return new URL(String(answer.headers['location'])).searchParams.get('code') ?? '';
+  }
+
+  async function ssh(guid: string): Promise<ssh2.Client> {
+    const code = await sshCode();
     const client = new ssh2.Client();
     await new Promise<void>((done, fail) => {
       client.once('ready', done).once('error', fail);
@@ -197,6 +202,20 @@ describe('into apps and between them', { concurrency: 1 }, () => {
     await api(`/v3/apps/${guid}/features/ssh`, 'PATCH', { enabled: false });
     await assert.rejects(ssh(guid), /authentication methods failed/);
     await api(`/v3/apps/${guid}/features/ssh`, 'PATCH', { enabled: true });
+  });
+
+  test('sftp and scp: files go into the app and come back, with the rights of its user', async () => {
+    const user = `cf:${await guidOf('front')}/0`;
+    const { ssh: port } = platform.instance.ports;
+    const door = async () => ({ port, user, code: await sshCode(), directory: join(platform.directory, 'ssh-client') });
+    const [sent, back] = ['sent', 'back'].map((name) => join(platform.directory, name)) as [string, string];
+    writeFileSync(sent, Buffer.alloc(1_000_000, 'some of it'));
+    const up = await scp([sent, ':/tmp/sent'], await door());
+    assert.equal(up.code, 0, up.stderr);
+    const both = await sftp([`get /tmp/sent ${back}`, 'ls -l server.js', `put ${sent} /etc/sent`], await door());
+    assert.match(both.stderr, /\/etc\/sent.*Permission denied|Permission denied/);
+    assert.match(both.stdout, /^-rw.* server\.js$/m);
+    assert.deepEqual(readFileSync(back), readFileSync(sent));
   });
 
   test('an app reaches the router and names, and nothing else of the platform unless a group says so', async () => {

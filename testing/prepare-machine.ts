@@ -30,6 +30,7 @@ const clients = [
   { command: 'faketime', package: 'faketime' },
   { command: 'git', package: 'git' },
   { command: 'slapd', package: 'slapd', directory: '/usr/sbin' },
+  { command: 'sftp', package: 'openssh-client' },
 ];
 
 /** Tests skip where they are not: Debian 13 has no pebble. */

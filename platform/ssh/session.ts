@@ -1,8 +1,9 @@
-/** One session of a client: at most one shell or command, in the app's container. */
+/** One session of a client: at most one shell, command or transfer of files, in the app's container. */
 import type { ServerChannel, Session } from 'ssh2';
 import { type Client, ApiError, type PodExecSession } from '#cluster/client/client.ts';
 import { shellCommand } from './commands.ts';
 import { copy } from './copy.ts';
+import { serveSftp } from './sftp/serve.ts';
 import type { SshTarget } from './ssh.ts';
 
 interface TerminalSize {
@@ -51,6 +52,32 @@ export function serveSession(session: Session, options: SessionOptions): void {
     if (info.command.length > MAX_COMMAND || info.command.includes('\0')) return reject?.();
     start(accept(), info.command);
   });
+  session.on('subsystem', (accept, reject, info) => {
+    if (info.name !== 'sftp') return reject?.();
+    transfer(accept(), options).catch((error: unknown) =>
+      options.log('warn', 'A transfer of files by ssh broke off', { app: options.target.app, error }),
+    );
+  });
+}
+
+async function transfer(channel: ServerChannel, options: SessionOptions): Promise<void> {
+  const signal = AbortSignal.any([options.signal, goneWith(channel)]);
+  try {
+    await serveSftp(channel, { ...options, signal });
+    channel.exit(0);
+  } catch (error) {
+    if (signal.aborted) return;
+    channel.stderr.write(`${reasonOf(error)}\r\n`);
+    channel.exit(255);
+  }
+  channel.end();
+}
+
+function goneWith(channel: ServerChannel): AbortSignal {
+  const gone = new AbortController();
+  channel.once('close', () => gone.abort(new Error('The client closed the channel')));
+  channel.on('error', () => gone.abort(new Error('The channel broke')));
+  return gone.signal;
 }
 
 function sizeOf({ cols, rows }: { cols: number; rows: number }): TerminalSize {
@@ -64,10 +91,7 @@ async function run(
   onBegun: (session: PodExecSession) => void,
 ): Promise<void> {
   const { client, target, command, terminal } = options;
-  const gone = new AbortController();
-  channel.once('close', () => gone.abort(new Error('The client closed the channel')));
-  channel.on('error', () => gone.abort(new Error('The channel broke')));
-  const signal = AbortSignal.any([options.signal, gone.signal]);
+  const signal = AbortSignal.any([options.signal, goneWith(channel)]);
   try {
     const session = await client.exec(target.pod, {
       container: target.container,

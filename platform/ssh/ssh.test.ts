@@ -3,34 +3,13 @@
  * stood in for); `test/change.test.ts` has the whole.
  */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { after, before, beforeEach, test } from 'node:test';
 import ssh2, { type ClientChannel } from 'ssh2';
-import type { Client, PodExecOptions, PodExecSession } from '#cluster/client/client.ts';
-import type { Identity } from '../uaa/uaa.ts';
-import { type SshProxy, SshRefusal, type SshTarget } from './ssh.ts';
-import { startSshProxy } from './start.ts';
-
-const GUID = '00000000-0000-4000-8000-000000000001';
-const USER = `cf:${GUID}/0`;
-const developer: Identity = {
-  userId: 'dora',
-  userName: 'dora',
-  clientId: 'cf',
-  origin: 'uaa',
-  scopes: ['cloud_controller.write'],
-  admin: false,
-  reads: 'own',
-};
-const target: SshTarget = {
-  pod: { name: 'p', namespace: 'n' },
-  container: 'app',
-  launcher: false,
-  app: GUID,
-  revoked: new AbortController().signal,
-};
+import type { PodExecOptions } from '#cluster/client/client.ts';
+import { type SshProxy, SshRefusal } from './ssh.ts';
+import { execHere, openProxy, USER } from './ssh.fixture.ts';
 
 let proxy: SshProxy;
 let codes: Set<string>;
@@ -38,27 +17,15 @@ let mayEnter: boolean;
 let revoke = new AbortController();
 const execs: PodExecOptions[] = [];
 
-function exec(_pod: unknown, options: PodExecOptions): Promise<PodExecSession> {
-  execs.push(options);
-  const [program = '', ...words] = options.command;
-  const child = spawn(program, words, { ...(options.signal ? { signal: options.signal } : {}) });
-  child.on('error', () => undefined); // killed by its signal
-  const exited = new Promise<{ code: number }>((done) => child.once('close', (code) => done({ code: code ?? 137 })));
-  const { stdin, stdout, stderr } = child;
-  return Promise.resolve({ stdin, stdout, stderr, exited, resize: () => undefined });
-}
-
-const hostKey = { privateKey: ssh2.utils.generateKeyPairSync('ed25519').private, fingerprint: '' };
 const open = () =>
-  startSshProxy({
-    client: { exec } as unknown as Client,
-    redeem: (code) => Promise.resolve(codes.delete(code) ? developer : undefined),
-    access: () =>
-      mayEnter ? Promise.resolve({ ...target, revoked: revoke.signal }) : Promise.reject(new SshRefusal('no')),
-    hostKey,
-    host: '127.0.0.1',
-    port: 0,
-    log: () => undefined,
+  openProxy({
+    exec: (options) => {
+      execs.push(options);
+      return execHere(options);
+    },
+    redeem: (code) => codes.delete(code),
+    refusal: () => (mayEnter ? undefined : new SshRefusal('no')),
+    revoked: () => revoke.signal,
   });
 
 before(async () => {
@@ -205,9 +172,11 @@ test('a connection is made where the command runs, passes bytes both ways, and e
   }
 });
 
-test('nothing else is served: no subsystem, no way back, no agent', async () => {
+test('nothing else is served: no other subsystem, no way back, no agent', async () => {
   const client = await login('right');
-  await assert.rejects(new Promise((done, fail) => client.sftp((error) => (error ? fail(error) : done(undefined)))));
+  await assert.rejects(
+    new Promise((done, fail) => client.subsys('netconf', (error) => (error ? fail(error) : done(undefined)))),
+  );
   await assert.rejects(
     new Promise((done, fail) => client.forwardIn('127.0.0.1', 0, (error) => (error ? fail(error) : done(undefined)))),
   );

@@ -1,15 +1,16 @@
 /**
  * The ssh proxy's contract: a shell, a command or a connection in an instance of an app, for whoever may change the app.
  *
- * It speaks SSH 2 with the stock `cf ssh`, `ssh` and `scp -O`. The user's name is `cf:<process guid>/<instance index>`; the password
+ * It speaks SSH 2 with the stock `cf ssh`, `ssh`, `sftp` and `scp`. The user's name is `cf:<process guid>/<instance index>`; the password
  * is a one-time code of UAA (`cf ssh-code`), which is used up by the attempt, whatever comes of it. Who may come in is the cloud
  * controller's to say (`SshAccess`): a space developer, where ssh is allowed for space and app; each attempt is an audit event. When that is
  * no longer so, the connection ends with all that runs on it.
  *
  *   exec, shell   a process in the app's container, by the Kubernetes API's exec: with the app's variables and limits, as its user,
  *                 with a terminal where the client asks for one. It is killed when the client goes.
+ *   subsystem sftp  files of the container, by a shell in it (`sftp/sftp.ts`).
  *   direct-tcpip  `-L`: a connection made from inside the container, so that it reaches what the app reaches and nothing else.
- *   all others    refused: agents, X11, remote forwarding, other users' names, public keys, subsystems.
+ *   all others    refused: agents, X11, remote forwarding, other users' names, public keys, other subsystems.
  *
  * Guessing: an address that fails five times waits five seconds, and twice as long with each failure more; a connection has three
  * attempts and thirty seconds. Connections and the channels of each are bounded. The host key is the Secret `ssh-host-key` of
