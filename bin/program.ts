@@ -175,7 +175,7 @@ export async function createProgram(words: string[]): Promise<Command> {
 
   const { addAppCommands } = await import('#cli/program.ts');
   const { localTarget } = await import('./local-target.ts');
-  addAppCommands(program, { target: () => localTarget(flags()) });
+  addAppCommands(program, { target: (api) => localTarget(flags(), api) });
   return parseReady(program, words);
 }
 

@@ -6,12 +6,13 @@ import type { LoginOptions } from './commands/login.ts';
 import type { RouteFlags } from './commands/routes.ts';
 import type { ScaleOptions } from './commands/lifecycle.ts';
 import type { SpaceContext } from './context.ts';
+import { addDeploymentCommands } from './deployments-program.ts';
 import { addServiceCommands } from './services-program.ts';
 import type { Target } from './target.ts';
 
 interface Surroundings {
-  /** The platform to speak to, read when a command runs. */
-  target: () => Target;
+  /** The platform to speak to, read when a command runs: the one of this API where one is named. */
+  target: (api?: string) => Target;
 }
 
 async function overApi(target: Target, work: (api: Api) => Promise<void>): Promise<void> {
@@ -174,6 +175,7 @@ export function addAppCommands(program: Command, { target }: Surroundings): void
         }),
       );
   }
+  addDeploymentCommands(program, inSpace);
   addServiceCommands(program, inSpace);
   program
     .command('env')
@@ -238,13 +240,13 @@ function addAccountCommands(
     .option('-p, --password <password>', 'password; better --password-file or CF_PASSWORD')
     .option('--password-file <path>', 'file that holds the password')
     .option('--ca <path>', "PEM file with the platform's authority")
-    .action(async (options: LoginOptions & { api?: string; ca?: string }) => {
+    .option('-o, --organization <name>', 'to work in')
+    .option('-s, --space <name>', 'to work in')
+    .action(async ({ ca, ...options }: LoginOptions & { api?: string; ca?: string }) => {
       const { login } = await import('./commands/login.ts');
       const { readFileSync } = await import('node:fs');
-      const chosen = options.api
-        ? { api: options.api.replace(/\/$/, ''), ...(options.ca ? { ca: readFileSync(options.ca, 'utf8') } : {}) }
-        : target();
-      await overApi(chosen, (api) => login(api, options));
+      const chosen = target(options.api);
+      await overApi(ca ? { ...chosen, ca: readFileSync(ca, 'utf8') } : chosen, (api) => login(api, options));
     });
   program
     .command('kubernetes-token')
@@ -252,7 +254,7 @@ function addAccountCommands(
     .option('-a, --api <url>', 'the API of the platform; default: the one of the last login')
     .action(async (options: { api?: string }) => {
       const { kubernetesToken } = await import('./commands/login.ts');
-      await overApi(options.api ? { ...target(), api: options.api.replace(/\/$/, '') } : target(), kubernetesToken);
+      await overApi(target(options.api), kubernetesToken);
     });
   program
     .command('target')

@@ -96,7 +96,18 @@ export interface Route extends Resource {
 }
 
 export interface Deployment extends Resource {
-  status: { value: string; reason: string; details?: { error?: string; last_successful_healthcheck?: string } };
+  status: {
+    value: string;
+    reason: string;
+    details?: { error?: string; last_successful_healthcheck?: string };
+    canary?: { steps: { current: number; total: number } };
+  };
+}
+
+export interface Revision extends Resource {
+  version: number;
+  description: string;
+  deployable: boolean;
 }
 
 export interface AuditEvent extends Resource {

@@ -10,6 +10,8 @@ export interface SessionEntry {
   refreshToken?: string;
   organization?: string;
   space?: string;
+  /** PEM, where `login --ca` said who signed the platform's certificate. */
+  ca?: string;
 }
 
 interface Config {

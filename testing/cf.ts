@@ -17,6 +17,14 @@ export function findCf(): string | undefined {
   return undefined;
 }
 
+/** Words before those of a program that finds the platform's names, and of these apps, in a hosts file of its own: the machine's is not ours to change. */
+export function hostsShell({ instance }: TestPlatform, file: string, apps: string[] = []): string[] {
+  const names = ['api', 'uaa', 'login', 'log-cache', 'ssh', ...apps].map((name) => `${name}.${instance.domain}`);
+  writeFileSync(file, `127.0.0.1 localhost ${names.join(' ')}\n`);
+  const script = 'mount --bind "$1" /etc/hosts && shift && exec "$@"';
+  return ['unshare', '--mount', 'sh', '-ec', script, 'sh', file];
+}
+
 /** One user's cf: a home of its own. */
 export class Cf {
   readonly #platform: TestPlatform;
@@ -34,12 +42,8 @@ export class Cf {
 
   /** Never rejects for an exit status. */
   run(words: string[], options: { cwd?: string } = {}): Promise<Finished> {
-    const { domain } = this.#platform.instance;
-    const names = ['api', 'uaa', 'login', 'log-cache', 'ssh'].map((name) => `${name}.${domain}`);
-    writeFileSync(this.#hosts, `127.0.0.1 localhost ${names.join(' ')}\n`);
-    // It finds the platform's names in a hosts file of its own: the machine's is not ours to change.
-    const script = 'mount --bind "$1" /etc/hosts && shift && exec "$@"';
-    return finish('unshare', ['--mount', 'sh', '-ec', script, 'sh', this.#hosts, this.#program, ...words], {
+    const [program = '', ...before] = hostsShell(this.#platform, this.#hosts);
+    return finish(program, [...before, this.#program, ...words], {
       env: { PATH: process.env['PATH'], CF_HOME: this.#home, CF_COLOR: 'false', LANG: 'C.UTF-8' },
       input: '',
       ...options,

@@ -1,5 +1,5 @@
 /** Commands that change an app as a whole. */
-import { createInterface } from 'node:readline/promises';
+import { confirm } from '../confirm.ts';
 import { type SpaceContext, findApp, requireApp } from '../context.ts';
 import { CliError } from '../errors.ts';
 import { note } from '../output.ts';
@@ -73,20 +73,11 @@ export async function remove(
   const { api } = context;
   const app = await findApp(context, name);
   if (!app) return note(`App ${name} does not exist.`);
-  if (!options.force) await confirm(`Really delete the app ${name}?`);
+  if (!options.force) await confirm(`Really delete the app ${name}?`, 'Nothing was deleted.');
   if (options.routes) {
     for (const route of await api.all<Route>(`/v3/apps/${app.guid}/routes`))
       await api.delete(`/v3/routes/${route.guid}`);
   }
   await api.delete(`/v3/apps/${app.guid}`);
   note(`App ${name} is deleted.`);
-}
-
-async function confirm(question: string): Promise<void> {
-  if (!process.stdin.isTTY)
-    throw new CliError(`${question} There is no terminal to ask on.`, 'Say -f when you mean it.');
-  const prompt = createInterface({ input: process.stdin, output: process.stderr });
-  const answer = await prompt.question(`${question} [yN] `);
-  prompt.close();
-  if (!/^y(es)?$/i.test(answer.trim())) throw new CliError('Nothing was deleted.');
 }

@@ -10,17 +10,21 @@ export interface LoginOptions {
   user?: string;
   password?: string;
   passwordFile?: string;
+  organization?: string;
+  space?: string;
 }
 
-/** Logs in by name and password, and remembers the tokens. */
+/** Logs in by name and password, and remembers the tokens, and where to work where that was said. */
 export async function login(api: Api, options: LoginOptions): Promise<void> {
   const username = options.user ?? (await ask('User: '));
   const password = options.passwordFile
     ? readFileSync(options.passwordFile, 'utf8').trim()
     : (options.password ?? process.env.CF_PASSWORD ?? (await ask('Password: ')));
   await api.login(username, password);
-  api.remember({}, { current: true });
+  const { ca, dial } = api.target;
+  api.remember(ca !== undefined && dial === undefined ? { ca } : {}, { current: true });
   note(`You are ${username} at ${api.target.api}.`);
+  if (options.organization ?? options.space) await target(api, options);
 }
 
 /** An `ExecCredential` of client.authentication.k8s.io/v1, which kubectl keeps until the token ends. */

@@ -148,31 +148,34 @@ async function release(api: Api, app: App, droplet: string, ranBefore: boolean, 
 
 /** A deployment, waited for: the old version serves until the new one is healthy. */
 export async function deploy(api: Api, app: App, what: Record<string, unknown>, strategy: string): Promise<void> {
-  const created = await api.post<Deployment & { guid: string }>('/v3/deployments', {
+  const { guid } = await api.post<Deployment>('/v3/deployments', {
     ...what,
     strategy,
     relationships: { app: { data: { guid: app.guid } } },
   });
+  await waitDeployed(api, app, guid);
+}
+
+/** Until it has come to its end, or waits for somebody's word. */
+export async function waitDeployed(api: Api, app: App, deployment: string): Promise<void> {
   await progress.step('Deploying', async () => {
     for (let wait = 50; ; wait = Math.min(wait * 1.5, 500)) {
-      const state = await api.getSettled<Deployment>(`/v3/deployments/${created.guid}`, 10);
-      if (state.status.value === 'FINALIZED') {
-        if (state.status.reason === 'DEPLOYED') return;
-        throw await failedStart(
-          api,
-          app,
-          `The new version did not become healthy (${state.status.reason}${state.status.details?.error ? `: ${state.status.details.error}` : ''}); the old one serves on`,
-        );
+      const { status } = await api.getSettled<Deployment>(`/v3/deployments/${deployment}`, 10);
+      if (status.value === 'FINALIZED') {
+        if (status.reason === 'DEPLOYED') return;
+        const why = `${status.reason}${status.details?.error ? `: ${status.details.error}` : ''}`;
+        throw await failedStart(api, app, `The new version did not become healthy (${why}); the old one serves on`);
       }
-      if (state.status.reason === 'PAUSED') {
-        note(
-          `The canary runs. Go on with \`cf continue-deployment ${app.name}\`, or take it back with \`cf cancel-deployment ${app.name}\`.`,
-        );
-        return;
-      }
+      if (status.reason === 'PAUSED') return note(pausedText(app, status));
       await delay(wait);
     }
   });
+}
+
+function pausedText({ name }: App, { canary }: Deployment['status']): string {
+  const { current = 1, total = 1 } = canary?.steps ?? {};
+  const step = total > 1 ? ` (step ${current} of ${total})` : '';
+  return `The canary runs${step}. Go on with \`sampan continue-deployment ${name}\`, or take it back with \`sampan cancel-deployment ${name}\`.`;
 }
 
 /** Waits until an instance of each process that should run does; says why when none can. */

@@ -130,6 +130,11 @@ test('canary: it waits at each of its steps, with the old version beside it, and
     });
     assert.deepEqual((waiting.options as Json).canary, options.canary);
     assert.equal((await cloud.call('POST', `/v3/deployments/${guid}/actions/continue`)).status, 200);
+    const told = (await state()).status as { reason: string; canary: { steps: { current: number } } };
+    assert.ok(
+      told.reason !== 'PAUSED' || told.canary.steps.current > index + 1,
+      'who waits for it is not told of before',
+    );
   }
   assert.equal(((await ended(guid)).status as Json).reason, 'DEPLOYED');
   await cloud.until('the new version alone', () => byGeneration() === '0,4');
@@ -151,6 +156,10 @@ test('canary: of one instance there are two while it waits; no time runs out, an
   assert.equal(((await cloud.json('GET', `/v3/deployments/${guid}`)).status as Json).reason, 'PAUSED');
   cloud.clock.offset = 0;
   await cloud.call('POST', `/v3/deployments/${guid}/actions/cancel`);
+  assert.match(
+    String(((await cloud.json('GET', `/v3/deployments/${guid}`)).status as Json).reason),
+    /^CANCEL(ING|ED)$/,
+  );
   assert.equal(((await ended(guid)).status as Json).reason, 'CANCELED');
   await cloud.until('the old one alone', () => readyPods(app).length === 1);
   assert.deepEqual(

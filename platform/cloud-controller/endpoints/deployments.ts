@@ -26,7 +26,7 @@ import { changeMetadata } from '../operations/metadata.ts';
 import { changeSizes } from '../operations/quota.ts';
 import { serially } from '../operations/serially.ts';
 import { restoreSidecars } from '../operations/sidecars.ts';
-import { presentDeployment } from '../present/routes.ts';
+import { deploymentReason, presentDeployment } from '../present/routes.ts';
 import { ownedBy } from '../records.ts';
 import { isObject, mergeMetadata, Reader } from '../validate.ts';
 import { whenSettled } from '../waiting.ts';
@@ -46,7 +46,7 @@ export function showDeployment(context: Context, deployment: Stored<AppDeploymen
 export function deploymentEndpoints(context: Context): Endpoint[] {
   const { records, access } = context;
   const value = (deployment: Stored<AppDeployment>) => deployment.status?.value ?? 'ACTIVE';
-  const reason = (deployment: Stored<AppDeployment>) => deployment.status?.reason ?? 'DEPLOYING';
+  const reason = deploymentReason;
   return [
     {
       method: 'GET',
@@ -140,7 +140,7 @@ export function deploymentEndpoints(context: Context): Endpoint[] {
           );
         }
         const step = deployment.status?.step ?? 0;
-        // Said twice it is one step further all the same.
+        // Said twice at once it is one step further all the same.
         await records.deployments.modify(deployment.metadata.name, (current) => ({
           ...current,
           spec: { ...current.spec, continued: Math.max(current.spec.continued ?? 0, step + 1) },

@@ -59,6 +59,14 @@ function deploymentState(value: string, reason: string): string {
   return reason === 'CANCELED' ? 'CANCELED' : 'DEPLOYED';
 }
 
+/** Its status follows what was asked for: what somebody has said counts at once. */
+export function deploymentReason({ spec, status }: AppDeployment): string {
+  const reason = status?.reason ?? 'DEPLOYING';
+  if (status?.value === 'FINALIZED') return reason;
+  if (spec.cancelled) return 'CANCELING';
+  return reason === 'PAUSED' && (spec.continued ?? 0) > (status?.step ?? 0) ? 'DEPLOYING' : reason;
+}
+
 export function presentDeployment(
   urls: Urls,
   deployment: Stored<AppDeployment>,
@@ -67,7 +75,7 @@ export function presentDeployment(
   const self = `${urls.api}/v3/deployments/${deployment.metadata.name}`;
   const { spec, status } = deployment;
   const value = status?.value ?? 'ACTIVE';
-  const reason = status?.reason ?? 'DEPLOYING';
+  const reason = deploymentReason(deployment);
   const steps = spec.canarySteps;
   return {
     ...base(deployment),
