@@ -1,5 +1,6 @@
 /** A request over HTTPS as an exchange. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { readBounded } from '#lib/read-bounded.ts';
 import { StatusError } from './errors.ts';
 import { BODY_LIMIT, type Exchange, type Responder, type User } from './exchange.ts';
 
@@ -61,33 +62,18 @@ async function discardRest(request: IncomingMessage): Promise<void> {
 
 async function readLimited(request: IncomingMessage): Promise<Buffer> {
   if (Number(request.headers['content-length'] ?? 0) > BODY_LIMIT) throw tooLarge();
-  // One buffer that grows: of pieces of a few bytes each would take more memory than all that is in it.
-  let body: Buffer = EMPTY;
-  let size = 0;
   try {
-    for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-      if (size + chunk.length > BODY_LIMIT) throw tooLarge();
-      if (size === 0) body = chunk;
-      else if (size + chunk.length > body.length) {
-        const larger = Buffer.allocUnsafe(Math.min(BODY_LIMIT, Math.max(2 * (size + chunk.length), SMALLEST_BODY)));
-        body.copy(larger, 0, 0, size);
-        body = larger;
-      }
-      if (size > 0) chunk.copy(body, size);
-      size += chunk.length;
-    }
+    const chunks: AsyncIterable<Buffer> = request.iterator({ destroyOnReturn: false });
+    return await readBounded(chunks, BODY_LIMIT, tooLarge);
   } catch (cause) {
     if (cause instanceof StatusError) throw cause;
     throw new StatusError(400, 'BadRequest', 'the request ended before its body was complete', undefined, { cause });
   }
-  return body.subarray(0, size);
 }
 
-const EMPTY = Buffer.alloc(0);
 /** Bytes and milliseconds of what is read past a body's limit. */
 const DISCARD_LIMIT = 32 * 1024 * 1024;
 const DISCARD_WITHIN = 5000;
-const SMALLEST_BODY = 4096;
 
 function httpResponder(response: ServerResponse): Responder {
   let always: Record<string, string> | undefined;

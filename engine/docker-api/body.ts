@@ -1,5 +1,5 @@
 /** The JSON body of a request, read field by field: what does not fit is refused, naming the field. */
-import type { Readable } from 'node:stream';
+import { readBounded } from '#lib/read-bounded.ts';
 import type { Call } from './call.ts';
 import { DockerError } from './errors.ts';
 
@@ -9,7 +9,8 @@ const LARGEST_BODY = 4 * 1024 * 1024;
 
 /** An empty body is an empty object. @throws DockerError 400, 413 */
 export async function readBody(call: Call): Promise<Document> {
-  const bytes = await readBytes(call.request);
+  const tooLong = () => new DockerError(413, `the body has more than ${LARGEST_BODY} bytes`);
+  const bytes = await readBounded(call.request, LARGEST_BODY, tooLong);
   if (bytes.length === 0) return {};
   let value: unknown;
   try {
@@ -18,17 +19,6 @@ export async function readBody(call: Call): Promise<Document> {
     throw new DockerError(400, 'invalid JSON: the body is no JSON object in UTF-8', { cause });
   }
   return asObject(value, 'the body') ?? {};
-}
-
-async function readBytes(source: Readable): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of source as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > LARGEST_BODY) throw new DockerError(413, `the body has more than ${LARGEST_BODY} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
 }
 
 function bad(field: string, wanted: string, value: unknown): DockerError {

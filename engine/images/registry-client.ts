@@ -13,6 +13,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { getCACertificates } from 'node:tls';
 import { digestOf, parseDigest } from '#lib/digest.ts';
 import { parseChallenges } from '#lib/http-challenges.ts';
+import { readBounded } from '#lib/read-bounded.ts';
 import { EngineError } from '../engine.ts';
 import { LARGEST_MANIFEST, MANIFEST_TYPES } from './manifest.ts';
 import { isTag } from './reference.ts';
@@ -411,17 +412,8 @@ export function isLoopback(hostname: string): boolean {
 }
 
 async function readSmall(response: IncomingMessage, most: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > most) {
-      response.destroy();
-      throw new EngineError('invalid', `the registry's answer has more than ${most} bytes`);
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
+  const tooLong = () => new EngineError('invalid', `the registry's answer has more than ${most} bytes`);
+  return await readBounded(response, most, tooLong);
 }
 
 /** What the registry says in the specification's form, or the beginning of what it says. */

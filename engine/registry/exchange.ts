@@ -1,5 +1,6 @@
 /** One request on its way through the registry, and the ways to answer it. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { readBounded } from '#lib/read-bounded.ts';
 import type { PullThrough } from '../images/pull-through.ts';
 import type { ContentStore } from '../images/store.ts';
 import type { Caller } from './caller.ts';
@@ -41,16 +42,8 @@ export function answerBytes(exchange: Exchange, headers: Record<string, string |
 
 /** @throws RegistryError when the body is longer */
 export async function readBody(exchange: Exchange, most: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of bodyOf(exchange)) {
-    bytes += chunk.length;
-    if (bytes > most) {
-      throw new RegistryError('SIZE_INVALID', `the manifest has more than ${most} bytes`, { status: 413 });
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
+  const tooLong = () => new RegistryError('SIZE_INVALID', `the manifest has more than ${most} bytes`, { status: 413 });
+  return await readBounded(bodyOf(exchange), most, tooLong);
 }
 
 /** The request's body; leaving it early does not cut the connection, on which an answer is still to go out. */

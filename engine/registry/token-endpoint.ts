@@ -4,6 +4,7 @@
  * is what of the scopes `authorize` allows; a token may grant nothing, and is then good for `/v2/` alone.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { readBounded } from '#lib/read-bounded.ts';
 import { type Caller, type Doorkeeper, parseBasic, unauthorized, userOf } from './caller.ts';
 import { RegistryError } from './errors.ts';
 import type { RegistryAction } from './exchange.ts';
@@ -86,15 +87,10 @@ async function readForm(request: IncomingMessage): Promise<URLSearchParams> {
     throw new RegistryError('UNSUPPORTED', 'a token is asked for with a form (application/x-www-form-urlencoded)', {
       status: 415,
     });
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > LARGEST_FORM)
-      throw new RegistryError('UNSUPPORTED', `the form has more than ${LARGEST_FORM} bytes`, { status: 413 });
-    chunks.push(chunk);
-  }
-  return new URLSearchParams(Buffer.concat(chunks).toString('utf8'));
+  const chunks: AsyncIterable<Buffer> = request.iterator({ destroyOnReturn: false });
+  const tooLong = () =>
+    new RegistryError('UNSUPPORTED', `the form has more than ${LARGEST_FORM} bytes`, { status: 413 });
+  return new URLSearchParams((await readBounded(chunks, LARGEST_FORM, tooLong)).toString('utf8'));
 }
 
 function scopeText({ type, name, actions }: Access): string {

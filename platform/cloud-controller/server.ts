@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { ApiError } from '#cluster/client/client.ts';
+import { readBounded } from '#lib/read-bounded.ts';
 import type { Identity, TokenVerifier } from '../uaa/uaa.ts';
 import { UaaError } from '../uaa/uaa.ts';
 import type { ApiRequest, Context, Endpoint, Json } from './api.ts';
@@ -131,14 +132,7 @@ function splitUrl(url: string): [string, string] {
 
 async function readText(raw: AsyncIterable<Buffer>, length: string | undefined): Promise<string> {
   if (Number(length ?? 0) > BODY_LIMIT) throw tooLarge();
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of raw) {
-    size += chunk.length;
-    if (size > BODY_LIMIT) throw tooLarge();
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
+  return (await readBounded(raw, BODY_LIMIT, tooLarge)).toString('utf8');
 }
 
 function tooLarge(): CloudFoundryError {

@@ -4,6 +4,7 @@ import { request as requestHttp, type ClientRequest, type IncomingMessage, type 
 import { request as requestHttps } from 'node:https';
 import { isIP } from 'node:net';
 import { AddressRefused } from '#lib/guarded-address.ts';
+import { readBounded } from '#lib/read-bounded.ts';
 import type { IsRoute } from '../resources/route-hosts.ts';
 import { API_VERSION, type BrokerAccess, BrokerError, type BrokerNetwork } from './services.ts';
 
@@ -135,14 +136,12 @@ async function answerOf(request: ClientRequest, most: number): Promise<BrokerRes
     reject(new Error(`it answered with ${response.statusCode}, and another protocol`));
   });
   const response = await promise;
-  const chunks: Buffer[] = [];
-  let size = 0;
+  let text: string | undefined;
+  const tooLong = new Error(`it answered with more than ${most} bytes`);
   try {
-    for await (const chunk of response as AsyncIterable<Buffer>) {
-      size += chunk.length;
-      if (size > most) break;
-      chunks.push(chunk);
-    }
+    text = decoded(await readBounded(response, most, () => tooLong));
+  } catch (error) {
+    if (error !== tooLong) throw error;
   } finally {
     request.destroy();
   }
@@ -150,7 +149,7 @@ async function answerOf(request: ClientRequest, most: number): Promise<BrokerRes
   return {
     status: response.statusCode ?? 0,
     reason: response.statusMessage ?? '',
-    text: size > most ? undefined : decoded(Buffer.concat(chunks)),
+    text,
     ...(retryAfter === undefined ? {} : { retryAfter }),
   };
 }

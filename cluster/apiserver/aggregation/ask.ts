@@ -1,6 +1,7 @@
 /** One request of this server itself to a server behind it. */
 import type { IncomingMessage } from 'node:http';
 import https from 'node:https';
+import { readBounded } from '#lib/read-bounded.ts';
 import type { Core } from '../core.ts';
 import { servicePlace } from '../workload-proxy.ts';
 import { AGGREGATOR, type RemoteApi, remoteHeaders } from './aggregation.ts';
@@ -35,14 +36,9 @@ export async function askRemote<T>(core: Core, api: RemoteApi, path: string, sig
   request.on('error', reject);
   request.end();
   const response = await promise;
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > RESPONSE_LIMIT) throw new Error(`the answer from ${url} has more than ${RESPONSE_LIMIT} bytes`);
-    chunks.push(chunk);
-  }
+  const tooLong = () => new Error(`the answer from ${url} has more than ${RESPONSE_LIMIT} bytes`);
+  const text = await readBounded(response, RESPONSE_LIMIT, tooLong);
   const { statusCode = 0 } = response;
   if (statusCode < 200 || statusCode >= 300) throw new Unexpected(statusCode, url);
-  return JSON.parse(Buffer.concat(chunks).toString()) as T;
+  return JSON.parse(text.toString()) as T;
 }

@@ -1,4 +1,5 @@
 /** Asks an agent for its Summary (`/stats/summary`, `cluster/node/stats.ts`), and takes from it what the usage is made of. */
+import { readBounded } from '#lib/read-bounded.ts';
 import { nodes } from '../../kinds/resources.ts';
 import type { Node } from '../../kinds/types/core.ts';
 import type { AgentDialer } from '../agent-dialer.ts';
@@ -42,15 +43,10 @@ export async function readSummary(agents: AgentDialer, node: string): Promise<No
   const answer = await agents.get(agents.address(node), '/stats/summary', (abort) => {
     timeout.addEventListener('abort', abort, { once: true });
   });
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of answer as AsyncIterable<Buffer>) {
-    chunks.push(chunk);
-    size += chunk.length;
-    if (size > SIZE_LIMIT) throw new Error(`its summary is longer than ${SIZE_LIMIT} bytes`);
-  }
+  const tooLong = () => new Error(`its summary is longer than ${SIZE_LIMIT} bytes`);
+  const text = await readBounded(answer, SIZE_LIMIT, tooLong);
   if (answer.statusCode !== 200) throw new Error(`its agent answers ${answer.statusCode}`);
-  return parseSummary(JSON.parse(Buffer.concat(chunks).toString()));
+  return parseSummary(JSON.parse(text.toString()));
 }
 
 /** Exported for its test. Throws on what is not in the form of the Summary API. */

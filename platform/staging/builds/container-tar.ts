@@ -1,5 +1,6 @@
 /** Reads out of the build container through `exec`. What comes is hostile; what goes in is a fixed command. */
 import type { Client, PodExecSession } from '#cluster/client/client.ts';
+import { readBounded } from '#lib/read-bounded.ts';
 import { StagingError } from '../staging.ts';
 import { BUILD_CONTAINER } from './build-pod.ts';
 
@@ -46,16 +47,11 @@ export async function readFile(
 ): Promise<string> {
   const session = await client.exec(pod, { container: BUILD_CONTAINER, command: ['cat', '--', path], signal });
   const words = collect(session);
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of session.stdout as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > most) throw new StagingError('build-failed', `${path} of the build has more than ${most} bytes`);
-    chunks.push(chunk);
-  }
+  const tooLong = () => new StagingError('build-failed', `${path} of the build has more than ${most} bytes`);
+  const content = await readBounded(session.stdout, most, tooLong);
   const { code } = await session.exited;
   if (code !== 0) throw new StagingError('build-failed', `read ${path} from the build: ${(await words).slice(0, 500)}`);
-  return Buffer.concat(chunks).toString('utf8');
+  return content.toString('utf8');
 }
 
 async function collect(session: PodExecSession): Promise<string> {

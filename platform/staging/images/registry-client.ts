@@ -7,6 +7,7 @@ import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { digestOf } from '#lib/digest.ts';
+import { readBounded } from '#lib/read-bounded.ts';
 import { StagingError } from '../staging.ts';
 import { type Descriptor, mediaTypes, type Layer, type Manifest } from './oci.ts';
 
@@ -361,14 +362,8 @@ async function* watch(
 }
 
 async function collect(stream: Readable, most: number, what: string): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of stream as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > most) throw new StagingError('registry', `registry sent more than ${most} bytes for ${what}`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
+  const tooLong = () => new StagingError('registry', `registry sent more than ${most} bytes for ${what}`);
+  return await readBounded(stream, most, tooLong);
 }
 
 function message(error: unknown): string {

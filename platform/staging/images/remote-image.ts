@@ -13,6 +13,7 @@ import { getCACertificates } from 'node:tls';
 import { digestOf } from '#lib/digest.ts';
 import type { AddressGuard } from '#lib/guarded-address.ts';
 import { parseChallenges } from '#lib/http-challenges.ts';
+import { readBounded } from '#lib/read-bounded.ts';
 import { StagingError } from '../staging.ts';
 import { type Descriptor, type ImageConfigFile, type Manifest, mediaTypes, ociArchitecture } from './oci.ts';
 
@@ -249,12 +250,5 @@ function isLoopback({ hostname }: URL): boolean {
 }
 
 async function collected(answer: IncomingMessage): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of answer as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > LARGEST) throw new Error('the answer is too large');
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
+  return await readBounded(answer, LARGEST, () => new Error('the answer is too large'));
 }
