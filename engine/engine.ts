@@ -380,7 +380,10 @@ export interface ContainerSpec {
   resourceLimits?: { name: string; soft: number; hard: number }[];
   /** Path of a small file for it to write; what it then holds is in `ContainerExit.lastWords`. Empty at the start. */
   lastWords?: string;
-  /** Without a path it lies with the container. `none`: on no disk, in memory only, enough for who is attached. */
+  /**
+   * Without a path it lies with the container. `none`: on no disk, in memory only, enough for who is attached. The last `maxBytes` in
+   * each of `maxFiles` are kept; how much more it may take for a while is in `engine/containers/log-bound.ts`.
+   */
   log?: { path?: string; maxBytes: number; maxFiles: number; none?: boolean };
   /** Process 1 is a small init that passes signals on and reaps; `unavailable` where this host has none. */
   init?: boolean;
@@ -547,11 +550,13 @@ export interface LogLimit {
 }
 
 /**
- * Lines that a reader did not get: they were above its limit (`bytes`, `lines`), or their file was removed by rotation before it was
- * read (`rotation`). A long line that was written in pieces may count as several.
+ * Lines that a reader did not get: they were above its limit (`bytes`, `lines`), their file was removed by rotation before it was read
+ * (`rotation`), or they are in no file, because that was full and no engine was there to begin another (`overrun`). A long line that
+ * was written in pieces may count as several.
  */
 export interface LogGap {
-  reason: 'bytes' | 'lines' | 'rotation';
+  reason: 'bytes' | 'lines' | 'rotation' | 'overrun';
+  /** Exact for limits. An estimate for an overrun, where 0 says that nobody knows; and for rotation, where the writer was too fast to be counted. */
   lines: number;
   /** Of the last of them that is known, RFC 3339. */
   time: string;

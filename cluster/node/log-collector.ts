@@ -29,6 +29,10 @@ export function logLimitOf(pod: Pod): LogLimit {
 /** In Cloud Foundry's words where it has some. With a limit of nothing there is nothing to say: undefined. */
 export function gapText(gap: LogGap, limit: LogLimit): string | undefined {
   const lines = `${gap.lines} ${gap.lines === 1 ? 'line' : 'lines'} left out`;
+  if (gap.reason === 'overrun') {
+    const lines = gap.lines === 0 ? 'nobody knows how many' : `about ${gap.lines}`;
+    return `log lines were lost: ${lines} came while the log was full and the node was not there to go on`;
+  }
   if (gap.reason === 'rotation') return `log lines were lost: ${gap.lines} were rotated away before they were read`;
   if (gap.reason === 'bytes') {
     if (limit.bytesPerSecond === 0) return undefined;

@@ -5,14 +5,17 @@
  * the container's process id, or the runtime's error. It keeps that open for as long as it lives, so one line is read and no more.
  */
 import { once } from 'node:events';
-import { chmodSync, closeSync, constants, openSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, closeSync, constants as fileConstants, openSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { RunError, run } from '#lib/run.ts';
 import { EngineError } from '../engine.ts';
 import { hasCode } from '../sys/libc.ts';
+import { limitFileSize } from '../sys/file-size.ts';
 import { makePipe, reap, spawnProcess } from '../sys/spawn.ts';
+import { type LogSize, mostFileBytes } from './log-bound.ts';
 import type { ContainerPaths, Layout } from './layout.ts';
 
 export interface Runtime {
@@ -31,6 +34,7 @@ export interface ConmonRequest {
   /** Absolute. */
   conmon: string;
   logPath: string;
+  logSize: LogSize;
   tty: boolean;
   stdin: boolean;
 }
@@ -82,6 +86,7 @@ export async function startConmon(request: ConmonRequest): Promise<{ pid: number
     const line = (await report).split('\n')[0] ?? '';
     const { pid, message } = parseReport(line);
     if (pid === undefined) throw runtimeError(message ?? Buffer.concat(stderr).toString());
+    limitFileSize(conmon, mostFileBytes(request.logSize));
     return { pid, monitor: monitorOf(sync, conmon) };
   } catch (error) {
     sync.destroy();
@@ -105,6 +110,8 @@ function launch(program: string, args: string[], directory: string): { conmon: n
         [2, words.write],
         [3, report.write],
       ]),
+      // Of its own limit for files. The runtime takes signals as they are by default again.
+      ignored: [constants.signals.SIGXFSZ],
     });
     return { conmon, sync: readerOf(report.read), errors: readerOf(words.read) };
   } catch (error) {
@@ -199,7 +206,7 @@ async function readFifo(paths: ContainerPaths): Promise<void> {
   // Nonblocking: opening must not hang where the process died before.
   let descriptor: number;
   try {
-    descriptor = openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK);
+    descriptor = openSync(fifo, fileConstants.O_RDONLY | fileConstants.O_NONBLOCK);
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return;
     throw error;

@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs';
 import { type ContainerSpec, EngineError, type Image, type Limits } from '../engine.ts';
 import { signalNumber } from './signals.ts';
 
-export const defaultLog = { maxBytes: 10 * 1024 * 1024, maxFiles: 2 };
 const containerName = /^[a-zA-Z0-9][a-zA-Z0-9._/-]{0,252}$/;
 
 /** @returns the signal that stops it. @throws EngineError `invalid`, naming the field */

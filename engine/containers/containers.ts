@@ -26,7 +26,8 @@ import { setDomainName } from '../sys/uts.ts';
 import { AdoptedContainers } from './adopted.ts';
 import type { Cgroups } from './cgroups.ts';
 import { lookUpUser, makeBundle, remakeBundle, removeBundle, type SharedProcesses } from './container-files.ts';
-import { defaultLog, validateSpec, withoutContents } from './container-spec.ts';
+import { endLog, logSizeOf, resumeLog, rotateLog } from './container-log.ts';
+import { validateSpec, withoutContents } from './container-spec.ts';
 import { type ContainerRecord, publicContainer } from './container-records.ts';
 import { type Monitor, type Runtime, openOutputs, pidOf, releaseContainer, startConmon } from './conmon.ts';
 import type { Disks } from './disks.ts';
@@ -36,7 +37,7 @@ import { isFrozen, thaw } from './freezer.ts';
 import { type ContainerPaths, type Layout, containerPaths } from './layout.ts';
 import { readLastWords } from './mounts.ts';
 import { adoptMonitor, isMonitor } from './monitors.ts';
-import { LogRotation } from './log-rotation.ts';
+import type { LogRotation } from './log-rotation.ts';
 import { removeSegments } from './log-segments.ts';
 import type { OciProcess } from './oci.ts';
 import { killStarting } from './recovery.ts';
@@ -94,7 +95,7 @@ export class Containers {
       const entry = this.#add(record);
       if (record.state === 'running' && record.pid !== undefined) {
         entry.handle = ProcessHandle.open(record.pid, record.pidStartTime);
-        this.#rotate(entry);
+        entry.rotation = rotateLog(this.#options, record);
         await this.#readPause(record);
       }
     }
@@ -220,6 +221,7 @@ export class Containers {
           runtime,
           conmon,
           logPath: record.logPath,
+          logSize: logSizeOf(record),
           tty,
           stdin,
         });
@@ -244,7 +246,7 @@ export class Containers {
         await this.#finish(entry, { code, oomKilled: false, at: Date.now(), message });
         throw namedWhenFull(error);
       }
-      this.#rotate(entry);
+      entry.rotation = rotateLog(this.#options, record);
       adoptMonitor(this.#options, record.id);
       this.#options.emit({ at: record.startedAt, type: 'container-started', id, sandbox: record.sandbox });
     });
@@ -295,6 +297,7 @@ export class Containers {
   async #prepareAgain(entry: Entry, paths: ContainerPaths): Promise<void> {
     const { layout, cgroups } = this.#options;
     await killStarting(layout, cgroups, entry.record);
+    await resumeLog(entry.record);
     for (const name of ['ctl', 'winsz', 'attach']) await rm(join(paths.bundle, name), { force: true });
     entry.exited = Promise.withResolvers<ContainerExit>();
   }
@@ -435,11 +438,11 @@ export class Containers {
     await Promise.allSettled(this.#creating);
     this.#exits?.close();
     await Promise.all([...this.#entries.values()].map(({ turns }) => turns.settled()));
-    for (const { rotation, handle, monitor } of this.#entries.values()) {
+    for (const { handle, monitor } of this.#entries.values()) {
       monitor?.forget();
-      rotation?.close();
       handle?.close();
     }
+    await Promise.all([...this.#entries.values()].map(({ rotation }) => rotation?.close()));
   }
 
   #assertOpen(): void {
@@ -482,15 +485,6 @@ export class Containers {
     if (paused) record.paused = true;
     else delete record.paused;
     writeRecord(containerPaths(layout, record.id).record, record);
-  }
-
-  #rotate(entry: Entry): void {
-    const { record } = entry;
-    const { maxBytes, maxFiles } = record.spec.log ?? defaultLog;
-    const { control } = containerPaths(this.#options.layout, record.id);
-    entry.rotation = new LogRotation({ logPath: record.logPath, control, maxBytes, maxFiles }, (error) =>
-      this.#options.log('warn', 'cannot rotate a log', { container: record.id, error: String(error) }),
-    );
   }
 
   /** conmon has written down how a container ended. */
@@ -563,7 +557,7 @@ export class Containers {
     const exit = lastWords === undefined ? end : { ...end, lastWords };
     entry.handle?.close();
     entry.handle = undefined;
-    entry.rotation?.close();
+    await endLog(this.#options, record, entry.rotation);
     entry.rotation = undefined;
     entry.monitor?.forget();
     delete entry.monitor;

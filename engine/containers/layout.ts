@@ -109,6 +109,8 @@ export interface ContainerPaths {
   pid: string;
   conmonPid: string;
   starting: string;
+  /** How far conmon was at the last turn of the log. */
+  logMark: string;
   control: string;
   runtime: string;
 }
@@ -138,6 +140,7 @@ export function containerPaths(root: Layout, id: string): ContainerPaths {
     pid: join(run, 'pid'),
     conmonPid: join(run, 'conmon.pid'),
     starting: join(run, 'starting'),
+    logMark: join(run, 'log-mark'),
     control: join(run, 'bundle', 'ctl'),
     runtime: join(root.runtimeRoot, id),
   };

@@ -48,3 +48,14 @@ test('what is left out is counted by lines, whatever pieces they were written in
     );
   }
 });
+
+test('a hole without an end of a record is passed over', () => {
+  const parser = new LogParser();
+  const hole = Buffer.alloc(64 * 1024);
+  for (let index = 0; index < 200; index += 1) assert.deepEqual(parser.push(hole), []);
+  parser.push(Buffer.from('\n'));
+  assert.deepEqual(
+    parser.push(Buffer.from(`${time} stdout F after\n`)).map(({ line }) => String(line)),
+    ['after'],
+  );
+});

@@ -38,7 +38,7 @@ export class LogParser {
       if (record !== undefined) records.push(record);
       start = end + 1;
     }
-    this.#rest = Buffer.from(bytes.subarray(start));
+    this.#keep(bytes.subarray(start));
     return records;
   }
 
@@ -68,7 +68,7 @@ export class LogParser {
     // Of a line that is left out its other pieces would be a line of their own.
     this.#isCut = isCut;
     this.#partial.clear();
-    this.#rest = Buffer.from(bytes.subarray(start));
+    this.#keep(bytes.subarray(start));
     return lines;
   }
 
@@ -80,6 +80,23 @@ export class LogParser {
     }
     this.#partial.clear();
     return records;
+  }
+
+  /** The file ended where it was full, or the next one is lost: half a record is dropped, and what was begun is a line as it is. */
+  cut(): LogRecord[] {
+    this.#rest = Buffer.alloc(0);
+    this.#isCut = false;
+    return this.flush();
+  }
+
+  /** Whether the last piece ended within a record. */
+  get isWithin(): boolean {
+    return this.#rest.length > 0;
+  }
+
+  /** The hole of a file that somebody cut short under its writer has no record's end for as long as it is. */
+  #keep(rest: Buffer): void {
+    this.#rest = rest.length > longestLine ? Buffer.alloc(0) : Buffer.from(rest);
   }
 
   #line(line: Buffer): LogRecord | undefined {
@@ -109,6 +126,16 @@ export class LogParser {
     this.#partial.delete(stream);
     return { time: joined.time, stream, line: Buffer.concat(joined.pieces) };
   }
+}
+
+/** How many bytes a record has before its text; undefined where it is none. */
+export function recordHead(record: Buffer): number | undefined {
+  let end = 0;
+  for (let field = 0; field < 3; field += 1) {
+    end = record.indexOf(32, end) + 1;
+    if (end === 0) return undefined;
+  }
+  return end;
 }
 
 function timeAt(bytes: Buffer, start: number): string {

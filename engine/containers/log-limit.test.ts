@@ -6,8 +6,10 @@ import { test } from 'node:test';
 import type { LogGap, LogOptions } from '../engine.ts';
 import { LogLimiter } from './log-limit.ts';
 import { readLog } from './log-reader.ts';
-import { noteRemoved } from './log-removed.ts';
-import { listSegments, removeSegments, shiftSegments } from './log-segments.ts';
+import { surplus } from './log-bound.ts';
+import { countLines } from './log-count.ts';
+import { noteRemoved } from './log-losses.ts';
+import { listSegments, removeSegments, turnOver } from './log-segments.ts';
 
 const BEGIN = Date.parse('2026-01-02T03:04:05Z');
 const at = (milliseconds: number): string => new Date(BEGIN + milliseconds).toISOString().replace('Z', '000000+00:00');
@@ -30,6 +32,16 @@ async function read(path: string, options: LogOptions): Promise<{ lines: string[
   for await (const { line } of readLog(source, { ...options, onGap: (gap) => gaps.push(gap) }))
     lines.push(String(line));
   return { lines, gaps };
+}
+
+/** One closed file is kept. */
+async function rotate(path: string): Promise<void> {
+  turnOver(path);
+  const closed = (await listSegments(path)).filter((segment) => segment.path !== path);
+  for (const going of surplus(closed, { maxBytes: 1, maxFiles: 2 })) {
+    await noteRemoved(path, going.identity, await countLines(going.path, new AbortController().signal));
+    await rm(going.path);
+  }
 }
 
 const missing = (gaps: LogGap[]): number => gaps.reduce((sum, { lines }) => sum + lines, 0);
@@ -93,11 +105,10 @@ test('a look from a time on leaves out what was before, and does not count it', 
 
 test('files that rotation took are known to who comes too late', () =>
   withLog(async (path) => {
-    const rotate = async (): Promise<void> => shiftSegments(path, 2, (segments) => noteRemoved(path, segments));
     for (let file = 0; file < 4; file++) {
       const from = file * 1000;
       await writeFile(path, Array.from({ length: 10 }, (_, line) => record(from + line, `${file}/${line}`)).join(''));
-      if (file < 3) await rotate();
+      if (file < 3) await rotate(path);
     }
     // Of four files two are left: 20 lines are gone.
     assert.equal((await listSegments(path)).length, 2);
@@ -123,7 +134,7 @@ test('a reader that is held up learns what went meanwhile', () =>
       lines.push(String(line));
       if (lines.length !== 5) continue;
       for (const file of [1, 2, 3]) {
-        await shiftSegments(path, 2, (segments) => noteRemoved(path, segments));
+        await rotate(path);
         await write(file);
       }
     }

@@ -10,11 +10,13 @@ import { dirname } from 'node:path';
 import type { LogGap, LogOptions, LogRecord } from '../engine.ts';
 import { hasCode } from '../sys/libc.ts';
 import { LogParser, preciseTime } from './log-format.ts';
-import { removedAfter, removedSince } from './log-removed.ts';
+import { lossesAfter, lossesSince } from './log-losses.ts';
 import { LogSieve } from './log-sieve.ts';
 import { type Segment, identityOf, listSegments, listSettledSegments } from './log-segments.ts';
 
 const chunkBytes = 64 * 1024;
+/** conmon reads 8 KiB at once, and puts a time before them. */
+const mostRecordBytes = 16 * 1024;
 
 export interface LogSource {
   path: string;
@@ -71,58 +73,67 @@ function recordFilter({
   };
 }
 
-/** Records, and once `undefined` where everything that was there has been read (only when following). */
+/**
+ * Records, and once `undefined` where everything that was there at the beginning has been read (only when following). The end of what
+ * is written meanwhile is not waited for: a writer may be faster than its readers.
+ */
 async function* readSegments(source: LogSource, options: LogOptions): AsyncGenerator<LogRecord | undefined> {
   const parser = new LogParser(options.raw);
   const { limit, since, onGap } = options;
   const sieve = options.raw === true ? undefined : new LogSieve(parser, { limit, since, onGap });
   const buffer = Buffer.alloc(chunkBytes);
   using changes = options.follow === true ? new Changes(source, options.signal) : undefined;
-  let handle: FileHandle | undefined;
-  /** Of the file that is open. */
-  let current: string | undefined;
-  let seen = new Set<string>();
+  const all = await listSettledSegments(source.path);
+  const there = all.at(-1);
+  let file = options.tail === 0 && there !== undefined ? await openAtEnd(there) : undefined;
+  let seen = new Set(file === undefined ? [] : all.map(({ identity }) => identity));
   let caughtUp = false;
   try {
     for (;;) {
       options.signal?.throwIfAborted();
       // Asked before reading: what changes from here on wakes us.
       const ended = changes?.arm();
-      let next = nextSegment(await listSegments(source.path), seen);
-      if (next !== undefined) {
-        const settled = await listSettledSegments(source.path);
-        next = nextSegment(settled, seen);
-        seen = new Set(settled.map(({ identity }) => identity).filter((identity) => seen.has(identity)));
+      let segments = await listSegments(source.path);
+      if (!caughtUp || nextSegment(segments, seen) !== undefined) {
+        segments = await listSettledSegments(source.path);
+        seen = new Set(segments.map(({ identity }) => identity).filter((identity) => seen.has(identity)));
       }
-      if (handle !== undefined) {
+      const next = nextSegment(segments, seen);
+      const isLast = file !== undefined && file.identity === there?.identity;
+      const end = isLast && !caughtUp ? (there?.size ?? 0) : Number.POSITIVE_INFINITY;
+      if (file !== undefined) {
         for (let read = -1; read !== 0; ) {
-          read = (await handle.read(buffer, 0, buffer.length, null)).bytesRead;
+          options.signal?.throwIfAborted();
+          const length = Math.max(0, Math.min(buffer.length, end - file.position));
+          read = (await file.handle.read(buffer, 0, length, file.position)).bytesRead;
+          file.position += read;
           if (read > 0) yield* (sieve ?? parser).push(buffer.subarray(0, read));
         }
       }
-      if (next !== undefined) {
-        const opened = await openSegment(next);
-        if (opened === undefined) continue;
-        const missed = onGap && (await removedBetween(source.path, current, seen, since));
-        if (missed !== undefined) onGap?.(missed);
-        await handle?.close();
-        handle = opened;
-        current = next.identity;
-        seen.add(next.identity);
-        continue;
-      }
-      if (changes === undefined) {
-        if (source.isEnded) yield* parser.flush();
-        return;
-      }
-      if (!caughtUp) {
+      // Or it went before it was read.
+      const isPast = next === undefined || isLast || !segments.some(({ identity }) => identity === there?.identity);
+      if (isPast && changes === undefined && !source.isEnded) return;
+      if (isPast && changes !== undefined && !caughtUp) {
         caughtUp = true;
         options.onCaughtUp?.();
         yield undefined;
         continue;
       }
-      if (ended === true) {
+      if (next !== undefined) {
+        const handle = await openSegment(next);
+        if (handle === undefined) continue;
+        const missed = await missedBetween(source.path, file?.identity, seen, since);
+        if (missed.length > 0 || parser.isWithin) yield* parser.cut();
+        for (const gap of missed) onGap?.(gap);
+        await file?.handle.close();
+        file = { handle, identity: next.identity, position: 0 };
+        seen.add(next.identity);
+        continue;
+      }
+      if (changes === undefined || ended === true) {
         yield* parser.flush();
+        if (file === undefined || onGap === undefined) return;
+        for (const gap of await missedBetween(source.path, file.identity, seen, since)) onGap(gap);
         return;
       }
       await changes.wait();
@@ -130,25 +141,35 @@ async function* readSegments(source: LogSource, options: LogOptions): AsyncGener
   } finally {
     sieve?.say();
     sieve?.close();
-    await handle?.close();
+    await file?.handle.close();
   }
 }
 
-/** What went between the file that was read and the one that is read next; for the first one, since the time that was asked for. */
-async function removedBetween(
+/** What is missing between the file that was read and the one that is read next; before the first one, since the time that was asked for. */
+async function missedBetween(
   path: string,
   current: string | undefined,
   seen: ReadonlySet<string>,
   since: number | undefined,
-): Promise<LogGap | undefined> {
-  if (current === undefined) return since === undefined ? undefined : await removedSince(path, since);
-  // It is there still, so nothing between them has gone.
-  return seen.has(current) ? undefined : await removedAfter(path, current);
+): Promise<LogGap[]> {
+  if (current === undefined) return since === undefined ? [] : await lossesSince(path, since);
+  // Where it is there still, nothing between them has gone.
+  return await lossesAfter(path, { identity: current, isThere: seen.has(current), since });
 }
 
 /** The one after the last that was read, or the oldest where none of those is here any more. */
 function nextSegment(segments: Segment[], seen: ReadonlySet<string>): Segment | undefined {
   return segments[segments.findLastIndex(({ identity }) => seen.has(identity)) + 1];
+}
+
+/** At the beginning of the record that ends last, or is being written. */
+async function openAtEnd(segment: Segment): Promise<OpenSegment | undefined> {
+  const handle = await openSegment(segment);
+  if (handle === undefined) return undefined;
+  const start = Math.max(0, segment.size - mostRecordBytes);
+  const { buffer, bytesRead } = await handle.read(Buffer.alloc(mostRecordBytes), 0, segment.size - start, start);
+  const position = start + buffer.subarray(0, bytesRead).lastIndexOf(10) + 1;
+  return { handle, identity: segment.identity, position };
 }
 
 /** Undefined where it was renamed or removed meanwhile. */
@@ -162,6 +183,13 @@ async function openSegment({ path, identity }: Segment): Promise<FileHandle | un
     if (hasCode(error, 'ENOENT')) return undefined;
     throw error;
   }
+}
+
+interface OpenSegment {
+  handle: FileHandle;
+  identity: string;
+  /** Up to where it was read. */
+  position: number;
 }
 
 /** Wakes a reader: when the directory changes, when the writer has ended, when the reader is aborted. */

@@ -1,6 +1,7 @@
 /** The files of one log: `container.log` is written, `container.log.1` is the newest of the rotated ones, and so on. */
-import { readdir, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
+import { type BigIntStats, readdirSync, renameSync, statSync } from 'node:fs';
+import { readdir, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { hasCode } from '../sys/libc.ts';
 
 export interface Segment {
@@ -31,12 +32,15 @@ export async function listSegments(logPath: string): Promise<Segment[]> {
 
 export async function statSegment(path: string): Promise<Segment | undefined> {
   try {
-    const info = await stat(path, { bigint: true });
-    return { path, identity: identityOf(info), size: Number(info.size) };
+    return segmentOf(path, await stat(path, { bigint: true }));
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return undefined;
     throw error;
   }
+}
+
+function segmentOf(path: string, info: BigIntStats): Segment {
+  return { path, identity: identityOf(info), size: Number(info.size) };
 }
 
 export function identityOf({ ino, birthtimeNs }: { ino: bigint; birthtimeNs: bigint }): string {
@@ -55,30 +59,27 @@ export async function listSettledSegments(logPath: string): Promise<Segment[]> {
 }
 
 /**
- * Moves every segment one on, and drops those beyond `maxFiles`, the written one included. Nothing is at `logPath` after it.
- * @param beforeRemoval  is given those that go
+ * Moves every closed segment one on, up to the first number that is free, and makes the written one the first of them. Nothing is at
+ * `logPath` after it. Synchronous: a few names change, and nobody here sees the half of it.
+ * @returns the one that was written
  */
-export async function shiftSegments(
-  logPath: string,
-  maxFiles: number,
-  beforeRemoval: (segments: Segment[]) => Promise<void> = async () => {},
-): Promise<void> {
+export function turnOver(logPath: string): Segment {
   const prefix = `${basename(logPath)}.`;
-  const kept = Math.max(1, maxFiles - 1);
-  const going = (await listSegments(logPath)).filter(
-    ({ path }) => path !== logPath && Number(basename(path).slice(prefix.length)) >= kept,
-  );
-  if (going.length > 0) await beforeRemoval(going);
-  for (const { path } of going) await rm(path, { force: true });
-  for (let number = kept - 1; number >= 0; number -= 1) {
-    const from = number === 0 ? logPath : `${logPath}.${number}`;
-    await rename(from, `${logPath}.${number + 1}`).catch(orNone);
-  }
+  const names = new Set(readdirSync(dirname(logPath)));
+  let free = 1;
+  while (names.has(`${prefix}${free}`)) free += 1;
+  for (let number = free; number > 1; number -= 1) renameSync(`${logPath}.${number - 1}`, `${logPath}.${number}`);
+  const path = `${logPath}.1`;
+  renameSync(logPath, path);
+  return segmentOf(path, statSync(path, { bigint: true }));
 }
 
+/** With what is kept beside them, and what of that was being written when an engine was killed. */
 export async function removeSegments(logPath: string): Promise<void> {
   for (const { path } of await listSegments(logPath)) await rm(path, { force: true });
-  await rm(`${logPath}.removed`, { force: true });
+  const prefix = `${basename(logPath)}.removed`;
+  for (const name of await readdir(dirname(logPath)).catch(orNone))
+    if (name.startsWith(prefix)) await rm(join(dirname(logPath), name), { force: true });
 }
 
 function orNone(error: unknown): string[] {

@@ -12,6 +12,8 @@ export interface SpawnRequest {
   directory: string;
   /** Descriptors of ours by their numbers in the new process; 0, 1 and 2 are /dev/null where they are not named. */
   descriptors: ReadonlyMap<number, number>;
+  /** Signals that stay ignored where we ignore them. */
+  ignored?: readonly number[];
 }
 
 const POSIX_SPAWN_SETSIGDEF = 0x04;
@@ -25,10 +27,17 @@ const OPAQUE = 512;
 const SIGNAL_SET = 128;
 
 /**
- * In a session of its own, with every signal as it is by default. The caller is its parent: `reap` it.
+ * In a session of its own, with every other signal as it is by default. The caller is its parent: `reap` it.
  * @returns the process id
  */
-export function spawnProcess({ program, args, environment, directory, descriptors }: SpawnRequest): number {
+export function spawnProcess({
+  program,
+  args,
+  environment,
+  directory,
+  descriptors,
+  ignored = [],
+}: SpawnRequest): number {
   const actions = Buffer.alloc(OPAQUE);
   const attributes = Buffer.alloc(OPAQUE);
   libraryCall('posix_spawn_file_actions_init', actions);
@@ -40,7 +49,7 @@ export function spawnProcess({ program, args, environment, directory, descriptor
     for (const [target, own] of descriptors) libraryCall('posix_spawn_file_actions_adddup2', actions, own, target);
     libraryCall('posix_spawn_file_actions_addchdir_np', actions, directory);
     // Node ignores SIGPIPE, which a program would inherit.
-    libraryCall('posix_spawnattr_setsigdefault', attributes, Buffer.alloc(SIGNAL_SET, 0xff));
+    libraryCall('posix_spawnattr_setsigdefault', attributes, signalsBut(ignored));
     libraryCall('posix_spawnattr_setsigmask', attributes, Buffer.alloc(SIGNAL_SET));
     const flags = POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID;
     libraryCall('posix_spawnattr_setflags', attributes, flags);
@@ -55,6 +64,16 @@ export function spawnProcess({ program, args, environment, directory, descriptor
     libraryCall('posix_spawnattr_destroy', attributes);
     libraryCall('posix_spawn_file_actions_destroy', actions);
   }
+}
+
+/** A set (sigset_t): one bit for each signal, from 1 on. */
+function signalsBut(left: readonly number[]): Buffer {
+  const set = Buffer.alloc(SIGNAL_SET, 0xff);
+  for (const number of left) {
+    const at = (number - 1) >> 3;
+    set[at] = (set[at] ?? 0) & ~(1 << ((number - 1) & 7));
+  }
+  return set;
 }
 
 /** What the C library reads by pointers of ours: held so that it is not collected meanwhile. */
