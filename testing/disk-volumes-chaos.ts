@@ -31,4 +31,16 @@ async function life(name: string): Promise<never> {
   }
 }
 
-await Promise.all([life('one'), life('two')]);
+async function lifeOfDevice(name: string): Promise<never> {
+  for (let size = 16 * MiB; ; size += 4 * MiB) {
+    await diskVolumes.mount({ name, sizeBytes: size, kind: 'block' });
+    step();
+    if (randomInt(2) === 0) await diskVolumes.unmount(name);
+    if (randomInt(4) > 0) continue;
+    await diskVolumes.remove(name);
+    size = 16 * MiB;
+    step();
+  }
+}
+
+await Promise.all([life('one'), life('two'), lifeOfDevice('device')]);

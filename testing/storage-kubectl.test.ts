@@ -21,7 +21,7 @@ function kubectl(args: string[], input?: unknown): Promise<string> {
     const child = execFile(
       'kubectl',
       ['--kubeconfig', bed.kubeconfig, ...args],
-      { timeout: 60_000 },
+      { timeout: 180_000 },
       (error, out, err) => {
         if (error) reject(new Error(`kubectl ${args.join(' ')}: ${err}`, { cause: error }));
         else resolve(out);
@@ -80,7 +80,7 @@ test('data outlives the pod, the agent, the engine and a boot; then it goes with
   skip: kubectlOld,
 }, async () => {
   await kubectl(['apply', '-f', '-'], set());
-  await kubectl(['rollout', 'status', 'statefulset/db', '--timeout=60s']);
+  await kubectl(['rollout', 'status', 'statefulset/db', '--timeout=120s']);
   assert.match(
     await kubectl(['get', 'storageclass']),
     /local \(default\)\s+sampan\.dev\/local\s+Delete\s+WaitForFirstConsumer\s+true/,
@@ -90,7 +90,7 @@ test('data outlives the pod, the agent, the engine and a boot; then it goes with
   assert.match(claims, /data-db-1\s+Bound/);
   assert.match(await kubectl(['describe', 'pv']), /Driver:\s+local\.sampan\.dev/);
 
-  await kubectl(['delete', 'pod', 'db-0', '--timeout=30s']);
+  await kubectl(['delete', 'pod', 'db-0', '--timeout=120s']);
   await ready('db-0', 0);
   assert.equal(await starts('db-0'), 2, 'a new pod of the same name');
   await bed.stopNode();
@@ -104,11 +104,11 @@ test('data outlives the pod, the agent, the engine and a boot; then it goes with
 
   await kubectl(['scale', 'statefulset/db', '--replicas=1']);
   await bed.until('db-1', 'gone', (pod) => pod === undefined);
-  await kubectl(['delete', 'pvc', 'data-db-1', '--timeout=30s']);
+  await kubectl(['delete', 'pvc', 'data-db-1', '--timeout=120s']);
   await kubectl(['wait', '--for=delete', 'pv', '--all', '--timeout=1s']).catch(() => '');
   assert.match(await kubectl(['get', 'pvc', '--no-headers']), /^data-db-0\s+Bound/);
-  await kubectl(['delete', 'statefulset/db', '--timeout=30s']);
-  await kubectl(['delete', 'pvc', '--all', '--timeout=30s']);
-  await kubectl(['wait', '--for=delete', 'pv', '--all', '--timeout=30s']);
+  await kubectl(['delete', 'statefulset/db', '--timeout=120s']);
+  await kubectl(['delete', 'pvc', '--all', '--timeout=120s']);
+  await kubectl(['wait', '--for=delete', 'pv', '--all', '--timeout=120s']);
   assert.deepEqual(bed.engine.diskVolumes.list(), []);
 });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { on, once } from 'node:events';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
@@ -12,6 +12,9 @@ import { fileURLToPath } from 'node:url';
 import { openEngineHost } from '#testing/engine-host.ts';
 import { openEngine } from '../open.ts';
 import { layout } from './layout.ts';
+
+const loopsOf = (file: string): number =>
+  execFileSync('losetup', ['--noheadings', '--associated', file], { encoding: 'utf8' }).split('\n').length - 1;
 
 test('killed at any moment, each volume is there whole or not at all', { timeout: 300_000 }, async () => {
   await using host = await openEngineHost({ sandboxPool: 0 });
@@ -29,7 +32,17 @@ test('killed at any moment, each volume is there whole or not at all', { timeout
     child.kill('SIGKILL');
     await once(child, 'close');
     const engine = await openEngine(host.options);
-    for (const { name, sizeBytes } of engine.diskVolumes.list()) {
+    for (const { name, sizeBytes, kind, mounted } of engine.diskVolumes.list()) {
+      if (kind === 'block') {
+        const file = join(layout(host.options).diskVolumesData, `${name}.block`);
+        assert.equal(statSync(file).size, sizeBytes);
+        assert.equal(loopsOf(file), mounted ? 1 : 0);
+        await engine.diskVolumes.mount({ name, sizeBytes, kind });
+        assert.equal(loopsOf(file), 1, 'the one that it had, or a new one');
+        if (randomInt(2) === 0) await engine.diskVolumes.unmount(name);
+        if (randomInt(2) === 0) await engine.diskVolumes.remove(name);
+        continue;
+      }
       const { path } = await engine.diskVolumes.mount({ name, sizeBytes });
       const file = join(path, 'name');
       assert.ok(!existsSync(file) || ['', name].includes(readFileSync(file, 'utf8')), name);
