@@ -95,9 +95,10 @@ const inUse = (step: string): RegExp =>
 
 test('a volume of one pod at a time: a second waits, also for one that was deleted by force while the agent was away', async () => {
   await claim('single', { accessModes: ['ReadWriteOncePod'] });
-  const leaves = 'trap "sleep 0.3; echo left >> /data/log; exit" TERM; sleep 1000 & wait';
+  const leaves = 'trap "sleep 0.3; echo left >> /data/log; exit" TERM; touch /data/trapped; sleep 1000 & wait';
   await create('first', { claimName: 'single', script: leaves }, { terminationGracePeriodSeconds: 30 });
   await ready('first');
+  await sh('first', 'until [ -e /data/trapped ]; do sleep 0.05; done');
   // Past the scheduler, which would keep it waiting.
   const here = { nodeName: bed.nodeName };
   await create('second', { claimName: 'single', script: 'echo came >> /data/log; sleep 1000' }, here);
