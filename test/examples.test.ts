@@ -49,11 +49,12 @@ describe('examples', { concurrency: 1 }, () => {
   });
   after(() => platform.purge());
 
-  test('every example is tested here or in languages.long.test.ts', () => {
+  test('every example is tested here or in a long test of languages', () => {
     assert.deepEqual(readdirSync(examples).sort(), [
       'go-web',
       'guestbook',
       'hello-node',
+      'java-spring',
       'procfile-binary',
       'python-fastapi',
       'python-flask',

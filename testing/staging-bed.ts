@@ -42,13 +42,13 @@ export interface StagingBed extends AsyncDisposable {
   /** Rejects with the output, and `status`, where the lifecycle fails. Names that end with `.sh` or begin with `bin/` are programs. */
   stage(
     app: string,
-    files: Record<string, string>,
+    files: Record<string, string | Buffer>,
     wanted?: WantedBuildpacks,
     environment?: Record<string, string>,
   ): Promise<Staged>;
   /** Starts the droplet and asks it once. */
   ask(app: string, path?: string, args?: string[], environment?: Record<string, string>): Promise<Asked>;
-  zip(files: Record<string, string>): string;
+  zip(files: Record<string, string | Buffer>): string;
 }
 
 export async function openStagingBed(): Promise<StagingBed> {
@@ -65,7 +65,7 @@ export async function openStagingBed(): Promise<StagingBed> {
   await buildBase.unpack(registry.client, BUILDER_REPOSITORY, shipped);
   const stackBase = new ChrootContainer();
   await stackBase.unpack(registry.client, BUILDER_REPOSITORY, [builder.stack]);
-  const zip = (files: Record<string, string>) => {
+  const zip = (files: Record<string, string | Buffer>) => {
     const mode = (name: string) => (name.endsWith('.sh') || name.startsWith('bin/') ? 0o100755 : 0o100644);
     return hostileZip(
       registry.directory,

@@ -1,8 +1,9 @@
 /** Apps in each language, with real dependencies from their registries, through the real runtimes and buildpacks. */
 import assert from 'node:assert/strict';
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { example, refuses } from '#testing/language-apps.ts';
 import { openStagingBed, type StagingBed } from '#testing/staging-bed.ts';
 
 let bench: StagingBed;
@@ -12,29 +13,6 @@ before(async () => {
 });
 
 after(() => bench[Symbol.asyncDispose]());
-
-const EXAMPLES = join(import.meta.dirname, '..', '..', 'examples');
-
-function example(name: string): Record<string, string> {
-  const directory = join(EXAMPLES, name);
-  const files: Record<string, string> = {};
-  for (const entry of readdirSync(directory, { withFileTypes: true, recursive: true })) {
-    if (!entry.isFile()) continue;
-    const path = join(entry.parentPath, entry.name);
-    files[path.slice(directory.length + 1)] = readFileSync(path, 'utf8');
-  }
-  return files;
-}
-
-/** An error of the build whose words match, without a stack trace. */
-async function refused(app: string, files: Record<string, string>, words: RegExp): Promise<void> {
-  await assert.rejects(bench.stage(app, files), (error: Error & { status?: number }) => {
-    assert.equal(error.status, 51, error.message);
-    assert.match(error.message, words);
-    assert.doesNotMatch(error.message, /\n\s+at /);
-    return true;
-  });
-}
 
 test('Python, pip: hashes are checked, and a second push stores nothing of the dependencies', async () => {
   const files = example('python-flask');
@@ -49,7 +27,7 @@ test('Python, pip: hashes are checked, and a second push stores nothing of the d
   assert.match(second.output, /unchanged/);
   assert.match((await bench.ask('flask')).body, /^Greetings/);
   const wrong = (files['requirements.txt'] ?? '').replaceAll(/sha256:..../g, 'sha256:0000');
-  await refused('flask', { ...files, 'requirements.txt': wrong }, /DO NOT MATCH THE HASHES/);
+  await refuses(bench, 'flask', { ...files, 'requirements.txt': wrong }, /DO NOT MATCH THE HASHES/);
 });
 
 test('Python, uv: what uv.lock names, and nothing of the development group', async () => {
@@ -62,7 +40,7 @@ test('Python, uv: what uv.lock names, and nothing of the development group', asy
   assert.deepEqual(again.stored, []);
   assert.equal(again.exported.digest, first.exported.digest);
   const stale = (files['pyproject.toml'] ?? '').replace('"uvicorn>=0.32"', '"uvicorn>=0.32", "six>=1.16"');
-  await refused('fastapi', { ...files, 'pyproject.toml': stale }, /uv\.lock.* needs to be updated/s);
+  await refuses(bench, 'fastapi', { ...files, 'pyproject.toml': stale }, /uv\.lock.* needs to be updated/s);
 });
 
 test('Python, Poetry: what poetry.lock names', async () => {
@@ -132,13 +110,15 @@ application = get_wsgi_application()
   assert.match(output, /not every version is fixed/);
   assert.deepEqual(exported.processTypes, { web: 'gunicorn --bind 0.0.0.0:$PORT shop.wsgi' });
   assert.equal((await bench.ask('django')).body, 'collected');
-  await refused(
+  await refuses(
+    bench,
     'refused',
     { 'app.py': '', 'runtime.txt': 'python-2.7.18\n' },
     /runtime\.txt asks for Python "2\.7\.18", which cannot be had; there is Python 3\./,
   );
-  await refused('refused', { Pipfile: '' }, /pipenv requirements/);
-  await refused(
+  await refuses(bench, 'refused', { Pipfile: '' }, /pipenv requirements/);
+  await refuses(
+    bench,
     'refused',
     { 'requirements.txt': 'sampan-has-no-such-package==1\n' },
     /the command above failed \(pip install/,
@@ -199,18 +179,20 @@ func main() {
   await bench.stage('vendored', { ...files, [words]: files[words].replace('vendored', 'replaced') });
   assert.equal((await bench.ask('vendored')).body, 'replaced targets', 'a change of the same size is seen');
   const mod = (line: string) => ({ 'main.go': 'package main\nfunc main() {}\n', 'go.mod': `module x\n\n${line}\n` });
-  await refused(
+  await refuses(
+    bench,
     'go-refused',
     mod('go 1.99'),
     /go\.mod: go asks for Go "1\.99", which cannot be had; there are .*1\.27\.\d+, and older ones/,
   );
-  await refused('go-refused', { 'main.go': 'package main\n' }, /run "go mod init"/);
-  await refused(
+  await refuses(bench, 'go-refused', { 'main.go': 'package main\n' }, /run "go mod init"/);
+  await refuses(
+    bench,
     'vendored',
     { ...files, 'main.go': 'package main\nfunc main() { x }\n' },
     /undefined: x[\s\S]*the command above failed \(go build \.\)/,
   );
-  await refused('vendored', { ...files, 'main.go': 'package words\n' }, /no package is "main"/);
+  await refuses(bench, 'vendored', { ...files, 'main.go': 'package words\n' }, /no package is "main"/);
 });
 
 test('Go: a workspace of modules, with a C compiler where the app asks for one', async () => {

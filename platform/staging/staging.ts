@@ -18,8 +18,9 @@
  * in /workspace.
  *
  * Rooms: `bits/` packages; `stack/` the base from Debian packages; `builder/` what every build starts from; `buildpacks/` and
- * `lifecycle/` run inside the build pod, and share no code with the rest but the protocol and the npm client; `builds/` pods,
- * queue, status; `export/` the trusted side; `droplets/` droplets as files; `images/` registry and image formats.
+ * `lifecycle/` run inside the build pod, and share no code with the rest but the protocol, the npm client and the form of
+ * Java's trust store; `builds/` pods, queue, status; `export/` the trusted side; `droplets/` droplets as files; `images/`
+ * registry and image formats.
  *
  * The buildpack contract is Cloud Native Buildpacks' (buildpack API 0.10): `bin/detect`, `bin/build`, `buildpack.toml`,
  * `<layers>/<name>.toml` with `launch`, `build`, `cache` flags and metadata, `launch.toml` with processes, `store.toml`,

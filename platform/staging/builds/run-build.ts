@@ -268,7 +268,7 @@ export function failure(build: Stored<Build>, end: ContainerStateTerminated, las
   if (code === exitCodes.notDetected) {
     return new StagingError(
       'no-app-detected',
-      'no buildpack fits the source: push a directory with a package.json, requirements.txt, pyproject.toml, go.mod, Staticfile, index.html or Procfile, or name a buildpack with -b; a Dockerfile is built by docker build, and its image pushed with -o',
+      'no buildpack fits the source: push a directory with a package.json, requirements.txt, pyproject.toml, go.mod, pom.xml, a jar, Staticfile, index.html or Procfile, or name a buildpack with -b; a Dockerfile is built by docker build, and its image pushed with -o',
     );
   }
   return new StagingError('build-failed', `the build failed${words}`);

@@ -1,7 +1,12 @@
-/** A line of options as users write them into a variable: parted at spaces, quotes and backslashes as in a shell, nothing else. */
+/** Words of command lines. */
 import { AppError } from './words.ts';
 
-/** @param variable  for the message. @throws AppError where a quote is not closed */
+/**
+ * A line of options as users write them into a variable: parted at spaces, quotes and backslashes as in a shell; nothing else
+ * means anything.
+ * @param variable  for the message
+ * @throws AppError where a quote is not closed
+ */
 export function splitArguments(line: string, variable: string): string[] {
   const found: string[] = [];
   let word: string | undefined;
@@ -21,4 +26,9 @@ export function splitArguments(line: string, variable: string): string[] {
   }
   if (quote !== '') throw new AppError(`${variable} has a ${quote} that is not closed: ${JSON.stringify(line)}`);
   return word === undefined ? found : [...found, word];
+}
+
+/** As a shell reads it back. */
+export function shellWord(text: string): string {
+  return /^[\w./:@%+,=-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }

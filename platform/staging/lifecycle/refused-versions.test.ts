@@ -7,6 +7,7 @@ import { matchesGolden } from '#testing/golden.ts';
 import { type Files, writeApp } from '#testing/sample-apps.ts';
 import { parseModuleFile } from '../buildpacks/go/lib/module-file.ts';
 import { askedGo, chooseGo, refusal } from '../buildpacks/go/lib/version.ts';
+import { chooseJava } from '../buildpacks/java/lib/version.ts';
 import { choosePython } from '../buildpacks/python/lib/version.ts';
 import { offersOf } from '../runtimes/catalogue.ts';
 
@@ -17,7 +18,11 @@ after(() => {
   rmSync(root, { recursive: true });
 });
 
-const OFFERS = offersOf({ 'python3.11': '3.11.2-6+deb12u6', gcc: '4:12.2.0-3' });
+const OFFERS = offersOf({
+  'python3.11': '3.11.2-6+deb12u6',
+  'openjdk-17-jre-headless': '17.0.15+6-1',
+  gcc: '4:12.2.0-3',
+});
 const GO = ['1.21.13', '1.22.12', '1.26.11', '1.27.4', '1.28rc1'];
 
 /** What `choose` says in a directory with these files. */
@@ -29,6 +34,11 @@ function said(files: Files, choose: () => string): string {
 
 function python(): string {
   const choice = choosePython({});
+  return 'problem' in choice ? choice.problem : choice.runtime.name;
+}
+
+function java(): string {
+  const choice = chooseJava({});
   return 'problem' in choice ? choice.problem : choice.runtime.name;
 }
 
@@ -48,6 +58,13 @@ test('versions that cannot be had', () => {
     said({ '.python-version': 'pypy3.9\n' }, python),
     said({ 'pyproject.toml': '[project]\nrequires-python = ">=3.12"\n' }, python),
     said({ 'pyproject.toml': '[tool.poetry.dependencies]\npython = "^3.9"\n' }, python),
+    said({ '.java-version': '21\n' }, java),
+    said({ '.sdkmanrc': 'java=17.0.9-tem\n' }, java),
+    said({ 'system.properties': 'java.runtime.version=newest\n' }, java),
+    said({ 'pom.xml': '<maven.compiler.release>11</maven.compiler.release>\n' }, java),
+    said({ 'pom.xml': '<java.version>21</java.version>\n' }, java),
+    said({ 'build.gradle': 'java.toolchain.languageVersion = JavaLanguageVersion.of(21)\n' }, java),
+    said({ 'META-INF/MANIFEST.MF': 'Build-Jdk-Spec: 21\n' }, java),
     ...['go 1.22', 'go 1.23.4', 'go 1.29', 'toolchain go1.27.9', 'toolchain go1.28rc1'].map(
       (line) => `${line}\n    ${go(line)}\n`,
     ),

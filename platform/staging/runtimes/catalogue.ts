@@ -18,6 +18,8 @@ interface Language {
   language: string;
   /** Package whose presence in the release offers a version; the group is the version in the runtime's name. */
   offeredBy: RegExp;
+  /** Language whose runtime is there in any case: what the newest one has is left out. */
+  beside?: string;
   recipe: (version: string) => Partial<Recipe>;
 }
 
@@ -38,6 +40,31 @@ const LANGUAGES: readonly Language[] = [
         'usr/local/bin/python3': `/usr/bin/python${version}`,
       },
       hooks: ['compile-python.sh'],
+    }),
+  },
+  {
+    language: 'openjdk',
+    offeredBy: /^openjdk-(\d+)-jre-headless$/,
+    recipe: (version) => ({
+      launch: [`openjdk-${version}-jre-headless`],
+      // curl and unzip: Maven's and Gradle's wrappers fetch with them.
+      build: [`openjdk-${version}-jdk-headless`, 'maven', 'curl', 'unzip'],
+      links: {
+        'usr/local/bin/java': `/usr/lib/jvm/java-${version}-openjdk-${process.arch === 'x64' ? 'amd64' : process.arch}/bin/java`,
+        'usr/local/bin/mvn': '/usr/share/maven/bin/mvn',
+      },
+      leftOut: ['ca-certificates-java', 'java-common'],
+      hooks: ['trust-for-java.sh'],
+    }),
+  },
+  {
+    language: 'tomcat',
+    offeredBy: /^tomcat(\d+)$/,
+    beside: 'openjdk',
+    recipe: (version) => ({
+      launch: [`tomcat${version}-common`],
+      // Java is a runtime of its own.
+      leftOut: ['ca-certificates-java', 'java-common', 'default-jre-headless', 'openjdk-*'],
     }),
   },
   {
@@ -78,7 +105,8 @@ export function recipeOf(name: string, offers: readonly Offer[]): NamedRecipe | 
   if (offer === undefined || language === undefined) return undefined;
   const nothing: Recipe = { launch: [], build: [], dev: [], links: {}, leftOut: [], hooks: [] };
   const recipe = { ...nothing, ...language.recipe(base.slice(language.language.length + 1)) };
-  if (base === name) return { ...recipe, name };
+  const over = offers.filter((each) => each.language === language.beside).at(-1)?.name;
+  if (base === name) return { ...recipe, name, ...(over === undefined ? {} : { over }) };
   if (recipe.dev.length === 0) return undefined;
   return { ...nothing, name, over: base, build: recipe.dev, links: C_LINKS, leftOut: recipe.leftOut };
 }

@@ -155,10 +155,13 @@ function packagesOf({ packages }: Runtime): string[] {
   return [...Object.keys(packages.launch), ...Object.keys(packages.build)];
 }
 
+/** What a hook imports from elsewhere. */
+const IMPORTED = '../lifecycle/java-trust-store.ts';
+
 /** Covers what goes over what, and how: this folder and the stack's. */
 async function contentHash(stackRecipe: string): Promise<string> {
   const hash = createHash('sha256').update(stackRecipe);
   const names = (await readdir(import.meta.dirname)).filter((name) => !name.includes('.test.')).sort();
-  for (const name of names) hash.update(name).update(await readFile(join(import.meta.dirname, name)));
+  for (const name of [...names, IMPORTED]) hash.update(name).update(await readFile(join(import.meta.dirname, name)));
   return hash.digest('hex').slice(0, 32);
 }
