@@ -39,10 +39,11 @@ export class ChrootContainer implements Disposable {
       if (stream === undefined) throw new Error(`no blob ${layer.digest} in ${repository}`);
       await this.unpackTar(layer.mediaType.endsWith('gzip') ? stream.pipe(createGunzip()) : stream);
     }
-    for (const device of ['null', 'zero', 'urandom', 'random']) {
-      const path = join(this.root, 'dev', device);
-      if (!existsSync(path)) cpSync(`/dev/${device}`, path, { recursive: true });
-    }
+    // Not by cpSync, which makes empty files of devices.
+    const devices = ['null', 'zero', 'urandom', 'random'].map((name) => join('/dev', name));
+    const missing = devices.filter((path) => !existsSync(join(this.root, path)));
+    if (missing.length > 0)
+      execFileSync('cp', ['--archive', '--no-preserve=ownership', ...missing, join(this.root, 'dev')]);
   }
 
   async unpackTar(tar: Readable | Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> {
