@@ -30,7 +30,7 @@ test('Java, Maven: Spring Boot with its libraries in a layer of their own, in th
   );
   const purls = first.exported.components.map(({ purl }) => purl ?? '');
   assert.ok(
-    purls.some((purl) => purl.startsWith('pkg:maven/org.springframework')),
+    purls.some((purl) => purl.startsWith('pkg:maven/org.slf4j/slf4j-api@')),
     purls.join(),
   );
   assert.ok(!purls.some((purl) => /jdk-headless|maven\/apache-maven/.test(purl)), 'the app has the JRE alone');
