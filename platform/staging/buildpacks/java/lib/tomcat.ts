@@ -21,7 +21,8 @@ export function installTomcat(layers: string, { directory }: Application): { sta
   detail(`Tomcat ${offer.version}`);
   const base = join(layers, 'tomcat');
   rmSync(base, { recursive: true, force: true });
-  mkdirSync(join(base, 'conf'), { recursive: true });
+  // It complains of a base that is not there, though nothing is to be found in it.
+  for (const name of ['conf', 'webapps']) mkdirSync(join(base, name), { recursive: true });
   writeFileSync(join(base, 'conf', 'server.xml'), serverXml(directory));
   writeFileSync(join(base, 'conf', 'web.xml'), WEB_XML);
   writeFileSync(join(base, 'conf', 'logging.properties'), LOGGING);
