@@ -45,6 +45,8 @@ describe('PostgreSQL', { concurrency: 1 }, () => {
       shell: hostsShell(platform, join(home, 'hosts'), ['guestbook']),
       env: {
         ...platform.environment,
+        // It would be believed before SSL_CERT_FILE.
+        CURL_CA_BUNDLE: undefined,
         PATH: `${home}:${process.env['PATH']}`,
         HOME: home,
         CF_COLOR: 'false',
