@@ -27,6 +27,7 @@ export interface KeyPairFiles {
 }
 
 const leafDays = 365;
+const renewBefore = 30 * 86_400_000;
 
 /** The host's own address in the pods' network: where pods reach what listens on the host. */
 export function podGateway({ network }: Instance): string {
@@ -64,14 +65,18 @@ export async function signForRouter(instance: Instance, hosts: readonly string[]
 
 export type WantedCertificate = [CertificateName, CertificateRequest];
 
-/** @param further  besides those that every instance has */
-export async function ensureCertificates(instance: Instance, further: WantedCertificate[] = []): Promise<void> {
+/**
+ * @param further  besides those that every instance has
+ * @returns whether some were made anew because they end soon: what runs has the old ones
+ */
+export async function ensureCertificates(instance: Instance, further: WantedCertificate[] = []): Promise<boolean> {
   const directory = join(instance.dataDirectory, 'pki');
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const wanted = [...requests(instance), ...further];
   let authority = existing(directory, 'ca');
   const due = wanted.filter(([name, request]) => !authority || !fits(directory, name, request));
-  if (authority && due.length === 0) return;
+  if (authority && due.length === 0) return false;
+  const renewed = due.some(([name]) => endsSoon(existing(directory, name)));
   const { createAuthority, issueCertificate } = await import('#lib/certificates.ts');
   if (!authority) {
     authority = await createAuthority({ commonName: `sampan ${instance.name}`, days: 3650 });
@@ -81,6 +86,7 @@ export async function ensureCertificates(instance: Instance, further: WantedCert
   await Promise.all(
     due.map(async ([name, request]) => writePair(directory, name, await issueCertificate(signer, request))),
   );
+  return renewed;
 }
 
 const frontProxyAuthority = 'front-proxy-ca';
@@ -210,11 +216,14 @@ export function firstAddress(cidr: string): string {
   return cidr.replace(/\.0\/\d+$/, '.1');
 }
 
+function endsSoon(pair: KeyPairFiles | undefined): boolean {
+  return pair !== undefined && new X509Certificate(pair.certificate).validToDate.getTime() < Date.now() + renewBefore;
+}
+
 function fits(directory: string, name: string, request: CertificateRequest): boolean {
   const pair = existing(directory, name);
-  if (!pair) return false;
+  if (!pair || endsSoon(pair)) return false;
   const certificate = new X509Certificate(pair.certificate);
-  if (certificate.validToDate.getTime() < Date.now() + 30 * 86_400_000) return false;
   return (
     (request.dnsNames ?? []).every((host) => host.startsWith('*') || certificate.checkHost(host) !== undefined) &&
     (request.ips ?? []).every((ip) => certificate.checkIP(ip) !== undefined)

@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { dockerCertificates, ensureCertificates, readCa, readPair } from './certificates.ts';
 import type { Instance } from './instance.ts';
 
-/** The instance's certificates; those of the door too, where there is one. */
-export async function prepareDoors(instance: Instance, tcp: { host: string } | undefined): Promise<void> {
-  await ensureCertificates(instance, tcp === undefined ? [] : dockerCertificates(instance, tcp.host));
+/** The instance's certificates; those of the door too, where there is one. @returns whether what runs has some that end soon */
+export async function prepareDoors(instance: Instance, tcp: { host: string } | undefined): Promise<boolean> {
+  const renewed = await ensureCertificates(instance, tcp === undefined ? [] : dockerCertificates(instance, tcp.host));
   if (tcp !== undefined) writeClientFiles(instance);
+  return renewed;
 }
 
 /** How clients reach it, for people. */

@@ -13,6 +13,7 @@ export type HostErrorCode =
   | 'not-ready'
   | 'store-unreachable'
   | 'backup-unusable'
+  | 'certificate'
   | 'io';
 
 export class HostError extends Error {

@@ -1,3 +1,5 @@
+import { readCertificateFacts } from './doctor/certificate-facts.ts';
+import { judgeCertificates } from './doctor/certificates.ts';
 import { missingPackages, readFacts } from './doctor/facts.ts';
 import { installPackages } from './doctor/packages.ts';
 import { type Finding, judge } from './doctor/requirements.ts';
@@ -13,8 +15,11 @@ export function requireRoot(what: string): void {
   );
 }
 
-/** Every requirement, judged for the instance that the flags name; whether its names resolve only where that is asked. */
-export async function examine(flags: InstanceFlags, options: { names?: boolean } = {}): Promise<Finding[]> {
+/**
+ * Every requirement, judged for the instance that the flags name. `whole`: whether its names resolve too, and how its certificates stand: nothing
+ * that starting it depends on.
+ */
+export async function examine(flags: InstanceFlags, options: { whole?: boolean } = {}): Promise<Finding[]> {
   const { dataDirectory } = instanceDirectories(flags);
   const instance = readInstance(flags);
   const asked = (['http', 'https', 'kubernetes', 'registry'] as const).flatMap((flag) => {
@@ -23,8 +28,10 @@ export async function examine(flags: InstanceFlags, options: { names?: boolean }
     return text !== undefined && port > 0 && port < 65536 && instance?.ports[flag] !== port ? [{ flag, port }] : [];
   });
   const domain = flags.domain ?? process.env.SAMPAN_DOMAIN ?? instance?.domain ?? 'sampan.localhost';
-  const names = options.names ? ['api', 'uaa', 'login', 'log-cache', 'ssh'].map((host) => `${host}.${domain}`) : [];
-  return judge(await readFacts({ dataDirectory, ports: asked, names }));
+  const names = options.whole ? ['api', 'uaa', 'login', 'log-cache', 'ssh'].map((host) => `${host}.${domain}`) : [];
+  const found = judge(await readFacts({ dataDirectory, ports: asked, names }));
+  if (!options.whole || instance === undefined) return found;
+  return [...found, ...judgeCertificates(await readCertificateFacts(instance), Date.now())];
 }
 
 /** Ends with one clear error, before anything was changed, where the machine cannot do; then installs the packages that are missing. */

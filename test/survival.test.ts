@@ -3,9 +3,10 @@
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { issueCertificate } from '#lib/certificates.ts';
 import { noTraces, tracesOf } from '#testing/leftovers.ts';
 import { Load, TestPlatform, finish, until } from '#testing/platform.ts';
 import { talkativeApp, writeApp } from '#testing/sample-apps.ts';
@@ -136,6 +137,29 @@ describe('survival', { concurrency: 1 }, () => {
     assert.match((await platform.docker('pull', mirrored)).stderr, /ECONNREFUSED/, 'the other registry is asked');
     await platform.must('up', '--engine-defaults');
     assert.doesNotMatch(await warnings(), /--allow-/);
+    assert.equal(await containers(), before);
+  });
+
+  test('a certificate that ends soon: doctor tells, up makes another and starts with it, and apps go on', async () => {
+    const pki = (file: string): string => join(platform.dataDirectory, 'pki', file);
+    const authority = { certificate: readFileSync(pki('ca.crt'), 'utf8'), key: readFileSync(pki('ca.key'), 'utf8') };
+    const request = { commonName: 'registry', ips: ['127.0.0.1'], usages: ['server' as const], days: 5 };
+    const soon = await issueCertificate(authority, request);
+    writeFileSync(pki('registry.crt'), soon.certificate);
+    writeFileSync(pki('registry.key'), soon.key);
+    const doctor = async () => (await platform.sampan('doctor')).stdout;
+    assert.match(await doctor(), /! certificate +registry ends on \S+, in 4 days\n +`sampan up` makes it anew/);
+    const before = await containers();
+    const load = new Load(platform, platform.host('steady'));
+    const pids = ourProcesses();
+    await platform.must('up');
+    assert.ok(
+      pids.every((pid) => !ourProcesses().includes(pid)),
+      'what runs has the new one',
+    );
+    assert.match(await doctor(), /✓ certificates +\d+; the first to end is/);
+    await load.stop();
+    assert.deepEqual(load.failures, []);
     assert.equal(await containers(), before);
   });
 

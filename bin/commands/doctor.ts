@@ -10,7 +10,7 @@ export async function doctor(flags: InstanceFlags, options: { fix?: boolean; jso
     requireRoot('Installing packages');
     install((detail) => process.stderr.write(`${detail}\n`));
   }
-  const findings = await examine(flags, { names: true });
+  const findings = await examine(flags, { whole: true });
   const bad = findings.filter((finding) => finding.level === 'error' || finding.level === 'missing');
   if (options.json) printJson({ ok: bad.length === 0, findings });
   else {

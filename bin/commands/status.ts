@@ -1,5 +1,4 @@
-import { request } from 'node:https';
-import { readCa, readPair } from '../certificates.ts';
+import { askCluster } from '../ask-cluster.ts';
 import { type Endpoints, endpoints } from '../endpoints.ts';
 import { type Instance, type InstanceFlags, requireInstance } from '../instance.ts';
 import { isReady, roles } from '../supervise.ts';
@@ -46,36 +45,8 @@ interface CertificateList {
   }[];
 }
 
-/** Undefined where there is no answer: that is the status. */
-async function read<T>(instance: Instance, path: string): Promise<T | undefined> {
-  const { certificate, key } = readPair(instance, 'admin');
-  const body = await new Promise<string | undefined>((answer) => {
-    const call = request(
-      {
-        host: '127.0.0.1',
-        port: instance.ports.kubernetes,
-        path,
-        ca: readCa(instance),
-        cert: certificate,
-        key,
-        timeout: 3000,
-        agent: false,
-      },
-      (response) => {
-        let text = '';
-        response.setEncoding('utf8').on('data', (part: string) => (text += part));
-        response.once('end', () => answer(response.statusCode === 200 ? text : undefined));
-      },
-    );
-    call.once('timeout', () => call.destroy());
-    call.once('error', () => answer(undefined));
-    call.end();
-  });
-  return body === undefined ? undefined : (JSON.parse(body) as T);
-}
-
 async function readCertificates(instance: Instance): Promise<Status['certificates']> {
-  const list = await read<CertificateList>(instance, '/apis/platform.sampan.dev/v1/domaincertificates');
+  const list = await askCluster<CertificateList>(instance, '/apis/platform.sampan.dev/v1/domaincertificates');
   return (list?.items ?? []).flatMap(({ spec, status }) => {
     const problem = status?.error?.detail ?? (status?.state === 'EXPIRED' ? `it is over since ${status.notAfter}` : '');
     return problem === '' ? [] : [{ hosts: spec.hosts, state: status?.state ?? '', problem }];
@@ -83,7 +54,7 @@ async function readCertificates(instance: Instance): Promise<Status['certificate
 }
 
 async function readNodes(instance: Instance): Promise<Status['nodes']> {
-  const list = await read<NodeList>(instance, '/api/v1/nodes');
+  const list = await askCluster<NodeList>(instance, '/api/v1/nodes');
   return (list?.items ?? []).map((node) => ({
     name: node.metadata.name,
     ready:

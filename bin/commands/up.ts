@@ -104,7 +104,7 @@ async function setEngineFlags(instance: Instance, { engineDefaults, ...given }: 
       'Cannot use port 0 as --tcp of `sampan up`: clients would not know where to ask after a restart.',
       'Give a port, for example --tcp 127.0.0.1:2376.',
     );
-  await prepareDoors(instance, tcp);
+  if (await prepareDoors(instance, tcp)) await stopRoles(instance);
   if (isDeepStrictEqual(flags, kept)) return;
   await stopRoles(instance, ['agent']);
   await keepFlags(instance, flags);
