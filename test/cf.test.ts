@@ -183,6 +183,23 @@ describe('the stock cf client', { concurrency: 1, skip }, () => {
     await until('the app answers by itself', async () => (await answers()).status === 200 && !(await through()));
     assert.doesNotMatch(await admin.must('routes'), /door/);
     await admin.must('delete-service', 'door', '-f');
+
+    await using broker = await new TestBroker().listen();
+    broker.catalog = catalogOf({ name: 'walls', requires: ['route_forwarding'] });
+    broker.bound = { route_service_url: url };
+    await admin.must('start', 'guard');
+    await admin.must('create-service-broker', 'walls', broker.username, broker.password, broker.url);
+    await admin.must('enable-service-access', 'walls');
+    await admin.must('create-service', 'walls', 'small', 'wall', '--wait');
+    const route = [domain, 'wall', '--hostname', 'shop'];
+    await admin.must('bind-route-service', ...route, '-c', '{"level":3}', '--wait');
+    const { bind_resource: resource, parameters } = broker.of('PUT', '/service_bindings/')[0]?.body ?? {};
+    assert.deepEqual([resource, parameters], [{ route: platform.host('shop') }, { level: 3 }]);
+    await until('requests go through it', async () => (await through()) === 'guard /asked');
+    await admin.must('unbind-route-service', ...route, '-f', '--wait');
+    await until('the app answers by itself', async () => (await answers()).status === 200 && !(await through()));
+    await admin.must('delete-service', 'wall', '-f', '--wait');
+    await admin.must('delete-service-broker', 'walls', '-f');
     await admin.must('delete', 'guard', '-f', '-r');
   });
 
