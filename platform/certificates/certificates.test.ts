@@ -33,7 +33,7 @@ import type { AcmeSettings, CertificateSide } from './certificates.ts';
 import { keepCertificate, keepNext, keepOrder } from './kept.ts';
 import { openCertificates } from './open.ts';
 
-const PATIENCE = 60_000;
+const PATIENCE = 180_000;
 const SYSTEM = 'api.apps.test';
 
 describe('certificates', { skip: pebbleMissing, concurrency: false }, () => {
@@ -136,7 +136,9 @@ describe('certificates', { skip: pebbleMissing, concurrency: false }, () => {
     let last: X509Certificate | undefined;
     const right = async (): Promise<boolean> => {
       last = await offered(host);
-      return issuer.test(last.issuer) && last.serialNumber !== but;
+      if (issuer.test(last.issuer) && last.serialNumber !== but) return true;
+      await lookAgain(host);
+      return false;
     };
     await until(`${host} has a certificate of ${issuer}`, right, PATIENCE).catch((error: Error) => {
       throw new Error(`${error.message}; last of ${last?.issuer}; ${problems.join('\n')}`, { cause: error });
@@ -174,6 +176,14 @@ describe('certificates', { skip: pebbleMissing, concurrency: false }, () => {
       },
       PATIENCE,
     );
+  }
+
+  /** On a busy machine the server's own look at a host may take too long for it: what failed is tried again when it is time. */
+  async function lookAgain(host: string): Promise<void> {
+    const next = Date.parse((await of(host))?.status?.nextAttempt ?? '');
+    if (!(next > now())) return;
+    clock.offset += next - now();
+    await poke();
   }
 
   /** So that it looks at the clock. */
