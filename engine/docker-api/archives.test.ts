@@ -44,7 +44,7 @@ function config(layers: Buffer[], more: Record<string, unknown> = {}): Buffer {
   });
 }
 
-describe('archives of images', { ...withDocker, timeout: 100_000 }, () => {
+describe('archives of images', { ...withDocker, timeout: 600_000 }, () => {
   before(async () => {
     directory = mkdtempSync(join(tmpdir(), 'archives-'));
     box = await busyboxLayer();

@@ -12,7 +12,7 @@ const hasScript = spawnSync('script', ['--version']).status === 0;
 let docker: DockerHost;
 let image = '';
 
-describe('the docker client attaches', { ...withDocker, timeout: 100_000 }, () => {
+describe('the docker client attaches', { ...withDocker, timeout: 600_000 }, () => {
   before(async () => {
     docker = await openDockerHost();
     image = docker.host.image;

@@ -19,7 +19,7 @@ const schema = JSON.parse(readFileSync(join(import.meta.dirname, 'testdata/schem
 const names = async (...words: string[]): Promise<string[]> =>
   (await docker.ok('ps', '-a', '--format', '{{.Names}}', ...words)).split('\n').filter(Boolean).sort();
 
-describe('lists, events, logs and inspect', { ...withDocker, timeout: 100_000 }, () => {
+describe('lists, events, logs and inspect', { ...withDocker, timeout: 600_000 }, () => {
   before(async () => {
     docker = await openDockerHost();
     image = docker.host.image;

@@ -17,7 +17,7 @@ const inspect = async (format: string, name: string): Promise<string> =>
   (await docker.ok('inspect', '-f', format, name)).trim();
 const isRunning = async (name: string): Promise<boolean> => (await inspect('{{.State.Status}}', name)) === 'running';
 
-describe('docker containers and a boot of the machine', { ...withDocker, timeout: 120_000 }, () => {
+describe('docker containers and a boot of the machine', { ...withDocker, timeout: 600_000 }, () => {
   before(async () => {
     docker = await openDockerHost();
     ({ image } = docker.host);

@@ -64,7 +64,7 @@ async function put(name: string, path: string, bytes: Uint8Array, query = ''): P
   return await call('PUT', `/containers/${name}/archive?path=${encodeURIComponent(path)}${query}`, bytes);
 }
 
-describe('docker cp', { ...withDocker, timeout: 100_000 }, () => {
+describe('docker cp', { ...withDocker, timeout: 600_000 }, () => {
   before(async () => {
     docker = await openDockerHost();
     image = docker.host.image;

@@ -19,7 +19,7 @@ let ownHost = '';
 let otherHost = '';
 let image = '';
 
-describe('the docker client moves images', { ...withDocker, timeout: 100_000 }, () => {
+describe('the docker client moves images', { ...withDocker, timeout: 600_000 }, () => {
   before(async () => {
     directory = mkdtempSync(join(tmpdir(), 'docker-images-'));
     const authority = await createAuthority({ commonName: 'test', days: 1 });

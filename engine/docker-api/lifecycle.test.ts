@@ -16,7 +16,7 @@ const waited = async (name: string, condition: string): Promise<number> => {
   return (JSON.parse(answer?.text ?? '{}') as { StatusCode: number }).StatusCode;
 };
 
-describe('lives of containers', { ...withDocker, timeout: 120_000 }, () => {
+describe('lives of containers', { ...withDocker, timeout: 600_000 }, () => {
   before(async () => {
     docker = await openDockerHost();
     ({ image } = docker.host);

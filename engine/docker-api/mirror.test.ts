@@ -16,7 +16,7 @@ let peer: PeerRegistry;
 let own: RegistryHost;
 let plain: PeerRegistry;
 
-describe('docker, mirrors and plain registries', { ...withDocker, timeout: 120_000 }, () => {
+describe('docker, mirrors and plain registries', { ...withDocker, timeout: 600_000 }, () => {
   before(async () => {
     // Its certificate serves the peer too, which must be known before the engine is opened.
     const certificates = await startRegistryHost();

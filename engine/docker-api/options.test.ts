@@ -11,7 +11,7 @@ const lines = async (...words: string[]): Promise<string[]> => (await docker.ok(
 const inspect = async (name: string, format: string): Promise<string> =>
   (await docker.ok('inspect', '-f', format, name)).trim();
 
-describe('options of docker run', { ...withDocker, timeout: 100_000 }, () => {
+describe('options of docker run', { ...withDocker, timeout: 600_000 }, () => {
   before(async () => {
     docker = await openDockerHost();
     image = docker.host.image;

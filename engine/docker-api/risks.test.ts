@@ -44,7 +44,7 @@ before(() => {
 });
 after(() => rmSync(scratch, { recursive: true, force: true }));
 
-describe('an engine opened with no risk', { ...withDocker, timeout: 100_000 }, () => {
+describe('an engine opened with no risk', { ...withDocker, timeout: 600_000 }, () => {
   let docker: DockerHost;
   let image = '';
   before(async () => {
@@ -115,7 +115,7 @@ describe('an engine opened with no risk', { ...withDocker, timeout: 100_000 }, (
   });
 });
 
-describe('an engine opened with every risk', { ...withDocker, timeout: 100_000 }, () => {
+describe('an engine opened with every risk', { ...withDocker, timeout: 600_000 }, () => {
   let docker: DockerHost;
   let image = '';
   before(async () => {

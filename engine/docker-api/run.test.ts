@@ -11,7 +11,7 @@ let docker: DockerHost;
 let image = '';
 let allowed = '';
 
-describe('the docker client runs containers', { ...withDocker, timeout: 100_000 }, () => {
+describe('the docker client runs containers', { ...withDocker, timeout: 600_000 }, () => {
   before(async () => {
     allowed = mkdtempSync(join(tmpdir(), 'allowed-'));
     chmodSync(allowed, 0o755);

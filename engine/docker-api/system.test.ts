@@ -20,7 +20,7 @@ const refusal = async (...words: string[]): Promise<string> => {
   return said.stderr.trim();
 };
 
-describe('the engine as a whole', { ...withDocker, timeout: 100_000 }, () => {
+describe('the engine as a whole', { ...withDocker, timeout: 600_000 }, () => {
   before(async () => {
     const made = await openRegistry();
     registry = made;

@@ -20,7 +20,7 @@ const refusal = async (...words: string[]): Promise<string> => {
   return said.stderr.trim();
 };
 
-describe('the docker client changes and watches what runs', { ...withDocker, timeout: 100_000 }, () => {
+describe('the docker client changes and watches what runs', { ...withDocker, timeout: 600_000 }, () => {
   before(async () => {
     docker = await openDockerHost();
     image = docker.host.image;

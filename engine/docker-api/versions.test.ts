@@ -10,7 +10,7 @@ const run = promisify(execFile);
 let docker: DockerHost;
 let image = '';
 
-describe('versions of the API', { ...withDocker, timeout: 120_000 }, () => {
+describe('versions of the API', { ...withDocker, timeout: 600_000 }, () => {
   before(async () => {
     docker = await openDockerHost();
     ({ image } = docker.host);

@@ -38,7 +38,7 @@ const refused = async (...words: string[]): Promise<string> => {
 };
 const shell = (script: string): string[] => ['sh', '-c', script];
 
-describe('volumes of the docker client', { ...withDocker, timeout: 120_000 }, () => {
+describe('volumes of the docker client', { ...withDocker, timeout: 600_000 }, () => {
   before(async () => {
     allowed = mkdtempSync(join(tmpdir(), 'volumes-'));
     chmodSync(allowed, 0o755);

@@ -56,7 +56,7 @@ C /todirectory
 C /tofile
 A /tofile/in`;
 
-describe('what a container wrote, by the docker client', { ...withDocker, timeout: 120_000 }, () => {
+describe('what a container wrote, by the docker client', { ...withDocker, timeout: 600_000 }, () => {
   before(async () => {
     docker = await openDockerHost();
     directory = mkdtempSync(join(tmpdir(), 'written-'));
