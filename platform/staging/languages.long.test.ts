@@ -190,7 +190,7 @@ func main() {
     bench,
     'vendored',
     { ...files, 'main.go': 'package main\nfunc main() { x }\n' },
-    /undefined: x[\s\S]*the command above failed \(go build \.\)/,
+    /undefined: x[\s\S]*the command above failed \(go build \.: 1\)/,
   );
   await refuses(bench, 'vendored', { ...files, 'main.go': 'package words\n' }, /no package is "main"/);
 });
