@@ -5,7 +5,7 @@
  */
 import type { ClientObject } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
-import type { Space } from '../resources/types.ts';
+import type { Role, Space } from '../resources/types.ts';
 import type { Identity } from '../uaa/uaa.ts';
 import { CloudFoundryError, notAuthorized, notFound } from './errors.ts';
 import type { Collection, Records } from './records.ts';
@@ -17,9 +17,13 @@ const MANAGES_SPACE = new Set(['space_manager']);
 
 export class Access {
   readonly #records: Records;
+  #rolesOfUser: Map<string, Role['spec'][]> | undefined;
 
   constructor(records: Records) {
     this.#records = records;
+    records.roles.informer.onChange(() => {
+      this.#rolesOfUser = undefined;
+    });
   }
 
   readsOrganization(identity: Identity, organization: string): boolean {
@@ -127,9 +131,15 @@ export class Access {
 
   /** Those of a space that the caller may see. */
   visible<T extends ClientObject>(identity: Identity, objects: Stored<T>[]): Stored<T>[] {
+    const readable = new Map<Stored<Space>, boolean>();
+    const reads = (space: Stored<Space>): boolean => {
+      let known = readable.get(space);
+      if (known === undefined) readable.set(space, (known = this.readsSpace(identity, space)));
+      return known;
+    };
     return objects.filter((object) => {
       const space = this.#records.spaceOf(object);
-      return space !== undefined && !object.metadata.deletionTimestamp && this.readsSpace(identity, space);
+      return space !== undefined && !object.metadata.deletionTimestamp && reads(space);
     });
   }
 
@@ -148,10 +158,11 @@ export class Access {
     return this.#roles(identity).some((role) => role.space === space.metadata.name && types.has(role.type));
   }
 
-  #roles(identity: Identity) {
-    return this.#records.roles
-      .all()
-      .map((role) => role.spec)
-      .filter((role) => role.user === identity.userId);
+  #roles(identity: Identity): Role['spec'][] {
+    this.#rolesOfUser ??= Map.groupBy(
+      this.#records.roles.all().map(({ spec }) => spec),
+      ({ user }) => user,
+    );
+    return this.#rolesOfUser.get(identity.userId) ?? [];
   }
 }

@@ -8,6 +8,7 @@ import type { Informers } from '../resources/informers.ts';
 import { pods } from '../resources/kubernetes.ts';
 import * as services from '../resources/service-types.ts';
 import * as types from '../resources/types.ts';
+import { Ordered } from '../resources/ordered.ts';
 
 const MAX_CONFLICTS = 10;
 const READ_BACK_MILLISECONDS = 10_000;
@@ -16,11 +17,13 @@ export class Collection<T extends ClientObject> {
   readonly resource: TypedResource<T>;
   readonly informer: Informer<T>;
   readonly #client: Client;
+  readonly #ordered: Ordered<T>;
 
   constructor(client: Client, resource: TypedResource<T>, informer: Informer<T>) {
     this.#client = client;
     this.resource = resource;
     this.informer = informer;
+    this.#ordered = new Ordered(informer, orderKey);
   }
 
   get(guid: string): Stored<T> | undefined {
@@ -36,8 +39,9 @@ export class Collection<T extends ClientObject> {
     return stored;
   }
 
+  /** In the order in which they were made. */
   all(): Stored<T>[] {
-    return this.informer.list();
+    return this.#ordered.all();
   }
 
   ofApp(app: string): Stored<T>[] {
@@ -243,6 +247,11 @@ export function ownedBy(app: Stored<types.App>): OwnerReference[] {
 
 export function createdAt(object: Stored<ClientObject>): string {
   return object.metadata.annotations?.[types.annotations.createdAt] ?? object.metadata.creationTimestamp;
+}
+
+/** Times are of one form, so that their text has their order. */
+function orderKey(object: Stored<ClientObject>): string {
+  return `${createdAt(object)} ${object.metadata.name} ${object.metadata.namespace ?? ''}`;
 }
 
 export function updatedAt(object: Stored<ClientObject>): string {
