@@ -4,15 +4,15 @@ import type { Stored } from '#cluster/kinds/kind.ts';
 import type { ApiRequest, Json, Reply, Urls } from './api.ts';
 import { CloudFoundryError } from './errors.ts';
 import { matchesLabels, parseLabelSelector } from './label-selector.ts';
+import { jsonBytes, withList } from './presented.ts';
 import { createdAt, updatedAt } from './records.ts';
 
 const MAX_PER_PAGE = 5_000;
 
 export interface ListOptions<T extends ClientObject> {
   items: Stored<T>[];
-  present: (item: Stored<T>) => Json;
-  /** What is presented, as text, where it depends on the item alone: see `asText`. */
-  text?: (item: Stored<T>) => string;
+  /** As JSON in bytes where it is known already: see `presented`. */
+  present: (item: Stored<T>) => Json | Buffer;
   /** Values are what the client named, comma-separated; an item stays when every filter given says so. */
   filters?: Record<string, (item: Stored<T>, values: string[]) => boolean>;
   /** Besides `created_at` and `updated_at`. */
@@ -61,23 +61,11 @@ export function listReply<T extends ClientObject>(
     pagination: pagination(`${context.urls.api}${request.path}`, query, { page, perPage, total: items.length }),
     ...(included ? { included } : {}),
   };
-  if (options.text === undefined) return { status: 200, body: { ...around, resources: shown.map(options.present) } };
-  const resources = `"resources":[${shown.map(options.text).join()}]`;
-  return {
-    status: 200,
-    type: 'application/json; charset=utf-8',
-    body: `${JSON.stringify(around).slice(0, -1)},${resources}}`,
-  };
-}
-
-/** Puts each object into JSON once: what changed is another object. `present` must look at nothing else that changes. */
-export function asText<T extends ClientObject>(present: (item: Stored<T>) => Json): (item: Stored<T>) => string {
-  const texts = new WeakMap<Stored<T>, string>();
-  return (item) => {
-    let text = texts.get(item);
-    if (text === undefined) texts.set(item, (text = JSON.stringify(present(item))));
-    return text;
-  };
+  const resources = shown.map((item) => {
+    const json = options.present(item);
+    return Buffer.isBuffer(json) ? json : jsonBytes(json);
+  });
+  return { status: 200, type: 'application/json; charset=utf-8', body: withList(around, 'resources', resources) };
 }
 
 /** `include` for a single resource. */
@@ -188,6 +176,8 @@ function sorted<T extends ClientObject>(items: Stored<T>[], order: string, optio
   };
   const key = Object.hasOwn(keys, name) ? keys[name] : undefined;
   if (!key) throw badQuery(`Order by can only be: ${quoted(Object.keys(keys))}`);
+  // All are kept in the order of their creation, so that for most lists nothing is to be done.
+  if (!descending && isInOrder(items, key)) return items;
   const sign = descending ? -1 : 1;
   // Keys are read once each: there are far more comparisons than items.
   return items
@@ -197,6 +187,16 @@ function sorted<T extends ClientObject>(items: Stored<T>[], order: string, optio
       return (a.key < b.key ? -1 : 1) * sign;
     })
     .map(({ item }) => item);
+}
+
+function isInOrder<T extends ClientObject>(items: Stored<T>[], key: (item: Stored<T>) => string | number): boolean {
+  let before: { key: string | number; name: string } | undefined;
+  for (const item of items) {
+    const now = { key: key(item), name: item.metadata.name };
+    if (before && (before.key > now.key || (before.key === now.key && before.name > now.name))) return false;
+    before = now;
+  }
+  return true;
 }
 
 function numberOf(query: URLSearchParams, name: string, fallback: number, max: number): number {

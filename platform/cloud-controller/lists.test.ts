@@ -136,3 +136,29 @@ test('what only some lists know', async () => {
     ((await cloud.json('GET', `${destinations}?${query}`)).destinations as Json[]).length;
   assert.deepEqual([await led(`app_guids=${known['apps']}`), await led('app_guids=nobody')], [1, 0]);
 });
+
+test('a list shows each thing as it is, whoever changed it, and what it tells of others too', async () => {
+  const { guids: known } = world;
+  const listed = async (kind: string): Promise<Json> => {
+    const { resources } = await ask(`/v3/${kind}`, { guids: known[kind] ?? '' });
+    assert.equal(resources.length, 1, kind);
+    return resources[0] as unknown as Json;
+  };
+  const kinds = ['apps', 'routes', 'packages', 'droplets', 'builds', 'processes'];
+  for (const kind of [...kinds, 'service_instances', 'service_credential_bindings']) {
+    for (const mark of ['before', 'after']) {
+      await cloud.json('PATCH', `/v3/${kind}/${known[kind]}`, { metadata: { labels: { shown: mark } } });
+      const { command: own, ...one } = await cloud.json('GET', `/v3/${kind}/${known[kind]}`);
+      const { command: shown, ...rest } = await listed(kind);
+      assert.deepEqual(rest, one, kind);
+      assert.equal(((rest.metadata as Json).labels as Json).shown, mark, kind);
+      // Of processes, lists hide the command.
+      assert.equal(shown, own === undefined ? undefined : '[PRIVATE DATA HIDDEN IN LISTS]');
+    }
+  }
+  // The process is the same as before: what changes is its app.
+  const revision = async () => ((await listed('processes')).relationships as Json).revision;
+  assert.ok(await revision());
+  await cloud.json('POST', `/v3/apps/${known['apps']}/actions/stop`);
+  assert.equal(await revision(), null);
+});

@@ -92,7 +92,8 @@ async function serve(context: Context, endpoint: Endpoint, call: Call): Promise<
   if (result.headers) reply.headers(result.headers);
   if (result.stream) return reply.type(result.type ?? 'application/octet-stream').send(result.stream);
   if (result.body === undefined) return reply.send();
-  if (result.type) return reply.type(result.type).send(String(result.body));
+  const bytes = Buffer.isBuffer(result.body) ? result.body : undefined;
+  if (result.type) return reply.type(result.type).send(bytes ?? String(result.body));
   return reply.type('application/json; charset=utf-8').send(JSON.stringify(result.body));
 }
 

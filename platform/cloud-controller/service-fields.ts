@@ -10,6 +10,7 @@ import { presentBroker, presentOffering } from './present/service-catalog.ts';
 import { presentServiceInstance } from './present/services.ts';
 import { presentOrganization, presentSpace } from './present/tenancy.ts';
 import { toOne } from './present/base.ts';
+import { presented } from './presented.ts';
 
 type Instance = Stored<ServiceInstance>;
 
@@ -19,6 +20,12 @@ export function instancePresenter({ records, urls }: Context): (instance: Instan
       space: records.spaceOf(instance)?.metadata.name ?? '',
       plan: records.servicePlans.get(planGuid(instance)),
     });
+}
+
+/** The same for lists. */
+export function instanceBytes(context: Context): (instance: Instance) => Buffer {
+  const { servicePlans } = context.records;
+  return presented<ServiceInstance>(instancePresenter(context), (instance) => [servicePlans.get(planGuid(instance))]);
 }
 
 export function spaceFields<T>(

@@ -4,13 +4,14 @@ import { buildpackAddress } from '../../staging/catalogue.ts';
 import { type ApiRequest, accepted, type Context, created, type Endpoint, ok, type Reply } from '../api.ts';
 import { notAuthorized, notFound, unprocessable } from '../errors.ts';
 import { spaceIncludes } from '../includes.ts';
-import { asText, includedOf, listReply } from '../listing.ts';
+import { includedOf, listReply } from '../listing.ts';
 import { appHolder, appNameKey, appNameTaken, createApp, nameLabel } from '../operations/app-create.ts';
 import { catalogue } from '../operations/buildpacks.ts';
 import { assignDroplet, emit, record, startApp, stopApp } from '../operations/app-lifecycle.ts';
 import { deleteApp } from '../operations/deletions.ts';
 import { presentApp, presentDroplet } from '../present/apps.ts';
 import { link } from '../present/base.ts';
+import { presented } from '../presented.ts';
 import { environmentProblems, isObject, mergeMetadata, Reader } from '../validate.ts';
 
 export function spaceGuid(context: Context, object: Stored<App>): string {
@@ -37,7 +38,7 @@ export function readAppSecrets(context: Context, request: ApiRequest): Stored<Ap
 export function appEndpoints(context: Context): Endpoint[] {
   const { records, access, urls } = context;
   const present = (app: Stored<App>) => presentApp(urls, app, spaceGuid(context, app));
-  const text = asText(present);
+  const bytes = presented(present);
   const includes = spaceIncludes<App>(context);
   const action =
     (run: (request: ApiRequest, app: Stored<App>) => Promise<Stored<App>>, find = operateApp) =>
@@ -52,8 +53,7 @@ export function appEndpoints(context: Context): Endpoint[] {
       handle: (request) =>
         listReply(context, request, {
           items: access.visible(request.identity, records.apps.all()),
-          present,
-          text,
+          present: bytes,
           filters: {
             names: (item, values) => values.some((value) => sameName(value, item.spec.displayName)),
             space_guids: (item, values) => values.includes(spaceGuid(context, item)),

@@ -7,6 +7,7 @@ import { notAuthorized, unprocessable } from '../errors.ts';
 import { listReply } from '../listing.ts';
 import { keepGroup } from '../operations/environment.ts';
 import { buildState, packageState, presentBuild } from '../present/apps.ts';
+import { presented } from '../presented.ts';
 import { ownedBy } from '../records.ts';
 import { whenSettled } from '../waiting.ts';
 import { isObject, mergeMetadata, Reader } from '../validate.ts';
@@ -15,10 +16,11 @@ import { readApp, readLifecycle } from './apps.ts';
 export function buildEndpoints(context: Context): Endpoint[] {
   const { records, access, urls } = context;
   const present = (build: Stored<Build>) => presentBuild(urls, build);
+  const bytes = presented(present);
   const list = (request: ApiRequest, items: Stored<Build>[]) =>
     listReply(context, request, {
       items,
-      present,
+      present: bytes,
       filters: {
         states: (item, values) => values.includes(buildState(item)),
         app_guids: (item, values) => values.includes(item.spec.app),

@@ -9,6 +9,7 @@ import { changeMetadata } from '../operations/metadata.ts';
 import { copyPullSecret } from '../operations/pull-secret.ts';
 import { receiveUpload, uploadProblem } from '../operations/upload.ts';
 import { dropletState, presentDroplet } from '../present/apps.ts';
+import { presented } from '../presented.ts';
 import { ownedBy } from '../records.ts';
 import { Reader } from '../validate.ts';
 import { readApp } from './apps.ts';
@@ -21,10 +22,11 @@ const NO_COMMANDS = { web: '' };
 export function dropletEndpoints(context: Context): Endpoint[] {
   const { records, access, urls } = context;
   const present = (droplet: Stored<Droplet>) => presentDroplet(urls, droplet);
+  const bytes = presented(present);
   const list = (request: ApiRequest, items: Stored<Droplet>[], current?: string) =>
     listReply(context, request, {
       items,
-      present,
+      present: bytes,
       filters: {
         states: (item, values) => values.includes(dropletState(item)),
         app_guids: (item, values) => values.includes(item.spec.app),

@@ -2,12 +2,14 @@ import { type Context, type Endpoint, ok } from '../api.ts';
 import { notFound } from '../errors.ts';
 import { listReply } from '../listing.ts';
 import { presentAuditEvent } from '../present/routes.ts';
+import { presented } from '../presented.ts';
 import type { Identity } from '../../uaa/uaa.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { AuditEvent } from '../../resources/types.ts';
 
 export function eventEndpoints(context: Context): Endpoint[] {
   const { records, access, urls } = context;
+  const bytes = presented<AuditEvent>((event) => presentAuditEvent(urls, event));
   const visible = (identity: Identity, event: Stored<AuditEvent>): boolean => {
     const space = records.spaces.get(event.spec.space ?? '');
     if (space) return access.readsSpace(identity, space);
@@ -30,7 +32,7 @@ export function eventEndpoints(context: Context): Endpoint[] {
             : targets.flatMap((guid) => records.auditEvents.ofApp(guid));
         return listReply(context, request, {
           items: candidates.filter((event) => visible(request.identity, event)),
-          present: (event) => presentAuditEvent(urls, event),
+          present: bytes,
           filters: {
             types: (item, values) => values.includes(item.spec.type),
             target_guids: (item, values) => values.includes(item.spec.target.guid),

@@ -10,6 +10,7 @@ import { parseResources, readResources } from '../operations/resources.ts';
 import { dropPullSecret, pullSecretName, writePullSecret } from '../operations/pull-secret.ts';
 import { receiveUpload, uploadProblem } from '../operations/upload.ts';
 import { packageState, presentDroplet, presentPackage } from '../present/apps.ts';
+import { presented } from '../presented.ts';
 import { ownedBy } from '../records.ts';
 import { whenSettled } from '../waiting.ts';
 import { mergeMetadata, Reader } from '../validate.ts';
@@ -18,6 +19,7 @@ import { readApp } from './apps.ts';
 export function packageEndpoints(context: Context): Endpoint[] {
   const { records, access, urls } = context;
   const present = (item: Stored<Package>) => presentPackage(urls, item);
+  const bytes = presented(present);
   const read = (request: ApiRequest) =>
     access.read(request.identity, records.packages, request.params.guid ?? '', 'Package');
   const write = (request: ApiRequest) =>
@@ -25,7 +27,7 @@ export function packageEndpoints(context: Context): Endpoint[] {
   const list = (request: ApiRequest, items: Stored<Package>[]) =>
     listReply(context, request, {
       items,
-      present,
+      present: bytes,
       filters: {
         states: (item, values) => values.includes(packageState(item)),
         types: (item, values) => values.includes(item.spec.type),

@@ -7,6 +7,7 @@ import { processesOf } from '../operations/app-create.ts';
 import { emit, record } from '../operations/app-lifecycle.ts';
 import { changeSizes } from '../operations/quota.ts';
 import { presentProcess } from '../present/apps.ts';
+import { presented } from '../presented.ts';
 import { mergeMetadata, Reader } from '../validate.ts';
 import { deleteInstance, instancesOf, instanceState, processStats } from '../stats.ts';
 import { whenSettled } from '../waiting.ts';
@@ -15,10 +16,15 @@ import { readApp } from './apps.ts';
 const MAX_INSTANCES = 1_000;
 const MAX_MEGABYTES = 1024 * 1024;
 
+/** What is told of a process besides what is its own. */
+function shownWith({ records }: Context, process: Stored<Process>) {
+  const app = records.apps.get(process.spec.app);
+  return { app, droplet: records.droplets.get(app?.spec.currentDroplet ?? '') };
+}
+
 export function showProcess(context: Context, process: Stored<Process>, listed = false): Json {
   const { records } = context;
-  const app = records.apps.get(process.spec.app);
-  const droplet = records.droplets.get(app?.spec.currentDroplet ?? '');
+  const { app, droplet } = shownWith(context, process);
   const revision = app?.spec.state === 'STARTED' ? app.spec.currentRevision : undefined;
   return presentProcess(context.urls, process, {
     space: records.spaceOf(process)?.metadata.name ?? '',
@@ -59,13 +65,19 @@ export function processEndpoints(context: Context): Endpoint[] {
     const process = find(request);
     return access.operate(request.identity, records.processes, process.metadata.name, 'Process');
   };
+  const bytes = presented<Process>(
+    (item) => showProcess(context, item, true),
+    (item) => Object.values(shownWith(context, item)),
+  );
   const list = (request: ApiRequest, items: Stored<Process>[]) =>
     listReply(context, request, {
       items,
-      present: (item) => ({
-        ...showProcess(context, item, true),
-        ...(embedsInstances(request) ? { process_instances: instancesJson(context, item) } : {}),
-      }),
+      present: embedsInstances(request)
+        ? (item) => ({
+            ...showProcess(context, item, true),
+            process_instances: instancesJson(context, item),
+          })
+        : bytes,
       ignored: ['embed'],
       filters: {
         types: (item, values) => values.includes(item.spec.type),

@@ -1,13 +1,14 @@
 import type { Stored } from '#cluster/kinds/kind.ts';
-import type { Domain, Route } from '../../resources/types.ts';
+import type { Route } from '../../resources/types.ts';
 import { type ApiRequest, accepted, type Context, created, type Endpoint, type Json, ok, type Reply } from '../api.ts';
 import { notAuthorized, unprocessable } from '../errors.ts';
-import { spaceIncludes, unique } from '../includes.ts';
-import { asText, includedOf, listReply } from '../listing.ts';
+import { named, spaceIncludes } from '../includes.ts';
+import { includedOf, listReply } from '../listing.ts';
 import { mergedOptions, readOptions } from '../operations/route-options.ts';
 import { createRoute, deleteRoute } from '../operations/routes.ts';
 import { bindingOfRoute } from '../operations/service-bindings.ts';
 import { presentRoute, routeUrl } from '../present/routes.ts';
+import { presented } from '../presented.ts';
 import { tell } from '../operations/tell.ts';
 import { presentDomain } from '../present/tenancy.ts';
 import { mergeMetadata, Reader } from '../validate.ts';
@@ -19,11 +20,12 @@ export function routeEndpoints(context: Context): Endpoint[] {
   const { records, access, urls } = context;
   const spaceOf = (route: Stored<Route>) => records.spaceOf(route)?.metadata.name ?? '';
   const present = (route: Stored<Route>) => presentRoute(urls, route, spaceOf(route));
-  const text = asText(present);
+  const bytes = presented(present);
   const domains = (items: Stored<Route>[]): Json => ({
-    domains: unique<Domain>(items.map((item) => records.domains.get(item.spec.domain))).map((item) =>
-      presentDomain(urls, item),
-    ),
+    domains: named(
+      records.domains,
+      items.map((item) => item.spec.domain),
+    ).map((item) => presentDomain(urls, item)),
   });
   const includes = { domain: domains, ...spaceIncludes<Route>(context) };
   const read = (request: ApiRequest) =>
@@ -33,8 +35,7 @@ export function routeEndpoints(context: Context): Endpoint[] {
   const list = (request: ApiRequest, items: Stored<Route>[]) =>
     listReply(context, request, {
       items,
-      present,
-      text,
+      present: bytes,
       filters: {
         hosts: (item, values) => values.includes(item.spec.host),
         paths: (item, values) => values.includes(item.spec.path),

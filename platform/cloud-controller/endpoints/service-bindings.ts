@@ -1,12 +1,11 @@
 /** Service credential bindings: of apps, and keys. */
 import type { Stored } from '#cluster/kinds/kind.ts';
-import type { App } from '../../resources/types.ts';
-import { bindingKind, type ServiceBinding, type ServiceInstance } from '../../resources/service-types.ts';
+import { bindingKind, type ServiceBinding } from '../../resources/service-types.ts';
 import { chainOf, planGuid } from '../../services/context.ts';
 import { isBound, isUnderWay } from '../../services/operations.ts';
 import { type ApiRequest, type Context, created, type Endpoint, type Json, ok, type Reply } from '../api.ts';
 import { CloudFoundryError, notAuthorized, notFound, unprocessable } from '../errors.ts';
-import { unique } from '../includes.ts';
+import { named } from '../includes.ts';
 import { includedOf, listReply } from '../listing.ts';
 import { changeMetadata } from '../operations/metadata.ts';
 import { bindService, createKey, unbindService } from '../operations/service-bindings.ts';
@@ -14,6 +13,7 @@ import { readParameters } from '../operations/service-content.ts';
 import { bindingDetails } from '../operations/services.ts';
 import { presentApp } from '../present/apps.ts';
 import { presentServiceBinding } from '../present/services.ts';
+import { presented } from '../presented.ts';
 import { requested } from '../request-jobs.ts';
 import { seesInstance } from '../service-access.ts';
 import { instancePresenter } from '../service-fields.ts';
@@ -25,6 +25,7 @@ const KIND = 'service_credential_bindings';
 export function serviceBindingEndpoints(context: Context): Endpoint[] {
   const { records, access, urls } = context;
   const present = (binding: Binding) => presentServiceBinding(urls, binding);
+  const bytes = presented(present);
   const find = (request: ApiRequest, how: 'read' | 'write' | 'operate' | 'readSecrets') => {
     const what = 'Service credential binding';
     const binding = access[how](request.identity, records.serviceBindings, request.params.guid ?? '', what);
@@ -43,7 +44,7 @@ export function serviceBindingEndpoints(context: Context): Endpoint[] {
           items: access
             .visible(request.identity, records.serviceBindings.all())
             .filter((binding) => bindingKind(binding) !== 'route'),
-          present,
+          present: bytes,
           filters: bindingFilters(context),
           orders: { name: ({ spec }) => spec.displayName ?? '' },
           includes,
@@ -140,13 +141,15 @@ function bindingIncludes(context: Context): Record<string, (items: Binding[]) =>
   const { records, urls } = context;
   return {
     app: (items) => ({
-      apps: unique<App>(items.map(({ spec }) => records.apps.get(spec.app ?? ''))).map((app) =>
-        presentApp(urls, app, records.spaceOf(app)?.metadata.name ?? ''),
-      ),
+      apps: named(
+        records.apps,
+        items.map(({ spec }) => spec.app ?? ''),
+      ).map((app) => presentApp(urls, app, records.spaceOf(app)?.metadata.name ?? '')),
     }),
     service_instance: (items) => ({
-      service_instances: unique<ServiceInstance>(
-        items.map(({ spec }) => records.serviceInstances.get(spec.instance)),
+      service_instances: named(
+        records.serviceInstances,
+        items.map(({ spec }) => spec.instance),
       ).map(instancePresenter(context)),
     }),
   };

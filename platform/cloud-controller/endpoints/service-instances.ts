@@ -16,7 +16,7 @@ import {
 import { readContent } from '../operations/service-content.ts';
 import { requested } from '../request-jobs.ts';
 import { readInstance, requireWritesBroker, seesInstance, spacesOfInstance, writeInstance } from '../service-access.ts';
-import { instanceFields, instancePresenter } from '../service-fields.ts';
+import { instanceBytes, instanceFields, instancePresenter } from '../service-fields.ts';
 import { planGuid } from '../../services/context.ts';
 import { SERVICE_PERMISSIONS_SCOPE } from '../../uaa/uaa.ts';
 import { Reader } from '../validate.ts';
@@ -28,6 +28,7 @@ const KIND = 'service_instances';
 export function serviceInstanceEndpoints(context: Context): Endpoint[] {
   const { records, access } = context;
   const present = instancePresenter(context);
+  const bytes = instanceBytes(context);
   const fields = instanceFields(context);
   const read = (request: ApiRequest) => readInstance(context, request.identity, request.params.guid ?? '');
   const write = (request: ApiRequest) => writeInstance(context, request.identity, request.params.guid ?? '');
@@ -42,7 +43,7 @@ export function serviceInstanceEndpoints(context: Context): Endpoint[] {
           items: records.serviceInstances
             .all()
             .filter((item) => !item.metadata.deletionTimestamp && seesInstance(context, request.identity, item)),
-          present,
+          present: bytes,
           filters: {
             names: (item, values) => values.includes(item.spec.displayName),
             type: (item, values) => values.includes(item.spec.managed ? 'managed' : 'user-provided'),

@@ -1,13 +1,14 @@
 import type { Stored } from '#cluster/kinds/kind.ts';
-import type { Organization, Role, Space, User } from '../../resources/types.ts';
+import type { Role, User } from '../../resources/types.ts';
 import { userGuid } from '../../uaa/users.ts';
 import { type ApiRequest, accepted, type Context, created, type Endpoint, ok, type Reply } from '../api.ts';
 import { CloudFoundryError, notAuthorized, notFound, unprocessable } from '../errors.ts';
-import { unique } from '../includes.ts';
+import { named } from '../includes.ts';
 import { listReply } from '../listing.ts';
 import { grantRole } from '../operations/roles.ts';
 import { tell } from '../operations/tell.ts';
 import { presentOrganization, presentRole, presentSpace, presentUser } from '../present/tenancy.ts';
+import { presented } from '../presented.ts';
 import { listUsers } from '../user-list.ts';
 import { isObject, mergeMetadata, Reader } from '../validate.ts';
 
@@ -23,6 +24,7 @@ const GUID = /^[0-9a-f-]{36}$/;
 
 export function userEndpoints(context: Context): Endpoint[] {
   const { records, access, urls } = context;
+  const bytes = presented<Role>((role) => presentRole(urls, role));
   /** A user sees themself, and who shares an organization with them. */
   const seesUser = (request: ApiRequest, user: Stored<User>): boolean =>
     request.identity.reads !== 'own' ||
@@ -135,7 +137,7 @@ export function userEndpoints(context: Context): Endpoint[] {
       handle: (request) =>
         listReply(context, request, {
           items: records.roles.all().filter((role) => seesRole(request, role)),
-          present: (role) => presentRole(urls, role),
+          present: bytes,
           filters: {
             types: (item, values) => values.includes(item.spec.type),
             user_guids: (item, values) => values.includes(item.spec.user),
@@ -144,19 +146,22 @@ export function userEndpoints(context: Context): Endpoint[] {
           },
           includes: {
             user: (items) => ({
-              users: unique<User>(items.map((item) => records.users.get(item.spec.user))).map((user) =>
-                presentUser(urls, user),
-              ),
+              users: named(
+                records.users,
+                items.map((item) => item.spec.user),
+              ).map((user) => presentUser(urls, user)),
             }),
             organization: (items) => ({
-              organizations: unique<Organization>(
-                items.map((item) => records.organizations.get(item.spec.organization ?? '')),
+              organizations: named(
+                records.organizations,
+                items.map((item) => item.spec.organization ?? ''),
               ).map((organization) => presentOrganization(urls, organization)),
             }),
             space: (items) => ({
-              spaces: unique<Space>(items.map((item) => records.spaces.get(item.spec.space ?? ''))).map((space) =>
-                presentSpace(urls, space),
-              ),
+              spaces: named(
+                records.spaces,
+                items.map((item) => item.spec.space ?? ''),
+              ).map((space) => presentSpace(urls, space)),
             }),
           },
         }),
