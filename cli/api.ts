@@ -14,6 +14,8 @@ const clientAuthorization = `Basic ${Buffer.from('cf:').toString('base64')}`;
 const AWAY = new Set([502, 503, 504]);
 const AWAY_MILLISECONDS = 60_000;
 const AWAY_PERIOD = 250;
+/** So long our platform may hold an answer back until there is something to say. */
+const SETTLED_SECONDS = 10;
 
 export class Api {
   readonly target: Target;
@@ -173,6 +175,9 @@ export class Api {
       const job = await this.json<{ state: string; errors?: { detail: string; title: string; code: number }[] }>(
         'GET',
         url,
+        undefined,
+        undefined,
+        { prefer: `wait=${SETTLED_SECONDS}` },
       );
       if (job.state === 'COMPLETE') return true;
       if (job.state === 'POLLING' && !whole) return false;

@@ -66,7 +66,7 @@ export interface ApiRequest {
 
 export interface Reply {
   status: number;
-  /** JSON, or text and streams with `type`. */
+  /** JSON, or text, bytes and streams with `type`. */
   body?: unknown;
   stream?: Readable;
   type?: string;

@@ -26,6 +26,7 @@ const MAX_JOBS = 1_000;
 export class Jobs {
   readonly #jobs = new Map<string, Job>();
   readonly #running = new Set<Promise<void>>();
+  readonly #listeners = new Set<() => void>();
   readonly #stop = new AbortController();
   readonly #exists: (operation: string, guid: string) => boolean;
   readonly #log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
@@ -81,6 +82,12 @@ export class Jobs {
     return { ...told, state: 'FAILED', errors: [error.toJson()] };
   }
 
+  /** Tells of each job that ends. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
   /** For work that waits for others: it is taken up again, or repeated, after the next start. */
   get signal(): AbortSignal {
     return this.#stop.signal;
@@ -107,6 +114,7 @@ export class Jobs {
       job.state = 'FAILED';
     }
     job.updatedAt = new Date().toISOString();
+    for (const listener of this.#listeners) listener();
   }
 
   #forgetOld(): void {

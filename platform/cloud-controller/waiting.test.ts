@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ClientObject, Informer } from '#cluster/client/client.ts';
-import { waitSeconds, whenSettled } from './waiting.ts';
+import { Jobs } from './jobs.ts';
+import { type Changes, waitSeconds, whenSettled } from './waiting.ts';
 
-/** An informer whose changes the test makes: what is asked of it here is `onChange` alone. */
-function changes(): { informer: Informer<ClientObject>; change: () => void; listeners: Set<() => void> } {
+/** Changes that the test makes. */
+function changes(): { informer: Changes; change: () => void; listeners: Set<() => void> } {
   const listeners = new Set<() => void>();
   const informer = {
     onChange(listener: () => void) {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-  } as unknown as Informer<ClientObject>;
+  };
   return { informer, listeners, change: () => [...listeners].forEach((listener) => listener()) };
 }
 
@@ -48,4 +48,24 @@ test('without the header, when it is settled, and when the client went away noth
   gone.abort();
   await held;
   assert.equal(listeners.size, 0);
+});
+
+test('who waits for a job hears of its end, whether it went well or not', async () => {
+  const jobs = new Jobs({ exists: () => false, log: () => undefined });
+  for (const state of ['COMPLETE', 'FAILED']) {
+    const work = Promise.withResolvers<void>();
+    const guid = jobs.start('thing.change', () => work.promise);
+    const stateOf = () => jobs.get(guid)?.state;
+    const request = { headers: { prefer: 'wait=30' }, signal: new AbortController().signal };
+    let answered = false;
+    const held = whenSettled(request, jobs, () => stateOf() !== 'PROCESSING').then(() => (answered = true));
+    // The end of another one's work settles nothing.
+    const other = jobs.start('thing.change', () => Promise.resolve());
+    await whenSettled(request, jobs, () => jobs.get(other)?.state === 'COMPLETE');
+    assert.equal(answered, false);
+    if (state === 'COMPLETE') work.resolve();
+    else work.reject(new Error('it does not work'));
+    await held;
+    assert.equal(stateOf(), state);
+  }
 });

@@ -2,21 +2,25 @@
  * `Prefer: wait=SECONDS` (RFC 7240, section 4.3): an answer is held back until what was asked for is settled, so that a
  * client that waits asks once and hears at once. Without the header nothing is held; `cf` never sends it.
  */
-import type { ClientObject, Informer } from '#cluster/client/client.ts';
 import type { ApiRequest } from './api.ts';
 
 const LONGEST_SECONDS = 30;
 
+/** An informer, and whatever else tells when something has changed. */
+export interface Changes {
+  onChange(listener: () => void): () => void;
+}
+
 /** Resolves when `settled`, when the client's time is over, or when it went away. `settled` is asked after each change. */
-export async function whenSettled<T extends ClientObject>(
+export async function whenSettled(
   request: Pick<ApiRequest, 'headers' | 'signal'>,
-  informer: Informer<T>,
+  changes: Changes,
   settled: () => boolean,
 ): Promise<void> {
   const seconds = waitSeconds(request.headers['prefer']);
   if (seconds === 0 || request.signal.aborted || settled()) return;
   const { promise, resolve } = Promise.withResolvers<void>();
-  const stop = informer.onChange(() => {
+  const stop = changes.onChange(() => {
     if (settled()) resolve();
   });
   const timer = setTimeout(resolve, seconds * 1000);

@@ -5,6 +5,7 @@ import { notFound } from '../errors.ts';
 import { link } from '../present/base.ts';
 import { presentJob } from '../present/routes.ts';
 import { requestJob } from '../request-jobs.ts';
+import { whenSettled } from '../waiting.ts';
 
 /** Of Cloud Foundry's API that this is written to: clients compare it with what they need. */
 export const API_VERSION = '3.190.0';
@@ -147,8 +148,9 @@ export function rootEndpoints(context: Context): Endpoint[] {
       path: '/v3/jobs/:guid',
       auth: 'user',
       summary: 'Get the state of asynchronous work.',
-      handle: (request) => {
+      handle: async (request) => {
         const guid = request.params.guid ?? '';
+        await whenSettled(request, context.jobs, () => context.jobs.get(guid)?.state !== 'PROCESSING');
         const job = requestJob(context, guid) ?? context.jobs.get(guid);
         if (!job) throw notFound('Job');
         return ok(presentJob(urls, job));
