@@ -1,6 +1,6 @@
 /** Who gets a host and path that several want: of apps' routes and of Ingresses, the oldest. */
 import { type Backend, type Route, RouterError, type RoutingTable } from './model.ts';
-import { checkRoute, routeKey } from './validate.ts';
+import { checkRoute } from './validate.ts';
 
 export interface Claim {
   /** When what it is of was made, and its name: compared as text. */
@@ -20,11 +20,11 @@ export function settle(claims: readonly Claim[], systemHosts: ReadonlySet<string
   const holders = new Map<string, string>();
   for (const claim of claims.toSorted((a, b) => (a.age < b.age ? -1 : a.age > b.age ? 1 : 0))) {
     const { route } = claim;
-    const key = routeKey(route);
+    const key = keyOf(claim, systemHosts);
+    if (key === undefined) continue;
     const holder = holders.get(key);
-    const problem = problemOf(route, systemHosts) ?? (holder && `${holder} has ${key} already`);
-    if (problem !== undefined) {
-      claim.refuse(problem);
+    if (holder !== undefined) {
+      claim.refuse(`${holder} has ${key} already`);
       continue;
     }
     holders.set(key, claim.holder);
@@ -36,13 +36,18 @@ export function settle(claims: readonly Claim[], systemHosts: ReadonlySet<string
   return table;
 }
 
-function problemOf(route: Route, systemHosts: ReadonlySet<string>): string | undefined {
-  if (systemHosts.has(route.host)) return `${route.host} is the platform's own`;
-  try {
-    checkRoute(route);
-  } catch (error) {
-    if (error instanceof RouterError) return error.message;
-    throw error;
+/** Undefined where it was refused. */
+function keyOf(claim: Claim, systemHosts: ReadonlySet<string>): string | undefined {
+  const { route } = claim;
+  if (systemHosts.has(route.host)) {
+    claim.refuse(`${route.host} is the platform's own`);
+    return undefined;
   }
-  return undefined;
+  try {
+    return checkRoute(route);
+  } catch (error) {
+    if (!(error instanceof RouterError)) throw error;
+    claim.refuse(error.message);
+    return undefined;
+  }
 }

@@ -11,13 +11,14 @@ import type { AddressGuard } from '#lib/guarded-address.ts';
 import type { Informers } from '../resources/informers.ts';
 import { pods } from '../resources/kubernetes.ts';
 import type { CertificateSide } from '../certificates/certificates.ts';
+import { Ordered } from '../resources/ordered.ts';
 import { apps, domains, routes } from '../resources/types.ts';
 import type { IngressRoutes } from './ingress/ingress.ts';
 import { openIngress } from './ingress/open.ts';
 import type { AccessRecord, HostCertificate, Route, Router } from './model.ts';
 import { openRouteServices } from './route-services/open.ts';
 import { routeMatcher, type RouteMatcher } from './route-match.ts';
-import { buildTable, type TableResult } from './table.ts';
+import { ageOf, buildTable, type TableResult } from './table.ts';
 
 const endpointSlices: TypedResource<EndpointSlice> = {
   group: 'discovery.k8s.io',
@@ -78,6 +79,7 @@ export function startRouteController(options: RouteControllerOptions): RouteCont
 
   const onError = (error: unknown): void => log('warn', 'An event of a route was lost', { error: String(error) });
   const recorder = createEventRecorder({ client: informers.client, component: 'sampan-router', onError });
+  const byAge = new Ordered(informers.of(routes), (route) => `${ageOf(route)} ${route.metadata.namespace ?? ''}`);
   const ports = router.ports();
   const ingress = openIngress({
     client: informers.client,
@@ -96,7 +98,7 @@ export function startRouteController(options: RouteControllerOptions): RouteCont
   const build = ({ claims, certificates }: IngressRoutes): TableResult => {
     const before = current?.applications.byEndpoint;
     const result = buildTable({
-      routes: informers.of(routes).list(),
+      routes: byAge.all(),
       slices: informers.of(endpointSlices).list(),
       pod: (namespace, name) => informers.of(pods).get(name, namespace),
       app: (guid) => informers.of(apps).byIndex('platform/guid', guid)[0],
@@ -182,6 +184,7 @@ export function startRouteController(options: RouteControllerOptions): RouteCont
       stop.abort();
       for (const end of unsubscribe) end();
       services.close();
+      byAge.close();
       await running;
       await ingress.close();
       await recorder.flush();

@@ -66,11 +66,11 @@ export function buildTable(sources: TableSources): TableResult {
     .filter(({ spec }) => spec.protocol === 'http' && sources.domain(spec.domain)?.spec.internal !== true)
     .map((object): Claim => {
       const service = sources.services.of(object);
-      const route = routeOf(object, service?.name);
+      const { route, age, holder } = factsOf(object, service?.name);
       if (service) services.set(service.name, service);
       return {
-        age: ageOf(object),
-        holder: `the route ${route.id}`,
+        age,
+        holder,
         route,
         backend: () => backendOf(route.backend, object, slices, sources, result),
         refuse: (reason) => result.refused.push({ route: object, reason }),
@@ -83,7 +83,8 @@ export function buildTable(sources: TableSources): TableResult {
   return result;
 }
 
-function ageOf({ metadata }: RouteObject): string {
+/** The oldest route has a host. Where routes come in this order, there is nothing to sort. */
+export function ageOf({ metadata }: RouteObject): string {
   return `${metadata.creationTimestamp ?? ''} ${metadata.name ?? ''}`;
 }
 
@@ -116,23 +117,31 @@ function processKey(app: string, type: string): string {
   return `${app} ${type}`;
 }
 
-/** Of ten thousand one changes, and the others are the same objects as before. */
-const known = new WeakMap<RouteObject, Route>();
+interface Facts {
+  route: Route;
+  age: string;
+  holder: string;
+}
 
-function routeOf(object: RouteObject, service: string | undefined): Route {
+/** Of ten thousand one changes, and the others are the same objects as before. */
+const known = new WeakMap<RouteObject, Facts>();
+
+function factsOf(object: RouteObject, service: string | undefined): Facts {
   const before = known.get(object);
-  if (before !== undefined && before.service === service) return before;
+  if (before !== undefined && before.route.service === service) return before;
   const { host, domainName, path } = object.spec;
+  const { name = '' } = object.metadata;
   const route: Route = {
     host: (host === '' ? domainName : `${host}.${domainName}`).toLowerCase(),
     path: path.replace(/\/+$/, '') || '/',
     backend: backendName(object),
-    id: object.metadata.name ?? '',
+    id: name,
     ...(host.startsWith('*') && { wide: true }),
     ...(service !== undefined && { service }),
   };
-  known.set(object, route);
-  return route;
+  const facts = { route, age: ageOf(object), holder: `the route ${name}` };
+  known.set(object, facts);
+  return facts;
 }
 
 /** One backend for each process that is somebody's only destination; routes that split traffic have their own. */

@@ -39,11 +39,18 @@ function invalid(what: string, value: unknown, expected: string): RouterError {
 }
 
 /** Objects are looked at once: of ten thousand routes one changes. They are never changed in place. */
-const right = new WeakSet<Route | Endpoint>();
+const right = new WeakSet<Endpoint>();
 
-/** Throws unless the route's host and path can be served. Does not look whether its backend exists. */
-export function checkRoute(route: Route): void {
-  if (right.has(route)) return;
+/** Of routes that have been looked at. */
+const keys = new WeakMap<Route, string>();
+
+/**
+ * Throws unless the route's host and path can be served. Does not look whether its backend exists.
+ * @returns what two routes must not both have
+ */
+export function checkRoute(route: Route): string {
+  const known = keys.get(route);
+  if (known !== undefined) return known;
   if (route.host !== ANY_HOST && !isHost(route.host)) throw invalid('"host"', route.host, HOST_EXPECTED);
   const paths = route.exact === true ? EXACT_PATH : PATH;
   if (typeof route.path !== 'string' || route.path.length > MAX_PATH || !paths.test(route.path)) {
@@ -53,7 +60,9 @@ export function checkRoute(route: Route): void {
       '"/" or "/a/b" of URL path characters, without a slash at the end, at most 512 characters',
     );
   }
-  right.add(route);
+  const key = `${route.host}${route.path}${route.exact === true ? ' exactly' : ''}`;
+  keys.set(route, key);
+  return key;
 }
 
 function isHost(host: unknown): boolean {
@@ -151,12 +160,11 @@ export function checkTable(table: RoutingTable, systemHosts: ReadonlySet<string>
   for (const { id, key } of table.signatureKeys ?? []) {
     if (!KEY_ID.test(id) || !KEY.test(key)) throw invalid('a key of signatures', id, '32 bytes in base64, and a name');
   }
-  const keys = new Set<string>();
+  const taken = new Set<string>();
   for (const route of table.routes) {
-    checkRoute(route);
-    const key = routeKey(route);
-    if (keys.has(key)) throw invalid('a route', key, 'a host and path that are there once');
-    keys.add(key);
+    const key = checkRoute(route);
+    if (taken.has(key)) throw invalid('a route', key, 'a host and path that are there once');
+    taken.add(key);
     if (systemHosts.has(route.host)) throw invalid('"host"', route.host, NOT_OURS);
     if (route.service !== undefined && !services.has(route.service)) {
       throw invalid(`"service" of ${key}`, route.service, 'the name of a service of the same table');
@@ -191,11 +199,6 @@ export function checkTable(table: RoutingTable, systemHosts: ReadonlySet<string>
 }
 
 const NOT_OURS = "a host that is not the platform's own";
-
-/** What two routes must not both have. */
-export function routeKey({ host, path, exact }: Route): string {
-  return exact === true ? `${host}${path} exactly` : `${host}${path}`;
-}
 
 export function isInteger(value: unknown, least: number, most: number): boolean {
   return typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most;

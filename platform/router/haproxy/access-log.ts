@@ -10,11 +10,13 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { BoundedMap } from '#lib/bounded-map.ts';
 import type { AccessRecord, RouterOptions } from '../model.ts';
 import type { AccessTarget } from './config.ts';
-import { parseServerName, parseTarget } from './state.ts';
+import { parseServerName, parseTarget, type ServerName } from './state.ts';
 
 /** Threads of a worker may overtake each other: a number is lost when it is this far behind. */
 const OVERTAKING = 256;
 const MAX_FRAME = 64 * 1024;
+const LENGTH_DIGITS = 6;
+const [SPACE, ZERO, NINE] = [0x20, 0x30, 0x39];
 
 export interface AccessLog {
   /** Where and with which word HAProxy must send. */
@@ -35,7 +37,8 @@ export async function openAccessLog(before: AccessTarget | undefined, log: Route
     if (parsed === undefined) return false;
     const gap = counters.count(parsed.worker, parsed.sequence);
     if (gap === undefined) return true;
-    const record = { ...parsed.record, gap };
+    const { record } = parsed;
+    record.gap = gap;
     for (const listener of listeners) listener(record);
     return true;
   };
@@ -90,16 +93,19 @@ export class Frames {
     const data = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
     let at = 0;
     for (;;) {
-      const space = data.indexOf(0x20, at);
-      if (space < 0 || space - at > 6) {
-        if (data.length - at > 6) return false;
-        break;
+      let begin = at;
+      let length = 0;
+      for (let byte = data[begin]; byte !== undefined && byte !== SPACE; byte = data[begin]) {
+        if (byte < ZERO || byte > NINE || begin - at === LENGTH_DIGITS) return false;
+        length = length * 10 + byte - ZERO;
+        begin++;
       }
-      const length = Number(data.toString('latin1', at, space));
-      if (!Number.isInteger(length) || length <= 0 || length > MAX_FRAME) return false;
-      if (data.length < space + 1 + length) break;
-      if (!this.#receive(data.toString('utf8', space + 1, space + 1 + length))) return false;
-      at = space + 1 + length;
+      if (begin === data.length) break;
+      begin++;
+      if (length === 0 || length > MAX_FRAME) return false;
+      if (data.length < begin + length) break;
+      if (!this.#receive(data.toString('utf8', begin, begin + length))) return false;
+      at = begin + length;
     }
     this.#rest = data.subarray(at);
     return true;
@@ -140,7 +146,8 @@ class Counters {
 export interface ParsedRecord {
   worker: number;
   sequence: number;
-  record: Omit<AccessRecord, 'gap'>;
+  /** With no gap. */
+  record: AccessRecord;
 }
 
 /** Reads one line in the order of `LOG_FIELDS` in `config.ts`; undefined when it is none, or not our proxy's. */
@@ -152,48 +159,60 @@ export function parseRecord(frame: string, token: string): ParsedRecord | undefi
     return undefined;
   }
   if (!Array.isArray(line) || line.length !== 26 || line[0] !== token) return undefined;
-  const fields: unknown[] = line.slice(1);
+  const fields: unknown[] = line;
   const number = (index: number): number => (typeof fields[index] === 'number' ? fields[index] : -1);
   const text = (index: number): string => {
     const value: unknown = fields[index];
     return typeof value === 'string' && value !== '-' ? value : '';
   };
-  const server = text(14);
+  const server = text(15);
   const served = server !== '' && !server.startsWith('<');
-  const name = parseServerName(served ? server : '');
+  const name = nameOf(served ? server : '');
+  const client = text(13);
   return {
-    sequence: number(0),
-    worker: number(1),
+    sequence: number(1),
+    worker: number(2),
     record: {
       // The date is the connection's; handshake and idle time lead to the request.
-      at: number(2) * 1000 + Number(text(3)) + Math.max(0, number(4)) + Math.max(0, number(5)),
-      total: number(6),
-      queued: number(7),
-      response: number(8),
-      status: number(9),
-      bytesIn: number(10),
-      bytesOut: number(11),
-      clientIp: text(12).replace(/:\d+$/, ''),
-      client: text(12),
-      address: served ? text(13) : '',
+      at: number(3) * 1000 + Number(text(4)) + Math.max(0, number(5)) + Math.max(0, number(6)),
+      total: number(7),
+      queued: number(8),
+      response: number(9),
+      status: number(10),
+      bytesIn: number(11),
+      bytesOut: number(12),
+      clientIp: client.slice(0, Math.max(0, client.lastIndexOf(':'))),
+      client,
+      address: served ? text(14) : '',
       endpoint: name.endpoint,
       instance: name.instance,
-      backend: parseTarget(text(15)).backend,
-      termination: text(16),
-      requestId: text(17),
-      host: text(18),
-      method: text(19),
-      path: pathOf(text(20)),
-      protocol: text(21),
-      userAgent: text(22),
-      referer: text(23),
-      forwardedFor: text(24),
+      backend: parseTarget(text(16)).backend,
+      termination: text(17),
+      requestId: text(18),
+      host: text(19),
+      method: text(20),
+      path: pathOf(text(21)),
+      protocol: text(22),
+      userAgent: text(23),
+      referer: text(24),
+      forwardedFor: text(25),
+      gap: 0,
     },
   };
 }
 
+/** Of a few thousand servers each is named millions of times. */
+const names = new BoundedMap<string, ServerName>(10_000);
+
+function nameOf(server: string): ServerName {
+  let name = names.get(server);
+  if (name === undefined) names.set(server, (name = parseServerName(server)));
+  return name;
+}
+
 /** HTTP/2 requests are logged with scheme and authority. */
 function pathOf(uri: string): string {
+  if (uri.startsWith('/')) return uri;
   const absolute = /^[a-z]+:\/\/[^/]*(.*)$/.exec(uri);
   return absolute ? absolute[1] || '/' : uri;
 }
