@@ -14,7 +14,7 @@ import { promisify } from 'node:util';
 import { createAuthority, issueCertificate } from '#lib/certificates.ts';
 import { freePort } from '#lib/ports.ts';
 import { filesOf, renderConfig } from '#platform/router/haproxy/config.ts';
-import type { Router, RoutingTable } from '#platform/router/model.ts';
+import type { Router, RouterOptions, RoutingTable } from '#platform/router/model.ts';
 import { openRouter, stopProxy } from '#platform/router/open.ts';
 import { installPeer } from './peers.ts';
 import { median, percentile, type Row } from './row.ts';
@@ -32,7 +32,7 @@ interface Load {
   failed: number;
 }
 
-async function wrk(port: number, host: string, seconds: number): Promise<Load> {
+export async function wrk(port: number, host: string, seconds: number): Promise<Load> {
   const { stdout } = await command('wrk', [
     '-t2',
     '-c32',
@@ -118,7 +118,8 @@ function table(app: number): RoutingTable {
   };
 }
 
-function get(port: number, host: string): Promise<number> {
+/** The status. */
+export function get(port: number, host: string): Promise<number> {
   return new Promise((resolve, reject) => {
     const sent = request({ host: '127.0.0.1', port, headers: { host }, agent: false });
     sent.on('error', reject);
@@ -147,16 +148,10 @@ async function changeRoutes(router: Router, full: RoutingTable): Promise<{ times
   return { times, failed };
 }
 
-export async function run(): Promise<Row[]> {
-  installPeer('haproxy', 'haproxy');
-  installPeer('wrk', 'wrk');
-  const directory = await mkdtemp(join(tmpdir(), 'bench-router-'));
-  const [app, peer] = [await freePort(), await freePort()];
-  const sink = await listen();
-  const children: ChildProcess[] = [];
+export async function routerOptions(directory: string): Promise<RouterOptions> {
   const authority = await createAuthority({ commonName: 'bench', days: 1 });
   const pair = await issueCertificate(authority, { commonName: 'bench.test', usages: ['server'], days: 1 });
-  const options = {
+  return {
     instance: `bench-${process.pid}`,
     dataDirectory: join(directory, 'data'),
     runDirectory: join(directory, 'run'),
@@ -166,6 +161,16 @@ export async function run(): Promise<Row[]> {
     drainSeconds: 0,
     log: () => undefined,
   };
+}
+
+export async function run(): Promise<Row[]> {
+  installPeer('haproxy', 'haproxy');
+  installPeer('wrk', 'wrk');
+  const directory = await mkdtemp(join(tmpdir(), 'bench-router-'));
+  const [app, peer] = [await freePort(), await freePort()];
+  const sink = await listen();
+  const children: ChildProcess[] = [];
+  const options = await routerOptions(directory);
   try {
     const answers = `defaults\n  mode http\n  timeout client 60s\nfrontend app\n  bind 127.0.0.1:${app}\n  http-request return status 200 content-type text/plain string "hello from the app"\n`;
     children.push(await startHaproxy(directory, 'app', answers, app));

@@ -15,6 +15,7 @@ const benches: Record<string, () => Promise<{ run: () => Promise<Row[]> }>> = {
   idle: () => import('./idle.ts'),
   'image-push': () => import('./image-push.ts'),
   logs: () => import('./logs.ts'),
+  'map-route': () => import('./map-route.ts'),
   'node-loss': () => import('./node-loss.ts'),
   'pod-start': () => import('./pod-start.ts'),
   push: () => import('./push.ts'),
