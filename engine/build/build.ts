@@ -50,7 +50,10 @@ export interface BuildRequest {
   pull: boolean;
   /** `linux/amd64`, for stages that name none. */
   platform?: string;
-  network: 'default' | 'none';
+  /** `sandbox`: steps run in one that is there already, and share its network and its ids. */
+  network: 'default' | 'none' | { sandbox: string };
+  /** Absent: whoever asks may have whatever the engine has. */
+  confined?: Confinement;
   hostAliases: { ip: string; names: string[] }[];
   limits: Limits;
   sharedMemoryBytes?: number;
@@ -61,6 +64,18 @@ export interface BuildRequest {
   remove: { succeeded: boolean; failed: boolean };
   credentials: (host: string) => PullOptions['credentials'];
   signal: AbortSignal;
+}
+
+/**
+ * What holds a build off what others have on the same engine: base images come from their registries, each time, and never from
+ * what is here (others may have had a login for it); addresses are not fetched from the host's network.
+ */
+export interface Confinement {
+  /** Steps of other scopes are not in its cache, and its own in nobody else's. */
+  cacheScope: string;
+  /** Beginnings of image names that are refused, but for those that are allowed. */
+  refused: readonly string[];
+  allowed: readonly string[];
 }
 
 /** What the build tells while it goes on. */

@@ -7,7 +7,7 @@ import { writeLayer } from '../images/layer-archive.ts';
 import { LayerStack } from '../images/layer-stack.ts';
 import { asBytes, readSmall } from '../images/tree.ts';
 import { BuildArguments, platformArguments } from './arguments.ts';
-import type { BuildRequest, BuildSurroundings, BuiltImage } from './build.ts';
+import type { BuildRequest, BuildSurroundings, BuiltImage, Confinement } from './build.ts';
 import {
   type Config,
   type ConfigContext,
@@ -84,7 +84,7 @@ class Builder {
     this.#surroundings = surroundings;
     this.#dockerfile = dockerfile;
     this.#args = new BuildArguments(request.buildArgs, platformArguments(request.platform));
-    this.#steps = new Steps(surroundings, request.useCache);
+    this.#steps = new Steps(surroundings, { useCache: request.useCache, scope: request.confined?.cacheScope });
   }
 
   async build(): Promise<BuiltImage> {
@@ -174,7 +174,10 @@ class Builder {
   async #image(text: string, platform: string | undefined): Promise<Image> {
     const { engine, output, fullName } = this.#surroundings;
     const { images } = engine;
-    const here = images.get(text) ?? images.get(fullName(text));
+    const { confined } = this.#request;
+    if (confined !== undefined) requireAllowed(fullName(text), text, confined);
+    // What is here somebody else may have had a login for: their registry says who may have it.
+    const here = confined === undefined ? (images.get(text) ?? images.get(fullName(text))) : undefined;
     // What is named by its id is in no registry.
     const isId =
       here !== undefined && !here.references.some((name) => [text, fullName(text)].some((one) => name.startsWith(one)));
@@ -244,7 +247,7 @@ class Builder {
     const words = args.length === 0 ? command : [`|${args.length}`, ...args, ...command];
     await this.#take(state, {
       createdBy: words.join(' '),
-      depends: [JSON.stringify([words, script ?? null, this.#request.network])],
+      depends: [JSON.stringify([words, script ?? null, this.#request.network === 'none' ? 'none' : 'default'])],
       layer: async () =>
         await runStep({
           image,
@@ -354,6 +357,12 @@ class Builder {
     this.#step += 1;
     this.#surroundings.output.text(`Step ${this.#step}/${this.#total} : ${text}\n`);
   }
+}
+
+function requireAllowed(reference: string, text: string, { refused, allowed }: Confinement): void {
+  const begins = (list: readonly string[]): boolean => list.some((prefix) => reference.startsWith(prefix));
+  if (begins(refused) && !begins(allowed))
+    throw new BuildError(`pull access denied for ${text}: this build may not have it`);
 }
 
 /** How the classic builder writes down what no command did. */

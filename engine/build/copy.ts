@@ -134,6 +134,9 @@ function spool({ build, surroundings }: CopyRequest, what: string): TarTreeOptio
 async function fetched(request: CopyRequest, url: string, copy: Copy): Promise<Copy['sources'][number]> {
   const name = copy.isDirectory ? nameOfUrl(url) : 'file';
   const { surroundings, build } = request;
+  // It would be fetched from the host's own network, and what answers there be told.
+  if (build.confined !== undefined)
+    throw new BuildError(`ADD failed: ${url}: this build fetches no addresses by itself: RUN a program that does`);
   surroundings.output.text(`Downloading ${url}\n`);
   const { body, mtimeSeconds } = await download(url, build.signal);
   const tree = await TarTree.ofFile(body, { name, mode: 0o600, mtimeSeconds }, spool(request, `download of ${url}`));

@@ -44,22 +44,26 @@ export async function runStep(request: RunRequest): Promise<WrittenLayer | undef
   const { engine, output, containers } = surroundings;
   const id = randomBytes(32).toString('hex');
   const { name, labels, sandboxLabels } = containers.announce(id, command);
+  /** Its own, to be removed with it. */
   let sandbox: string | undefined;
   let keeps = false;
   try {
-    const made = await engine.createSandbox(
-      {
-        name: `build/${id}`,
-        hostname: id.slice(0, 12),
-        labels: sandboxLabels,
-        egress: 'internet',
-        hostAliases: build.hostAliases,
-      },
-      { signal: build.signal },
-    );
-    sandbox = made.id;
+    if (typeof build.network === 'string') {
+      const made = await engine.createSandbox(
+        {
+          name: `build/${id}`,
+          hostname: id.slice(0, 12),
+          labels: sandboxLabels,
+          egress: 'internet',
+          hostAliases: build.hostAliases,
+        },
+        { signal: build.signal },
+      );
+      sandbox = made.id;
+    }
+    const joined = typeof build.network === 'string' ? undefined : build.network.sandbox;
     const container = await engine.createContainer(
-      { ...spec(request), id, sandbox, name, labels },
+      { ...spec(request), id, sandbox: sandbox ?? joined ?? '', name, labels },
       { signal: build.signal },
     );
     output.text(` ---> Running in ${id.slice(0, 12)}\n`);
@@ -78,16 +82,16 @@ export async function runStep(request: RunRequest): Promise<WrittenLayer | undef
   } finally {
     if (keeps && !build.signal.aborted) containers.keep(id);
     else {
-      if (sandbox !== undefined) await remove(engine, id, sandbox);
+      await remove(engine, id, sandbox);
       containers.forget(id);
       if (!build.signal.aborted) output.text(`Removing intermediate container ${id.slice(0, 12)}\n`);
     }
   }
 }
 
-async function remove(engine: BuildSurroundings['engine'], id: string, sandbox: string): Promise<void> {
+async function remove(engine: BuildSurroundings['engine'], id: string, sandbox: string | undefined): Promise<void> {
   await engine.removeContainer(id, { force: true, logs: true });
-  await engine.removeSandbox(sandbox);
+  if (sandbox !== undefined) await engine.removeSandbox(sandbox);
 }
 
 function spec({

@@ -24,21 +24,24 @@ export interface Step {
 
 export class Steps {
   readonly #surroundings: BuildSurroundings;
-  #useCache: boolean;
+  readonly #useCache: boolean;
+  readonly #scope: string | undefined;
 
-  constructor(surroundings: BuildSurroundings, useCache: boolean) {
+  /** @param cache  `scope`: of a confined build, see `Confinement` */
+  constructor(surroundings: BuildSurroundings, cache: { useCache: boolean; scope: string | undefined }) {
     this.#surroundings = surroundings;
-    this.#useCache = useCache;
+    this.#useCache = cache.useCache;
+    this.#scope = cache.scope;
   }
 
   /** @param author  of `MAINTAINER` */
   async take(step: Step, author?: string): Promise<Image> {
     const { engine, output } = this.#surroundings;
     const { content } = engine.images;
-    const keys = [keyOf(step, step.depends ?? [])];
+    const keys = [this.#keyOf(step, step.depends ?? [])];
     let known = await this.#find(keys);
     if (known === undefined && step.dependsMore !== undefined) {
-      keys.push(keyOf(step, [await step.dependsMore()]));
+      keys.push(this.#keyOf(step, [await step.dependsMore()]));
       known = await this.#find(keys.slice(-1));
     }
     if (known === undefined) {
@@ -76,6 +79,11 @@ export class Steps {
       await images.content.setName(BUILD_CACHE_SCOPE, name, undefined);
   }
 
+  #keyOf(step: Step, depends: readonly string[]): string {
+    const scope = this.#scope === undefined ? [] : [this.#scope];
+    return digestOf(JSON.stringify([step.parent?.id ?? '', step.createdBy, step.config, depends, ...scope]));
+  }
+
   async #find(keys: readonly string[]): Promise<Image | undefined> {
     if (!this.#useCache) return undefined;
     const { images } = this.#surroundings.engine;
@@ -95,8 +103,4 @@ export class Steps {
 
 export function shortId(image: Image): string {
   return image.id.slice('sha256:'.length, 'sha256:'.length + 12);
-}
-
-function keyOf(step: Step, depends: readonly string[]): string {
-  return digestOf(JSON.stringify([step.parent?.id ?? '', step.createdBy, step.config, depends]));
 }

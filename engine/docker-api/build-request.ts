@@ -1,14 +1,15 @@
 /** `POST /build`: the query and the headers, checked and put into the build room's words. */
 import { isIP } from 'node:net';
 import type { IncomingHttpHeaders } from 'node:http';
-import type { BuildRequest } from '../build/build.ts';
+import type { BuildRequest, Confinement } from '../build/build.ts';
 import type { Limits } from '../engine.ts';
 import { canonicalReference, parseReference } from '../images/reference.ts';
 import { Fields, type Document } from './body.ts';
 import { hubName } from './call.ts';
 import { DockerError } from './errors.ts';
 
-export type BuildWish = Omit<BuildRequest, 'context' | 'signal' | 'timeoutMilliseconds'> & {
+export type BuildWish = Omit<BuildRequest, 'context' | 'signal' | 'timeoutMilliseconds' | 'network'> & {
+  network: 'default' | 'none' | { container: string };
   quiet: boolean;
   remote: string;
 };
@@ -22,6 +23,7 @@ export function readBuildRequest(query: URLSearchParams, headers: IncomingHttpHe
     text(name) === '' ? otherwise : !['0', 'no', 'false', 'none'].includes(text(name).toLowerCase());
   refuse(query);
   const shm = number(query, 'shmsize');
+  const confinement = readConfinement(headers[CONFINED_HEADER]);
   const target = text('target');
   const platform = text('platform').toLowerCase();
   if (platform !== '' && !/^linux(\/[a-z0-9]+){0,2}$/.test(platform))
@@ -49,7 +51,8 @@ export function readBuildRequest(query: URLSearchParams, headers: IncomingHttpHe
     ...(platform === '' ? {} : { platform }),
     network: network(text('networkmode')),
     hostAliases: query.getAll('extrahosts').flatMap(hostAliases),
-    limits: limits(query),
+    limits: { ...limits(query), ...confinement?.limits },
+    ...(confinement === undefined ? {} : { confined: confinement.confined }),
     ...(shm === 0 ? {} : { sharedMemoryBytes: shm }),
     resourceLimits: new Fields({ ulimits: json(query, 'ulimits') ?? [] }).objects('ulimits').map((limit) => ({
       name: limit.text('Name'),
@@ -122,7 +125,11 @@ function tagName(text: string): string {
 function network(mode: string): BuildWish['network'] {
   if (['', 'default', 'bridge'].includes(mode)) return 'default';
   if (mode === 'none') return 'none';
-  throw bad('networkmode', `${JSON.stringify(mode)} is not supported for builds; known are default and none`);
+  if (mode.startsWith('container:')) return { container: mode.slice('container:'.length) };
+  throw bad(
+    'networkmode',
+    `${JSON.stringify(mode)} is not supported for builds; known are default, none and container:CONTAINER`,
+  );
 }
 
 function hostAliases(text: string): BuildWish['hostAliases'] {
@@ -149,6 +156,39 @@ function limits(query: URLSearchParams): Limits {
   const cores = query.get('cpusetcpus') ?? '';
   if (cores !== '') found.cpuset = cores;
   return found;
+}
+
+/**
+ * Our own header, JSON in base64: a client that builds for somebody else says what that one may not have. It takes away, and
+ * gives nothing.
+ */
+export const CONFINED_HEADER = 'x-sampan-confined';
+
+function readConfinement(
+  header: string | string[] | undefined,
+): { confined: Confinement; limits: Pick<Limits, 'pids' | 'diskBytes'> } | undefined {
+  if (header === undefined) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(String(header), 'base64').toString('utf8'));
+  } catch (cause) {
+    throw new DockerError(400, `invalid ${CONFINED_HEADER} header: it is no JSON in base64`, { cause });
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw bad(CONFINED_HEADER, 'it is no JSON object');
+  const fields = new Fields(value as Document);
+  const [pids, diskBytes] = [fields.integer('pids'), fields.integer('diskBytes')];
+  return {
+    confined: {
+      cacheScope: fields.text('cacheScope'),
+      refused: fields.strings('refused') ?? [],
+      allowed: fields.strings('allowed') ?? [],
+    },
+    limits: {
+      ...(pids > 0 ? { pids } : {}),
+      ...(diskBytes > 0 ? { diskBytes } : {}),
+    },
+  };
 }
 
 /** By registry; Docker Hub's has an address of old. */

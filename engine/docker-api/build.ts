@@ -11,7 +11,7 @@ import type { NodeImages } from '../images/open.ts';
 import { asBytes } from '../images/tree.ts';
 import { contextDirectory, stepContainers } from './build-containers.ts';
 import { type BuildWish, readBuildRequest } from './build-request.ts';
-import { type Call, familiarName, hubName } from './call.ts';
+import { type Call, familiarName, findContainer, hubName } from './call.ts';
 import { DockerError, toDockerError } from './errors.ts';
 import { PULL_WORDS, reporter } from './image-transfer.ts';
 import { Progress } from './progress.ts';
@@ -27,6 +27,7 @@ export async function build(call: Call): Promise<void> {
     const request: BuildRequest = {
       ...wish,
       ...dockerfileOf(wish, context),
+      network: networkOf(call, wish),
       context,
       signal: gone.signal,
       timeoutMilliseconds: call.buildTimeoutMilliseconds,
@@ -49,6 +50,11 @@ export async function build(call: Call): Promise<void> {
   } finally {
     await context?.close();
   }
+}
+
+/** `container:`: steps are in the sandbox of a container that is there. */
+function networkOf(call: Call, { network }: BuildWish): BuildRequest['network'] {
+  return typeof network === 'string' ? network : { sandbox: findContainer(call, network.container).sandbox };
 }
 
 /** What the build room asks of the engine, as functions of it. */
