@@ -38,6 +38,7 @@ export function addAppCommands(program: Command, { target }: Surroundings): void
     .option('-m, --memory <size>', 'memory of an instance, such as 256M')
     .option('-k, --disk <size>', 'disk of an instance, such as 1G')
     .option('-b, --buildpack <name>', 'buildpack; may be repeated', collect)
+    .option('--dockerfile <path>', 'build this Dockerfile of the source, whatever buildpack fits')
     .option('-c, --command <command>', 'start command')
     .option('-f, --manifest <path>', 'manifest')
     .option('-o, --docker-image <reference>', 'a prebuilt image instead of source')

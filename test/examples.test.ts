@@ -49,8 +49,9 @@ describe('examples', { concurrency: 1 }, () => {
   });
   after(() => platform.purge());
 
-  test('every example is tested here or in a long test of languages', () => {
+  test('every example is tested here or in a long test of languages or Dockerfiles', () => {
     assert.deepEqual(readdirSync(examples).sort(), [
+      'dockerfile-apt',
       'go-web',
       'guestbook',
       'hello-node',

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Load, TestPlatform, finish, until } from '#testing/platform.ts';
 import { checkCertificate } from '#testing/platform-certificate.ts';
+import { checkDockerfile } from '#testing/platform-dockerfile.ts';
 import { checkHealth } from '#testing/platform-health.ts';
 import { checkIngress } from '#testing/platform-ingress.ts';
 import { checkPrivateImage } from '#testing/platform-private-image.ts';
@@ -556,6 +557,8 @@ console.log('PROBE credentials ' + require('node:fs').existsSync('/var/run/secre
     checkCertificate(platform, { app: 'hello', says: /Hello from Sampan/ }));
 
   test('an image of a registry that asks for a login', () => checkPrivateImage(platform));
+
+  test('source with a Dockerfile', () => checkDockerfile(platform));
 
   test('delete removes the app, its pods and its routes', async () => {
     await platform.must('delete', 'talk', '-f', '-r');

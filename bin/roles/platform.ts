@@ -23,6 +23,7 @@ import { openRouter } from '#platform/router/open.ts';
 import { sourceAddress } from '#lib/source-address.ts';
 import { openHostKey } from '#platform/ssh/host-key.ts';
 import { startSshProxy } from '#platform/ssh/start.ts';
+import { createEngineBuilder } from '#platform/staging/dockerfiles/engine-builder.ts';
 import { startStaging } from '#platform/staging/start.ts';
 import { buildHosts } from '#platform/staging/builds/host-environment.ts';
 import { startTenants } from '#platform/tenants/start.ts';
@@ -110,6 +111,11 @@ export async function startPlatform({ instance, signal, log }: RoleContext): Pro
       },
       dataDirectory: join(instance.dataDirectory, 'platform'),
       guard,
+      dockerfiles: createEngineBuilder({
+        socketPath: join(instance.runDirectory, 'docker.sock'),
+        node: instance.nodeName,
+        login: { username: 'platform', password: ensureSecrets(instance).registry.platform },
+      }),
       log,
       signal,
     }),

@@ -10,6 +10,7 @@ export interface PushFlags {
   memory?: string;
   disk?: string;
   buildpack?: string[];
+  dockerfile?: string;
   command?: string;
   manifest?: string;
   dockerImage?: string;
@@ -113,6 +114,7 @@ function hasAppFlags(flags: PushFlags): boolean {
     flags.memory,
     flags.disk,
     flags.buildpack,
+    flags.dockerfile,
     flags.command,
     flags.dockerImage,
     flags.healthCheckType,
@@ -135,6 +137,9 @@ function withFlags(
     ...set('memory', flags.memory),
     ...set('disk_quota', flags.disk),
     ...set('buildpacks', flags.buildpack),
+    ...(flags.dockerfile === undefined
+      ? {}
+      : { dockerfile: flags.dockerfile, buildpack: undefined, buildpacks: undefined }),
     ...set('command', flags.command),
     ...set('health-check-type', flags.healthCheckType),
     ...set('health-check-http-endpoint', flags.endpoint),

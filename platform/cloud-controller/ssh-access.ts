@@ -1,5 +1,6 @@
 /** Who may come into which instance by ssh. Each attempt by somebody known is an audit event of the app. */
 import type { Stored } from '#cluster/kinds/kind.ts';
+import { startsByImage } from '../resources/droplets.ts';
 import { appStatus } from '../resources/instances.ts';
 import { type App, labels, type Space } from '../resources/types.ts';
 import { type SshAccess, SshRefusal } from '../ssh/ssh.ts';
@@ -46,7 +47,7 @@ export function sshAccess(context: Context): SshAccess {
     return {
       pod: { name: pod.metadata.name, namespace: pod.metadata.namespace ?? '' },
       container: pod.spec?.containers[0]?.name ?? '',
-      launcher: droplet?.spec.lifecycle === 'buildpack',
+      launcher: droplet !== undefined && !startsByImage(droplet),
       app: app.metadata.name,
       revoked: visits.follow({ identity, app: app.metadata.name, known: isActive(records, identity) }, gone),
     };

@@ -196,9 +196,10 @@ export type Droplet = Resource<
     commandsGiven?: boolean;
     /** Default working directory and user of the image are the image's own. */
     lifecycle: 'buildpack' | 'docker';
+    ownEntryPoint?: boolean; // Built of a Dockerfile: it starts as a Docker image does. See `startsByImage`.
     stack?: string;
     buildpacks: { name: string; version: string; detectOutput?: string }[];
-    /** Ports that the image exposes (docker), else 8080. */
+    /** Ports that the image exposes (docker, Dockerfile), else 8080. */
     ports: number[];
     /** The image's own user (`1000`, `1000:1000`, `nginx`); absent: 1000 for a buildpack's, root for docker's. */
     user?: string;

@@ -14,6 +14,7 @@ const listed = shipped.map(({ id, version }, index) => ({
   position: index + 1,
   stack: 'sampan',
 }));
+listed.push({ name: 'dockerfile', version: '1', position: listed.length + 1, stack: 'sampan' });
 
 const stored = <Spec>(name: string, spec: Spec) => ({
   metadata: { name, uid: name, resourceVersion: '1', creationTimestamp: '2026-01-01T00:00:00Z' },
@@ -39,8 +40,9 @@ function known(
   return { catalogue: catalogueOf({ shipped: listed, entry: (guid) => entries.get(guid), uploaded }), shipped, order };
 }
 
-const wanted = (buildpacks: string[], changes?: Parameters<typeof known>[0]) =>
+const choice = (buildpacks: string[], changes?: Parameters<typeof known>[0]) =>
   wantedBuildpacks({ buildpacks, stack: 'sampan' }, known(changes));
+const wanted = (...chosen: Parameters<typeof choice>) => choice(...chosen).wanted;
 
 test("buildpacks go by Cloud Foundry's names, short names, ids and addresses", () => {
   const url = 'https://example.com/a.git#v1';
@@ -66,7 +68,7 @@ test("buildpacks go by Cloud Foundry's names, short names, ids and addresses", (
 });
 
 test('without a name all are tried in their order', () => {
-  assert.deepEqual(wanted([]), { chosen: false, groups: order });
+  assert.deepEqual(wanted([]), { chosen: false, groups: order, fallback: true });
   const ids = (changes: Parameters<typeof known>[0]) =>
     wanted([], changes).groups.map(
       (group) => group.map((entry) => ('id' in entry ? entry.id : JSON.stringify(entry)))[0],
@@ -82,4 +84,20 @@ test('without a name all are tried in their order', () => {
   assert.deepEqual(ids({ entries: { binary_buildpack: { position: 0 } } })[0], 'sampan/binary');
   const off = wanted([], { entries: { procfile_buildpack: { enabled: false } } });
   assert.ok(off.groups.every((group) => group.every((entry) => 'id' in entry && entry.id !== 'sampan/procfile')));
+});
+
+test('a Dockerfile is the last of the order, unless an administrator says otherwise, or the app names it', () => {
+  const after = (changes: Parameters<typeof known>[0]) => choice([], changes).dockerfile?.after;
+  assert.deepEqual(choice([]).dockerfile, { path: 'Dockerfile', after: order.length });
+  assert.equal(after({ uploaded: [{}] }), order.length + 1);
+  assert.equal(after({ entries: { dockerfile: { position: 0 } } }), 0);
+  assert.equal(after({ entries: { dockerfile: { enabled: false } } }), undefined);
+  const named = (path: string) => ({ wanted: { chosen: true, groups: [] }, dockerfile: { path, after: 0 } });
+  assert.deepEqual(choice(['dockerfile']), named('Dockerfile'));
+  assert.deepEqual(choice(['dockerfile:./deploy/Dockerfile.web']), named('deploy/Dockerfile.web'));
+  const refused = (buildpacks: string[], message: RegExp, changes?: Parameters<typeof known>[0]) =>
+    assert.throws(() => choice(buildpacks, changes), { code: 'no-app-detected', message });
+  for (const path of ['', '/etc/passwd', 'a/../../b', 'a\n']) refused([`dockerfile:${path}`], /relative to the source/);
+  refused(['dockerfile', 'nodejs_buildpack'], /alone/);
+  refused(['dockerfile'], /no such buildpack/, { entries: { dockerfile: { enabled: false } } });
 });

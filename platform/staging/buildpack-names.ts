@@ -1,6 +1,7 @@
 /** How users name buildpacks: as `cf buildpacks` lists them, `nodejs`, the id `sampan/nodejs`, or by an address. */
 import type { BuildpackInfo } from './builder/builder.ts';
-import { buildpackAddress, type CatalogueBuildpack } from './catalogue.ts';
+import { buildpackAddress, type CatalogueBuildpack, dockerfileOf } from './catalogue.ts';
+import { DOCKERFILE_BUILDPACK } from './dockerfiles/dockerfiles.ts';
 import type { OrderEntry } from './lifecycle/buildpack.ts';
 import type { WantedBuildpack, WantedBuildpacks } from './lifecycle/protocol.ts';
 import { StagingError } from './staging.ts';
@@ -16,15 +17,30 @@ export interface KnownBuildpacks {
   order: readonly (readonly OrderEntry[])[];
 }
 
+export interface BuildChoice {
+  wanted: WantedBuildpacks;
+  /** Built where it is there and none of the first `after` groups fits. */
+  dockerfile?: { path: string; after: number };
+}
+
 /** @throws StagingError `no-app-detected` that lists what there is */
 export function wantedBuildpacks(
   { buildpacks, stack }: { buildpacks: readonly string[]; stack: string },
   known: KnownBuildpacks,
-): WantedBuildpacks {
+): BuildChoice {
   const usable = known.catalogue.filter((item) => isUsable(item, stack));
   const idOf = (name: string) => known.shipped.find(({ id }) => listedName(id) === name)?.id ?? name;
-  if (buildpacks.length === 0)
-    return { chosen: false, groups: usable.flatMap((item) => groupsOf(item, usable, known)) };
+  if (buildpacks.length === 0) {
+    const groups = usable.map((item) => groupsOf(item, usable, known));
+    const place = usable.findIndex(isDockerfile);
+    const wanted: WantedBuildpacks = { chosen: false, groups: groups.flat() };
+    if (place < 0) return { wanted };
+    const after = groups.slice(0, place).flat().length;
+    return { wanted: { ...wanted, fallback: true }, dockerfile: { path: 'Dockerfile', after } };
+  }
+  const dockerfile = chosenDockerfile(buildpacks, usable);
+  if (dockerfile !== undefined)
+    return { wanted: { chosen: true, groups: [] }, dockerfile: { ...dockerfile, after: 0 } };
   const group = buildpacks.map((name): WantedBuildpack => {
     const address = buildpackAddress(name);
     if (address !== undefined && 'url' in address) return address;
@@ -40,7 +56,24 @@ export function wantedBuildpacks(
     const names = usable.map((item) => item.name).join(', ');
     throw new StagingError('no-app-detected', `buildpack ${JSON.stringify(name)}: ${what}; there are ${names}`);
   });
-  return { chosen: true, groups: [group] };
+  return { wanted: { chosen: true, groups: [group] } };
+}
+
+function isDockerfile({ name, shipped }: CatalogueBuildpack): boolean {
+  return shipped !== undefined && name === DOCKERFILE_BUILDPACK;
+}
+
+function chosenDockerfile(
+  buildpacks: readonly string[],
+  usable: readonly CatalogueBuildpack[],
+): { path: string } | undefined {
+  const found = buildpacks.map(dockerfileOf).find((each) => each !== undefined);
+  // Turned off, it is a buildpack that is not there.
+  if (found === undefined || !usable.some(isDockerfile)) return undefined;
+  const problem = buildpacks.length > 1 ? 'a Dockerfile is built alone, without other buildpacks' : undefined;
+  if ('problem' in found || problem !== undefined)
+    throw new StagingError('no-app-detected', problem ?? ('problem' in found ? found.problem : ''));
+  return found;
 }
 
 function isUsable({ enabled, uploaded }: CatalogueBuildpack, stack: string): boolean {

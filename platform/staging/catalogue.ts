@@ -5,6 +5,7 @@
 import { nameGuid } from '#lib/name-guid.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Buildpack, CatalogEntry } from '../resources/types.ts';
+import { DOCKERFILE_BUILDPACK } from './dockerfiles/dockerfiles.ts';
 
 /** One that the platform ships, with its place among those. */
 export interface Shipped {
@@ -55,6 +56,17 @@ export function catalogueOf({ shipped, entry, uploaded }: CatalogueSource): Cata
 /** Of two at one place the one that somebody put there comes first. */
 function rank({ uploaded }: CatalogueBuildpack): number {
   return uploaded === undefined ? 1 : 0;
+}
+
+/** The Dockerfile that a name among buildpacks stands for: `dockerfile` for the one at the top, or `dockerfile:PATH`. */
+export function dockerfileOf(name: string): { path: string } | { problem: string } | undefined {
+  if (name.toLowerCase() === DOCKERFILE_BUILDPACK) return { path: 'Dockerfile' };
+  if (!name.toLowerCase().startsWith(`${DOCKERFILE_BUILDPACK}:`)) return undefined;
+  const path = name.slice(DOCKERFILE_BUILDPACK.length + 1).replace(/^(\.\/+)+/, '');
+  const parts = path.split('/');
+  if (path.length > 1000 || /[\0-\x1f\x7f]/.test(path) || parts.some((part) => part === '' || part === '..'))
+    return { problem: 'the path of a Dockerfile is relative to the source, and does not lead out of it' };
+  return { path };
 }
 
 /** Of another's, by address. Those with a password are refused: who may see the app would see it. */

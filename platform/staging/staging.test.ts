@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { openStagingBed, type StagingBed } from '#testing/staging-bed.ts';
+import { shippedOrder } from './builder/builder.ts';
 import { readBillOfMaterials } from './export/bill-of-materials.ts';
 import { customBuildpackTests } from '#testing/custom-buildpacks-suite.ts';
 
@@ -147,7 +148,14 @@ test('a Procfile names the processes', async () => {
 });
 
 test('source that no buildpack knows', async () => {
-  await assert.rejects(stage('nothing', { 'readme.txt': 'hello' }), { status: 20 });
+  await assert.rejects(stage('nothing', { 'readme.txt': 'hello' }), {
+    status: 20,
+    message: /ERROR: no buildpack fits/,
+  });
+  // As the platform asks, where a Dockerfile may be there besides.
+  const all = { chosen: false, groups: (await shippedOrder()).map((group) => [...group]), fallback: true };
+  const quiet = (error: Error & { status?: number }) => error.status === 20 && !error.message.includes('ERROR');
+  await assert.rejects(stage('nothing', { 'readme.txt': 'hello' }, all), quiet);
 });
 
 test('mistakes in the source are told in a sentence', async () => {

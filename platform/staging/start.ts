@@ -10,6 +10,7 @@ import { startBuildController } from './builds/controller.ts';
 import { hostEnvironment, npmRegistry } from './builds/host-environment.ts';
 import { listedName, wantedBuildpacks } from './buildpack-names.ts';
 import { catalogueOf } from './catalogue.ts';
+import { DOCKERFILE_BUILDPACK, type DockerfileBuilder } from './dockerfiles/dockerfiles.ts';
 import { createDropletFiles } from './droplets/droplets.ts';
 import { createBuildpackFiles } from './uploaded-buildpacks.ts';
 import { RegistryClient, type RegistryOptions } from './images/registry-client.ts';
@@ -25,6 +26,8 @@ export interface StagingOptions {
   dataDirectory: string;
   /** Which addresses the registries may have that users' images are in. */
   guard: AddressGuard;
+  /** Absent: source with a Dockerfile is not built. */
+  dockerfiles?: DockerfileBuilder;
   /** Builds at once; default 2. */
   concurrency?: number;
   log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
@@ -41,6 +44,7 @@ export async function startStaging(options: StagingOptions): Promise<Staging> {
     position: index + 1,
     stack: STACK_NAME,
   }));
+  listed.push({ name: DOCKERFILE_BUILDPACK, version: '1.0.0', position: listed.length + 1, stack: STACK_NAME });
   const registryOfNpm = npmRegistry();
   const stop = new AbortController();
   let builder: Promise<Builder> | undefined;
@@ -80,6 +84,7 @@ export async function startStaging(options: StagingOptions): Promise<Staging> {
     }),
     guard: options.guard,
     environment: hostEnvironment(),
+    dockerfiles: options.dockerfiles,
     concurrency: options.concurrency ?? 2,
     wanted: (lifecycle, changes) =>
       wantedBuildpacks(lifecycle, { catalogue: catalogueOf({ ...changes, shipped: listed }), shipped, order }),

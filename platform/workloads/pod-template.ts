@@ -15,6 +15,7 @@ import {
   type Revision,
   type Space,
 } from '../resources/types.ts';
+import { startsByImage } from '../resources/droplets.ts';
 import { placement } from '../resources/segments.ts';
 import { servicesVariable } from './services-variable.ts';
 import { APP_USER, DEFAULT_PORT, DRAIN_SECONDS, PRE_STOP_SECONDS } from './workloads.ts';
@@ -63,7 +64,7 @@ export function labelValue(text: string): string {
 }
 
 export function portOf(droplet: Stored<Droplet>): number {
-  return droplet.spec.lifecycle === 'docker' ? (droplet.spec.ports[0] ?? DEFAULT_PORT) : DEFAULT_PORT;
+  return startsByImage(droplet) ? (droplet.spec.ports[0] ?? DEFAULT_PORT) : DEFAULT_PORT;
 }
 
 export function replicaSetFor(input: InstanceInput, replicas: number): ReplicaSet {
@@ -177,7 +178,7 @@ export function pullSecrets(droplet: Stored<Droplet>): Pick<PodSpec, 'imagePullS
 /** Restricted pods may not be root's: images that would be run as the build user does. */
 export function runAsUser(droplet: Stored<Droplet>): { runAsUser?: number; runAsGroup?: number } {
   const [user = ''] = (droplet.spec.user ?? '').split(':');
-  if (droplet.spec.lifecycle === 'docker' && user !== '' && user !== '0' && user !== 'root') {
+  if (startsByImage(droplet) && user !== '' && user !== '0' && user !== 'root') {
     return /^\d+$/.test(user) ? { runAsUser: Number(user) } : {};
   }
   return { runAsUser: APP_USER, runAsGroup: APP_USER };
@@ -231,7 +232,7 @@ function commandOf(
 ): Pick<Container, 'command' | 'args'> {
   const command = revision.spec.commands[process.spec.type];
   const ofDroplet = droplet.spec.processTypes[process.spec.type];
-  if (droplet.spec.lifecycle === 'docker') {
+  if (startsByImage(droplet)) {
     return command === undefined || command === ofDroplet ? {} : { command: ['/bin/sh', '-c', escaped(command)] };
   }
   const known = command === undefined || (command === ofDroplet && !droplet.spec.commandsGiven);

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { ReplicaSet } from '#cluster/kinds/types/apps.ts';
 import type { Container } from '#cluster/kinds/types/core.ts';
+import { startsByImage } from '../resources/droplets.ts';
 import { memoryAnnotation } from '../resources/instances.ts';
 import type { SidecarFacts } from '../resources/types.ts';
 import { escaped, type InstanceInput, RESTRICTED, resourcesOf, slug } from './pod-template.ts';
@@ -51,7 +52,7 @@ function sidecarContainer(input: InstanceInput, app: Container, facts: SidecarFa
     name: containerName(facts.displayName),
     image: app.image ?? '',
     imagePullPolicy: 'IfNotPresent',
-    ...(input.droplet.spec.lifecycle === 'docker' ? { command: ['/bin/sh', '-c', command] } : { args: [command] }),
+    ...(startsByImage(input.droplet) ? { command: ['/bin/sh', '-c', command] } : { args: [command] }),
     ...sized(app, memoryMb),
     ...(app.envFrom ? { envFrom: app.envFrom } : {}),
     // What it shares with the app is asked for once.

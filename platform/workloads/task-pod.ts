@@ -1,6 +1,7 @@
 /** The pod of a task: a pure function of what the platform's objects say. */
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Container, Pod } from '#cluster/kinds/types/core.ts';
+import { startsByImage } from '../resources/droplets.ts';
 import { placement } from '../resources/segments.ts';
 import { annotations, type App, type Droplet, labels, type Task } from '../resources/types.ts';
 import {
@@ -84,7 +85,7 @@ function container(input: TaskInput): Container {
     image: droplet.spec.image,
     imagePullPolicy: 'IfNotPresent',
     // The launcher of a droplet takes a command for the shell.
-    ...(droplet.spec.lifecycle === 'docker' ? { command: ['/bin/sh', '-c', command] } : { args: [command] }),
+    ...(startsByImage(droplet) ? { command: ['/bin/sh', '-c', command] } : { args: [command] }),
     env: [
       { name: 'VCAP_APPLICATION', value: escaped(JSON.stringify(facts)) },
       servicesVariable(input.services, task.metadata.name),

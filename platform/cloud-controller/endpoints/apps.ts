@@ -1,6 +1,7 @@
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { App } from '../../resources/types.ts';
-import { buildpackAddress } from '../../staging/catalogue.ts';
+import { buildpackAddress, dockerfileOf } from '../../staging/catalogue.ts';
+import { DOCKERFILE_BUILDPACK } from '../../staging/dockerfiles/dockerfiles.ts';
 import { type ApiRequest, accepted, type Context, created, type Endpoint, ok, type Reply } from '../api.ts';
 import { notAuthorized, notFound, unprocessable } from '../errors.ts';
 import { spaceIncludes } from '../includes.ts';
@@ -207,10 +208,10 @@ export function buildpackProblems(context: Context, buildpacks: string[]): strin
     .filter(({ enabled }) => enabled)
     .map(({ name }) => name);
   return buildpacks.flatMap((name) => {
-    const address = buildpackAddress(name);
-    if (known.includes(name) || (address !== undefined && 'url' in address)) return [];
+    const other = buildpackAddress(name) ?? (known.includes(DOCKERFILE_BUILDPACK) ? dockerfileOf(name) : undefined);
+    if (known.includes(name) || (other !== undefined && !('problem' in other))) return [];
     const shown = JSON.stringify(name.replace(/\/\/[^/]*@/, '//***@').slice(0, 80));
-    if (address !== undefined) return [`Buildpack ${shown} cannot be used: ${address.problem}`];
+    if (other !== undefined) return [`Buildpack ${shown} cannot be used: ${other.problem}`];
     const there = known.join(', ') || 'none';
     return [`Buildpack ${shown} must be an existing admin buildpack or a valid git URI; there are: ${there}`];
   });

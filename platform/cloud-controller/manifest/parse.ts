@@ -1,5 +1,6 @@
 /** App manifests (YAML) as `apply_manifest` takes them: read, checked, and made one plan for each app. */
 import type { HealthCheck, SidecarFacts } from '../../resources/types.ts';
+import { DOCKERFILE_BUILDPACK } from '../../staging/dockerfiles/dockerfiles.ts';
 import { sidecarProblems } from '../operations/sidecars.ts';
 import { CloudFoundryError, UnprocessableError } from '../errors.ts';
 import { readRoutes, type RoutePlan } from './routes.ts';
@@ -46,6 +47,7 @@ const KNOWN = new Set([
   'stack',
   'lifecycle',
   'docker',
+  'dockerfile',
   'env',
   'processes',
   'routes',
@@ -170,7 +172,7 @@ class ManifestReader {
   }
 
   #lifecycle(docker: Record<string, unknown> | undefined): Partial<AppPlan> {
-    const { buildpack, buildpacks, stack, lifecycle } = this.#source;
+    const { buildpack, buildpacks, dockerfile, stack, lifecycle } = this.#source;
     const plan: Partial<AppPlan> = {};
     if (lifecycle !== undefined && lifecycle !== 'buildpack' && lifecycle !== 'docker') {
       this.#fail(`lifecycle ${JSON.stringify(lifecycle)} is not supported; use "buildpack" or "docker"`);
@@ -183,7 +185,10 @@ class ManifestReader {
     } else if (lifecycle === 'docker') plan.lifecycle = 'docker';
     if (typeof stack === 'string') plan.stack = stack;
     else if (stack !== undefined && stack !== null) this.#fail('Stack must be a string');
-    const list = buildpacks ?? (buildpack === undefined ? undefined : [buildpack]);
+    const named = dockerfile === undefined || dockerfile === null ? undefined : this.#dockerfile(dockerfile);
+    if (named !== undefined && (buildpacks ?? buildpack ?? docker) !== undefined)
+      this.#fail('"dockerfile" cannot be combined with buildpacks or docker');
+    const list = named ?? buildpacks ?? (buildpack === undefined ? undefined : [buildpack]);
     if (list !== undefined && list !== null) {
       if (Array.isArray(list)) {
         const names = list.filter((name) => name !== null && name !== 'default' && name !== 'null');
@@ -194,6 +199,14 @@ class ManifestReader {
         this.#fail('Docker cannot be combined with buildpacks');
     }
     return plan;
+  }
+
+  /** As it stands among buildpacks. */
+  #dockerfile(path: unknown): string[] | undefined {
+    if (typeof path === 'string')
+      return [path === 'Dockerfile' ? DOCKERFILE_BUILDPACK : `${DOCKERFILE_BUILDPACK}:${path}`];
+    this.#fail('"dockerfile" must be the path of a Dockerfile in the source');
+    return undefined;
   }
 
   #environment(): Record<string, string | null> {

@@ -6,6 +6,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Stored } from '#cluster/kinds/kind.ts';
+import { startsByImage } from '../../resources/droplets.ts';
 import { type App, type Droplet, labels, type Revision, type SidecarFacts, type Space } from '../../resources/types.ts';
 import type { Identity } from '../../uaa/uaa.ts';
 import type { Context } from '../api.ts';
@@ -192,7 +193,7 @@ async function startNow(
 
 /** A buildpack's process without a command can never start: better said now than as a crash. */
 export function requireCommands(context: Context, app: Stored<App>, droplet: Stored<Droplet>): void {
-  if (droplet.spec.lifecycle === 'docker') return;
+  if (startsByImage(droplet)) return;
   const commands = commandsOf(context, app, droplet);
   const without = processesOf(context, app.metadata.name).filter(
     (process) => process.spec.instances > 0 && !commands[process.spec.type],

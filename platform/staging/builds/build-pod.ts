@@ -1,8 +1,8 @@
 /** The pod of a build: a pure function of the build and of what the host says about networks and registries. */
 import { availableParallelism } from 'node:os';
 import type { Stored } from '#cluster/kinds/kind.ts';
-import type { EnvVar, Pod } from '#cluster/kinds/types/core.ts';
-import { placement } from '../../resources/segments.ts';
+import type { Pod, PodSpec } from '#cluster/kinds/types/core.ts';
+import { placement, SEGMENT_KEY } from '../../resources/segments.ts';
 import { type Build, labels } from '../../resources/types.ts';
 import type { WantedBuildpacks } from '../lifecycle/protocol.ts';
 
@@ -12,13 +12,21 @@ export const BUILD_CONTAINER = 'build';
 const CA_BUNDLE = '/etc/ssl/certs/ca-certificates.crt';
 /** Time to take the layers out, behind the build's own limit; a platform that died leaves no pod for longer. */
 const EXPORT_SECONDS = 900;
+export const BUILD_PIDS = 1024;
+
+/** The hard limit of a build, in thousandths of a core. */
+export function buildCpuMillis(): number {
+  return Math.max(500, availableParallelism() * 500);
+}
 
 export interface BuildPodOptions {
   build: Stored<Build>;
   image: string;
-  wanted: WantedBuildpacks;
-  /** From `hostEnvironment`. */
-  environment: Record<string, string>;
+  /** Instead of the image's own. */
+  command?: string[];
+  env: Record<string, string>;
+  /** Has to be there, whatever segment it is of. */
+  node?: string;
 }
 
 export function buildPodName(build: Stored<Build>): string {
@@ -27,7 +35,7 @@ export function buildPodName(build: Stored<Build>): string {
 
 export function buildPod(options: BuildPodOptions): Pod {
   const { build } = options;
-  const cpu = `${Math.max(500, availableParallelism() * 500)}m`;
+  const cpu = `${buildCpuMillis()}m`;
   const memory = `${build.spec.memoryMb}Mi`;
   const disk = `${build.spec.diskMb}Mi`;
   return {
@@ -37,7 +45,7 @@ export function buildPod(options: BuildPodOptions): Pod {
       labels: { [labels.build]: build.metadata.name },
       annotations: {
         'node.sampan.dev/egress': 'internet',
-        'node.sampan.dev/pids': '1024',
+        'node.sampan.dev/pids': String(BUILD_PIDS),
         'node.sampan.dev/host-ca': 'true',
       },
       ownerReferences: [
@@ -52,7 +60,7 @@ export function buildPod(options: BuildPodOptions): Pod {
       ],
     },
     spec: {
-      ...placement(build.spec.segment),
+      ...placeOf(options),
       restartPolicy: 'Never',
       automountServiceAccountToken: false,
       enableServiceLinks: false,
@@ -69,7 +77,9 @@ export function buildPod(options: BuildPodOptions): Pod {
           name: BUILD_CONTAINER,
           image: options.image,
           imagePullPolicy: 'IfNotPresent',
-          env: variables(options),
+          ...(options.command === undefined ? {} : { command: options.command }),
+          // Kubernetes would replace $(NAME).
+          env: Object.entries(options.env).map(([name, value]) => ({ name, value: value.replaceAll('$(', '$$$$(') })),
           resources: {
             // Shares of the processor follow it: beside the smallest app, which has 10m, a build gets a sixth of one.
             requests: { cpu: '2m', memory: '64Mi', 'ephemeral-storage': '64Mi' },
@@ -94,8 +104,23 @@ export function buildPod(options: BuildPodOptions): Pod {
   };
 }
 
-function variables({ wanted, environment }: BuildPodOptions): EnvVar[] {
-  const all: Record<string, string> = {
+function placeOf({ build, node }: BuildPodOptions): Pick<PodSpec, 'nodeSelector' | 'tolerations'> {
+  if (node === undefined) return placement(build.spec.segment);
+  return {
+    nodeSelector: { 'kubernetes.io/hostname': node },
+    tolerations: [{ key: SEGMENT_KEY, operator: 'Exists', effect: 'NoSchedule' }],
+  };
+}
+
+/**
+ * For the lifecycle.
+ * @param environment  from `hostEnvironment`
+ */
+export function buildpackVariables(
+  wanted: WantedBuildpacks,
+  environment: Record<string, string>,
+): Record<string, string> {
+  return {
     ...environment,
     SAMPAN_STAY: '1',
     NODE_EXTRA_CA_CERTS: CA_BUNDLE,
@@ -103,6 +128,4 @@ function variables({ wanted, environment }: BuildPodOptions): EnvVar[] {
     npm_config_cafile: CA_BUNDLE,
     SAMPAN_BUILDPACKS: JSON.stringify(wanted),
   };
-  // Kubernetes would replace $(NAME).
-  return Object.entries(all).map(([name, value]) => ({ name, value: value.replaceAll('$(', '$$$$(') }));
 }

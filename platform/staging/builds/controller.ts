@@ -11,25 +11,26 @@ import type { Pod } from '#cluster/kinds/types/core.ts';
 import { pods } from '../../resources/kubernetes.ts';
 import { type Build, buildpacks, builds, catalogEntries, labels, type Space, spaces } from '../../resources/types.ts';
 import type { CatalogueSource } from '../catalogue.ts';
-import type { WantedBuildpacks } from '../lifecycle/protocol.ts';
+import type { BuildChoice } from '../buildpack-names.ts';
 import { StagingError, type StagingErrorCode } from '../staging.ts';
 import { dockerBuild } from './docker-build.ts';
+import type { DockerfileContext } from './dockerfile-build.ts';
 import { deletePod } from './pod-changes.ts';
 import { nextBuild, Turns, type Waiting } from './queue.ts';
-import { type BuildContext, runBuild } from './run-build.ts';
+import { sourceBuild } from './source-build.ts';
 
 export interface BuildController {
   /** Resolves when nothing of it runs any more. Builds under way stay STAGING. */
   close(): Promise<void>;
 }
 
-export interface BuildControllerOptions extends Omit<BuildContext, 'pods'> {
+export interface BuildControllerOptions extends Omit<DockerfileContext, 'pods'> {
   concurrency: number;
   /** The buildpacks that a build tries. @throws StagingError where one that it asks for is not there */
   wanted: (
     lifecycle: { buildpacks: readonly string[]; stack: string },
     changes: Pick<CatalogueSource, 'entry' | 'uploaded'>,
-  ) => WantedBuildpacks;
+  ) => BuildChoice;
   log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 }
 
@@ -62,7 +63,7 @@ export function startBuildController(options: BuildControllerOptions): BuildCont
     spaceInformer.byIndex('platform/space-namespace', namespace)[0]?.spec.organization ?? '';
   const wanted = (lifecycle: { buildpacks: readonly string[]; stack: string }) =>
     options.wanted(lifecycle, { entry: (guid) => entries.get(guid), uploaded: uploaded.list() });
-  const context: BuildContext = { ...options, pods: podInformer };
+  const context: DockerfileContext = { ...options, pods: podInformer };
   const running = new Map<string, Waiting & { stop: AbortController; done: Promise<void> }>();
   const told = new Set<string>();
   const turns = new Turns();
@@ -115,7 +116,7 @@ export function startBuildController(options: BuildControllerOptions): BuildCont
       const droplet =
         build.spec.lifecycle.type === 'docker'
           ? await dockerBuild(context, build, signal)
-          : await runBuild(context, build, wanted(build.spec.lifecycle), signal);
+          : await sourceBuild(context, build, wanted(build.spec.lifecycle), signal);
       await writeStatus(build, { state: 'STAGED', droplet, finishedAt: new Date().toISOString() });
       options.say(app, 'Staging complete');
     } catch (error) {

@@ -6,8 +6,8 @@ import { type Client, ApiError } from '#cluster/client/client.ts';
 import type { AddressGuard } from '#lib/guarded-address.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { secrets } from '../../resources/kubernetes.ts';
-import { type Build, type Package, packages } from '../../resources/types.ts';
-import type { ImageConfigFile } from '../images/oci.ts';
+import { type Build, type Droplet, type Package, packages } from '../../resources/types.ts';
+import type { ImageConfigFile, RunConfig } from '../images/oci.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
 import { readRemoteImage } from '../images/remote-image.ts';
 import { StagingError } from '../staging.ts';
@@ -34,26 +34,32 @@ export async function dockerBuild(
     ? await inspect(registry, image)
     : await readRemoteImage({ image, guard: context.guard, signal, ...(await loginOf(client, item)) });
   const guid = dropletGuid(build);
-  const run = known?.config.config ?? {};
-  const ports = Object.keys(run.ExposedPorts ?? {}).flatMap((port) =>
-    /^\d+(\/tcp)?$/.test(port) ? [Number.parseInt(port, 10)] : [],
-  );
   await storeDroplet(client, build, guid, {
     spec: {
       app: build.spec.app,
       package: build.spec.package,
       build: build.metadata.name,
       image: known?.pinned ?? image,
-      processTypes: { web: [...(run.Entrypoint ?? []), ...(run.Cmd ?? [])].join(' ') },
+      ...imageFacts(known?.config.config ?? {}),
       lifecycle: 'docker',
       buildpacks: [],
-      ports,
       ...(item.spec.docker?.passwordSecret === undefined ? {} : { pullSecret: item.spec.docker.passwordSecret }),
-      ...(run.User === undefined || run.User === '' ? {} : { user: run.User }),
     },
     status: { state: 'STAGED' },
   });
   return guid;
+}
+
+/** What an image's configuration says of how it is started. */
+export function imageFacts(run: RunConfig): Pick<Droplet['spec'], 'processTypes' | 'ports' | 'user'> {
+  const ports = Object.keys(run.ExposedPorts ?? {}).flatMap((port) =>
+    /^\d+(\/tcp)?$/.test(port) ? [Number.parseInt(port, 10)] : [],
+  );
+  return {
+    processTypes: { web: [...(run.Entrypoint ?? []), ...(run.Cmd ?? [])].join(' ') },
+    ports,
+    ...(run.User === undefined || run.User === '' ? {} : { user: run.User }),
+  };
 }
 
 /** As it was written for the nodes. */

@@ -7,8 +7,8 @@ import { ApiError } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { ContainerStateTerminated, Pod } from '#cluster/kinds/types/core.ts';
 import { pods } from '../../resources/kubernetes.ts';
-import { type Build, type Droplet, droplets, labels, packages, processes } from '../../resources/types.ts';
-import { appRepository, type IndexEntry, readIndex, readPackage } from '../bits/package-image.ts';
+import { type Build, type Droplet, droplets, labels, processes } from '../../resources/types.ts';
+import { appRepository } from '../bits/package-image.ts';
 import type { Builder } from '../builder/builder.ts';
 import { writeBuildImage } from '../builder/build-image.ts';
 import { LARGEST_RESULT, parseBuildResult } from '../export/build-result.ts';
@@ -23,10 +23,11 @@ import { STACK_NAME } from '../stack/recipe.ts';
 import { StagingError } from '../staging.ts';
 import { uploadedLayers } from '../uploaded-buildpacks.ts';
 import { followBuild } from './build-log.ts';
-import { buildPod, buildPodName } from './build-pod.ts';
+import { buildPod, buildpackVariables, buildPodName } from './build-pod.ts';
 import { readDirectory, readFile } from './container-tar.ts';
 import { deletePod, isRunning, terminated, untilPod } from './pod-changes.ts';
 import { readVariables, reusable, type ReuseFacts, reuseKey, reuseOf } from './reuse.ts';
+import { sourcePackage } from './source-package.ts';
 import { withRuntimes } from './with-runtimes.ts';
 
 export interface BuildContext {
@@ -116,7 +117,7 @@ async function buildAnew(
     const run = async (mounted: readonly Runtime[]): Promise<BuildResult> => {
       const digest = await writeBuildImage({ ...parts, runtimes: mounted, registry, tag, signal });
       const image = registry.reference(repository, digest);
-      await client.create(pods, buildPod({ build, image, wanted, environment }));
+      await client.create(pods, buildPod({ build, image, env: buildpackVariables(wanted, environment) }));
       const said = await buildInPod(context, build, pod, signal);
       return parseBuildResult(said ?? (await readFile(client, pod, RESULT_PATH, LARGEST_RESULT, signal)));
     };
@@ -170,29 +171,6 @@ async function keep(
   return droplet;
 }
 
-interface SourcePackage {
-  layer: Layer;
-  shape: string | undefined;
-  index: () => Promise<readonly IndexEntry[]>;
-}
-
-async function sourcePackage(context: BuildContext, build: Stored<Build>, repository: string): Promise<SourcePackage> {
-  const { client, registry } = context;
-  const item = await client.get(packages, build.spec.package, build.metadata.namespace);
-  const image = registry.parse(item.spec.image ?? '');
-  const found = image === undefined ? undefined : await readPackage(registry, image.repository, image.digest);
-  if (image === undefined || found === undefined) {
-    throw new StagingError('internal', `package ${build.spec.package} is not in the registry: push the app again`);
-  }
-  await registry.shareLayer(repository, found.layer, image.repository);
-  let index: Promise<readonly IndexEntry[]> | undefined;
-  return {
-    layer: found.layer,
-    shape: found.config.shape,
-    index: () => (index ??= readIndex(registry, image.repository, found.manifest)),
-  };
-}
-
 /** Resolves when the build wrote its result, with the result where it was short. */
 async function buildInPod(
   context: BuildContext,
@@ -225,7 +203,7 @@ async function buildInPod(
   }
 }
 
-function startedOrFailed(pod: Stored<Pod> | undefined): true | undefined {
+export function startedOrFailed(pod: Stored<Pod> | undefined): true | undefined {
   if (pod === undefined) return undefined;
   if (isRunning(pod) || terminated(pod) !== undefined) return true;
   if (pod.status?.phase === 'Failed') {
@@ -268,7 +246,7 @@ export function failure(build: Stored<Build>, end: ContainerStateTerminated, las
   if (code === exitCodes.notDetected) {
     return new StagingError(
       'no-app-detected',
-      'no buildpack fits the source: push a directory with a package.json, requirements.txt, pyproject.toml, go.mod, pom.xml, a jar, Staticfile, index.html or Procfile, or name a buildpack with -b; a Dockerfile is built by docker build, and its image pushed with -o',
+      'no buildpack fits the source: push a directory with a package.json, requirements.txt, pyproject.toml, go.mod, pom.xml, a jar, Staticfile, index.html, Procfile or Dockerfile, or name a buildpack with -b',
     );
   }
   return new StagingError('build-failed', `the build failed${words}`);
@@ -280,12 +258,12 @@ function tail(last: string[]): string {
 }
 
 /** A droplet that starts nothing is of use only where the user gave a command of his own. */
-async function requireCommand(client: Client, build: Stored<Build>): Promise<void> {
+export async function requireCommand(client: Client, build: Stored<Build>): Promise<void> {
   const { items } = await client.list(processes, { namespace: build.metadata.namespace ?? '' });
   if (items.some(({ spec }) => spec.app === build.spec.app && spec.command !== undefined)) return;
   throw new StagingError(
     'no-start-command',
-    'the app says nowhere how it is started: add a start script to package.json or a Procfile, or push with -c COMMAND',
+    'the app says nowhere how it is started: add a start script to package.json, a Procfile or a CMD, or push with -c COMMAND',
   );
 }
 

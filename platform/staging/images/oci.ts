@@ -52,6 +52,8 @@ export interface RunConfig {
   WorkingDir?: string;
   Labels?: Record<string, string>;
   ExposedPorts?: Record<string, Record<string, never>>;
+  /** Docker's; the platform has health checks of its own. */
+  Healthcheck?: unknown;
 }
 
 export interface ImageConfigFile {

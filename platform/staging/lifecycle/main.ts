@@ -13,7 +13,7 @@ import { platformVariables } from './environment.ts';
 import { OpenedFiles } from './opened.ts';
 import { type BuildResult, exitCodes, LONGEST_SAID, RESULT_LINE, RESULT_PATH } from './protocol.ts';
 import { isMounted, plannedRuntimes } from './runtimes.ts';
-import { wanted } from './wanted.ts';
+import { saidWanted, wanted } from './wanted.ts';
 
 /** Names of the platform's own: buildpacks get them from us, never from the user. */
 const RESERVED = /^(CNB_|SAMPAN_|PATH$|HOME$|LD_PRELOAD$|LD_LIBRARY_PATH$|NODE_OPTIONS$)/;
@@ -75,8 +75,9 @@ try {
   }
 } catch (error) {
   const code = error instanceof LifecycleError ? error.exitCode : exitCodes.internal;
+  const quiet = code === exitCodes.notDetected && saidWanted()?.fallback === true;
   const message =
     error instanceof LifecycleError ? error.message : error instanceof Error ? error.stack : String(error);
-  process.stdout.write(`ERROR: ${message}\n`);
+  if (!quiet) process.stdout.write(`ERROR: ${message}\n`);
   process.exitCode = code;
 }

@@ -32,6 +32,8 @@ export interface WantedBuildpacks {
   /** The user named them, so that there is one group. */
   chosen: boolean;
   groups: WantedBuildpack[][];
+  /** Something else is done where none fits, so that it is no error to be told. */
+  fallback?: boolean;
 }
 
 /**

@@ -16,14 +16,14 @@ export async function wanted(
   scratch: string,
 ): Promise<Pick<DetectOptions, 'buildpacks' | 'groups' | 'chosen'>> {
   const shipped = readBuildpacks(root);
-  const said = process.env['SAMPAN_BUILDPACKS'];
+  const said = saidWanted();
   if (said === undefined) {
     const file = parse(readFileSync(join(root, 'order.toml'), 'utf8')) as unknown as {
       order: { group: OrderEntry[] }[];
     };
     return { buildpacks: shipped, groups: file.order.map(({ group }) => group), chosen: false };
   }
-  const { chosen, groups } = JSON.parse(said) as WantedBuildpacks;
+  const { chosen, groups } = said;
   const buildpacks = new Map(shipped);
   const found: OrderEntry[][] = [];
   for (const group of groups) {
@@ -35,6 +35,11 @@ export async function wanted(
     }
   }
   return { buildpacks, groups: found, chosen };
+}
+
+export function saidWanted(): WantedBuildpacks | undefined {
+  const said = process.env['SAMPAN_BUILDPACKS'];
+  return said === undefined ? undefined : (JSON.parse(said) as WantedBuildpacks);
 }
 
 /** Puts those that the platform does not ship to the others, by a key of their own. */
