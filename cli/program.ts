@@ -220,6 +220,18 @@ export function addAppCommands(program: Command, { target }: Surroundings): void
       inSpace(async (context) => (await import('./commands/why.ts')).why(context, name, options)),
     );
   program
+    .command('rebase')
+    .argument('[app]')
+    .option('--all', 'every app of the space')
+    .description('put the newest stack below an app, without a build')
+    .action((name: string | undefined, options: { all?: boolean }) =>
+      inSpace(async (context) => (await import('./commands/rebase.ts')).rebase(context, name, options)),
+    );
+  program
+    .command('update-stack')
+    .description("make the stack anew of Debian's newest packages (administrators)")
+    .action(() => inSpace(async (context) => (await import('./commands/rebase.ts')).updateStack(context)));
+  program
     .command('sbom')
     .argument('<name>')
     .description('what an app is made of: CycloneDX in JSON')

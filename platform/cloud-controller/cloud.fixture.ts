@@ -35,6 +35,8 @@ import { type RunningCloudController, startCloudController } from './start.ts';
 export const TOKEN_MILLISECONDS = 240_000;
 
 export const DIGEST = `sha256:${'0'.repeat(64)}`;
+/** Of a droplet on the newest stack. */
+export const REBASED = `sha256:${'1'.repeat(64)}`;
 
 export interface Answer {
   status: number;
@@ -336,12 +338,17 @@ function stagingOf(uploads: TestCloud['uploads']): Staging {
         stack: 'sampan',
       }),
       copy: async ({ app }) => `registry/cf/${app}@${DIGEST}`,
+      rebase: async ({ image }) =>
+        image.endsWith(REBASED)
+          ? undefined
+          : { image: `${image.split('@')[0]}@${REBASED}`, checksum: REBASED, sizeBytes: 5 },
     },
     buildpackFiles: {
       store: async ({ file }) => ({ checksum: DIGEST, sizeBytes: (await readFile(file)).length }),
       remove: async () => undefined,
     },
     prepare: async () => undefined,
+    updateStack: async () => undefined,
     buildpacks: () => [{ name: 'nodejs', version: '1.0.0', position: 1, stack: 'sampan' }],
     close: async () => undefined,
   };

@@ -160,6 +160,25 @@ test('a package is copied only by whom may change both apps', async () => {
   refusal(await copy(target, token), 403);
 });
 
+test('rebase makes a droplet on the newest stack, which runs when it is deployed; the old one stays', async () => {
+  const app = await newApp('rebased');
+  const path = `/v3/apps/${app}/actions/rebase`;
+  assert.match(refusal(await cloud.call('POST', path)), /has no droplet/);
+  const empty = await cloud.json('POST', '/v3/droplets', { relationships: { app: one(app) } });
+  await cloud.finished(await send(empty.guid));
+  const before = String(empty.guid);
+  await cloud.json('PATCH', `/v3/apps/${app}/relationships/current_droplet`, one(before));
+  const made = await cloud.call('POST', path);
+  assert.equal(made.status, 201, made.text);
+  assert.deepEqual([made.body.state, (made.body.checksum as Json).value], ['STAGED', '1'.repeat(64)]);
+  assert.deepEqual(made.body.process_types, (await cloud.json('GET', `/v3/droplets/${before}`)).process_types);
+  await cloud.json('POST', '/v3/deployments', { droplet: { guid: made.body.guid }, relationships: { app: one(app) } });
+  const again = await cloud.call('POST', path);
+  assert.deepEqual([again.status, again.body.guid], [200, made.body.guid]);
+  assert.ok((await eventsOf(app)).includes('audit.app.droplet.create'));
+  assert.equal((await cloud.json('GET', `/v3/droplets/${before}`)).state, 'STAGED');
+});
+
 test('the login of a docker image reaches the pods that need it, in the form that nodes pull with', async () => {
   const lifecycle = { type: 'docker', data: {} };
   const app = await newApp('private', { lifecycle });

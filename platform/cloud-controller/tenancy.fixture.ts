@@ -252,6 +252,8 @@ export const BODIES: Record<string, (world: World) => unknown> = {
   'POST /v3/apps/:guid/actions/start': () => undefined,
   'POST /v3/apps/:guid/actions/stop': () => undefined,
   'POST /v3/apps/:guid/actions/restart': () => undefined,
+  'POST /v3/apps/:guid/actions/rebase': () => undefined,
+  'POST /v3/stacks/:guid/actions/update': () => undefined,
   'PATCH /v3/apps/:guid/relationships/current_droplet': ({ guids }) => one(guids['droplets']),
   'PATCH /v3/apps/:guid/environment_variables': () => ({ var: { SEEN: 'yes' } }),
   'PATCH /v3/apps/:guid/features/:name': () => ({ enabled: false }),

@@ -87,6 +87,14 @@ export interface DropletFiles {
   store(input: { app: string; droplet: string; file: string; signal?: AbortSignal }): Promise<StoredDroplet>;
   /** A droplet of another app as this app's own, which stays when the other goes. @returns its image */
   copy(input: { image: string; app: string; droplet: string }): Promise<string>;
+  /**
+   * The same app on the stack and the runtimes that there are now, without a build: another droplet of the app. Its bill of
+   * materials follows. @returns undefined where it is on the newest. @throws StagingError `not-rebasable` that says what to do
+   */
+  rebase(input: {
+    image: string;
+    droplet: string;
+  }): Promise<{ image: string; checksum: string; sizeBytes: number } | undefined>;
 }
 
 /** Buildpacks that administrators bring. */
@@ -111,6 +119,7 @@ export type StagingErrorCode =
   | 'no-start-command'
   | 'out-of-memory'
   | 'disk-full'
+  | 'not-rebasable'
   | 'registry' // the registry did not answer
   | 'internal';
 
@@ -130,6 +139,11 @@ export interface Staging {
   readonly buildpackFiles: BuildpackFiles;
   /** Builds of the stack and the buildpack layer into the registry, where a recipe changed. Resolves when builds can run. */
   prepare(onProgress?: (message: string) => void): Promise<void>;
+  /**
+   * Makes the stack anew of the packages that there are now, and the runtimes that apps have. Builds that come use it; what runs
+   * stays as it is until it is built or rebased.
+   */
+  updateStack(): Promise<void>;
   /** Those that the platform ships. */
   buildpacks(): Shipped[];
   close(): Promise<void>;

@@ -3,6 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Client } from '#cluster/client/client.ts';
 import type { AddressGuard } from '#lib/guarded-address.ts';
+import { Turns } from '#lib/turns.ts';
 import type { Logs } from '../logs/logs.ts';
 import { createBits } from './bits/bits.ts';
 import { type Builder, ensureBuilder, shippedBuildpacks, shippedOrder } from './builder/builder.ts';
@@ -12,11 +13,12 @@ import { listedName, wantedBuildpacks } from './buildpack-names.ts';
 import { catalogueOf } from './catalogue.ts';
 import { DOCKERFILE_BUILDPACK, type DockerfileBuilder } from './dockerfiles/dockerfiles.ts';
 import { createDropletFiles } from './droplets/droplets.ts';
+import { rebaseDroplet } from './droplets/rebase.ts';
 import { createBuildpackFiles } from './uploaded-buildpacks.ts';
 import { RegistryClient, type RegistryOptions } from './images/registry-client.ts';
 import { createDebianRuntimes } from './runtimes/debian-runtimes.ts';
 import { STACK_NAME } from './stack/recipe.ts';
-import { type Staging } from './staging.ts';
+import { type Staging, StagingError } from './staging.ts';
 
 export interface StagingOptions {
   client: Client;
@@ -52,36 +54,57 @@ export async function startStaging(options: StagingOptions): Promise<Staging> {
 
   const temporaryDirectory = join(options.dataDirectory, 'staging');
 
+  const make = async (edition?: string): Promise<Builder> => {
+    await mkdir(temporaryDirectory, { recursive: true, mode: 0o700 });
+    return await ensureBuilder({
+      registry,
+      temporaryDirectory,
+      npm: registryOfNpm === undefined ? {} : { registry: registryOfNpm },
+      ...(edition === undefined ? {} : { edition }),
+      onProgress: (message) => {
+        for (const listener of listeners) listener(message);
+      },
+      signal: stop.signal,
+    });
+  };
+
   /** Made once; a failure is tried again by whoever asks next. */
   const prepared = (): Promise<Builder> => {
-    builder ??= (async () => {
-      await mkdir(temporaryDirectory, { recursive: true, mode: 0o700 });
-      return await ensureBuilder({
-        registry,
-        temporaryDirectory,
-        npm: registryOfNpm === undefined ? {} : { registry: registryOfNpm },
-        onProgress: (message) => {
-          for (const listener of listeners) listener(message);
-        },
-        signal: stop.signal,
-      });
-    })().catch((error: unknown) => {
+    builder ??= make().catch((error: unknown) => {
       builder = undefined;
       throw error;
     });
     return builder;
   };
 
+  const runtimes = createDebianRuntimes({
+    registry,
+    temporaryDirectory,
+    stack: async () => (await prepared()).base,
+    signal: stop.signal,
+  });
+
+  /** Builds go on with the old one until the new one is whole. */
+  const updateStack = async (): Promise<void> => {
+    await prepared();
+    builder = Promise.resolve(await make(new Date().toISOString()));
+    for (const name of await runtimes.made()) {
+      await runtimes
+        .provide([name], (message) => log('info', message))
+        .catch((error: unknown) => {
+          // What Debian has no more, apps have still; who rebases one is told.
+          if (!(error instanceof StagingError)) throw error;
+          log('warn', `The runtime ${name} cannot be made anew: ${error.message}`);
+        });
+    }
+  };
+  const updates = new Turns();
+
   const controller = startBuildController({
     client,
     registry,
     builder: prepared,
-    runtimes: createDebianRuntimes({
-      registry,
-      temporaryDirectory,
-      stack: async () => (await prepared()).base,
-      signal: stop.signal,
-    }),
+    runtimes,
     guard: options.guard,
     environment: hostEnvironment(),
     dockerfiles: options.dockerfiles,
@@ -100,7 +123,10 @@ export async function startStaging(options: StagingOptions): Promise<Staging> {
 
   return {
     bits: createBits(registry),
-    droplets: createDropletFiles(registry),
+    droplets: {
+      ...createDropletFiles(registry),
+      rebase: (input) => rebaseDroplet({ registry, builder: prepared, runtimes }, input),
+    },
     buildpackFiles: createBuildpackFiles(registry),
     async prepare(onProgress) {
       if (onProgress !== undefined) listeners.add(onProgress);
@@ -110,6 +136,7 @@ export async function startStaging(options: StagingOptions): Promise<Staging> {
         if (onProgress !== undefined) listeners.delete(onProgress);
       }
     },
+    updateStack: () => updates.take(updateStack),
     buildpacks: () => listed,
     close,
   };

@@ -7,12 +7,13 @@ import { listReply } from '../listing.ts';
 import { emit, record } from '../operations/app-lifecycle.ts';
 import { changeMetadata } from '../operations/metadata.ts';
 import { copyPullSecret } from '../operations/pull-secret.ts';
+import { rebaseApp } from '../operations/rebase.ts';
 import { receiveUpload, uploadProblem } from '../operations/upload.ts';
 import { dropletState, presentDroplet } from '../present/apps.ts';
 import { presented } from '../presented.ts';
 import { ownedBy } from '../records.ts';
 import { Reader } from '../validate.ts';
-import { readApp } from './apps.ts';
+import { readApp, writeApp } from './apps.ts';
 
 /** Larger than a package: the stack is in it. */
 const MAX_DROPLET_BYTES = 4 * 1024 * 1024 * 1024;
@@ -127,6 +128,16 @@ export function dropletEndpoints(context: Context): Endpoint[] {
         const app = records.apps.get(droplet.spec.app);
         if (app) await tell(context, request, { app, verb: 'download', droplet: droplet.metadata.name });
         return { status: 200, type: 'application/gzip', stream };
+      },
+    },
+    {
+      method: 'POST',
+      path: '/v3/apps/:guid/actions/rebase',
+      auth: 'user',
+      summary: "Make a droplet of the current one on the newest stack, without a build. Ours, not Cloud Foundry's.",
+      handle: async (request) => {
+        const droplet = await rebaseApp(context, request.identity, writeApp(context, request));
+        return droplet.made ? created(present(droplet.droplet)) : ok(present(droplet.droplet));
       },
     },
     {

@@ -2,10 +2,11 @@
 import type { ClientObject } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { nameGuid } from '#lib/name-guid.ts';
-import { type Context, type Endpoint, type Json, ok } from '../api.ts';
+import { accepted, type Context, type Endpoint, type Json, ok } from '../api.ts';
 import { notFound } from '../errors.ts';
 import { listReply } from '../listing.ts';
 import { tell } from '../operations/tell.ts';
+import { uploadProblem } from '../operations/upload.ts';
 import { link } from '../present/base.ts';
 import { mergeMetadata, Reader } from '../validate.ts';
 
@@ -92,6 +93,23 @@ export function stackEndpoints(context: Context): Endpoint[] {
         const object = { ...listed(changed), spec: { displayName: changed.name } };
         await tell(context, request, { type: 'audit.stack.update', kind: 'stack', object });
         return ok(changed);
+      },
+    },
+    {
+      method: 'POST',
+      path: '/v3/stacks/:guid/actions/update',
+      auth: 'admin',
+      summary: "Make the stack anew of the packages that there are now. Ours, not Cloud Foundry's.",
+      handle: async (request) => {
+        const found = findStack(context, request.params.guid);
+        const object = { ...listed(found), spec: { displayName: found.name } };
+        await tell(context, request, { type: 'audit.stack.update', kind: 'stack', object });
+        const work = async () => {
+          await context.staging.updateStack().catch((error: unknown) => {
+            throw uploadProblem(error);
+          });
+        };
+        return accepted(context, context.jobs.start('stack.update', work));
       },
     },
   ];

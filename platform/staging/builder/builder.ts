@@ -39,7 +39,7 @@ export interface Builder {
   architecture: string;
   stack: Layer;
   /** What runtimes are made over. */
-  base: Pick<Stack, 'recipe' | 'suite' | 'packages' | 'offers'>;
+  base: Pick<Stack, 'recipe' | 'edition' | 'suite' | 'packages' | 'offers'>;
   /** `/cnb`: lifecycle, buildpacks and what they import. */
   lifecycle: Layer;
   /** Layers that the platform ships; a build that leaves one as it is uses the same blob in its droplet. */
@@ -50,6 +50,8 @@ export interface BuilderOptions {
   registry: RegistryClient;
   temporaryDirectory: string;
   npm: { registry?: string; ca?: string };
+  /** With a stack that is made anew. */
+  edition?: string;
   onProgress?: (message: string) => void;
   signal?: AbortSignal;
 }
@@ -65,7 +67,7 @@ export async function ensureBuilder(options: BuilderOptions): Promise<Builder> {
   const hash = await builderHash(architecture);
   const present = await registry.getImage<ImageConfigFile>(BUILDER_REPOSITORY, hash, signal);
   const label = present?.config.config.Labels?.[LABEL];
-  if (label !== undefined) return JSON.parse(label) as Builder;
+  if (label !== undefined && options.edition === undefined) return JSON.parse(label) as Builder;
 
   const [stack, runtime] = await Promise.all([ensureStack(options), ensureRuntimeLayer(options)]);
   options.onProgress?.('packing buildpacks');
@@ -91,8 +93,8 @@ export async function ensureBuilder(options: BuilderOptions): Promise<Builder> {
       components: [],
     },
   ];
-  const { recipe, suite, packages, offers } = stack;
-  const base = { recipe, suite, packages, offers };
+  const { recipe, edition, suite, packages, offers } = stack;
+  const base = { recipe, edition, suite, packages, offers };
   const builder: Builder = { hash, architecture, stack: stack.layer, base, lifecycle, seeds };
   await registry.shareLayer(BUILDER_REPOSITORY, stack.layer, STACK_REPOSITORY, signal);
   await registry.shareLayer(BUILDER_REPOSITORY, stack.webServer, WEB_SERVER_REPOSITORY, signal);

@@ -46,6 +46,7 @@ const CODES: Readonly<Record<StagingErrorCode, string>> = {
   'no-start-command': 'StartCommandNotFound',
   'out-of-memory': 'BuildpackCompileFailed',
   'disk-full': 'BuildpackCompileFailed',
+  'not-rebasable': 'StagingError',
   registry: 'StagingError',
   internal: 'StagingError',
 };

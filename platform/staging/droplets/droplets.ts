@@ -9,7 +9,10 @@ import type { DropletFiles } from '../staging.ts';
 import { writeArchive } from './archive-write.ts';
 import { type ArchiveLimits, limits as defaultLimits, storeArchive } from './archive-read.ts';
 
-export function createDropletFiles(registry: RegistryClient, limits: ArchiveLimits = defaultLimits): DropletFiles {
+export function createDropletFiles(
+  registry: RegistryClient,
+  limits: ArchiveLimits = defaultLimits,
+): Omit<DropletFiles, 'rebase'> {
   return {
     async read(image) {
       const archive = Readable.from(await writeArchive(registry, image), { objectMode: false });

@@ -14,24 +14,37 @@ const EMPTY_TYPE = 'application/vnd.oci.empty.v1+json';
 const EMPTY = Buffer.from('{}');
 const LARGEST = 64 * 1024 * 1024;
 
+interface RunsOn {
+  builder: Builder;
+  runtimes: readonly Runtime[];
+}
+
+const DEBIAN = 'pkg:deb/debian/';
+
 /** Of the stack, the runtimes, the buildpacks, and what their layers hold. */
-export function dropletComponents(
-  { builder, runtimes }: { builder: Builder; runtimes: readonly Runtime[] },
-  result: BuildResult,
-  kept: readonly Component[],
-): Component[] {
-  const { architecture, base } = builder;
+export function dropletComponents(run: RunsOn, result: BuildResult, kept: readonly Component[]): Component[] {
+  const buildpacks = result.buildpacks.map(({ id, version }) => ({ type: 'application', name: id, version }));
+  return inOrder([...debianComponents(run), ...buildpacks, ...kept]);
+}
+
+/** Of the same layers on another stack and other runtimes. */
+export function rebasedComponents(before: readonly Component[], run: RunsOn): Component[] {
+  return inOrder([...debianComponents(run), ...before.filter(({ purl }) => purl?.startsWith(DEBIAN) !== true)]);
+}
+
+function debianComponents({ builder: { architecture, base }, runtimes }: RunsOn): Component[] {
   const packages = [base.packages, ...runtimes.map((runtime) => runtime.packages.launch)];
-  const debian = packages
+  return packages
     .flatMap((each) => Object.entries(each))
     .map(([name, version]) => ({
       type: 'library',
       name,
       version,
-      purl: `pkg:deb/debian/${encodeURIComponent(name)}@${encodeURIComponent(version)}?arch=${architecture}&distro=${base.suite}`,
+      purl: `${DEBIAN}${encodeURIComponent(name)}@${encodeURIComponent(version)}?arch=${architecture}&distro=${base.suite}`,
     }));
-  const buildpacks = result.buildpacks.map(({ id, version }) => ({ type: 'application', name: id, version }));
-  const all: Component[] = [...debian, ...buildpacks, ...kept];
+}
+
+function inOrder(all: readonly Component[]): Component[] {
   const unique = new Map(all.map((item) => [item.purl ?? `${item.type} ${item.name} ${item.version ?? ''}`, item]));
   return [...unique].sort(([left], [right]) => (left < right ? -1 : 1)).map(([, item]) => item);
 }

@@ -12,13 +12,14 @@ import { imageConfig, imageManifest, type Layer } from '../images/oci.ts';
 import { pushLayer } from '../images/push-layer.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
 import type { BuildResult, Component, ResultLayer } from '../lifecycle/protocol.ts';
-import { type Runtime, RUNTIMES_REPOSITORY } from '../runtimes/runtimes.ts';
+import type { Runtime } from '../runtimes/runtimes.ts';
 import { STACK_ID } from '../stack/recipe.ts';
 import { StagingError } from '../staging.ts';
 import { dropletComponents } from './bill-of-materials.ts';
 import { hostileLayer } from './hostile-layer.ts';
 import { commandLine, launchFiles, launchProcesses } from './launch.ts';
 import type { Previous } from './previous.ts';
+import { runImageOf, shareRunImage } from './run-image.ts';
 
 export interface ExportOptions {
   registry: RegistryClient;
@@ -56,14 +57,10 @@ const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 export async function exportDroplet(options: ExportOptions): Promise<Exported> {
   const { registry, repository, builder, result, signal } = options;
   const next: Previous = { stack: builder.stack.digest, layers: [], stores: {}, runtimes: result.runtimes };
-  const layers: Layer[] = [builder.stack];
+  const run = runImageOf(builder, options.runtimes);
+  const layers: Layer[] = [...run.layers];
   const components: Component[] = [];
-  await registry.shareLayer(repository, builder.stack, BUILDER_REPOSITORY, signal);
-  for (const { launch } of options.runtimes) {
-    if (launch === undefined) continue;
-    await registry.shareLayer(repository, launch, RUNTIMES_REPOSITORY, signal);
-    layers.push(launch);
-  }
+  await shareRunImage(registry, repository, options);
   for (const buildpack of result.buildpacks) {
     components.push(...(buildpack.components ?? []));
     if (buildpack.store !== undefined) next.stores[buildpack.id] = buildpack.store;
@@ -87,6 +84,7 @@ export async function exportDroplet(options: ExportOptions): Promise<Exported> {
   const buildpacks = result.buildpacks.map(({ id, version }) => ({ name: id, version }));
   const labels: Record<string, string> = {};
   for (const { key, value } of result.labels) labels[key] = value;
+  Object.assign(labels, run.labels);
   labels['io.buildpacks.stack.id'] = STACK_ID;
   labels['io.buildpacks.build.metadata'] = JSON.stringify({
     buildpacks: result.buildpacks.map(({ id, version }) => ({ id, version })),

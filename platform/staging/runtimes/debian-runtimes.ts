@@ -21,7 +21,7 @@ export interface DebianRuntimesOptions {
   registry: RegistryClient;
   temporaryDirectory: string;
   /** What the layers go over, and what the release offers. */
-  stack: () => Promise<Pick<Stack, 'recipe' | 'suite' | 'packages' | 'offers'>>;
+  stack: () => Promise<Pick<Stack, 'recipe' | 'edition' | 'suite' | 'packages' | 'offers'>>;
   signal?: AbortSignal;
 }
 
@@ -30,13 +30,14 @@ const LABEL = 'dev.sampan.runtime';
 export function createDebianRuntimes(options: DebianRuntimesOptions): Runtimes {
   const making = new Map<string, Promise<Runtime>>();
 
-  const provideOne = async (name: string, onProgress: (message: string) => void): Promise<Runtime> => {
-    const stack = await options.stack();
+  type Base = Awaited<ReturnType<typeof options.stack>>;
+
+  const provideOne = async (name: string, stack: Base, onProgress: (message: string) => void): Promise<Runtime> => {
     const recipe = recipeOf(name, offersOf(stack.offers));
     if (recipe === undefined) {
       throw new StagingError('build-failed', `the build asks for a runtime ${name.slice(0, 100)}, which there is not`);
     }
-    const below = recipe.over === undefined ? [] : packagesOf(await provideOnce(recipe.over, onProgress));
+    const below = recipe.over === undefined ? [] : packagesOf(await provideOnce(recipe.over, stack, onProgress));
     const maker: Maker = {
       ...options,
       suite: stack.suite,
@@ -44,26 +45,32 @@ export function createDebianRuntimes(options: DebianRuntimesOptions): Runtimes {
       below: [...Object.keys(stack.packages), ...below],
       onProgress,
     };
-    return await ensure(maker, `${name}-${await contentHash(stack.recipe)}`);
+    return await ensure(maker, `${name}-${await contentHash(stack)}`);
   };
 
   /** A failure is tried again by whoever asks next. */
-  const provideOnce = (name: string, onProgress: (message: string) => void): Promise<Runtime> => {
-    const known = making.get(name);
+  const provideOnce = (name: string, stack: Base, onProgress: (message: string) => void): Promise<Runtime> => {
+    const key = `${name} ${stack.recipe} ${stack.edition}`;
+    const known = making.get(key);
     if (known !== undefined) return known;
-    const made = provideOne(name, onProgress).catch((error: unknown) => {
-      making.delete(name);
+    const made = provideOne(name, stack, onProgress).catch((error: unknown) => {
+      making.delete(key);
       throw error;
     });
-    making.set(name, made);
+    making.set(key, made);
     return made;
   };
 
   return {
     async provide(names, onProgress) {
+      const stack = await options.stack();
       const runtimes: Runtime[] = [];
-      for (const name of names) runtimes.push(await provideOnce(name, onProgress));
+      for (const name of names) runtimes.push(await provideOnce(name, stack, onProgress));
       return runtimes;
+    },
+    async made() {
+      const tags = await options.registry.tags(RUNTIMES_REPOSITORY, options.signal);
+      return [...new Set(tags.map(nameOfTag))];
     },
   };
 }
@@ -103,11 +110,14 @@ async function ensure(maker: Maker, tag: string): Promise<Runtime> {
   return made;
 }
 
+function nameOfTag(tag: string): string {
+  return tag.replace(/-[0-9a-f]+$/, '');
+}
+
 /** Apps hold the layers that they use by their own manifests. */
 async function forgetOlder(registry: RegistryClient, name: string, keep: string): Promise<void> {
   for (const tag of await registry.tags(RUNTIMES_REPOSITORY)) {
-    if (tag !== keep && tag.replace(/-[0-9a-f]+$/, '') === name)
-      await registry.deleteManifest(RUNTIMES_REPOSITORY, tag);
+    if (tag !== keep && nameOfTag(tag) === name) await registry.deleteManifest(RUNTIMES_REPOSITORY, tag);
   }
 }
 
@@ -159,8 +169,8 @@ function packagesOf({ packages }: Runtime): string[] {
 const IMPORTED = '../lifecycle/java-trust-store.ts';
 
 /** Covers what goes over what, and how: this folder and the stack's. */
-async function contentHash(stackRecipe: string): Promise<string> {
-  const hash = createHash('sha256').update(stackRecipe);
+async function contentHash({ recipe, edition }: { recipe: string; edition: string }): Promise<string> {
+  const hash = createHash('sha256').update(recipe).update(edition);
   const names = (await readdir(import.meta.dirname)).filter((name) => !name.includes('.test.')).sort();
   for (const name of [...names, IMPORTED]) hash.update(name).update(await readFile(join(import.meta.dirname, name)));
   return hash.digest('hex').slice(0, 32);

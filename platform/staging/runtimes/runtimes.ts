@@ -40,4 +40,6 @@ export interface Runtimes {
    * @throws StagingError where a name is not offered, or Debian's packages cannot be had
    */
   provide(names: readonly string[], onProgress: (message: string) => void): Promise<Runtime[]>;
+  /** Names of those that were made for somebody. */
+  made(): Promise<string[]>;
 }

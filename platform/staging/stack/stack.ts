@@ -1,6 +1,7 @@
 /**
  * The base stack in the registry: `sampan/stack:<recipe hash>`, and beside it the web server that the staticfile
- * buildpack starts, `sampan/web-server:<recipe hash>`. Both come from one run of mmdebstrap, and are made once.
+ * buildpack starts, `sampan/web-server:<recipe hash>`. Both come from one run of mmdebstrap, and are made once, and again when
+ * an administrator asks for the packages that there are by then: another edition, under the same tag.
  */
 import { writeTar } from '#lib/tar/write.ts';
 import { directoryEntry, fileEntry } from '../images/entries.ts';
@@ -25,11 +26,15 @@ export interface Stack {
   packages: Record<string, string>;
   /** Versions of the release's packages that runtimes are made from, by name. */
   offers: Record<string, string>;
+  /** When it was made anew; empty for the first of its recipe. */
+  edition: string;
 }
 
 export interface StackOptions {
   registry: RegistryClient;
   temporaryDirectory: string;
+  /** Makes it anew, whatever there is. */
+  edition?: string;
   onProgress?: (message: string) => void;
   signal?: AbortSignal;
 }
@@ -38,6 +43,7 @@ export const STACK_REPOSITORY = 'sampan/stack';
 export const WEB_SERVER_REPOSITORY = 'sampan/web-server';
 const PACKAGES_LABEL = 'dev.sampan.stack.packages';
 const OFFERS_LABEL = 'dev.sampan.stack.offers';
+const EDITION_LABEL = 'dev.sampan.stack.edition';
 
 export async function ensureStack(options: StackOptions): Promise<Stack> {
   const { registry } = options;
@@ -48,10 +54,11 @@ export async function ensureStack(options: StackOptions): Promise<Stack> {
     readSingleLayer(registry, STACK_REPOSITORY, recipe),
     readSingleLayer(registry, WEB_SERVER_REPOSITORY, recipe),
   ]);
-  if (stack !== undefined && webServer !== undefined) {
+  if (options.edition === undefined && stack !== undefined && webServer !== undefined) {
     const labelled = (name: string) => JSON.parse(stack.labels[name] ?? '{}') as Record<string, string>;
-    const packages = labelled(PACKAGES_LABEL);
-    return { recipe, suite, layer: stack.layer, webServer: webServer.layer, packages, offers: labelled(OFFERS_LABEL) };
+    const [packages, offers] = [labelled(PACKAGES_LABEL), labelled(OFFERS_LABEL)];
+    const edition = stack.labels[EDITION_LABEL] ?? '';
+    return { recipe, suite, layer: stack.layer, webServer: webServer.layer, packages, offers, edition };
   }
   options.onProgress?.(`building the base stack from ${suite} packages`);
   return await build(options, { suite, architecture, recipe });
@@ -61,7 +68,7 @@ async function build(
   options: StackOptions,
   { suite, architecture, recipe }: { suite: string; architecture: string; recipe: string },
 ): Promise<Stack> {
-  const { registry, temporaryDirectory } = options;
+  const { registry, temporaryDirectory, edition = '' } = options;
   const signal = options.signal === undefined ? {} : { signal: options.signal };
   const notes: StackNotes = { status: '', offers: '', webServer: new Map() };
   const contents = { packages: PACKAGES, leftOut: LEFT_OUT, webServer: WEB_SERVER_PACKAGES, offered: OFFERED };
@@ -83,12 +90,13 @@ async function build(
       'dev.sampan.stack.recipe': recipe,
       [PACKAGES_LABEL]: JSON.stringify(packages),
       [OFFERS_LABEL]: JSON.stringify(offers),
+      [EDITION_LABEL]: edition,
     },
   };
   await writeImage(registry, WEB_SERVER_REPOSITORY, recipe, { architecture, layers: [webServer], run: {}, ...signal });
   // Last: its presence says that both are there.
   await writeImage(registry, STACK_REPOSITORY, recipe, { architecture, layers: [layer], run, ...signal });
-  return { recipe, suite, layer, webServer, packages, offers };
+  return { recipe, suite, layer, webServer, packages, offers, edition };
 }
 
 function* webServerEntries(notes: StackNotes) {

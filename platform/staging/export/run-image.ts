@@ -1,0 +1,78 @@
+/**
+ * What droplets run on: the layers of stack and runtimes, below all others, and the labels by which they are found again in a
+ * finished image, so that newer ones can take their place without a build.
+ *
+ * `io.buildpacks.lifecycle.metadata` is that of Cloud Native Buildpacks (platform specification, "Layer metadata"): the layer up to
+ * which an image is its run image. `dev.sampan.run-image` says what our own rebase needs besides.
+ */
+import { BUILDER_REPOSITORY, type Builder } from '../builder/builder.ts';
+import type { ImageConfigFile, Layer } from '../images/oci.ts';
+import type { RegistryClient } from '../images/registry-client.ts';
+import { type Runtime, RUNTIMES_REPOSITORY } from '../runtimes/runtimes.ts';
+import { STACK_ID } from '../stack/recipe.ts';
+import { STACK_REPOSITORY } from '../stack/stack.ts';
+
+const METADATA_LABEL = 'io.buildpacks.lifecycle.metadata';
+const RUN_IMAGE_LABEL = 'dev.sampan.run-image';
+
+export interface RunImage {
+  /** From the bottom. */
+  layers: Layer[];
+  /** What the layers above may rely on; run images of the same one can stand in for each other. */
+  abi: string;
+  labels: Record<string, string>;
+}
+
+export function runImageOf(builder: Builder, runtimes: readonly Runtime[]): RunImage {
+  const { base, architecture, stack } = builder;
+  const layers = [stack, ...runtimes.flatMap(({ launch }) => launch ?? [])];
+  const abi = `${STACK_ID} ${base.suite} ${architecture}`;
+  const reference = `${STACK_REPOSITORY}:${base.recipe}`;
+  const names = runtimes.map(({ name }) => name);
+  const metadata = {
+    runImage: { topLayer: layers.at(-1)?.diffId, reference },
+    stack: { runImage: { image: reference } },
+  };
+  return {
+    layers,
+    abi,
+    labels: {
+      [METADATA_LABEL]: JSON.stringify(metadata),
+      [RUN_IMAGE_LABEL]: JSON.stringify({ abi, runtimes: names, edition: base.edition }),
+    },
+  };
+}
+
+/** Makes the layers those of the repository. */
+export async function shareRunImage(
+  registry: RegistryClient,
+  repository: string,
+  { builder, runtimes, signal }: { builder: Builder; runtimes: readonly Runtime[]; signal?: AbortSignal },
+): Promise<void> {
+  await registry.shareLayer(repository, builder.stack, BUILDER_REPOSITORY, signal);
+  for (const { launch } of runtimes)
+    if (launch !== undefined) await registry.shareLayer(repository, launch, RUNTIMES_REPOSITORY, signal);
+}
+
+export interface RunsOn {
+  abi: string;
+  /** Names. */
+  runtimes: string[];
+  /** How many of the image's layers, from the bottom, are the run image's. */
+  layers: number;
+}
+
+/** What an image says that it runs on; undefined where it does not, or where that layer is not in it. */
+export function runsOn({ config, rootfs }: ImageConfigFile): RunsOn | undefined {
+  try {
+    const metadata = JSON.parse(config.Labels?.[METADATA_LABEL] ?? '{}') as { runImage?: { topLayer?: unknown } };
+    const { abi, runtimes } = JSON.parse(config.Labels?.[RUN_IMAGE_LABEL] ?? '{}') as Record<string, unknown>;
+    const layers = rootfs.diff_ids.indexOf(String(metadata.runImage?.topLayer)) + 1;
+    const named = Array.isArray(runtimes) && runtimes.every((name) => typeof name === 'string');
+    return typeof abi === 'string' && named && layers > 0 ? { abi, runtimes, layers } : undefined;
+  } catch (error) {
+    // A label that somebody brought with a droplet of their own.
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
