@@ -4,4 +4,6 @@ import { openEtcdStore } from './open.ts';
 
 const [directory = '', round = ''] = process.argv.slice(2);
 const endpoints = (process.env.SAMPAN_TEST_ETCD ?? '').split(',');
-await chaosClients(await openEtcdStore({ endpoints, prefix: directory }), round);
+// The member that was killed in the round before is still coming up, on a machine that may be busy.
+const timeoutMilliseconds = 120_000;
+await chaosClients(await openEtcdStore({ endpoints, prefix: directory, timeoutMilliseconds }), round);

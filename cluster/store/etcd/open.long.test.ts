@@ -13,7 +13,8 @@ async function chaos(etcd: Etcd, rounds: number): Promise<void> {
   process.env.SAMPAN_TEST_ETCD = etcd.endpoints.join();
   await chaosRounds(
     {
-      open: (directory) => openEtcdStore({ endpoints: etcd.endpoints, prefix: directory }),
+      open: (directory) =>
+        openEtcdStore({ endpoints: etcd.endpoints, prefix: directory, timeoutMilliseconds: 120_000 }),
       program: new URL('./killed-clients.fixture.ts', import.meta.url),
       async killServer() {
         const member = etcd.members[victim++ % etcd.members.length];

@@ -11,6 +11,8 @@ import { repeatTxn } from './keyspace.ts';
 import { type Tenant, tenureKey } from './tenure.ts';
 
 let etcd: Etcd;
+/** A machine that is busy keeps an answer for longer than a server of ours would wait. */
+const timeoutMilliseconds = 120_000;
 
 before(async () => {
   etcd = await startEtcd();
@@ -21,9 +23,9 @@ after(() => etcd.stop());
 
 storeContract({
   name: 'etcd',
-  open: (directory) => openEtcdStore({ endpoints: etcd.endpoints, prefix: directory }),
+  open: (directory) => openEtcdStore({ endpoints: etcd.endpoints, prefix: directory, timeoutMilliseconds }),
   copyInto: (directory, pages, after) =>
-    copyIntoEtcd({ endpoints: etcd.endpoints, prefix: directory, owner: '' }, pages, after),
+    copyIntoEtcd({ endpoints: etcd.endpoints, prefix: directory, owner: '', timeoutMilliseconds }, pages, after),
   program: new URL('./killed-clients.fixture.ts', import.meta.url),
   async killServer() {
     await etcd.members[0]?.kill();
@@ -46,7 +48,7 @@ async function withStore(
   body: (store: Store, prefix: string) => Promise<void>,
 ): Promise<void> {
   const prefix = options.prefix ?? `/test/${prefixes++}`;
-  const store = await openEtcdStore({ endpoints: etcd.endpoints, prefix, ...options });
+  const store = await openEtcdStore({ endpoints: etcd.endpoints, prefix, timeoutMilliseconds, ...options });
   try {
     await body(store, prefix);
   } finally {
