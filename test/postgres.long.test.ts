@@ -44,9 +44,7 @@ describe('PostgreSQL', { concurrency: 1 }, () => {
     return await runSteps(TOUR, {
       shell: hostsShell(platform, join(home, 'hosts'), ['guestbook']),
       env: {
-        ...platform.environment,
-        // It would be believed before SSL_CERT_FILE.
-        CURL_CA_BUNDLE: undefined,
+        ...Object.fromEntries(Object.entries(platform.environment).filter(([name]) => name.startsWith('SAMPAN_'))),
         PATH: `${home}:${process.env['PATH']}`,
         HOME: home,
         CF_COLOR: 'false',

@@ -22,7 +22,8 @@ export function hostsShell({ instance }: TestPlatform, file: string, apps: strin
   const names = ['api', 'uaa', 'login', 'log-cache', 'ssh', ...apps].map((name) => `${name}.${instance.domain}`);
   writeFileSync(file, `127.0.0.1 localhost ${names.join(' ')}\n`);
   const script = 'mount --bind "$1" /etc/hosts && shift && exec "$@"';
-  return ['unshare', '--mount', 'sh', '-ec', script, 'sh', file];
+  // What the host unmounts meanwhile is not held by it.
+  return ['unshare', '--mount', '--propagation', 'slave', 'sh', '-ec', script, 'sh', file];
 }
 
 /** One user's cf: a home of its own. */
