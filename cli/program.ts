@@ -39,6 +39,7 @@ export function addAppCommands(program: Command, { target }: Surroundings): void
     .option('-k, --disk <size>', 'disk of an instance, such as 1G')
     .option('-b, --buildpack <name>', 'buildpack; may be repeated', collect)
     .option('--dockerfile <path>', 'build this Dockerfile of the source, whatever buildpack fits')
+    .option('--builder <image>', 'build with this builder image of Cloud Native Buildpacks')
     .option('-c, --command <command>', 'start command')
     .option('-f, --manifest <path>', 'manifest')
     .option('-o, --docker-image <reference>', 'a prebuilt image instead of source')

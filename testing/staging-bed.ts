@@ -12,6 +12,7 @@ import { LIFECYCLE, restoredEntries } from '#platform/staging/builder/build-imag
 import { BUILDER_REPOSITORY, type Builder, ensureBuilder } from '#platform/staging/builder/builder.ts';
 import { parseBuildResult } from '#platform/staging/export/build-result.ts';
 import { writeBillOfMaterials } from '#platform/staging/export/bill-of-materials.ts';
+import { ownRunImage } from '#platform/staging/export/run-image.ts';
 import { type Exported, exportDroplet } from '#platform/staging/export/exporter.ts';
 import { type Previous, readPrevious, writePrevious } from '#platform/staging/export/previous.ts';
 import type { ImageConfigFile, Layer, Manifest } from '#platform/staging/images/oci.ts';
@@ -49,6 +50,8 @@ export interface StagingBed extends AsyncDisposable {
   /** Starts the droplet and asks it once. */
   ask(app: string, path?: string, args?: string[], environment?: Record<string, string>): Promise<Asked>;
   zip(files: Record<string, string | Buffer>): string;
+  /** A build container before anything of an app is in it. */
+  container(): ChrootContainer;
 }
 
 export async function openStagingBed(): Promise<StagingBed> {
@@ -76,6 +79,7 @@ export async function openStagingBed(): Promise<StagingBed> {
     registry,
     builder,
     zip,
+    container: () => new ChrootContainer(buildBase),
     stage: (app, files, wanted, environment = {}) =>
       stage({ registry, builder, runtimes, buildBase }, app, { zip: zip(files), wanted, environment }),
     ask: (app, path = '/', args = [], environment = {}) =>
@@ -127,8 +131,8 @@ async function stage(bed: Bed, app: string, asked: Wanted): Promise<Staged> {
   const exported = await exportDroplet({
     registry: client,
     repository,
-    builder,
-    runtimes: done.runtimes,
+    run: ownRunImage(builder, done.runtimes),
+    seeds: builder.seeds,
     source: source.layer,
     result: done.result,
     previous,

@@ -11,6 +11,7 @@ export interface PushFlags {
   disk?: string;
   buildpack?: string[];
   dockerfile?: string;
+  builder?: string;
   command?: string;
   manifest?: string;
   dockerImage?: string;
@@ -115,6 +116,7 @@ function hasAppFlags(flags: PushFlags): boolean {
     flags.disk,
     flags.buildpack,
     flags.dockerfile,
+    flags.builder,
     flags.command,
     flags.dockerImage,
     flags.healthCheckType,
@@ -140,6 +142,9 @@ function withFlags(
     ...(flags.dockerfile === undefined
       ? {}
       : { dockerfile: flags.dockerfile, buildpack: undefined, buildpacks: undefined }),
+    ...(flags.builder === undefined
+      ? {}
+      : { buildpacks: [`docker://${flags.builder}`], buildpack: undefined, dockerfile: undefined }),
     ...set('command', flags.command),
     ...set('health-check-type', flags.healthCheckType),
     ...set('health-check-http-endpoint', flags.endpoint),

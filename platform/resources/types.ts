@@ -11,6 +11,7 @@
  */
 import type { TypedResource } from '#cluster/kinds/kind.ts';
 import type { ObjectMeta } from '#cluster/kinds/types/meta.ts';
+import type { Lifecycle } from './lifecycle.ts';
 
 export interface Resource<Spec, Status = Record<string, never>> {
   apiVersion?: string;
@@ -123,7 +124,7 @@ export type Reservation = Resource<{ holder: { resource: string; namespace?: str
 export type App = Resource<{
   displayName: string;
   state: 'STARTED' | 'STOPPED';
-  lifecycle: { type: 'buildpack'; buildpacks: string[]; stack: string } | { type: 'docker' };
+  lifecycle: Lifecycle;
   /** Guid of the droplet that should run. */
   currentDroplet?: string;
   /** Counts up whenever the app must be restarted with new processes (droplet, environment, restart). */
@@ -157,7 +158,7 @@ export type Build = Resource<
   {
     app: string;
     package: string;
-    lifecycle: { type: 'buildpack'; buildpacks: string[]; stack: string } | { type: 'docker' };
+    lifecycle: Lifecycle;
     memoryMb: number;
     diskMb: number;
     /** Hard limit for detect and build together. */
@@ -194,8 +195,7 @@ export type Droplet = Resource<
     processTypes: Record<string, string>;
     /** The commands were given with the upload: the image itself has others. */
     commandsGiven?: boolean;
-    /** Default working directory and user of the image are the image's own. */
-    lifecycle: 'buildpack' | 'docker';
+    lifecycle: Lifecycle['type']; // Default working directory and user of the image are the image's own.
     ownEntryPoint?: boolean; // Built of a Dockerfile: it starts as a Docker image does. See `startsByImage`.
     stack?: string;
     buildpacks: { name: string; version: string; detectOutput?: string }[];

@@ -1,6 +1,6 @@
 /** How users name buildpacks: as `cf buildpacks` lists them, `nodejs`, the id `sampan/nodejs`, or by an address. */
 import type { BuildpackInfo } from './builder/builder.ts';
-import { buildpackAddress, type CatalogueBuildpack, dockerfileOf } from './catalogue.ts';
+import { buildpackAddress, builderOf, type CatalogueBuildpack, dockerfileOf } from './catalogue.ts';
 import { DOCKERFILE_BUILDPACK } from './dockerfiles/dockerfiles.ts';
 import type { OrderEntry } from './lifecycle/buildpack.ts';
 import type { WantedBuildpack, WantedBuildpacks } from './lifecycle/protocol.ts';
@@ -21,6 +21,8 @@ export interface BuildChoice {
   wanted: WantedBuildpacks;
   /** Built where it is there and none of the first `after` groups fits. */
   dockerfile?: { path: string; after: number };
+  /** All of the build is this image's. */
+  builder?: string;
 }
 
 /** @throws StagingError `no-app-detected` that lists what there is */
@@ -38,6 +40,8 @@ export function wantedBuildpacks(
     const after = groups.slice(0, place).flat().length;
     return { wanted: { ...wanted, fallback: true }, dockerfile: { path: 'Dockerfile', after } };
   }
+  const builder = chosenAlone(buildpacks, builderOf, 'a builder image');
+  if (builder !== undefined) return { wanted: { chosen: true, groups: [] }, builder: builder.image };
   const dockerfile = chosenDockerfile(buildpacks, usable);
   if (dockerfile !== undefined)
     return { wanted: { chosen: true, groups: [] }, dockerfile: { ...dockerfile, after: 0 } };
@@ -67,12 +71,21 @@ function chosenDockerfile(
   buildpacks: readonly string[],
   usable: readonly CatalogueBuildpack[],
 ): { path: string } | undefined {
-  const found = buildpacks.map(dockerfileOf).find((each) => each !== undefined);
   // Turned off, it is a buildpack that is not there.
-  if (found === undefined || !usable.some(isDockerfile)) return undefined;
-  const problem = buildpacks.length > 1 ? 'a Dockerfile is built alone, without other buildpacks' : undefined;
-  if ('problem' in found || problem !== undefined)
-    throw new StagingError('no-app-detected', problem ?? ('problem' in found ? found.problem : ''));
+  return usable.some(isDockerfile) ? chosenAlone(buildpacks, dockerfileOf, 'a Dockerfile') : undefined;
+}
+
+/** What stands for the whole build, and has no buildpacks beside it. */
+function chosenAlone<Found extends object>(
+  buildpacks: readonly string[],
+  read: (name: string) => Found | { problem: string } | undefined,
+  what: string,
+): Found | undefined {
+  const found = buildpacks.map(read).find((each) => each !== undefined);
+  if (found === undefined) return undefined;
+  if ('problem' in found) throw new StagingError('no-app-detected', found.problem);
+  if (buildpacks.length > 1)
+    throw new StagingError('no-app-detected', `${what} builds alone, without other buildpacks`);
   return found;
 }
 

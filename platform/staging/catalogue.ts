@@ -69,6 +69,14 @@ export function dockerfileOf(name: string): { path: string } | { problem: string
   return { path };
 }
 
+/** A builder image of Cloud Native Buildpacks, as Cloud Foundry's clients name it: `docker://registry.example.com/team/builder:1`. */
+export function builderOf(name: string): { image: string } | { problem: string } | undefined {
+  if (!/^docker:\/\//i.test(name)) return undefined;
+  const image = name.slice('docker://'.length);
+  if (image.length <= 500 && /^[A-Za-z0-9[][A-Za-z0-9._:/@[\]-]*$/.test(image)) return { image };
+  return { problem: 'docker:// is followed by the name of an image' };
+}
+
 /** Of another's, by address. Those with a password are refused: who may see the app would see it. */
 export function buildpackAddress(name: string): { url: string } | { problem: string } | undefined {
   if (!/^[a-z][a-z0-9+.-]*:\/\/|^git@/i.test(name)) return undefined;

@@ -6,6 +6,7 @@ import { after, before, test } from 'node:test';
 import { openStagingBed, type StagingBed } from '#testing/staging-bed.ts';
 import { shippedOrder } from './builder/builder.ts';
 import { readBillOfMaterials } from './export/bill-of-materials.ts';
+import { builderImageTests } from '#testing/builder-image-suite.ts';
 import { customBuildpackTests } from '#testing/custom-buildpacks-suite.ts';
 
 let bed: StagingBed;
@@ -178,3 +179,4 @@ test('mistakes in the source are told in a sentence', async () => {
 });
 
 customBuildpackTests(() => bed);
+builderImageTests(() => bed);

@@ -1,6 +1,6 @@
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { App } from '../../resources/types.ts';
-import { buildpackAddress, dockerfileOf } from '../../staging/catalogue.ts';
+import { buildpackAddress, builderOf, dockerfileOf } from '../../staging/catalogue.ts';
 import { DOCKERFILE_BUILDPACK } from '../../staging/dockerfiles/dockerfiles.ts';
 import { type ApiRequest, accepted, type Context, created, type Endpoint, ok, type Reply } from '../api.ts';
 import { notAuthorized, notFound, unprocessable } from '../errors.ts';
@@ -60,7 +60,7 @@ export function appEndpoints(context: Context): Endpoint[] {
             space_guids: (item, values) => values.includes(spaceGuid(context, item)),
             organization_guids: (item, values) => values.includes(records.spaceOf(item)?.spec.organization ?? ''),
             stacks: (item, values) =>
-              values.includes(item.spec.lifecycle.type === 'buildpack' ? item.spec.lifecycle.stack : ''),
+              values.includes(item.spec.lifecycle.type === 'docker' ? '' : item.spec.lifecycle.stack),
             lifecycle_type: (item, values) => values.includes(item.spec.lifecycle.type),
           },
           orders: { name: (item) => item.spec.displayName, state: (item) => item.spec.state },
@@ -189,18 +189,21 @@ export function readLifecycle(
   if (!lifecycle) return undefined;
   const type = lifecycle.string('type') ?? current?.type ?? 'buildpack';
   if (type === 'docker') return { type: 'docker' };
-  if (type !== 'buildpack') {
-    reader.fail(`Lifecycle type ${JSON.stringify(type.slice(0, 40))} is not supported; use "buildpack" or "docker"`);
+  if (type !== 'buildpack' && type !== 'cnb') {
+    const shown = JSON.stringify(type.slice(0, 40));
+    reader.fail(`Lifecycle type ${shown} is not supported; use "buildpack", "cnb" or "docker"`);
     return undefined;
   }
-  if (current?.type === 'docker') reader.fail('Lifecycle type cannot be changed');
+  if (current !== undefined && current.type !== type) reader.fail('Lifecycle type cannot be changed');
   const data = lifecycle.object('data');
-  const old = current?.type === 'buildpack' ? current : undefined;
+  if (data?.body.credentials !== undefined)
+    reader.fail('Lifecycle data credentials are not supported: images are read without a login');
+  const old = current?.type === 'docker' ? undefined : current;
   const stack = data?.nullableString('stack') ?? old?.stack ?? context.defaults.stack;
   if (stack !== context.defaults.stack) reader.fail(`Stack must be an existing stack; use "${context.defaults.stack}"`);
   const buildpacks = data?.strings('buildpacks') ?? old?.buildpacks ?? [];
   reader.errors.push(...buildpackProblems(context, buildpacks));
-  return { type: 'buildpack', buildpacks, stack };
+  return { type, buildpacks, stack };
 }
 
 export function buildpackProblems(context: Context, buildpacks: string[]): string[] {
@@ -208,7 +211,10 @@ export function buildpackProblems(context: Context, buildpacks: string[]): strin
     .filter(({ enabled }) => enabled)
     .map(({ name }) => name);
   return buildpacks.flatMap((name) => {
-    const other = buildpackAddress(name) ?? (known.includes(DOCKERFILE_BUILDPACK) ? dockerfileOf(name) : undefined);
+    const other =
+      builderOf(name) ??
+      buildpackAddress(name) ??
+      (known.includes(DOCKERFILE_BUILDPACK) ? dockerfileOf(name) : undefined);
     if (known.includes(name) || (other !== undefined && !('problem' in other))) return [];
     const shown = JSON.stringify(name.replace(/\/\/[^/]*@/, '//***@').slice(0, 80));
     if (other !== undefined) return [`Buildpack ${shown} cannot be used: ${other.problem}`];

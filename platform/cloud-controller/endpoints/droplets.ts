@@ -192,12 +192,12 @@ async function postDroplet(context: Context, request: ApiRequest): Promise<Store
     throw unprocessable('Droplet creation is not available for apps with docker lifecycles.');
   }
   const given = types as Record<string, string> | undefined;
-  const { stack } = app.spec.lifecycle;
+  const { stack, type: lifecycle } = app.spec.lifecycle;
   const droplet = await createDroplet(context, app, {
     image: '',
     processTypes: given ?? NO_COMMANDS,
     ...(given === undefined ? {} : { commandsGiven: true }),
-    lifecycle: 'buildpack',
+    lifecycle,
     stack,
     buildpacks: [],
     ports: [8080],

@@ -20,7 +20,7 @@ export function platformEndpoints(context: Context): Endpoint[] {
         const found = findStack(context, request.params.guid);
         const apps = records.apps
           .all()
-          .filter(({ spec }) => spec.lifecycle.type === 'buildpack' && spec.lifecycle.stack === found.name);
+          .filter(({ spec }) => spec.lifecycle.type !== 'docker' && spec.lifecycle.stack === found.name);
         return listReply(context, request, {
           items: access.visible(request.identity, apps),
           present: (app) => presentApp(urls, app, records.spaceOf(app)?.metadata.name ?? ''),

@@ -153,7 +153,7 @@ function readDestination(
   const type = process.type ?? 'web';
   if (typeof type !== 'string' || !/^[A-Za-z0-9_-]{1,255}$/.test(type))
     throw unprocessable(`${where} process type must be letters, digits, '-' and '_'.`);
-  const own = app.spec.lifecycle.type === 'buildpack' && port === DEFAULT_PORT;
+  const own = app.spec.lifecycle.type !== 'docker' && port === DEFAULT_PORT;
   return {
     app,
     processType: type,

@@ -130,9 +130,9 @@ function lifecycleOf(context: Context, plan: AppPlan, existing: Stored<App> | un
   const type = plan.lifecycle ?? old?.type ?? 'buildpack';
   if (old && old.type !== type) throw unprocessable(`Lifecycle type cannot be changed from ${old.type} to ${type}`);
   if (type === 'docker') return { type };
-  const known = old?.type === 'buildpack' ? old : undefined;
+  const known = old?.type === 'docker' ? undefined : old;
   return {
-    type: 'buildpack',
+    type,
     buildpacks: plan.buildpacks ?? known?.buildpacks ?? [],
     stack: plan.stack ?? known?.stack ?? context.defaults.stack,
   };

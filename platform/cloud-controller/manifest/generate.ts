@@ -31,7 +31,7 @@ export async function generateManifest(context: Context, app: Stored<App>): Prom
   return {
     name: app.spec.displayName,
     lifecycle: lifecycle.type,
-    ...(lifecycle.type === 'buildpack'
+    ...(lifecycle.type !== 'docker'
       ? { ...(lifecycle.buildpacks.length > 0 ? { buildpacks: lifecycle.buildpacks } : {}), stack: lifecycle.stack }
       : item
         ? { docker: { image: item.spec.image } }

@@ -21,7 +21,7 @@ export interface ProcessPlan {
 
 export interface AppPlan {
   name: string;
-  lifecycle?: 'buildpack' | 'docker';
+  lifecycle?: 'buildpack' | 'cnb' | 'docker';
   buildpacks?: string[];
   stack?: string;
   dockerImage?: string;
@@ -174,15 +174,15 @@ class ManifestReader {
   #lifecycle(docker: Record<string, unknown> | undefined): Partial<AppPlan> {
     const { buildpack, buildpacks, dockerfile, stack, lifecycle } = this.#source;
     const plan: Partial<AppPlan> = {};
-    if (lifecycle !== undefined && lifecycle !== 'buildpack' && lifecycle !== 'docker') {
-      this.#fail(`lifecycle ${JSON.stringify(lifecycle)} is not supported; use "buildpack" or "docker"`);
+    if (lifecycle !== undefined && lifecycle !== 'buildpack' && lifecycle !== 'cnb' && lifecycle !== 'docker') {
+      this.#fail(`lifecycle ${JSON.stringify(lifecycle)} is not supported; use "buildpack", "cnb" or "docker"`);
     }
     if (docker) {
       plan.lifecycle = 'docker';
       if (typeof docker.image === 'string') plan.dockerImage = docker.image;
       else this.#fail('docker.image must be an image reference');
       if (typeof docker.username === 'string') plan.dockerUsername = docker.username;
-    } else if (lifecycle === 'docker') plan.lifecycle = 'docker';
+    } else if (lifecycle === 'docker' || lifecycle === 'cnb') plan.lifecycle = lifecycle;
     if (typeof stack === 'string') plan.stack = stack;
     else if (stack !== undefined && stack !== null) this.#fail('Stack must be a string');
     const named = dockerfile === undefined || dockerfile === null ? undefined : this.#dockerfile(dockerfile);

@@ -19,7 +19,7 @@ type Lifecycle = App['spec']['lifecycle'];
 export function presentLifecycle(lifecycle: Lifecycle): Json {
   return lifecycle.type === 'docker'
     ? { type: 'docker', data: {} }
-    : { type: 'buildpack', data: { buildpacks: lifecycle.buildpacks, stack: lifecycle.stack } };
+    : { type: lifecycle.type, data: { buildpacks: lifecycle.buildpacks, stack: lifecycle.stack } };
 }
 
 export function presentApp(urls: Urls, app: Stored<App>, space: string): Json {

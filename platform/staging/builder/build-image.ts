@@ -69,7 +69,7 @@ export async function writeBuildImage(options: BuildImageOptions): Promise<strin
 }
 
 /** Metadata of the layers that buildpacks find, in files that they may overwrite. */
-export function* restoredEntries(builder: Builder, previous: Previous): Generator<TarInput> {
+export function* restoredEntries(builder: Pick<Builder, 'seeds'>, previous: Previous): Generator<TarInput> {
   const files = new Map<string, string>();
   for (const { buildpack, name, metadata } of [...builder.seeds, ...previous.layers]) {
     files.set(`${buildpack.replaceAll('/', '_')}/${name}.toml`, metadata);

@@ -120,12 +120,20 @@ export function buildpackVariables(
   wanted: WantedBuildpacks,
   environment: Record<string, string>,
 ): Record<string, string> {
+  return { ...lifecycleVariables(environment), SAMPAN_BUILDPACKS: JSON.stringify(wanted) };
+}
+
+/** For the lifecycle in a builder image, whose own order says what is tried. */
+export function builderVariables(environment: Record<string, string>): Record<string, string> {
+  return { ...lifecycleVariables(environment), SAMPAN_BUILDER: '1' };
+}
+
+function lifecycleVariables(environment: Record<string, string>): Record<string, string> {
   return {
     ...environment,
     SAMPAN_STAY: '1',
     NODE_EXTRA_CA_CERTS: CA_BUNDLE,
     SSL_CERT_FILE: CA_BUNDLE,
     npm_config_cafile: CA_BUNDLE,
-    SAMPAN_BUILDPACKS: JSON.stringify(wanted),
   };
 }

@@ -8,7 +8,6 @@ type PodName = { name: string; namespace: string };
 
 /** Sorted, whole (no sparse maps), numeric owners: as regular as tar can be asked to be. */
 const TAR = [
-  'tar',
   '--create',
   '--file=-',
   '--directory=/',
@@ -18,14 +17,18 @@ const TAR = [
   '--one-file-system',
 ];
 
+/** How `tar` and `cat` are started in a container. */
+export type ToolCommand = (name: 'tar' | 'cat') => string[];
+const ITS_OWN: ToolCommand = (name) => [name];
+
 export async function* readDirectory(
-  client: Client,
-  pod: PodName,
+  { client, pod, tool = ITS_OWN }: { client: Client; pod: PodName; tool?: ToolCommand },
   path: string,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
   // `./` keeps a name that begins with a dash from being an option.
-  const session = await client.exec(pod, { container: BUILD_CONTAINER, command: [...TAR, `./${path}`], signal });
+  const command = [...tool('tar'), ...TAR, `./${path}`];
+  const session = await client.exec(pod, { container: BUILD_CONTAINER, command, signal });
   const words = collect(session);
   // Who takes no more of it ends it.
   yield* session.stdout as AsyncIterable<Buffer>;
@@ -39,13 +42,12 @@ export async function* readDirectory(
 }
 
 export async function readFile(
-  client: Client,
-  pod: PodName,
-  path: string,
-  most: number,
+  { client, pod, tool = ITS_OWN }: { client: Client; pod: PodName; tool?: ToolCommand },
+  { path, most }: { path: string; most: number },
   signal: AbortSignal,
 ): Promise<string> {
-  const session = await client.exec(pod, { container: BUILD_CONTAINER, command: ['cat', '--', path], signal });
+  const command = [...tool('cat'), '--', path];
+  const session = await client.exec(pod, { container: BUILD_CONTAINER, command, signal });
   const words = collect(session);
   const tooLong = () => new StagingError('build-failed', `${path} of the build has more than ${most} bytes`);
   const content = await readBounded(session.stdout, most, tooLong);

@@ -15,6 +15,7 @@ import { LARGEST_RESULT, parseBuildResult } from '../export/build-result.ts';
 import { writeBillOfMaterials } from '../export/bill-of-materials.ts';
 import { type Exported, exportDroplet, type ExportOptions } from '../export/exporter.ts';
 import { type Previous, readPrevious, writePrevious } from '../export/previous.ts';
+import { ownRunImage } from '../export/run-image.ts';
 import type { Layer } from '../images/oci.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
 import type { Runtime, Runtimes } from '../runtimes/runtimes.ts';
@@ -43,9 +44,10 @@ export interface BuildContext {
 }
 
 const LAST_LINES = 12;
+export const RESULT_FILE = { path: RESULT_PATH, most: LARGEST_RESULT };
 
 /** What a build is made of, besides itself. */
-interface Parts {
+export interface Parts {
   repository: string;
   builder: Builder;
   wanted: WantedBuildpacks;
@@ -88,10 +90,11 @@ export async function runBuild(
   context.say(app, `-----> ${again.buildpacks.map(({ id, version }) => `${id} ${version}`.trimEnd()).join(', ')}`);
   context.say(app, '       Nothing that they look at has changed since the last build: taking its result');
   const runtimes = await provideRuntimes(context, build, again.runtimes);
-  return await keep(context, build, parts, { result: again, runtimes, readDirectory: nothingLeft, signal: outer });
+  const made = { result: again, ...onStack(builder, runtimes), readDirectory: nothingLeft, signal: outer };
+  return await keep(context, build, parts, made);
 }
 
-function podOf(build: Stored<Build>): { name: string; namespace: string } {
+export function podOf(build: Stored<Build>): { name: string; namespace: string } {
   return { name: buildPodName(build), namespace: build.metadata.namespace ?? '' };
 }
 
@@ -119,7 +122,7 @@ async function buildAnew(
       const image = registry.reference(repository, digest);
       await client.create(pods, buildPod({ build, image, env: buildpackVariables(wanted, environment) }));
       const said = await buildInPod(context, build, pod, signal);
-      return parseBuildResult(said ?? (await readFile(client, pod, RESULT_PATH, LARGEST_RESULT, signal)));
+      return parseBuildResult(said ?? (await readFile({ client, pod }, RESULT_FILE, signal)));
     };
     const clear = async (): Promise<void> => {
       await deletePod(client, pod);
@@ -127,15 +130,20 @@ async function buildAnew(
     };
     const provide = (names: readonly string[]) => provideRuntimes(context, build, names);
     const { result, runtimes } = await withRuntimes({ last: parts.previous.runtimes, provide, run, clear });
-    const readPart = (path: string) => readDirectory(client, pod, path, signal);
-    return await keep(context, build, parts, { result, runtimes, readDirectory: readPart, signal });
+    const readPart = (path: string) => readDirectory({ client, pod }, path, signal);
+    const made = { result, ...onStack(parts.builder, runtimes), readDirectory: readPart, signal };
+    return await keep(context, build, parts, made);
   } finally {
     work.abort();
     await Promise.all([deletePod(client, pod), registry.deleteManifest(repository, tag)]);
   }
 }
 
-function isGone(pod: Stored<Pod> | undefined): true | undefined {
+function onStack(builder: Builder, runtimes: readonly Runtime[]): Pick<Made, 'run' | 'seeds' | 'stack'> {
+  return { run: ownRunImage(builder, runtimes), seeds: builder.seeds, stack: STACK_NAME };
+}
+
+export function isGone(pod: Stored<Pod> | undefined): true | undefined {
   return pod === undefined ? true : undefined;
 }
 
@@ -143,12 +151,14 @@ function provideRuntimes(context: BuildContext, build: Stored<Build>, names: rea
   return context.runtimes.provide(names, (message) => context.say(build.spec.app, `-----> ${message}`));
 }
 
+type Made = Pick<ExportOptions, 'run' | 'seeds' | 'result' | 'readDirectory' | 'signal'> & { stack?: string };
+
 /** Makes the droplet of a result. */
-async function keep(
+export async function keep(
   context: BuildContext,
   build: Stored<Build>,
-  parts: Parts,
-  made: Pick<ExportOptions, 'result' | 'runtimes' | 'readDirectory' | 'signal'>,
+  parts: Pick<Parts, 'repository' | 'previous' | 'source' | 'facts'>,
+  made: Made,
 ): Promise<string> {
   const { client, registry } = context;
   const { repository, previous, facts } = parts;
@@ -167,12 +177,12 @@ async function keep(
     writeBillOfMaterials(registry, repository, exported, exported.components),
     writePrevious(registry, repository, { ...exported.next, ...(reuse === undefined ? {} : { reuse }) }),
   ]);
-  await createDroplet(context, build, droplet, exported);
+  await createDroplet(context, build, droplet, { ...exported, stack: made.stack });
   return droplet;
 }
 
 /** Resolves when the build wrote its result, with the result where it was short. */
-async function buildInPod(
+export async function buildInPod(
   context: BuildContext,
   build: Stored<Build>,
   pod: { name: string; namespace: string },
@@ -277,7 +287,7 @@ async function createDroplet(
   context: BuildContext,
   build: Stored<Build>,
   guid: string,
-  exported: Exported,
+  exported: Exported & { stack: string | undefined },
 ): Promise<void> {
   const { client, registry } = context;
   await storeDroplet(client, build, guid, {
@@ -287,8 +297,8 @@ async function createDroplet(
       build: build.metadata.name,
       image: registry.reference(appRepository(build.spec.app), exported.digest),
       processTypes: exported.processTypes,
-      lifecycle: 'buildpack',
-      stack: STACK_NAME,
+      lifecycle: build.spec.lifecycle.type,
+      ...(exported.stack === undefined ? {} : { stack: exported.stack }),
       buildpacks: exported.buildpacks,
       ports: [8080],
       user: '1000:1000',

@@ -1,8 +1,9 @@
-/** A build of source: by buildpacks, or by its Dockerfile. */
+/** A build of source: by buildpacks, by its Dockerfile, or by a builder image. */
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Build } from '../../resources/types.ts';
 import type { BuildChoice } from '../buildpack-names.ts';
 import { StagingError } from '../staging.ts';
+import { builderBuild } from './builder-build.ts';
 import { type DockerfileContext, dockerfileBuild, hasFile } from './dockerfile-build.ts';
 import { runBuild } from './run-build.ts';
 
@@ -10,9 +11,10 @@ import { runBuild } from './run-build.ts';
 export async function sourceBuild(
   context: DockerfileContext,
   build: Stored<Build>,
-  { wanted, dockerfile }: BuildChoice,
+  { wanted, dockerfile, builder }: BuildChoice,
   signal: AbortSignal,
 ): Promise<string> {
+  if (builder !== undefined) return await builderBuild(context, build, builder, signal);
   if (dockerfile === undefined) return await runBuild(context, build, wanted, signal);
   const byDockerfile = async () => await dockerfileBuild(context, build, dockerfile.path, signal);
   if (wanted.chosen) return await byDockerfile();

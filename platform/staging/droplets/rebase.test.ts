@@ -6,6 +6,7 @@ import { startTestRegistry, type TestRegistry } from '#testing/staging-registry.
 import { BUILDER_REPOSITORY, type Builder } from '../builder/builder.ts';
 import { readBillOfMaterials, writeBillOfMaterials } from '../export/bill-of-materials.ts';
 import { exportDroplet } from '../export/exporter.ts';
+import { ownRunImage } from '../export/run-image.ts';
 import { fileEntry } from '../images/entries.ts';
 import { type ImageConfigFile, imageConfig, imageManifest, type Layer, ociArchitecture } from '../images/oci.ts';
 import { pushLayer } from '../images/push-layer.ts';
@@ -67,8 +68,8 @@ async function build(versions: Versions): Promise<string> {
   const exported = await exportDroplet({
     registry: client,
     repository: REPOSITORY,
-    builder,
-    runtimes: made,
+    run: ownRunImage(builder, made),
+    seeds: builder.seeds,
     source: await layerOf(REPOSITORY, 'workspace/app.py', 'print()'),
     result: { ...RESULT, runtimes: made.map(({ name }) => name) },
     previous: { stack: builder.stack.digest, layers: [], stores: {}, runtimes: [] },

@@ -4,7 +4,7 @@
  */
 import { digestOf } from '#lib/digest.ts';
 import { rebasedComponents, readBillOfMaterials, writeBillOfMaterials } from '../export/bill-of-materials.ts';
-import { runImageOf, runsOn, shareRunImage } from '../export/run-image.ts';
+import { ownRunImage, runsOn } from '../export/run-image.ts';
 import type { Builder } from '../builder/builder.ts';
 import { type ImageConfigFile, type Layer, type Manifest } from '../images/oci.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
@@ -32,7 +32,7 @@ export async function rebaseDroplet(
   if (old === undefined)
     throw new StagingError('not-rebasable', 'its image does not say what it runs on: push or restage it once');
   const runtimes = await known.provide(old.runtimes, () => undefined);
-  const run = runImageOf(builder, runtimes);
+  const run = ownRunImage(builder, runtimes);
   if (old.abi !== run.abi) {
     throw new StagingError(
       'not-rebasable',
@@ -44,7 +44,7 @@ export async function rebaseDroplet(
     return undefined;
 
   const { repository } = parsed;
-  await shareRunImage(registry, repository, { builder, runtimes });
+  await run.share(registry, repository);
   const made = exchanged(found, old.layers, run);
   await registry.putBlob(repository, made.config);
   await registry.putManifest(repository, `droplet-${droplet}`, made.manifest);
@@ -52,7 +52,7 @@ export async function rebaseDroplet(
   const document = await readBillOfMaterials(registry, image);
   if (document !== undefined) {
     const { components } = JSON.parse(document) as { components: Component[] };
-    const now = rebasedComponents(components, { builder, runtimes });
+    const now = rebasedComponents(components, run.components);
     await writeBillOfMaterials(registry, repository, { digest, manifest: made.manifest }, now);
   }
   const { layers } = JSON.parse(made.manifest.toString('utf8')) as Manifest;

@@ -14,25 +14,25 @@ const EMPTY_TYPE = 'application/vnd.oci.empty.v1+json';
 const EMPTY = Buffer.from('{}');
 const LARGEST = 64 * 1024 * 1024;
 
-interface RunsOn {
-  builder: Builder;
-  runtimes: readonly Runtime[];
-}
-
 const DEBIAN = 'pkg:deb/debian/';
 
 /** Of the stack, the runtimes, the buildpacks, and what their layers hold. */
-export function dropletComponents(run: RunsOn, result: BuildResult, kept: readonly Component[]): Component[] {
+export function dropletComponents(
+  run: readonly Component[],
+  result: BuildResult,
+  kept: readonly Component[],
+): Component[] {
   const buildpacks = result.buildpacks.map(({ id, version }) => ({ type: 'application', name: id, version }));
-  return inOrder([...debianComponents(run), ...buildpacks, ...kept]);
+  return inOrder([...run, ...buildpacks, ...kept]);
 }
 
 /** Of the same layers on another stack and other runtimes. */
-export function rebasedComponents(before: readonly Component[], run: RunsOn): Component[] {
-  return inOrder([...debianComponents(run), ...before.filter(({ purl }) => purl?.startsWith(DEBIAN) !== true)]);
+export function rebasedComponents(before: readonly Component[], run: readonly Component[]): Component[] {
+  return inOrder([...run, ...before.filter(({ purl }) => purl?.startsWith(DEBIAN) !== true)]);
 }
 
-function debianComponents({ builder: { architecture, base }, runtimes }: RunsOn): Component[] {
+/** Of stack and runtimes. */
+export function debianComponents({ architecture, base }: Builder, runtimes: readonly Runtime[]): Component[] {
   const packages = [base.packages, ...runtimes.map((runtime) => runtime.packages.launch)];
   return packages
     .flatMap((each) => Object.entries(each))

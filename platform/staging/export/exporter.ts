@@ -6,27 +6,25 @@ import { writeTar } from '#lib/tar/write.ts';
 import { digestOf } from '#lib/digest.ts';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BUILDER_REPOSITORY, type Builder } from '../builder/builder.ts';
+import { BUILDER_REPOSITORY, type Seed } from '../builder/builder.ts';
 import { directoryEntry, fileEntry, linkEntry } from '../images/entries.ts';
 import { imageConfig, imageManifest, type Layer } from '../images/oci.ts';
 import { pushLayer } from '../images/push-layer.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
 import type { BuildResult, Component, ResultLayer } from '../lifecycle/protocol.ts';
-import type { Runtime } from '../runtimes/runtimes.ts';
-import { STACK_ID } from '../stack/recipe.ts';
 import { StagingError } from '../staging.ts';
 import { dropletComponents } from './bill-of-materials.ts';
 import { hostileLayer } from './hostile-layer.ts';
 import { commandLine, launchFiles, launchProcesses } from './launch.ts';
 import type { Previous } from './previous.ts';
-import { runImageOf, shareRunImage } from './run-image.ts';
+import type { RunImage } from './run-image.ts';
 
 export interface ExportOptions {
   registry: RegistryClient;
   repository: string;
-  builder: Builder;
-  /** Those that the result names. */
-  runtimes: readonly Runtime[];
+  run: RunImage;
+  /** Layers that a build may have left as they were shipped. */
+  seeds: readonly Seed[];
   /** Layer of the package that was built. */
   source: Layer;
   result: BuildResult;
@@ -52,15 +50,13 @@ export interface Exported {
 }
 
 const ENTRIES = 1_000_000;
-const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 export async function exportDroplet(options: ExportOptions): Promise<Exported> {
-  const { registry, repository, builder, result, signal } = options;
-  const next: Previous = { stack: builder.stack.digest, layers: [], stores: {}, runtimes: result.runtimes };
-  const run = runImageOf(builder, options.runtimes);
+  const { registry, repository, run, result, signal } = options;
+  const next: Previous = { stack: options.previous.stack, layers: [], stores: {}, runtimes: result.runtimes };
   const layers: Layer[] = [...run.layers];
   const components: Component[] = [];
-  await shareRunImage(registry, repository, options);
+  await run.share(registry, repository, signal);
   for (const buildpack of result.buildpacks) {
     components.push(...(buildpack.components ?? []));
     if (buildpack.store !== undefined) next.stores[buildpack.id] = buildpack.store;
@@ -85,25 +81,17 @@ export async function exportDroplet(options: ExportOptions): Promise<Exported> {
   const labels: Record<string, string> = {};
   for (const { key, value } of result.labels) labels[key] = value;
   Object.assign(labels, run.labels);
-  labels['io.buildpacks.stack.id'] = STACK_ID;
   labels['io.buildpacks.build.metadata'] = JSON.stringify({
     buildpacks: result.buildpacks.map(({ id, version }) => ({ id, version })),
     processes: [...processes.values()].map(({ type, command, args }) => ({ type, command, args })),
     launcher: { version: '1.0.0' },
   });
   const config = imageConfig({
-    architecture: builder.architecture,
+    architecture: run.architecture,
     layers,
     run: {
       User: '1000:1000',
-      Env: [
-        `PATH=${PATH}`,
-        'HOME=/home/vcap',
-        'LANG=C.UTF-8',
-        'CNB_APP_DIR=/workspace',
-        'CNB_LAYERS_DIR=/layers',
-        `CNB_STACK_ID=${STACK_ID}`,
-      ],
+      Env: [...run.env, 'CNB_APP_DIR=/workspace', 'CNB_LAYERS_DIR=/layers'],
       Entrypoint: ['/cnb/launcher'],
       WorkingDir: '/workspace',
       ExposedPorts: { '8080/tcp': {} },
@@ -120,7 +108,7 @@ export async function exportDroplet(options: ExportOptions): Promise<Exported> {
     processTypes,
     buildpacks,
     next,
-    components: dropletComponents(options, result, components),
+    components: dropletComponents(run.components, result, components),
   };
 }
 
@@ -129,13 +117,13 @@ async function exportLayer(
   buildpack: string,
   layer: ResultLayer,
 ): Promise<{ layer: Layer; seed: boolean; components: Component[] }> {
-  const { registry, repository, builder, previous, signal } = options;
+  const { registry, repository, seeds, previous, signal } = options;
   const isThis = (kept: { buildpack: string; name: string }) =>
     kept.buildpack === buildpack && kept.name === layer.name;
   if (layer.content !== 'changed') {
     const kept = previous.layers.find(isThis);
     if (kept !== undefined) return { layer: kept.layer, seed: false, components: kept.components ?? [] };
-    const seed = builder.seeds.find(isThis);
+    const seed = seeds.find(isThis);
     if (seed !== undefined && layer.content === 'kept') {
       await registry.shareLayer(repository, seed.layer, BUILDER_REPOSITORY, signal);
       return { layer: seed.layer, seed: true, components: seed.components };

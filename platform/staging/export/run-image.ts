@@ -6,52 +6,74 @@
  * which an image is its run image. `dev.sampan.run-image` says what our own rebase needs besides.
  */
 import { BUILDER_REPOSITORY, type Builder } from '../builder/builder.ts';
+import { debianComponents } from './bill-of-materials.ts';
 import type { ImageConfigFile, Layer } from '../images/oci.ts';
+import type { Component } from '../lifecycle/protocol.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
 import { type Runtime, RUNTIMES_REPOSITORY } from '../runtimes/runtimes.ts';
 import { STACK_ID } from '../stack/recipe.ts';
 import { STACK_REPOSITORY } from '../stack/stack.ts';
 
+const STACK_LABEL = 'io.buildpacks.stack.id';
 const METADATA_LABEL = 'io.buildpacks.lifecycle.metadata';
 const RUN_IMAGE_LABEL = 'dev.sampan.run-image';
 
 export interface RunImage {
+  architecture: string;
   /** From the bottom. */
   layers: Layer[];
   /** What the layers above may rely on; run images of the same one can stand in for each other. */
   abi: string;
   labels: Record<string, string>;
+  /** `NAME=value`, of processes. */
+  env: string[];
+  /** What is known to be in it. */
+  components: Component[];
+  /** Makes the layers those of a repository. */
+  share(registry: RegistryClient, repository: string, signal?: AbortSignal): Promise<void>;
 }
 
-export function runImageOf(builder: Builder, runtimes: readonly Runtime[]): RunImage {
+export const PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** Of the platform's own stack. */
+export function ownRunImage(builder: Builder, runtimes: readonly Runtime[]): RunImage {
   const { base, architecture, stack } = builder;
   const layers = [stack, ...runtimes.flatMap(({ launch }) => launch ?? [])];
   const abi = `${STACK_ID} ${base.suite} ${architecture}`;
   const reference = `${STACK_REPOSITORY}:${base.recipe}`;
   const names = runtimes.map(({ name }) => name);
-  const metadata = {
-    runImage: { topLayer: layers.at(-1)?.diffId, reference },
-    stack: { runImage: { image: reference } },
-  };
   return {
+    architecture,
     layers,
     abi,
     labels: {
-      [METADATA_LABEL]: JSON.stringify(metadata),
-      [RUN_IMAGE_LABEL]: JSON.stringify({ abi, runtimes: names, edition: base.edition }),
+      [STACK_LABEL]: STACK_ID,
+      ...runImageLabels({ abi, reference, layers, runtimes: names }),
+    },
+    env: [PATH, 'HOME=/home/vcap', 'LANG=C.UTF-8', `CNB_STACK_ID=${STACK_ID}`],
+    components: debianComponents(builder, runtimes),
+    async share(registry, repository, signal) {
+      await registry.shareLayer(repository, stack, BUILDER_REPOSITORY, signal);
+      for (const { launch } of runtimes)
+        if (launch !== undefined) await registry.shareLayer(repository, launch, RUNTIMES_REPOSITORY, signal);
     },
   };
 }
 
-/** Makes the layers those of the repository. */
-export async function shareRunImage(
-  registry: RegistryClient,
-  repository: string,
-  { builder, runtimes, signal }: { builder: Builder; runtimes: readonly Runtime[]; signal?: AbortSignal },
-): Promise<void> {
-  await registry.shareLayer(repository, builder.stack, BUILDER_REPOSITORY, signal);
-  for (const { launch } of runtimes)
-    if (launch !== undefined) await registry.shareLayer(repository, launch, RUNTIMES_REPOSITORY, signal);
+export function runImageLabels(run: {
+  abi: string;
+  reference: string;
+  layers: readonly Layer[];
+  /** Names. */
+  runtimes?: string[];
+}): Record<string, string> {
+  const { abi, reference, layers, runtimes = [] } = run;
+  const runImage = { topLayer: layers.at(-1)?.diffId, reference };
+  const stack = { runImage: { image: reference.replace(/@.*$/, '') } };
+  return {
+    [METADATA_LABEL]: JSON.stringify({ runImage, stack }),
+    [RUN_IMAGE_LABEL]: JSON.stringify({ abi, runtimes }),
+  };
 }
 
 export interface RunsOn {

@@ -60,17 +60,9 @@ export async function readRemoteImage(options: RemoteImageOptions): Promise<Remo
   const signal = options.signal === undefined ? late : AbortSignal.any([options.signal, late]);
   const registry = new Remote(parsed, { ...options, signal });
   try {
-    const accept = [...INDEX_TYPES, ...MANIFEST_TYPES].join(', ');
-    const top = await registry.get(`manifests/${parsed.reference}`, accept);
-    const digest = digestOf(top);
-    if (parsed.reference.startsWith('sha256:') && parsed.reference !== digest)
-      throw new StagingError('no-image', `${parsed.host} sent another manifest than ${image}`);
-    const manifest = await registry.manifest(JSON.parse(top.toString('utf8')) as Manifest & Index);
-    const config = await registry.get(`blobs/${manifest.config.digest}`, '*/*');
-    if (digestOf(config) !== manifest.config.digest)
-      throw new StagingError('no-image', `${parsed.host} sent another configuration than that of ${image}`);
+    const { digest, config } = await registry.image();
     const name = image.replace(/@.*$/, '').replace(/:[^:/]*$/, '');
-    return { pinned: `${name}@${digest}`, config: JSON.parse(config.toString('utf8')) as ImageConfigFile };
+    return { pinned: `${name}@${digest}`, config };
   } catch (error) {
     options.signal?.throwIfAborted();
     if (error instanceof StagingError) throw error;
@@ -94,7 +86,8 @@ export function parseReference(image: string): Reference {
   return { host, repository, reference };
 }
 
-class Remote {
+/** One repository of a registry, for as long as an image of it is read. */
+export class Remote {
   readonly #parsed: Reference;
   readonly #options: RemoteImageOptions;
   readonly #origin: URL;
@@ -118,6 +111,22 @@ class Remote {
     this.#agents.plain.destroy();
   }
 
+  /** @throws StagingError `no-image` where something else came than was asked for */
+  async image(): Promise<{ digest: string; manifest: Manifest; config: ImageConfigFile }> {
+    const { host, reference } = this.#parsed;
+    const { image } = this.#options;
+    const accept = [...INDEX_TYPES, ...MANIFEST_TYPES].join(', ');
+    const top = await this.get(`manifests/${reference}`, accept);
+    const digest = digestOf(top);
+    if (reference.startsWith('sha256:') && reference !== digest)
+      throw new StagingError('no-image', `${host} sent another manifest than ${image}`);
+    const manifest = await this.manifest(JSON.parse(top.toString('utf8')) as Manifest & Index);
+    const config = await this.get(`blobs/${manifest.config.digest}`, '*/*');
+    if (digestOf(config) !== manifest.config.digest)
+      throw new StagingError('no-image', `${host} sent another configuration than that of ${image}`);
+    return { digest, manifest, config: JSON.parse(config.toString('utf8')) as ImageConfigFile };
+  }
+
   /** The one for this kind of machine. */
   async manifest(found: Manifest & Index): Promise<Manifest> {
     if (found.manifests === undefined) return found;
@@ -133,6 +142,11 @@ class Remote {
   }
 
   async get(path: string, accept: string): Promise<Buffer> {
+    return await collected(await this.open(path, accept));
+  }
+
+  /** A body of any size. */
+  async open(path: string, accept: string): Promise<IncomingMessage> {
     const { image } = this.#options;
     const { host, repository } = this.#parsed;
     const url = new URL(`/v2/${repository}/${path}`, this.#origin);
@@ -150,7 +164,7 @@ class Remote {
       answer = await this.#ask(from, accept, from.host === url.host);
     }
     const status = answer.statusCode ?? 0;
-    if (status === 200) return await collected(answer);
+    if (status === 200) return answer;
     answer.resume();
     if (status === 401 || status === 403) throw this.#refused();
     if (status === 404)

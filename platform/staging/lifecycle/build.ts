@@ -29,6 +29,8 @@ interface LaunchFile {
   processes?: {
     type: string;
     command: string[] | string;
+    /** Of API 0.8 and older: without a shell. */
+    direct?: boolean;
     args?: string[];
     default?: boolean;
     'working-dir'?: string;
@@ -218,12 +220,20 @@ function files(directory: string): string[] {
 }
 
 function processOf(process: NonNullable<LaunchFile['processes']>[number]): ResultProcess {
-  const command = typeof process.command === 'string' ? ['bash', '-c', process.command] : process.command;
+  const { direct = false } = process;
+  const line = typeof process.command === 'string' && !direct;
+  const command = typeof process.command !== 'string' ? process.command : line ? shellLine(process) : [process.command];
   return {
     type: process.type,
     command,
-    args: process.args ?? [],
+    args: line ? [] : (process.args ?? []),
     default: process.default ?? false,
     ...(process['working-dir'] === undefined ? {} : { workingDirectory: process['working-dir'] }),
   };
+}
+
+/** Arguments of a command line are words for the same shell. */
+function shellLine({ command, args = [] }: { command: string[] | string; args?: string[] }): string[] {
+  const words = args.map((word) => ` '${word.replaceAll("'", `'\\''`)}'`).join('');
+  return ['bash', '-c', `${String(command)}${words}`];
 }

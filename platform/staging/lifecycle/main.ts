@@ -40,7 +40,8 @@ async function main(): Promise<void> {
 
 /** A build that lacks a runtime ends early with its name: the platform begins it again. */
 async function builtOrWanting(options: BuildOptions): Promise<BuildResult> {
-  const planned = plannedRuntimes(options.group);
+  // A builder image brings what its buildpacks need.
+  const planned = process.env['SAMPAN_BUILDER'] === '1' ? [] : plannedRuntimes(options.group);
   const nothing = { buildpacks: [], processes: [], workspaceUnchanged: true, workspaceLinks: [], labels: [] };
   if (!planned.every(isMounted)) return { ...nothing, runtimes: planned };
   const result = await build(options);

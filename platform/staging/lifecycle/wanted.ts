@@ -2,6 +2,7 @@
 import { chmodSync, mkdtempSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'smol-toml';
+import { builderOrder } from './builder-order.ts';
 import { type Buildpack, LifecycleError, type OrderEntry, readBuildpack, readBuildpacks } from './buildpack.ts';
 import type { DetectOptions } from './detect.ts';
 import { names } from './environment.ts';
@@ -15,6 +16,8 @@ export async function wanted(
   root: string,
   scratch: string,
 ): Promise<Pick<DetectOptions, 'buildpacks' | 'groups' | 'chosen'>> {
+  if (process.env['SAMPAN_BUILDER'] === '1')
+    return builderOrder(root, process.env['SAMPAN_ORDER'] ?? '/cnb/order.toml');
   const shipped = readBuildpacks(root);
   const said = saidWanted();
   if (said === undefined) {
