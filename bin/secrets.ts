@@ -38,7 +38,8 @@ export function adminPasswordFile(instance: Instance): string {
 }
 
 export function adminPassword(instance: Instance): string {
-  return once(adminPasswordFile(instance), () => `${secret()}\n`).trim();
+  // Not one that begins with a dash: on a command line it would be an option.
+  return once(adminPasswordFile(instance), () => `${secret().replace(/^-/, 'x')}\n`).trim();
 }
 
 function once(path: string, make: () => string): string {
