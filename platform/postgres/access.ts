@@ -26,6 +26,7 @@ export const POSTGRES_ROLE: { name: string; rules: PolicyRule[] } = {
     },
     { apiGroups: [''], resources: ['secrets', 'services', 'persistentvolumeclaims'], verbs: WRITE },
     { apiGroups: [''], resources: ['pods', 'events'], verbs: READ },
+    { apiGroups: [''], resources: ['pods'], verbs: ['delete'] },
     { apiGroups: [''], resources: ['pods/exec'], verbs: ['get', 'create'] },
     { apiGroups: ['apps'], resources: ['statefulsets'], verbs: WRITE },
     { apiGroups: ['networking.k8s.io'], resources: ['networkpolicies'], verbs: WRITE },

@@ -8,6 +8,8 @@ import { namespaces, nodes, pods } from '#cluster/kinds/resources.ts';
 import { type Finished, TestPlatform, until } from '#testing/platform.ts';
 import { when } from '#testing/when.ts';
 import { installResources } from '../resources/definitions.ts';
+import type { RegistryOptions } from '../staging/images/registry-client.ts';
+import type { Recipe } from './image/recipe.ts';
 import { Osb } from './osb.fixture.ts';
 import { postgresDatabases } from './resource.ts';
 import { NAMESPACE, type Credentials, type Plan, type Postgres } from './postgres.ts';
@@ -24,6 +26,8 @@ export class PostgresBed {
   postgres!: Postgres;
   /** Milliseconds that the service's clock is ahead. */
   ahead = 0;
+  /** Of the image of the release that is started next; undefined: of this one. */
+  recipe: Recipe | undefined;
   #running: ReturnType<TestPlatform['start']> | undefined;
   #transports: { close(): void }[] = [];
 
@@ -64,22 +68,27 @@ export class PostgresBed {
     return transport;
   }
 
-  /** The service, as the platform starts it. */
-  async start(): Promise<void> {
+  registry(): RegistryOptions {
     const { dataDirectory, instance } = this.platform;
     const secrets = JSON.parse(readFileSync(join(dataDirectory, 'secrets.json'), 'utf8')) as {
       registry: { platform: string };
     };
+    return {
+      host: `127.0.0.1:${instance.ports.registry}`,
+      ca: this.#pki('ca.crt'),
+      username: 'platform',
+      password: secrets.registry.platform,
+    };
+  }
+
+  /** The service, as the platform starts it. */
+  async start(): Promise<void> {
     this.postgres = await startPostgres({
       client: createClient(this.#transport({ name: 'platform' })),
       connect: (token) => createClient(this.#transport({ token })),
-      registry: {
-        host: `127.0.0.1:${instance.ports.registry}`,
-        ca: this.#pki('ca.crt'),
-        username: 'platform',
-        password: secrets.registry.platform,
-      },
-      dataDirectory: join(dataDirectory, 'postgres'),
+      registry: this.registry(),
+      dataDirectory: join(this.platform.dataDirectory, 'postgres'),
+      ...(this.recipe === undefined ? {} : { recipe: this.recipe }),
       plans: this.plans,
       now: () => Date.now() + this.ahead,
       log: (level, message, fields) => {

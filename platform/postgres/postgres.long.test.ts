@@ -1,10 +1,15 @@
 /** Real PostgreSQL servers on a real cluster, from the first plan to the last byte; the platform is played by plain HTTP. */
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { persistentVolumeClaims, persistentVolumes, pods, secrets } from '#cluster/kinds/resources.ts';
 import { until } from '#testing/platform.ts';
 import { when } from '#testing/when.ts';
+import type { ImageConfigFile } from '../staging/images/oci.ts';
+import { RegistryClient } from '../staging/images/registry-client.ts';
+import { writeImage } from '../staging/images/single-layer.ts';
 import { PostgresBed } from './bed.fixture.ts';
+import { currentRecipe, type Recipe } from './image/recipe.ts';
 import { NAMESPACE, type Credentials, type Plan } from './postgres.ts';
 import { databaseName } from './resource.ts';
 
@@ -236,10 +241,69 @@ describe('PostgreSQL', { concurrency: 1 }, () => {
     assert.deepEqual([smaller.status, /does not shrink/.test(smaller.body.description ?? '')], [400, true]);
   });
 
+  /** What a later release of the platform would bring: the same server in another image. */
+  async function release(name: string, entrypoint?: string[]): Promise<Recipe> {
+    const recipe = await currentRecipe();
+    const hash = createHash('sha256').update(name).digest('hex').slice(0, 32);
+    const registry = new RegistryClient(bed.registry());
+    const known = await registry.getImage<ImageConfigFile>('postgres/server', (bed.recipe ?? recipe).hash);
+    assert.ok(known);
+    const layers = known.manifest.layers.map(({ mediaType, digest, size }, index) => ({
+      mediaType,
+      digest,
+      sizeBytes: size,
+      diffId: known.config.rootfs.diff_ids[index] ?? '',
+    }));
+    const run = { ...known.config.config, Labels: { release: name }, ...(entrypoint && { Entrypoint: entrypoint }) };
+    await writeImage(registry, 'postgres/server', hash, { architecture: recipe.architecture, layers, run });
+    registry.close();
+    return { ...recipe, hash, version: `${recipe.major}.0.0+${hash.slice(0, 12)}` };
+  }
+
+  /** The platform is started anew, and brings this. */
+  async function bring(recipe: Recipe): Promise<void> {
+    await bed.postgres.close();
+    bed.recipe = recipe;
+    await bed.start();
+  }
+
+  const upgrade = (recipe: Recipe) =>
+    osb.update(ID, { plan_id: MORE.id, maintenance_info: { version: recipe.version } });
+
+  async function runs(): Promise<{ version: unknown; image: string }> {
+    const { body } = await osb.call('GET', `service_instances/${ID}`);
+    const { version } = body['maintenance_info'] as { version: string };
+    const words = ['get', 'pod', '-n', NAMESPACE, POD, '-o', 'jsonpath={.spec.containers[0].image}'];
+    return { version, image: await bed.platform.mustKubectl(...words) };
+  }
+
+  test('upgraded to another image it has what it had; an upgrade whose server does not come goes back', async () => {
+    const count = () => bed.mustPsql('app-1', second, 'SELECT count(*) FROM notes');
+    const [before, rows] = [await runs(), await count()];
+    const later = await release('later');
+    await bring(later);
+    assert.deepEqual(await runs(), before, 'nothing is upgraded that nobody asked to be');
+    await osb.succeeded(ID, await upgrade(later));
+    const upgraded = await runs();
+    assert.equal(upgraded.version, later.version);
+    assert.notEqual(upgraded.image, before.image);
+    assert.equal(await count(), rows);
+    const broken = await release('broken', ['/bin/false']);
+    await bring(broken);
+    const { state, description } = await osb.ended(ID, await upgrade(broken));
+    assert.equal(state, 'failed');
+    assert.match(description, /taken back: its server ended with status 1/);
+    await until('it is back', async () => (await bed.psql('app-1', second, 'SELECT 1')).code === 0, 120);
+    assert.deepEqual(await runs(), upgraded);
+    assert.equal(await count(), rows);
+    await bed.mustPsql('app-1', second, `INSERT INTO notes (words) VALUES ('six')`);
+  });
+
   test('deleted, nothing is left of it', async () => {
     const { state } = await osb.ended(ID, await osb.deprovision(ID, MORE));
     assert.equal(state, 'gone');
-    assert.deepEqual((await bed.client.list(pods, { namespace: NAMESPACE })).items, []);
+    // Its processes are gone by then; its object goes a moment later.
+    await when(bed.client, pods, (all) => all.every(({ metadata }) => metadata.namespace !== NAMESPACE), 60);
     assert.deepEqual((await bed.client.list(persistentVolumeClaims, { namespace: NAMESPACE })).items, []);
     await when(bed.client, persistentVolumes, (all) => all.length === 0, 60);
     const left = (await bed.client.list(secrets, { namespace: NAMESPACE })).items.map(({ metadata }) => metadata.name);

@@ -26,6 +26,9 @@
  * volume and the node, and go with the service instance. A restore fills a second database beside `app` and then takes its place: one
  * that fails changes nothing.
  *
+ * An upgrade is another image for the same volume, of the same major version of PostgreSQL. One whose server does not come goes back: the
+ * database has its old image and version again, with all that it held, and the operation has failed.
+ *
  * A volume that is full: the server comes back by room that was set aside for that, takes no writes but those of sessions that
  * `SET transaction_read_only = off` to delete, and says `full` until there is more room (a larger plan).
  */

@@ -32,6 +32,8 @@ export interface PostgresDatabase {
     operation?: { id: string; state: 'in progress' | 'succeeded' | 'failed'; description: string };
     version?: string;
     image?: string;
+    /** What it had before the upgrade that is under way; it goes back to that where the upgrade fails. */
+    previous?: { version: string; image: string } | null;
     state?: 'starting' | 'ready' | 'full';
     /** PostgreSQL's own. */
     server?: string;

@@ -12,7 +12,7 @@ import { startBrokerServer } from './broker/server.ts';
 import type { PostgresContext } from './controller/context.ts';
 import { lazyWatches, startController } from './controller/controller.ts';
 import { ensureImage, forgetUnused } from './image/image.ts';
-import { currentRecipe } from './image/recipe.ts';
+import { currentRecipe, type Recipe } from './image/recipe.ts';
 import { keptSecret } from '../resources/secrets.ts';
 import { PLANS } from './plans.ts';
 import { type Log, NAMESPACE, type Plan, type Postgres } from './postgres.ts';
@@ -30,6 +30,8 @@ export interface PostgresOptions {
   /** Default `cluster.local`. */
   clusterDomain?: string;
   plans?: readonly Plan[];
+  /** Of the databases' image; default: what this release of the platform makes. */
+  recipe?: Recipe;
   now?: () => number;
   log: Log;
 }
@@ -41,7 +43,7 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
   const client = options.connect(accountToken(options.client));
   await untilAllowed(client);
   const registry = new RegistryClient(options.registry);
-  const recipe = await currentRecipe();
+  const recipe = options.recipe ?? (await currentRecipe());
   const onError = (error: unknown): void =>
     log('warn', 'The watch of PostgreSQL databases broke off; it is tried again', { error: String(error) });
   const databases = createInformer(client, postgresDatabases, { namespace: NAMESPACE, onError });
@@ -61,7 +63,9 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
         await mkdir(options.dataDirectory, { recursive: true, mode: 0o700 });
         const image = await ensureImage({ registry, recipe, temporaryDirectory: options.dataDirectory, signal });
         await databases.synced;
-        const used = databases.list().flatMap(({ status }) => status?.image ?? []);
+        const used = databases
+          .list()
+          .flatMap(({ status }) => [status?.image ?? [], status?.previous?.image ?? []].flat());
         await forgetUnused(registry, [image, ...used]);
         return image;
       }),

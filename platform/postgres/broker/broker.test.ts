@@ -3,12 +3,15 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { ApiError } from '#cluster/client/client.ts';
+import type { Stored } from '#cluster/kinds/kind.ts';
+import type { StatefulSet } from '#cluster/kinds/types/apps.ts';
 import { createClient } from '#cluster/client/create.ts';
 import { allControllers } from '#cluster/controllers/all.ts';
 import {
   namespaces,
   networkPolicies,
   persistentVolumeClaims,
+  pods,
   secrets,
   services,
   statefulSets,
@@ -37,8 +40,10 @@ describe('the PostgreSQL broker', { concurrency: 1 }, () => {
   let osb: Osb;
   const problems: string[] = [];
 
+  let ahead = 0;
   const open = (): Promise<Postgres> =>
     startPostgres({
+      now: () => Date.now() + ahead,
       client: plane.client,
       connect: () => createClient(plane.inProcess(ACCOUNT)),
       registry: registry.options,
@@ -193,6 +198,37 @@ describe('the PostgreSQL broker', { concurrency: 1 }, () => {
     await when(plane.client, services, (all) => all.some(({ metadata }) => metadata.name === name));
     await when(plane.client, networkPolicies, (all) => all.some(({ metadata }) => metadata.name === name));
     assert.equal((await osb.provision('one', SMALL)).status, 202);
+  });
+
+  test('an upgrade that comes to nothing goes back, and says so', async () => {
+    await postgres.close();
+    const old = `${recipe.major}.0.0+000000000000`;
+    const image = 'registry.example.com/postgres/server@sha256:old';
+    // As an older release of the platform has left it.
+    const { spec, metadata } = await object('one');
+    const operation = { id: spec.operation.id, state: 'succeeded', description: 'it was made' };
+    const merge = (body: object, more: object = {}) =>
+      plane.client.patch(postgresDatabases, metadata.name, { type: 'merge', body }, { namespace: NAMESPACE, ...more });
+    await merge({ spec: { version: old } });
+    await merge({ status: { version: old, image, operation } }, { subresource: 'status' });
+    postgres = await open();
+    osb = new Osb(postgres);
+    const imageOf = (all: Stored<StatefulSet>[]) => all[0]?.spec?.template.spec?.containers[0]?.image;
+    await when(plane.client, statefulSets, (all) => imageOf(all) === image);
+    const upgrade = await osb.update('one', { maintenance_info: { version: recipe.version } });
+    assert.equal(upgrade.status, 202, JSON.stringify(upgrade.body));
+    await when(plane.client, pods, ([pod]) => pod !== undefined && pod.spec?.containers[0]?.image !== image);
+    ahead = 16 * 60_000;
+    const body = { metadata: { annotations: { look: 'again' } } };
+    await plane.client.patch(pods, `${metadata.name}-0`, { type: 'merge', body }, { namespace: NAMESPACE });
+    const { state, description } = await osb.ended('one', upgrade);
+    assert.deepEqual([state, description.startsWith('It took too long')], ['failed', true], description);
+    await when(plane.client, statefulSets, (all) => imageOf(all) === image);
+    const shown = await osb.call('GET', 'service_instances/one');
+    assert.deepEqual(shown.body['maintenance_info'], { version: old });
+    await when(plane.client, postgresDatabases, ([one]) => one?.status?.previous === undefined);
+    ahead = 0;
+    assert.match(problems.splice(0).join(), /An operation on a PostgreSQL database failed/);
   });
 
   test('its account reaches its own namespace, and nothing else', async () => {

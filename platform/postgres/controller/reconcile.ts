@@ -8,19 +8,29 @@ import { bindingsOf, type Database, planOf, type PostgresContext, type Watches }
 import { putObjects } from './put.ts';
 import { release, syncRoles } from './roles.ts';
 import { isUnderWay, tell, writeStatus } from './status.ts';
+import { clearTheWay, goBack, isHopeless, isToGoBack } from './upgrade.ts';
 import { whyWaiting } from './waiting.ts';
 
 /** An operation that has not come to its end by then has failed, and says what it waits for. */
 const PATIENCE = 15 * 60_000;
 const LOOK_AGAIN = 10_000;
 
-/**
- * @returns milliseconds after which to look again where nothing else may tell; `ready` when the server can be worked with
- */
-export async function reconcileDatabase(
-  context: PostgresContext,
-  name: string,
-): Promise<{ again?: number; ready: boolean }> {
+interface Outcome {
+  /** Milliseconds after which to look again where nothing else may tell. */
+  again?: number;
+  /** The server can be worked with. */
+  ready: boolean;
+}
+
+export async function reconcileDatabase(context: PostgresContext, name: string): Promise<Outcome> {
+  const outcome = await look(context, name);
+  const database = context.databases.get(name, NAMESPACE);
+  if (database === undefined || !isToGoBack(database)) return outcome;
+  await goBack(context, database);
+  return await look(context, name);
+}
+
+async function look(context: PostgresContext, name: string): Promise<Outcome> {
   const database = context.databases.get(name, NAMESPACE);
   if (database === undefined) return { ready: false };
   const watches = await context.watches();
@@ -32,9 +42,11 @@ export async function reconcileDatabase(
   const image = await imageOf(context, database);
   if (image === undefined) return { ready: false, again: LOOK_AGAIN * 6 };
   const template = await putObjects(context, watches, { database, plan, image });
+  await clearTheWay(context, watches, { database: name, template });
   const why = await whyWaiting(context, watches, { database: name, plan, template });
   if (why !== undefined) {
-    await wait(context, database, why);
+    const hopeless = isHopeless(watches, { database, template });
+    await wait(context, database, { why, hopeless });
     return { ready: false, again: LOOK_AGAIN };
   }
   const session = context.session(name);
@@ -50,15 +62,20 @@ export async function reconcileDatabase(
   if (isUnderWay(database) && (kind === 'create' || kind === 'update')) {
     await tell(context, database, 'succeeded', `PostgreSQL ${state.server}, ${plan.description}`);
   }
+  if (context.databases.get(name, NAMESPACE)?.status?.previous)
+    await writeStatus(context, database, { previous: null });
   return { ready: true };
 }
 
 /** The image that it has, unless another is asked for. Undefined: it could not be made, and that was said. */
 async function imageOf(context: PostgresContext, database: Database): Promise<string | undefined> {
   const { version, image: current } = database.status ?? {};
-  if (current !== undefined && version === database.spec.version) return current;
+  const wanted = [database.spec.version, context.recipe.version];
+  if (current !== undefined && version !== undefined && wanted.includes(version)) return current;
   try {
     if (isUnderWay(database)) await tell(context, database, 'in progress', 'its image is made from packages');
+    if (current !== undefined && version !== undefined)
+      await writeStatus(context, database, { previous: { version, image: current } });
     const image = await context.image();
     await writeStatus(context, database, { image, version: context.recipe.version });
     return image;
@@ -69,11 +86,16 @@ async function imageOf(context: PostgresContext, database: Database): Promise<st
   }
 }
 
-async function wait(context: PostgresContext, database: Database, why: string): Promise<void> {
+async function wait(
+  context: PostgresContext,
+  database: Database,
+  { why, hopeless }: { why: string; hopeless: boolean },
+): Promise<void> {
   await writeStatus(context, database, { state: 'starting' });
   if (!isUnderWay(database)) return;
   const late = context.now() - Date.parse(database.spec.operation.since) > PATIENCE;
-  await tell(context, database, late ? 'failed' : 'in progress', late ? `It took too long: ${why}` : why);
+  if (hopeless) await tell(context, database, 'failed', `The upgrade was taken back: ${why}`);
+  else await tell(context, database, late ? 'failed' : 'in progress', late ? `It took too long: ${why}` : why);
 }
 
 async function diskOf(session: Session): Promise<{ sizeMb: number; freeMb: number }> {

@@ -21,7 +21,14 @@ export async function whyWaiting(
   return size === storageOf(wanted.plan) ? undefined : `its volume grows to ${wanted.plan.diskMb} MB`;
 }
 
-function isReady({ status }: Pod): boolean {
+/** How often a server of what is wanted has ended by itself. */
+export function crashesOf(watches: Watches, wanted: { database: string; template: string }): number {
+  const pod = watches.pods.get(`${wanted.database}-0`, NAMESPACE);
+  if (pod?.metadata.annotations?.[TEMPLATE] !== wanted.template) return 0;
+  return pod.status?.containerStatuses?.[0]?.restartCount ?? 0;
+}
+
+export function isReady({ status }: Pod): boolean {
   return status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') === true;
 }
 
