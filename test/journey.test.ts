@@ -56,10 +56,17 @@ describe('the main job', { concurrency: 1 }, () => {
     assert.match(result.stdout, /Hello/);
   });
 
-  test('quickstart again changes nothing', async () => {
+  test('quickstart again changes nothing and takes at most 10 s', async () => {
     const before = { app: await view('hello'), containers: await containers() };
-    const result = await platform.sampan('quickstart');
-    assert.equal(result.code, 0, result.stderr);
+    const times: number[] = [];
+    // Of a machine that is busy with something else, the best of three.
+    do {
+      const begun = performance.now();
+      const result = await platform.sampan('quickstart');
+      assert.equal(result.code, 0, result.stderr);
+      times.push(Math.round(performance.now() - begun));
+    } while (times.length < 3 && Math.min(...times) > 10_000);
+    assert.ok(Math.min(...times) <= 10_000, `it took ${times.join(', ')} ms`);
     const now = await view('hello');
     assert.equal(now.image, before.app.image);
     assert.deepEqual(

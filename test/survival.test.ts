@@ -163,7 +163,7 @@ describe('survival', { concurrency: 1 }, () => {
     assert.equal(await containers(), before);
   });
 
-  test('HAProxy killed: it is back', async (context) => {
+  test('HAProxy killed: back within 1 s', async () => {
     const times: number[] = [];
     for (let round = 0; round < 3; round++) {
       const begun = performance.now();
@@ -173,7 +173,8 @@ describe('survival', { concurrency: 1 }, () => {
       await until('answers', async () => (await platform.ask(platform.host('steady'))).status === 200, 60);
       times.push(Math.round(performance.now() - begun));
     }
-    context.diagnostic(`after ${times.join(', ')} ms`);
+    // The best of three: a machine that is busy with something else is not what is measured.
+    assert.ok(Math.min(...times) < 1000, `it took ${times.join(', ')} ms`);
   });
 
   test('after a reboot, up brings every app back without a push', async () => {
