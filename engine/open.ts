@@ -100,6 +100,7 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
         risks: options,
       }),
     ]);
+    const chosen = { path: runtime, isRunc };
     network.ensureBridge();
     const found = sandboxes;
     names = await NameServer.open({
@@ -130,7 +131,7 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
       disks,
       images,
       sandboxes,
-      runtime: { path: runtime, isRunc },
+      runtime: chosen,
       conmon,
       log,
       risks: options,
@@ -165,7 +166,7 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
       containers,
       events,
       layout,
-      runtime,
+      runtime: chosen,
       info: {
         instance: options.instance,
         dataDirectory: options.dataDirectory,

@@ -15,6 +15,7 @@ import { EngineError } from '../engine.ts';
 import { hasCode } from '../sys/libc.ts';
 import { limitFileSize } from '../sys/file-size.ts';
 import { makePipe, reap, spawnProcess } from '../sys/spawn.ts';
+import { takeBack } from '../sys/take-back.ts';
 import { type LogSize, mostFileBytes } from './log-bound.ts';
 import type { ContainerPaths, Layout } from './layout.ts';
 
@@ -190,6 +191,7 @@ export interface ReleaseRequest {
 /** Lets a created container run. Resolves when the command was executed, or the process is gone. */
 export async function releaseContainer({ id, layout, paths, runtime }: ReleaseRequest): Promise<void> {
   if (runtime.isRunc) return readFifo(paths);
+  takeBack('/dev/null');
   try {
     await run(runtime.path, ['--root', layout.runtimeRoot, 'start', id]);
   } catch (error) {

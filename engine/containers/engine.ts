@@ -39,6 +39,7 @@ import type {
 } from '../verbs.ts';
 import { readArchive, statPath, writeArchive } from './archive.ts';
 import type { Cgroups } from './cgroups.ts';
+import type { Runtime } from './conmon.ts';
 import * as verbs from './container-verbs.ts';
 import type { Containers } from './containers.ts';
 import { dial, type DialOptions } from './dial.ts';
@@ -71,7 +72,7 @@ export interface EngineRooms {
   watermarks: Watermarks;
   diskVolumes: LocalDiskVolumes;
   layout: Layout;
-  runtime: string;
+  runtime: Runtime;
   info: Omit<EngineInfo, 'sandboxPool'>;
   /** Called last by `close`. */
   release: () => Promise<void>;

@@ -11,13 +11,13 @@ import { EngineError, type ExecSession, type ExecSpec, type TerminalSize } from 
 import { hasCode } from '../sys/libc.ts';
 import { duplicateTerminal, openTerminal, resizeTerminal } from '../sys/terminal.ts';
 import { resizeConsole } from './attach.ts';
-import { pidOf } from './conmon.ts';
+import { pidOf, type Runtime } from './conmon.ts';
 import { TerminalInput } from './terminal-input.ts';
 import { type ContainerUser, type OciProcess, mergeEnvironment, processCapabilities } from './oci.ts';
 
 export interface ExecRequest {
   id: string;
-  runtime: string;
+  runtime: Runtime;
   runtimeRoot: string;
   directory: string;
   /** The container's own process, from its bundle. */
@@ -83,16 +83,19 @@ interface Started {
 }
 
 function spawnPipes({ runtime, spec }: ExecRequest, args: string[]): Started {
-  const child = spawn(runtime, args, { stdio: [spec.stdin === true ? 'pipe' : 'ignore', 'pipe', 'pipe'] });
+  // Others than runc may give the null device of the host away: an input that has ended stands for it.
+  const isPiped = spec.stdin === true || !runtime.isRunc;
+  const child = spawn(runtime.path, args, { stdio: [isPiped ? 'pipe' : 'ignore', 'pipe', 'pipe'] });
   const { stdin, stdout, stderr } = child;
   if (stdout === null || stderr === null) throw new EngineError('internal', 'the runtime was started without pipes');
   // The process may end without reading its input: that is no error of ours.
   stdin?.on('error', () => {});
+  if (spec.stdin !== true) stdin?.end();
   return {
     child,
     // Node throws away what nobody has read of a child that has ended: these keep it until the caller looks.
     streams: {
-      ...(stdin === null ? {} : { stdin }),
+      ...(stdin === null || spec.stdin !== true ? {} : { stdin }),
       stdout: stdout.pipe(new PassThrough()),
       stderr: stderr.pipe(new PassThrough()),
     },
@@ -105,7 +108,7 @@ function spawnTerminal({ runtime, spec }: ExecRequest, args: string[]): Started 
   const { master, slave } = openTerminal(sizeOf(spec));
   let child: ChildProcess;
   try {
-    child = spawn(runtime, args, { stdio: [slave, slave, slave], detached: true });
+    child = spawn(runtime.path, args, { stdio: [slave, slave, slave], detached: true });
   } finally {
     closeSync(slave);
   }

@@ -5,7 +5,7 @@
  * `maxBytes`, within a fraction of a second. When the engine is away, or gets no processor time, nobody does; then the kernel holds the
  * writer back (RLIMIT_FSIZE): the file that is written ends at `mostFileBytes`, what comes after is thrown away by conmon, and the
  * container goes on. So a log never takes more than its size and three such files; in all but the worst moment it is one.
- * Why: docs/decisions/0027-the-kernel-bounds-logs.md.
+ * Why: docs/decisions/0028-the-kernel-bounds-logs.md.
  */
 import type { Segment } from './log-segments.ts';
 
