@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { writeTar } from '#lib/tar/write.ts';
 import { digestOf } from '#lib/digest.ts';
 import { startTestRegistry, type TestRegistry } from '#testing/staging-registry.ts';
@@ -49,6 +52,26 @@ test('a source that fails fails the upload with its own error', async () => {
   }
   const upload = registry.client.streamBlob('a/broken', broken(), () => digestOf('x'));
   await assert.rejects(upload, { name: 'RangeError', message: 'broken on the way' });
+});
+
+test('a registry that is silent is given up, one that waits for what is uploaded is not', async () => {
+  const client = new RegistryClient({ ...registry.options, silence: 2000 });
+  const content = randomBytes(20);
+  async function* slow() {
+    yield content.subarray(0, 10);
+    await delay(4500);
+    yield content.subarray(10);
+  }
+  await client.streamBlob('a/slow', slow(), () => digestOf(content));
+  assert.equal(await client.blobSize('a/slow', digestOf(content)), 20);
+  client.close();
+  const server = createServer(() => undefined).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const silent = new RegistryClient({ ...registry.options, host, silence: 100 });
+  await assert.rejects(silent.blobSize('a/one', digestOf(content)), /no byte for 0\.1 s/);
+  silent.close();
+  server.close();
 });
 
 test('manifests and tags', async () => {

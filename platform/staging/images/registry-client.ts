@@ -18,6 +18,8 @@ export interface RegistryOptions {
   ca: string;
   username: string;
   password: string;
+  /** How long it may be silent; milliseconds. */
+  silence?: number;
 }
 
 export interface StoredManifest {
@@ -27,7 +29,7 @@ export interface StoredManifest {
 }
 
 const LARGEST_MANIFEST = 4 * 1024 * 1024;
-/** No byte for so long: the registry is taken for dead. */
+/** No byte for so long where the registry owes one: it is taken for dead. Milliseconds. */
 const SILENCE = 60_000;
 
 interface Call {
@@ -45,9 +47,11 @@ export class RegistryClient {
   readonly #origin: URL;
   readonly #agent: Agent;
   readonly #authorization: string;
+  readonly #silence: number;
 
   constructor(options: RegistryOptions) {
     this.host = options.host;
+    this.#silence = options.silence ?? SILENCE;
     this.#origin = new URL(`https://${options.host}`);
     this.#agent = new Agent({ keepAlive: true, maxSockets: 16, ca: options.ca });
     this.#authorization = `Basic ${Buffer.from(`${options.username}:${options.password}`).toString('base64')}`;
@@ -295,16 +299,9 @@ export class RegistryClient {
   async #call(call: Call): Promise<IncomingMessage> {
     call.signal?.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-    let sourceError: unknown;
     // A stack that is being built takes minutes to its first byte: the registry is not kept waiting for it.
-    const body =
-      call.body === undefined || call.body instanceof Uint8Array
-        ? call.body
-        : await begun(
-            watch(call.body, (error) => {
-              sourceError = error;
-            }),
-          );
+    const source =
+      call.body === undefined || call.body instanceof Uint8Array ? undefined : await Source.begun(call.body);
     const what = `${call.method} https://${this.host}${call.path}`;
     const fail = (cause: unknown) => {
       if (call.signal?.aborted) reject(call.signal.reason);
@@ -319,45 +316,33 @@ export class RegistryClient {
         path: call.path,
         headers: { authorization: this.#authorization, ...call.headers },
         agent: this.#agent,
-        timeout: SILENCE,
+        timeout: this.#silence,
         ...(call.signal === undefined ? {} : { signal: call.signal }),
       },
       resolve,
     );
     request.on('error', fail);
-    request.on('timeout', () => request.destroy(new Error(`no byte for ${SILENCE / 1000} s`)));
-    if (body === undefined) request.end();
-    else if (body instanceof Uint8Array) request.end(body);
+    request.on('timeout', () => {
+      if (source?.isAwaited === true) request.setTimeout(this.#silence);
+      else request.destroy(new Error(`no byte for ${this.#silence / 1000} s`));
+    });
+    if (source === undefined) request.end(call.body);
     else {
-      pipeline(Readable.from(body, { objectMode: false, highWaterMark: 1024 * 1024 }), request).catch(
-        (error: unknown) => {
-          // A source that fails (hostile layer, broken exec) is the reason that the caller must see.
-          if (sourceError === undefined) fail(error);
-          else
-            reject(sourceError instanceof Error ? sourceError : new Error('the source failed', { cause: sourceError }));
-          request.destroy();
-        },
-      );
+      const chunks = Readable.from(source.chunks(), { objectMode: false, highWaterMark: 1024 * 1024 });
+      pipeline(chunks, request).catch((error: unknown) => {
+        // A source that fails (hostile layer, broken exec) is the reason that the caller must see.
+        if (source.error === undefined) fail(error);
+        else reject(source.error);
+        request.destroy();
+      });
     }
     const answer = await promise;
-    if (sourceError !== undefined) throw sourceError;
+    if (source?.error !== undefined) throw source.error;
     if (call.expect.includes(answer.statusCode ?? 0)) return answer;
     const text = (await collect(answer, 64 * 1024, 'error').catch(() => Buffer.alloc(0)))
       .toString('utf8')
       .slice(0, 500);
     throw new StagingError('registry', `${what}: ${answer.statusCode} ${text}`.trimEnd());
-  }
-}
-
-async function* watch(
-  source: AsyncIterable<Uint8Array>,
-  onError: (error: unknown) => void,
-): AsyncGenerator<Uint8Array> {
-  try {
-    yield* source;
-  } catch (error) {
-    onError(error);
-    throw error;
   }
 }
 
@@ -370,15 +355,42 @@ function message(error: unknown): string {
   return error instanceof Error ? error.message || error.name : String(error);
 }
 
-/** The same chunks, once there is the first one. */
-async function begun(source: AsyncIterable<Uint8Array>): Promise<AsyncIterable<Uint8Array>> {
-  const chunks = source[Symbol.asyncIterator]();
-  let next = await chunks.next();
-  return (async function* () {
+/** What is uploaded while it is made. */
+class Source {
+  error: Error | undefined;
+  /** It owes the next chunk; nobody else is late then. */
+  isAwaited = false;
+  readonly #iterator: AsyncIterator<Uint8Array>;
+  #next: IteratorResult<Uint8Array> | undefined;
+
+  private constructor(chunks: AsyncIterable<Uint8Array>) {
+    this.#iterator = chunks[Symbol.asyncIterator]();
+  }
+
+  /** Resolves when there is a first chunk. */
+  static async begun(chunks: AsyncIterable<Uint8Array>): Promise<Source> {
+    const source = new Source(chunks);
+    await source.#take();
+    return source;
+  }
+
+  async *chunks(): AsyncGenerator<Uint8Array> {
     try {
-      for (; next.done !== true; next = await chunks.next()) yield next.value;
+      for (; this.#next?.done === false; await this.#take()) yield this.#next.value;
     } finally {
-      await chunks.return?.();
+      await this.#iterator.return?.();
     }
-  })();
+  }
+
+  async #take(): Promise<void> {
+    this.isAwaited = true;
+    try {
+      this.#next = await this.#iterator.next();
+    } catch (error) {
+      this.error = error instanceof Error ? error : new Error('the source failed', { cause: error });
+      throw this.error;
+    } finally {
+      this.isAwaited = false;
+    }
+  }
 }
