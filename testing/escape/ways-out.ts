@@ -153,6 +153,21 @@ export const WAYS_OUT: readonly WayOut[] = [
     test: `${hostFile}: output without end keeps to the log’s size`,
   },
   {
+    attack: 'fill the disk with output while the engine is away',
+    why: 'the kernel ends the file that is written at a bound',
+    test: 'engine/containers/log-overrun.test.ts: while the engine is frozen, killed or away the kernel bounds the log, and what is missing is told',
+  },
+  {
+    attack: 'free the loop device of a volume, so that its number is another file',
+    why: 'ioctl requests of loop devices are refused beside every seccomp profile',
+    test: `engine/containers/disk-volumes.test.ts: a device without a file system: kept, grown, given to one container at its path, and never another file's`,
+  },
+  {
+    attack: 'shut the null device of the host, given away by an old crun',
+    why: 'it is taken back before the container runs, and no exec has it',
+    test: "engine/sys/take-back.test.ts: what a container's root was given, and shut to others, is everybody's again",
+  },
+  {
     attack: 'huge environments and arguments',
     why: 'bodies have a largest size; what the kernel refuses is told',
     test: `${hostFile}: huge environments and arguments are refused by name`,
