@@ -5,7 +5,7 @@
  *   node testing/run.ts [--long] [PATH …]     a PATH is a file, a folder, or a part of the path of test files, such as
  *                                             `fresh-machine`; a file's tests run one after another
  *
- * `*.long.test.ts` run only with --long. Files of `test/` need a whole platform and run one at a time, after the others.
+ * `*.long.test.ts` run only with --long, one at a time. Files of `test/` need a whole platform and run after the others.
  *
  * Where everything is run, up to three files that failed are run once more, alone. What fails then has failed; what
  * passes then is named as unstable, with what it said first: a race to find, in the test or in what it tests.
@@ -153,11 +153,12 @@ function allowedSkips(): string[] {
 await prepareMachine();
 const files = testFiles();
 const endToEnd = files.filter((file) => relative(root, file).startsWith('test/'));
+const atOnce = long ? 1 : Math.min(2, availableParallelism());
 await runFiles(
   files.filter((file) => !endToEnd.includes(file)),
-  Math.min(2, availableParallelism()),
+  atOnce,
 );
-await runFiles(endToEnd, 1);
+await runFiles(endToEnd, atOnce);
 await runFailedAgain(files);
 
 const all = [...results.values()];
