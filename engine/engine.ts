@@ -341,6 +341,8 @@ export interface ContainerSpec {
   env?: string[];
   /** `user`, `uid`, `user:group` or `uid:gid`; names are looked up in the image. Default: the image's user. */
   user?: string;
+  /** Its start is refused as `invalid` where the user turns out to be root's. */
+  nonRoot?: boolean;
   supplementaryGroups?: number[];
   /** The same by name, looked up in the image's /etc/group; numbers too. */
   supplementaryGroupNames?: string[];

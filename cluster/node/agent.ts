@@ -17,6 +17,7 @@
  *   node.sampan.dev/memory: 256Mi          what all containers may have together, where that is less than the sum of their limits
  *   node.sampan.dev/backoff: cloudfoundry  restarts three times at once, then after 30 s doubling to 16 min
  *   node.sampan.dev/log-bytes-per-second: "1024"  what collectors of its logs get at most of each container, see `log-collector.ts`
+ *   node.sampan.dev/named-users: "true"    with `runAsNonRoot` an image may name its user: who that is, is looked up in the image. A kubelet refuses names
  *   node.sampan.dev/host-ca: "true"        mounts the host's CA bundle read-only at /etc/ssl/certs/ca-certificates.crt
  * Disk: `resources.limits["ephemeral-storage"]` is the size of the writable layer; 1Gi where absent.
  *

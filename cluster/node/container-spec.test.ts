@@ -48,8 +48,10 @@ async function specOf(
   container: Partial<Container>,
   pod: Omit<Partial<PodSpec>, 'containers'> = {},
   imageUser?: string,
+  annotations: Record<string, string> = {},
 ) {
-  const object = podObject('a', { ...pod, containers: [container] }, { 'node.sampan.dev/pids': '64', note: 'hi' });
+  const own = { 'node.sampan.dev/pids': '64', note: 'hi', ...annotations };
+  const object = podObject('a', { ...pod, containers: [container] }, own);
   const [definition] = object.spec?.containers ?? [];
   assert.ok(definition);
   const spec = await containerSpecOf({
@@ -272,6 +274,8 @@ test('runAsNonRoot is checked against the image', async () => {
     rejectsWith('CreateContainerConfigError', /non-numeric user \(app\)/),
   );
   assert.equal((await specOf({ securityContext }, {}, '1000')).user, undefined);
+  const named = await specOf({ securityContext }, {}, 'app', { 'node.sampan.dev/named-users': 'true' });
+  assert.deepEqual([named.user, named.nonRoot], [undefined, true], 'the engine looks it up');
 });
 
 test('what is refused is named', () => {

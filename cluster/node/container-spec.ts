@@ -25,7 +25,7 @@ import { allDefinitions, specHash } from './records.ts';
 import type { References } from './references.ts';
 import { needsHostIds } from './host-access.ts';
 import { securityOf } from './security-context.ts';
-import { groupsOf, userOf } from './security.ts';
+import { groupsOf, mayNotBeRoot, userOf } from './security.ts';
 import { defaultDiskBytes, devicesOf, mountsOf, type PreparedVolume } from './volumes.ts';
 
 export const hostCaBundle = '/etc/ssl/certs/ca-certificates.crt';
@@ -129,6 +129,7 @@ export async function containerSpecOf(input: ContainerSpecInput): Promise<Contai
     ...(container.workingDir && { workingDirectory: container.workingDir }),
     env: [...environment].map(([name, value]) => `${name}=${value}`),
     ...(user !== undefined && { user }),
+    ...(mayNotBeRoot(pod, container) && { nonRoot: true }),
     ...(groups.length > 0 && { supplementaryGroups: groups }),
     labels: {
       ...podLabels(pod),

@@ -21,6 +21,7 @@ export const pidsAnnotation = 'node.sampan.dev/pids';
 export const logRateAnnotation = 'node.sampan.dev/log-bytes-per-second';
 export const memoryAnnotation = 'node.sampan.dev/memory';
 export const backoffAnnotation = 'node.sampan.dev/backoff';
+export const namedUsersAnnotation = 'node.sampan.dev/named-users';
 export const hostCaAnnotation = 'node.sampan.dev/host-ca';
 
 /** On the API's object of a pod that a node runs from a file: the file's version. */

@@ -4,6 +4,7 @@ import type { Container, Pod } from '../kinds/types/core.ts';
 import { AgentError } from './errors.ts';
 import { riskRefusal } from './host-access.ts';
 import { isBelow } from './host-path.ts';
+import { namedUsersAnnotation } from './labels.ts';
 import { allDefinitions } from './records.ts';
 import { forbiddenSysctl } from './sysctls.ts';
 
@@ -72,11 +73,15 @@ export function userOf(pod: Pod, container: Container, image: Image): string | u
   const inner = container.securityContext;
   const uid = inner?.runAsUser ?? outer?.runAsUser;
   const gid = inner?.runAsGroup ?? outer?.runAsGroup;
-  if (inner?.runAsNonRoot ?? outer?.runAsNonRoot) checkNotRoot(pod, container.name, uid, image);
+  if (mayNotBeRoot(pod, container)) checkNotRoot(pod, container.name, uid, image);
   if (uid !== undefined) return gid === undefined ? String(uid) : `${uid}:${gid}`;
   if (gid === undefined) return undefined;
   const imageUser = (image.config.user ?? '').split(':')[0] || '0';
   return `${imageUser}:${gid}`;
+}
+
+export function mayNotBeRoot(pod: Pod, container: Container): boolean {
+  return (container.securityContext?.runAsNonRoot ?? pod.spec?.securityContext?.runAsNonRoot) === true;
 }
 
 function checkNotRoot({ metadata }: Pod, name: string, uid: number | undefined, image: Image): void {
@@ -87,7 +92,7 @@ function checkNotRoot({ metadata }: Pod, name: string, uid: number | undefined, 
   if (user === '' || user === 'root' || /^0+$/.test(user)) {
     throw denied(`container has runAsNonRoot and image will run as root ${where}`);
   }
-  if (!/^\d+$/.test(user)) {
+  if (!/^\d+$/.test(user) && metadata.annotations?.[namedUsersAnnotation] !== 'true') {
     throw denied(
       `container has runAsNonRoot and image has non-numeric user (${user}), cannot verify user is non-root ${where}`,
     );

@@ -69,13 +69,17 @@ export async function makeBundle(request: BundleRequest): Promise<void> {
   await makeRootfs({ paths, sandbox, layers, disks, ...(diskBytes === undefined ? {} : { diskBytes }) });
   if (request.again !== true) await seedMounts({ paths, spec, layers });
   const etc = sandboxPaths(layout, sandbox.id);
+  const name = spec.user ?? image.config.user ?? '';
+  const user = lookUpUser(paths, name, [
+    ...(spec.supplementaryGroups ?? []),
+    ...lookUpGroups(paths, spec.supplementaryGroupNames ?? []),
+  ]);
+  if (spec.nonRoot === true && user.uid === 0)
+    throw new EngineError('invalid', `user: "${name}" is root in the image, and the container may not be root's`);
   const config = ociConfig({
     spec,
     image: image.config,
-    user: lookUpUser(paths, spec.user ?? image.config.user ?? '', [
-      ...(spec.supplementaryGroups ?? []),
-      ...lookUpGroups(paths, spec.supplementaryGroupNames ?? []),
-    ]),
+    user,
     ...(spec.init === true ? { init: findInit() } : {}),
     hostname: sandbox.hostname,
     rootfs: paths.rootfs,

@@ -90,6 +90,11 @@ test('pod: commands and values mean what they say', () => {
   assert.equal(image.pod.securityContext?.runAsUser, undefined, "the image's own user, which must not be root");
   assert.equal(image.container.env?.find((variable) => variable.name === 'PORT')?.value, '9000');
   assert.equal(podOf({ droplet: { ...docker, user: 'root' } }).pod.securityContext?.runAsUser, 1000);
+  const lookup = (user: string) =>
+    replicaSetFor(input({ droplet: { ...docker, user } }), 2).spec?.template?.metadata?.annotations?.[
+      'node.sampan.dev/named-users'
+    ];
+  assert.deepEqual([lookup('www-data'), lookup('33:33'), lookup('root')], ['true', undefined, undefined]);
 });
 
 test('pod: health checks become probes', () => {

@@ -114,6 +114,7 @@ function podTemplate(input: InstanceInput, selector: Record<string, string>): Po
         'node.sampan.dev/backoff': 'cloudfoundry',
         'node.sampan.dev/pids': PIDS,
         ...logRateOf(process.spec),
+        ...userLookupOf(droplet),
       },
     },
     spec: {
@@ -182,6 +183,11 @@ export function runAsUser(droplet: Stored<Droplet>): { runAsUser?: number; runAs
     return /^\d+$/.test(user) ? { runAsUser: Number(user) } : {};
   }
   return { runAsUser: APP_USER, runAsGroup: APP_USER };
+}
+
+/** The node finds out who a name is, and refuses root's. */
+export function userLookupOf(droplet: Stored<Droplet>): Record<string, string> {
+  return runAsUser(droplet).runAsUser === undefined ? { 'node.sampan.dev/named-users': 'true' } : {};
 }
 
 function container(input: InstanceInput): Container {

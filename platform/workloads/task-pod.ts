@@ -17,6 +17,7 @@ import {
   RESTRICTED,
   runAsUser,
   slug,
+  userLookupOf,
   variablesOf,
 } from './pod-template.ts';
 import { servicesVariable } from './services-variable.ts';
@@ -51,6 +52,7 @@ export function taskPod(input: TaskInput): Pod {
         [annotations.taskName]: task.spec.displayName,
         'node.sampan.dev/pids': PIDS,
         ...logRateOf(task.spec),
+        ...userLookupOf(droplet),
       },
       ownerReferences: [
         {
