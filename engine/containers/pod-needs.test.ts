@@ -64,6 +64,14 @@ test('a container that shares the processes of another sees them, and ends with 
   );
 });
 
+test('who may not be root is told by the number behind the name', async () => {
+  const { id } = await start('named', 'id -u', { user: 'app', nonRoot: true });
+  await host.engine.waitContainer(id);
+  assert.notDeepEqual(await linesOf(id), ['0']);
+  for (const user of ['root', '0', ''])
+    await assert.rejects(start(`root-${user}`, 'id -u', { user, nonRoot: true }), rejectsWith('invalid'));
+});
+
 test('last words are in the exit, bounded, also where the container ended while no engine ran', async () => {
   const words = { lastWords: '/dev/termination-log' };
   const brief = await start('brief', 'printf good-bye > /dev/termination-log; exit 2', words);
