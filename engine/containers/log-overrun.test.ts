@@ -96,9 +96,9 @@ test('while the engine is frozen, killed or away the kernel bounds the log, and 
   let engine: OpenedEngine | undefined;
   /** The last file has been closed, and what is written goes to a new one. */
   const turned = async (): Promise<void> => {
-    await until(async () => sizeOf(`${logPath}.1`) === MOST && sizeOf(logPath) < LOG.maxBytes, 120);
+    await until(async () => sizeOf(`${logPath}.1`) === MOST && sizeOf(logPath) < LOG.maxBytes, 300);
     process.kill(pid, 'SIGUSR2');
-    await until(async () => (await read(logPath)).lines.at(-1) === 'after', 120);
+    await until(async () => (await read(logPath)).lines.at(-1) === 'after', 300);
   };
   const joined = async (): Promise<void> => {
     const { lines, gaps } = await read(logPath);
