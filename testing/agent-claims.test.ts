@@ -4,15 +4,14 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
-import type { Stored } from '#cluster/kinds/kind.ts';
-import { events, persistentVolumeClaims, persistentVolumes, pods } from '#cluster/kinds/resources.ts';
-import type { PersistentVolumeClaimSpec, Pod, PodSpec } from '#cluster/kinds/types/core.ts';
+import { persistentVolumeClaims, persistentVolumes, pods } from '#cluster/kinds/resources.ts';
+import type { PersistentVolumeClaimSpec, PodSpec } from '#cluster/kinds/types/core.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
 import { claimOctet } from './claim-octet.ts';
 import { until } from './control-plane.ts';
 import { until as untilTrue } from './until.ts';
+import { isReady, shellIn, untilEvent } from './pods.ts';
 
 const namespace = 'default';
 let bed: AgentFixture;
@@ -65,8 +64,6 @@ async function create(name: string, wish: Wish, more: Partial<PodSpec> = {}): Pr
   });
 }
 
-const isReady = (pod: Stored<Pod> | undefined): boolean =>
-  pod?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
 const ready = (name: string) => bed.until(name, 'Ready', isReady, 60);
 
 async function remove(name: string): Promise<void> {
@@ -74,19 +71,10 @@ async function remove(name: string): Promise<void> {
   await bed.until(name, 'gone', (pod) => pod === undefined, 60);
 }
 
-async function sh(name: string, script: string): Promise<string> {
-  const session = await bed.client.exec({ name, namespace }, { command: ['sh', '-c', script] });
-  const [out, err] = await Promise.all([text(session.stdout), text(session.stderr), session.exited]);
-  return `${out}${err}`.trim();
-}
+const sh = (name: string, script: string) => shellIn(bed.client, { name, namespace }, script);
 
-async function eventOf(name: string, reason: string, pattern: RegExp): Promise<void> {
-  await until(bed.client, events, namespace, (items) =>
-    items.some(
-      (event) => event.involvedObject.name === name && event.reason === reason && pattern.test(event.message ?? ''),
-    ),
-  );
-}
+const eventOf = (name: string, reason: string, pattern: RegExp) =>
+  untilEvent(bed.client, { name, namespace }, { reason, pattern });
 
 const inUse = (step: string): RegExp =>
   new RegExp(

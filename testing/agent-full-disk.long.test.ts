@@ -2,9 +2,8 @@
 import assert from 'node:assert/strict';
 import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
-import type { Stored } from '#cluster/kinds/kind.ts';
-import { events, nodes, pods } from '#cluster/kinds/resources.ts';
-import type { Container, Pod, PodSpec } from '#cluster/kinds/types/core.ts';
+import { nodes, pods } from '#cluster/kinds/resources.ts';
+import type { Container, PodSpec } from '#cluster/kinds/types/core.ts';
 import type { Thresholds } from '#cluster/node/pressure.ts';
 import { fsck } from '#engine/fsck/check.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
@@ -12,6 +11,7 @@ import { claimOctet } from './claim-octet.ts';
 import { until } from './control-plane.ts';
 import { openSmallDisk, type SmallDisk } from './small-disk.ts';
 import { until as untilTrue } from './until.ts';
+import { isReady, untilEvent } from './pods.ts';
 
 const namespace = 'default';
 const MiB = 1024 * 1024;
@@ -43,17 +43,10 @@ async function create(name: string, script: string, more: Partial<Container> = {
   });
 }
 
-const isReady = (pod: Stored<Pod> | undefined): boolean =>
-  pod?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
 const ready = async (name: string) => await bed.until(name, 'Ready', isReady, 120);
 
-async function told(pod: string, reason: string, pattern: RegExp): Promise<void> {
-  await until(bed.client, events, namespace, (items) =>
-    items.some(
-      (event) => event.involvedObject.name === pod && event.reason === reason && pattern.test(event.message ?? ''),
-    ),
-  );
-}
+const told = (name: string, reason: string, pattern: RegExp) =>
+  untilEvent(bed.client, { name, namespace }, { reason, pattern });
 
 async function sh(name: string, script: string): Promise<string> {
   const session = await bed.client.exec({ name, namespace }, { command: ['sh', '-c', script] });

@@ -12,6 +12,7 @@ import type { Container, ContainerStatus, Pod, PodSpec } from '#cluster/kinds/ty
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
 import { claimOctet } from './claim-octet.ts';
 import { until } from './control-plane.ts';
+import { isReady } from './pods.ts';
 
 let bed: AgentFixture;
 const namespace = 'default';
@@ -44,8 +45,6 @@ async function create(name: string, spec: PodRequest, annotations: Record<string
 }
 
 const shell = (script: string): string[] => ['sh', '-c', script];
-const isReady = (pod: Stored<Pod> | undefined): boolean =>
-  pod?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
 const main = (pod: Stored<Pod> | undefined): ContainerStatus | undefined => pod?.status?.containerStatuses?.[0];
 const idOf = (pod: Stored<Pod>): string => main(pod)?.containerID?.replace('sampan://', '') ?? '';
 

@@ -11,6 +11,7 @@ import type { Pod } from '#cluster/kinds/types/core.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
 import { claimOctet } from './claim-octet.ts';
 import { until } from './until.ts';
+import { isReady } from './pods.ts';
 
 const namespace = 'kube-system';
 let directory: string;
@@ -46,8 +47,6 @@ after(async () => {
   await rm(directory, { recursive: true });
 });
 
-const isReady = (pod: Stored<Pod> | undefined): boolean =>
-  pod?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
 const idOf = (pod: Stored<Pod>): string | undefined => pod.status?.containerStatuses?.[0]?.containerID;
 const said = async (): Promise<string> => await text(await bed.client.podLog({ name, namespace }, {}));
 

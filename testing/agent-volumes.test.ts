@@ -10,25 +10,23 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { text } from 'node:stream/consumers';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
-import type { Stored } from '#cluster/kinds/kind.ts';
 import {
   configMaps,
-  events,
   persistentVolumeClaims,
   persistentVolumes,
   pods,
   secrets,
   storageClasses,
 } from '#cluster/kinds/resources.ts';
-import type { Container, Pod, PodSpec } from '#cluster/kinds/types/core.ts';
+import type { Container, PodSpec } from '#cluster/kinds/types/core.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
 import { claimOctet } from './claim-octet.ts';
 import { until } from './control-plane.ts';
 import { until as untilTrue } from './until.ts';
+import { isReady, shellIn, untilEvent } from './pods.ts';
 
 const namespace = 'default';
 let bed: AgentFixture;
@@ -79,24 +77,14 @@ async function remove(name: string): Promise<void> {
   await untilTrue(async () => !bed.engine.sandboxes().some((one) => one.name.startsWith(`${namespace}/${name}/`)));
 }
 
-const isReady = (pod: Stored<Pod> | undefined): boolean =>
-  pod?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
 const ready = (name: string) => bed.until(name, 'Ready', isReady);
 
-async function sh(name: string, script: string, container = 'c0'): Promise<string> {
-  const session = await bed.client.exec({ name, namespace }, { container, command: ['sh', '-c', script] });
-  const [out, err] = await Promise.all([text(session.stdout), text(session.stderr), session.exited]);
-  return `${out}${err}`.trim();
-}
+const sh = (name: string, script: string, container = 'c0') =>
+  shellIn(bed.client, { name, namespace }, script, container);
 
 /** Resolves with the message of the pod's event. */
-async function eventOf(name: string, reason: string, pattern: RegExp): Promise<void> {
-  await until(bed.client, events, namespace, (items) =>
-    items.some(
-      (event) => event.involvedObject.name === name && event.reason === reason && pattern.test(event.message ?? ''),
-    ),
-  );
-}
+const eventOf = (name: string, reason: string, pattern: RegExp) =>
+  untilEvent(bed.client, { name, namespace }, { reason, pattern });
 
 const config = (name: string, data: Record<string, string>, more = {}) =>
   bed.client.create(configMaps, { metadata: { name, namespace }, data, ...more });

@@ -8,9 +8,7 @@ import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { createEndpointSliceController } from '#cluster/controllers/endpoint-slice.ts';
-import type { Stored } from '#cluster/kinds/kind.ts';
 import { events, networkPolicies, pods, services } from '#cluster/kinds/resources.ts';
-import type { Pod } from '#cluster/kinds/types/core.ts';
 import type { NetworkPolicies } from '#cluster/network/policy/policy.ts';
 import { purgeTables } from '#cluster/network/tables.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
@@ -18,6 +16,7 @@ import { openPolicies } from './agent-policies.ts';
 import { claimOctet } from './claim-octet.ts';
 import { request } from './hosts-apps.ts';
 import { until } from './until.ts';
+import { isReady } from './pods.ts';
 
 const namespace = 'default';
 const octet = await claimOctet();
@@ -121,8 +120,6 @@ async function serve(name: string): Promise<void> {
   await bed.until(name, 'Ready', isReady, 60);
 }
 
-const isReady = (pod: Stored<Pod> | undefined): boolean =>
-  pod?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
 const ipOf = async (name: string): Promise<string> => (await bed.client.get(pods, name, namespace)).status?.podIP ?? '';
 
 async function inPod(name: string, script: string): Promise<string> {

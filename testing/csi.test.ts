@@ -12,7 +12,6 @@ import type { Stored } from '#cluster/kinds/kind.ts';
 import {
   csiDrivers,
   csiNodes,
-  events,
   nodes,
   persistentVolumeClaims,
   persistentVolumes,
@@ -20,13 +19,14 @@ import {
   secrets,
   volumeAttachments,
 } from '#cluster/kinds/resources.ts';
-import type { PersistentVolumeSpec, Pod, PodSpec, Volume } from '#cluster/kinds/types/core.ts';
+import type { PersistentVolumeSpec, PodSpec, Volume } from '#cluster/kinds/types/core.ts';
 import type { VolumeAttachment } from '#cluster/kinds/types/storage.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
 import { claimOctet } from './claim-octet.ts';
 import { until } from './control-plane.ts';
 import { type CsiCall, type TestCsiDriver, testCsiDriver } from './csi-driver.ts';
 import { until as untilTrue } from './until.ts';
+import { isReady, untilEvent } from './pods.ts';
 
 const namespace = 'default';
 const name = 'hostpath.test.example';
@@ -117,8 +117,6 @@ async function create(pod: string, source: Omit<Volume, 'name'>, more: Partial<P
 }
 
 const ofClaim = (claimName: string) => ({ persistentVolumeClaim: { claimName } });
-const isReady = (pod: Stored<Pod> | undefined): boolean =>
-  pod?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
 const ready = async (pod: string) => await bed.until(pod, 'Ready', isReady, 60);
 
 async function remove(pod: string): Promise<void> {
@@ -129,13 +127,8 @@ async function remove(pod: string): Promise<void> {
   await untilTrue(async () => !existsSync(join(dataDirectory(), 'pods', uid)), 60);
 }
 
-async function eventOf(pod: string, reason: string, pattern: RegExp): Promise<void> {
-  await until(bed.client, events, namespace, (items) =>
-    items.some(
-      (event) => event.involvedObject.name === pod && event.reason === reason && pattern.test(event.message ?? ''),
-    ),
-  );
-}
+const eventOf = (name: string, reason: string, pattern: RegExp) =>
+  untilEvent(bed.client, { name, namespace }, { reason, pattern });
 
 const callsOf = (method: string): CsiCall[] => driver.calls.filter((call) => call.method === method);
 const mountsBelow = (path: string): string[] =>

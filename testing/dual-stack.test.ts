@@ -11,7 +11,7 @@ import { createEndpointSliceController } from '#cluster/controllers/endpoint-sli
 import { createLoadBalancerController } from '#cluster/controllers/load-balancer.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { endpointSlices, networkPolicies, pods, services } from '#cluster/kinds/resources.ts';
-import type { Container, Pod, PodSpec, Service } from '#cluster/kinds/types/core.ts';
+import type { Container, PodSpec, Service } from '#cluster/kinds/types/core.ts';
 import type { NetworkPolicies } from '#cluster/network/policy/policy.ts';
 import { purgeTables } from '#cluster/network/tables.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
@@ -20,6 +20,7 @@ import { claimOctet } from './claim-octet.ts';
 import { hostTools } from './host-tools.ts';
 import { until } from './until.ts';
 import { whoContainer } from './who-container.ts';
+import { isReady } from './pods.ts';
 
 const namespace = 'default';
 const octet = await claimOctet();
@@ -99,8 +100,6 @@ async function serve(
   await bed.until(name, 'Ready', isReady, 60);
 }
 
-const isReady = (pod: Stored<Pod> | undefined): boolean =>
-  pod?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
 const ipsOf = async (name: string): Promise<string[]> =>
   ((await bed.client.get(pods, name, namespace)).status?.podIPs ?? []).map(({ ip: one }) => one ?? '');
 const ip6Of = async (name: string): Promise<string> => (await ipsOf(name))[1] ?? '';

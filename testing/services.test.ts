@@ -19,6 +19,7 @@ import { claimOctet } from './claim-octet.ts';
 import { hostTools } from './host-tools.ts';
 import { until } from './until.ts';
 import { whoContainer, whoServer } from './who-container.ts';
+import { isReady } from './pods.ts';
 
 const namespace = 'default';
 const octet = await claimOctet();
@@ -83,9 +84,6 @@ async function serve(
   });
   return await bed.until(name, 'Ready', isReady);
 }
-
-const isReady = (pod: Stored<Pod> | undefined): boolean =>
-  pod?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
 
 const podIp = async (name: string): Promise<string> =>
   (await bed.client.get(pods, name, namespace)).status?.podIP ?? '';
