@@ -15,7 +15,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { LogGap, LogOptions } from '../engine.ts';
+import { readWhole, withLog } from '#testing/log-files.ts';
+import type { LogGap } from '../engine.ts';
 import { until } from '#testing/until.ts';
 import { mostFileBytes, surplus } from './log-bound.ts';
 import { countLines, linesBeyond } from './log-count.ts';
@@ -35,24 +36,6 @@ const records = (from: number, count: number): string =>
   );
 const never = new AbortController().signal;
 const fired = AbortSignal.abort();
-
-async function withLog(body: (path: string, directory: string) => Promise<void>): Promise<void> {
-  const directory = await mkdtemp(join(tmpdir(), 'sampan-log-'));
-  try {
-    await body(join(directory, 'container.log'), directory);
-  } finally {
-    await rm(directory, { recursive: true, force: true });
-  }
-}
-
-async function read(path: string, options: LogOptions = {}): Promise<{ lines: string[]; gaps: LogGap[] }> {
-  const lines: string[] = [];
-  const gaps: LogGap[] = [];
-  const source = { path, isEnded: true, ended: Promise.resolve() };
-  for await (const { line } of readLog(source, { ...options, onGap: (gap) => gaps.push(gap) }))
-    lines.push(String(line));
-  return { lines, gaps };
-}
 
 const shapes = (gaps: LogGap[]): [string, number][] => gaps.map(({ reason, lines }) => [reason, lines]);
 
@@ -132,14 +115,14 @@ test('a file that was cut off ends with a whole line, and what it could not take
     await noteUnwritten(path, identity, 1000);
     await noteUnwritten(path, identity, 2000);
     const lines = ['line 000000000', 'line 000000001', 'line 000000002', 'begun '];
-    assert.deepEqual((await read(path)).lines, lines);
-    assert.deepEqual(shapes((await read(path)).gaps), [['overrun', 1000]], 'nothing follows');
+    assert.deepEqual((await readWhole(path)).lines, lines);
+    assert.deepEqual(shapes((await readWhole(path)).gaps), [['overrun', 1000]], 'nothing follows');
     turnOver(path);
     await writeFile(path, record(Date.now() - BEGIN, 'after'));
-    assert.deepEqual((await read(path)).lines, [...lines, 'after']);
-    assert.deepEqual(shapes((await read(path)).gaps), [['overrun', 1000]]);
-    assert.deepEqual(shapes((await read(path, { since: BEGIN })).gaps), [['overrun', 1000]]);
-    const later = await read(path, { since: Date.now() + 60_000 });
+    assert.deepEqual((await readWhole(path)).lines, [...lines, 'after']);
+    assert.deepEqual(shapes((await readWhole(path)).gaps), [['overrun', 1000]]);
+    assert.deepEqual(shapes((await readWhole(path, { since: BEGIN })).gaps), [['overrun', 1000]]);
+    const later = await readWhole(path, { since: Date.now() + 60_000 });
     assert.deepEqual(later, { lines: [], gaps: [] });
     // A second one, which nobody could count, and the first file goes.
     await noteUnwritten(path, (await statSegment(path))?.identity ?? '', 0);
@@ -150,7 +133,7 @@ test('a file that was cut off ends with a whole line, and what it could not take
     await noteRemoved(path, identity, await countLines(oldest?.path ?? '', never));
     await noteRemoved(path, identity, { lines: 7, last: '' });
     await rm(oldest?.path ?? '');
-    const rest = await read(path, { since: BEGIN });
+    const rest = await readWhole(path, { since: BEGIN });
     assert.deepEqual(rest.lines, ['after', 'end']);
     // Before what is there, and within it.
     assert.deepEqual(shapes(rest.gaps), [
@@ -245,7 +228,7 @@ test('between two runs a full file is left for a new one, and one that was cut o
     await beginLog(path, size);
     assert.equal(existsSync(path), false);
     await writeFile(path, record(Date.now() - BEGIN, 'again'));
-    const { lines, gaps } = await read(path);
+    const { lines, gaps } = await readWhole(path);
     assert.deepEqual([lines.length, lines.at(-1), shapes(gaps)], [256, 'again', [['overrun', 0]]]);
   }));
 

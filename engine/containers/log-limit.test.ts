@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rm, writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import type { LogGap, LogOptions } from '../engine.ts';
+import { readWhole, withLog } from '#testing/log-files.ts';
+import type { LogGap } from '../engine.ts';
 import { LogLimiter } from './log-limit.ts';
 import { readLog } from './log-reader.ts';
 import { surplus } from './log-bound.ts';
@@ -15,24 +14,6 @@ const BEGIN = Date.parse('2026-01-02T03:04:05Z');
 const at = (milliseconds: number): string => new Date(BEGIN + milliseconds).toISOString().replace('Z', '000000+00:00');
 const record = (milliseconds: number, text: string, stream = 'stdout'): string =>
   `${at(milliseconds)} ${stream} F ${text}\n`;
-
-async function withLog(body: (path: string) => Promise<void>): Promise<void> {
-  const directory = await mkdtemp(join(tmpdir(), 'sampan-log-'));
-  try {
-    await body(join(directory, 'container.log'));
-  } finally {
-    await rm(directory, { recursive: true, force: true });
-  }
-}
-
-async function read(path: string, options: LogOptions): Promise<{ lines: string[]; gaps: LogGap[] }> {
-  const lines: string[] = [];
-  const gaps: LogGap[] = [];
-  const source = { path, isEnded: true, ended: Promise.resolve() };
-  for await (const { line } of readLog(source, { ...options, onGap: (gap) => gaps.push(gap) }))
-    lines.push(String(line));
-  return { lines, gaps };
-}
 
 /** One closed file is kept. */
 async function rotate(path: string): Promise<void> {
@@ -71,7 +52,7 @@ test('lines above the limit are left out, of both streams together, and counted'
     const texts = ['aaaa', 'bbbb', 'cccc', 'dddd', 'eeee'];
     const all = texts.map((text, index) => record(index * 100, text, index % 2 ? 'stderr' : 'stdout')).join('');
     await writeFile(path, all + record(60_000, 'late'));
-    const { lines, gaps } = await read(path, { limit: { bytesPerSecond: 8 } });
+    const { lines, gaps } = await readWhole(path, { limit: { bytesPerSecond: 8 } });
     // At 200 ms there are 1.6 bytes, at 400 ms 3.2.
     assert.deepEqual(lines, ['aaaa', 'bbbb', 'late']);
     assert.equal(missing(gaps), 3);
@@ -85,13 +66,13 @@ test('a flood is left out by the piece, and every line of it is counted', () =>
     // 100,000 lines a second, and a quiet end.
     for (let index = 0; index < count; index++) parts.push(record(Math.floor(index / 100), `line ${index}`));
     await writeFile(path, parts.join('') + record(60_000, 'the end'));
-    const { lines, gaps } = await read(path, { limit: { linesPerSecond: 1000 } });
+    const { lines, gaps } = await readWhole(path, { limit: { linesPerSecond: 1000 } });
     assert.equal(lines.length + missing(gaps), count + 1);
     assert.equal(lines.at(-1), 'the end');
     // What a second allows at once, and three tenths of it, less what was not used in between.
     assert.ok(lines.length >= 1100 && lines.length <= 1301, String(lines.length));
     assert.ok(gaps.every(({ reason }) => reason === 'lines'));
-    assert.equal((await read(path, {})).lines.length, count + 1, 'it is all there without a limit');
+    assert.equal((await readWhole(path, {})).lines.length, count + 1, 'it is all there without a limit');
   }));
 
 test('a look from a time on leaves out what was before, and does not count it', () =>
@@ -99,7 +80,7 @@ test('a look from a time on leaves out what was before, and does not count it', 
     const parts: string[] = [];
     for (let index = 0; index < 20_000; index++) parts.push(record(index, `line ${index}`));
     await writeFile(path, parts.join(''));
-    const { lines, gaps } = await read(path, { since: BEGIN + 19_000, limit: { linesPerSecond: 5000 } });
+    const { lines, gaps } = await readWhole(path, { since: BEGIN + 19_000, limit: { linesPerSecond: 5000 } });
     assert.deepEqual([lines.length, lines[0], gaps], [1000, 'line 19000', []]);
   }));
 
@@ -112,11 +93,11 @@ test('files that rotation took are known to who comes too late', () =>
     }
     // Of four files two are left: 20 lines are gone.
     assert.equal((await listSegments(path)).length, 2);
-    const since = async (time: number) => read(path, { since: BEGIN + time });
+    const since = async (time: number) => readWhole(path, { since: BEGIN + time });
     assert.deepEqual((await since(0)).gaps, [{ reason: 'rotation', lines: 20, time: at(1009) }]);
     assert.deepEqual((await since(1005)).gaps, [{ reason: 'rotation', lines: 10, time: at(1009) }]);
     assert.deepEqual((await since(1009)).gaps, [], 'it had them all');
-    assert.deepEqual((await read(path, {})).gaps, [], 'who never read misses nothing');
+    assert.deepEqual((await readWhole(path, {})).gaps, [], 'who never read misses nothing');
     assert.equal((await since(0)).lines.length, 20);
     await removeSegments(path);
     assert.deepEqual((await since(0)).gaps, []);

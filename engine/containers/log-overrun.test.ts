@@ -11,11 +11,11 @@ import { test } from 'node:test';
 import { type OpenedEngine, openEngine } from '#engine/open.ts';
 import { engineOptionsForTest, openEngineHost, removeAll } from '#testing/engine-host.ts';
 import type { EngineProcessOptions, StartedContainer } from '#testing/engine-process.fixture.ts';
+import { readWhole } from '#testing/log-files.ts';
 import { until } from '#testing/until.ts';
 import type { LogGap } from '../engine.ts';
 import { layout } from './layout.ts';
 import { mostFileBytes } from './log-bound.ts';
-import { readLog } from './log-reader.ts';
 import { exitFiles } from './purge.ts';
 
 const fixture = fileURLToPath(new URL('../../testing/engine-process.fixture.ts', import.meta.url));
@@ -67,13 +67,7 @@ async function flood({ pid }: StartedContainer): Promise<void> {
   await until(async () => written(pid) - before >= FLOOD_LENGTH, 240);
 }
 
-async function read(path: string): Promise<{ lines: string[]; gaps: LogGap[] }> {
-  const lines: string[] = [];
-  const gaps: LogGap[] = [];
-  const source = { path, isEnded: false, ended: Promise.resolve() };
-  for await (const { line } of readLog(source, { onGap: (gap) => gaps.push(gap) })) lines.push(line.toString('latin1'));
-  return { lines, gaps };
-}
+const read = (path: string) => readWhole(path, { isEnded: false });
 
 /** How many lines of a flood are there, from its beginning on; the last one may be cut short. */
 function floodLines(lines: readonly string[]): number {
