@@ -1,34 +1,39 @@
 /** Route bindings: which routes go through which services. What a binding says is what the router does. */
-import type { Stored } from '#cluster/kinds/kind.ts';
-import { bindingKind, type ServiceBinding, type ServiceInstance } from '../../resources/service-types.ts';
-import type { Route } from '../../resources/types.ts';
-import { type ApiRequest, type Context, created, type Endpoint, type Json, ok, type Reply } from '../api.ts';
-import { notAuthorized, notFound, unprocessable } from '../errors.ts';
-import { unique } from '../includes.ts';
-import { includedOf, listReply } from '../listing.ts';
+import { type ApiRequest, type Context, type Endpoint, type Json, ok, type Reply } from '../api.ts';
+import { notAuthorized, unprocessable } from '../errors.ts';
+import { named } from '../includes.ts';
+import { listReply } from '../listing.ts';
 import { changeMetadata } from '../operations/metadata.ts';
 import { bindRoute, tellOfRoute } from '../operations/service-bindings.ts';
 import { readParameters } from '../operations/service-content.ts';
 import { presentRoute } from '../present/routes.ts';
 import { presentRouteBinding } from '../present/services.ts';
-import { requested } from '../request-jobs.ts';
 import { seesInstance } from '../service-access.ts';
-import { instancePresenter } from '../service-fields.ts';
 import { mergeMetadata, Reader } from '../validate.ts';
-import { refuseWhileGoing, requireBound, unbind } from './service-bindings.ts';
+import {
+  answer,
+  type Binding,
+  type BindingResource,
+  findBinding,
+  gettingEndpoint,
+  type Includes,
+  instanceIncludes,
+  parametersEndpoint,
+  refuseParameters,
+  refuseWhileGoing,
+  unbind,
+  visibleBindings,
+} from './bindings.ts';
 
-type Binding = Stored<ServiceBinding>;
-const KIND = 'service_route_bindings';
-const WHAT = 'Service route binding';
+const RESOURCE: BindingResource = {
+  path: 'service_route_bindings',
+  what: 'Service route binding',
+  noun: 'route binding',
+};
 
 export function serviceRouteBindingEndpoints(context: Context): Endpoint[] {
-  const { records, access } = context;
+  const { records } = context;
   const present = presenter(context);
-  const find = (request: ApiRequest, how: 'read' | 'operate') => {
-    const binding = access[how](request.identity, records.serviceBindings, request.params.guid ?? '', WHAT);
-    if (bindingKind(binding) !== 'route') throw notFound(WHAT);
-    return binding;
-  };
   const instanceOf = ({ spec }: Binding) => records.serviceInstances.get(spec.instance);
   const includes = routeBindingIncludes(context);
   return [
@@ -39,9 +44,7 @@ export function serviceRouteBindingEndpoints(context: Context): Endpoint[] {
       summary: 'List which routes go through which services.',
       handle: (request) =>
         listReply(context, request, {
-          items: access
-            .visible(request.identity, records.serviceBindings.all())
-            .filter((binding) => bindingKind(binding) === 'route'),
+          items: visibleBindings(context, RESOURCE, request),
           present,
           filters: {
             route_guids: ({ spec }, values) => values.includes(spec.route ?? ''),
@@ -59,35 +62,15 @@ export function serviceRouteBindingEndpoints(context: Context): Endpoint[] {
       summary: 'Lead the requests of a route through a service: a job where a broker says where that is.',
       handle: (request) => create(context, request),
     },
-    {
-      method: 'GET',
-      path: '/v3/service_route_bindings/:guid',
-      auth: 'user',
-      summary: 'Get a route binding.',
-      handle: (request) => {
-        const binding = find(request, 'read');
-        const included = includedOf(request.query.get('include'), [binding], { includes });
-        return ok({ ...present(binding), ...(included ? { included } : {}) });
-      },
-    },
-    {
-      method: 'GET',
-      path: '/v3/service_route_bindings/:guid/parameters',
-      auth: 'user',
-      summary: 'Ask the broker for the parameters of a route binding.',
-      handle: async (request) => {
-        const binding = find(request, 'read');
-        requireBound(binding);
-        return ok(await context.services.bindingParameters(binding, request.identity.userId));
-      },
-    },
+    gettingEndpoint(context, RESOURCE, { present, includes }),
+    parametersEndpoint(context, RESOURCE),
     {
       method: 'PATCH',
       path: '/v3/service_route_bindings/:guid',
       auth: 'user',
       summary: "Change a route binding's metadata.",
       handle: async (request) => {
-        const binding = find(request, 'operate');
+        const binding = findBinding(context, RESOURCE, request, 'operate');
         refuseWhileGoing(binding);
         const changed = await changeMetadata(records.serviceBindings, binding, request.body);
         await tellOfRoute(context, request.identity, changed, 'update');
@@ -99,7 +82,7 @@ export function serviceRouteBindingEndpoints(context: Context): Endpoint[] {
       path: '/v3/service_route_bindings/:guid',
       auth: 'user',
       summary: 'Lead the requests of a route to its apps again: a job where a broker takes part.',
-      handle: (request) => unbind(context, request, find(request, 'operate'), KIND),
+      handle: (request) => unbind(context, RESOURCE, request, findBinding(context, RESOURCE, request, 'operate')),
     },
   ];
 }
@@ -108,19 +91,16 @@ function presenter({ records, urls }: Context): (binding: Binding) => Json {
   return (binding) => presentRouteBinding(urls, binding, records.serviceInstances.get(binding.spec.instance));
 }
 
-function routeBindingIncludes(context: Context): Record<string, (items: Binding[]) => Json> {
+function routeBindingIncludes(context: Context): Includes {
   const { records, urls } = context;
   return {
     route: (items) => ({
-      routes: unique<Route>(items.map(({ spec }) => records.routes.get(spec.route ?? ''))).map((route) =>
-        presentRoute(urls, route, records.spaceOf(route)?.metadata.name ?? ''),
-      ),
+      routes: named(
+        records.routes,
+        items.map(({ spec }) => spec.route ?? ''),
+      ).map((route) => presentRoute(urls, route, records.spaceOf(route)?.metadata.name ?? '')),
     }),
-    service_instance: (items) => ({
-      service_instances: unique<ServiceInstance>(
-        items.map(({ spec }) => records.serviceInstances.get(spec.instance)),
-      ).map(instancePresenter(context)),
-    }),
+    ...instanceIncludes(context),
   };
 }
 
@@ -144,11 +124,7 @@ async function create(context: Context, request: ApiRequest): Promise<Reply> {
   }
   const own = records.spaceOf(instance);
   if (!own || !access.operatesSpace(identity, own)) throw notAuthorized();
-  if (!instance.spec.managed && Object.keys(parameters ?? {}).length > 0) {
-    throw unprocessable('Binding parameters are not supported for user-provided service instances');
-  }
+  refuseParameters(instance, parameters);
   const binding = await bindRoute(context, identity, { route, instance }, { parameters, userMetadata });
-  const { request: wish } = binding.spec;
-  if (wish) return requested(context, KIND, binding.metadata.name, wish);
-  return created(presenter(context)(binding));
+  return answer(context, RESOURCE, binding, presenter(context));
 }
