@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -88,9 +88,10 @@ test('while the engine is frozen, killed or away the kernel bounds the log, and 
   const { pid, logPath, id } = container;
   const exited = once(child, 'exit');
   let engine: OpenedEngine | undefined;
-  /** The last file has been closed, and what is written goes to a new one. */
+  /** The last file has been closed, and what is written goes to a new one; between the two there is none. */
   const turned = async (): Promise<void> => {
-    await until(async () => sizeOf(`${logPath}.1`) === MOST && sizeOf(logPath) < LOG.maxBytes, 300);
+    const isNew = (): boolean => existsSync(logPath) && sizeOf(logPath) < LOG.maxBytes;
+    await until(async () => sizeOf(`${logPath}.1`) === MOST && isNew(), 300);
     process.kill(pid, 'SIGUSR2');
     await until(async () => (await read(logPath)).lines.at(-1) === 'after', 300);
   };

@@ -40,6 +40,18 @@ test('SYS_ADMIN opens what it opens elsewhere, and nothing else does', () => {
   assert.ok(!allowed(['SYS_ADMIN']).includes('init_module'));
 });
 
+test('without a filter, a volume’s device cannot be taken from its file, and crun takes the profile too', () => {
+  const devices = [{ hostPath: '/v', path: '/dev/v', access: 'rw', trusted: true as const }];
+  const filter = (spec: object): unknown => {
+    const linux = ociConfig({ ...request, spec: { ...request.spec, ...spec } }).linux as { seccomp?: unknown };
+    return linux.seccomp;
+  };
+  assert.equal(filter({ seccomp: 'unconfined' }), undefined);
+  const profile = filter({ seccomp: 'unconfined', devices }) as Record<string, unknown>;
+  assert.deepEqual(Object.keys(profile), ['defaultAction', 'architectures', 'syscalls']);
+  assert.equal(profile['defaultAction'], 'SCMP_ACT_ALLOW');
+});
+
 test('command and args replace the image’s as Kubernetes has it', () => {
   const image = { ...request.image, entrypoint: ['e'], cmd: ['c'] };
   assert.deepEqual(commandLine({}, image), ['e', 'c']);

@@ -178,7 +178,10 @@ function seccompOf({ spec, arch }: OciRequest, capabilities: string[]): SeccompP
   const standard = seccompProfile(capabilities, arch);
   if (seccomp !== 'unconfined') return withoutLoopControl(seccomp ?? standard);
   const isGivenVolume = devices?.some(({ trusted }) => trusted === true) === true;
-  return isGivenVolume ? withoutLoopControl({ ...standard, defaultAction: 'SCMP_ACT_ALLOW', syscalls: [] }) : undefined;
+  // An error number beside an action that has none is refused by crun.
+  const { architectures } = standard;
+  const open = { defaultAction: 'SCMP_ACT_ALLOW', architectures, syscalls: [] };
+  return isGivenVolume ? withoutLoopControl(open) : undefined;
 }
 
 function systemPaths({ spec, hostMaskedPaths, cgroupVersion }: OciRequest): Record<string, string[]> {
