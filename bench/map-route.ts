@@ -24,6 +24,8 @@ import { percentile, type Row } from './row.ts';
 
 const CHANGES = 200;
 const LOAD_SECONDS = 30;
+/** Milliseconds. */
+const LONGEST = 10_000;
 
 /** The first app runs, and this is its only instance. */
 async function startInstance({ plane, informers }: TestCloud): Promise<AsyncDisposable> {
@@ -34,7 +36,11 @@ async function startInstance({ plane, informers }: TestCloud): Promise<AsyncDisp
   const app = await plane.client.get(apps, guid, namespace);
   await plane.client.update(apps, { ...app, spec: { ...app.spec, state: 'STARTED' } });
   await plane.client.create(endpointSlices, {
-    metadata: { name: 'app-0', namespace, labels: { [labels.app]: guid, [labels.processType]: 'web' } },
+    metadata: {
+      name: 'app-0',
+      namespace,
+      labels: { [labels.app]: guid, [labels.process]: guid, [labels.processType]: 'web' },
+    },
     addressType: 'IPv4',
     endpoints: [
       {
@@ -67,8 +73,12 @@ async function mapRoutes(cloud: TestCloud, router: Router, prefix: string): Prom
     await cloud.json('POST', `/v3/routes/${route.guid}/destinations`, {
       destinations: [{ app: { guid: guidOf(1, 0) } }],
     });
-    while ((await get(router.ports().http, `${host}.apps.test`)) !== 200) continue;
-    times.push(performance.now() - began);
+    const passed = (): number => performance.now() - began;
+    for (let status; status !== 200; ) {
+      if (passed() > LONGEST) throw new Error(`${host}: ${status} after ${LONGEST} ms`);
+      status = await get(router.ports().http, `${host}.apps.test`);
+    }
+    times.push(passed());
   }
   return times;
 }
