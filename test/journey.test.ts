@@ -222,8 +222,10 @@ describe('the main job', { concurrency: 1 }, () => {
   });
 
   test('who is logged in at the platform is known to the Kubernetes API, by the plugin of kubectl', async () => {
-    const who = await platform.kubectlAsUser('auth', 'whoami');
-    assert.match(who.stdout, /Username +cf:[0-9a-f-]{36}/, who.stderr);
+    for (const version of ['v1', 'v1beta1'] as const) {
+      const who = await platform.kubectlAsUser(version, 'auth', 'whoami');
+      assert.match(who.stdout, /Username +cf:[0-9a-f-]{36}/, who.stderr);
+    }
   });
 
   test('push: an app with its own name, environment and limits', async () => {

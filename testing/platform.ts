@@ -89,8 +89,8 @@ export class TestPlatform {
     return finish('kubectl', ['--kubeconfig', join(this.dataDirectory, 'kubeconfig'), ...words], { env: process.env });
   }
 
-  /** As whoever is logged in at the platform: `sampan kubernetes-token` is kubectl's plugin. */
-  async kubectlAsUser(...words: string[]): Promise<Finished> {
+  /** As whoever is logged in at the platform: `sampan kubernetes-token` is kubectl's plugin. @param version  of client.authentication.k8s.io */
+  async kubectlAsUser(version: 'v1' | 'v1beta1', ...words: string[]): Promise<Finished> {
     const config = join(this.directory, 'user-kubeconfig');
     const ca = readFileSync(join(this.dataDirectory, 'pki', 'ca.crt')).toString('base64');
     const cluster = {
@@ -98,10 +98,10 @@ export class TestPlatform {
       'certificate-authority-data': ca,
     };
     const exec = {
-      apiVersion: 'client.authentication.k8s.io/v1',
+      apiVersion: `client.authentication.k8s.io/${version}`,
       command: join(import.meta.dirname, '..', 'sampan'),
       args: ['kubernetes-token'],
-      interactiveMode: 'Never',
+      ...(version === 'v1' ? { interactiveMode: 'Never' } : {}),
     };
     writeFileSync(
       config,

@@ -6,6 +6,9 @@ import { CliError } from '../errors.ts';
 import { note, print, printJson } from '../output.ts';
 import type { Named } from '../resources.ts';
 
+/** The answers are the same in both. */
+const VERSIONS = ['client.authentication.k8s.io/v1', 'client.authentication.k8s.io/v1beta1'] as const;
+
 export interface LoginOptions {
   user?: string;
   password?: string;
@@ -27,18 +30,27 @@ export async function login(api: Api, options: LoginOptions): Promise<void> {
   if (options.organization ?? options.space) await target(api, options);
 }
 
-/** An `ExecCredential` of client.authentication.k8s.io/v1, which kubectl keeps until the token ends. */
+/** An `ExecCredential` in the version that kubectl asks for, which keeps it until the token ends. */
 export async function kubernetesToken(api: Api): Promise<void> {
+  const apiVersion = askedVersion();
   const token = await api.accessToken();
   const claims = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as { exp: number };
   const expirationTimestamp = new Date(claims.exp * 1000).toISOString().replace(/\.\d+Z$/, 'Z');
   print(
     JSON.stringify({
-      apiVersion: 'client.authentication.k8s.io/v1',
+      apiVersion,
       kind: 'ExecCredential',
       status: { token, expirationTimestamp },
     }),
   );
+}
+
+/** The plugin's kubeconfig names one, and no other is taken: https://kubernetes.io/docs/reference/config-api/client-authentication.v1/ */
+function askedVersion(): string {
+  const info = process.env.KUBERNETES_EXEC_INFO;
+  const asked = info === undefined ? VERSIONS[0] : (JSON.parse(info) as { apiVersion: string }).apiVersion;
+  if (VERSIONS.some((version) => version === asked)) return asked;
+  throw new CliError(`kubectl asks for credentials of ${JSON.stringify(asked)}.`, `Name ${VERSIONS.join(' or ')}.`);
 }
 
 async function ask(question: string): Promise<string> {
