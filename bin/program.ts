@@ -176,6 +176,8 @@ export async function createProgram(words: string[]): Promise<Command> {
   const { addAppCommands } = await import('#cli/program.ts');
   const { localTarget } = await import('./local-target.ts');
   addAppCommands(program, { target: (api) => localTarget(flags(), api) });
+  // A task has a name too: what stands behind the command is the command's own, and an instance is named before it.
+  if (words.includes('run-task')) program.enablePositionalOptions();
   return parseReady(program, words);
 }
 

@@ -157,6 +157,18 @@ export class Api {
     writeSession(this.target.api, this.#session, options);
   }
 
+  /** By which another program of the platform, a client of UAA, knows who asks; good once, for minutes. */
+  async oneTimeCode(client: string): Promise<string> {
+    const root = await this.root();
+    const url = `${root.links.uaa.href}/oauth/authorize?client_id=${encodeURIComponent(client)}&response_type=code`;
+    const answer = await this.#authorized(url, {});
+    const text = await readText(answer.body);
+    const { location } = answer.headers;
+    const code = location === undefined ? undefined : new URL(location, url).searchParams.get('code');
+    if (!code) throw errorFrom(answer.status, text, url);
+    return code;
+  }
+
   close(): void {
     this.#http.close();
   }

@@ -6,7 +6,7 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { getCACertificates } from 'node:tls';
 import { UnreachableError } from './errors.ts';
-import type { Target } from './target.ts';
+import { addressOf, type Target } from './target.ts';
 
 export interface Call {
   method?: string;
@@ -84,15 +84,15 @@ function unreachable(url: string, error: Error): Error {
   );
 }
 
-function isDialled({ dial }: Target, host: string): boolean {
-  return dial !== undefined && (host === dial.domain || host.endsWith(`.${dial.domain}`));
+function isDialled(target: Target, host: string): boolean {
+  return addressOf(target, host) !== host;
 }
 
 function lookupFor(target: Target): LookupFunction {
   return (host, options, done) => {
-    const { dial } = target;
-    if (!dial || !isDialled(target, host)) systemLookup(host, options, done);
-    else if (options.all) done(null, [{ address: dial.address, family: 4 }]);
-    else done(null, dial.address, 4);
+    const address = addressOf(target, host);
+    if (address === host) systemLookup(host, options, done);
+    else if (options.all) done(null, [{ address, family: 4 }]);
+    else done(null, address, 4);
   };
 }

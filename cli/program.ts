@@ -8,6 +8,7 @@ import type { ScaleOptions } from './commands/lifecycle.ts';
 import type { SpaceContext } from './context.ts';
 import { addDeploymentCommands } from './deployments-program.ts';
 import { addServiceCommands } from './services-program.ts';
+import { addSshCommands, addTaskCommands } from './tasks-program.ts';
 import type { Target } from './target.ts';
 
 interface Surroundings {
@@ -179,6 +180,8 @@ export function addAppCommands(program: Command, { target }: Surroundings): void
   }
   addDeploymentCommands(program, inSpace);
   addServiceCommands(program, inSpace);
+  addTaskCommands(program, inSpace);
+  addSshCommands(program, inSpace);
   program
     .command('env')
     .argument('<name>')

@@ -15,6 +15,8 @@ export interface Root {
     uaa: { href: string };
     login?: { href: string };
     log_cache?: { href: string };
+    /** `HOST:PORT`, and the SHA-256 of its key in base64. */
+    app_ssh?: { href: string; meta: { host_key_fingerprint: string } } | null;
     cloud_controller_v3: { href: string };
   };
 }
@@ -108,6 +110,13 @@ export interface Revision extends Resource {
   version: number;
   description: string;
   deployable: boolean;
+}
+
+export interface Task extends Named {
+  sequence_id: number;
+  state: string;
+  command?: string;
+  result: { failure_reason: string | null };
 }
 
 export interface AuditEvent extends Resource {

@@ -9,3 +9,8 @@ export interface Target {
   /** Used where nobody has logged in: the administrator of the local instance. */
   login?: () => { username: string; password: string };
 }
+
+/** Where a host of the target is dialled: its own name where nothing else is said. */
+export function addressOf({ dial }: Target, host: string): string {
+  return dial !== undefined && (host === dial.domain || host.endsWith(`.${dial.domain}`)) ? dial.address : host;
+}

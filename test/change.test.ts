@@ -204,6 +204,25 @@ describe('into apps and between them', { concurrency: 1 }, () => {
     await api(`/v3/apps/${guid}/features/ssh`, 'PATCH', { enabled: true });
   });
 
+  test('our own client: a command with its status, a port of the app, a task', async () => {
+    const ran = await platform.sampan('ssh', 'front', '-c', 'echo $COLOR; echo oops >&2; exit 4');
+    assert.deepEqual([ran.code, ran.stdout, ran.stderr], [4, 'blue\n', 'oops\n']);
+    assert.match((await platform.sampan('ssh', 'front', '-i', '7')).stderr, /not let into instance 7 of front/);
+
+    const forwarding = platform.start('ssh', 'front', '-N', '-L', '127.0.0.1:0:localhost:9999');
+    const port = await until('the port', async () => /127\.0\.0\.1:(\d+) leads to/.exec(forwarding.output())?.[1]);
+    assert.equal(await (await fetch(`http://127.0.0.1:${port}`)).text(), 'sidecar blue');
+    assert.equal(await forwarding.stop(), 0);
+
+    const task = ['run-task', 'front', '--command', 'echo $COLOR; exit 3', '--name', 'paint', '--wait'];
+    assert.match((await platform.sampan(...task)).stderr, /The task paint failed: .*3/);
+    await platform.must('run-task', 'front', '--command', 'sleep 600', '--name', 'rest');
+    await platform.must('terminate-task', 'front', '2');
+    await until('both to have failed', async () =>
+      /rest +FAILED[^]*paint +FAILED/.test(await platform.must('tasks', 'front')),
+    );
+  });
+
   test('sftp and scp: files go into the app and come back, with the rights of its user', async () => {
     const user = `cf:${await guidOf('front')}/0`;
     const { ssh: port } = platform.instance.ports;
