@@ -1,7 +1,7 @@
 /**
  * Requests per second and p99 through the router with 10,000 routes, beside a hand-written HAProxy configuration with one
- * route that logs the same line over TCP; and how long a route takes to serve, under load. Client: wrk, 2 threads, 32 kept
- * connections. The app is a HAProxy too, that answers by itself, so that it is never what is measured.
+ * route that logs the same line over TCP, and beside gorouter with the same routes where it was built (`gorouter.ts`); and how long a
+ * route takes to serve, under load. Client: wrk, 2 threads, 32 kept connections. The app is a HAProxy too, that answers by itself, so that it is never what is measured.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -16,6 +16,7 @@ import { freePort } from '#lib/ports.ts';
 import { filesOf, renderConfig } from '#platform/router/haproxy/config.ts';
 import type { Router, RouterOptions, RoutingTable } from '#platform/router/model.ts';
 import { openRouter, stopProxy } from '#platform/router/open.ts';
+import { type RouterPeer, startGorouter } from './gorouter.ts';
 import { installPeer } from './peers.ts';
 import { median, percentile, type Row } from './row.ts';
 
@@ -163,6 +164,20 @@ export async function routerOptions(directory: string): Promise<RouterOptions> {
   };
 }
 
+/** None where the peer was not measured. */
+function compared(ours: Load[], peers: Load[], name: string, goal: string): Row[] {
+  if (peers.length === 0) return [];
+  const row = (what: string, field: 'perSecond' | 'p99'): Omit<Row, 'unit' | 'goal'> => ({
+    what,
+    ours: median(ours.map((load) => load[field])),
+    peer: { name, value: median(peers.map((load) => load[field])) },
+  });
+  return [
+    { ...row(`requests, ${ROUTES} routes (wrk -t2 -c32)`, 'perSecond'), unit: '/s', greater: true, goal },
+    { ...row('their p99', 'p99'), unit: 'ms', goal: '' },
+  ];
+}
+
 export async function run(): Promise<Row[]> {
   installPeer('haproxy', 'haproxy');
   installPeer('wrk', 'wrk');
@@ -171,6 +186,7 @@ export async function run(): Promise<Row[]> {
   const sink = await listen();
   const children: ChildProcess[] = [];
   const options = await routerOptions(directory);
+  let gorouter: RouterPeer | undefined;
   try {
     const answers = `defaults\n  mode http\n  timeout client 60s\nfrontend app\n  bind 127.0.0.1:${app}\n  http-request return status 200 content-type text/plain string "hello from the app"\n`;
     children.push(await startHaproxy(directory, 'app', answers, app));
@@ -197,30 +213,30 @@ export async function run(): Promise<Row[]> {
     await router.apply(full);
     let records = 0;
     router.onAccess(() => records++);
-    const results: { ours: Load[]; peer: Load[] } = { ours: [], peer: [] };
+    gorouter = await startGorouter(directory, {
+      apps: full.backends.map(({ name: id }) => ({
+        id,
+        hosts: full.routes.filter(({ backend }) => backend === id).map(({ host }) => host),
+      })),
+      port: app,
+      status: get,
+    });
+    const results = { ours: [] as Load[], peer: [] as Load[], gorouter: [] as Load[] };
     for (let round = 0; round < ROUNDS; round++) {
       results.ours.push(await wrk(router.ports().http, 'app-7.bench.test', SECONDS));
       results.peer.push(await wrk(peer, 'app-7.bench.test', SECONDS));
+      if (gorouter) results.gorouter.push(await wrk(gorouter.port, 'app-7.bench.test', SECONDS));
     }
+    await gorouter?.stop();
     const load = wrk(router.ports().http, 'app-7.bench.test', 30);
     const changes = await changeRoutes(router, full);
     const under = await load;
     const failed = [...results.ours, under].reduce((sum, { failed: count }) => sum + count, changes.failed);
     if (failed > 0 || records === 0) throw new Error(`${failed} requests failed, ${records} were logged`);
-    const of = (side: 'ours' | 'peer', field: 'perSecond' | 'p99'): number =>
-      median(results[side].map((result) => result[field]));
-    const name = 'hand-written HAProxy, one route';
     await router.close();
     return [
-      {
-        what: `requests, ${ROUTES} routes (wrk -t2 -c32)`,
-        unit: '/s',
-        ours: of('ours', 'perSecond'),
-        peer: { name, value: of('peer', 'perSecond') },
-        greater: true,
-        goal: 'at least 0.95 x',
-      },
-      { what: 'their p99', unit: 'ms', ours: of('ours', 'p99'), peer: { name, value: of('peer', 'p99') }, goal: '' },
+      ...compared(results.ours, results.peer, 'hand-written HAProxy, one route', 'at least 0.95 x'),
+      ...compared(results.ours, results.gorouter, `gorouter, ${ROUTES} routes`, 'at least 2 x'),
       {
         what: `route added to its first 200, under load, p99 of ${CHANGES}`,
         unit: 'ms',
@@ -229,6 +245,7 @@ export async function run(): Promise<Row[]> {
       },
     ];
   } finally {
+    await gorouter?.stop();
     for (const child of children) child.kill();
     sink.close();
     await stopProxy(options);
