@@ -55,8 +55,7 @@ export async function writePackage(
   const index = gzipSync(JSON.stringify(rows), { level: 1 });
   const config: PackageConfig = { files: entries.length, sizeBytes, diffId: layer.diffId, shape };
   const configBytes = Buffer.from(JSON.stringify(config));
-  await registry.putBlob(repository, index);
-  await registry.putBlob(repository, configBytes);
+  await Promise.all([registry.putBlob(repository, index), registry.putBlob(repository, configBytes)]);
   const indexDigest = digestOf(index);
   const manifest = imageManifest({
     config: configBytes,
@@ -65,8 +64,8 @@ export async function writePackage(
     layers: [layer, { mediaType: packageMediaTypes.index, digest: indexDigest, sizeBytes: index.length, diffId: '' }],
   });
   const digest = digestOf(manifest);
-  await registry.putManifest(repository, packageTag(digest), manifest);
-  await registry.putManifest(repository, NEWEST_PACKAGE, manifest);
+  const tags = [packageTag(digest), NEWEST_PACKAGE];
+  await Promise.all(tags.map((tag) => registry.putManifest(repository, tag, manifest)));
   return digest;
 }
 

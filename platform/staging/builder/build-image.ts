@@ -45,7 +45,7 @@ export async function writeBuildImage(options: BuildImageOptions): Promise<strin
   const shipped = [builder.stack, ...builder.seeds.map(({ layer }) => layer), builder.lifecycle];
   const cached = previous.layers.filter(({ cache }) => cache).map(({ layer }) => layer);
   const [restored] = await Promise.all([
-    pushLayer(registry, repository, writeTar(restoredEntries(builder, previous)), { signal }),
+    pushLayer(registry, repository, writeTar(restoredEntries(builder, previous)), { isShort: true, signal }),
     ...shipped.map((layer) => registry.shareLayer(repository, layer, BUILDER_REPOSITORY, signal)),
     ...runtimes.map((layer) => registry.shareLayer(repository, layer, RUNTIMES_REPOSITORY, signal)),
     ...uploaded.map((layer) => registry.shareLayer(repository, layer, UPLOADED_REPOSITORY, signal)),

@@ -30,7 +30,7 @@ export async function buildImageLayers(options: BuilderBuildImageOptions): Promi
   const tools = await ensureTools(registry, own, signal);
   const node = own.seeds.filter(({ buildpack }) => buildpack === 'sampan/nodejs').map(({ layer }) => layer);
   const [restored] = await Promise.all([
-    pushLayer(registry, repository, writeTar(frameEntries(previous)), { signal }),
+    pushLayer(registry, repository, writeTar(frameEntries(previous)), { isShort: true, signal }),
     ...opened.image.layers.map((layer) => registry.shareLayer(repository, layer, opened.image.repository, signal)),
     ...[...node, own.lifecycle].map((layer) => registry.shareLayer(repository, layer, BUILDER_REPOSITORY, signal)),
     registry.shareLayer(repository, tools, TOOLS_REPOSITORY, signal),

@@ -107,9 +107,11 @@ export function startBuildController(options: BuildControllerOptions): BuildCont
 
   const perform = async (build: Stored<Build>, signal: AbortSignal): Promise<void> => {
     const { app } = build.spec;
+    // Who looks is told that it has begun; it does not wait for that.
+    let begun: Promise<void> | undefined;
     try {
       if (build.spec.cancelled === true) throw new StagingError('cancelled', 'the build was cancelled');
-      await writeStatus(build, {
+      begun = writeStatus(build, {
         state: 'STAGING',
         startedAt: build.status?.startedAt ?? new Date().toISOString(),
         pod: `build-${build.metadata.name}`,
@@ -118,9 +120,11 @@ export function startBuildController(options: BuildControllerOptions): BuildCont
         build.spec.lifecycle.type === 'docker'
           ? await dockerBuild(context, build, signal)
           : await sourceBuild(context, build, wanted(build.spec.lifecycle), signal);
+      await begun;
       await writeStatus(build, { state: 'STAGED', droplet, finishedAt: new Date().toISOString() });
       options.say(app, 'Staging complete');
     } catch (error) {
+      await begun;
       if (closed) return;
       const reason: unknown = signal.aborted ? signal.reason : error;
       const known = reason instanceof StagingError ? reason : undefined;

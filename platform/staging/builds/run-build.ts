@@ -172,12 +172,15 @@ export async function keep(
   });
   const reuse = await reuseOf(made.result, { ...facts, before: previous.reuse });
   const droplet = dropletGuid(build);
+  const store = async (): Promise<void> => {
+    await registry.putManifest(repository, `droplet-${droplet}`, exported.manifest);
+    await createDroplet(context, build, droplet, { ...exported, stack: made.stack });
+  };
   await Promise.all([
-    registry.putManifest(repository, `droplet-${droplet}`, exported.manifest),
+    store(),
     writeBillOfMaterials(registry, repository, exported, exported.components),
     writePrevious(registry, repository, { ...exported.next, ...(reuse === undefined ? {} : { reuse }) }),
   ]);
-  await createDroplet(context, build, droplet, { ...exported, stack: made.stack });
   return droplet;
 }
 

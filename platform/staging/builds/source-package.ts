@@ -24,11 +24,9 @@ export async function sourcePackage(
   if (image === undefined || found === undefined) {
     throw new StagingError('internal', `package ${build.spec.package} is not in the registry: push the app again`);
   }
+  // Nearly every build asks for it: on its way before anybody does.
+  const index: Promise<readonly IndexEntry[]> = readIndex(registry, image.repository, found.manifest);
+  index.catch(() => undefined);
   await registry.shareLayer(repository, found.layer, image.repository);
-  let index: Promise<readonly IndexEntry[]> | undefined;
-  return {
-    layer: found.layer,
-    shape: found.config.shape,
-    index: () => (index ??= readIndex(registry, image.repository, found.manifest)),
-  };
+  return { layer: found.layer, shape: found.config.shape, index: () => index };
 }

@@ -56,7 +56,9 @@ export async function exportDroplet(options: ExportOptions): Promise<Exported> {
   const next: Previous = { stack: options.previous.stack, layers: [], stores: {}, runtimes: result.runtimes };
   const layers: Layer[] = [...run.layers];
   const components: Component[] = [];
-  await run.share(registry, repository, signal);
+  const shared = run.share(registry, repository, signal);
+  // Awaited below, where all layers have to be there.
+  shared.catch(() => undefined);
   for (const buildpack of result.buildpacks) {
     components.push(...(buildpack.components ?? []));
     if (buildpack.store !== undefined) next.stores[buildpack.id] = buildpack.store;
@@ -73,7 +75,9 @@ export async function exportDroplet(options: ExportOptions): Promise<Exported> {
     }
   }
   layers.push(await exportSource(options));
-  layers.push(await pushLayer(registry, repository, writeTar(launchEntries(result, await launcher())), { signal }));
+  const launch = writeTar(launchEntries(result, await launcher()));
+  layers.push(await pushLayer(registry, repository, launch, { isShort: true, signal }));
+  await shared;
 
   const processes = launchProcesses(result);
   const processTypes = Object.fromEntries([...processes].map(([type, process]) => [type, commandLine(process)]));

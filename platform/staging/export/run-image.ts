@@ -53,9 +53,11 @@ export function ownRunImage(builder: Builder, runtimes: readonly Runtime[]): Run
     env: [PATH, 'HOME=/home/vcap', 'LANG=C.UTF-8', `CNB_STACK_ID=${STACK_ID}`],
     components: debianComponents(builder, runtimes),
     async share(registry, repository, signal) {
-      await registry.shareLayer(repository, stack, BUILDER_REPOSITORY, signal);
-      for (const { launch } of runtimes)
-        if (launch !== undefined) await registry.shareLayer(repository, launch, RUNTIMES_REPOSITORY, signal);
+      const launched = runtimes.flatMap(({ launch }) => launch ?? []);
+      await Promise.all([
+        registry.shareLayer(repository, stack, BUILDER_REPOSITORY, signal),
+        ...launched.map((layer) => registry.shareLayer(repository, layer, RUNTIMES_REPOSITORY, signal)),
+      ]);
     },
   };
 }

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { createServer as createHttpsServer } from 'node:https';
 import { type AddressInfo, createServer } from 'node:net';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { writeTar } from '#lib/tar/write.ts';
+import { createAuthority, issueCertificate } from '#lib/certificates.ts';
 import { digestOf } from '#lib/digest.ts';
 import { startTestRegistry, type TestRegistry } from '#testing/staging-registry.ts';
 import { fileEntry } from './entries.ts';
@@ -74,6 +76,35 @@ test('a registry that is silent is given up, one that waits for what is uploaded
   server.close();
 });
 
+test('a blob goes in one request; to a registry that takes none so, in two', async () => {
+  const content = Buffer.from('a blob at hand');
+  const digest = digestOf(content);
+  assert.equal(await registry.client.putBlob('a/short', content), digest);
+  assert.equal(await registry.client.blobSize('a/short', digest), content.length);
+  const authority = await createAuthority({ commonName: 'test', days: 1 });
+  const pair = await issueCertificate(authority, { commonName: 'r', ips: ['127.0.0.1'], usages: ['server'], days: 1 });
+  const seen: string[] = [];
+  const old = createHttpsServer({ cert: pair.certificate, key: pair.key }, (request, response) => {
+    void buffer(request).then((body) => {
+      seen.push(`${request.method} ${request.url} ${body.length}`);
+      response.statusCode = { HEAD: 404, POST: 202, PUT: 201 }[request.method ?? ''] ?? 500;
+      if (request.method === 'POST') response.setHeader('location', '/v2/a/short/blobs/uploads/7');
+      response.end();
+    });
+  }).listen(0, '127.0.0.1');
+  await once(old, 'listening');
+  const host = `127.0.0.1:${(old.address() as AddressInfo).port}`;
+  const client = new RegistryClient({ ...registry.options, host, ca: authority.certificate });
+  assert.equal(await client.putBlob('a/short', content), digest);
+  assert.deepEqual(seen, [
+    `HEAD /v2/a/short/blobs/${digest} 0`,
+    `POST /v2/a/short/blobs/uploads/?digest=${digest} ${content.length}`,
+    `PUT /v2/a/short/blobs/uploads/7?digest=${digest} ${content.length}`,
+  ]);
+  client.close();
+  old.close();
+});
+
 test('manifests and tags', async () => {
   const { client } = registry;
   const layers = [await pushLayer(client, 'c/image', writeTar([fileEntry('hello', 'world')]))];
@@ -107,9 +138,15 @@ test("an image in Docker's form is read as well", async () => {
   assert.deepEqual((await client.getImage('a/docker', '1'))?.config, { os: 'linux' });
 });
 
-test('the same tar is the same layer', async () => {
-  const make = () => pushLayer(registry.client, 'd/layers', writeTar([fileEntry('a', randomFixed())]));
-  assert.deepEqual(await make(), await make());
+test('the same tar is the same layer, sent as it is made or from memory', async () => {
+  for (const compression of ['gzip', 'none'] as const) {
+    const make = (isShort: boolean) =>
+      pushLayer(registry.client, 'd/layers', writeTar([fileEntry('a', randomFixed())]), { compression, isShort });
+    const layer = await make(false);
+    assert.deepEqual(await make(false), layer);
+    assert.deepEqual(await make(true), layer);
+    assert.equal(await registry.client.blobSize('d/layers', layer.digest), layer.sizeBytes);
+  }
 });
 
 function randomFixed(): Buffer {

@@ -112,8 +112,16 @@ export class RegistryClient {
   async putBlob(repository: string, body: Uint8Array, signal?: AbortSignal): Promise<string> {
     const digest = digestOf(body);
     if ((await this.blobSize(repository, digest, signal)) !== undefined) return digest;
-    const location = await this.#startUpload(repository, '', signal);
-    await this.#finishUpload(location, digest, signal, body);
+    const answer = await this.#drained({
+      method: 'POST',
+      path: `/v2/${repository}/blobs/uploads/?digest=${digest}`,
+      headers: { 'content-type': 'application/octet-stream', 'content-length': String(body.byteLength) },
+      body,
+      expect: [201, 202],
+      signal,
+    });
+    // A registry that takes no blob in one request has opened an upload (distribution-spec, "POST then PUT").
+    if (answer.statusCode === 202) await this.#finishUpload(this.#location(answer), digest, signal, body);
     return digest;
   }
 
@@ -124,7 +132,7 @@ export class RegistryClient {
     digest: () => string,
     signal?: AbortSignal,
   ): Promise<void> {
-    const location = await this.#startUpload(repository, '', signal);
+    const location = await this.#startUpload(repository, signal);
     const headers = { 'content-type': 'application/octet-stream' };
     try {
       const sent = await this.#drained({
@@ -251,10 +259,10 @@ export class RegistryClient {
     this.#agent.destroy();
   }
 
-  async #startUpload(repository: string, query: string, signal: AbortSignal | undefined): Promise<string> {
+  async #startUpload(repository: string, signal: AbortSignal | undefined): Promise<string> {
     const answer = await this.#drained({
       method: 'POST',
-      path: `/v2/${repository}/blobs/uploads/${query}`,
+      path: `/v2/${repository}/blobs/uploads/`,
       headers: { 'content-length': '0' },
       expect: [202],
       signal,
