@@ -401,8 +401,7 @@ function playStaging(plane: ControlPlane, staging: TestCloud['staging']): () => 
     });
   };
   informer.onChange((now) => {
-    // Once its state is written by the cloud controller nobody else writes.
-    if (now?.status?.state === 'STAGING') void stage(now).catch(() => undefined);
+    if (now && (now.status?.state ?? 'STAGING') === 'STAGING') void stage(now).catch(() => undefined);
   });
   return () => informer.close();
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { replicaSets, pods, services } from '../resources/kubernetes.ts';
-import { labels } from '../resources/types.ts';
+import { annotations, labels } from '../resources/types.ts';
 import type { Json } from './api.ts';
 import { DIGEST, startTestCloud, type TestCloud } from './cloud.fixture.ts';
 
@@ -25,11 +25,28 @@ test('push: the calls that cf makes, from manifest to running instances', async 
   assert.equal(((diff.body.diff as Json[])[0] ?? {}).op, 'add');
   const applied = await cloud.call('POST', `/v3/spaces/${space}/actions/apply_manifest`, manifest, { headers: YAML });
   assert.equal((await cloud.finished(applied)).state, 'COMPLETE', cloud.problems.join('\n'));
-  const apps = await cloud.json('GET', `/v3/apps?names=hello&space_guids=${space}&include=space.organization`);
-  const app = (apps.resources as Json[])[0] ?? {};
+  const listed = await cloud.json('GET', `/v3/apps?names=hello&space_guids=${space}&include=space.organization`);
+  const app = (listed.resources as Json[])[0] ?? {};
   assert.equal(app.state, 'STOPPED');
-  assert.equal(((apps.included as Json).organizations as Json[]).length, 1);
+  assert.equal(((listed.included as Json).organizations as Json[]).length, 1);
   const guid = String(app.guid);
+
+  // What it says already is not written again: nothing that follows apps and processes is woken.
+  const written = () =>
+    [cloud.api.context.records.apps.get(guid), cloud.api.context.records.processes.get(guid)].map(
+      (object) => object?.metadata.annotations?.[annotations.updatedAt],
+    );
+  const before = written();
+  const again = await cloud.call('POST', `/v3/spaces/${space}/actions/apply_manifest`, manifest, { headers: YAML });
+  assert.equal((await cloud.finished(again)).state, 'COMPLETE', cloud.problems.join('\n'));
+  assert.deepEqual(written(), before);
+  const less = manifest.replace('128M', '64M');
+  const changed = await cloud.call('POST', `/v3/spaces/${space}/actions/apply_manifest`, less, { headers: YAML });
+  assert.equal((await cloud.finished(changed)).state, 'COMPLETE', cloud.problems.join('\n'));
+  assert.equal(written()[0], before[0]);
+  assert.notEqual(written()[1], before[1]);
+  const back = await cloud.call('POST', `/v3/spaces/${space}/actions/apply_manifest`, manifest, { headers: YAML });
+  assert.equal((await cloud.finished(back)).state, 'COMPLETE', cloud.problems.join('\n'));
 
   const item = await cloud.json('POST', '/v3/packages', { type: 'bits', relationships: { app: { data: { guid } } } });
   assert.equal(item.state, 'AWAITING_UPLOAD');

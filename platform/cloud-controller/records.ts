@@ -1,4 +1,5 @@
 /** The platform's objects as the cloud controller reads and writes them: reads from informers, writes that are read back. */
+import { isDeepStrictEqual } from 'node:util';
 import { orUndefined } from '#cluster/client/api-errors.ts';
 import { ApiError, type Client, type ClientObject, type DeleteOptions, type Informer } from '#cluster/client/client.ts';
 import type { Stored, TypedResource } from '#cluster/kinds/kind.ts';
@@ -59,12 +60,15 @@ export class Collection<T extends ClientObject> {
     return stored;
   }
 
-  /** Applies `change` to the newest version, again when somebody else wrote meanwhile. Undefined from it: nothing to do. */
+  /**
+   * Applies `change` to the newest version, again when somebody else wrote meanwhile. Undefined from it, or what is there
+   * already: nothing to do, and nothing is written.
+   */
   async modify(guid: string, change: (current: T) => T | undefined): Promise<Stored<T>> {
     let current = this.#known(guid);
     for (let attempt = 0; ; attempt++) {
       const changed = change(structuredClone(current));
-      if (!changed) return current;
+      if (!changed || isDeepStrictEqual(changed, current)) return current;
       try {
         const stored = await this.#client.update(this.resource, stamp(changed, types.annotations.updatedAt));
         await this.#reached(stored);

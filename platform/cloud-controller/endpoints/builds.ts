@@ -127,7 +127,8 @@ async function postBuild(context: Context, request: ApiRequest): Promise<Reply> 
   const segment = segmentOf(space, organization, (name) => records.isolationSegments.get(name));
   const guid = randomUUID();
   await keepGroup(context, app, 'staging', guid);
-  await records.builds.create({
+  // Without a status it is STAGING (`buildState`): staging takes it up from here.
+  const build = await records.builds.create({
     metadata: {
       name: guid,
       namespace: app.metadata.namespace ?? '',
@@ -146,10 +147,6 @@ async function postBuild(context: Context, request: ApiRequest): Promise<Reply> 
       userMetadata: mergeMetadata(undefined, metadata),
     },
   });
-  const build = await records.builds.modifyStatus(guid, (current) =>
-    // Staging may have been faster.
-    current.status?.state === undefined ? { ...current, status: { ...current.status, state: 'STAGING' } } : undefined,
-  );
   context.logs.emit({
     sourceId: app.metadata.name,
     sourceType: 'API',

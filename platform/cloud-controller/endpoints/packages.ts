@@ -210,12 +210,9 @@ async function postPackage(context: Context, request: ApiRequest): Promise<Reply
       userMetadata: mergeMetadata(undefined, metadata),
     },
   });
-  const ready = await records.packages.modifyStatus(guid, (current) => ({
-    ...current,
-    status: { state: docker ? 'READY' : 'AWAITING_UPLOAD' },
-  }));
+  // Its state needs no write: without one it is what a new package has (`packageState`).
   await tell(context, request, 'audit.app.package.create', item, { request: { type } });
-  return created(presentPackage(context.urls, ready));
+  return created(presentPackage(context.urls, item));
 }
 
 async function patchPackage(context: Context, request: ApiRequest, item: Stored<Package>): Promise<Stored<Package>> {
@@ -334,11 +331,11 @@ async function upload(context: Context, request: ApiRequest, item: Stored<Packag
       ...current,
       spec: { ...current.spec, image: stored.image },
     }));
-    const ready = await records.packages.modifyStatus(item.metadata.name, (current) => ({
-      ...current,
-      status: { state: 'READY', checksum: stored.checksum, sizeBytes: stored.sizeBytes },
-    }));
-    await tell(context, request, 'audit.app.package.upload', item, { size_in_bytes: stored.sizeBytes });
+    const status = { state: 'READY' as const, checksum: stored.checksum, sizeBytes: stored.sizeBytes };
+    const [ready] = await Promise.all([
+      records.packages.modifyStatus(item.metadata.name, (current) => ({ ...current, status })),
+      tell(context, request, 'audit.app.package.upload', item, { size_in_bytes: stored.sizeBytes }),
+    ]);
     return ok(presentPackage(context.urls, ready));
   } catch (error) {
     if (!(error instanceof StagingError)) throw error;

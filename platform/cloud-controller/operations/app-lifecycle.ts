@@ -73,9 +73,14 @@ export async function ensureRevision(
   droplet: Stored<Droplet>,
   options: { identity: Identity; description?: string | undefined },
 ): Promise<Stored<Revision>> {
-  const revision = await findRevision(context, app, droplet, options);
+  const { revision, isNew } = await findRevision(context, app, droplet, options.description);
   const { name } = revision.metadata;
-  await Promise.all([keepGroup(context, app, 'running', name), keepServices(context, app, name)]);
+  const told = { revision_guid: name, revision_version: revision.spec.version, droplet_guid: droplet.metadata.name };
+  await Promise.all([
+    isNew ? record(context, options.identity, app, 'audit.app.revision.create', told) : undefined,
+    keepGroup(context, app, 'running', name),
+    keepServices(context, app, name),
+  ]);
   return revision;
 }
 
@@ -83,11 +88,10 @@ async function findRevision(
   context: Context,
   app: Stored<App>,
   droplet: Stored<Droplet>,
-  options: { identity: Identity; description?: string | undefined },
-): Promise<Stored<Revision>> {
-  let { description } = options;
+  given: string | undefined,
+): Promise<{ revision: Stored<Revision>; isNew: boolean }> {
+  let description = given;
   const namespace = app.metadata.namespace ?? '';
-  const environment = await readEnvironment(context.client, namespace, app.metadata.name);
   const commands = commandsOf(context, app, droplet);
   const sidecars = sidecarFactsOf(context, app);
   const all = context.records.revisions.ofApp(app.metadata.name);
@@ -95,11 +99,15 @@ async function findRevision(
     (newest, revision) => (newest && newest.spec.version > revision.spec.version ? newest : revision),
     undefined,
   );
-  if (latest && description === undefined) {
-    const old = await readEnvironment(context.client, namespace, latest.metadata.name);
+  const compared = description === undefined ? latest : undefined;
+  const [environment, old] = await Promise.all([
+    readEnvironment(context.client, namespace, app.metadata.name),
+    compared ? readEnvironment(context.client, namespace, compared.metadata.name) : {},
+  ]);
+  if (compared) {
     const now = { droplet: droplet.metadata.name, commands, sidecars, environment, old };
-    const changes = describeChanges(latest, now);
-    if (changes.length === 0) return latest;
+    const changes = describeChanges(compared, now);
+    if (changes.length === 0) return { revision: compared, isNew: false };
     description = changes.join(' ');
   }
   const guid = randomUUID();
@@ -116,9 +124,7 @@ async function findRevision(
       deployable: true,
     },
   });
-  const told = { revision_guid: guid, revision_version: revision.spec.version, droplet_guid: droplet.metadata.name };
-  await record(context, options.identity, app, 'audit.app.revision.create', told);
-  return revision;
+  return { revision, isNew: true };
 }
 
 function describeChanges(
