@@ -157,6 +157,7 @@ export class ContainerTasks {
     const { attempt, crashes } = action;
     const context = this.#options.context;
     const volumes = this.#options.volumes.prepared;
+    const admitted = this.#admitted(signal);
     let id: string;
     try {
       ({ id } = await makeContainer({
@@ -179,17 +180,30 @@ export class ContainerTasks {
     this.#options.failures.delete(name);
     if (signal.aborted) return;
     await this.#options.volumes.catchUp(id, volumes);
-    await this.#run(record, id, signal);
+    await this.#run(record, id, signal, admitted);
     // Only the run before this one is kept, for `logs --previous`.
     const { previous } = record;
     if (previous) await context.engine.removeContainer(previous.id, { logs: true });
   }
 
-  async #run(record: ContainerRecord, id: string, signal: AbortSignal): Promise<void> {
-    const { name, definition } = record;
-    const { context } = this.#options;
+  /** Resolves when what policies say of the pod holds; asked for before the container is made, as that takes as long. */
+  #admitted(signal: AbortSignal): Promise<void> {
+    const { context, pod } = this.#options;
     const sandbox = this.#sandbox();
-    if (sandbox !== undefined) await context.admit?.(this.#options.pod(), podIpsOf(context, sandbox), signal);
+    const admitted = sandbox && context.admit?.(pod(), podIpsOf(context, sandbox), signal);
+    // Where nothing is made nobody waits for it.
+    admitted?.catch(() => undefined);
+    return admitted ?? Promise.resolve();
+  }
+
+  async #run(
+    record: ContainerRecord,
+    id: string,
+    signal: AbortSignal,
+    admitted: Promise<void> = this.#admitted(signal),
+  ): Promise<void> {
+    const { name, definition } = record;
+    await admitted;
     signal.throwIfAborted();
     try {
       await runContainer(this.#options.context, this.#options.pod(), definition, id);

@@ -1,5 +1,5 @@
 /** The environment of a container: `envFrom`, then `env`, with references resolved and `$(NAME)` expanded. */
-import type { Container, EnvVar, Pod } from '../kinds/types/core.ts';
+import type { Container, EnvFromSource, EnvVar, Pod } from '../kinds/types/core.ts';
 import { fieldValue, type PodPlace, resourceValue } from './downward.ts';
 import { AgentError } from './errors.ts';
 import type { References } from './references.ts';
@@ -18,13 +18,11 @@ export interface EnvironmentInput {
 export async function environmentOf(input: EnvironmentInput): Promise<Map<string, string>> {
   const services = await input.references.services({ all: input.pod.spec?.enableServiceLinks !== false });
   const environment = new Map(serviceEntries(services));
-  for (const source of input.container.envFrom ?? []) {
-    const entries = source.configMapRef
-      ? await configMapEntries(input, source.configMapRef)
-      : source.secretRef
-        ? await secretEntries(input, source.secretRef)
-        : [];
-    for (const [key, value] of entries) {
+  const sources = (input.container.envFrom ?? []).map((source) => ({ source, entries: entriesOf(input, source) }));
+  // All are asked for at once; the first of them that fails is told of.
+  for (const { entries } of sources) entries.catch(() => undefined);
+  for (const { source, entries } of sources) {
+    for (const [key, value] of await entries) {
       const name = `${source.prefix ?? ''}${key}`;
       if (validName.test(name)) environment.set(name, value);
     }
@@ -36,6 +34,11 @@ export async function environmentOf(input: EnvironmentInput): Promise<Map<string
     if (value !== undefined) environment.set(variable.name, value);
   }
   return environment;
+}
+
+async function entriesOf(input: EnvironmentInput, source: EnvFromSource): Promise<[string, string][]> {
+  if (source.configMapRef) return await configMapEntries(input, source.configMapRef);
+  return source.secretRef ? await secretEntries(input, source.secretRef) : [];
 }
 
 type OptionalReference = { name?: string; optional?: boolean };
