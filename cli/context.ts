@@ -1,7 +1,7 @@
 /** What every app command starts with: a logged-in API, and the organization and space that it works in. */
 import { Api } from './api.ts';
 import { CliError } from './errors.ts';
-import type { App, Named, Page } from './resources.ts';
+import type { App, Named, Page, Space } from './resources.ts';
 import type { Target } from './target.ts';
 
 export interface SpaceContext {
@@ -28,6 +28,9 @@ export function inSpace<T>(target: Target, work: (context: SpaceContext) => Prom
 
 async function currentSpace(api: Api): Promise<{ organization: Named; space: Named }> {
   const organizationName = api.session.organization ?? defaultOrganization;
+  const both = await spaceWithOrganization(api, organizationName, api.session.space ?? defaultSpace);
+  if (both) return both;
+  // Says which of the two is not there.
   const organization = await byName<Named>(api, `/v3/organizations?names=${encodeURIComponent(organizationName)}`);
   if (!organization)
     throw new CliError(
@@ -45,6 +48,20 @@ async function currentSpace(api: Api): Promise<{ organization: Named; space: Nam
       'Choose one with `sampan target -s NAME`.',
     );
   return { organization, space };
+}
+
+/** One question for both. Undefined where its answer is not whole: organizations may have many spaces of one name. */
+async function spaceWithOrganization(
+  api: Api,
+  organizationName: string,
+  spaceName: string,
+): Promise<{ organization: Named; space: Named } | undefined> {
+  const page = await api.get<Page<Space> & { included?: { organizations?: Named[] } }>(
+    `/v3/spaces?names=${encodeURIComponent(spaceName)}&include=organization`,
+  );
+  const organization = page.included?.organizations?.find(({ name }) => name === organizationName);
+  const space = page.resources.find(({ relationships }) => relationships.organization.data.guid === organization?.guid);
+  return organization && space && { organization, space };
 }
 
 export async function findApp({ api, space }: SpaceContext, name: string): Promise<App | undefined> {

@@ -58,8 +58,9 @@ export function addAppCommands(program: Command, { target }: Surroundings): void
     .action((name: string | undefined, options: PushOptions & { json?: boolean }) =>
       inSpace(async (context) => {
         const { push } = await import('./push/push.ts');
-        const { app } = await import('./commands/apps.ts');
-        for (const pushed of await push(context, name, options)) await app(context, pushed.name, options);
+        const pushed = await push(context, name, options);
+        const { showApp } = await import('./commands/apps.ts');
+        for (const app of pushed) await showApp(context, app, options);
       }),
     );
   program

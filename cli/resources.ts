@@ -25,6 +25,10 @@ export interface Named extends Resource {
   name: string;
 }
 
+export interface Space extends Named {
+  relationships: { organization: { data: { guid: string } } };
+}
+
 export interface Domain extends Named {
   internal: boolean;
   relationships: { organization: { data: { guid: string } | null } };

@@ -74,6 +74,10 @@ export async function app(
 ): Promise<void> {
   const found = await requireApp(context, name);
   if (options.guid) return print(found.guid);
+  await showApp(context, found, options);
+}
+
+export async function showApp(context: SpaceContext, found: App, options: { json?: boolean }): Promise<void> {
   const view = await readApp(context.api, found);
   if (options.json) return printJson(view);
   print(appText(view));

@@ -39,47 +39,58 @@ async function pushApp(context: SpaceContext, manifest: ManifestApp, options: Pu
   upload?.catch(() => undefined);
   const before = await findApp(context, manifest.name);
   note(`Pushing app ${manifest.name} to org ${context.organization.name} / space ${space.name}...`);
+  // And sent meanwhile where the app is there already, and takes source: a manifest cannot change that.
+  const early = upload && before && before.lifecycle.type !== 'docker' ? sendSource(api, before, upload) : undefined;
+  early?.catch(() => undefined);
   await progress.step('Applying the manifest', () =>
     api.postRaw(`/v3/spaces/${space.guid}/actions/apply_manifest`, 'application/x-yaml', manifestText(manifest)),
   );
   const app = before ?? (await requireApp(context, manifest.name));
-  const packageGuid = await createPackage(api, app, upload === undefined ? manifest.docker : await upload);
-  const dropletGuid = await build(api, app, packageGuid);
-  await release(api, app, dropletGuid, before?.state === 'STARTED', options);
+  const packageGuid = upload
+    ? await progress.step('Uploading', async (say) => {
+        const { files, sentFiles, sentBytes } = (await upload).summary;
+        say(`${sentFiles} of ${files} files, ${Math.ceil(sentBytes / 1024)} KiB; the platform has the others`);
+        return await (early ?? sendSource(api, app, upload));
+      })
+    : await createImagePackage(api, app, manifest.docker);
+  const { droplet, shown } = await build(api, app, packageGuid);
+  try {
+    await release(api, app, droplet, before?.state === 'STARTED', options);
+  } finally {
+    await shown;
+  }
   return requireApp(context, manifest.name);
 }
 
-async function createPackage(api: Api, app: App, content: ManifestApp['docker'] | PreparedUpload): Promise<string> {
-  const relationships = { app: { data: { guid: app.guid } } };
-  if (content !== undefined && 'image' in content) {
-    const { image, username } = content;
-    const password = process.env.CF_DOCKER_PASSWORD;
-    const created = await api.post<Package>('/v3/packages', {
-      type: 'docker',
-      relationships,
-      data: { image, ...(username ? { username, password } : {}) },
-    });
-    return created.guid;
-  }
-  const created = await api.post<Package>('/v3/packages', { type: 'bits', relationships });
-  await progress.step('Uploading', async (say) => {
-    if (content !== undefined) {
-      const { files, sentFiles, sentBytes } = content.summary;
-      say(`${sentFiles} of ${files} files, ${Math.ceil(sentBytes / 1024)} KiB; the platform has the others`);
-      await uploadBits(api, created.guid, content);
-    }
-    for (let wait = 20; ; wait = Math.min(wait * 2, 500)) {
-      const state = await api.getSettled<Package>(`/v3/packages/${created.guid}`, 10);
-      if (state.state === 'READY') return;
-      if (state.state === 'FAILED' || state.state === 'EXPIRED')
-        throw new CliError(`The upload was refused: ${state.data.error ?? state.state}.`);
-      await delay(wait);
-    }
+async function createImagePackage(api: Api, app: App, docker: ManifestApp['docker']): Promise<string> {
+  const { image, username } = docker ?? {};
+  const password = process.env.CF_DOCKER_PASSWORD;
+  const created = await api.post<Package>('/v3/packages', {
+    type: 'docker',
+    relationships: { app: { data: { guid: app.guid } } },
+    data: { image, ...(username ? { username, password } : {}) },
   });
   return created.guid;
 }
 
-async function build(api: Api, app: App, packageGuid: string): Promise<string> {
+/** Resolves when the platform has taken it in. */
+async function sendSource(api: Api, app: App, upload: Promise<PreparedUpload>): Promise<string> {
+  const [{ guid }, prepared] = await Promise.all([
+    api.post<Package>('/v3/packages', { type: 'bits', relationships: { app: { data: { guid: app.guid } } } }),
+    upload,
+  ]);
+  let state = await uploadBits(api, guid, prepared);
+  for (let wait = 20; state.state !== 'READY'; wait = Math.min(wait * 2, 500)) {
+    if (state.state === 'FAILED' || state.state === 'EXPIRED')
+      throw new CliError(`The upload was refused: ${state.data.error ?? state.state}.`);
+    state = await api.getSettled<Package>(`/v3/packages/${guid}`, 10);
+    if (state.state !== 'READY') await delay(wait);
+  }
+  return guid;
+}
+
+/** `shown` resolves when the last lines of its output, which are on their way, were printed. */
+async function build(api: Api, app: App, packageGuid: string): Promise<{ droplet: string; shown: Promise<void> }> {
   const start = String(BigInt(Date.now()) * 1_000_000n);
   const created = await api.post<Build>('/v3/builds', { package: { guid: packageGuid } });
   const stop = new AbortController();
@@ -94,25 +105,33 @@ async function build(api: Api, app: App, packageGuid: string): Promise<string> {
   process.once('SIGTERM', interrupt);
   const last = Promise.withResolvers<void>();
   const output = printStaging(api, app.guid, { start, signal: stop.signal, onLast: last.resolve });
+  const ended = async (): Promise<void> => {
+    await Promise.race([delay(150), output, last.promise]);
+    stop.abort();
+    await output;
+  };
   try {
-    return await progress.step('Staging', async () => {
-      for (let wait = 20; ; wait = Math.min(wait * 1.5, 500)) {
-        const state = await api.getSettled<Build>(`/v3/builds/${created.guid}`, 10);
-        if (state.state === 'STAGED' && state.droplet) return state.droplet.guid;
-        if (state.state === 'FAILED')
-          throw new CliError(
-            `Staging failed: ${state.error ?? 'no reason was given'}.`,
-            'Read the build output above, mend the app and push again. What ran before runs on.',
-          );
-        await delay(wait);
-      }
-    });
+    return { droplet: await progress.step('Staging', () => untilStaged(api, created.guid)), shown: ended() };
+  } catch (error) {
+    await ended();
+    throw error;
   } finally {
     process.off('SIGINT', interrupt);
     process.off('SIGTERM', interrupt);
-    await Promise.race([delay(150), output, last.promise]); // the last lines are on their way
-    stop.abort();
-    await output;
+  }
+}
+
+/** Returns the droplet's guid. */
+async function untilStaged(api: Api, guid: string): Promise<string> {
+  for (let wait = 20; ; wait = Math.min(wait * 1.5, 500)) {
+    const state = await api.getSettled<Build>(`/v3/builds/${guid}`, 10);
+    if (state.state === 'STAGED' && state.droplet) return state.droplet.guid;
+    if (state.state === 'FAILED')
+      throw new CliError(
+        `Staging failed: ${state.error ?? 'no reason was given'}.`,
+        'Read the build output above, mend the app and push again. What ran before runs on.',
+      );
+    await delay(wait);
   }
 }
 

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 import yazl from 'yazl';
 import type { Api } from '../api.ts';
+import type { Package } from '../resources.ts';
 import { type SourceFile, listFiles, sha1 } from './files.ts';
 
 interface MatchedResource {
@@ -12,8 +13,8 @@ interface MatchedResource {
   mode: string;
 }
 
-/** Smaller files are sent rather than asked for: the question would cost more. cf asks for those of 64 KiB and more. */
-const smallestAsked = 16 * 1024;
+/** Smaller files are sent rather than asked for: the question would cost more. As in cf. */
+const smallestAsked = 64 * 1024;
 const asked = 5000;
 
 interface UploadSummary {
@@ -41,10 +42,12 @@ export async function prepareUpload(api: Api, directory: string): Promise<Prepar
   return { summary, matched: [...matched.values()], send };
 }
 
-export async function uploadBits(api: Api, packageGuid: string, { matched, send }: PreparedUpload): Promise<void> {
+/** Returns the package as it is then. */
+export async function uploadBits(api: Api, packageGuid: string, { matched, send }: PreparedUpload): Promise<Package> {
   const boundary = `sampan-${randomBytes(16).toString('hex')}`;
   const body = Readable.from(multipart(boundary, matched, send));
-  await api.postRaw(`/v3/packages/${packageGuid}/upload`, `multipart/form-data; boundary=${boundary}`, body);
+  const path = `/v3/packages/${packageGuid}/upload`;
+  return JSON.parse(await api.postRaw(path, `multipart/form-data; boundary=${boundary}`, body)) as Package;
 }
 
 async function match(api: Api, files: SourceFile[]): Promise<Map<string, MatchedResource>> {
