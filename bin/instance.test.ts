@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { HostError } from './host-error.ts';
-import { instanceName, prepareInstance, readInstance, requireInstance, runRoot } from './instance.ts';
+import { instanceName, readInstance, requireInstance, runRoot } from './instance.ts';
+import { prepareInstance } from './prepare-instance.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'sampan-instance-'));
 const ports = { http: '0', https: '0', kubernetes: '0', registry: '0' };

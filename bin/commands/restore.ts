@@ -14,10 +14,10 @@ import {
   type InstanceFlags,
   instanceDirectories,
   instanceText,
-  lockInstance,
   readInstance,
   requireDown,
 } from '../instance.ts';
+import { lockInstance } from '../instance-lock.ts';
 import { requireRoot } from '../preflight.ts';
 import { removeHalf, requireReachable, unreachable, writtenPlace } from '../store/open.ts';
 import { driverOf, etcdSettings, otherHalf, parseDriver, storeFlags } from '../store/settings.ts';

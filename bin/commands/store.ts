@@ -15,10 +15,10 @@ import {
   type InstanceFlags,
   instanceDirectories,
   keepInstance,
-  lockInstance,
   requireDown,
   requireInstance,
 } from '../instance.ts';
+import { lockInstance } from '../instance-lock.ts';
 import { requireRoot } from '../preflight.ts';
 import { instanceSnapshot, removeState, requireReachable, unreachable, writtenPlace } from '../store/open.ts';
 import { type Driver, driverOf, etcdSettings, parseDriver, sqlitePath, storeFlags } from '../store/settings.ts';
