@@ -19,6 +19,7 @@ const benches: Record<string, () => Promise<{ run: () => Promise<Row[]> }>> = {
   'node-loss': () => import('./node-loss.ts'),
   'pod-start': () => import('./pod-start.ts'),
   push: () => import('./push.ts'),
+  'push-parts': () => import('./push-parts.ts'),
   registry: () => import('./registry.ts'),
   router: () => import('./router.ts'),
   scheduler: () => import('./scheduler.ts'),
