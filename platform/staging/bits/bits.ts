@@ -21,7 +21,7 @@ import { withZip, type ZipFile } from './zip-source.ts';
 
 /** Cloud Foundry matches nothing smaller or larger: telling would cost more than sending. */
 const MATCHED = { least: 1, most: 512 * 1024 * 1024 };
-/** Source of so many bytes is stored from memory. */
+/** A package of fewer bytes is made in memory. */
 const SHORT = 4 * 1024 * 1024;
 
 interface Known {
@@ -149,7 +149,9 @@ async function storeFiles(
 
   const note = new PackageNote();
   const tar = packageTar({ directories: tree.directories(), files }, note);
-  const layer = await pushLayer(registry, repository, tar, { compression: 'none', isShort: sizeBytes < SHORT });
+  // With a header and the padding of each file.
+  const isShort = sizeBytes + files.length * 1024 < SHORT;
+  const layer = await pushLayer(registry, repository, tar, { compression: 'none', isShort });
   const digest = await writePackage(registry, repository, { layer, sizeBytes, entries: note.index, shape: note.shape });
   return { image: registry.reference(repository, digest), checksum: layer.diffId, sizeBytes };
 }

@@ -172,6 +172,7 @@ export async function keep(
   });
   const reuse = await reuseOf(made.result, { ...facts, before: previous.reuse });
   const droplet = dropletGuid(build);
+  // The droplet is whole before what is said about it is; the build is over when all of it is there.
   const store = async (): Promise<void> => {
     await registry.putManifest(repository, `droplet-${droplet}`, exported.manifest);
     await createDroplet(context, build, droplet, { ...exported, stack: made.stack });
