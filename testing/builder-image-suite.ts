@@ -75,9 +75,15 @@ export const SERVE =
 
 export function builderImageTests(open: () => StagingBed): void {
   describe('builder images', () => {
-    const signal = AbortSignal.timeout(300_000);
+    // Counted from its use: what comes before in the file may take as long.
+    const patience = () => AbortSignal.timeout(300_000);
     const guard = addressGuard(() => [], []);
-    const context = () => ({ registry: open().registry.client, guard, onProgress: () => undefined, signal });
+    const context = () => ({
+      registry: open().registry.client,
+      guard,
+      onProgress: () => undefined,
+      signal: patience(),
+    });
 
     async function write(name: string, layers: TarInput[], labels: Record<string, string>): Promise<string> {
       const { registry, builder } = open();
@@ -93,6 +99,7 @@ export function builderImageTests(open: () => StagingBed): void {
     /** What was told, and the droplet's image. */
     async function build(app: string, name: string, words: string) {
       const bed = open();
+      const signal = patience();
       const { registry, builder: own } = bed;
       const { client } = registry;
       const repository = appRepository(app);
