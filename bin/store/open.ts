@@ -7,6 +7,7 @@ import { TenureError, type Tenant } from '#cluster/store/etcd/tenure.ts';
 import { openSqliteStore } from '#cluster/store/sqlite/open.ts';
 import { sqliteSnapshot } from '#cluster/store/sqlite/snapshot.ts';
 import { type SnapshotPage, type Store, StoreError } from '#cluster/store/store.ts';
+import { bootId } from '#lib/boot-id.ts';
 import { HostError } from '../host-error.ts';
 import type { Instance } from '../instance.ts';
 import { type EtcdSettings, sqlitePath } from './settings.ts';
@@ -90,7 +91,7 @@ function servedElsewhere(error: TenureError): HostError {
 
 /** A directory of one boot of one kernel: whoever starts there again is the same. */
 function tenantOf({ dataDirectory }: Pick<Instance, 'dataDirectory'>): Tenant {
-  const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  const boot = bootId();
   const place = statSync(dataDirectory, { throwIfNoEntry: false });
   const directory = place === undefined ? dataDirectory : `${place.dev}:${place.ino}`;
   return { id: `${boot} ${directory}`, name: `${dataDirectory} on the host ${hostname()}` };

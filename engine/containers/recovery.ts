@@ -8,6 +8,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { chmod, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { bootId } from '#lib/boot-id.ts';
 import { processStartTime } from '#lib/process-start-time.ts';
 import { type ContainerExit, EngineError } from '../engine.ts';
 import { hasCode } from '../sys/libc.ts';
@@ -32,7 +33,7 @@ function allowPrograms(run: string): void {
 
 /** Makes the directories, and clears the run directory where it is of an earlier boot (it need not be on tmpfs). */
 export async function prepareDirectories(layout: Layout, instance: string): Promise<void> {
-  const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  const boot = bootId();
   await mkdir(layout.run, { recursive: true, mode: 0o711 });
   allowPrograms(layout.run);
   await makePassable(layout.run);

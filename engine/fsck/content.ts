@@ -3,6 +3,7 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { ASIDE_PREFIX } from '#lib/atomic-file.ts';
 import { parseDigest } from '#lib/digest.ts';
+import { isLost, readLayerRecord } from '../images/layers.ts';
 import { type Descriptor, LARGEST_MANIFEST, parseImageConfig, parseManifest } from '../images/manifest.ts';
 import { parseNameRecord } from '../images/names.ts';
 import {
@@ -162,18 +163,12 @@ export function listLayers(content: string): { whole: Set<string>; problems: (Fs
       problems.push({ kind, what: `layers/${hex}`, detail, path });
     if (!/^[0-9a-f]{64}$/.test(hex)) bad('stray', 'it is no unpacked layer');
     else if (!existsSync(join(path, 'fs'))) bad('layer', 'its files are not there');
-    else if (!isLayerRecord(join(path, 'layer.json'), hex)) bad('layer', 'its record layer.json is torn');
-    else whole.add(hex);
+    else {
+      const record = readLayerRecord(join(path, 'layer.json'));
+      if (record?.diffId !== `sha256:${hex}`) bad('layer', 'its record layer.json is torn');
+      else if (isLost(record)) bad('layer', 'the machine was booted before it was written out');
+      else whole.add(hex);
+    }
   }
   return { whole, problems };
-}
-
-function isLayerRecord(file: string, hex: string): boolean {
-  try {
-    const record: unknown = JSON.parse(readFileSync(file, 'utf8'));
-    return (record as { diffId?: unknown }).diffId === `sha256:${hex}`;
-  } catch {
-    // Missing or cut short: torn either way.
-    return false;
-  }
 }

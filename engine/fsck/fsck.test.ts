@@ -115,6 +115,15 @@ describe('fsck', { timeout: 100_000 }, () => {
     assert.deepEqual((await check()).problems, []);
   });
 
+  test('a layer that was not written out before the machine was booted', async () => {
+    const [layer = ''] = readdirSync(join(content, 'layers'));
+    const file = join(content, 'layers', layer, 'layer.json');
+    const record = JSON.parse(readFileSync(file, 'utf8')) as object;
+    const lose = (): void => writeFileSync(file, JSON.stringify({ ...record, boot: 'another' }));
+    await breaks(lose, ['layer'], /booted before it was written out/);
+    assert.deepEqual((await check()).problems, []);
+  });
+
   test('a dangling name', async () => {
     const missing = `sha256:${'0'.repeat(64)}`;
     const file = nameFile('ghost', 'latest');

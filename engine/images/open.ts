@@ -341,6 +341,7 @@ class LocalImages implements NodeImages {
     this.#closing.abort(new EngineError('unavailable', 'the engine is being closed'));
     for (const client of this.#clients.values()) client.close();
     await this.#puller.idle();
+    await this.#layers.close();
   }
 
   /** Repositories of the registry that have layers of the image, as far as the names of this node tell. */
