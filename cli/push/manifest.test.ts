@@ -15,16 +15,16 @@ function directoryWith(manifest: string): string {
   return directory;
 }
 
-test('without a manifest there is one app with a default route', () => {
+test('without a manifest there is one app with a default route', async () => {
   const directory = mkdtempSync(join(base, 'a-'));
-  assert.deepEqual(readManifest('shop', {}, directory).apps, [
+  assert.deepEqual((await readManifest('shop', {}, directory)).apps, [
     { name: 'shop', path: directory, 'default-route': true },
   ]);
 });
 
-test('flags lie over the manifest', () => {
+test('flags lie over the manifest', async () => {
   const directory = directoryWith('applications:\n- name: shop\n  memory: 64M\n  instances: 2\n  path: src\n');
-  const [app] = readManifest('shop', { memory: '1G', command: 'run', route: false }, directory).apps;
+  const [app] = (await readManifest('shop', { memory: '1G', command: 'run', route: false }, directory)).apps;
   assert.equal(app?.memory, '1G');
   assert.equal(app?.instances, 2);
   assert.equal(app?.command, 'run');
@@ -33,38 +33,38 @@ test('flags lie over the manifest', () => {
   assert.equal(app?.path, join(directory, 'src'));
 });
 
-test('what is sent leaves out what only concerns this machine', () => {
+test('what is sent leaves out what only concerns this machine', async () => {
   const directory = directoryWith('applications:\n- name: shop\n  routes: [{route: a.example.com}]\n');
-  const [app] = readManifest(undefined, {}, directory).apps;
+  const [app] = (await readManifest(undefined, {}, directory)).apps;
   assert.ok(app);
   assert.deepEqual(parse(manifestText(app)), {
     applications: [{ name: 'shop', routes: [{ route: 'a.example.com' }] }],
   });
 });
 
-test('one of several apps is chosen by its name, and flags need one', () => {
+test('one of several apps is chosen by its name, and flags need one', async () => {
   const directory = directoryWith('applications:\n- name: one\n- name: two\n');
   assert.deepEqual(
-    readManifest('two', {}, directory).apps.map((app) => app.name),
+    (await readManifest('two', {}, directory)).apps.map((app) => app.name),
     ['two'],
   );
-  assert.equal(readManifest(undefined, {}, directory).apps.length, 2);
-  assert.throws(() => readManifest(undefined, { memory: '1G' }, directory), /Name the app/);
+  assert.equal((await readManifest(undefined, {}, directory)).apps.length, 2);
+  await assert.rejects(readManifest(undefined, { memory: '1G' }, directory), /Name the app/);
 });
 
-test('variables are filled in, and one without a value is named', () => {
+test('variables are filled in, and one without a value is named', async () => {
   const directory = directoryWith('applications:\n- name: ((who))\n  env: {A: ((deep.value))}\n');
-  const [app] = readManifest(undefined, { var: { who: 'shop', 'deep.value': '7' } }, directory).apps;
+  const [app] = (await readManifest(undefined, { var: { who: 'shop', 'deep.value': '7' } }, directory)).apps;
   assert.equal(app?.name, 'shop');
-  assert.throws(
-    () => readManifest(undefined, { var: { who: 'shop' } }, directory),
+  await assert.rejects(
+    readManifest(undefined, { var: { who: 'shop' } }, directory),
     /\(\(deep\.value\)\).*--var deep\.value=VALUE/s,
   );
 });
 
-test('anchors are followed', () => {
+test('anchors are followed', async () => {
   const directory = directoryWith('common: &common\n  memory: 64M\napplications:\n- name: one\n  <<: *common\n');
-  assert.equal(readManifest('one', {}, directory).apps[0]?.memory, '64M');
+  assert.equal((await readManifest('one', {}, directory)).apps[0]?.memory, '64M');
 });
 
 for (const [what, text, says] of [
@@ -72,14 +72,14 @@ for (const [what, text, says] of [
   ['no applications', 'apps: []', /has no applications/],
   ['an app without a name', 'applications:\n- memory: 1G', /applications\[0\]\.name is missing/],
 ] as const) {
-  test(`${what} is refused with the place`, () => {
-    assert.throws(() => readManifest('x', {}, directoryWith(text)), says);
+  test(`${what} is refused with the place`, async () => {
+    await assert.rejects(readManifest('x', {}, directoryWith(text)), says);
   });
 }
 
-test('a manifest that is not there is said', () => {
-  assert.throws(
-    () => readManifest('x', { manifest: 'nowhere.yml' }, '/tmp'),
+test('a manifest that is not there is said', async () => {
+  await assert.rejects(
+    readManifest('x', { manifest: 'nowhere.yml' }, '/tmp'),
     /There is no manifest at \/tmp\/nowhere\.yml/,
   );
 });

@@ -1,7 +1,6 @@
 /** Manifests (`manifest.yml`): found, read, with variables filled in and the flags of the command line laid over them. */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { parse, stringify } from 'yaml';
 import { CliError } from '../errors.ts';
 
 export interface PushFlags {
@@ -36,13 +35,13 @@ export interface ManifestApp {
 const names = ['manifest.yml', 'manifest.yaml'];
 
 /** The apps to push. `directory` is where relative paths of the manifest begin. */
-export function readManifest(
+export async function readManifest(
   name: string | undefined,
   flags: PushFlags,
   workingDirectory: string,
-): { apps: ManifestApp[] } {
+): Promise<{ apps: ManifestApp[] }> {
   const file = findManifest(name, flags, workingDirectory);
-  const all = file ? parseManifest(file, flags) : [];
+  const all = file ? await parseManifest(file, flags) : [];
   if (!file && !name)
     throw new CliError(
       'There is no app name and no manifest.',
@@ -72,10 +71,13 @@ function findManifest(_name: string | undefined, flags: PushFlags, workingDirect
   return places.flatMap((place) => names.map((name) => join(place, name))).find((file) => existsSync(file));
 }
 
-function parseManifest(file: string, flags: PushFlags): ManifestApp[] {
+async function parseManifest(file: string, flags: PushFlags): Promise<ManifestApp[]> {
+  // Seventy modules, which a push without a manifest does not need.
+  const yaml = await import('yaml');
   let document: unknown;
   try {
-    document = parse(fillVariables(readFileSync(file, 'utf8'), flags, file), { merge: true, maxAliasCount: 100 });
+    const text = fillVariables(readFileSync(file, 'utf8'), { yaml, flags, file });
+    document = yaml.parse(text, { merge: true, maxAliasCount: 100 });
   } catch (error) {
     if (error instanceof CliError) throw error;
     throw new CliError(`Cannot read ${file}: ${(error as Error).message}.`, 'Correct the YAML at that place.', {
@@ -93,9 +95,12 @@ function parseManifest(file: string, flags: PushFlags): ManifestApp[] {
   });
 }
 
-function fillVariables(text: string, flags: PushFlags, file: string): string {
+function fillVariables(
+  text: string,
+  { yaml, flags, file }: { yaml: typeof import('yaml'); flags: PushFlags; file: string },
+): string {
   const values: Record<string, unknown> = {};
-  for (const path of flags.varsFile ?? []) Object.assign(values, parse(readFileSync(path, 'utf8')));
+  for (const path of flags.varsFile ?? []) Object.assign(values, yaml.parse(readFileSync(path, 'utf8')));
   Object.assign(values, flags.var);
   return text.replaceAll(/\(\(([\w.-]+)\)\)/g, (_, name: string) => {
     if (!(name in values))
@@ -104,7 +109,7 @@ function fillVariables(text: string, flags: PushFlags, file: string): string {
         `Give it with --var ${name}=VALUE or in a --vars-file.`,
       );
     const value = values[name];
-    return typeof value === 'string' ? value : stringify(value).trim();
+    return typeof value === 'string' ? value : yaml.stringify(value).trim();
   });
 }
 
@@ -162,8 +167,8 @@ function needsDefaultRoute(app: ManifestApp, flags: PushFlags): boolean {
   return flags.route !== false && !flags.randomRoute && !app['no-route'] && !app.routes && !app['random-route'];
 }
 
-/** What is sent to the platform: everything but what only concerns this machine. */
+/** What is sent to the platform: everything but what only concerns this machine. JSON, which every reader of YAML reads. */
 export function manifestText(app: ManifestApp): string {
   const { path: _path, ...rest } = app;
-  return stringify({ applications: [rest] });
+  return JSON.stringify({ applications: [rest] });
 }

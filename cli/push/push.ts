@@ -26,7 +26,7 @@ export async function push(context: SpaceContext, name: string | undefined, opti
       'Use rolling, canary or recreate.',
     );
   }
-  const { apps } = readManifest(name, options, process.cwd());
+  const { apps } = await readManifest(name, options, process.cwd());
   const pushed: App[] = [];
   for (const app of apps) pushed.push(await pushApp(context, app, options));
   return pushed;
