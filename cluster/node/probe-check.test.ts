@@ -152,7 +152,7 @@ test('the pause before the first success follows the time since the start', () =
   const http: Probe = { httpGet: { port: 80 } };
   assert.deepEqual(
     [0, 100, 400, 5000, 60_001].map((elapsed) => eagerPause(http, elapsed, 10_000)),
-    [10, 10, 40, 250, 10_000],
+    [10, 10, 20, 250, 10_000],
   );
   const exec: Probe = { exec: { command: ['true'] } };
   assert.deepEqual(

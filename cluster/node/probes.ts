@@ -2,7 +2,7 @@
  * The probes of one running container: startup first, then liveness and readiness beside each other.
  *
  * An extension of Kubernetes: until a startup or readiness probe has succeeded once, it is asked much more often than
- * every `periodSeconds`, so that a pod is Ready within milliseconds of listening: the pause is a tenth of the time
+ * every `periodSeconds`, so that a pod is Ready within milliseconds of listening: the pause is a twentieth of the time
  * since the start, between 10 and 250 ms (250 ms to a period for commands), for the first minute. These early failures
  * count for no threshold and make no event; those at the period's pace do, as ever. `initialDelaySeconds` is obeyed.
  */
@@ -135,5 +135,5 @@ function run(
 export function eagerPause(probe: Probe, elapsed: number, period: number): number {
   if (elapsed > eagerFor) return period;
   if (probe.exec) return Math.min(period, Math.max(250, elapsed / 2));
-  return Math.min(period, 250, Math.max(10, elapsed / 10));
+  return Math.min(period, 250, Math.max(10, elapsed / 20));
 }
