@@ -1,7 +1,7 @@
 /** Source bits: what was pushed, as package images in the registry. See `Bits` in `staging.ts`. */
 import type { Readable } from 'node:stream';
 import { copyImage } from '../images/copy-image.ts';
-import { pushLayer } from '../images/push-layer.ts';
+import { makeLayer, pushLayer } from '../images/push-layer.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
 import { type Bits, type Resource, StagingError } from '../staging.ts';
 import { zipOfPackage } from './download.ts';
@@ -151,7 +151,10 @@ async function storeFiles(
   const tar = packageTar({ directories: tree.directories(), files }, note);
   // With a header and the padding of each file.
   const isShort = sizeBytes + files.length * 1024 < SHORT;
-  const layer = await pushLayer(registry, repository, tar, { compression: 'none', isShort });
-  const digest = await writePackage(registry, repository, { layer, sizeBytes, entries: note.index, shape: note.shape });
+  const { layer, bytes } = isShort
+    ? await makeLayer(tar, { compression: 'none' })
+    : { layer: await pushLayer(registry, repository, tar, { compression: 'none' }), bytes: undefined };
+  const { index, shape } = note;
+  const digest = await writePackage(registry, repository, { layer, bytes, sizeBytes, entries: index, shape });
   return { image: registry.reference(repository, digest), checksum: layer.diffId, sizeBytes };
 }

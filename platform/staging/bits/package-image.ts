@@ -45,17 +45,25 @@ interface PackageConfig {
   shape?: string;
 }
 
+/** @param content.bytes  of the layer, where the registry has not got it yet */
 export async function writePackage(
   registry: RegistryClient,
   repository: string,
-  content: { layer: Layer; entries: readonly IndexEntry[]; sizeBytes: number; shape: string },
+  content: {
+    layer: Layer;
+    bytes: Uint8Array | undefined;
+    entries: readonly IndexEntry[];
+    sizeBytes: number;
+    shape: string;
+  },
 ): Promise<string> {
-  const { layer, entries, sizeBytes, shape } = content;
+  const { layer, bytes, entries, sizeBytes, shape } = content;
   const rows = entries.map(({ path, sha1, sizeBytes: size, mode, offset }) => [path, sha1, size, mode, offset]);
   const index = gzipSync(JSON.stringify(rows), { level: 1 });
   const config: PackageConfig = { files: entries.length, sizeBytes, diffId: layer.diffId, shape };
   const configBytes = Buffer.from(JSON.stringify(config));
-  await Promise.all([registry.putBlob(repository, index), registry.putBlob(repository, configBytes)]);
+  const blobs = [...(bytes === undefined ? [] : [bytes]), index, configBytes];
+  await Promise.all(blobs.map((blob) => registry.putBlob(repository, blob)));
   const indexDigest = digestOf(index);
   const manifest = imageManifest({
     config: configBytes,

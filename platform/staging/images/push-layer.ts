@@ -23,6 +23,31 @@ export async function pushLayer(
   tar: AsyncIterable<Uint8Array>,
   options: PushLayerOptions = {},
 ): Promise<Layer> {
+  if (options.isShort === true) {
+    const { layer, bytes } = await makeLayer(tar, options);
+    await registry.putBlob(repository, bytes, options.signal);
+    return layer;
+  }
+  const { chunks, layer } = hashed(tar, options);
+  await registry.streamBlob(repository, chunks, () => layer().digest, options.signal);
+  return layer();
+}
+
+/** In memory, for who sends it beside something else. */
+export async function makeLayer(
+  tar: AsyncIterable<Uint8Array>,
+  options: Pick<PushLayerOptions, 'compression'> = {},
+): Promise<{ layer: Layer; bytes: Buffer }> {
+  const { chunks, layer } = hashed(tar, options);
+  const bytes = await buffer(chunks);
+  return { layer: layer(), bytes };
+}
+
+/** `layer` is known when the last of the chunks was taken. */
+function hashed(
+  tar: AsyncIterable<Uint8Array>,
+  { compression }: Pick<PushLayerOptions, 'compression'>,
+): { chunks: AsyncGenerator<Uint8Array>; layer: () => Layer } {
   const plain = createHash('sha256');
   const packed = createHash('sha256');
   let sizeBytes = 0;
@@ -37,18 +62,15 @@ export async function pushLayer(
     diffId = `sha256:${plain.digest('hex')}`;
   }
   async function* hashedLayer(): AsyncGenerator<Uint8Array> {
-    for await (const chunk of options.compression === 'none' ? hashedTar() : gzipped(hashedTar())) {
+    for await (const chunk of compression === 'none' ? hashedTar() : gzipped(hashedTar())) {
       packed.update(chunk);
       sizeBytes += chunk.byteLength;
       yield chunk;
     }
     digest = `sha256:${packed.digest('hex')}`;
   }
-
-  if (options.isShort === true) await registry.putBlob(repository, await buffer(hashedLayer()), options.signal);
-  else await registry.streamBlob(repository, hashedLayer(), () => digest, options.signal);
-  const mediaType = options.compression === 'none' ? mediaTypes.layer : mediaTypes.layerGzip;
-  return { mediaType, digest, sizeBytes, diffId };
+  const mediaType = compression === 'none' ? mediaTypes.layer : mediaTypes.layerGzip;
+  return { chunks: hashedLayer(), layer: () => ({ mediaType, digest, sizeBytes, diffId }) };
 }
 
 async function* gzipped(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
