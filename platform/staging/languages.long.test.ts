@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { startGemServer, type TestGem } from '#testing/gem-server.ts';
 import { example, refuses } from '#testing/language-apps.ts';
 import { openStagingBed, type StagingBed } from '#testing/staging-bed.ts';
 
@@ -225,4 +226,62 @@ func main() {
   const { exported } = await bench.stage('vendored', files, undefined, { CGO_ENABLED: '1' });
   assert.deepEqual(exported.processTypes, { web: 'exec server' });
   assert.equal((await bench.ask('vendored')).body, '42 false');
+});
+
+const COMPILED: TestGem = {
+  name: 'answer',
+  version: '1.2.0',
+  files: {
+    'lib/answer.rb': 'require "answer/answer"\n',
+    'ext/answer/extconf.rb': 'require "mkmf"\ncreate_makefile("answer/answer")\n',
+    'ext/answer/answer.c': `#include <ruby.h>
+static VALUE answer(VALUE self) { return INT2FIX(42); }
+void Init_answer(void) { rb_define_module_function(rb_define_module("Answer"), "value", answer, 0); }
+`,
+  },
+  extensions: ['ext/answer/extconf.rb'],
+};
+
+test('Ruby: gems by Gemfile.lock, one in C with a compiler that the app does not get', async () => {
+  await using gems = await startGemServer([COMPILED]);
+  const files = {
+    Gemfile: `source "${gems.url}"\nruby "~> 3.0"\ngem "answer"\ngroup(:test) { gem "none" }\n`,
+    'Gemfile.lock': `GEM
+  remote: ${gems.url}
+  specs:
+    answer (1.2.0)
+    none (1.0.0)
+
+PLATFORMS
+  ruby
+
+DEPENDENCIES
+  answer
+  none
+`,
+    Procfile: 'web: bundle exec ruby server.rb\n',
+    'server.rb': `require 'socket'
+require 'answer'
+server = TCPServer.new(ENV['PORT'].to_i)
+loop do
+  client = server.accept
+  while (line = client.gets) && line != "\\r\\n"; end
+  body = "#{Answer.value} #{File.exist?('/usr/bin/gcc')} #{ENV['RACK_ENV']}"
+  client.write "HTTP/1.1 200 OK\\r\\ncontent-length: #{body.size}\\r\\nconnection: close\\r\\n\\r\\n#{body}"
+  client.close
+end
+`,
+  };
+  const first = await bench.stage('ruby', files);
+  assert.match(first.output, /Gemfile ~> 3\.0: Ruby 3\./);
+  assert.deepEqual(first.stored, ['storing layer sampan/ruby:gems']);
+  assert.equal((await bench.ask('ruby')).body, '42 false production');
+  assert.ok(first.exported.components.some(({ purl }) => purl === 'pkg:gem/answer@1.2.0'));
+  const again = await bench.stage('ruby', { ...files, 'notes.txt': 'x' });
+  assert.match(again.output, /unchanged: taking those of the last build/);
+  assert.deepEqual(again.stored, []);
+  assert.equal((await bench.ask('ruby')).body, '42 false production');
+  const stale = files.Gemfile.replace('gem "answer"', 'gem "answer"\ngem "other"');
+  await refuses(bench, 'ruby', { ...files, Gemfile: stale }, /the command above failed \(bundle install/);
+  await refuses(bench, 'ruby-refused', { 'config.ru': '' }, /there is no Gemfile/);
 });

@@ -9,6 +9,7 @@ import { parseModuleFile } from '../buildpacks/go/lib/module-file.ts';
 import { askedGo, chooseGo, refusal } from '../buildpacks/go/lib/version.ts';
 import { chooseJava } from '../buildpacks/java/lib/version.ts';
 import { choosePython } from '../buildpacks/python/lib/version.ts';
+import { chooseRuby } from '../buildpacks/ruby/lib/version.ts';
 import { offersOf } from '../runtimes/catalogue.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'refused-'));
@@ -21,6 +22,7 @@ after(() => {
 const OFFERS = offersOf({
   'python3.11': '3.11.2-6+deb12u6',
   'openjdk-17-jre-headless': '17.0.15+6-1',
+  'ruby3.1': '3.1.2-7+deb12u1',
   gcc: '4:12.2.0-3',
 });
 const GO = ['1.21.13', '1.22.12', '1.26.11', '1.27.4', '1.28rc1'];
@@ -39,6 +41,11 @@ function python(): string {
 
 function java(): string {
   const choice = chooseJava({});
+  return 'problem' in choice ? choice.problem : choice.runtime.name;
+}
+
+function ruby(): string {
+  const choice = chooseRuby({});
   return 'problem' in choice ? choice.problem : choice.runtime.name;
 }
 
@@ -65,6 +72,10 @@ test('versions that cannot be had', () => {
     said({ 'pom.xml': '<java.version>21</java.version>\n' }, java),
     said({ 'build.gradle': 'java.toolchain.languageVersion = JavaLanguageVersion.of(21)\n' }, java),
     said({ 'META-INF/MANIFEST.MF': 'Build-Jdk-Spec: 21\n' }, java),
+    said({ '.ruby-version': 'ruby-3.1\n' }, ruby),
+    said({ '.ruby-version': '3.3.0\n' }, ruby),
+    said({ Gemfile: 'ruby "3.1"\n' }, ruby),
+    said({ Gemfile: "ruby '~> 3.0', '>= 3.1.1'\n" }, ruby),
     ...['go 1.22', 'go 1.23.4', 'go 1.29', 'toolchain go1.27.9', 'toolchain go1.28rc1'].map(
       (line) => `${line}\n    ${go(line)}\n`,
     ),

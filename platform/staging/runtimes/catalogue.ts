@@ -68,6 +68,14 @@ const LANGUAGES: readonly Language[] = [
     }),
   },
   {
+    language: 'ruby',
+    offeredBy: /^ruby(\d+\.\d+)$/,
+    recipe: (version) => ({
+      launch: [`ruby${version}`, 'ruby', 'bundler', 'libpq5'],
+      dev: [`ruby${version}-dev`, 'libyaml-dev', ...C_COMPILER],
+    }),
+  },
+  {
     language: 'c',
     offeredBy: /^(gcc)$/,
     recipe: () => ({ build: C_COMPILER, links: C_LINKS }),

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { type Files, writeApp } from '#testing/sample-apps.ts';
 import { readRequirements } from './requirements.ts';
-import { satisfiesPython } from './specifiers.ts';
+import { satisfiesVersion } from '../../../lifecycle/specifiers.ts';
 import { startCommand } from './start-command.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'python-'));
@@ -49,8 +49,8 @@ test('specifiers as Python projects write them', () => {
     'pypy3.9',
     'newest',
   ];
-  for (const specifier of fits) assert.equal(satisfiesPython('3.11.2', specifier), true, specifier);
-  for (const specifier of not) assert.equal(satisfiesPython('3.11.2', specifier), false, specifier);
+  for (const specifier of fits) assert.equal(satisfiesVersion('3.11.2', specifier), true, specifier);
+  for (const specifier of not) assert.equal(satisfiesVersion('3.11.2', specifier), false, specifier);
 });
 
 test('requirements are pinned when the same text always means the same packages', () => {

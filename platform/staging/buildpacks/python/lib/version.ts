@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { parse } from 'smol-toml';
 import { offeredRuntimes, type RuntimeOffer } from '../../../lifecycle/runtimes.ts';
-import { satisfiesPython } from './specifiers.ts';
+import { satisfiesVersion } from '../../../lifecycle/specifiers.ts';
 
 export interface Asked {
   /** File or variable, for messages. */
@@ -16,7 +16,7 @@ export type Choice = { runtime: RuntimeOffer; asked: Asked | undefined } | { pro
 export function choosePython(environment: NodeJS.ProcessEnv): Choice {
   const offers = offeredRuntimes('python').toReversed();
   const asked = askedPython(environment);
-  const runtime = offers.find(({ version }) => asked === undefined || satisfiesPython(version, asked.specifier));
+  const runtime = offers.find(({ version }) => asked === undefined || satisfiesVersion(version, asked.specifier));
   if (runtime !== undefined) return { runtime, asked };
   const there = offers.map(({ version }) => version).join(', ') || 'none';
   if (asked === undefined) return { problem: 'this platform offers no Python: its Debian release has none' };

@@ -1,8 +1,8 @@
 /**
- * Version specifiers of Python projects: PEP 440's, Poetry's `^` and `~`, and bare versions, where `3.11` is any 3.11. Parts
- * between commas hold together; of parts between `||` one is enough.
+ * Version specifiers of projects: PEP 440's, Poetry's `^` and `~`, and bare versions, where `3.11` is any 3.11. Parts between
+ * commas hold together; of parts between `||` one is enough.
  */
-export function satisfiesPython(version: string, specifier: string): boolean {
+export function satisfiesVersion(version: string, specifier: string): boolean {
   const have = numbers(version);
   return specifier.split('||').some((all) =>
     all
