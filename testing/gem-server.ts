@@ -1,11 +1,9 @@
 /** A source of gems, as Bundler reads one (compact index): gems that tests make. */
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { writeTar } from '#lib/tar/write.ts';
 import { fileEntry } from '#platform/staging/images/entries.ts';
+import { serveFiles } from './file-server.ts';
 
 export interface TestGem {
   name: string;
@@ -17,29 +15,17 @@ export interface TestGem {
 }
 
 export async function startGemServer(gems: readonly TestGem[]): Promise<AsyncDisposable & { url: string }> {
-  const answers = new Map<string, Buffer>();
+  const answers: Record<string, string | Buffer> = {};
   const lines: string[] = [];
   for (const gem of gems) {
     const archive = await archiveOf(gem);
     const info = `---\n${gem.version} |checksum:${createHash('sha256').update(archive).digest('hex')}\n`;
-    answers.set(`/gems/${gem.name}-${gem.version}.gem`, archive);
-    answers.set(`/info/${gem.name}`, Buffer.from(info));
+    answers[`/gems/${gem.name}-${gem.version}.gem`] = archive;
+    answers[`/info/${gem.name}`] = info;
     lines.push(`${gem.name} ${gem.version} ${createHash('md5').update(info).digest('hex')}\n`);
   }
-  answers.set('/versions', Buffer.from(`created_at: 2026-01-01T00:00:00Z\n---\n${lines.join('')}`));
-  const server = createServer((request, response) => {
-    const answer = answers.get(request.url ?? '');
-    response.writeHead(answer === undefined ? 404 : 200).end(answer);
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
-    [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
+  answers['/versions'] = `created_at: 2026-01-01T00:00:00Z\n---\n${lines.join('')}`;
+  return await serveFiles(answers);
 }
 
 async function archiveOf({ name, version, files, extensions }: TestGem): Promise<Buffer> {

@@ -1,8 +1,10 @@
 /** Apps in each language, with real dependencies from their registries, through the real runtimes and buildpacks. */
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { serveFiles } from '#testing/file-server.ts';
 import { startGemServer, type TestGem } from '#testing/gem-server.ts';
 import { example, refuses } from '#testing/language-apps.ts';
 import { openStagingBed, type StagingBed } from '#testing/staging-bed.ts';
@@ -284,4 +286,51 @@ end
   const stale = files.Gemfile.replace('gem "answer"', 'gem "answer"\ngem "other"');
   await refuses(bench, 'ruby', { ...files, Gemfile: stale }, /the command above failed \(bundle install/);
   await refuses(bench, 'ruby-refused', { 'config.ru': '' }, /there is no Gemfile/);
+});
+
+test('PHP: dependencies by composer.lock, pages in public, files as they are, and nothing of the rest', async () => {
+  const archive = readFileSync(
+    bench.zip({ 'hello/src/Hello.php': '<?php\nnamespace Acme;\nclass Hello { const WORD = "packaged"; }\n' }),
+  );
+  await using server = await serveFiles({ '/hello.zip': archive });
+  const hello = {
+    name: 'acme/hello',
+    version: '1.0.0',
+    dist: { type: 'zip', url: `${server.url}hello.zip`, shasum: createHash('sha1').update(archive).digest('hex') },
+    type: 'library',
+    autoload: { 'psr-4': { 'Acme\\': 'src/' } },
+  };
+  const composer = {
+    require: { php: '>=8.0', 'acme/hello': '1.0.0', 'ext-mbstring': '*', 'ext-pdo_mysql': '*' },
+    repositories: [{ type: 'package', package: hello }, { 'packagist.org': false }],
+    config: { 'secure-http': false },
+  };
+  const files = {
+    'composer.json': JSON.stringify(composer),
+    'composer.lock': JSON.stringify({
+      packages: [hello],
+      'packages-dev': [],
+      platform: composer.require,
+      'platform-dev': {},
+      'plugin-api-version': '2.3.0',
+    }),
+    'public/index.php': `<?php
+require __DIR__ . '/../vendor/autoload.php';
+echo Acme\\Hello::WORD, ' ', $_SERVER['REQUEST_URI'], ' ', mb_strlen('über'), ' ', extension_loaded('pdo_mysql') ? 'mysql' : '', ' ', ini_get('display_errors');
+`,
+    'public/style.css': 'a{}',
+    'secret.txt': 'x',
+  };
+  const first = await bench.stage('php', files);
+  assert.match(first.output, /composer\.json: require\.php >=8\.0: PHP 8\./);
+  assert.match((await bench.ask('php', '/shop?a=b')).body, /^packaged \/shop\?a=b 4 mysql 0?$/);
+  assert.match(String((await bench.ask('php', '/style.css')).headers['content-type']), /text\/css/);
+  assert.doesNotMatch((await bench.ask('php', '/../secret.txt')).body, /^x/);
+  const again = await bench.stage('php', files);
+  assert.match(again.output, /unchanged: taking those of the last build/);
+  assert.equal(again.exported.digest, first.exported.digest);
+  const wrong = files['composer.lock'].replace(/"shasum":"..../, '"shasum":"0000');
+  await refuses(bench, 'php', { ...files, 'composer.lock': wrong }, /the command above failed \(composer install/);
+  await bench.stage('page', { 'index.php': '<?= 6 * 7;' });
+  assert.equal((await bench.ask('page')).body, '42');
 });

@@ -260,7 +260,7 @@ export function failure(build: Stored<Build>, end: ContainerStateTerminated, las
   if (code === exitCodes.notDetected) {
     return new StagingError(
       'no-app-detected',
-      'no buildpack fits the source: push a directory with a package.json, requirements.txt, pyproject.toml, go.mod, pom.xml, a jar, Gemfile, Staticfile, index.html, Procfile or Dockerfile, or name a buildpack with -b',
+      'no buildpack fits the source: push a directory with a package.json, requirements.txt, pyproject.toml, go.mod, pom.xml, a jar, Gemfile, composer.json, Staticfile, index.html, Procfile or Dockerfile, or name a buildpack with -b',
     );
   }
   return new StagingError('build-failed', `the build failed${words}`);

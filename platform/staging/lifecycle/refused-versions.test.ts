@@ -9,6 +9,7 @@ import { parseModuleFile } from '../buildpacks/go/lib/module-file.ts';
 import { askedGo, chooseGo, refusal } from '../buildpacks/go/lib/version.ts';
 import { chooseJava } from '../buildpacks/java/lib/version.ts';
 import { choosePython } from '../buildpacks/python/lib/version.ts';
+import { choosePhp } from '../buildpacks/php/lib/version.ts';
 import { chooseRuby } from '../buildpacks/ruby/lib/version.ts';
 import { offersOf } from '../runtimes/catalogue.ts';
 
@@ -23,6 +24,7 @@ const OFFERS = offersOf({
   'python3.11': '3.11.2-6+deb12u6',
   'openjdk-17-jre-headless': '17.0.15+6-1',
   'ruby3.1': '3.1.2-7+deb12u1',
+  'php8.2-fpm': '8.2.28-1~deb12u1',
   gcc: '4:12.2.0-3',
 });
 const GO = ['1.21.13', '1.22.12', '1.26.11', '1.27.4', '1.28rc1'];
@@ -41,6 +43,11 @@ function python(): string {
 
 function java(): string {
   const choice = chooseJava({});
+  return 'problem' in choice ? choice.problem : choice.runtime.name;
+}
+
+function php(): string {
+  const choice = choosePhp({});
   return 'problem' in choice ? choice.problem : choice.runtime.name;
 }
 
@@ -76,6 +83,9 @@ test('versions that cannot be had', () => {
     said({ '.ruby-version': '3.3.0\n' }, ruby),
     said({ Gemfile: 'ruby "3.1"\n' }, ruby),
     said({ Gemfile: "ruby '~> 3.0', '>= 3.1.1'\n" }, ruby),
+    ...['^8.1', '~8.1', '>=7.4 <8.3', '7.4.* | 8.*', '^7.4', '~8.1.0', '>=8.3'].map((range) =>
+      said({ 'composer.json': `{"require": {"php": "${range}"}}\n` }, php),
+    ),
     ...['go 1.22', 'go 1.23.4', 'go 1.29', 'toolchain go1.27.9', 'toolchain go1.28rc1'].map(
       (line) => `${line}\n    ${go(line)}\n`,
     ),

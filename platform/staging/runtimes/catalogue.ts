@@ -26,6 +26,9 @@ interface Language {
 const C_COMPILER = ['gcc', 'g++', 'make', 'libc6-dev', 'libffi-dev', 'libpq-dev', 'libssl-dev', 'zlib1g-dev'];
 const C_LINKS = { 'usr/local/bin/cc': '/usr/bin/gcc', 'usr/local/bin/c++': '/usr/bin/g++' };
 
+/** What frameworks ask for; the rest of Debian's are for few. */
+const PHP_EXTENSIONS = ['bcmath', 'curl', 'gd', 'intl', 'mbstring', 'mysql', 'pgsql', 'sqlite3', 'xml', 'zip'];
+
 const LANGUAGES: readonly Language[] = [
   {
     language: 'python',
@@ -73,6 +76,16 @@ const LANGUAGES: readonly Language[] = [
     recipe: (version) => ({
       launch: [`ruby${version}`, 'ruby', 'bundler', 'libpq5'],
       dev: [`ruby${version}-dev`, 'libyaml-dev', ...C_COMPILER],
+    }),
+  },
+  {
+    language: 'php',
+    offeredBy: /^php(\d+\.\d+)-fpm$/,
+    recipe: (version) => ({
+      launch: ['nginx', ...['cli', 'fpm', ...PHP_EXTENSIONS].map((name) => `php${version}-${name}`)],
+      build: ['composer', 'unzip'],
+      links: { 'usr/local/bin/php': `/usr/bin/php${version}` },
+      leftOut: ['systemd*', 'libsystemd-shared', 'ucf', 'sensible-utils'],
     }),
   },
   {
