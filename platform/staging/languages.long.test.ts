@@ -1,11 +1,8 @@
 /** Apps in each language, with real dependencies from their registries, through the real runtimes and buildpacks. */
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { serveFiles } from '#testing/file-server.ts';
-import { startGemServer, type TestGem } from '#testing/gem-server.ts';
 import { example, refuses } from '#testing/language-apps.ts';
 import { openStagingBed, type StagingBed } from '#testing/staging-bed.ts';
 
@@ -67,16 +64,17 @@ http.server.HTTPServer(('', int(os.environ['PORT'])), Hello).serve_forever()
 
 test('Python: a dependency in C begins the build again with a compiler, which the app does not get', async () => {
   const files = {
-    'requirements.txt': '--no-binary psutil\npsutil==7.0.0\n',
-    'app.py': `import http.server, os, psutil
+    // The driver of PostgreSQL asks `pg_config` where its library is.
+    'requirements.txt': '--no-binary psutil\npsutil==7.0.0\npsycopg2==2.9.10\n',
+    'app.py': `import http.server, os, psutil, psycopg2
 class Hello(http.server.BaseHTTPRequestHandler):
   def do_GET(self):
-    self.send_response(200); self.end_headers(); self.wfile.write((psutil.__version__ + ' ' + str(os.path.exists('/usr/bin/gcc'))).encode())
+    self.send_response(200); self.end_headers(); self.wfile.write((psutil.__version__ + ' ' + str(psycopg2.__libpq_version__ > 0) + ' ' + str(os.path.exists('/usr/bin/gcc'))).encode())
 http.server.HTTPServer(('', int(os.environ['PORT'])), Hello).serve_forever()
 `,
   };
   await bench.stage('compiled', files);
-  assert.equal((await bench.ask('compiled')).body, '7.0.0 False');
+  assert.equal((await bench.ask('compiled')).body, '7.0.0 True False');
   const again = await bench.stage('compiled', files);
   assert.deepEqual(again.stored, []);
 });
@@ -228,109 +226,4 @@ func main() {
   const { exported } = await bench.stage('vendored', files, undefined, { CGO_ENABLED: '1' });
   assert.deepEqual(exported.processTypes, { web: 'exec server' });
   assert.equal((await bench.ask('vendored')).body, '42 false');
-});
-
-const COMPILED: TestGem = {
-  name: 'answer',
-  version: '1.2.0',
-  files: {
-    'lib/answer.rb': 'require "answer/answer"\n',
-    'ext/answer/extconf.rb': 'require "mkmf"\ncreate_makefile("answer/answer")\n',
-    'ext/answer/answer.c': `#include <ruby.h>
-static VALUE answer(VALUE self) { return INT2FIX(42); }
-void Init_answer(void) { rb_define_module_function(rb_define_module("Answer"), "value", answer, 0); }
-`,
-  },
-  extensions: ['ext/answer/extconf.rb'],
-};
-
-test('Ruby: gems by Gemfile.lock, one in C with a compiler that the app does not get', async () => {
-  await using gems = await startGemServer([COMPILED]);
-  const files = {
-    Gemfile: `source "${gems.url}"\nruby "~> 3.0"\ngem "answer"\ngroup(:test) { gem "none" }\n`,
-    'Gemfile.lock': `GEM
-  remote: ${gems.url}
-  specs:
-    answer (1.2.0)
-    none (1.0.0)
-
-PLATFORMS
-  ruby
-
-DEPENDENCIES
-  answer
-  none
-`,
-    Procfile: 'web: bundle exec ruby server.rb\n',
-    'server.rb': `require 'socket'
-require 'answer'
-server = TCPServer.new(ENV['PORT'].to_i)
-loop do
-  client = server.accept
-  while (line = client.gets) && line != "\\r\\n"; end
-  body = "#{Answer.value} #{File.exist?('/usr/bin/gcc')} #{ENV['RACK_ENV']}"
-  client.write "HTTP/1.1 200 OK\\r\\ncontent-length: #{body.size}\\r\\nconnection: close\\r\\n\\r\\n#{body}"
-  client.close
-end
-`,
-  };
-  const first = await bench.stage('ruby', files);
-  assert.match(first.output, /Gemfile ~> 3\.0: Ruby 3\./);
-  assert.deepEqual(first.stored, ['storing layer sampan/ruby:gems']);
-  assert.equal((await bench.ask('ruby')).body, '42 false production');
-  assert.ok(first.exported.components.some(({ purl }) => purl === 'pkg:gem/answer@1.2.0'));
-  const again = await bench.stage('ruby', { ...files, 'notes.txt': 'x' });
-  assert.match(again.output, /unchanged: taking those of the last build/);
-  assert.deepEqual(again.stored, []);
-  assert.equal((await bench.ask('ruby')).body, '42 false production');
-  const stale = files.Gemfile.replace('gem "answer"', 'gem "answer"\ngem "other"');
-  await refuses(bench, 'ruby', { ...files, Gemfile: stale }, /the command above failed \(bundle install/);
-  await refuses(bench, 'ruby-refused', { 'config.ru': '' }, /there is no Gemfile/);
-});
-
-test('PHP: dependencies by composer.lock, pages in public, files as they are, and nothing of the rest', async () => {
-  const archive = readFileSync(
-    bench.zip({ 'hello/src/Hello.php': '<?php\nnamespace Acme;\nclass Hello { const WORD = "packaged"; }\n' }),
-  );
-  await using server = await serveFiles({ '/hello.zip': archive });
-  const hello = {
-    name: 'acme/hello',
-    version: '1.0.0',
-    dist: { type: 'zip', url: `${server.url}hello.zip`, shasum: createHash('sha1').update(archive).digest('hex') },
-    type: 'library',
-    autoload: { 'psr-4': { 'Acme\\': 'src/' } },
-  };
-  const composer = {
-    require: { php: '>=8.0', 'acme/hello': '1.0.0', 'ext-mbstring': '*', 'ext-pdo_mysql': '*' },
-    repositories: [{ type: 'package', package: hello }, { 'packagist.org': false }],
-    config: { 'secure-http': false },
-  };
-  const files = {
-    'composer.json': JSON.stringify(composer),
-    'composer.lock': JSON.stringify({
-      packages: [hello],
-      'packages-dev': [],
-      platform: composer.require,
-      'platform-dev': {},
-      'plugin-api-version': '2.3.0',
-    }),
-    'public/index.php': `<?php
-require __DIR__ . '/../vendor/autoload.php';
-echo Acme\\Hello::WORD, ' ', $_SERVER['REQUEST_URI'], ' ', mb_strlen('über'), ' ', extension_loaded('pdo_mysql') ? 'mysql' : '', ' ', ini_get('display_errors');
-`,
-    'public/style.css': 'a{}',
-    'secret.txt': 'x',
-  };
-  const first = await bench.stage('php', files);
-  assert.match(first.output, /composer\.json: require\.php >=8\.0: PHP 8\./);
-  assert.match((await bench.ask('php', '/shop?a=b')).body, /^packaged \/shop\?a=b 4 mysql 0?$/);
-  assert.match(String((await bench.ask('php', '/style.css')).headers['content-type']), /text\/css/);
-  assert.doesNotMatch((await bench.ask('php', '/../secret.txt')).body, /^x/);
-  const again = await bench.stage('php', files);
-  assert.match(again.output, /unchanged: taking those of the last build/);
-  assert.equal(again.exported.digest, first.exported.digest);
-  const wrong = files['composer.lock'].replace(/"shasum":"..../, '"shasum":"0000');
-  await refuses(bench, 'php', { ...files, 'composer.lock': wrong }, /the command above failed \(composer install/);
-  await bench.stage('page', { 'index.php': '<?= 6 * 7;' });
-  assert.equal((await bench.ask('page')).body, '42');
 });

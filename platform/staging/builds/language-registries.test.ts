@@ -16,15 +16,22 @@ test("registries come from the tools' own files, and from variables before them"
     '.config/go/env': 'GOTOOLCHAIN=local\nGOPROXY=https://go.example,direct\n',
     '.m2/settings.xml':
       '<settings><mirrors><mirror><mirrorOf>other</mirrorOf><url>https://no.example</url></mirror><mirror><id>m</id><mirrorOf>*</mirrorOf><url>https://maven.example/repo</url></mirror></mirrors></settings>',
+    '.bundle/config': '---\nBUNDLE_JOBS: "2"\nBUNDLE_MIRROR__HTTPS://RUBYGEMS__ORG/: "https://gems.example/"\n',
+    '.config/composer/config.json':
+      '{"config": {}, "repositories": {"packagist.org": {"type": "composer", "url": "https:\\/\\/php.example"}}}',
   });
   const found = languageRegistries({ GOPROXY: 'https://other.example|direct' }, home);
   assert.equal(found['PIP_INDEX_URL'], 'https://pypi.example/simple');
   assert.equal(found['GOPROXY'], 'https://other.example|direct');
   assert.equal(found['MAVEN_MIRROR_URL'], 'https://maven.example/repo');
+  assert.equal(found['RUBYGEM_MIRROR'], 'https://gems.example/');
+  assert.equal(found['COMPOSER_MIRROR'], 'https://php.example');
   assert.deepEqual(registryAddresses(found), [
     'https://pypi.example/simple',
     'https://other.example',
     'https://maven.example/repo',
+    'https://gems.example/',
+    'https://php.example',
   ]);
   assert.equal(languageRegistries({}, home)['GOPROXY'], 'https://go.example,direct');
 });

@@ -12,6 +12,8 @@ const VARIABLES = [
   'GOSUMDB',
   'GONOSUMDB',
   'MAVEN_MIRROR_URL',
+  'RUBYGEM_MIRROR',
+  'COMPOSER_MIRROR',
 ];
 
 /** By the name of the variable that says it; the variable itself goes before the tool's own file. */
@@ -24,6 +26,7 @@ export function languageRegistries(
     [join(home, '.config/pip/pip.conf'), join(home, '.pip/pip.conf'), '/etc/pip.conf'],
     (name) => `${name}\\s*=\\s*(\\S+)`,
   );
+  const bundler = setting([join(home, '.bundle/config')], (name) => `${name}:\\s*"?([^\\s"]+)"?`);
   const files: Record<string, string | undefined> = {
     PIP_INDEX_URL: pip('index-url'),
     PIP_EXTRA_INDEX_URL: pip('extra-index-url'),
@@ -31,6 +34,11 @@ export function languageRegistries(
     GOSUMDB: go('GOSUMDB'),
     GONOSUMDB: go('GONOSUMDB'),
     MAVEN_MIRROR_URL: mavenMirror(join(home, '.m2/settings.xml')),
+    RUBYGEM_MIRROR: bundler('BUNDLE_MIRROR__HTTPS://RUBYGEMS__ORG/?') ?? bundler('BUNDLE_MIRROR__ALL'),
+    COMPOSER_MIRROR: packagistMirror([
+      join(home, '.config/composer/config.json'),
+      join(home, '.composer/config.json'),
+    ]),
   };
   const found: Record<string, string> = {};
   for (const name of VARIABLES) {
@@ -64,4 +72,12 @@ function mavenMirror(path: string): string | undefined {
   const mirrors = readFileSync(path, 'utf8').match(/<mirror>[\s\S]*?<\/mirror>/g) ?? [];
   const fitting = mirrors.find((mirror) => /<mirrorOf>\s*(\*|central|external:\*)\s*</.test(mirror));
   return /<url>\s*(\S+?)\s*<\/url>/.exec(fitting ?? '')?.[1];
+}
+
+/** As `composer config --global repos.packagist.org composer URL` writes it. */
+function packagistMirror(paths: readonly string[]): string | undefined {
+  const path = paths.find((each) => existsSync(each));
+  if (path === undefined) return undefined;
+  const text = readFileSync(path, 'utf8');
+  return /"packagist(?:\.org)?"\s*:\s*\{[^}]*"url"\s*:\s*"([^"]+)"/.exec(text)?.[1]?.replaceAll('\\/', '/');
 }

@@ -1,9 +1,10 @@
 /** What `bin/build` of a buildpack of ours is made of: its frame, its layers, the programs that it runs. */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parse, stringify } from 'smol-toml';
+import type { Component } from './protocol.ts';
 import { askRuntimes, isMounted } from './runtimes.ts';
 import { AppError, detail, warning } from './words.ts';
 
@@ -49,6 +50,17 @@ export function layerMetadata(layers: string, name: string): Record<string, unkn
   const path = join(layers, `${name}.toml`);
   if (!existsSync(path)) return undefined;
   return (parse(readFileSync(path, 'utf8')) as { metadata?: Record<string, unknown> }).metadata ?? {};
+}
+
+/** What the layer is made of (buildpack specification, "SBOM"). */
+export function writeBill(layers: string, layer: string, components: readonly Component[]): void {
+  const bill = { bomFormat: 'CycloneDX', specVersion: '1.5', components };
+  writeFileSync(join(layers, `${layer}.sbom.cdx.json`), JSON.stringify(bill));
+}
+
+/** A HOME for the programs of a build: what they keep there never gets into the app. */
+export function scratchHome(): string {
+  return mkdtempSync(join(process.env['TMPDIR'] ?? '/tmp', 'home-'));
 }
 
 /** Variables of launched processes, by name and action: `PORT.default`. */
@@ -128,4 +140,16 @@ export function keepCompilers(layers: string, runtime: string): boolean {
   const mounted = isMounted(`${runtime}-dev`);
   if (mounted) askRuntimes(layers, [`${runtime}-dev`]);
   return mounted;
+}
+
+/**
+ * For `explain`: what a program that found no C compiler has said begins the build again with one. Known only then, as most
+ * dependencies come compiled.
+ */
+export function lacksCompiler(
+  output: string,
+  { said, runtime, what }: { said: RegExp; runtime: string; what: string },
+): Error | undefined {
+  if (!said.test(output) || isMounted(`${runtime}-dev`)) return undefined;
+  return new RuntimeLacks(`${runtime}-dev`, `${what} has to be compiled: beginning again with a C compiler`);
 }

@@ -8,8 +8,8 @@ import { type Files, writeApp } from '#testing/sample-apps.ts';
 import { parseModuleFile } from '../buildpacks/go/lib/module-file.ts';
 import { askedGo, chooseGo, refusal } from '../buildpacks/go/lib/version.ts';
 import { chooseJava } from '../buildpacks/java/lib/version.ts';
-import { choosePython } from '../buildpacks/python/lib/version.ts';
 import { choosePhp } from '../buildpacks/php/lib/version.ts';
+import { choosePython } from '../buildpacks/python/lib/version.ts';
 import { chooseRuby } from '../buildpacks/ruby/lib/version.ts';
 import { offersOf } from '../runtimes/catalogue.ts';
 
@@ -36,25 +36,16 @@ function said(files: Files, choose: () => string): string {
   return `${Object.values(files).join().trim()}\n    ${choose()}\n`;
 }
 
-function python(): string {
-  const choice = choosePython({});
+type Choice = { runtime: { name: string } } | { problem: string };
+
+function outcome(choice: Choice): string {
   return 'problem' in choice ? choice.problem : choice.runtime.name;
 }
 
-function java(): string {
-  const choice = chooseJava({});
-  return 'problem' in choice ? choice.problem : choice.runtime.name;
-}
-
-function php(): string {
-  const choice = choosePhp({});
-  return 'problem' in choice ? choice.problem : choice.runtime.name;
-}
-
-function ruby(): string {
-  const choice = chooseRuby({});
-  return 'problem' in choice ? choice.problem : choice.runtime.name;
-}
+const python = () => outcome(choosePython({}));
+const java = () => outcome(chooseJava({}));
+const php = () => outcome(choosePhp({}));
+const ruby = () => outcome(chooseRuby({}));
 
 function go(text: string): string {
   const asked = askedGo(parseModuleFile('go.mod', text), {});

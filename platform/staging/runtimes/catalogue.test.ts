@@ -9,6 +9,8 @@ test('what a release offers is known by its packages', () => {
     'openjdk-17-jre-headless': '17.0.15+6-1~deb12u1',
     'openjdk-21-jre-headless': '21.0.7+6-1',
     tomcat10: '10.1.34-0+deb12u2',
+    'ruby3.1': '3.1.7+really3.1.2-0+deb12u1',
+    'php8.2-fpm': '8.2.36-1~deb12u1',
     gcc: '4:12.2.0-3',
     zip: '3.0',
   });
@@ -18,8 +20,10 @@ test('what a release offers is known by its packages', () => {
       'c-gcc 12.2.0',
       'openjdk-17 17.0.15',
       'openjdk-21 21.0.7',
+      'php-8.2 8.2.36',
       'python-3.9 3.9.2',
       'python-3.11 3.11.2',
+      'ruby-3.1 3.1.2',
       'tomcat-10 10.1.34',
     ],
   );

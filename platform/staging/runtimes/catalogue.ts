@@ -8,6 +8,8 @@ export interface Recipe {
   dev: string[];
   /** Links that maintainer scripts or other packages would make: target by path. */
   links: Record<string, string>;
+  /** Programs in place of those that need what is not there: script of this folder by path. */
+  scripts: Record<string, string>;
   /** Comes as a dependency and is of no use here, or is made otherwise. */
   leftOut: string[];
   /** Scripts of this folder that mmdebstrap runs with the unpacked root. */
@@ -24,6 +26,8 @@ interface Language {
 }
 
 const C_COMPILER = ['gcc', 'g++', 'make', 'libc6-dev', 'libffi-dev', 'libpq-dev', 'libssl-dev', 'zlib1g-dev'];
+/** Debian's is written in Perl. */
+const C_SCRIPTS = { 'usr/local/bin/pg_config': 'pg-config.sh' };
 const C_LINKS = { 'usr/local/bin/cc': '/usr/bin/gcc', 'usr/local/bin/c++': '/usr/bin/g++' };
 
 /** What frameworks ask for; the rest of Debian's are for few. */
@@ -76,22 +80,29 @@ const LANGUAGES: readonly Language[] = [
     recipe: (version) => ({
       launch: [`ruby${version}`, 'ruby', 'bundler', 'libpq5'],
       dev: [`ruby${version}-dev`, 'libyaml-dev', ...C_COMPILER],
+      links: { 'usr/local/bin/ruby': `/usr/bin/ruby${version}` },
     }),
   },
   {
     language: 'php',
     offeredBy: /^php(\d+\.\d+)-fpm$/,
     recipe: (version) => ({
-      launch: ['nginx', ...['cli', 'fpm', ...PHP_EXTENSIONS].map((name) => `php${version}-${name}`)],
+      // systemd-standalone-tmpfiles: where nothing else satisfies the package of FPM, it brings all of systemd.
+      launch: [
+        'nginx',
+        'systemd-standalone-tmpfiles',
+        ...['cli', 'fpm', ...PHP_EXTENSIONS].map((name) => `php${version}-${name}`),
+      ],
       build: ['composer', 'unzip'],
-      links: { 'usr/local/bin/php': `/usr/bin/php${version}` },
-      leftOut: ['systemd*', 'libsystemd-shared', 'ucf', 'sensible-utils'],
+      // Composer's first line names it.
+      links: { 'usr/bin/php': `php${version}` },
+      leftOut: ['systemd*', 'ucf', 'sensible-utils', 'iproute2', 'psmisc'],
     }),
   },
   {
     language: 'c',
     offeredBy: /^(gcc)$/,
-    recipe: () => ({ build: C_COMPILER, links: C_LINKS }),
+    recipe: () => ({ build: C_COMPILER, links: C_LINKS, scripts: C_SCRIPTS }),
   },
 ];
 
@@ -107,9 +118,9 @@ export function offersOf(packages: Readonly<Record<string, string>>): Offer[] {
   return offers.sort((left, right) => left.name.localeCompare(right.name, 'en', { numeric: true }));
 }
 
-/** `1:3.11.2-6+deb12u6` is `3.11.2`. */
+/** `1:3.11.2-6+deb12u6` is `3.11.2`, and so is `3.11.9+really3.11.2-1`, which went back. */
 function upstreamVersion(version: string): string {
-  return /^(?:\d+:)?(\d+(?:\.\d+)*)/.exec(version)?.[1] ?? version;
+  return /^(?:\d+:)?(?:.*\+really)?(\d+(?:\.\d+)*)/.exec(version)?.[1] ?? version;
 }
 
 export interface NamedRecipe extends Recipe {
@@ -124,10 +135,10 @@ export function recipeOf(name: string, offers: readonly Offer[]): NamedRecipe | 
   const offer = offers.find((each) => each.name === base);
   const language = LANGUAGES.find((each) => each.language === offer?.language);
   if (offer === undefined || language === undefined) return undefined;
-  const nothing: Recipe = { launch: [], build: [], dev: [], links: {}, leftOut: [], hooks: [] };
+  const nothing: Recipe = { launch: [], build: [], dev: [], links: {}, scripts: {}, leftOut: [], hooks: [] };
   const recipe = { ...nothing, ...language.recipe(base.slice(language.language.length + 1)) };
   const over = offers.filter((each) => each.language === language.beside).at(-1)?.name;
   if (base === name) return { ...recipe, name, ...(over === undefined ? {} : { over }) };
   if (recipe.dev.length === 0) return undefined;
-  return { ...nothing, name, over: base, build: recipe.dev, links: C_LINKS, leftOut: recipe.leftOut };
+  return { ...nothing, name, over: base, build: recipe.dev, links: C_LINKS, scripts: C_SCRIPTS, leftOut: recipe.leftOut };
 }

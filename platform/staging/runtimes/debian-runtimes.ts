@@ -153,6 +153,8 @@ async function* layerEntries(
   // Links come with what is mounted in any case, and so does the record that says that it is.
   if ((kind === 'launch') === recipe.launch.length > 0) {
     for (const [path, target] of Object.entries(recipe.links).sort()) yield linkEntry(path, target);
+    for (const [path, script] of Object.entries(recipe.scripts).sort())
+      yield fileEntry(path, await readFile(join(import.meta.dirname, script)), 0o755);
     yield directoryEntry('cnb');
     yield directoryEntry('cnb/runtimes');
     yield fileEntry(`cnb/runtimes/${recipe.name}`, `${JSON.stringify(packageVersions(notes.status))}\n`);

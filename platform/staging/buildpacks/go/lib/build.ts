@@ -1,6 +1,6 @@
 /** bin/build of the go buildpack: toolchain, modules, programs in a layer of their own. The source stays as it was pushed. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { splitArguments } from '../../../lifecycle/arguments.ts';
 import {
@@ -10,6 +10,8 @@ import {
   type LaunchProcess,
   layerMetadata,
   runCommand,
+  scratchHome,
+  writeBill,
   writeProcesses,
 } from '../../../lifecycle/program.ts';
 import { AppError, detail, step } from '../../../lifecycle/words.ts';
@@ -50,7 +52,7 @@ await buildProgram(async (layers) => {
 });
 
 function openGo(toolchain: Toolchain, layers: string): Go {
-  const home = mkdtempSync(join(process.env['TMPDIR'] ?? '/tmp', 'home-'));
+  const home = scratchHome();
   const variables = {
     // Without cgo programs are static, and no C compiler has to come.
     CGO_ENABLED: '0',
@@ -138,7 +140,5 @@ async function buildTargets(go: Go, targets: readonly string[], layers: string):
     environment: go.variables,
     shown: `go build ${targets.join(' ')}`,
   });
-  const components = goComponents(lines(go, ['version', '-m', directory]).join('\n'));
-  const bill = { bomFormat: 'CycloneDX', specVersion: '1.5', components };
-  writeFileSync(join(layers, 'targets.sbom.cdx.json'), JSON.stringify(bill));
+  writeBill(layers, 'targets', goComponents(lines(go, ['version', '-m', directory]).join('\n')));
 }

@@ -11,11 +11,10 @@ import {
   renameSync,
   rmSync,
   symlinkSync,
-  writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { shellWord } from '../../../lifecycle/arguments.ts';
-import { declareLayer, layerMetadata } from '../../../lifecycle/program.ts';
+import { declareLayer, layerMetadata, writeBill } from '../../../lifecycle/program.ts';
 import { detail } from '../../../lifecycle/words.ts';
 import { jarComponents } from './components.ts';
 import { parseManifest, readJar } from './jar.ts';
@@ -96,8 +95,7 @@ function splitDependencies(layers: string, application: string, libraries: strin
     detail('the libraries are those of the last build');
     rmSync(from, { recursive: true });
   } else {
-    const bill = { bomFormat: 'CycloneDX', specVersion: '1.5', components: jarComponents(from) };
-    writeFileSync(join(layers, 'dependencies.sbom.cdx.json'), JSON.stringify(bill));
+    writeBill(layers, 'dependencies', jarComponents(from));
     mkdirSync(layer, { recursive: true });
     renameSync(from, join(layer, 'jars'));
   }

@@ -5,7 +5,6 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
-  mkdtempSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -13,6 +12,7 @@ import {
 } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { NpmRegistry } from '../../../lifecycle/npm-registry.ts';
+import { scratchHome } from '../../../lifecycle/program.ts';
 import type { App } from './app.ts';
 import { AppError, detail, warning } from '../../../lifecycle/words.ts';
 import { provideManager, type Runtime } from './runtime.ts';
@@ -152,7 +152,7 @@ function pnpmRangeFor(lockfile: string | undefined): string {
 
 /** Caches go to a scratch home, so that they never get into the app. */
 function installEnvironment(runtime: Runtime): Environment {
-  const home = mkdtempSync(join(process.env['TMPDIR'] ?? '/tmp', 'home-'));
+  const home = scratchHome();
   return {
     ...process.env,
     HOME: home,

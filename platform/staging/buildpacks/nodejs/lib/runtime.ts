@@ -19,7 +19,7 @@ import validRange from 'semver/ranges/valid.js';
 import { RegistryError } from '../../../lifecycle/http-get.ts';
 import { recallVersion, rememberVersion } from '../../../lifecycle/lookups.ts';
 import { NpmRegistry, type PackageVersion } from '../../../lifecycle/npm-registry.ts';
-import { declareLayer } from '../../../lifecycle/program.ts';
+import { declareLayer, writeBill } from '../../../lifecycle/program.ts';
 import type { PackageJson } from './app.ts';
 import { nodeComponent } from './component.ts';
 import { LAUNCH_ENVIRONMENT } from './launch-environment.ts';
@@ -65,8 +65,7 @@ export async function provideRuntime(
       mkdirSync(join(directory, dirname(file)), { recursive: true });
       writeFileSync(join(directory, file), content);
     }
-    const bill = { bomFormat: 'CycloneDX', specVersion: '1.5', components: [nodeComponent(chosen.version)] };
-    writeFileSync(join(layers, `${name}.sbom.cdx.json`), JSON.stringify(bill));
+    writeBill(layers, name, [nodeComponent(chosen.version)]);
   }
   declareLayer(layers, name, { launch: true, build: true, cache: true }, { version: chosen.version });
   return { version: chosen.version, directory };

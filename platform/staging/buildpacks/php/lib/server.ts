@@ -1,57 +1,59 @@
-/** nginx before PHP-FPM: their configurations, and the script that starts both. `@PORT@` is replaced when an instance starts. */
+/** nginx before PHP-FPM: their configurations, and the script that starts both. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { fillPort, nginxConfiguration } from '../../../lifecycle/nginx.ts';
+import { AppError } from '../../../lifecycle/words.ts';
 
 const SOCKET = '/tmp/php-fpm.sock';
 
-/** `BP_PHP_WEB_DIR`, else where frameworks have their pages; empty: the source itself. */
+/**
+ * `BP_PHP_WEB_DIR`, else where frameworks have their pages; empty: the source itself.
+ * @throws AppError for what is no directory of the source
+ */
 export function webDirectory(environment: NodeJS.ProcessEnv, directory = '.'): string {
-  const named = environment['BP_PHP_WEB_DIR']?.replace(/^\.?\/+|\/+$/g, '');
-  if (named !== undefined && named !== '') return named;
-  return ['public', 'web', 'htdocs'].find((name) => existsSync(join(directory, name, 'index.php'))) ?? '';
+  const variable = environment['BP_PHP_WEB_DIR'];
+  const named = variable?.replace(/^(\.?\/+)+|\/+$/g, '');
+  if (named === undefined || named === '' || named === '.')
+    return ['public', 'web', 'htdocs'].find((name) => existsSync(join(directory, name, 'index.php'))) ?? '';
+  // It becomes part of a line of configuration.
+  const plain = /^[\w@+.-]+(\/[\w@+.-]+)*$/.test(named) && !named.split('/').includes('..');
+  if (plain && existsSync(join(directory, named))) return named;
+  throw new AppError(`BP_PHP_WEB_DIR: ${JSON.stringify(variable)} is no directory of the source`);
 }
 
-export function nginxConfiguration(root: string, whole: boolean): string {
-  const lines = [
-    'daemon off;',
-    'worker_processes 1;',
-    'pid /tmp/nginx.pid;',
-    'error_log stderr warn;',
-    'events { worker_connections 1024; }',
-    'http {',
-    '  include /etc/nginx/mime.types;',
-    '  default_type application/octet-stream;',
-    ...['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `  ${name}_temp_path /tmp/nginx-${name};`),
-    '  # The router logs each request, and PHP limits uploads.',
-    '  access_log off;',
-    '  client_max_body_size 0;',
-    '  sendfile on;',
-    '  keepalive_timeout 75s;',
-    '  server_tokens off;',
-    '  absolute_redirect off;',
-    '  map $http_x_forwarded_proto $secure { default ""; https on; }',
-    '  server {',
-    '    listen @PORT@ default_server;',
-    `    root "${root}";`,
-    '    index index.php index.html;',
-    '    location ~ (^|/)\\.(?!well-known/) { return 404; }',
-    ...(whole
-      ? ['    location ~ ^/(vendor/|composer\\.(json|lock)$|Procfile$|manifest\\.ya?ml$) { return 404; }']
-      : []),
-    '    location / { try_files $uri $uri/ /index.php$is_args$args; }',
-    '    location ~ \\.php$ {',
-    '      try_files $uri =404;',
-    '      include /etc/nginx/fastcgi_params;',
-    '      fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;',
-    '      fastcgi_param HTTPS $secure if_not_empty;',
-    `      fastcgi_pass unix:${SOCKET};`,
-    '    }',
-    '  }',
-    '}',
-  ];
-  return `${lines.join('\n')}\n`;
+/** @param whole  the pages are beside what is none */
+export function pagesConfiguration(root: string, whole: boolean): string {
+  return nginxConfiguration({
+    mimeTypes: '/etc/nginx/mime.types',
+    http: [
+      '# PHP limits uploads and times.',
+      'client_max_body_size 0;',
+      'map $http_x_forwarded_proto $secure { default ""; https on; }',
+    ],
+    server: [
+      `root ${root};`,
+      'index index.php index.html;',
+      'location ~ (^|/)\\.(?!well-known/) { return 404; }',
+      ...(whole
+        ? ['location ~ ^/(vendor/|composer\\.(json|lock)$|Procfile$|manifest\\.ya?ml$) { return 404; }']
+        : []),
+      'location / { try_files $uri $uri/ /index.php$is_args$args; }',
+      'location ~ \\.php$ {',
+      '  try_files $uri =404;',
+      '  include /etc/nginx/fastcgi_params;',
+      '  fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;',
+      '  fastcgi_param HTTPS $secure if_not_empty;',
+      '  fastcgi_read_timeout 15m;',
+      `  fastcgi_pass unix:${SOCKET};`,
+      '}',
+    ],
+  });
 }
 
+/**
+ * Workers begin when they are asked: an app that is idle needs little memory. What they say goes to standard error
+ * (`--force-stderr`), which no open file can stand for in every container.
+ */
 export function fpmConfiguration(): string {
   return `[global]
 error_log = /dev/null
@@ -71,7 +73,7 @@ decorate_workers_output = no
 /** @param layer  has the configurations. Either one that ends takes the other with it; a request that runs is answered first. */
 export function startScript(layer: string, version: string): string {
   return `#!/bin/bash
-sed "s/@PORT@/\${PORT:-8080}/" ${layer}/nginx.conf >/tmp/nginx.conf || exit
+${fillPort(`${layer}/nginx.conf`)}
 if [ -z "\${PHP_FPM_MAX_CHILDREN:-}" ]; then
   limit=\${MEMORY_LIMIT:-512m}
   case $limit in *[gG]) megabytes=$((\${limit%?} * 1024)) ;; *) megabytes=\${limit%[mM]} ;; esac

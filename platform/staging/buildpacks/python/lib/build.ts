@@ -9,6 +9,7 @@ import {
   runCommand,
   writeProcesses,
 } from '../../../lifecycle/program.ts';
+import { chosenRuntime } from '../../../lifecycle/version-choice.ts';
 import { AppError, detail, step } from '../../../lifecycle/words.ts';
 import { compileEnvironment, createEnvironment, openPython, type Python } from './environment.ts';
 import { dependencyKey, explainMissingLock, installerOf } from './install.ts';
@@ -16,12 +17,7 @@ import { startCommand } from './start-command.ts';
 import { choosePython } from './version.ts';
 
 await buildProgram(async (layers) => {
-  step('Runtime');
-  const choice = choosePython(process.env);
-  if ('problem' in choice) throw new AppError(choice.problem);
-  const { runtime, asked } = choice;
-  if (asked === undefined) detail(`the source names no version: taking Python ${runtime.version}`);
-  else detail(`${asked.where} ${asked.specifier}: Python ${runtime.version}`);
+  const runtime = chosenRuntime('Python', choosePython(process.env));
   keepCompilers(layers, runtime.name);
   const python = openPython(layers, runtime);
   await provideDependencies(python, layers);

@@ -3,12 +3,13 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   declareLayer,
+  lacksCompiler,
   layerMetadata,
   runCommand,
-  RuntimeLacks,
+  scratchHome,
   writeLaunchEnvironment,
 } from '../../../lifecycle/program.ts';
-import { isMounted, type RuntimeOffer } from '../../../lifecycle/runtimes.ts';
+import type { RuntimeOffer } from '../../../lifecycle/runtimes.ts';
 import { detail } from '../../../lifecycle/words.ts';
 
 export type Variables = Record<string, string | undefined>;
@@ -30,7 +31,7 @@ const LAUNCH_VARIABLES = {
 
 export function openPython(layers: string, runtime: RuntimeOffer): Python {
   const environment = join(layers, 'venv');
-  const home = mkdtempSync(join(process.env['TMPDIR'] ?? '/tmp', 'home-'));
+  const home = scratchHome();
   const ca = process.env['SSL_CERT_FILE'];
   return {
     runtime,
@@ -85,17 +86,15 @@ export async function runPip(python: Python, args: readonly string[]): Promise<v
   await runCommand(join(python.environment, 'bin', 'python'), ['-m', 'pip', 'install', '--no-compile', ...args], {
     environment: { ...python.variables, PYTHONPATH: directory },
     shown: `pip install ${args.join(' ')}`,
-    explain: (output) => lacksCompiler(output, python.runtime.name),
+    explain: (output) => explainCompiler(output, python),
   });
 }
 
 const NO_COMPILER =
   /(command '[^']*(gcc|g\+\+|cc)'|unable to execute '[^']*(gcc|cc)'|No such file or directory: '[^']*(gcc|cc|pg_config)'|pg_config executable not found|(gcc|cc): (command )?not found|Unknown compiler|Python\.h: No such file)/;
 
-/** Known only when a package from source fails: most come compiled. */
-export function lacksCompiler(output: string, runtime: string): Error | undefined {
-  if (!NO_COMPILER.test(output) || isMounted(`${runtime}-dev`)) return undefined;
-  return new RuntimeLacks(`${runtime}-dev`, 'a dependency has to be compiled: beginning again with a C compiler');
+export function explainCompiler(output: string, { runtime }: Python): Error | undefined {
+  return lacksCompiler(output, { said: NO_COMPILER, runtime: runtime.name, what: 'a dependency' });
 }
 
 /** A tool from PyPI in a layer of its own, of which apps see nothing. @returns its directory, for PYTHONPATH */

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { keyOf, runCommand } from '../../../lifecycle/program.ts';
 import { AppError, detail, warning } from '../../../lifecycle/words.ts';
-import { lacksCompiler, provideTool, type Python, runPip } from './environment.ts';
+import { explainCompiler, provideTool, type Python, runPip } from './environment.ts';
 import { readRequirements } from './requirements.ts';
 import { readProject } from './version.ts';
 
@@ -58,7 +58,7 @@ const uv: Installer = {
     await runCommand(join(tool, 'bin', 'uv'), ['sync', '--locked', '--no-dev'], {
       environment,
       shown: 'uv sync --locked --no-dev',
-      explain: (output) => lacksCompiler(output, python.runtime.name),
+      explain: (output) => explainCompiler(output, python),
     });
   },
 };
@@ -79,7 +79,7 @@ const poetry: Installer = {
       await runCommand(join(python.environment, 'bin', 'python'), ['-m', 'poetry', ...words], {
         environment,
         shown: `poetry ${words.join(' ')}`,
-        explain: (output) => lacksCompiler(output, python.runtime.name),
+        explain: (output) => explainCompiler(output, python),
       });
     };
     await run('--only', 'main', '--no-root');

@@ -1,37 +1,14 @@
 /** Which Python the source asks for, and which of those that there are it gets. */
 import { existsSync, readFileSync } from 'node:fs';
 import { parse } from 'smol-toml';
-import { offeredRuntimes, type RuntimeOffer } from '../../../lifecycle/runtimes.ts';
-import { satisfiesVersion } from '../../../lifecycle/specifiers.ts';
+import { type AskedVersion, chooseVersion, type VersionChoice } from '../../../lifecycle/version-choice.ts';
 
-export interface Asked {
-  /** File or variable, for messages. */
-  where: string;
-  /** As it stands there, without `python-`. */
-  specifier: string;
-}
-
-export type Choice = { runtime: RuntimeOffer; asked: Asked | undefined } | { problem: string };
-
-export function choosePython(environment: NodeJS.ProcessEnv): Choice {
-  const offers = offeredRuntimes('python').toReversed();
-  const asked = askedPython(environment);
-  const runtime = offers.find(({ version }) => asked === undefined || satisfiesVersion(version, asked.specifier));
-  if (runtime !== undefined) return { runtime, asked };
-  const there = offers.map(({ version }) => version).join(', ') || 'none';
-  if (asked === undefined) return { problem: 'this platform offers no Python: its Debian release has none' };
-  const remedy = offers[0] === undefined ? '' : `; write ${short(offers[0].version)} there to take it with its fixes`;
-  return {
-    problem: `${asked.where} asks for Python ${JSON.stringify(asked.specifier)}, which cannot be had; there is Python ${there}${remedy}`,
-  };
-}
-
-function short(version: string): string {
-  return version.split('.').slice(0, 2).join('.');
+export function choosePython(environment: NodeJS.ProcessEnv): VersionChoice {
+  return chooseVersion({ language: 'python', label: 'Python', asked: askedPython(environment) });
 }
 
 /** The first that says something: the variable, what is there for this purpose, what the project can run on. */
-export function askedPython(environment: NodeJS.ProcessEnv): Asked | undefined {
+export function askedPython(environment: NodeJS.ProcessEnv): AskedVersion | undefined {
   const variable = environment['BP_CPYTHON_VERSION'];
   if (variable !== undefined && variable !== '') return { where: 'BP_CPYTHON_VERSION', specifier: variable };
   for (const where of ['runtime.txt', '.python-version']) {

@@ -1,8 +1,9 @@
 /** bin/build of the staticfile buildpack: nginx, which the platform ships as a layer, with a configuration for the site. */
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fillPort } from '../../../lifecycle/nginx.ts';
 import { detail, step } from '../../../lifecycle/words.ts';
-import { nginxConfiguration } from './nginx.ts';
+import { siteConfiguration } from './nginx.ts';
 import { parseStaticfile, type StaticSite, StaticfileError } from './staticfile.ts';
 
 const [layers] = process.argv.slice(2);
@@ -38,11 +39,11 @@ function build(layersDirectory: string, site: StaticSite): void {
   rmSync(configuration, { recursive: true, force: true });
   mkdirSync(configuration, { recursive: true });
   const workspace = process.env['CNB_APP_DIR'] ?? '/workspace';
-  writeFileSync(join(configuration, 'nginx.conf'), nginxConfiguration(site, workspace, join(server, 'mime.types')));
+  writeFileSync(join(configuration, 'nginx.conf'), siteConfiguration(site, workspace, join(server, 'mime.types')));
   const start = join(configuration, 'start');
   writeFileSync(
     start,
-    `#!/bin/sh\nsed "s/@PORT@/\${PORT:-8080}/" ${configuration}/nginx.conf >/tmp/nginx.conf || exit\nexec ${server}/bin/nginx -c /tmp/nginx.conf -e stderr\n`,
+    `#!/bin/sh\n${fillPort(`${configuration}/nginx.conf`)}\nexec ${server}/bin/nginx -c /tmp/nginx.conf -e stderr\n`,
   );
   chmodSync(start, 0o755);
   writeFileSync(

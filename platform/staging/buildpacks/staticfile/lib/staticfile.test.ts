@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { nginxConfiguration } from './nginx.ts';
+import { siteConfiguration } from './nginx.ts';
 import { parseStaticfile, StaticfileError } from './staticfile.ts';
 
 test('settings are read', () => {
@@ -10,7 +10,7 @@ test('settings are read', () => {
   assert.equal(site.root, 'dist');
   assert.deepEqual([site.pushState, site.forceHttps, site.serverSideIncludes], [true, true, false]);
   assert.deepEqual([...site.statusPages], [['404', '/missing.html']]);
-  const configuration = nginxConfiguration(site, '/workspace', '/mime.types');
+  const configuration = siteConfiguration(site, '/workspace', '/mime.types');
   for (const line of ['root /workspace/dist;', 'try_files $uri $uri/ /index.html;', 'error_page 404 /missing.html;']) {
     assert.ok(configuration.includes(line), line);
   }
