@@ -14,16 +14,21 @@ import { writeApp } from '#testing/sample-apps.ts';
 
 const platform = new TestPlatform('builder');
 const program = findCf();
+const LOGIN = ({ host }: PeerRegistry) => JSON.stringify({ [host]: { username: 'ann', password: 'secret' } });
 const SERVE =
   'mkdir -p /tmp/www && echo "$WORDS from $(id -u)" >/tmp/www/index.html && exec httpd -f -p $PORT -h /tmp/www';
 
 describe('a builder image of another registry', { concurrency: 1, timeout: 900_000 }, () => {
   let registry: PeerRegistry;
+  /** Asks for a login. */
+  let closed: PeerRegistry;
   let builder = '';
+  let closedBuilder = '';
   let source = '';
 
   before(async () => {
     registry = await startPeerRegistry({ isOpen: true });
+    closed = await startPeerRegistry({});
     await platform.must('up', '--allow-outbound', '127.0.0.1/32');
     const layout = join(platform.directory, 'layout');
     const bytes = async (entries: Parameters<typeof writeTar>[0]) =>
@@ -32,6 +37,8 @@ describe('a builder image of another registry', { concurrency: 1, timeout: 900_0
     const below = [await busyboxLayer(), commands];
     const run = `${registry.host}/test/run:1`;
     builder = `${registry.host}/test/builder:1`;
+    const closedRun = `${closed.host}/test/run:1`;
+    closedBuilder = `${closed.host}/test/builder:1`;
     const Env = ['PATH=/bin'];
     const images = [
       { tag: 'run', layers: below, config: { Env, Labels: { 'io.buildpacks.stack.id': 'test.stack' } }, to: run },
@@ -42,9 +49,15 @@ describe('a builder image of another registry', { concurrency: 1, timeout: 900_0
         to: builder,
       },
     ];
-    for (const { to, ...image } of images) {
+    const private_ = images.map((image) =>
+      image.tag === 'run'
+        ? { ...image, to: closedRun }
+        : { ...image, config: { Env, Labels: builderLabels(closedRun) }, to: closedBuilder },
+    );
+    for (const { to, ...image } of [...images, ...private_]) {
       await writeOciLayout(layout, image);
-      const words = ['copy', '--dest-tls-verify=false', `oci:${layout}:${image.tag}`, `docker://${to}`];
+      const login = to.startsWith(closed.host) ? ['--dest-creds', 'ann:secret'] : [];
+      const words = ['copy', ...login, '--dest-tls-verify=false', `oci:${layout}:${image.tag}`, `docker://${to}`];
       const copied = await finish('skopeo', words, { env: process.env });
       assert.equal(copied.code, 0, copied.stderr);
     }
@@ -53,6 +66,7 @@ describe('a builder image of another registry', { concurrency: 1, timeout: 900_0
   after(async () => {
     await platform.purge();
     await registry[Symbol.asyncDispose]();
+    await closed[Symbol.asyncDispose]();
   });
 
   test('sampan push --builder', async () => {
@@ -79,6 +93,23 @@ describe('a builder image of another registry', { concurrency: 1, timeout: 900_0
     assert.match(`${stdout}${stderr}`, /no buildpack of the builder .*test\/builder:1 fits the source/);
   });
 
+  test('a builder and a run image that take a login', async () => {
+    const push = async (name: string, login: Record<string, string>) => {
+      const [command = '', ...words] = platform.command('push', name, '-p', source, '-m', '64M', '--builder', closedBuilder);
+      return await finish(command, words, { env: { ...platform.environment, ...login } });
+    };
+    const refused = await push('closed', {});
+    assert.notEqual(refused.code, 0);
+    assert.match(`${refused.stdout}${refused.stderr}`, /does not give image .*give a login in CF_CNB_REGISTRY_CREDS/);
+    const { code, stdout, stderr } = await push('closed', { CF_CNB_REGISTRY_CREDS: LOGIN(closed) });
+    assert.equal(code, 0, `${stdout}\n${stderr}\n${platform.logTail()}`);
+    assert.equal((await platform.ask(platform.host('closed'))).body, 'by a builder from 1000\n');
+    // The app has its login from then on, and no other app does.
+    const again = await push('closed', {});
+    assert.equal(again.code, 0, `${again.stdout}\n${again.stderr}`);
+    assert.notEqual((await push('other', {})).code, 0);
+  });
+
   test('cf push --lifecycle cnb -b docker://…', {
     skip: program === undefined && 'cf is not on the PATH',
   }, async () => {
@@ -93,6 +124,12 @@ describe('a builder image of another registry', { concurrency: 1, timeout: 900_0
       assert.equal((await platform.ask(platform.host(name))).body, 'by a builder from 1000\n');
       assert.match(await admin.must('app', name), /2\.0\.0 +test\/words/);
     }
+    const environment = { CF_CNB_REGISTRY_CREDS: LOGIN(closed) };
+    const words = ['push', 'cnb-closed', '-p', source, '-m', '64M', '--lifecycle', 'cnb', '-b', `docker://${closedBuilder}`];
+    const pushed = await admin.run(words, { environment });
+    assert.equal(pushed.code, 0, `${pushed.stdout}\n${pushed.stderr}`);
+    assert.doesNotMatch(`${pushed.stdout}${pushed.stderr}`, /secret/);
+    assert.equal((await platform.ask(platform.host('cnb-closed'))).body, 'by a builder from 1000\n');
     // What was made is known by its own name, and made again by it.
     const manifest = join(platform.directory, 'manifest.yml');
     await admin.must('create-app-manifest', 'cnb', '-p', manifest);

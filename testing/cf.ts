@@ -42,12 +42,13 @@ export class Cf {
   }
 
   /** Never rejects for an exit status. */
-  run(words: string[], options: { cwd?: string } = {}): Promise<Finished> {
+  run(words: string[], options: { cwd?: string; environment?: Record<string, string> } = {}): Promise<Finished> {
+    const { environment, ...others } = options;
     const [program = '', ...before] = hostsShell(this.#platform, this.#hosts);
     return finish(program, [...before, this.#program, ...words], {
-      env: { PATH: process.env['PATH'], CF_HOME: this.#home, CF_COLOR: 'false', LANG: 'C.UTF-8' },
+      env: { PATH: process.env['PATH'], CF_HOME: this.#home, CF_COLOR: 'false', LANG: 'C.UTF-8', ...environment },
       input: '',
-      ...options,
+      ...others,
     });
   }
 

@@ -150,6 +150,9 @@ function withFlags(
     ...(flags.builder === undefined
       ? {}
       : { buildpacks: [`docker://${flags.builder}`], buildpack: undefined, dockerfile: undefined }),
+    ...(flags.builder === undefined && app.lifecycle !== 'cnb'
+      ? {}
+      : set('cnb-credentials', registryLogins(process.env.CF_CNB_REGISTRY_CREDS))),
     ...set('command', flags.command),
     ...set('health-check-type', flags.healthCheckType),
     ...set('health-check-http-endpoint', flags.endpoint),
@@ -161,6 +164,19 @@ function withFlags(
       : {}),
     ...(needsDefaultRoute(app, flags) ? { 'default-route': true } : {}),
   };
+}
+
+/** As `cf` reads it; what logins are is the platform's to say. */
+function registryLogins(text: string | undefined): unknown {
+  if (text === undefined || text === '') return undefined;
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new CliError(
+      'CF_CNB_REGISTRY_CREDS is no JSON.',
+      'Write it as {"registry.example.com": {"username": "NAME", "password": "PASSWORD"}}.',
+    );
+  }
 }
 
 function needsDefaultRoute(app: ManifestApp, flags: PushFlags): boolean {

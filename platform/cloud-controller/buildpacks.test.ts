@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { readLogins, registriesSecretName } from '../resources/registry-logins.ts';
+import { apps } from '../resources/types.ts';
 import type { Json } from './api.ts';
 import { startTestCloud, type TestCloud } from './cloud.fixture.ts';
 
@@ -137,4 +139,61 @@ test('what is not allowed is said', async () => {
       said,
     );
   }
+});
+
+test('logins for builder images are kept in a Secret, shown to nobody, and taken away by null', async () => {
+  const hub = { username: 'ann', password: 'pass-1' };
+  const other = { token: 'pass-2' };
+  const lifecycle = (credentials: unknown) => ({
+    type: 'cnb',
+    data: { buildpacks: ['docker://registry.example.com/builder:1'], credentials },
+  });
+  const made = await cloud.json('POST', '/v3/apps', {
+    name: 'logs-in',
+    relationships: { space: { data: { guid: space } } },
+    lifecycle: lifecycle({ 'index.docker.io': hub, 'registry.example.com:5000': other }),
+  });
+  const guid = String(made.guid);
+  const path = `/v3/apps/${guid}`;
+  const shown = (app: Json) => ((app.lifecycle as Json).data as Json).credentials;
+  const { items } = await cloud.plane.client.list(apps);
+  const { namespace = '' } = items.find(({ metadata }) => metadata.name === guid)?.metadata ?? {};
+  const kept = () => readLogins(cloud.plane.client, registriesSecretName(guid), namespace);
+  assert.equal(shown(made), '***');
+  assert.deepEqual(await kept(), { 'docker.io': hub, 'registry.example.com:5000': other });
+
+  const yaml = { headers: { 'content-type': 'application/x-yaml' } };
+  const apply = async (credentials: string) => {
+    const text = `applications:\n- name: logs-in\n  lifecycle: cnb\n${credentials}`;
+    return await cloud.call('POST', `/v3/spaces/${space}/actions/apply_manifest`, text, yaml);
+  };
+  await cloud.finished(await apply(''));
+  assert.deepEqual(Object.keys(await kept()), ['docker.io', 'registry.example.com:5000'], 'a push says nothing of them');
+  await cloud.finished(await apply('  cnb-credentials: {ghcr.io: {username: ann, password: pass-3}}\n'));
+  assert.deepEqual(await kept(), { 'ghcr.io': { username: 'ann', password: 'pass-3' } });
+  await cloud.json('PATCH', path, { lifecycle: lifecycle({ 'ghcr.io': { token: 'pass-5' } }) });
+  assert.deepEqual(await kept(), { 'ghcr.io': { token: 'pass-5' } });
+
+  const manifest = 'applications:\n- name: new\n  lifecycle: cnb\n  cnb-credentials: {ghcr.io: {token: pass-4}}\n';
+  const difference = await cloud.call('POST', `/v3/spaces/${space}/manifest_diff`, manifest, yaml);
+  const others = await Promise.all(
+    [path, `/v3/apps/${guid}/manifest`, `/v3/audit_events?target_guids=${guid}`].map((at) => cloud.call('GET', at)),
+  );
+  for (const { text } of [difference, ...others]) assert.doesNotMatch(text, /pass-\d/);
+
+  for (const wrong of [
+    { 'ghcr.io': 'ann:secret' },
+    { 'ghcr.io': { username: 'ann' } },
+    { 'ghcr.io': { username: 'ann', password: 'x', token: 'y' } },
+    { 'https://ghcr.io/v2': hub },
+    'ann:secret',
+  ]) {
+    const refused = await cloud.call('PATCH', path, { lifecycle: lifecycle(wrong) });
+    assert.equal(refused.status, 422);
+    assert.match(detail(refused.body), /^Lifecycle data credentials/);
+  }
+  const refused = await apply('  cnb-credentials: {ghcr.io: {username: ann}}\n');
+  assert.match(detail(refused.body), /'logs-in': cnb-credentials: credentials for registry "ghcr\.io" must have a username/);
+  assert.equal(shown(await cloud.json('PATCH', path, { lifecycle: lifecycle(null) })), undefined);
+  assert.deepEqual(await kept(), {});
 });

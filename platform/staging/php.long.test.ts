@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { debianFiles } from '#testing/debian-packages.ts';
+import { debianFiles } from '#testing/debian-files.ts';
 import { serveFiles } from '#testing/file-server.ts';
 import { example, filesBelow, refuses } from '#testing/language-apps.ts';
 import { openStagingBed, type StagingBed } from '#testing/staging-bed.ts';

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { debianGems } from '#testing/debian-packages.ts';
+import { debianGems } from '#testing/debian-files.ts';
 import { lockOf, startGemServer, type TestGem } from '#testing/gem-server.ts';
 import { example, refuses } from '#testing/language-apps.ts';
 import { openStagingBed, type StagingBed } from '#testing/staging-bed.ts';

@@ -1,4 +1,5 @@
 import type { Stored } from '#cluster/kinds/kind.ts';
+import type { RegistryLogins } from '../../resources/registry-logins.ts';
 import type { App } from '../../resources/types.ts';
 import { buildpackAddress, builderOf, dockerfileOf } from '../../staging/catalogue.ts';
 import { DOCKERFILE_BUILDPACK } from '../../staging/dockerfiles/dockerfiles.ts';
@@ -10,6 +11,7 @@ import { appHolder, appNameKey, appNameTaken, createApp, nameLabel } from '../op
 import { catalogue } from '../operations/buildpacks.ts';
 import { assignDroplet, emit, record, startApp, stopApp } from '../operations/app-lifecycle.ts';
 import { deleteApp } from '../operations/deletions.ts';
+import { hasLogins, parseLogins, putLogins, withoutLogins } from '../operations/registry-logins.ts';
 import { presentApp, presentDroplet } from '../present/apps.ts';
 import { link } from '../present/base.ts';
 import { presented } from '../presented.ts';
@@ -179,16 +181,22 @@ function sameName(left: string, right: string): boolean {
   return left.toLowerCase() === right.toLowerCase();
 }
 
+export interface AskedLifecycle {
+  lifecycle: App['spec']['lifecycle'];
+  /** Instead of those that the app has. */
+  logins?: RegistryLogins;
+}
+
 /** Of a request body: `{type, data}`. Undefined when it says nothing. */
 export function readLifecycle(
   context: Context,
   reader: Reader,
   current?: App['spec']['lifecycle'],
-): App['spec']['lifecycle'] | undefined {
+): AskedLifecycle | undefined {
   const lifecycle = reader.object('lifecycle');
   if (!lifecycle) return undefined;
   const type = lifecycle.string('type') ?? current?.type ?? 'buildpack';
-  if (type === 'docker') return { type: 'docker' };
+  if (type === 'docker') return { lifecycle: { type } };
   if (type !== 'buildpack' && type !== 'cnb') {
     const shown = JSON.stringify(type.slice(0, 40));
     reader.fail(`Lifecycle type ${shown} is not supported; use "buildpack", "cnb" or "docker"`);
@@ -196,14 +204,15 @@ export function readLifecycle(
   }
   if (current !== undefined && current.type !== type) reader.fail('Lifecycle type cannot be changed');
   const data = lifecycle.object('data');
-  if (data?.body.credentials !== undefined)
-    reader.fail('Lifecycle data credentials are not supported: images are read without a login');
   const old = current?.type === 'docker' ? undefined : current;
   const stack = data?.nullableString('stack') ?? old?.stack ?? context.defaults.stack;
   if (stack !== context.defaults.stack) reader.fail(`Stack must be an existing stack; use "${context.defaults.stack}"`);
   const buildpacks = data?.strings('buildpacks') ?? old?.buildpacks ?? [];
   reader.errors.push(...buildpackProblems(context, buildpacks));
-  return { type, buildpacks, stack };
+  const given = data?.body.credentials === undefined ? undefined : parseLogins(data.body.credentials);
+  reader.errors.push(...(given?.problems ?? []).map((problem) => `Lifecycle data ${problem}`));
+  const made = { type, buildpacks, stack, ...hasLogins(given?.logins, old?.credentials) };
+  return { lifecycle: made, ...(given === undefined ? {} : { logins: given.logins }) };
 }
 
 export function buildpackProblems(context: Context, buildpacks: string[]): string[] {
@@ -233,7 +242,7 @@ async function postApp(context: Context, request: ApiRequest): Promise<Reply> {
   );
   const name = reader.name('name', { required: true });
   const space = reader.relationship('space', { required: true });
-  const lifecycle = readLifecycle(context, reader);
+  const asked = readLifecycle(context, reader);
   const environment = reader.object('environment_variables')?.body ?? {};
   reader.errors.push(...environmentProblems(environment));
   const metadata = reader.metadata();
@@ -246,7 +255,7 @@ async function postApp(context: Context, request: ApiRequest): Promise<Reply> {
   const app = await createApp(context, request.identity, {
     name: name ?? '',
     space: target,
-    lifecycle: lifecycle ?? { type: 'buildpack', buildpacks: [], stack: context.defaults.stack },
+    ...(asked ?? { lifecycle: { type: 'buildpack', buildpacks: [], stack: context.defaults.stack } }),
     environment: environment as Record<string, string | null>,
     userMetadata: mergeMetadata(undefined, metadata),
   });
@@ -256,7 +265,7 @@ async function postApp(context: Context, request: ApiRequest): Promise<Reply> {
 async function patchApp(context: Context, request: ApiRequest, app: Stored<App>): Promise<Stored<App>> {
   const reader = new Reader(request.body).only('name', 'lifecycle', 'metadata');
   const name = reader.name();
-  const lifecycle = readLifecycle(context, reader, app.spec.lifecycle);
+  const asked = readLifecycle(context, reader, app.spec.lifecycle);
   const metadata = reader.metadata();
   reader.done();
   const space = spaceGuid(context, app);
@@ -266,18 +275,19 @@ async function patchApp(context: Context, request: ApiRequest, app: Stored<App>)
   if (renamed && !(await context.reservations.take('appname', appNameKey(space, name), holder))) {
     throw appNameTaken(name);
   }
+  if (asked?.logins) await putLogins(context, app, asked.logins);
   const changed = await context.records.apps.modify(app.metadata.name, (current) => ({
     ...current,
     metadata: { ...current.metadata, labels: { ...current.metadata.labels, ...nameLabel(name ?? old) } },
     spec: {
       ...current.spec,
       displayName: name ?? current.spec.displayName,
-      lifecycle: lifecycle ?? current.spec.lifecycle,
+      lifecycle: asked?.lifecycle ?? current.spec.lifecycle,
       userMetadata: mergeMetadata(current.spec.userMetadata, metadata),
     },
   }));
   if (renamed) await context.reservations.release('appname', appNameKey(space, old), holder);
-  await record(context, request.identity, changed, 'audit.app.update', { request: request.body });
+  await record(context, request.identity, changed, 'audit.app.update', { request: withoutLogins(request.body) });
   emit(context, changed, 'Updated', JSON.stringify(Object.keys(request.body)));
   return changed;
 }

@@ -112,7 +112,8 @@ async function postBuild(context: Context, request: ApiRequest): Promise<Reply> 
   const item = records.packages.get(String(packageGuid));
   const space = item && records.spaceOf(item);
   const app = item && records.apps.get(item.spec.app);
-  const lifecycle = readLifecycle(context, reader, app?.spec.lifecycle);
+  const asked = readLifecycle(context, reader, app?.spec.lifecycle);
+  if (asked?.logins) reader.fail("Lifecycle data credentials are the app's: give them to it");
   reader.done();
   if (!item || !space || !app || !access.readsSpace(request.identity, space)) {
     throw unprocessable('Unable to use package. Ensure that the package exists and you have access to it.');
@@ -138,7 +139,7 @@ async function postBuild(context: Context, request: ApiRequest): Promise<Reply> 
     spec: {
       app: app.metadata.name,
       package: item.metadata.name,
-      lifecycle: lifecycle ?? app.spec.lifecycle,
+      lifecycle: asked?.lifecycle ?? app.spec.lifecycle,
       memoryMb: memoryMb ?? defaults.stagingMemoryMb,
       diskMb: diskMb ?? defaults.stagingDiskMb,
       timeoutSeconds: defaults.stagingTimeoutSeconds,

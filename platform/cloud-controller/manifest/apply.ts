@@ -11,6 +11,7 @@ import { createApp, ensureProcess } from '../operations/app-create.ts';
 import { emit, record } from '../operations/app-lifecycle.ts';
 import { mergedEnvironment, readEnvironment, writeEnvironment } from '../operations/environment.ts';
 import { changeSizes } from '../operations/quota.ts';
+import { hasLogins, putLogins } from '../operations/registry-logins.ts';
 import { mergedOptions, type OptionsChange } from '../operations/route-options.ts';
 import { createRoute, findRoute, hostOf, mapRoute, unmapRoute } from '../operations/routes.ts';
 import { applySidecar } from '../operations/sidecars.ts';
@@ -100,8 +101,15 @@ async function applyPlan(context: Context, target: Target, plan: AppPlan): Promi
   const lifecycle = lifecycleOf(context, plan, existing);
   let app =
     existing ??
-    (await createApp(context, identity, { name: plan.name, space, lifecycle, environment: plan.environment }));
+    (await createApp(context, identity, {
+      name: plan.name,
+      space,
+      lifecycle,
+      environment: plan.environment,
+      ...(plan.logins === undefined ? {} : { logins: plan.logins }),
+    }));
   if (existing) {
+    if (plan.logins) await putLogins(context, existing, plan.logins);
     app = await context.records.apps.modify(existing.metadata.name, (current) => ({
       ...current,
       spec: { ...current.spec, lifecycle },
@@ -135,6 +143,7 @@ function lifecycleOf(context: Context, plan: AppPlan, existing: Stored<App> | un
     type,
     buildpacks: plan.buildpacks ?? known?.buildpacks ?? [],
     stack: plan.stack ?? known?.stack ?? context.defaults.stack,
+    ...hasLogins(plan.logins, known?.credentials),
   };
 }
 

@@ -7,6 +7,7 @@ import { readEnvironment } from '../operations/environment.ts';
 import { sidecarFactsOf } from '../operations/sidecars.ts';
 import { routeUrl } from '../present/routes.ts';
 import { isObject, parseMegabytes } from '../validate.ts';
+import { LOGINS } from './parse.ts';
 import { servicesManifest } from './services.ts';
 
 export async function generateManifest(context: Context, app: Stored<App>): Promise<Record<string, unknown>> {
@@ -92,7 +93,7 @@ export interface Difference {
 
 const SIZES = new Set(['memory', 'disk_quota', 'disk-quota']);
 /** These steer the push and are no state of the app. */
-const NO_STATE = new Set(['name', 'path', 'default-route', 'random-route', 'no-route']);
+const NO_STATE = new Set(['name', 'path', 'default-route', 'random-route', 'no-route', LOGINS]);
 const OF_PROCESS = new Set([
   'instances',
   'memory',
@@ -110,7 +111,10 @@ export function manifestDifference(
   current: Record<string, unknown> | undefined,
 ): Difference[] {
   const base = `/applications/${index}`;
-  if (!current) return [{ op: 'add', path: base, value: wanted }];
+  if (!current) {
+    const { [LOGINS]: _hidden, ...value } = wanted;
+    return [{ op: 'add', path: base, value }];
+  }
   const differences: Difference[] = [];
   const web = (current.processes as Record<string, unknown>[]).find((process) => process.type === 'web') ?? {};
   const processes = Array.isArray(wanted.processes) ? (wanted.processes as unknown[]).filter(isObject) : [];

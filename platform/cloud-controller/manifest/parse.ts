@@ -1,6 +1,8 @@
 /** App manifests (YAML) as `apply_manifest` takes them: read, checked, and made one plan for each app. */
+import type { RegistryLogins } from '../../resources/registry-logins.ts';
 import type { HealthCheck, SidecarFacts } from '../../resources/types.ts';
 import { DOCKERFILE_BUILDPACK } from '../../staging/dockerfiles/dockerfiles.ts';
+import { parseLogins } from '../operations/registry-logins.ts';
 import { sidecarProblems } from '../operations/sidecars.ts';
 import { CloudFoundryError, UnprocessableError } from '../errors.ts';
 import { readRoutes, type RoutePlan } from './routes.ts';
@@ -24,6 +26,8 @@ export interface AppPlan {
   lifecycle?: 'buildpack' | 'cnb' | 'docker';
   buildpacks?: string[];
   stack?: string;
+  /** Of registries that builder images are in. */
+  logins?: RegistryLogins;
   dockerImage?: string;
   dockerUsername?: string;
   environment: Record<string, string | null>;
@@ -39,6 +43,9 @@ export interface AppPlan {
   /** As it was written, for the difference. */
   source: Record<string, unknown>;
 }
+
+/** Shown in no difference. */
+export const LOGINS = 'cnb-credentials';
 
 const KNOWN = new Set([
   'name',
@@ -59,7 +66,7 @@ const KNOWN = new Set([
   'services',
   'sidecars',
   'features',
-  'cnb-credentials',
+  LOGINS,
   'type',
   'instances',
   'memory',
@@ -141,12 +148,12 @@ class ManifestReader {
     const unknown = Object.keys(source).filter((key) => !KNOWN.has(key));
     if (unknown.length > 0)
       this.#fail(`unknown attribute(s) ${unknown.map((key) => JSON.stringify(key.slice(0, 60))).join(', ')}`);
-    if (isObject(source['cnb-credentials'])) this.#fail('"cnb-credentials" is not supported');
     const docker = isObject(source.docker) ? source.docker : undefined;
     const metadata = isObject(source.metadata) ? source.metadata : {};
     return {
       name: typeof source.name === 'string' ? source.name : '',
       ...this.#lifecycle(docker),
+      ...this.#logins(),
       environment: this.#environment(),
       processes: this.#processes(),
       sidecars: this.#sidecars(),
@@ -199,6 +206,14 @@ class ManifestReader {
         this.#fail('Docker cannot be combined with buildpacks');
     }
     return plan;
+  }
+
+  #logins(): Pick<AppPlan, 'logins'> {
+    const given = this.#source[LOGINS];
+    if (given === undefined || given === null) return {};
+    const { logins, problems } = parseLogins(given);
+    for (const problem of problems) this.#fail(`${LOGINS}: ${problem}`);
+    return { logins };
   }
 
   /** As it stands among buildpacks. */

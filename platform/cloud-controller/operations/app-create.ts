@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { nameGuid } from '#lib/name-guid.ts';
+import type { RegistryLogins } from '../../resources/registry-logins.ts';
 import { type App, labels, type Process, type Space, type UserMetadata } from '../../resources/types.ts';
 import type { Identity } from '../../uaa/uaa.ts';
 import type { Context } from '../api.ts';
@@ -9,11 +10,13 @@ import { CloudFoundryError } from '../errors.ts';
 import { ownedBy } from '../records.ts';
 import type { Holder } from '../reservations.ts';
 import { mergedEnvironment, writeEnvironment } from './environment.ts';
+import { putLogins } from './registry-logins.ts';
 
 export interface NewApp {
   name: string;
   space: Stored<Space>;
   lifecycle: App['spec']['lifecycle'];
+  logins?: RegistryLogins;
   environment?: Record<string, string | null>;
   userMetadata?: UserMetadata;
 }
@@ -31,7 +34,7 @@ export function appHolder(app: { guid: string; namespace: string }): Holder {
   return { resource: 'apps', namespace: app.namespace, name: app.guid };
 }
 
-/** In this order: name, app, environment, web process. What is missing after a crash is made when it is needed first. */
+/** In this order: name, app, environment, logins, web process. What is missing after a crash is made when it is needed first. */
 export async function createApp(context: Context, identity: Identity, input: NewApp): Promise<Stored<App>> {
   const guid = randomUUID();
   const { namespace } = input.space.spec;
@@ -59,7 +62,11 @@ export async function createApp(context: Context, identity: Identity, input: New
     throw error;
   }
   const environment = mergedEnvironment({}, input.environment ?? {});
-  await Promise.all([writeEnvironment(context, app, guid, environment), ensureProcess(context, app, 'web')]);
+  await Promise.all([
+    writeEnvironment(context, app, guid, environment),
+    input.logins && putLogins(context, app, input.logins),
+    ensureProcess(context, app, 'web'),
+  ]);
   await context.audit.record({
     type: 'audit.app.create',
     actor: identity,

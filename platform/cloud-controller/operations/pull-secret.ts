@@ -5,12 +5,11 @@
 import { orUndefined } from '#cluster/client/api-errors.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { secrets } from '../../resources/kubernetes.ts';
+import { LOGINS_SECRET_TYPE, loginsData } from '../../resources/registry-logins.ts';
+import { putSecret } from '../../resources/secrets.ts';
 import { type App, labels, type Package } from '../../resources/types.ts';
-import { putSecret, secretData } from '../../resources/secrets.ts';
 import type { Context } from '../api.ts';
 import { ownedBy } from '../records.ts';
-
-const KEY = '.dockerconfigjson';
 
 export function pullSecretName(guid: string): string {
   return `package-${guid}`;
@@ -22,10 +21,8 @@ export async function writePullSecret(
   name: string,
   login: { image: string; username: string; password: string },
 ): Promise<void> {
-  const { username, password } = login;
-  const auth = Buffer.from(`${username}:${password}`).toString('base64');
-  const config = JSON.stringify({ auths: { [registryOf(login.image)]: { username, password, auth } } });
-  await put(context, app, name, secretData({ [KEY]: config }));
+  const { image, username, password } = login;
+  await put(context, app, name, loginsData({ [registryOf(image)]: { username, password } }));
 }
 
 /** For a droplet that goes to another app, perhaps in another namespace. */
@@ -63,7 +60,7 @@ async function put(
       labels: { [labels.app]: app.metadata.name },
       ownerReferences: ownedBy(app),
     },
-    type: 'kubernetes.io/dockerconfigjson',
+    type: LOGINS_SECRET_TYPE,
     data,
   });
 }

@@ -12,6 +12,7 @@ import type {
   SidecarFacts,
 } from '../../resources/types.ts';
 import type { Json, Urls } from '../api.ts';
+import { HIDDEN_LOGINS } from '../operations/registry-logins.ts';
 import { base, link, metadata, toOne } from './base.ts';
 
 type Lifecycle = App['spec']['lifecycle'];
@@ -19,7 +20,14 @@ type Lifecycle = App['spec']['lifecycle'];
 export function presentLifecycle(lifecycle: Lifecycle): Json {
   return lifecycle.type === 'docker'
     ? { type: 'docker', data: {} }
-    : { type: lifecycle.type, data: { buildpacks: lifecycle.buildpacks, stack: lifecycle.stack } };
+    : {
+        type: lifecycle.type,
+        data: {
+          buildpacks: lifecycle.buildpacks,
+          stack: lifecycle.stack,
+          ...(lifecycle.credentials === true ? { credentials: HIDDEN_LOGINS } : {}),
+        },
+      };
 }
 
 export function presentApp(urls: Urls, app: Stored<App>, space: string): Json {

@@ -4,7 +4,7 @@
  */
 import type { AddressGuard } from '#lib/guarded-address.ts';
 import type { Component } from '../lifecycle/protocol.ts';
-import { type PulledImage, pullImage } from '../images/pull-image.ts';
+import { type PulledImage, pullImage, type PullOptions } from '../images/pull-image.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
 import { PATH, type RunImage, runImageLabels } from '../export/run-image.ts';
 import { StagingError } from '../staging.ts';
@@ -23,6 +23,7 @@ export interface BuilderImage {
 export interface PullContext {
   registry: RegistryClient;
   guard: AddressGuard;
+  access?: PullOptions['access'];
   onProgress: (message: string) => void;
   signal: AbortSignal;
 }

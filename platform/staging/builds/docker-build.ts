@@ -2,17 +2,16 @@
  * "Staging" of a Docker image: nothing is built. Its configuration is read where it can be: ports, user, command, and the
  * digest that its tag means now, so that all instances run the same. What its registry says is not to be had fails here.
  */
-import { type Client, ApiError } from '#cluster/client/client.ts';
+import type { Client } from '#cluster/client/client.ts';
 import type { AddressGuard } from '#lib/guarded-address.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
-import { secrets } from '../../resources/kubernetes.ts';
+import { readLogins, type RegistryLogin } from '../../resources/registry-logins.ts';
 import { type Build, type Droplet, type Package, packages } from '../../resources/types.ts';
 import type { ImageConfigFile, RunConfig } from '../images/oci.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
 import { readRemoteImage } from '../images/remote-image.ts';
 import { StagingError } from '../staging.ts';
 import { dropletGuid, storeDroplet } from './run-build.ts';
-import { secretText } from '../../resources/secrets.ts';
 
 export interface DockerBuildContext {
   client: Client;
@@ -63,22 +62,11 @@ export function imageFacts(run: RunConfig): Pick<Droplet['spec'], 'processTypes'
 }
 
 /** As it was written for the nodes. */
-async function loginOf(
-  client: Client,
-  item: Stored<Package>,
-): Promise<{ login?: { username: string; password: string } }> {
+async function loginOf(client: Client, item: Stored<Package>): Promise<{ login?: RegistryLogin }> {
   const name = item.spec.docker?.passwordSecret;
   if (name === undefined) return {};
-  try {
-    const secret = await client.get(secrets, name, item.metadata.namespace);
-    const text = secretText(secret, '.dockerconfigjson');
-    const { auths } = JSON.parse(text) as { auths: Record<string, { username: string; password: string }> };
-    const [login] = Object.values(auths);
-    return login === undefined ? {} : { login };
-  } catch (error) {
-    if (error instanceof ApiError && error.code === 404) return {};
-    throw error;
-  }
+  const [login] = Object.values(await readLogins(client, name, item.metadata.namespace ?? ''));
+  return login === undefined ? {} : { login };
 }
 
 /** The node pulls with the platform's own login: it must not be lent to who names the image of somebody else's app. */

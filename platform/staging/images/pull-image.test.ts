@@ -7,14 +7,24 @@ import { digestOf } from '#lib/digest.ts';
 import { addressGuard } from '#lib/guarded-address.ts';
 import { startTestRegistry, type TestRegistry } from '#testing/staging-registry.ts';
 import { type ImageConfigFile, ociArchitecture } from './oci.ts';
-import { PULLED_REPOSITORY, pullImage } from './pull-image.ts';
+import { PULLED_REPOSITORY, pullImage, type PullOptions } from './pull-image.ts';
 
 /** A registry of others: bytes by path; `slow` is asked for again and again. */
 const documents = new Map<string, Buffer>();
+/** What `private/<name>` wants to see. */
+const AUTHORIZATIONS: Record<string, string> = {
+  password: `Basic ${Buffer.from('ann:secret').toString('base64')}`,
+  token: 'Bearer abc',
+};
 const asked: string[] = [];
 const server = createServer((request, response) => {
   const path = request.url ?? '';
   asked.push(path);
+  const word = /^\/v2\/private\/(\w+)\//.exec(path)?.[1];
+  if (word !== undefined && request.headers.authorization !== AUTHORIZATIONS[word]) {
+    response.writeHead(401, { 'www-authenticate': 'Basic realm="test"' }).end();
+    return;
+  }
   const found = documents.get(path);
   response.writeHead(found === undefined ? 404 : 200).end(found);
 });
@@ -55,10 +65,11 @@ function publish(name: string, { layers, diffIds = layers.map(({ bytes }) => dig
   put('manifests', json({ config, layers: described }), '1');
 }
 
-const pull = (name: string, allowed = ['127.0.0.0/8']) =>
+const pull = (name: string, allowed = ['127.0.0.0/8'], access?: PullOptions['access']) =>
   pullImage(registry.client, {
     image: `${host}/${name}:1`,
     guard: addressGuard(() => [], allowed),
+    ...(access === undefined ? {} : { access }),
     onProgress: () => undefined,
     signal: AbortSignal.timeout(60_000),
   });
@@ -86,6 +97,29 @@ test('an image is brought over whole, and what is here is not asked for again', 
     kept?.manifest.layers.map(({ digest }) => digest),
     second.layers.map(({ digest }) => digest),
   );
+});
+
+test('what the login of an app opens is in its own repository alone', async () => {
+  const logins = { password: { username: 'ann', password: 'secret' }, token: { token: 'abc' } };
+  for (const [word, login] of Object.entries(logins)) {
+    const name = `private/${word}`;
+    const repository = `cf/${word}`;
+    publish(name, { layers: [{ bytes: `of ${word}` }] });
+    await assert.rejects(pull(name), { code: 'no-image', message: /give a login in CF_CNB_REGISTRY_CREDS/ });
+    const elsewhere = { logins: { 'other.example': login }, repository };
+    await assert.rejects(pull(name, undefined, elsewhere), { code: 'no-image' });
+    const wrong = 'token' in login ? { token: 'x' } : { ...login, password: 'x' };
+    await assert.rejects(pull(name, undefined, { logins: { [host]: wrong }, repository }), {
+      code: 'no-image',
+      message: /check the (token|password of ann)/,
+    });
+    const pulled = await pull(name, undefined, { logins: { [host]: login }, repository });
+    assert.equal(pulled.repository, repository);
+    const [layer] = pulled.layers;
+    assert.ok(layer);
+    assert.equal(await registry.client.blobSize(repository, layer.digest), layer.sizeBytes);
+    assert.equal(await registry.client.blobSize(PULLED_REPOSITORY, layer.digest), undefined);
+  }
 });
 
 test('what is not what it says is refused', async () => {

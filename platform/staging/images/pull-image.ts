@@ -1,9 +1,11 @@
 /**
  * An image of another registry brought into this one, for what the platform itself makes of it. Bytes are passed through and checked by
- * their digest; those that are here are not asked for again. It is read without a login, so it is nobody's secret.
+ * their digest; those that are here are not asked for again. What is read without a login is nobody's secret, and kept for all; what
+ * an app's login opens is kept in the app's own repository.
  */
 import { createHash } from 'node:crypto';
 import type { AddressGuard } from '#lib/guarded-address.ts';
+import type { RegistryLogins } from '../../resources/registry-logins.ts';
 import { StagingError } from '../staging.ts';
 import { type ImageConfigFile, imageManifest, type Layer, type Manifest, mediaTypes } from './oci.ts';
 import type { RegistryClient } from './registry-client.ts';
@@ -22,6 +24,8 @@ export interface PullOptions {
   /** As users write it. */
   image: string;
   guard: AddressGuard;
+  /** Of the app that it is for, and where only that app finds what they open. */
+  access?: { logins: RegistryLogins; repository: string };
   onProgress: (message: string) => void;
   signal: AbortSignal;
 }
@@ -34,13 +38,17 @@ const MOST_BYTES = 16 * 1024 ** 3;
 export async function pullImage(registry: RegistryClient, options: PullOptions): Promise<PulledImage> {
   const { image, signal } = options;
   if (image.startsWith(`${registry.host}/`)) return await ownImage(registry, image);
-  const remote = new Remote(parseReference(image), options);
+  const parsed = parseReference(image);
+  const login = options.access?.logins[parsed.host];
+  const repository = login === undefined ? PULLED_REPOSITORY : (options.access?.repository ?? PULLED_REPOSITORY);
+  const howToLogin = 'give a login in CF_CNB_REGISTRY_CREDS';
+  const remote = new Remote(parsed, { ...options, howToLogin, ...(login === undefined ? {} : { login }) });
   try {
     const { digest, manifest, config } = await remote.image();
     const layers = layersOf(image, manifest, config);
     const missing: Layer[] = [];
     for (const layer of layers)
-      if ((await registry.blobSize(PULLED_REPOSITORY, layer.digest, signal)) === undefined) missing.push(layer);
+      if ((await registry.blobSize(repository, layer.digest, signal)) === undefined) missing.push(layer);
     if (missing.length > 0) {
       const mebibytes = Math.ceil(missing.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) / 1024 ** 2);
       options.onProgress(`pulling ${image} (${missing.length} layers, ${mebibytes} MiB)`);
@@ -48,14 +56,14 @@ export async function pullImage(registry: RegistryClient, options: PullOptions):
     for (const layer of missing) {
       const body = await remote.open(`blobs/${layer.digest}`, '*/*');
       // The registry compares the bytes with the digest.
-      await registry.streamBlob(PULLED_REPOSITORY, body as AsyncIterable<Buffer>, () => layer.digest, signal);
+      await registry.streamBlob(repository, body as AsyncIterable<Buffer>, () => layer.digest, signal);
     }
     const bytes = Buffer.from(JSON.stringify(config));
-    await registry.putBlob(PULLED_REPOSITORY, bytes, signal);
+    await registry.putBlob(repository, bytes, signal);
     // A name for what it means now keeps the layers; what it meant before goes, where no app has it.
     const tag = createHash('sha256').update(image).digest('hex').slice(0, 32);
-    await registry.putManifest(PULLED_REPOSITORY, tag, imageManifest({ config: bytes, layers }), { signal });
-    return { digest, config, layers, repository: PULLED_REPOSITORY };
+    await registry.putManifest(repository, tag, imageManifest({ config: bytes, layers }), { signal });
+    return { digest, config, layers, repository };
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof StagingError) throw error;

@@ -14,13 +14,16 @@ import { digestOf } from '#lib/digest.ts';
 import type { AddressGuard } from '#lib/guarded-address.ts';
 import { parseChallenges } from '#lib/http-challenges.ts';
 import { readBounded } from '#lib/read-bounded.ts';
+import type { RegistryLogin } from '../../resources/registry-logins.ts';
 import { StagingError } from '../staging.ts';
 import { type Descriptor, type ImageConfigFile, type Manifest, mediaTypes, ociArchitecture } from './oci.ts';
 
 export interface RemoteImageOptions {
   /** As users write it: `nginx`, `ghcr.io/a/b:1.2`, `host:5000/a@sha256:…`. */
   image: string;
-  login?: { username: string; password: string };
+  login?: RegistryLogin;
+  /** Remedy, where it takes a login and there is none. */
+  howToLogin?: string;
   guard: AddressGuard;
   signal?: AbortSignal;
 }
@@ -173,16 +176,22 @@ export class Remote {
   }
 
   #refused(): StagingError {
-    const { image, login } = this.#options;
+    const { image, login, howToLogin = 'give a login with --docker-username and CF_DOCKER_PASSWORD' } = this.#options;
     const how =
       login === undefined
-        ? 'give a login with --docker-username and CF_DOCKER_PASSWORD, or correct the name'
-        : `check the password of ${login.username}`;
+        ? `${howToLogin}, or correct the name`
+        : 'token' in login
+          ? 'check the token'
+          : `check the password of ${login.username}`;
     return new StagingError('no-image', `${this.#parsed.host} does not give image ${image}: ${how}`);
   }
 
   async #authenticate(header: string): Promise<void> {
     const { login } = this.#options;
+    if (login !== undefined && 'token' in login) {
+      this.#authorization = `Bearer ${login.token}`;
+      return;
+    }
     const basic = login && `Basic ${Buffer.from(`${login.username}:${login.password}`).toString('base64')}`;
     const challenges = parseChallenges(header);
     const realm = challenges.find(({ scheme }) => scheme === 'bearer')?.parameters;

@@ -18,11 +18,10 @@ export function writeSettings(layers: string, version: string, workspace: string
   writeFileSync(join(layer, 'conf.d', 'extensions.ini'), extensionSettings('/usr/share', version));
   writeFileSync(join(layer, 'conf.d', 'sessions.ini'), SESSIONS);
   const own = OWN_SETTINGS.map((path) => join(workspace, path));
-  const variables = { PHPRC: layer, PHP_INI_SCAN_DIR: [join(layer, 'conf.d'), ...own].join(':') };
-  const overriding = Object.entries(variables).map(([name, value]) => [`${name}.override`, value]);
-  writeLaunchEnvironment(layer, Object.fromEntries(overriding));
+  const scanned = [join(layer, 'conf.d'), ...own].join(':');
+  writeLaunchEnvironment(layer, { 'PHPRC.override': layer, 'PHP_INI_SCAN_DIR.override': scanned });
   declareLayer(layers, 'settings', { launch: true }, {});
-  return variables;
+  return { PHPRC: layer, PHP_INI_SCAN_DIR: scanned };
 }
 
 /**
