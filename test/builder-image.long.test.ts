@@ -95,7 +95,16 @@ describe('a builder image of another registry', { concurrency: 1, timeout: 900_0
 
   test('a builder and a run image that take a login', async () => {
     const push = async (name: string, login: Record<string, string>) => {
-      const [command = '', ...words] = platform.command('push', name, '-p', source, '-m', '64M', '--builder', closedBuilder);
+      const [command = '', ...words] = platform.command(
+        'push',
+        name,
+        '-p',
+        source,
+        '-m',
+        '64M',
+        '--builder',
+        closedBuilder,
+      );
       return await finish(command, words, { env: { ...platform.environment, ...login } });
     };
     const refused = await push('closed', {});
@@ -125,7 +134,18 @@ describe('a builder image of another registry', { concurrency: 1, timeout: 900_0
       assert.match(await admin.must('app', name), /2\.0\.0 +test\/words/);
     }
     const environment = { CF_CNB_REGISTRY_CREDS: LOGIN(closed) };
-    const words = ['push', 'cnb-closed', '-p', source, '-m', '64M', '--lifecycle', 'cnb', '-b', `docker://${closedBuilder}`];
+    const words = [
+      'push',
+      'cnb-closed',
+      '-p',
+      source,
+      '-m',
+      '64M',
+      '--lifecycle',
+      'cnb',
+      '-b',
+      `docker://${closedBuilder}`,
+    ];
     const pushed = await admin.run(words, { environment });
     assert.equal(pushed.code, 0, `${pushed.stdout}\n${pushed.stderr}`);
     assert.doesNotMatch(`${pushed.stdout}${pushed.stderr}`, /secret/);

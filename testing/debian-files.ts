@@ -1,19 +1,25 @@
 /** Files of Debian's packages, which are installed nowhere, and gems as those packages have them. */
 import { execFileSync } from 'node:child_process';
-import { globSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, globSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import type { TestGem } from './gem-server.ts';
 import { filesBelow } from './language-apps.ts';
 
-/** @returns the directory that holds all of them, unpacked; it goes with the caller's `using` */
+/** @returns the directory that holds each of them, unpacked, by its name; it goes with the caller's `using` */
 export function debianFiles(packages: readonly string[]): Disposable & { directory: string } {
   const work = mkdtempSync(join(tmpdir(), 'debian-'));
   const directory = join(work, 'root');
   const release = () => rmSync(work, { recursive: true, force: true });
   try {
-    execFileSync('apt-get', ['download', '--quiet', '--quiet', ...packages], { cwd: work, stdio: ['ignore', 'ignore', 'pipe'] });
-    for (const name of readdirSync(work)) execFileSync('dpkg-deb', ['--extract', join(work, name), directory]);
+    execFileSync('apt-get', ['download', '--quiet', '--quiet', ...packages], {
+      cwd: work,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    const archives = readdirSync(work);
+    mkdirSync(directory);
+    for (const name of archives)
+      execFileSync('dpkg-deb', ['--extract', join(work, name), join(directory, name.split('_', 1)[0] ?? '')]);
   } catch (error) {
     release();
     throw error;
@@ -27,18 +33,23 @@ export function debianFiles(packages: readonly string[]): Disposable & { directo
  */
 export function debianGems(packages: readonly string[]): TestGem[] {
   using files = debianFiles(packages);
-  const specifications = globSync('usr/{share,lib/*}/rubygems-integration/*/specifications/*.gemspec', {
-    cwd: files.directory,
-  });
-  return specifications.map((path) => gemOf(join(files.directory, path))).sort((left, right) => (left.name < right.name ? -1 : 1));
+  const gems = packages.flatMap((name) => gemsBelow(join(files.directory, name)));
+  return gems.sort((left, right) => (left.name < right.name ? -1 : 1));
 }
 
-function gemOf(specification: string): TestGem {
+function gemsBelow(directory: string): TestGem[] {
+  const specifications = globSync('usr/{share,lib/*}/rubygems-integration/*/specifications/*.gemspec', {
+    cwd: directory,
+  });
+  return specifications.map((path) => gemOf(directory, join(directory, path)));
+}
+
+function gemOf(directory: string, specification: string): TestGem {
   const text = readFileSync(specification, 'utf8');
   const full = basename(specification, '.gemspec');
   const [, name = '', version = ''] = /^(.+)-([\d.]+)$/.exec(full) ?? [];
   const root = join(specification, '..', '..');
-  const files = filesBelow(join(root, 'gems', full));
+  const files = filesOf(directory, join(root, 'gems', full));
   for (const path of globSync(`extensions/*/*/${full}/**/*.so`, { cwd: root }))
     files[join('lib', path.slice(path.indexOf(`${full}/`) + full.length + 1))] = readFileSync(join(root, path));
   const compiled = Object.keys(files).some((path) => path.endsWith('.so'));
@@ -53,9 +64,16 @@ function gemOf(specification: string): TestGem {
   };
 }
 
+/** Some packages have their library where Ruby finds it without gems. */
+function filesOf(directory: string, gem: string): Record<string, Buffer> {
+  if (existsSync(gem)) return filesBelow(gem);
+  const library = Object.entries(filesBelow(join(directory, 'usr', 'lib', 'ruby', 'vendor_ruby')));
+  return Object.fromEntries(library.map(([path, content]) => [join('lib', path), content]));
+}
+
 /** RubyGems writes a second list, with those of development among them, for versions of itself that are no more. */
 function dependenciesOf(text: string): Record<string, string[]> {
-  const word = text.includes('add_runtime_dependency(') ? 'add_runtime_dependency' : 'add_dependency';
+  const word = text.includes('add_runtime_dependency') ? 'add_runtime_dependency' : 'add_dependency';
   const lines = text.matchAll(new RegExp(`\\.${word}\\(%q<([^>]+)>[^,]*, \\[([^\\]]*)\\]`, 'g'));
   return Object.fromEntries([...lines].map(([, name = '', wanted]) => [name, words(wanted)]));
 }

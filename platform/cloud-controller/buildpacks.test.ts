@@ -168,7 +168,11 @@ test('logins for builder images are kept in a Secret, shown to nobody, and taken
     return await cloud.call('POST', `/v3/spaces/${space}/actions/apply_manifest`, text, yaml);
   };
   await cloud.finished(await apply(''));
-  assert.deepEqual(Object.keys(await kept()), ['docker.io', 'registry.example.com:5000'], 'a push says nothing of them');
+  assert.deepEqual(
+    Object.keys(await kept()),
+    ['docker.io', 'registry.example.com:5000'],
+    'a push says nothing of them',
+  );
   await cloud.finished(await apply('  cnb-credentials: {ghcr.io: {username: ann, password: pass-3}}\n'));
   assert.deepEqual(await kept(), { 'ghcr.io': { username: 'ann', password: 'pass-3' } });
   await cloud.json('PATCH', path, { lifecycle: lifecycle({ 'ghcr.io': { token: 'pass-5' } }) });
@@ -193,7 +197,10 @@ test('logins for builder images are kept in a Secret, shown to nobody, and taken
     assert.match(detail(refused.body), /^Lifecycle data credentials/);
   }
   const refused = await apply('  cnb-credentials: {ghcr.io: {username: ann}}\n');
-  assert.match(detail(refused.body), /'logs-in': cnb-credentials: credentials for registry "ghcr\.io" must have a username/);
+  assert.match(
+    detail(refused.body),
+    /'logs-in': cnb-credentials: credentials for registry "ghcr\.io" must have a username/,
+  );
   assert.equal(shown(await cloud.json('PATCH', path, { lifecycle: lifecycle(null) })), undefined);
   assert.deepEqual(await kept(), {});
 });

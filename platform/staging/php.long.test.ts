@@ -15,7 +15,9 @@ let archive: Buffer;
 before(async () => {
   bench = await openStagingBed();
   using debian = debianFiles(['php-nikic-fast-route']);
-  const code = Object.entries(filesBelow(join(debian.directory, 'usr', 'share', 'php', 'FastRoute')));
+  const code = Object.entries(
+    filesBelow(join(debian.directory, 'php-nikic-fast-route', 'usr', 'share', 'php', 'FastRoute')),
+  );
   // As the archive of a repository: everything is below one directory.
   const files = code.map(([path, content]): [string, Buffer] => [`FastRoute-1.3.0/src/${path}`, content]);
   archive = readFileSync(bench.zip(Object.fromEntries(files)));
@@ -62,7 +64,9 @@ test('PHP: packages by composer.lock in a layer that the next push uses again, p
   const again = await bench.stage('php', files);
   assert.match(again.output, /unchanged: taking those of the last build/);
   assert.equal(again.exported.digest, digest);
-  const moved = (files['src/Greeting.php'] ?? '').replace('Hello', 'Greetings').replace('class Greeting', 'class Words');
+  const moved = (files['src/Greeting.php'] ?? '')
+    .replace('Hello', 'Greetings')
+    .replace('class Greeting', 'class Words');
   const index = (files['public/index.php'] ?? '').replaceAll('Greeting', 'Words');
   const others = Object.fromEntries(Object.entries(files).filter(([name]) => name !== 'src/Greeting.php'));
   await bench.stage('php', { ...others, 'src/Words.php': moved, 'public/index.php': index });
@@ -128,5 +132,10 @@ test('PHP: scripts of Composer run in every build, packages that were pushed are
     requiring('php', '^7.4'),
     /composer\.json: require\.php asks for PHP "\^7\.4", which cannot be had; there is PHP 8\.\S+; write \^8\.\d there/,
   );
-  await refuses(bench, 'refused', requiring('ext-none', '*'), /ext-none[\s\S]*the command above failed \(composer install/);
+  await refuses(
+    bench,
+    'refused',
+    requiring('ext-none', '*'),
+    /ext-none[\s\S]*the command above failed \(composer install/,
+  );
 });

@@ -36,7 +36,7 @@ test('Ruby: Sinatra and Puma by Gemfile.lock, through a mirror, in a layer that 
   // The example's own names versions of the public source.
   const wanted = (source['Gemfile.lock'] ?? '').split('DEPENDENCIES\n')[1]?.split('\n\n')[0] ?? '';
   const lines = wanted.split('\n').map((line) => line.trim());
-  const files = { ...source, 'Gemfile.lock': lockOf(gems, RUBYGEMS, lines) };
+  const files: Record<string, string> = { ...source, 'Gemfile.lock': lockOf(gems, RUBYGEMS, lines) };
   const first = await bench.stage('sinatra', files, undefined, environment);
   assert.match(first.output, /Gemfile ~> 3\.0: Ruby 3\./);
   assert.deepEqual(first.stored, ['storing layer sampan/ruby:gems']);
@@ -44,8 +44,8 @@ test('Ruby: Sinatra and Puma by Gemfile.lock, through a mirror, in a layer that 
   assert.match((await bench.ask('sinatra')).body, /^Hello from Ruby 3\.\d+\.\d+ and Sinatra/);
   assert.equal((await bench.ask('sinatra', '/up/sampan')).body, '{"up":"SAMPAN"}');
   const purls = first.exported.components.map(({ purl }) => purl ?? '').filter((purl) => purl.startsWith('pkg:gem/'));
-  assert.equal(purls.length, gems.length);
-  assert.match(purls.join(' '), /pkg:gem\/puma@\d+\.\d+\.\d+ .*pkg:gem\/sinatra@\d/);
+  const installed = gems.filter(({ name }) => name !== 'ruby2_keywords'); // Ruby has that one itself.
+  assert.deepEqual(purls.sort(), installed.map(({ name, version }) => `pkg:gem/${name}@${version}`).sort());
   const changed = { ...files, 'app.rb': (files['app.rb'] ?? '').replace('Hello', 'Greetings') };
   // Without the source of gems.
   const second = await bench.stage('sinatra', changed);

@@ -211,8 +211,10 @@ export function readLifecycle(
   reader.errors.push(...buildpackProblems(context, buildpacks));
   const given = data?.body.credentials === undefined ? undefined : parseLogins(data.body.credentials);
   reader.errors.push(...(given?.problems ?? []).map((problem) => `Lifecycle data ${problem}`));
-  const made = { type, buildpacks, stack, ...hasLogins(given?.logins, old?.credentials) };
-  return { lifecycle: made, ...(given === undefined ? {} : { logins: given.logins }) };
+  return {
+    lifecycle: { type, buildpacks, stack, ...hasLogins(given?.logins, old?.credentials) },
+    ...(given === undefined ? {} : { logins: given.logins }),
+  };
 }
 
 export function buildpackProblems(context: Context, buildpacks: string[]): string[] {

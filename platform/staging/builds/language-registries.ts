@@ -35,10 +35,7 @@ export function languageRegistries(
     GONOSUMDB: go('GONOSUMDB'),
     MAVEN_MIRROR_URL: mavenMirror(join(home, '.m2/settings.xml')),
     RUBYGEM_MIRROR: bundler('BUNDLE_MIRROR__HTTPS://RUBYGEMS__ORG/?') ?? bundler('BUNDLE_MIRROR__ALL'),
-    COMPOSER_MIRROR: packagistMirror([
-      join(home, '.config/composer/config.json'),
-      join(home, '.composer/config.json'),
-    ]),
+    COMPOSER_MIRROR: packagistMirror([join(home, '.config/composer/config.json'), join(home, '.composer/config.json')]),
   };
   const found: Record<string, string> = {};
   for (const name of VARIABLES) {

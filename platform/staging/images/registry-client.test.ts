@@ -56,6 +56,27 @@ test('a source that fails fails the upload with its own error', async () => {
   await assert.rejects(upload, { name: 'RangeError', message: 'broken on the way' });
 });
 
+test('a connection that its other side closes between two requests is no error', async () => {
+  let connections = 0;
+  const authority = await createAuthority({ commonName: 'test', days: 1 });
+  const pair = await issueCertificate(authority, { commonName: 'r', ips: ['127.0.0.1'], usages: ['server'], days: 1 });
+  const served = new WeakSet<object>();
+  const server = createHttpsServer({ cert: pair.certificate, key: pair.key }, ({ socket }, response) => {
+    if (served.has(socket)) socket.destroy();
+    else response.writeHead(404).end();
+    served.add(socket);
+  });
+  server.on('secureConnection', () => (connections += 1));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const client = new RegistryClient({ ...registry.options, host, ca: authority.certificate });
+  for (let round = 0; round < 3; round += 1) assert.equal(await client.getManifest('a/one', 'x'), undefined);
+  assert.equal(connections, 3);
+  client.close();
+  server.close();
+});
+
 test('a registry that is silent is given up, one that waits for what is uploaded is not', async () => {
   const client = new RegistryClient({ ...registry.options, silence: 2000 });
   const content = randomBytes(20);

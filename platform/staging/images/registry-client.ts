@@ -304,7 +304,19 @@ export class RegistryClient {
     return answer;
   }
 
+  /** A connection that was kept may be closed by the other side in the moment in which it is used: what may be repeated is. */
   async #call(call: Call): Promise<IncomingMessage> {
+    const again = call.method !== 'POST' && (call.body === undefined || call.body instanceof Uint8Array);
+    for (;;) {
+      try {
+        return await this.#callOnce(call);
+      } catch (error) {
+        if (!(again && error instanceof StagingError && error.cause instanceof ConnectionLost)) throw error;
+      }
+    }
+  }
+
+  async #callOnce(call: Call): Promise<IncomingMessage> {
     call.signal?.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
     // A stack that is being built takes minutes to its first byte: the registry is not kept waiting for it.
@@ -329,7 +341,10 @@ export class RegistryClient {
       },
       resolve,
     );
-    request.on('error', fail);
+    request.on('error', (error: NodeJS.ErrnoException) => {
+      const lost = request.reusedSocket && /^(ECONNRESET|EPIPE)$/.test(error.code ?? '');
+      fail(lost ? new ConnectionLost(error.message, { cause: error }) : error);
+    });
     request.on('timeout', () => {
       if (source?.isAwaited === true) request.setTimeout(this.#silence);
       else request.destroy(new Error(`no byte for ${this.#silence / 1000} s`));
@@ -353,6 +368,9 @@ export class RegistryClient {
     throw new StagingError('registry', `${what}: ${answer.statusCode} ${text}`.trimEnd());
   }
 }
+
+/** The connection had served other requests before. There are fewer of those after each of these. */
+class ConnectionLost extends Error {}
 
 async function collect(stream: Readable, most: number, what: string): Promise<Buffer> {
   const tooLong = () => new StagingError('registry', `registry sent more than ${most} bytes for ${what}`);

@@ -140,5 +140,13 @@ export function recipeOf(name: string, offers: readonly Offer[]): NamedRecipe | 
   const over = offers.filter((each) => each.language === language.beside).at(-1)?.name;
   if (base === name) return { ...recipe, name, ...(over === undefined ? {} : { over }) };
   if (recipe.dev.length === 0) return undefined;
-  return { ...nothing, name, over: base, build: recipe.dev, links: C_LINKS, scripts: C_SCRIPTS, leftOut: recipe.leftOut };
+  return {
+    ...nothing,
+    name,
+    over: base,
+    build: recipe.dev,
+    links: C_LINKS,
+    scripts: C_SCRIPTS,
+    leftOut: recipe.leftOut,
+  };
 }

@@ -1,15 +1,6 @@
 /** Installs dependencies with the app's own package manager. */
 import { spawnSync } from 'node:child_process';
-import {
-  cpSync,
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-} from 'node:fs';
+import { cpSync, existsSync, lstatSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { NpmRegistry } from '../../../lifecycle/npm-registry.ts';
 import { scratchHome } from '../../../lifecycle/program.ts';

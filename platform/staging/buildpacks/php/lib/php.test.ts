@@ -27,7 +27,11 @@ test('extensions in the order in which they need each other', () => {
 
 test('where the pages are', () => {
   assert.equal(webDirectory({}, writeApp(join(root, 'plain'), { 'index.php': '' })), '');
-  const laravel = writeApp(join(root, 'laravel'), { 'public/index.php': '', 'pages/a/b.html': '', 'htdocs/c.html': '' });
+  const laravel = writeApp(join(root, 'laravel'), {
+    'public/index.php': '',
+    'pages/a/b.html': '',
+    'htdocs/c.html': '',
+  });
   assert.equal(webDirectory({}, laravel), 'public');
   assert.equal(webDirectory({ BP_PHP_WEB_DIR: './pages/' }, laravel), 'pages');
   assert.equal(webDirectory({ BP_PHP_WEB_DIR: '/pages/a' }, laravel), 'pages/a');

@@ -34,9 +34,7 @@ export function pagesConfiguration(root: string, whole: boolean): string {
       `root ${root};`,
       'index index.php index.html;',
       'location ~ (^|/)\\.(?!well-known/) { return 404; }',
-      ...(whole
-        ? ['location ~ ^/(vendor/|composer\\.(json|lock)$|Procfile$|manifest\\.ya?ml$) { return 404; }']
-        : []),
+      ...(whole ? ['location ~ ^/(vendor/|composer\\.(json|lock)$|Procfile$|manifest\\.ya?ml$) { return 404; }'] : []),
       'location / { try_files $uri $uri/ /index.php$is_args$args; }',
       'location ~ \\.php$ {',
       '  try_files $uri =404;',

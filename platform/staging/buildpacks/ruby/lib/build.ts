@@ -26,7 +26,8 @@ const ASSETS = ['sprockets-rails', 'propshaft', 'shakapacker', 'webpacker', 'vit
 
 /** As Cloud Foundry's and Heroku's do, where that was not done before the push. */
 async function precompileAssets(gems: ReadonlySet<string>, variables: Variables): Promise<void> {
-  const done = existsSync('public/assets') && readdirSync('public/assets').some((name) => /manifest.*\.json$/.test(name));
+  const done =
+    existsSync('public/assets') && readdirSync('public/assets').some((name) => /manifest.*\.json$/.test(name));
   if (done || !ASSETS.some((name) => gems.has(name))) return;
   step('Assets (rails assets:precompile)');
   await runCommand('bundle', ['exec', 'rails', 'assets:precompile'], {
