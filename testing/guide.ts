@@ -1,17 +1,36 @@
 /**
- * Guides that are tests: the commands of a page's `console` blocks, run one after another in one shell as a person would type them, and what the page
- * shows of their output, looked for in what they say.
+ * Guides that are tests: the commands of a page's `console` blocks are typed into one shell, one after another as a person would, and each must say what
+ * the page shows of it.
  */
 import assert from 'node:assert/strict';
-import { finish } from './platform.ts';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { setTimeout as delay } from 'node:timers/promises';
 
 interface Step {
   command: string;
-  /** What the page shows of its output; `…` stands for lines that it leaves out. */
+  /** What the page shows of its output; `…` stands for lines that it leaves out, and at the end of a line for its rest. */
   shown: string[];
 }
 
-const MARK = '----- step';
+export interface Typist {
+  /** Words before `bash`. */
+  shell: string[];
+  env: NodeJS.ProcessEnv;
+  /** A command's words as they are here. */
+  adapt: (command: string) => string;
+  /** What is said here, with the names of the page. */
+  plain: (said: string) => string;
+  /** Lines that must come in this order; default: those of the page. */
+  wanted?: (step: Step) => readonly (string | RegExp)[];
+}
+
+const COMMAND_MILLISECONDS = 1_800_000;
+const LOOK_MILLISECONDS = 180_000;
+const LOOK_PERIOD = 100;
+const MARK = '----- ended with';
+const ENDED = new RegExp(`\n${MARK} (\\d+)\n`);
+/** What these say follows what was done a moment later: they are asked again until it is so. */
+const ONLY_LOOKS = /^(curl (?!.* -d )|cf (app|logs|marketplace|revisions|service|services|tasks)\b)/;
 
 /** Commands begin with `# ` or `$ `. */
 export function stepsOf(page: string): Step[] {
@@ -26,63 +45,119 @@ export function stepsOf(page: string): Step[] {
   return steps;
 }
 
-/**
- * Runs all of them; what one says on either output is its own. An error with everything that was said where one fails.
- * @param shell  words before `bash -c SCRIPT`
- * @param adapt  a command's words as they are here
- */
-export async function runSteps(
-  steps: readonly Step[],
-  options: { shell: string[]; env: NodeJS.ProcessEnv; adapt: (command: string) => string },
-): Promise<string[]> {
-  const lines = steps.flatMap((step, index) => [
-    `echo '${MARK} ${index}'`,
-    asked({ ...step, command: options.adapt(step.command) }),
-  ]);
-  const script = ['set -e', 'exec 2>&1', ...lines].join('\n');
-  const [program = '', ...words] = [...options.shell, 'bash', '-c', script];
-  const { code, stdout } = await finish(program, words, { env: options.env, input: '', timeout: 1_200_000 });
-  const said = stdout.split(new RegExp(`^${MARK} \\d+\\n`, 'm')).slice(1);
-  assert.equal(code, 0, `the command ${JSON.stringify(steps[said.length - 1]?.command)} failed:\n${stdout}`);
-  return said;
-}
-
-/** What the router answers follows a deployment a moment later: who only asks asks until it says what the page shows. */
-function asked({ command, shown }: Step): string {
-  if (!command.startsWith('curl ') || command.includes(' -d ') || shown.length === 0) return command;
-  const wanted = `'${shown.join('\n').replaceAll("'", `'\\''`)}'`;
-  return `for try in {1..300}; do said=$(${command}) || true; [ "$said" = ${wanted} ] && break; sleep 0.1; done; echo "$said"`;
-}
-
-/**
- * Every line that the page shows comes in this order, but for numbers, times and names that are made up.
- * @param of  the commands that are looked at
- */
-export function assertShown(
-  steps: readonly Step[],
-  said: readonly string[],
-  { plain, of = /./ }: { plain: (text: string) => string; of?: RegExp },
-): void {
-  for (const [index, { command, shown }] of steps.entries()) {
-    if (!of.test(command)) continue;
-    const lines = plain(said[index] ?? '')
-      .split('\n')
-      .map(likeness);
-    let from = 0;
-    for (const line of shown) {
-      const at = lines.indexOf(likeness(line), from);
-      assert.notEqual(at, -1, `${command}: the guide shows ${JSON.stringify(line)} next, and it says:\n${said[index]}`);
-      from = at + 1;
-    }
+/** An error, with all that it said, at the first command that fails or does not say what is wanted. */
+export async function typeSteps(steps: readonly Step[], typist: Typist): Promise<void> {
+  const shell = new Shell([...typist.shell, 'bash'], typist.env);
+  try {
+    await shell.type('exec 2>&1');
+    for (const step of steps) await typeStep(shell, step, typist);
+  } finally {
+    shell.end();
   }
 }
 
+async function typeStep(shell: Shell, step: Step, { adapt, plain, wanted }: Typist): Promise<void> {
+  const lines = wanted?.(step) ?? step.shown;
+  const end = Date.now() + LOOK_MILLISECONDS;
+  for (;;) {
+    const { code, said } = await shell.type(adapt(step.command));
+    const missing = lacking(lines, plain(said));
+    if (code === 0 && missing === undefined) return;
+    if (ONLY_LOOKS.test(step.command) && Date.now() < end) {
+      await delay(LOOK_PERIOD);
+      continue;
+    }
+    assert.equal(code, 0, `${step.command} failed:\n${said}`);
+    assert.fail(`${step.command}: ${String(missing)} was to come next, and it says:\n${said}`);
+  }
+}
+
+/** The first of these lines that does not come behind those before it. What is made up or measured counts as alike. */
+function lacking(wanted: readonly (string | RegExp)[], said: string): string | RegExp | undefined {
+  const lines = said.split('\n');
+  let from = 0;
+  for (const line of wanted) {
+    const fits = typeof line === 'string' ? alike(line) : (one: string) => line.test(one);
+    const at = lines.findIndex((one, index) => index >= from && fits(one));
+    if (at < 0) return line;
+    from = at + 1;
+  }
+  return undefined;
+}
+
+function alike(shown: string): (line: string) => boolean {
+  const [, begin] = /^(.*) …$/.exec(shown) ?? [];
+  if (begin === undefined) return (line) => likeness(line) === likeness(shown);
+  return (line) => likeness(line).startsWith(likeness(begin));
+}
+
+/** Without times, versions, sizes, shares and identifiers: they are others each time. */
 function likeness(line: string): string {
   return line
-    .replaceAll(/\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\b/g, 'DAY')
     .replaceAll(/\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/g, 'GUID')
-    .replaceAll(/\d+(\.\d+)*[KMG]?\b/g, '0')
+    .replaceAll(/\b\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d{4})/g, 'TIME')
+    .replaceAll(/\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun),? [\w ]*\d\d:\d\d:\d\d [A-Z]+( \d{4})?/g, 'TIME')
+    .replaceAll(/\b\d+(\.\d+)*[BKMG](\/s)?(?!\w)/g, 'SIZE')
+    .replaceAll(/\bv?\d+(\.\d+)+%?/g, 'NUMBER')
     .replaceAll(/-{3,}/g, '---')
     .replaceAll(/\s+/g, ' ')
     .trim();
+}
+
+/** A bash that reads what is typed. */
+class Shell {
+  readonly #child: ChildProcess;
+  #heard = '';
+  #wake: () => void = () => undefined;
+  #isOver = false;
+
+  constructor([program = '', ...words]: string[], env: NodeJS.ProcessEnv) {
+    // A group of its own, so that what hangs is ended with all that it started.
+    this.#child = spawn(program, words, { env, detached: true });
+    for (const stream of [this.#child.stdout, this.#child.stderr])
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        this.#heard += text;
+        this.#wake();
+      });
+    this.#child.stdin?.on('error', () => undefined);
+    for (const event of ['error', 'close'])
+      this.#child.once(event, () => {
+        this.#isOver = true;
+        this.#wake();
+      });
+  }
+
+  /** Its status, and what it says on either output. */
+  async type(command: string): Promise<{ code: number; said: string }> {
+    // No command reads what is typed for the next.
+    this.#child.stdin?.write(`{ ${command}\n} </dev/null\nprintf '\\n${MARK} %d\\n' $?\n`);
+    const hanging = setTimeout(() => this.#kill(), COMMAND_MILLISECONDS);
+    try {
+      for (;;) {
+        const ended = ENDED.exec(this.#heard);
+        if (ended) {
+          const said = this.#heard.slice(0, ended.index);
+          this.#heard = this.#heard.slice(ended.index + ended[0].length);
+          return { code: Number(ended[1]), said };
+        }
+        assert.ok(!this.#isOver, `the shell ended, or was ended, in ${command}:\n${this.#heard}`);
+        await new Promise<void>((wake) => (this.#wake = wake));
+      }
+    } finally {
+      clearTimeout(hanging);
+    }
+  }
+
+  end(): void {
+    this.#child.stdin?.end();
+    if (!this.#isOver) this.#kill();
+  }
+
+  #kill(): void {
+    try {
+      if (this.#child.pid !== undefined) process.kill(-this.#child.pid, 'SIGKILL');
+    } catch {
+      // It has ended by itself.
+    }
+  }
 }
