@@ -12,6 +12,12 @@ import { type PreparedUpload, prepareUpload, uploadBits } from './upload.ts';
 
 const progress = new Progress();
 
+/**
+ * Until its image is on the node and its container is made, before the time that its health check gives it: as long as cf waits. An app that does not
+ * become healthy is told sooner, by the platform.
+ */
+const BEFORE_START_MILLISECONDS = 300_000;
+
 export interface PushOptions extends PushFlags {
   strategy?: string;
   start?: boolean; // --no-start gives false
@@ -203,7 +209,9 @@ export async function waitRunning(api: Api, app: App): Promise<void> {
   const wanted = processes.filter((process) => process.instances > 0);
   await progress.step('Starting', async (say) => {
     const until =
-      Date.now() + Math.max(...wanted.map((process) => process.health_check.data.timeout ?? 60), 60) * 1000 + 60_000;
+      Date.now() +
+      Math.max(...wanted.map((process) => process.health_check.data.timeout ?? 60), 60) * 1000 +
+      BEFORE_START_MILLISECONDS;
     for (let wait = 20; ; wait = Math.min(wait * 1.5, 500)) {
       const stats = await Promise.all(
         wanted.map((process) =>
