@@ -18,7 +18,7 @@ import { TestPlatform } from '#testing/platform.ts';
 import { untilAnswer } from './first-answer.ts';
 import { type Row, median } from './row.ts';
 
-const rounds = Number(process.env['SAMPAN_BENCH_ROUNDS'] ?? 9);
+const rounds = 9;
 const example = join(import.meta.dirname, '..', 'examples', 'web-express');
 
 const endpointSlices: TypedResource<EndpointSlice> = {
