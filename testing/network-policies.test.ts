@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { after, afterEach, before, test } from 'node:test';
 import { ApiError } from '#cluster/client/client.ts';
@@ -12,7 +13,7 @@ import { namespaces, networkPolicies, pods, services } from '#cluster/kinds/reso
 import type { PodSpec } from '#cluster/kinds/types/core.ts';
 import type { NetworkPolicySpec } from '#cluster/kinds/types/networking.ts';
 import type { NetworkPolicies } from '#cluster/network/policy/policy.ts';
-import { purgeTables } from '#cluster/network/tables.ts';
+import { purgeTables, tableName } from '#cluster/network/tables.ts';
 import { SystemError } from '#engine/sys/libc.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
 import { openPolicies } from './agent-policies.ts';
@@ -91,9 +92,9 @@ async function run(place: string, spec: Partial<PodSpec>): Promise<void> {
   });
 }
 
-async function apply(place: string, spec: NetworkPolicySpec): Promise<void> {
+async function apply(place: string, spec: NetworkPolicySpec, annotations: Record<string, string> = {}): Promise<void> {
   const [namespace = '', name = ''] = place.split('/');
-  await bed.client.create(networkPolicies, { metadata: { name, namespace }, spec });
+  await bed.client.create(networkPolicies, { metadata: { name, namespace, annotations }, spec });
 }
 
 type Protocol = 'tcp' | 'udp';
@@ -346,4 +347,27 @@ test('the rules stay while nobody is there, are taken over, and put back', async
   await allowed((_from, to) => !to.startsWith('y/'));
   execFileSync('nft', ['delete', 'table', 'inet', `sampan-${bed.api.network.instance}.policy`]);
   await allowed((_from, to) => !to.startsWith('y/'));
+});
+
+test('a connection that is to be logged is in the kernel’s log, and one that is not to be is not', async () => {
+  const mark = `logged-${process.pid}`;
+  const { ip = '' } = where.get('y/b') ?? {};
+  const egress = [8080, 8081].map((port) => ({ to: [{ ipBlock: { cidr: `${ip}/32` } }], ports: [{ port }] }));
+  const spec: NetworkPolicySpec = { podSelector: onlyA, policyTypes: ['Egress'], egress };
+  await apply(`x/${mark}`, spec, { 'policy.sampan.dev/log-egress': '[0]' });
+  const rules = () => execFileSync('nft', ['list', 'table', 'inet', tableName(bed.api.network.instance, 'policy')]);
+  await until(async () => String(rules()).includes(`log prefix "OK_x/${mark} "`));
+  await until(() => reaches('x/a', { ip, port: 8081, protocol: 'tcp' }));
+  await until(() => reaches('x/a', { ip, port: 8080, protocol: 'tcp' }));
+  // The kernel logs for its first network namespace alone, unless it is told otherwise; only that one has this file.
+  if (!existsSync('/proc/sys/net/netfilter/nf_log_all_netns')) return;
+  const lines = () =>
+    execFileSync('dmesg', { encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 })
+      .split('\n')
+      .filter((line) => line.includes(`OK_x/${mark} `));
+  await until(async () => lines().some((line) => line.includes(`DST=${ip} `) && line.includes('DPT=8080 ')));
+  assert.deepEqual(
+    lines().filter((line) => line.includes('DPT=8081 ')),
+    [],
+  );
 });

@@ -69,6 +69,7 @@ test('a group counts where it is bound, for what it is bound for, and no longer 
   const rules = [
     { protocol: 'tcp', destination: '198.51.100.7', ports: '5432' },
     { protocol: 'icmp', destination: '198.51.100.8', type: 8, code: -1 },
+    { protocol: 'udp', destination: '198.51.100.9', ports: '514', log: true },
   ];
   const made = await cloud.call('POST', '/v3/security_groups', { name: 'database', rules });
   assert.equal(made.status, 201, made.text);
@@ -85,6 +86,11 @@ test('a group counts where it is bound, for what it is bound for, and no longer 
   const open = /198\.51\.100\.7\/32/;
   const running = await policy('apps', (of) => open.test(text(of)));
   assert.match(text(running), /icmp-egress":"\[\{\\"blocks\\":\[\{\\"cidr\\":\\"198\.51\.100\.8\/32\\"\}\]/);
+  const [place = -1, ...more] = JSON.parse(
+    running.metadata.annotations?.['policy.sampan.dev/log-egress'] ?? '',
+  ) as number[];
+  assert.deepEqual(running.spec?.egress?.[place]?.to, [{ ipBlock: { cidr: '198.51.100.9/32' } }], 'it is logged');
+  assert.deepEqual(more, []);
   assert.doesNotMatch(text(await policy('staging', () => true)), open, 'builds are not meant');
   assert.deepEqual(
     (await listed(`/v3/spaces/${space}/running_security_groups`)).map(({ name }) => name),

@@ -14,6 +14,8 @@ import type { Egress } from './rules.ts';
 export const ROOM_LABEL = 'platform.sampan.dev/network';
 /** `IcmpRule[]` as JSON: see `cluster/network/policy/rules.ts`. */
 const ICMP_ANNOTATION = 'policy.sampan.dev/icmp-egress';
+/** Places in `spec.egress`, as JSON: see `cluster/network/policy/logging.ts`. */
+const LOG_ANNOTATION = 'policy.sampan.dev/log-egress';
 
 export interface Surroundings {
   /** Of each node: what the router's connections to pods on others come from, and where pods reach the router. */
@@ -49,32 +51,38 @@ export function spacePolicies(namespace: string, egress: SpaceEgress, around: Su
   const router = { to: nodes, ports: routerPorts(around.routerPorts) };
   // A list of nobody would mean everybody.
   const known = nodes.length > 0;
+  const apps = [NAMES, DATABASES, ...(known ? [router] : [])];
+  const builds = [
+    NAMES,
+    ...around.buildTargets.map(({ ip, port }) => ({
+      to: [{ ipBlock: { cidr: `${ip}/32` } }],
+      ports: [{ protocol: 'TCP', port }],
+    })),
+  ];
   return [
     policy(
-      { namespace, name: 'apps', icmp: egress.running.icmp },
+      { namespace, name: 'apps', icmp: egress.running.icmp, logged: after(apps, egress.running) },
       {
         podSelector: { matchExpressions: [{ key: labels.app, operator: 'Exists' }] },
         policyTypes: ['Ingress', 'Egress'],
         ingress: known ? [{ from: nodes }] : [],
-        egress: [NAMES, DATABASES, ...(known ? [router] : []), ...egress.running.rules],
+        egress: [...apps, ...egress.running.rules],
       },
     ),
     policy(
-      { namespace, name: 'staging', icmp: egress.staging.icmp },
+      { namespace, name: 'staging', icmp: egress.staging.icmp, logged: after(builds, egress.staging) },
       {
         podSelector: { matchExpressions: [{ key: labels.build, operator: 'Exists' }] },
         policyTypes: ['Egress'],
-        egress: [
-          NAMES,
-          ...around.buildTargets.map(({ ip, port }) => ({
-            to: [{ ipBlock: { cidr: `${ip}/32` } }],
-            ports: [{ protocol: 'TCP', port }],
-          })),
-          ...egress.staging.rules,
-        ],
+        egress: [...builds, ...egress.staging.rules],
       },
     ),
   ];
+}
+
+/** Where those of the groups that are logged are, with these before them. */
+function after(rules: readonly NetworkPolicyEgressRule[], { logged }: Egress): number[] {
+  return logged.map((place) => rules.length + place);
 }
 
 function routerPorts(ports: readonly number[]): NetworkPolicyPort[] {
@@ -113,7 +121,7 @@ function connectionPolicy(way: 'to' | 'from', guid: string, connections: readonl
   const podSelector = { matchLabels: { [labels.app]: guid } };
   return [
     policy(
-      { namespace, name: `${way}-${guid}`, icmp: [] },
+      { namespace, name: `${way}-${guid}`, icmp: [], logged: [] },
       way === 'to'
         ? { podSelector, policyTypes: ['Ingress'], ingress: rules.map(({ peers, ports }) => ({ from: peers, ports })) }
         : { podSelector, policyTypes: ['Egress'], egress: rules.map(({ peers, ports }) => ({ to: peers, ports })) },
@@ -129,16 +137,16 @@ function podsOf({ guid, namespace }: { guid: string; namespace: string }): Netwo
 }
 
 function policy(
-  about: { namespace: string; name: string; icmp: Egress['icmp'] },
+  about: { namespace: string; name: string } & Pick<Egress, 'icmp' | 'logged'>,
   spec: NonNullable<NetworkPolicy['spec']>,
 ): NetworkPolicy {
-  const { namespace, name, icmp } = about;
+  const { namespace, name, icmp, logged } = about;
   return {
     metadata: {
       name,
       namespace,
       labels: { [ROOM_LABEL]: 'true' },
-      annotations: { [ICMP_ANNOTATION]: JSON.stringify(icmp) },
+      annotations: { [ICMP_ANNOTATION]: JSON.stringify(icmp), [LOG_ANNOTATION]: JSON.stringify(logged) },
     },
     spec,
   };

@@ -97,9 +97,26 @@ test("the platform's own addresses are reached by a rule that names them, and by
     { protocol: 'TCP', port: 8000, endPort: 9000 },
   ]);
   const icmp: SecurityRule[] = [{ protocol: 'icmp', destination: '1.2.3.4', type: 8, code: -1 }];
-  assert.deepEqual(egressOf(icmp, OWN), { rules: [], icmp: [{ blocks: [{ cidr: '1.2.3.4/32' }], type: 8, code: -1 }] });
+  assert.deepEqual(egressOf(icmp, OWN), {
+    rules: [],
+    logged: [],
+    icmp: [{ blocks: [{ cidr: '1.2.3.4/32' }], type: 8, code: -1 }],
+  });
   const six: SecurityRule[] = [{ protocol: 'all', destination: '2001:db8::/32' }];
   assert.deepEqual(egressOf(six, OWN).rules, [], 'a rule that opens nothing must not become one that opens everything');
+  const logged = egressOf(
+    [
+      { protocol: 'tcp', destination: '1.2.3.4', ports: '80' },
+      { protocol: 'tcp', destination: '1.2.3.5', ports: '80', log: true },
+      { protocol: 'icmp', destination: '1.2.3.5', type: 8, code: 0, log: true },
+    ],
+    OWN,
+  );
+  assert.deepEqual(
+    [logged.rules.length, logged.logged, logged.icmp[0]?.log],
+    [2, [1], true],
+    'what is logged is apart',
+  );
 });
 
 test('rules are checked, and each problem says where', () => {

@@ -10,10 +10,14 @@ export interface IcmpRule {
   /** -1: any. */
   type: number;
   code: number;
+  /** Its connections are logged. */
+  log?: true;
 }
 
 export interface Egress {
   rules: NetworkPolicyEgressRule[];
+  /** Places of those whose connections are logged: see `cluster/network/policy/logging.ts`. */
+  logged: number[];
   icmp: IcmpRule[];
 }
 
@@ -89,17 +93,19 @@ export function egressOf(rules: readonly SecurityRule[], own: readonly Range[]):
   // Rules of one protocol and one set of ports are one rule with all their ranges.
   const byKind = new Map<string, { rule: SecurityRule; ranges: Range[] }>();
   for (const rule of rules) {
-    const key = JSON.stringify([rule.protocol, rule.ports ?? '', rule.type ?? '', rule.code ?? '']);
+    const key = JSON.stringify([rule.protocol, rule.ports ?? '', rule.type ?? '', rule.code ?? '', rule.log === true]);
     const known = byKind.get(key) ?? { rule, ranges: [] };
     byKind.set(key, known);
     known.ranges.push(...rangesOf(rule.destination, own));
   }
-  const egress: Egress = { rules: [], icmp: [] };
+  const egress: Egress = { rules: [], logged: [], icmp: [] };
   for (const { rule, ranges } of byKind.values()) {
     const blocks = blocksOf(ranges);
     if (blocks.length === 0) continue;
-    if (rule.protocol === 'icmp') egress.icmp.push({ blocks, type: rule.type ?? -1, code: rule.code ?? -1 });
+    const { type = -1, code = -1, log } = rule;
+    if (rule.protocol === 'icmp') egress.icmp.push({ blocks, type, code, ...(log && { log }) });
     else if (rule.protocol !== 'icmpv6') {
+      if (log) egress.logged.push(egress.rules.length);
       egress.rules.push({ to: blocks.map((ipBlock) => ({ ipBlock })), ...portsFor(rule) });
     }
   }

@@ -1,6 +1,6 @@
 /**
  * What of ICMP a policy lets out, for which NetworkPolicies have no word: an annotation of theirs, a list in JSON of
- * `{ blocks: [{ cidr, except? }], type, code }`, where -1 is any. What is no such thing is left out: it allows nothing. Pure.
+ * `{ blocks: [{ cidr, except? }], type, code, log? }`, where -1 is any. What is no such thing is left out: it allows nothing. Pure.
  */
 import { isIPv4 } from 'node:net';
 
@@ -10,12 +10,13 @@ interface Listed {
   blocks?: { cidr?: unknown; except?: unknown }[];
   type?: unknown;
   code?: unknown;
+  log?: unknown;
 }
 
-/** Rules of nftables. */
-export function icmpRules(text: string | undefined): string[] {
+/** What packets of it match, in words of nftables. */
+export function icmpMatches(text: string | undefined): { text: string; log: boolean }[] {
   return listOf(text).flatMap((rule) => {
-    const { blocks, type, code } = rule ?? {};
+    const { blocks, type, code, log } = rule ?? {};
     if (!Array.isArray(blocks) || !isIcmpNumber(type) || !isIcmpNumber(code)) return [];
     const kind = [
       type === -1 ? 'meta l4proto icmp' : `icmp type ${type}`,
@@ -23,7 +24,7 @@ export function icmpRules(text: string | undefined): string[] {
     ];
     return blocks.flatMap((block) => {
       const match = matchOf(block);
-      return match === undefined ? [] : [[match, ...kind, 'accept'].join(' ')];
+      return match === undefined ? [] : [{ text: [match, ...kind].join(' '), log: log === true }];
     });
   });
 }

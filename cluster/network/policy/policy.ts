@@ -13,6 +13,7 @@
  * - Every packet of the direction that a connection was opened in is judged, not the first alone: a policy that takes a permission
  *   back cuts what is connected, as with Cilium, while other implementations let it go on. Answers, and errors about them, pass.
  * - A refused packet is dropped without an answer.
+ * - Connections that a policy lets out are told to the kernel's log where an annotation of it says so: see `logging.ts`.
  * - Families: a rule holds for each that pods have addresses of; `ipBlock` for its own.
  *
  * Stricter than upstream's words, on purpose: they let a pod always reach its own node. Here egress to the node is judged like any other, by

@@ -1,12 +1,14 @@
 /**
  * One policy's rules, as rules of nftables that refer to sets by the names of selectors. Pure.
- * Peers by ports: each pair is one rule that accepts.
+ * Peers by ports: each pair is one rule that accepts, and one before all of them where it is to be logged.
  */
+import { createHash } from 'node:crypto';
 import { type IpFamily, type IpRange, parseIpRange, rangeText } from '#lib/ip-range.ts';
 import type { IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from '../../kinds/types/networking.ts';
 import { type Requirement, labelSelectorRequirements } from '../../kinds/selector.ts';
 import type { Chain } from '../services/table.ts';
-import { icmpAnnotation, icmpRules } from './icmp.ts';
+import { icmpAnnotation, icmpMatches } from './icmp.ts';
+import { logAnnotation, logChain, loggedPlaces } from './logging.ts';
 import { type Keyed, type NamedPort, type Selector, keyOf } from './selections.ts';
 
 export interface PolicyRules {
@@ -19,6 +21,8 @@ export interface PolicyRules {
 
 export interface Direction {
   chain: Chain;
+  /** What the rules refer to besides, where something is logged. */
+  log?: { name: string; chain: Chain };
   /** By the names that the rules have for them. */
   sets: Map<string, Keyed & { port?: NamedPort; family: IpFamily }>;
 }
@@ -41,8 +45,14 @@ const PROTOCOLS = new Map([
   ['SCTP', 'sctp'],
 ]);
 
-/** @param families  that pods have addresses of */
-export function policyRules({ metadata, spec }: NetworkPolicy, families: readonly IpFamily[]): PolicyRules {
+export interface RuleOptions {
+  /** That pods have addresses of. */
+  families: readonly IpFamily[];
+  /** The kernel can. */
+  logs: boolean;
+}
+
+export function policyRules({ metadata, spec }: NetworkPolicy, { families, logs }: RuleOptions): PolicyRules {
   const namespace = metadata.namespace ?? '';
   const subject: Selector = { namespace, pods: spec?.podSelector ?? {} };
   const types = spec?.policyTypes ?? ['Ingress', ...(spec?.egress === undefined ? [] : ['Egress'])];
@@ -53,12 +63,18 @@ export function policyRules({ metadata, spec }: NetworkPolicy, families: readonl
     rules.ingress = direction(parts, { namespace, comment, families, subject, side: 'saddr' });
   }
   if (types.includes('Egress')) {
-    const parts = (spec?.egress ?? []).map(({ to, ports }) => ({ peers: to, ports }));
-    const { chain, sets } = direction(parts, { namespace, comment, families, side: 'daddr' });
-    const icmp = icmpRules(metadata.annotations?.[icmpAnnotation]);
-    rules.egress = { chain: { ...chain, rules: [...chain.rules, ...icmp] }, sets };
+    const logged = loggedPlaces(metadata.annotations?.[logAnnotation]);
+    const parts = (spec?.egress ?? []).map(({ to, ports }, place) => ({ peers: to, ports, log: logged.has(place) }));
+    const more = icmpMatches(metadata.annotations?.[icmpAnnotation]);
+    const log = { name: `log-${idOf(metadata.uid ?? '')}`, chain: logChain(comment) };
+    rules.egress = direction(parts, { namespace, comment, families, side: 'daddr', more, ...(logs && { log }) });
   }
   return rules;
+}
+
+/** A short name that is the same for the same text, for ever. */
+export function idOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 12);
 }
 
 /** `subject`: the pods whose ports are meant; of egress they are the peers'. */
@@ -69,24 +85,39 @@ interface Side {
   /** Where the peer's address is. */
   side: 'saddr' | 'daddr';
   subject?: Selector;
+  /** What is let through besides. */
+  more?: { text: string; log: boolean }[];
+  /** Absent: nothing is logged. */
+  log?: NonNullable<Direction['log']>;
 }
 
-function direction(
-  parts: { peers: NetworkPolicyPeer[] | undefined; ports: NetworkPolicyPort[] | undefined }[],
-  side: Side,
-): Direction {
-  const rules = new Set<string>();
+interface Part {
+  peers: NetworkPolicyPeer[] | undefined;
+  ports: NetworkPolicyPort[] | undefined;
+  log?: boolean;
+}
+
+function direction(parts: Part[], side: Side): Direction {
+  const matches: { text: string; log: boolean }[] = [];
   const sets: Direction['sets'] = new Map();
-  for (const { peers, ports } of parts) {
+  for (const { peers, ports, log = false } of parts) {
     for (const peer of peersOf(peers ?? [], side, sets)) {
       for (const port of portsOf(ports ?? [], { selector: side.subject ?? peer.selector, ...side }, sets)) {
         // Nothing is of two families.
         if (peer.family !== undefined && port.family !== undefined && peer.family !== port.family) continue;
-        rules.add([peer.text, port.text, 'accept'].filter((part) => part !== '').join(' '));
+        matches.push({ text: [peer.text, port.text].filter((part) => part !== '').join(' '), log });
       }
     }
   }
-  return { chain: { kind: 'chain', comment: side.comment, rules: [...rules] }, sets };
+  const log = side.log;
+  const all = [...matches, ...(side.more ?? [])];
+  const logged = log === undefined ? [] : all.filter((match) => match.log);
+  const rules = new Set([
+    ...logged.map(({ text }) => `${text} jump ${log?.name}`.trim()),
+    ...all.map(({ text }) => `${text} accept`.trim()),
+  ]);
+  const chain: Chain = { kind: 'chain', comment: side.comment, rules: [...rules] };
+  return { chain, sets, ...(log !== undefined && logged.length > 0 && { log }) };
 }
 
 function peersOf(peers: NetworkPolicyPeer[], side: Side, sets: Direction['sets']): Peer[] {

@@ -11,6 +11,7 @@ import { addressesOf } from '../pods.ts';
 import { KernelTable } from '../services/kernel-table.ts';
 import { tableName } from '../tables.ts';
 import type { NetworkPolicies, PodFacts, PolicyOptions } from './policy.ts';
+import { canLog } from './logging.ts';
 import { Selections } from './selections.ts';
 import { renderPolicies } from './table.ts';
 
@@ -38,12 +39,13 @@ export function startPolicies(options: PolicyOptions & { client: Client; pods: I
   const held = new Map<string, readonly string[]>();
   let isKnown = false;
   let closed = false;
+  let logs = false;
   let retry: NodeJS.Timeout | undefined;
 
   const write = coalesced(async () => {
     if (closed) return;
     const policiesOf = (namespace: string) => policies.byIndex('namespace', namespace);
-    await table.write(renderPolicies({ policiesOf, selections, resolver, families }));
+    await table.write(renderPolicies({ policiesOf, selections, resolver, families, logs }));
   });
   const change = (): void => {
     clearTimeout(retry);
@@ -68,7 +70,8 @@ export function startPolicies(options: PolicyOptions & { client: Client; pods: I
   };
 
   const follow = async (): Promise<void> => {
-    await Promise.all([pods.synced, known.synced, policies.synced]);
+    [logs] = await Promise.all([canLog(), pods.synced, known.synced, policies.synced]);
+    if (!logs) log('info', 'this kernel cannot log connections: what network policies say of that is left out', {});
     for (const { metadata } of known.list()) selections.setNamespace(metadata.name, metadata.labels ?? {});
     for (const pod of pods.list()) see(pod);
     known.onChange((now, old) => {

@@ -2,47 +2,45 @@
  * The whole table of a node, of its pods and the policies that select them. Pure; the golden file beside the test shows it.
  *
  *   in-ID, out-ID    what one policy accepts
+ *   log-ID           what it tells the kernel's log
  *   to-ID, from-ID   of all pods with the same policies: each policy's in turn, and then nothing more
  *   entering, leaving  which of these an address has
  */
-import { createHash } from 'node:crypto';
 import type { IpFamily } from '#lib/ip-range.ts';
 import type { Stored } from '../../kinds/kind.ts';
 import { matchesLabels } from '../../kinds/selector.ts';
 import type { NetworkPolicy } from '../../kinds/types/networking.ts';
 import type { Chain, ElementSet, Table } from '../services/table.ts';
 import type { PodFacts } from './policy.ts';
-import { type Direction, type PolicyRules, policyRules } from './rules.ts';
+import { type Direction, idOf, type PolicyRules, policyRules, type RuleOptions } from './rules.ts';
 import { type Selections, ipsOf } from './selections.ts';
 
 /** A policy is read once for as long as it is the same. */
-const read = new WeakMap<Stored<NetworkPolicy>, { families: readonly IpFamily[]; rules: PolicyRules }>();
+const read = new WeakMap<Stored<NetworkPolicy>, RuleOptions & { rules: PolicyRules }>();
 
-function rulesOf(policy: Stored<NetworkPolicy>, families: readonly IpFamily[]): PolicyRules {
+function rulesOf(policy: Stored<NetworkPolicy>, { families, logs }: RuleOptions): PolicyRules {
   const known = read.get(policy);
-  if (known?.families === families) return known.rules;
-  const rules = policyRules(policy, families);
-  read.set(policy, { families, rules });
+  if (known?.families === families && known.logs === logs) return known.rules;
+  const rules = policyRules(policy, { families, logs });
+  read.set(policy, { families, logs, rules });
   return rules;
 }
 
-export interface PolicyView {
+export interface PolicyView extends RuleOptions {
   policiesOf: (namespace: string) => readonly Stored<NetworkPolicy>[];
   selections: Selections;
   /** Where pods ask for names. */
   resolver: string;
-  /** Of pods' addresses. */
-  families: readonly IpFamily[];
 }
 
-export function renderPolicies({ policiesOf, selections, resolver, families }: PolicyView): Table {
+export function renderPolicies({ policiesOf, selections, resolver, families, logs }: PolicyView): Table {
   const table = new Map<string, Chain | ElementSet>();
   const of = families.map(
     (family) => ({ family, entering: new Map(), leaving: new Map(), selves: new Map() }) as Verdicts,
   );
   const used = new Set<string>();
   const place = (pod: PodFacts, side: 'ingress' | 'egress'): void => {
-    const chain = addPolicies(policiesOf(pod.namespace), { pod, side, table, selections, families, used });
+    const chain = addPolicies(policiesOf(pod.namespace), { pod, side, table, selections, families, logs, used });
     if (chain === undefined) return;
     for (const { family, entering, leaving, selves } of of)
       for (const ip of ipsOf(pod, family)) {
@@ -110,26 +108,26 @@ function baseChains(resolver: string, families: readonly IpFamily[]): [string, C
   ];
 }
 
-interface Building {
+interface Building extends RuleOptions {
   pod: PodFacts;
   side: 'ingress' | 'egress';
   table: Map<string, Chain | ElementSet>;
   selections: Selections;
-  families: readonly IpFamily[];
   used: Set<string>;
 }
 
 /** @returns the chain of those that select the pod; undefined where none does */
 function addPolicies(policies: readonly Stored<NetworkPolicy>[], building: Building): string | undefined {
-  const { pod, side, table, families } = building;
+  const { pod, side, table } = building;
   const names: string[] = [];
   for (const policy of policies) {
-    const rules = rulesOf(policy, families);
+    const rules = rulesOf(policy, building);
     const own = rules[side];
     if (own === undefined || !matchesLabels(rules.subject, pod.labels)) continue;
     const name = `${side === 'ingress' ? 'in' : 'out'}-${idOf(policy.metadata.uid)}`;
     names.push(name);
     if (table.has(name)) continue;
+    if (own.log !== undefined) table.set(own.log.name, own.log.chain);
     table.set(name, own.chain);
     addSets(own, building);
   }
@@ -146,8 +144,4 @@ function addSets({ sets }: Direction, { table, selections, used }: Building): vo
     used.add(key);
     table.set(name, port === undefined ? selections.addresses(wanted, family) : selections.ports(wanted, port, family));
   }
-}
-
-function idOf(text: string): string {
-  return createHash('sha256').update(text).digest('hex').slice(0, 12);
 }

@@ -104,7 +104,6 @@ export function securityGroupEndpoints(context: Context): Endpoint[] {
       path: '/v3/security_groups',
       auth: 'admin',
       summary: 'Create a security group.',
-      partial: 'connections are not logged',
       handle: async (request) => {
         const spec = readGroup(request, ['relationships']);
         const relationships = new Reader(request.body)
