@@ -324,6 +324,7 @@ function stagingOf(uploads: TestCloud['uploads']): Staging {
       },
       read: async () => Readable.from(['zip']),
       copy: async ({ app }) => `registry/cf/${app}@${DIGEST}`,
+      forgetBuilds: async () => undefined,
       remove: async () => undefined,
     },
     droplets: {

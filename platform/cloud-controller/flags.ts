@@ -28,9 +28,6 @@ const DEFAULTS = {
 
 export type FlagName = keyof typeof DEFAULTS;
 
-/** Flags of what is not here: they stay off. */
-export const absentFeatures: readonly FlagName[] = ['route_sharing'];
-
 export const flagNames = Object.keys(DEFAULTS) as FlagName[];
 
 export class Flags {

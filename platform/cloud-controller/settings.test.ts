@@ -5,7 +5,7 @@ import type { Pod } from '#cluster/kinds/types/core.ts';
 import { pods, secrets } from '../resources/kubernetes.ts';
 import { putUser } from '../uaa/users.ts';
 import type { Json } from './api.ts';
-import { startTestCloud, type TestCloud } from './cloud.fixture.ts';
+import { type Answer, startTestCloud, type TestCloud } from './cloud.fixture.ts';
 import { makeApp } from './made-app.fixture.ts';
 
 let cloud: TestCloud;
@@ -52,7 +52,7 @@ test('feature flags: an administrator turns them, others are held to them', asyn
   assert.equal(list.find((flag) => flag.name === 'app_scaling')?.custom_error_message, 'ask Jo');
 });
 
-test('feature flags: users make organizations where they may; what is not here stays off', async () => {
+test('feature flags: users make organizations where they may', async () => {
   const make = () => cloud.call('POST', '/v3/organizations', { name: 'own' }, developer);
   assert.equal((await make()).status, 403);
   await cloud.json('PATCH', '/v3/feature_flags/user_org_creation', { enabled: true });
@@ -62,8 +62,6 @@ test('feature flags: users make organizations where they may; what is not here s
     (await cloud.call('GET', `/v3/organizations/${String(made.body.guid)}`, undefined, developer)).status,
     200,
   );
-  const absent = await cloud.call('PATCH', '/v3/feature_flags/route_sharing', { enabled: true });
-  assert.match(String(firstError(absent.body).detail), /no route sharing here/);
   assert.equal((await cloud.call('GET', '/v3/feature_flags/nonsense')).status, 404);
 });
 
@@ -149,4 +147,44 @@ test('stacks and buildpacks: labels, filters, order; only administrators label t
   }
   assert.deepEqual([await total('/v3/stacks?default=true'), await total('/v3/stacks?default=false')], [1, 0]);
   assert.equal(await total('/v3/buildpacks?stacks=other'), 0);
+});
+
+test('stacks: an administrator says how far one may be used', async () => {
+  const [stack] = (await cloud.json('GET', '/v3/stacks')).resources as Json[];
+  const path = `/v3/stacks/${String(stack?.guid)}`;
+  const { app } = await makeApp(cloud, 'older', space);
+  const [item] = (await cloud.json('GET', `/v3/apps/${app}/packages`)).resources as Json[];
+  const become = async (state: string, reason: string | null) => {
+    const changed = await cloud.json('PATCH', path, { state, state_reason: reason });
+    assert.deepEqual([changed.state, changed.state_reason], [state, reason]);
+  };
+  const another = (name: string) => cloud.call('POST', '/v3/apps', { name, relationships: { space: one(space) } });
+  const build = async (): Promise<Answer> => {
+    await cloud.until('no build under way', async () => {
+      const { resources } = await cloud.json('GET', `/v3/builds?app_guids=${app}&states=STAGING`);
+      return (resources as Json[]).length === 0;
+    });
+    return cloud.call('POST', '/v3/builds', { package: { guid: item?.guid } });
+  };
+  const warned = ({ headers }: Answer) => decodeURIComponent(headers.get('x-cf-warnings') ?? '');
+  assert.deepEqual([stack?.state, stack?.state_reason, warned(await build())], ['ACTIVE', null, '']);
+  assert.equal((await cloud.call('PATCH', path, { state: 'DISABLED' }, developer)).status, 403);
+  assert.match((await cloud.call('PATCH', path, { state: 'OLD' })).text, /State must be one of ACTIVE, RESTRICTED/);
+  await become('DEPRECATED', 'Too old.');
+  const deprecated = await build();
+  assert.equal(deprecated.status, 201);
+  assert.equal(
+    warned(deprecated),
+    "WARNING: The stack 'sampan' is 'DEPRECATED' and will be removed in the future. Too old.",
+  );
+  assert.equal((await another('newer')).status, 201);
+  await become('RESTRICTED', null);
+  assert.match(warned(await build()), /'RESTRICTED' and will be removed in the future\.$/);
+  const refused = await another('newest');
+  assert.equal(refused.status, 422);
+  assert.match(refused.text, /The stack 'sampan' is 'RESTRICTED' and cannot be used for staging/);
+  await become('DISABLED', 'Gone.');
+  assert.match((await build()).text, /is 'DISABLED' and cannot be used for staging\. Gone\./);
+  await become('ACTIVE', null);
+  assert.equal((await another('newest')).status, 201);
 });

@@ -133,6 +133,8 @@ export type App = Resource<{
   currentRevision?: string;
   /** Its instances can be entered by ssh; absent: they can. */
   ssh?: boolean;
+  /** What it ran is kept, to go back to; absent: it is. */
+  revisions?: boolean;
   userMetadata?: UserMetadata;
 }>;
 // The app's environment variables are a Secret in the namespace, `env-<app guid>`, one key for each variable.
@@ -296,12 +298,15 @@ export type Route = Resource<{
   destinations: Destination[];
   /** Absent: taking turns. */
   options?: { loadbalancing?: 'round-robin' | 'least-connection' };
+  /** Guids of spaces whose apps it may lead to as well; one that is gone counts for nothing. */
+  sharedWith?: string[];
   userMetadata?: UserMetadata;
 }>;
 
 /** What ran: enough to run it again. Its environment is the Secret `env-<revision guid>`. */
 export type Revision = Resource<{
   app: string;
+  /** From 1. 0: its app keeps none, and this one is there for what runs alone: nobody is shown it. */
   version: number;
   droplet: string;
   commands: Record<string, string>;
@@ -494,6 +499,10 @@ export type IdentityProvider = Resource<OidcProvider | LdapProvider>;
 /** What people changed of a stack or buildpack that the platform brings itself; `metadata.name` is its guid. */
 export type CatalogEntry = Resource<{
   userMetadata?: UserMetadata;
+  /** Of a stack; absent: `ACTIVE`. */
+  state?: 'ACTIVE' | 'RESTRICTED' | 'DEPRECATED' | 'DISABLED';
+  /** Why it has that state. */
+  stateReason?: string;
   /** Of a buildpack. */
   position?: number;
   enabled?: boolean;
@@ -586,6 +595,8 @@ export const annotations = {
   /** Creation and last change in milliseconds' precision (ISO 8601): Kubernetes' own times have seconds. */
   createdAt: 'platform.sampan.dev/created-at',
   updatedAt: 'platform.sampan.dev/updated-at',
+  /** On an object that is moved to another space: its namespace. Nobody but who moves it writes it from then on. */
+  leaving: 'platform.sampan.dev/leaving',
   /** On a space or organization whose deletion has begun: it is taken up again after a restart. */
   deleting: 'platform.sampan.dev/deleting',
   /** On the pod of a task: what people call it. */

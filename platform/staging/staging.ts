@@ -59,6 +59,8 @@ export interface Bits {
   read(image: string): Promise<Readable>;
   /** A package of another app as one of this app's own, which stays when the other goes. @returns its image */
   copy(input: { image: string; app: string }): Promise<string>;
+  /** What its builds left for the next one, which begins as if it were the first. */
+  forgetBuilds(app: string): Promise<void>;
   remove(app: string): Promise<void>;
 }
 

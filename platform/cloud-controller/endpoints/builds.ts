@@ -2,16 +2,17 @@ import { randomUUID } from 'node:crypto';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { segmentOf } from '../../resources/segments.ts';
 import { type Build, labels } from '../../resources/types.ts';
-import { type ApiRequest, type Context, created, type Endpoint, ok, type Reply } from '../api.ts';
+import { type ApiRequest, accepted, type Context, created, type Endpoint, ok, type Reply } from '../api.ts';
 import { notAuthorized, unprocessable } from '../errors.ts';
 import { listReply } from '../listing.ts';
 import { keepGroup } from '../operations/environment.ts';
+import { requireStack, warningHeaders } from '../operations/stack-state.ts';
 import { buildState, packageState, presentBuild } from '../present/apps.ts';
 import { presented } from '../presented.ts';
 import { ownedBy } from '../records.ts';
 import { whenSettled } from '../waiting.ts';
 import { isObject, mergeMetadata, Reader } from '../validate.ts';
-import { readApp, readLifecycle } from './apps.ts';
+import { operateApp, readApp, readLifecycle } from './apps.ts';
 
 export function buildEndpoints(context: Context): Endpoint[] {
   const { records, access, urls } = context;
@@ -49,6 +50,17 @@ export function buildEndpoints(context: Context): Endpoint[] {
       auth: 'user',
       summary: 'Build a droplet of a package.',
       handle: (request) => postBuild(context, request),
+    },
+    {
+      method: 'POST',
+      path: '/v3/apps/:guid/actions/clear_buildpack_cache',
+      auth: 'user',
+      summary: 'Forget what builds of an app left for the next one.',
+      handle: (request) => {
+        const { name } = operateApp(context, request).metadata;
+        const work = () => context.staging.bits.forgetBuilds(name);
+        return accepted(context, context.jobs.start('app.clear_buildpack_cache', work));
+      },
     },
     {
       method: 'GET',
@@ -124,6 +136,8 @@ async function postBuild(context: Context, request: ApiRequest): Promise<Reply> 
     .ofApp(app.metadata.name)
     .some((build) => buildState(build) === 'STAGING' && !build.spec.cancelled);
   if (staging) throw unprocessable('Only one build can be STAGING at a time per application.');
+  const isNew = records.builds.ofApp(app.metadata.name).length === 0;
+  const warning = requireStack(context, lifecycle ?? app.spec.lifecycle, isNew);
   const organization = records.organizations.get(space.spec.organization);
   const segment = segmentOf(space, organization, (name) => records.isolationSegments.get(name));
   const guid = randomUUID();
@@ -160,5 +174,5 @@ async function postBuild(context: Context, request: ApiRequest): Promise<Reply> 
     space,
     data: { build_guid: guid, package_guid: item.metadata.name },
   });
-  return created(presentBuild(context.urls, build));
+  return { ...created(presentBuild(context.urls, build)), headers: warningHeaders(warning) };
 }

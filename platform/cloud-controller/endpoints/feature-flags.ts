@@ -1,6 +1,6 @@
 import { type ApiRequest, type Context, type Endpoint, type Json, ok } from '../api.ts';
 import { notFound } from '../errors.ts';
-import { absentFeatures, type FlagName, flagNames } from '../flags.ts';
+import { type FlagName, flagNames } from '../flags.ts';
 import { plainList } from '../listing.ts';
 import { serially } from '../operations/serially.ts';
 import { link, time } from '../present/base.ts';
@@ -49,8 +49,6 @@ export function featureFlagEndpoints(context: Context): Endpoint[] {
         if ((customErrorMessage?.length ?? 0) > MAX_MESSAGE) {
           reader.fail(`Custom error message is too long (maximum is ${MAX_MESSAGE} characters)`);
         }
-        if (enabled && absentFeatures.includes(name))
-          reader.fail(`Enabled cannot be true: there is no ${name.replaceAll('_', ' ')} here`);
         reader.done();
         await serially(`feature flag ${name}`, () =>
           flags.set(name, {

@@ -8,7 +8,7 @@ import { requestJob } from '../request-jobs.ts';
 import { whenSettled } from '../waiting.ts';
 
 /** Of Cloud Foundry's API that this is written to: clients compare it with what they need. */
-export const API_VERSION = '3.190.0';
+export const API_VERSION = '3.211.0';
 /** The last one that there was: of version 2 nothing else is here. */
 const V2_VERSION = '2.250.0';
 

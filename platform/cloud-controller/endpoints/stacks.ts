@@ -1,10 +1,11 @@
-/** Stacks: the platform brings its own, and keeps only what people write on it. */
+/** Stacks: the platform brings its own, and keeps what people write on it and how far it may be used. */
 import type { ClientObject } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
-import { nameGuid } from '#lib/name-guid.ts';
-import { accepted, type Context, type Endpoint, type Json, ok } from '../api.ts';
+import type { CatalogEntry } from '../../resources/types.ts';
+import { type ApiRequest, accepted, type Context, type Endpoint, type Json, ok } from '../api.ts';
 import { notFound } from '../errors.ts';
 import { listReply } from '../listing.ts';
+import { STACK_STATES, stackGuid, stackState } from '../operations/stack-state.ts';
 import { tell } from '../operations/tell.ts';
 import { uploadProblem } from '../operations/upload.ts';
 import { link } from '../present/base.ts';
@@ -30,7 +31,8 @@ export function findStack(context: Context, guid: string | undefined): StackItem
 
 function stack(context: Context): StackItem {
   const name = context.defaults.stack;
-  const guid = nameGuid(`stack\n${name}`);
+  const guid = stackGuid(name);
+  const { state, reason } = stackState(context);
   const { labels = {}, annotations = {} } = context.records.catalogEntries.get(guid)?.spec.userMetadata ?? {};
   return {
     guid,
@@ -41,6 +43,8 @@ function stack(context: Context): StackItem {
     build_rootfs_image: name,
     run_rootfs_image: name,
     default: true,
+    state,
+    state_reason: reason ?? null,
     metadata: { labels, annotations },
     links: { self: link(`${context.urls.api}/v3/stacks/${guid}`) },
   };
@@ -76,19 +80,14 @@ export function stackEndpoints(context: Context): Endpoint[] {
       method: 'PATCH',
       path: '/v3/stacks/:guid',
       auth: 'admin',
-      summary: "Change a stack's metadata.",
+      summary: 'Say how far a stack may be used, and change its metadata.',
       handle: async (request) => {
         const { guid } = findStack(context, request.params.guid);
-        const reader = new Reader(request.body);
-        if (Object.keys(request.body).some((name) => name !== 'metadata')) {
-          reader.fail("Stacks are the platform's own: only their metadata can be changed");
-        }
-        const metadata = reader.metadata();
-        reader.done();
+        const change = readChange(request);
         const { catalogEntries } = context.records;
-        const spec = { userMetadata: mergeMetadata(catalogEntries.get(guid)?.spec.userMetadata, metadata) };
-        if (catalogEntries.get(guid)) await catalogEntries.modify(guid, (current) => ({ ...current, spec }));
-        else await catalogEntries.create({ metadata: { name: guid }, spec });
+        if (catalogEntries.get(guid)) {
+          await catalogEntries.modify(guid, (current) => ({ ...current, spec: change(current.spec) }));
+        } else await catalogEntries.create({ metadata: { name: guid }, spec: change({}) });
         const changed = findStack(context, guid);
         const object = { ...listed(changed), spec: { displayName: changed.name } };
         await tell(context, request, { type: 'audit.stack.update', kind: 'stack', object });
@@ -113,6 +112,29 @@ export function stackEndpoints(context: Context): Endpoint[] {
       },
     },
   ];
+}
+
+const LONGEST_REASON = 1000;
+
+function readChange(request: ApiRequest): (old: CatalogEntry['spec']) => CatalogEntry['spec'] {
+  const reader = new Reader(request.body).only('metadata', 'state', 'state_reason');
+  const metadata = reader.metadata();
+  const state = STACK_STATES.find((one) => one === request.body.state);
+  if (reader.has('state') && !state) reader.fail(`State must be one of ${STACK_STATES.join(', ')}`);
+  const reason = reader.nullableString('state_reason');
+  if ((reason?.length ?? 0) > LONGEST_REASON) {
+    reader.fail(`State reason is too long (maximum is ${LONGEST_REASON} characters)`);
+  }
+  reader.done();
+  return ({ stateReason, ...old }) => {
+    const why = reason === undefined ? stateReason : reason;
+    return {
+      ...old,
+      userMetadata: mergeMetadata(old.userMetadata, metadata),
+      ...(state && { state }),
+      ...(why && { stateReason: why }),
+    };
+  };
 }
 
 function listed(spec: StackItem): Stored<Listed> {

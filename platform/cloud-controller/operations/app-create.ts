@@ -11,6 +11,7 @@ import { ownedBy } from '../records.ts';
 import type { Holder } from '../reservations.ts';
 import { mergedEnvironment, writeEnvironment } from './environment.ts';
 import { putLogins } from './registry-logins.ts';
+import { requireStack } from './stack-state.ts';
 
 export interface NewApp {
   name: string;
@@ -36,6 +37,7 @@ export function appHolder(app: { guid: string; namespace: string }): Holder {
 
 /** In this order: name, app, environment, logins, web process. What is missing after a crash is made when it is needed first. */
 export async function createApp(context: Context, identity: Identity, input: NewApp): Promise<Stored<App>> {
+  requireStack(context, input.lifecycle, true);
   const guid = randomUUID();
   const { namespace } = input.space.spec;
   const key = appNameKey(input.space.metadata.name, input.name);

@@ -7,6 +7,7 @@ import { after, before, test } from 'node:test';
 import { readTar } from '#lib/tar/read.ts';
 import { matchesGolden } from '#testing/golden.ts';
 import { startTestRegistry, type TestRegistry } from '#testing/staging-registry.ts';
+import { readPrevious, writePrevious } from '../export/previous.ts';
 import { StagingError } from '../staging.ts';
 import { createBits } from './bits.ts';
 import { appRepository, readPackage } from './package-image.ts';
@@ -231,4 +232,17 @@ test('100,000 small files', async () => {
     sizeBytes,
     entries.reduce((sum, { content }) => sum + content.length, 0),
   );
+});
+
+test('what builds left for the next one is forgotten, and packages are not', async () => {
+  const app = newApp();
+  const { image } = await store(app, [{ name: 'a.txt', content: 'a' }]);
+  const repository = appRepository(app);
+  const left = { stack: 'one', layers: [], stores: { some: 'facts' }, runtimes: ['node'] };
+  await writePrevious(registry.client, repository, left);
+  assert.deepEqual(await readPrevious(registry.client, repository, 'one'), left);
+  const bits = createBits(registry.client);
+  for (const _twice of [1, 2]) await bits.forgetBuilds(app);
+  assert.deepEqual((await readPrevious(registry.client, repository, 'one')).runtimes, []);
+  assert.match((await packed(app, image)).join('\n'), /a\.txt/);
 });

@@ -1,5 +1,6 @@
 /** Source bits: what was pushed, as package images in the registry. See `Bits` in `staging.ts`. */
 import type { Readable } from 'node:stream';
+import { CACHE_TAG } from '../export/previous.ts';
 import { copyImage } from '../images/copy-image.ts';
 import { makeLayer, pushLayer } from '../images/push-layer.ts';
 import type { RegistryClient } from '../images/registry-client.ts';
@@ -65,6 +66,8 @@ export function createBits(registry: RegistryClient, limits: BitsLimits = defaul
         repository: appRepository(app),
         tags: (digest) => [packageTag(digest), NEWEST_PACKAGE],
       }),
+
+    forgetBuilds: (app) => registry.deleteManifest(appRepository(app), CACHE_TAG),
 
     async remove(app) {
       const repository = appRepository(app);
