@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { Json } from '../cloud-controller/api.ts';
 import { startTestCloud, type TestCloud } from '../cloud-controller/cloud.fixture.ts';
-import { pods, replicaSets } from '../resources/kubernetes.ts';
+import { pods, replicaSets, secrets } from '../resources/kubernetes.ts';
 import { plan } from './deployment.ts';
 import { lowestFree } from './instance-index.ts';
 import { generationOf, isReady } from './reading.ts';
@@ -292,4 +292,43 @@ test('revisions: changes make them, a rollback brings environment and command ba
   assert.equal((back.status as Json).reason, 'DEPLOYED');
   assert.deepEqual((await cloud.json('GET', `/v3/apps/${app}/environment_variables`)).var, {});
   assert.equal((await cloud.json('GET', `/v3/processes/${app}`)).command, 'node server.js');
+});
+
+test('revisions: where they are turned off none is made, what runs is right all the same, and later ones go on counting', async () => {
+  const app = await running('unrevised', 1);
+  const versions = async (path = '') =>
+    ((await cloud.json('GET', `/v3/apps/${app}/revisions${path}`)).resources as Json[]).map(({ version }) => version);
+  const keep = (enabled: boolean) => cloud.json('PATCH', `/v3/apps/${app}/features/revisions`, { enabled });
+  const colour = async (value: string) => {
+    await cloud.json('PATCH', `/v3/apps/${app}/environment_variables`, { var: { COLOR: value } });
+    await cloud.json('POST', `/v3/apps/${app}/actions/restart`);
+  };
+  const [first] = (await cloud.json('GET', `/v3/apps/${app}/revisions`)).resources as Json[];
+  assert.equal((await keep(false)).enabled, false);
+  assert.equal((await cloud.json('GET', `/v3/apps/${app}/features/revisions`)).enabled, false);
+  await cloud.json('POST', `/v3/apps/${app}/actions/restart`);
+  assert.deepEqual(await versions('/deployed'), [1], 'nothing changed since');
+  await colour('red');
+  assert.deepEqual([await versions(), await versions('/deployed')], [[1], []]);
+  const process = await cloud.json('GET', `/v3/processes/${app}`);
+  assert.equal((process.relationships as Json).revision, null);
+  const unshown = await cloud.until('what it runs by', () =>
+    cloud.informers
+      .of(replicaSets)
+      .byIndex('platform/app', app)
+      .map(({ metadata }) => metadata.annotations?.['platform.sampan.dev/revision'] ?? '')
+      .find((name) => name !== '' && name !== first?.guid),
+  );
+  assert.equal((await cloud.call('GET', `/v3/revisions/${unshown}`)).status, 404);
+  const { data } = await cloud.plane.client.get(secrets, `env-${unshown}`, 'default-dev');
+  assert.equal(Buffer.from(data?.['COLOR'] ?? '', 'base64').toString(), 'red');
+  const relationships = { app: { data: { guid: app } } };
+  const back = await cloud.call('POST', '/v3/deployments', { revision: { guid: first?.guid }, relationships });
+  assert.equal(back.status, 422);
+  assert.match(back.text, /Cannot create deployment from a revision for an app without revisions enabled/);
+  const deployment = await ended(await deploy(app));
+  assert.deepEqual([(deployment.status as Json).reason, deployment.revision], ['DEPLOYED', undefined]);
+  await keep(true);
+  await colour('blue');
+  assert.deepEqual([await versions(), await versions('/deployed')], [[1, 2], [2]]);
 });

@@ -18,6 +18,8 @@ import { hasEnded } from './tasks.ts';
 import type { WorkloadContext } from './workloads.ts';
 
 const KEEP_REVISIONS = 100;
+/** Of those that nobody is shown: pods of one that was replaced a moment ago may need it still. */
+const KEEP_UNSHOWN = 5;
 const KEEP_DROPLETS = 5;
 const KEEP_PACKAGES = 5;
 const KEEP_BUILDS = 20;
@@ -45,7 +47,10 @@ export async function pruneApp(context: WorkloadContext, guid: string): Promise<
     | undefined;
   usedDroplets.add(current?.spec.droplet);
   for (const task of newestFirst(tasks)) if (!hasEnded(task)) usedDroplets.add(task.spec.droplet);
-  const old = newestFirst(revisions).slice(KEEP_REVISIONS);
+  const { shown = [], unshown = [] } = Object.groupBy(newestFirst(revisions), ({ spec }) =>
+    spec.version > 0 ? 'shown' : 'unshown',
+  );
+  const old = [...shown.slice(KEEP_REVISIONS), ...unshown.slice(KEEP_UNSHOWN)];
   for (const revision of old) {
     if (usedRevisions.has(revision.metadata.name)) continue;
     for (const prefix of ['env-', 'env-running-', 'env-services-']) {

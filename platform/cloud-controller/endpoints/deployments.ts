@@ -16,6 +16,8 @@ import {
   emit,
   ensureProcesses,
   ensureRevision,
+  isVersion,
+  keepsRevisions,
   nextGeneration,
   record,
   requireCommands,
@@ -33,13 +35,15 @@ import { whenSettled } from '../waiting.ts';
 
 export function showDeployment(context: Context, deployment: Stored<AppDeployment>): Json {
   const { records } = context;
-  const version = records.revisions.get(deployment.spec.revision ?? '')?.spec.version;
+  const { revision: guid } = deployment.spec;
+  const revision = records.revisions.get(guid ?? '');
+  const isShown = guid !== undefined && (!revision || isVersion(revision));
   return presentDeployment(context.urls, deployment, {
     processes: processesOf(context, deployment.spec.app).map((process) => ({
       guid: process.metadata.name,
       type: process.spec.type,
     })),
-    ...(version === undefined ? {} : { revisionVersion: version }),
+    ...(isShown ? { revision: { guid, version: revision?.spec.version ?? null } } : {}),
   });
 }
 
@@ -313,8 +317,13 @@ async function deploy(context: Context, request: ApiRequest, input: Wanted): Pro
 }
 
 function rollbackTarget(context: Context, app: Stored<App>, guid: string): Stored<Revision> {
+  if (!keepsRevisions(app)) {
+    throw unprocessable('Cannot create deployment from a revision for an app without revisions enabled');
+  }
   const revision = context.records.revisions.get(guid);
-  if (!revision || revision.spec.app !== app.metadata.name) throw unprocessable('The revision does not exist');
+  if (!revision || !isVersion(revision) || revision.spec.app !== app.metadata.name) {
+    throw unprocessable('The revision does not exist');
+  }
   const droplet: Stored<Droplet> | undefined = context.records.droplets.get(revision.spec.droplet);
   if (!droplet || !revision.spec.deployable) {
     throw unprocessable('Unable to deploy this revision, the droplet for this revision no longer exists.');

@@ -2,7 +2,7 @@
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { App, Space } from '../../resources/types.ts';
 import { type ApiRequest, type Context, type Endpoint, type Json, ok } from '../api.ts';
-import { notAuthorized, notFound, unprocessable } from '../errors.ts';
+import { notAuthorized, notFound } from '../errors.ts';
 import { plainList } from '../listing.ts';
 import { record } from '../operations/app-lifecycle.ts';
 import { whySshIsOff } from '../ssh-access.ts';
@@ -13,7 +13,7 @@ import { readSpace } from './spaces.ts';
 function appFeatures(app: Stored<App>): Json[] {
   return [
     { name: 'ssh', description: 'Enable SSHing into the app.', enabled: app.spec.ssh ?? true },
-    { name: 'revisions', description: 'Enable versioning of an application', enabled: true },
+    { name: 'revisions', description: 'Enable versioning of an application', enabled: app.spec.revisions ?? true },
   ];
 }
 
@@ -67,22 +67,19 @@ export function featureEndpoints(context: Context): Endpoint[] {
       path: '/v3/apps/:guid/features/:name',
       auth: 'user',
       summary: 'Change a feature of an app.',
-      partial: 'revisions are always on',
       handle: async (request) => {
         const app = readApp(context, request);
         const { name } = named(appFeatures(app), request);
         // Who may look after an app may not look into it.
         (name === 'ssh' ? writeApp : operateApp)(context, request);
         const enabled = wanted(request);
-        if (name === 'revisions') {
-          if (!enabled) throw unprocessable("The feature 'revisions' cannot be disabled here");
-          return ok(named(appFeatures(app), request));
-        }
         const changed = await context.records.apps.modify(app.metadata.name, (current) => ({
           ...current,
-          spec: { ...current.spec, ssh: enabled },
+          spec: { ...current.spec, [name === 'ssh' ? 'ssh' : 'revisions']: enabled },
         }));
-        await record(context, request.identity, app, 'audit.app.update', { request: { enable_ssh: enabled } });
+        await record(context, request.identity, app, 'audit.app.update', {
+          request: { [`enable_${String(name)}`]: enabled },
+        });
         return ok(named(appFeatures(changed), request));
       },
     },

@@ -4,7 +4,7 @@ import { type ApiRequest, type Context, type Endpoint, type Json, ok, type Reply
 import { notFound, unprocessable } from '../errors.ts';
 import { badQuery, listReply, plainList } from '../listing.ts';
 import { processesOf } from '../operations/app-create.ts';
-import { emit, record } from '../operations/app-lifecycle.ts';
+import { emit, isVersion, record } from '../operations/app-lifecycle.ts';
 import { changeSizes } from '../operations/quota.ts';
 import { presentProcess } from '../present/apps.ts';
 import { presented } from '../presented.ts';
@@ -25,7 +25,8 @@ function shownWith({ records }: Context, process: Stored<Process>) {
 export function showProcess(context: Context, process: Stored<Process>, listed = false): Json {
   const { records } = context;
   const { app, droplet } = shownWith(context, process);
-  const revision = app?.spec.state === 'STARTED' ? app.spec.currentRevision : undefined;
+  const current = app?.spec.state === 'STARTED' ? records.revisions.get(app.spec.currentRevision ?? '') : undefined;
+  const revision = current && isVersion(current) ? current.metadata.name : undefined;
   return presentProcess(context.urls, process, {
     space: records.spaceOf(process)?.metadata.name ?? '',
     command: process.spec.command ?? droplet?.spec.processTypes[process.spec.type] ?? null,

@@ -3,7 +3,7 @@ import type { Revision } from '../../resources/types.ts';
 import { type ApiRequest, type Context, type Endpoint, type Json, ok } from '../api.ts';
 import { notFound } from '../errors.ts';
 import { listReply } from '../listing.ts';
-import { record } from '../operations/app-lifecycle.ts';
+import { isVersion, record } from '../operations/app-lifecycle.ts';
 import { readEnvironment } from '../operations/environment.ts';
 import { changeMetadata } from '../operations/metadata.ts';
 import { presentRevision } from '../present/apps.ts';
@@ -22,7 +22,7 @@ export function revisionEndpoints(context: Context): Endpoint[] {
     });
   const list = (request: ApiRequest, items: Stored<Revision>[]) =>
     listReply(context, request, {
-      items,
+      items: items.filter(isVersion),
       present,
       filters: {
         versions: (item, values) => values.includes(String(item.spec.version)),
@@ -31,8 +31,12 @@ export function revisionEndpoints(context: Context): Endpoint[] {
       orders: { version: (item) => item.spec.version },
       userLabels: (item) => item.spec.userMetadata?.labels ?? {},
     });
+  const shown = (revision: Stored<Revision>): Stored<Revision> => {
+    if (!isVersion(revision)) throw notFound('Revision');
+    return revision;
+  };
   const read = (request: ApiRequest) =>
-    access.read(request.identity, records.revisions, request.params.guid ?? '', 'Revision');
+    shown(access.read(request.identity, records.revisions, request.params.guid ?? '', 'Revision'));
   return [
     {
       method: 'GET',
@@ -73,7 +77,8 @@ export function revisionEndpoints(context: Context): Endpoint[] {
       auth: 'user',
       summary: "Change a revision's metadata.",
       handle: async (request) => {
-        const revision = access.write(request.identity, records.revisions, request.params.guid ?? '', 'Revision');
+        const { name } = read(request).metadata;
+        const revision = access.write(request.identity, records.revisions, name, 'Revision');
         const changed = await changeMetadata(records.revisions, revision, request.body);
         return ok(present(changed));
       },
@@ -84,7 +89,8 @@ export function revisionEndpoints(context: Context): Endpoint[] {
       auth: 'user',
       summary: 'Get the environment variables that a revision ran with.',
       handle: async (request) => {
-        const revision = access.readSecrets(request.identity, records.revisions, request.params.guid ?? '', 'Revision');
+        const { name } = read(request).metadata;
+        const revision = access.readSecrets(request.identity, records.revisions, name, 'Revision');
         if (!revision.metadata.namespace) throw notFound('Revision');
         const self = `${urls.api}/v3/revisions/${revision.metadata.name}`;
         const app = records.apps.get(revision.spec.app);

@@ -66,7 +66,10 @@ export function commandsOf(context: Context, app: Stored<App>, droplet: Stored<D
   return commands;
 }
 
-/** The newest revision when nothing changed since, else a new one; with the variables that all apps have now. */
+/**
+ * The newest revision when nothing changed since, else a new one; with the variables that all apps have now. An app that keeps none
+ * has one too, without a version: pods are made of it.
+ */
 export async function ensureRevision(
   context: Context,
   app: Stored<App>,
@@ -77,7 +80,7 @@ export async function ensureRevision(
   const { name } = revision.metadata;
   const told = { revision_guid: name, revision_version: revision.spec.version, droplet_guid: droplet.metadata.name };
   await Promise.all([
-    isNew ? record(context, options.identity, app, 'audit.app.revision.create', told) : undefined,
+    isNew && isVersion(revision) ? record(context, options.identity, app, 'audit.app.revision.create', told) : undefined,
     keepGroup(context, app, 'running', name),
     keepServices(context, app, name),
   ]);
@@ -94,11 +97,7 @@ async function findRevision(
   const namespace = app.metadata.namespace ?? '';
   const commands = commandsOf(context, app, droplet);
   const sidecars = sidecarFactsOf(context, app);
-  const all = context.records.revisions.ofApp(app.metadata.name);
-  const latest = all.reduce<Stored<Revision> | undefined>(
-    (newest, revision) => (newest && newest.spec.version > revision.spec.version ? newest : revision),
-    undefined,
-  );
+  const latest = latestRevision(context, app);
   const compared = description === undefined ? latest : undefined;
   const [environment, old] = await Promise.all([
     readEnvironment(context.client, namespace, app.metadata.name),
@@ -116,7 +115,7 @@ async function findRevision(
     metadata: { name: guid, namespace, labels: { [labels.app]: app.metadata.name }, ownerReferences: ownedBy(app) },
     spec: {
       app: app.metadata.name,
-      version: (latest?.spec.version ?? 0) + 1,
+      version: keepsRevisions(app) ? (latest?.spec.version ?? 0) + 1 : 0,
       droplet: droplet.metadata.name,
       commands,
       ...(sidecars.length === 0 ? {} : { sidecars }),
@@ -125,6 +124,28 @@ async function findRevision(
     },
   });
   return { revision, isNew: true };
+}
+
+export function keepsRevisions({ spec }: App): boolean {
+  return spec.revisions ?? true;
+}
+
+/** Whether people are shown it. */
+export function isVersion({ spec }: Revision): boolean {
+  return spec.version > 0;
+}
+
+/** What a start is compared with: the newest version, or what ran last where there are to be none. */
+function latestRevision({ records }: Context, app: Stored<App>): Stored<Revision> | undefined {
+  const keeps = keepsRevisions(app);
+  if (!keeps && app.spec.currentRevision !== undefined) return records.revisions.get(app.spec.currentRevision);
+  return records.revisions
+    .ofApp(app.metadata.name)
+    .filter(isVersion)
+    .reduce<Stored<Revision> | undefined>(
+      (newest, revision) => (newest && newest.spec.version > revision.spec.version ? newest : revision),
+      undefined,
+    );
 }
 
 function describeChanges(

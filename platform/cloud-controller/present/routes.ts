@@ -70,7 +70,7 @@ export function deploymentReason({ spec, status }: AppDeployment): string {
 export function presentDeployment(
   urls: Urls,
   deployment: Stored<AppDeployment>,
-  options: { processes: { guid: string; type: string }[]; revisionVersion?: number },
+  options: { processes: { guid: string; type: string }[]; revision?: { guid: string; version: number | null } },
 ): Json {
   const self = `${urls.api}/v3/deployments/${deployment.metadata.name}`;
   const { spec, status } = deployment;
@@ -102,9 +102,7 @@ export function presentDeployment(
     droplet: { guid: spec.droplet },
     previous_droplet: { guid: spec.previousDroplet ?? null },
     new_processes: options.processes,
-    ...(spec.revision === undefined
-      ? {}
-      : { revision: { guid: spec.revision, version: options.revisionVersion ?? null } }),
+    ...(options.revision === undefined ? {} : { revision: options.revision }),
     metadata: metadata(deployment),
     relationships: { app: toOne(spec.app) },
     links: {
