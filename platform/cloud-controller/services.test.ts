@@ -113,6 +113,27 @@ test('a service that runs elsewhere is provided, bound, told to the app from its
   assert.equal((await provide('db')).status, 201, 'the name is free again');
 });
 
+test('an app is bound several times to one instance where that is asked for; the newest counts', async () => {
+  const { guid } = (await provide('rotated')).body;
+  const again = (strategy: string) => bind(guid, { strategy });
+  const told = async () => {
+    const { system_env_json: system } = await cloud.json('GET', `/v3/apps/${app}/env`);
+    const services = ((system as Json).VCAP_SERVICES as Record<string, Json[]>)['user-provided'] ?? [];
+    return services.filter((one) => one.instance_guid === guid).map((one) => one.binding_guid);
+  };
+  const bindings: unknown[] = [(await bind(guid)).body.guid];
+  assert.match(refusal(await again('single')), /already bound/);
+  assert.match(refusal(await again('some')), /Strategy must be 'single' or 'multiple'/);
+  for (let count = 2; count <= 5; count++) bindings.push((await again('multiple')).body.guid);
+  assert.match(refusal(await again('multiple')), /too many bindings to this service instance \(limit: 5\)/);
+  assert.deepEqual(await told(), [bindings.at(-1)]);
+  const manifest = (await cloud.call('GET', `/v3/apps/${app}/manifest`)).text;
+  assert.equal(manifest.split('rotated').length, 2, manifest);
+  assert.equal((await cloud.call('DELETE', `/v3/service_credential_bindings/${String(bindings.pop())}`)).status, 204);
+  assert.deepEqual(await told(), [bindings.at(-1)]);
+  assert.equal((await cloud.call('DELETE', `/v3/service_instances/${String(guid)}`)).status, 204);
+});
+
 test('what a start wrote down of services counts for instances that are made later, whatever is bound by then', async () => {
   const { app: late } = await makeApp(cloud, 'late', space);
   const act = (action: string) => cloud.json('POST', `/v3/apps/${late}/actions/${action}`);

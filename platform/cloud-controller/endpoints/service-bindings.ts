@@ -142,10 +142,13 @@ function presenter({ urls }: Context): (binding: Binding) => Json {
 async function create(context: Context, request: ApiRequest): Promise<Reply> {
   const { records, access } = context;
   const { identity } = request;
-  const reader = new Reader(request.body).only('type', 'name', 'relationships', 'parameters', 'metadata');
-  const { type } = request.body;
+  const reader = new Reader(request.body).only('type', 'name', 'relationships', 'parameters', 'metadata', 'strategy');
+  const { type, strategy = 'single' } = request.body;
   if (type !== 'app' && type !== 'key') reader.fail("Type must be one of 'app', 'key'");
   const isKey = type === 'key';
+  if (strategy !== 'single' && (strategy !== 'multiple' || isKey)) {
+    reader.fail(isKey ? "Strategy must be 'single' for keys" : "Strategy must be 'single' or 'multiple'");
+  }
   const named = isKey || (request.body['name'] !== undefined && request.body['name'] !== null);
   const displayName = named ? reader.name('name', { required: isKey }) : undefined;
   const appGuid = isKey ? '' : (reader.relationship('app', { required: true }) ?? '');
@@ -171,6 +174,11 @@ async function create(context: Context, request: ApiRequest): Promise<Reply> {
     throw unprocessable(`The app could not be found: '${appGuid.slice(0, 60)}'`);
   }
   if (!access.operatesSpace(identity, space)) throw notAuthorized();
-  const binding = await bindService(context, identity, { app, instance }, { ...wanted, displayName });
+  const binding = await bindService(
+    context,
+    identity,
+    { app, instance },
+    { ...wanted, displayName, isOneOfSeveral: strategy === 'multiple' },
+  );
   return answer(context, RESOURCE, binding, presenter(context));
 }

@@ -91,7 +91,8 @@ export async function applyServices(
 
 /** As a manifest names them. */
 export function servicesManifest(context: Context, app: Stored<App>): unknown[] {
-  return bindingsOf(context, app).flatMap(({ spec }) => {
+  const newest = new Map(bindingsOf(context, app).map(({ spec }) => [spec.instance, spec]));
+  return [...newest.values()].flatMap((spec) => {
     const name = context.records.serviceInstances.get(spec.instance)?.spec.displayName;
     if (name === undefined) return [];
     return [spec.displayName === undefined ? name : { name, binding_name: spec.displayName }];

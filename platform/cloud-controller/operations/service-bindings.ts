@@ -24,9 +24,13 @@ export interface NewBinding {
   displayName?: string | undefined;
   parameters?: Json | undefined;
   userMetadata: UserMetadata;
+  /** There may be one to the same app and instance already: the newest counts. Else an app has one for each instance. */
+  isOneOfSeveral?: boolean;
 }
 
-/** One for each app and instance. */
+/** While credentials are changed, the old ones and the new. */
+const MOST_OF_ONE = 5;
+
 export async function bindService(
   context: Context,
   identity: Identity,
@@ -40,15 +44,11 @@ export async function bindService(
   requireBindable(context, instance, 'Service plan does not allow bindings');
   const binding = await serially(`bindings ${app.metadata.name}`, async () => {
     const all = context.records.serviceBindings.ofApp(app.metadata.name);
-    const before = all.find(({ spec }) => spec.instance === instance.metadata.name);
-    if (before && !isCreateFailed(before)) {
-      const isGoing = before.spec.request?.type === 'delete';
-      throw unprocessable(
-        isGoing
-          ? 'The binding is getting deleted or its deletion failed'
-          : 'The app is already bound to the service instance',
-      );
-    }
+    const ofInstance = all.filter(({ spec }) => spec.instance === instance.metadata.name);
+    requireRoomFor(
+      ofInstance.filter((one) => !isCreateFailed(one)),
+      wanted,
+    );
     if (
       displayName !== undefined &&
       all.some(({ spec }) => spec.displayName === displayName && spec.instance !== instance.metadata.name)
@@ -57,11 +57,28 @@ export async function bindService(
         `The binding name is invalid. Binding names must be unique for a given service instance and app. The app already has a binding with name '${displayName}'.`,
       );
     }
-    if (before) await forgetFailed(context, instance, before);
+    for (const one of ofInstance.filter(isCreateFailed)) await forgetFailed(context, instance, one);
     return create(context, identity, instance, wanted, { app });
   });
   if (!instance.spec.managed) await record(context, identity, app, 'audit.service_binding.create', guidsOf(binding));
   return binding;
+}
+
+/** @param before  those that there are for the same app and instance */
+function requireRoomFor(before: readonly Binding[], { isOneOfSeveral = false }: NewBinding): void {
+  const [first] = before;
+  if (isOneOfSeveral && before.length >= MOST_OF_ONE) {
+    throw unprocessable(
+      `The app has too many bindings to this service instance (limit: ${MOST_OF_ONE}). Consider deleting existing/orphaned bindings.`,
+    );
+  }
+  if (isOneOfSeveral || !first) return;
+  const isGoing = first.spec.request?.type === 'delete';
+  throw unprocessable(
+    isGoing
+      ? 'The binding is getting deleted or its deletion failed'
+      : 'The app is already bound to the service instance',
+  );
 }
 
 export async function createKey(

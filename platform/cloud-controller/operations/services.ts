@@ -6,14 +6,17 @@ import { chainOf, planGuid } from '../../services/context.ts';
 import { readCredentials } from '../../services/credentials.ts';
 import { isBound } from '../../services/operations.ts';
 import type { Context, Json } from '../api.ts';
+import { createdAt } from '../records.ts';
 import { readEnvironment, writeEnvironment } from './environment.ts';
 
-/** Those that are whole: what a broker is still at, or takes back, is told to nobody. */
-function bindingsOf(context: Context, app: string): Stored<ServiceBinding>[] {
-  return context.records.serviceBindings
+/** Those that are whole, the newest of each instance: what a broker is still at, or takes back, is told to nobody. */
+function bindingsOf({ records }: Pick<Context, 'records'>, app: string): Stored<ServiceBinding>[] {
+  const whole = records.serviceBindings
     .ofApp(app)
     .filter((binding) => !binding.metadata.deletionTimestamp && isBound(binding))
-    .sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+    .sort((a, b) => (createdAt(a) < createdAt(b) ? -1 : 1));
+  const newest = new Map(whole.map((binding) => [binding.spec.instance, binding]));
+  return [...newest.values()].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
 }
 
 /** Of a binding to a broker's service, its own; else the instance's. */
