@@ -7,6 +7,7 @@ import { ensureSharedSegment } from './endpoints/isolation-segments.ts';
 import { createOrganization } from './endpoints/organizations.ts';
 import { ensureDefaultQuota } from './endpoints/quotas.ts';
 import { deleteOrganization, deleteSpace } from './operations/deletions.ts';
+import { movedRoute } from './operations/route-sharing.ts';
 import { ensureDefaultGroups } from './operations/security-groups.ts';
 import { createSpace } from './operations/space-create.ts';
 
@@ -47,6 +48,15 @@ export async function ensureDefaults(
       .filter((item) => item.spec.organization === organization.metadata.name)
       .find(named(names.space)) ?? (await createSpace(context, { organization, name: names.space }));
   return { organization: organization.metadata.name, space: space.metadata.name };
+}
+
+/** Moves of routes that a restart interrupted go on. */
+export async function resumeMoves(context: Context): Promise<void> {
+  try {
+    await context.records.routes.finishMoves(movedRoute(context));
+  } catch (error) {
+    context.log('warn', 'A route could not be moved to the space that it was on its way to', { error });
+  }
 }
 
 /** Deletions that a restart interrupted go on. */

@@ -28,7 +28,9 @@ export class Collection<T extends ClientObject> {
   }
 
   get(guid: string): Stored<T> | undefined {
-    return this.informer.byIndex('platform/guid', guid)[0];
+    const known = this.informer.byIndex('platform/guid', guid);
+    // Of one that is being moved the new one counts as soon as it is there.
+    return known.find((object) => leavingTo(object) === undefined) ?? known[0];
   }
 
   /** As `get`, of what is in no namespace and may have been written by others a moment ago. */
@@ -67,6 +69,7 @@ export class Collection<T extends ClientObject> {
   async modify(guid: string, change: (current: T) => T | undefined): Promise<Stored<T>> {
     let current = this.#known(guid);
     for (let attempt = 0; ; attempt++) {
+      if (leavingTo(current) !== undefined) current = await this.#arrived(guid);
       const changed = change(structuredClone(current));
       if (!changed || isDeepStrictEqual(changed, current)) return current;
       try {
@@ -99,20 +102,78 @@ export class Collection<T extends ClientObject> {
   /** Resolves when the informer no longer has it; a missing one is fine. */
   async delete(guid: string, options: Omit<DeleteOptions, 'namespace'> = {}): Promise<void> {
     const current = this.get(guid);
-    if (!current) return;
+    if (current) await this.#remove(current, options);
+  }
+
+  /**
+   * Puts an object into another namespace under the same guid, as `change` makes it, in steps that `finishMoves` goes on with after a
+   * crash: the old one says where it goes, the new one is made, the old one is deleted. One of both counts at any moment.
+   */
+  async move(guid: string, namespace: string, change: Moved<T>): Promise<Stored<T>> {
+    const leaving = await this.modify(guid, (current) => {
+      const annotations = { ...current.metadata.annotations, [types.annotations.leaving]: namespace };
+      return { ...current, metadata: { ...current.metadata, annotations } };
+    });
+    return this.#arrive(leaving, namespace, change);
+  }
+
+  async finishMoves(change: Moved<T>): Promise<void> {
+    for (const object of [...this.all()]) {
+      const namespace = leavingTo(object);
+      if (namespace !== undefined) await this.#arrive(object, namespace, change);
+    }
+  }
+
+  async #arrive(leaving: Stored<T>, namespace: string, change: Moved<T>): Promise<Stored<T>> {
+    const { [types.annotations.leaving]: _place, ...annotations } = leaving.metadata.annotations ?? {};
+    const { name, labels = {} } = leaving.metadata;
+    const copy = change({ ...leaving, metadata: { name, namespace, labels, annotations } }, leaving);
+    let arrived: Stored<T>;
+    try {
+      arrived = await this.#client.create(this.resource, stamp(copy, types.annotations.updatedAt));
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.reason !== 'AlreadyExists') {
+        await this.#client.update(this.resource, { ...leaving, metadata: { ...leaving.metadata, annotations } });
+        throw error;
+      }
+      arrived = await this.#client.get(this.resource, name, namespace);
+    }
+    await this.#reached(arrived);
+    await this.#remove(leaving);
+    return arrived;
+  }
+
+  /** Resolves with the one in the new namespace, or the old one where it stays. */
+  async #arrived(guid: string): Promise<Stored<T>> {
+    const settled = Promise.withResolvers<void>();
+    const look = () => {
+      const current = this.get(guid);
+      if (!current || leavingTo(current) === undefined) settled.resolve();
+    };
+    const stop = this.informer.onChange(look);
+    try {
+      look();
+      await withTimeout(settled.promise, `change ${this.resource.resource}/${guid}`, 'being moved');
+      return this.#known(guid);
+    } finally {
+      stop();
+    }
+  }
+
+  async #remove(current: Stored<T>, options: Omit<DeleteOptions, 'namespace'> = {}): Promise<void> {
+    const { name, namespace, uid } = current.metadata;
     const gone = Promise.withResolvers<void>();
     const stop = this.informer.onChange((now, old) => {
-      if (!now && old?.metadata.uid === current.metadata.uid) gone.resolve();
+      if (!now && old?.metadata.uid === uid) gone.resolve();
     });
     try {
-      const namespace = current.metadata.namespace;
-      await this.#client.delete(this.resource, guid, {
+      await this.#client.delete(this.resource, name, {
         propagationPolicy: 'Background',
         ...options,
         ...(namespace === undefined ? {} : { namespace }),
       });
-      if (this.get(guid)?.metadata.uid === current.metadata.uid) {
-        await withTimeout(gone.promise, `delete ${this.resource.resource}/${guid}`);
+      if (this.informer.get(name, namespace)?.metadata.uid === uid) {
+        await withTimeout(gone.promise, `delete ${this.resource.resource}/${name}`, 'still there');
       }
     } catch (error) {
       if (!(error instanceof ApiError) || error.code !== 404) throw error;
@@ -132,9 +193,17 @@ export class Collection<T extends ClientObject> {
   }
 }
 
-async function withTimeout(promise: Promise<void>, action: string): Promise<void> {
+/** What is made of an object in its new namespace; `old` is the one before. */
+type Moved<T extends ClientObject> = (copy: T, old: Stored<T>) => T;
+
+/** Where an object is being moved to. */
+function leavingTo(object: ClientObject): string | undefined {
+  return object.metadata.annotations?.[types.annotations.leaving];
+}
+
+async function withTimeout(promise: Promise<void>, action: string, state: string): Promise<void> {
   const { promise: late, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new Error(`Cannot ${action}: it is still there after 10 s`)), 10_000);
+  const timer = setTimeout(() => reject(new Error(`Cannot ${action}: it is ${state} after 10 s`)), 10_000);
   try {
     await Promise.race([promise, late]);
   } finally {

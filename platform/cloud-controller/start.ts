@@ -14,7 +14,7 @@ import type { TokenVerifier } from '../uaa/uaa.ts';
 import { Access } from './access.ts';
 import type { Context, Defaults, SshFacts, Urls } from './api.ts';
 import { Audit } from './audit.ts';
-import { ensureDefaults, resumeDeletions } from './bootstrap.ts';
+import { ensureDefaults, resumeDeletions, resumeMoves } from './bootstrap.ts';
 import { tellBuilds } from './build-events.ts';
 import { Flags } from './flags.ts';
 import { Jobs } from './jobs.ts';
@@ -154,6 +154,7 @@ export async function startCloudController(options: StartCloudControllerOptions)
   await ensureDefaults(context, { organization: options.organization ?? 'default', space: options.space ?? 'dev' });
   context.usage.start();
   const stopTelling = tellBuilds(context);
+  await resumeMoves(context);
   await resumeDeletions(context);
   const server = createServer(context, endpointTable(context), options.tokens);
   await server.listen({ host: options.host ?? '127.0.0.1', port: options.port });

@@ -24,6 +24,7 @@ import { revisionEndpoints } from './endpoints/revisions.ts';
 import { rootEndpoints } from './endpoints/root.ts';
 import { routeDestinationEndpoints } from './endpoints/route-destinations.ts';
 import { routeUseEndpoints } from './endpoints/route-use.ts';
+import { routeSharingEndpoints } from './endpoints/route-sharing.ts';
 import { routeEndpoints } from './endpoints/routes.ts';
 import { routingEndpoints } from './endpoints/routing.ts';
 import { serviceBindingEndpoints } from './endpoints/service-bindings.ts';
@@ -63,6 +64,7 @@ export function endpointTable(context: Context): Endpoint[] {
     ...sidecarEndpoints(context),
     ...routeEndpoints(context),
     ...routeDestinationEndpoints(context),
+    ...routeSharingEndpoints(context),
     ...routeUseEndpoints(context),
     ...routingEndpoints(context),
     ...deploymentEndpoints(context),

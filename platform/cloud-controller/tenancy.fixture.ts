@@ -253,6 +253,7 @@ export const BODIES: Record<string, (world: World) => unknown> = {
   'POST /v3/apps/:guid/actions/stop': () => undefined,
   'POST /v3/apps/:guid/actions/restart': () => undefined,
   'POST /v3/apps/:guid/actions/rebase': () => undefined,
+  'POST /v3/apps/:guid/actions/clear_buildpack_cache': () => undefined,
   'POST /v3/stacks/:guid/actions/update': () => undefined,
   'PATCH /v3/apps/:guid/relationships/current_droplet': ({ guids }) => one(guids['droplets']),
   'PATCH /v3/apps/:guid/environment_variables': () => ({ var: { SEEN: 'yes' } }),
@@ -297,6 +298,8 @@ export const BODIES: Record<string, (world: World) => unknown> = {
   'POST /v3/routes/:guid/destinations': ({ guids }) => ({ destinations: [{ app: { guid: guids['apps'] } }] }),
   'PATCH /v3/routes/:guid/destinations': ({ guids }) => ({ destinations: [{ app: { guid: guids['apps'] } }] }),
   'PATCH /v3/routes/:guid/destinations/:destination': () => ({ protocol: 'http1' }),
+  'POST /v3/routes/:guid/relationships/shared_spaces': ({ guids }) => ({ data: [{ guid: guids['spaces'] }] }),
+  'PATCH /v3/routes/:guid/relationships/space': ({ guids }) => one(guids['spaces']),
   'POST /v3/deployments': ({ guids }) => ({
     droplet: { guid: guids['droplets'] },
     relationships: { app: one(guids['apps']) },
@@ -363,7 +366,7 @@ const PARAMETERS: Record<string, string> = { type: 'web', index: '0', organizati
 const NAMES: Record<string, string> = {
   features: 'ssh',
   environment_variable_groups: 'running',
-  feature_flags: 'route_sharing',
+  feature_flags: 'service_instance_sharing',
 };
 
 /** The same in every world. */

@@ -25,6 +25,7 @@ before(async () => {
   cloud = await startTestCloud();
   tenancy = new Tenancy(cloud);
   await tenancy.broker.listen();
+  await cloud.json('PATCH', '/v3/feature_flags/route_sharing', { enabled: true });
   endpoints = endpointTable(cloud.api.context);
   const organization = String((await cloud.json('POST', '/v3/organizations', { name: 'next door' })).guid);
   const one = (guid: string) => ({ data: { guid } });

@@ -11,7 +11,7 @@ import { replicaSets, pods as podResource, services as serviceResource } from '.
 import * as services from './service-types.ts';
 import * as types from './types.ts';
 
-/** Every informer here has the indexes `platform/guid` (by name alone), `platform/app` (guid of its app) and `platform/namespace`. */
+/** Every informer here has the indexes `platform/guid` (by name alone), `platform/app` (guid of its app; of a route those it leads to) and `platform/namespace`. */
 export interface Informers {
   readonly client: Client;
   of<T extends ClientObject>(resource: TypedResource<T>): Informer<T>;
@@ -59,8 +59,9 @@ const OWN = [
   types.serviceUsageEvents,
 ] as const;
 
-function appOf(object: ClientObject): string[] {
-  const spec = (object as { spec?: { app?: unknown } }).spec;
+function appsOf(object: ClientObject): string[] {
+  const spec = (object as { spec?: { app?: unknown; destinations?: types.Destination[] } }).spec;
+  if (spec?.destinations !== undefined) return [...new Set(spec.destinations.map(({ app }) => app))];
   const app = typeof spec?.app === 'string' ? spec.app : object.metadata.labels?.[types.labels.app];
   return app === undefined ? [] : [app];
 }
@@ -68,7 +69,7 @@ function appOf(object: ClientObject): string[] {
 function indexesOf<T extends ClientObject>() {
   return {
     'platform/guid': (object: Stored<T>) => [object.metadata.name],
-    'platform/app': appOf,
+    'platform/app': appsOf,
     'platform/namespace': (object: Stored<T>) => [object.metadata.namespace ?? ''],
   };
 }

@@ -24,7 +24,8 @@ export function settle(claims: readonly Claim[], systemHosts: ReadonlySet<string
     if (key === undefined) continue;
     const holder = holders.get(key);
     if (holder !== undefined) {
-      claim.refuse(`${holder} has ${key} already`);
+      // A route that is being moved to another space is there twice for a moment.
+      if (holder !== claim.holder) claim.refuse(`${holder} has ${key} already`);
       continue;
     }
     holders.set(key, claim.holder);

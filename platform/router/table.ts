@@ -85,7 +85,9 @@ export function buildTable(sources: TableSources): TableResult {
 
 /** The oldest route has a host. Where routes come in this order, there is nothing to sort. */
 export function ageOf({ metadata }: RouteObject): string {
-  return `${metadata.creationTimestamp ?? ''} ${metadata.name ?? ''}`;
+  // One that was moved to another space is as old as it was.
+  const made = metadata.annotations?.[annotations.createdAt]?.replace(/\.\d+Z$/, 'Z') ?? metadata.creationTimestamp;
+  return `${made ?? ''} ${metadata.name ?? ''}`;
 }
 
 /** Each has a backend of its own: a port is one route's. */
@@ -100,7 +102,8 @@ function addTcpRoutes(
     const port = object.spec.port ?? 0;
     const holder = tcp.get(port);
     if (holder !== undefined) {
-      refused.push({ route: object, reason: `the route ${holder.id} has the port ${port} already` });
+      if (holder.id !== object.metadata.name)
+        refused.push({ route: object, reason: `the route ${holder.id} has the port ${port} already` });
     } else if (!tcpPorts.has(port)) {
       refused.push({ route: object, reason: `the router does not have the port ${port}: see sampan up --tcp-ports` });
     } else {

@@ -96,8 +96,7 @@ export function placeOf(
   if (!space) return undefined;
   const uris = informers
     .of(types.routes)
-    .byIndex('platform/namespace', app.metadata.namespace ?? '')
-    .filter((route) => route.spec.destinations.some((destination) => destination.app === app.metadata.name))
+    .byIndex('platform/app', app.metadata.name)
     .map(({ spec }) => `${spec.host === '' ? '' : `${spec.host}.`}${spec.domainName}${spec.path}`);
   const organization = byGuid<types.Organization>(informers, types.organizations, space.spec.organization);
   const segment = segmentOf(space, organization, (guid) => informers.of(types.isolationSegments).get(guid));

@@ -5,6 +5,7 @@ import { type ApiRequest, type Context, type Endpoint, ok } from '../api.ts';
 import { notFound, unprocessable } from '../errors.ts';
 import { splitList } from '../listing.ts';
 import { mapRoute, type NewDestination, unmapRoute } from '../operations/routes.ts';
+import { operateRoute, readRoute, requireSpace } from '../operations/route-sharing.ts';
 import { protocolFor } from '../operations/tcp-routes.ts';
 import { presentDestination, presentDestinations } from '../present/routes.ts';
 import { isObject, Reader } from '../validate.ts';
@@ -14,11 +15,9 @@ const DEFAULT_PORT = 8080;
 const MOST = 100;
 
 export function routeDestinationEndpoints(context: Context): Endpoint[] {
-  const { records, access, urls } = context;
-  const read = (request: ApiRequest) =>
-    access.read(request.identity, records.routes, request.params.guid ?? '', 'Route');
-  const write = (request: ApiRequest) =>
-    access.operate(request.identity, records.routes, request.params.guid ?? '', 'Route');
+  const { records, urls } = context;
+  const read = (request: ApiRequest) => readRoute(context, request);
+  const write = (request: ApiRequest) => operateRoute(context, request);
   return [
     {
       method: 'GET',
@@ -136,9 +135,7 @@ function readDestination(
       `App(s) with guid(s) ${JSON.stringify(target.guid ?? null)} do not exist or you do not have access.`,
     );
   }
-  if (app.metadata.namespace !== route.metadata.namespace) {
-    throw unprocessable('Routes cannot be mapped to destinations in different spaces.');
-  }
+  requireSpace(context, route, app);
   const port = destination.port ?? undefined;
   if (port !== undefined && !isWhole(port, 1024, 65_535))
     throw unprocessable(`${where} port must be a positive integer between 1024 and 65535 inclusive.`);

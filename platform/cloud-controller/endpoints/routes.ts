@@ -6,6 +6,7 @@ import { named, spaceIncludes } from '../includes.ts';
 import { includedOf, listReply } from '../listing.ts';
 import { mergedOptions, readOptions } from '../operations/route-options.ts';
 import { createRoute, deleteRoute } from '../operations/routes.ts';
+import { operateRoute, readRoute, visibleRoutes } from '../operations/route-sharing.ts';
 import { bindingOfRoute } from '../operations/service-bindings.ts';
 import { presentRoute, routeUrl } from '../present/routes.ts';
 import { presented } from '../presented.ts';
@@ -28,10 +29,8 @@ export function routeEndpoints(context: Context): Endpoint[] {
     ).map((item) => presentDomain(urls, item)),
   });
   const includes = { domain: domains, ...spaceIncludes<Route>(context) };
-  const read = (request: ApiRequest) =>
-    access.read(request.identity, records.routes, request.params.guid ?? '', 'Route');
-  const write = (request: ApiRequest) =>
-    access.operate(request.identity, records.routes, request.params.guid ?? '', 'Route');
+  const read = (request: ApiRequest) => readRoute(context, request);
+  const write = (request: ApiRequest) => operateRoute(context, request);
   const list = (request: ApiRequest, items: Stored<Route>[]) =>
     listReply(context, request, {
       items,
@@ -42,7 +41,8 @@ export function routeEndpoints(context: Context): Endpoint[] {
         ports: (item, values) => values.includes(String(item.spec.port ?? '')),
         domain_guids: (item, values) => values.includes(item.spec.domain),
         app_guids: (item, values) => item.spec.destinations.some((destination) => values.includes(destination.app)),
-        space_guids: (item, values) => values.includes(spaceOf(item)),
+        space_guids: (item, values) =>
+          [spaceOf(item), ...(item.spec.sharedWith ?? [])].some((one) => values.includes(one)),
         organization_guids: (item, values) => values.includes(records.spaceOf(item)?.spec.organization ?? ''),
         service_instance_guids: (item, values) => values.includes(bindingOfRoute(context, item)?.spec.instance ?? ''),
       },
@@ -55,20 +55,14 @@ export function routeEndpoints(context: Context): Endpoint[] {
       path: '/v3/routes',
       auth: 'user',
       summary: 'List routes.',
-      handle: (request) => list(request, access.visible(request.identity, records.routes.all())),
+      handle: (request) => list(request, records.routes.all().filter(visibleRoutes(context, request.identity))),
     },
     {
       method: 'GET',
       path: '/v3/apps/:guid/routes',
       auth: 'user',
       summary: 'List the routes that lead to an app.',
-      handle: (request) => {
-        const app = readApp(context, request);
-        const items = records.routes
-          .inNamespace(app.metadata.namespace ?? '')
-          .filter((route) => route.spec.destinations.some((destination) => destination.app === app.metadata.name));
-        return list(request, items);
-      },
+      handle: (request) => list(request, records.routes.ofApp(readApp(context, request).metadata.name)),
     },
     {
       method: 'POST',

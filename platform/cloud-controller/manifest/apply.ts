@@ -15,6 +15,7 @@ import { hasLogins, putLogins } from '../operations/registry-logins.ts';
 import { mergedOptions, type OptionsChange } from '../operations/route-options.ts';
 import { createRoute, findRoute, hostOf, mapRoute, unmapRoute } from '../operations/routes.ts';
 import { applySidecar } from '../operations/sidecars.ts';
+import { requireSpace } from '../operations/route-sharing.ts';
 import { isTcp, protocolFor } from '../operations/tcp-routes.ts';
 import { mergeMetadata } from '../validate.ts';
 import type { AppPlan, ProcessPlan } from './parse.ts';
@@ -179,16 +180,10 @@ async function applyProcess(context: Context, app: Stored<App>, plan: ProcessPla
   });
 }
 
-function routesOf(context: Context, app: Stored<App>): Stored<Route>[] {
-  return context.records.routes
-    .inNamespace(app.metadata.namespace ?? '')
-    .filter((route) => route.spec.destinations.some((destination) => destination.app === app.metadata.name));
-}
-
 async function applyRoutes(context: Context, target: Target, app: Stored<App>, plan: AppPlan): Promise<void> {
   const { identity } = target;
   if (plan.noRoute) {
-    for (const route of routesOf(context, app)) {
+    for (const route of context.records.routes.ofApp(app.metadata.name)) {
       await unmapRoute(context, identity, route, (destination) => destination.app === app.metadata.name);
     }
     return;
@@ -196,7 +191,8 @@ async function applyRoutes(context: Context, target: Target, app: Stored<App>, p
   for (const { route, protocol, options } of plan.routes) {
     await ensureMapped(context, target, app, { ...splitRoute(context, target.space, route), protocol, options });
   }
-  if (plan.routes.length > 0 || !(plan.defaultRoute || plan.randomRoute) || routesOf(context, app).length > 0) return;
+  if (plan.routes.length > 0 || !(plan.defaultRoute || plan.randomRoute)) return;
+  if (context.records.routes.ofApp(app.metadata.name).length > 0) return;
   const domain = context.records.domains.all().find((item) => item.spec.displayName === context.domain);
   if (!domain) throw unprocessable('There is no default domain for a route.');
   const host = hostOf(plan.name);
@@ -227,9 +223,7 @@ interface Wanted extends Place {
 async function ensureMapped(context: Context, target: Target, app: Stored<App>, wanted: Wanted): Promise<void> {
   const { options } = wanted;
   let route = existingRoute(context, app, wanted);
-  if (route && route.metadata.namespace !== target.space.spec.namespace) {
-    throw unprocessable('Routes cannot be mapped to destinations in different spaces.');
-  }
+  if (route) requireSpace(context, route, app);
   if (route && options) {
     route = await context.records.routes.modify(route.metadata.name, (current) => ({
       ...current,
@@ -254,7 +248,7 @@ async function ensureMapped(context: Context, target: Target, app: Stored<App>, 
 function existingRoute(context: Context, app: Stored<App>, { domain, host, path, port }: Wanted) {
   if (port !== undefined || !isTcp(domain))
     return findRoute(context, { domain: domain.metadata.name, host, path, port });
-  return routesOf(context, app).find(({ spec }) => spec.domain === domain.metadata.name);
+  return context.records.routes.ofApp(app.metadata.name).find(({ spec }) => spec.domain === domain.metadata.name);
 }
 
 /** `host.domain:port/path`: the longest domain that the organization can use wins. */

@@ -15,7 +15,7 @@ export async function generateManifest(context: Context, app: Stored<App>): Prom
   const { lifecycle } = app.spec;
   const namespace = app.metadata.namespace ?? '';
   const environment = await readEnvironment(context.client, namespace, app.metadata.name);
-  const routes = records.routes.inNamespace(namespace).flatMap((route) =>
+  const routes = records.routes.ofApp(app.metadata.name).flatMap((route) =>
     route.spec.destinations
       .filter((destination) => destination.app === app.metadata.name)
       .map((destination) => ({

@@ -8,6 +8,7 @@ import type { Context } from '../api.ts';
 import { appHolder, appNameKey } from './app-create.ts';
 import { record } from './app-lifecycle.ts';
 import { deleteSpaceQuota } from './quota.ts';
+import { unshareRoute } from './route-sharing.ts';
 import { deleteRoute, unmapRoute } from './routes.ts';
 import { removeBroker } from './service-brokers.ts';
 import { unbindApp } from './service-bindings.ts';
@@ -16,8 +17,7 @@ import { deleteServiceInstanceWhole } from './service-instances.ts';
 export async function deleteApp(context: Context, identity: Identity, app: Stored<App>): Promise<void> {
   const guid = app.metadata.name;
   await unbindApp(context, identity, app);
-  for (const route of context.records.routes.inNamespace(app.metadata.namespace ?? '')) {
-    if (!route.spec.destinations.some((destination) => destination.app === guid)) continue;
+  for (const route of context.records.routes.ofApp(guid)) {
     await unmapRoute(context, identity, route, (destination) => destination.app === guid);
   }
   for (const connection of context.records.appConnections.all()) {
@@ -45,6 +45,9 @@ export async function deleteSpace(context: Context, identity: Identity, space: S
   await context.records.spaces.modify(space.metadata.name, (current) => markDeleting(current));
   for (const app of context.records.apps.inNamespace(namespace)) await deleteApp(context, identity, app);
   for (const route of context.records.routes.inNamespace(namespace)) await deleteRoute(context, identity, route);
+  for (const route of context.records.routes.all()) {
+    if (route.spec.sharedWith?.includes(space.metadata.name)) await unshareRoute(context, route, space);
+  }
   for (const instance of context.records.serviceInstances.inNamespace(namespace)) {
     await deleteServiceInstanceWhole(context, identity, instance);
   }

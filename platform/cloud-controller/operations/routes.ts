@@ -17,6 +17,7 @@ import { routeUrl } from '../present/routes.ts';
 import type { Holder } from '../reservations.ts';
 import { emit, record } from './app-lifecycle.ts';
 import { requireRoute, underQuota } from './quota.ts';
+import { serially } from './serially.ts';
 import { unbindRoute } from './service-bindings.ts';
 import { freePort, isTcp, tcpProblem, unavailable } from './tcp-routes.ts';
 
@@ -260,7 +261,8 @@ export async function unmapRoute(
 export async function deleteRoute(context: Context, identity: Identity, route: Stored<Route>): Promise<void> {
   const space = context.records.spaceOf(route);
   await unbindRoute(context, identity, route);
-  await context.records.routes.delete(route.metadata.name);
+  // One that is on its way to another space is deleted there.
+  await serially(`route ${route.metadata.name}`, () => context.records.routes.delete(route.metadata.name));
   await context.reservations.release(
     'route',
     routeKey(route.spec),

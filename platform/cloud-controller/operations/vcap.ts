@@ -7,10 +7,7 @@ import { routeUrl } from '../present/routes.ts';
 export function vcapApplication(context: Context, app: Stored<App>): Json {
   const space = context.records.spaceOf(app);
   const organization = context.records.organizations.get(space?.spec.organization ?? '');
-  const uris = context.records.routes
-    .inNamespace(app.metadata.namespace ?? '')
-    .filter((route) => route.spec.destinations.some((destination) => destination.app === app.metadata.name))
-    .map((route) => routeUrl(route));
+  const uris = context.records.routes.ofApp(app.metadata.name).map((route) => routeUrl(route));
   return {
     cf_api: context.urls.api,
     limits: { fds: 16_384 },
