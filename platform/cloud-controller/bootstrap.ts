@@ -50,7 +50,7 @@ export async function ensureDefaults(
   return { organization: organization.metadata.name, space: space.metadata.name };
 }
 
-/** Moves of routes that a restart interrupted go on. */
+/** Moves of routes that a restart, or a cluster that did not answer, interrupted go on. */
 export async function resumeMoves(context: Context): Promise<void> {
   try {
     await context.records.routes.finishMoves(movedRoute(context));

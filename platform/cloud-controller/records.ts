@@ -133,7 +133,9 @@ export class Collection<T extends ClientObject> {
       arrived = await this.#client.create(this.resource, stamp(copy, types.annotations.updatedAt));
     } catch (error) {
       if (!(error instanceof ApiError) || error.reason !== 'AlreadyExists') {
-        await this.#client.update(this.resource, { ...leaving, metadata: { ...leaving.metadata, annotations } });
+        const body = { metadata: { annotations: { [types.annotations.leaving]: null } } };
+        const place = leaving.metadata.namespace;
+        await this.#client.patch(this.resource, name, { type: 'merge', body }, place ? { namespace: place } : {});
         throw error;
       }
       arrived = await this.#client.get(this.resource, name, namespace);

@@ -187,6 +187,7 @@ export async function startCloudController(options: StartCloudControllerOptions)
 }
 
 async function sweepOnce(context: Context): Promise<void> {
+  await resumeMoves(context);
   await context.reservations.sweep(context.records.reservations.all());
   await context.audit.sweep(context.now());
   await context.usage.sweep(context.now());

@@ -21,12 +21,14 @@ export function spacesOfRoute({ records }: Pick<Context, 'records'>, route: Stor
 
 export function visibleRoutes({ records, access }: Known, identity: Identity): (route: Stored<Route>) => boolean {
   const readable = new Map<Stored<Space>, boolean>();
-  const reads = (space: Stored<Space>): boolean => {
-    let known = readable.get(space);
-    if (known === undefined) readable.set(space, (known = access.readsSpace(identity, space)));
-    return known;
+  const reads = (space: Stored<Space> | undefined): boolean => {
+    let known = space && readable.get(space);
+    if (space && known === undefined) readable.set(space, (known = access.readsSpace(identity, space)));
+    return known ?? false;
   };
-  return (route) => !route.metadata.deletionTimestamp && spacesOfRoute({ records }, route).some(reads);
+  return (route) =>
+    !route.metadata.deletionTimestamp &&
+    (reads(records.spaceOf(route)) || route.spec.sharedWith?.some((guid) => reads(records.spaces.get(guid))) === true);
 }
 
 /** @throws CloudFoundryError where the caller does not see it */
