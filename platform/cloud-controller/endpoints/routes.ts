@@ -18,7 +18,7 @@ import { domainsFor } from './organizations.ts';
 import { readsDomain } from './domains.ts';
 
 export function routeEndpoints(context: Context): Endpoint[] {
-  const { records, access, urls } = context;
+  const { records, urls } = context;
   const spaceOf = (route: Stored<Route>) => records.spaceOf(route)?.metadata.name ?? '';
   const present = (route: Stored<Route>) => presentRoute(urls, route, spaceOf(route));
   const bytes = presented(present);

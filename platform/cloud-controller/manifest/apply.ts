@@ -1,7 +1,7 @@
 /** Makes apps what a manifest says. Each step may be repeated: applying a manifest again changes nothing. */
 import { randomInt } from 'node:crypto';
 import type { Stored } from '#cluster/kinds/kind.ts';
-import type { App, Destination, Domain, HealthCheck, Process, Route, Space } from '../../resources/types.ts';
+import type { App, Destination, Domain, HealthCheck, Process, Space } from '../../resources/types.ts';
 import type { Identity } from '../../uaa/uaa.ts';
 import type { Context } from '../api.ts';
 import { CloudFoundryError, UnprocessableError, unprocessable } from '../errors.ts';

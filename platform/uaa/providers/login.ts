@@ -7,7 +7,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Configuration } from 'openid-client';
 import type { Client } from '#cluster/client/client.ts';
 import { BoundedMap } from '#lib/bounded-map.ts';
-import type { OidcProvider } from '../../resources/types.ts';
+import type { OidcProvider } from '../../resources/identity-providers.ts';
 import { cookieOf, SESSION, sendProblem, setCookie } from '../browser/forms.ts';
 import { nextOf } from '../browser/routes.ts';
 import type { Sessions } from '../browser/sessions.ts';

@@ -2,7 +2,8 @@
 import type { Configuration, TokenEndpointResponse, TokenEndpointResponseHelpers } from 'openid-client';
 import type { Client } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
-import type { IdentityProvider, OidcProvider } from '../../resources/types.ts';
+import type { OidcProvider } from '../../resources/identity-providers.ts';
+import type { IdentityProvider } from '../../resources/types.ts';
 import { UaaError } from '../uaa.ts';
 import { readProviderSecret } from './providers.ts';
 import { admitUser, type Claims } from './shadow-users.ts';

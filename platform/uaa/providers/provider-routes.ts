@@ -2,12 +2,8 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { ApiError, type Client } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
-import {
-  type AnyProvider,
-  type IdentityProvider,
-  identityProviders,
-  type OidcProvider,
-} from '../../resources/types.ts';
+import type { AnyProvider, OidcProvider } from '../../resources/identity-providers.ts';
+import { type IdentityProvider, identityProviders } from '../../resources/types.ts';
 import type { Guard } from '../guard.ts';
 import { bodyOf, optionalText, requiredText } from '../scim/body.ts';
 import { UaaError } from '../uaa.ts';

@@ -1,7 +1,8 @@
 /** Users that log in at an identity provider: what it says of them becomes a user here. */
 import type { Client } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
-import { type AnyProvider, type OidcProvider, type User, users } from '../../resources/types.ts';
+import type { AnyProvider, OidcProvider } from '../../resources/identity-providers.ts';
+import { type User, users } from '../../resources/types.ts';
 import { UaaError } from '../uaa.ts';
 import { createUser, readUser, userGuid } from '../users.ts';
 

@@ -1,6 +1,6 @@
 /** Logging in with the name and password of a directory: who is let in becomes a user of the provider's origin, with its groups as they are mapped. */
 import type { Client } from '#cluster/client/client.ts';
-import type { LdapProvider } from '../../../resources/types.ts';
+import type { LdapProvider } from '../../../resources/identity-providers.ts';
 import { UaaError } from '../../uaa.ts';
 import { listProviders, readProviderSecret } from '../providers.ts';
 import { admitUser } from '../shadow-users.ts';

@@ -1,6 +1,6 @@
 /** An LDAP provider in UAA's words (`/identity-providers` of the type `ldap`), and back. What is not done here is refused, and said. */
 import { X509Certificate } from 'node:crypto';
-import type { LdapProvider } from '../../../resources/types.ts';
+import type { LdapProvider } from '../../../resources/identity-providers.ts';
 import { bodyOf, optionalText } from '../../scim/body.ts';
 import { UaaError } from '../../uaa.ts';
 
