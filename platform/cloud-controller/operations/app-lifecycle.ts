@@ -80,7 +80,9 @@ export async function ensureRevision(
   const { name } = revision.metadata;
   const told = { revision_guid: name, revision_version: revision.spec.version, droplet_guid: droplet.metadata.name };
   await Promise.all([
-    isNew && isVersion(revision) ? record(context, options.identity, app, 'audit.app.revision.create', told) : undefined,
+    isNew && isVersion(revision)
+      ? record(context, options.identity, app, 'audit.app.revision.create', told)
+      : undefined,
     keepGroup(context, app, 'running', name),
     keepServices(context, app, name),
   ]);
