@@ -137,7 +137,7 @@ async function postBuild(context: Context, request: ApiRequest): Promise<Reply> 
     .some((build) => buildState(build) === 'STAGING' && !build.spec.cancelled);
   if (staging) throw unprocessable('Only one build can be STAGING at a time per application.');
   const isNew = records.builds.ofApp(app.metadata.name).length === 0;
-  const warning = requireStack(context, lifecycle ?? app.spec.lifecycle, isNew);
+  const warning = requireStack(context, asked?.lifecycle ?? app.spec.lifecycle, isNew);
   const organization = records.organizations.get(space.spec.organization);
   const segment = segmentOf(space, organization, (name) => records.isolationSegments.get(name));
   const guid = randomUUID();
