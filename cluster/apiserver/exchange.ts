@@ -171,7 +171,7 @@ export function wantsYaml(exchange: Exchange): boolean {
 
 function sendYaml(exchange: Exchange, status: number, body: Buffer): void {
   // Loaded when somebody asks: no client of Kubernetes' own does.
-  import('./yaml.ts')
+  import('#lib/yaml/yaml.ts')
     .then(({ yamlOf }) => yamlOf(body))
     .then(
       (text) => send(exchange, status, text, 'application/yaml'),

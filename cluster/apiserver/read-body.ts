@@ -1,12 +1,12 @@
 /** Request bodies: JSON, YAML or protobuf, with what strict clients want to know about them. */
 import { ProtobufError } from '#lib/protobuf.ts';
+import { parseYamlText, YamlError } from '#lib/yaml/yaml.ts';
 import { decodeObject } from '../kinds/decode.ts';
 import { definitions } from '../kinds/schema.ts';
 import { badRequest, StatusError } from './errors.ts';
 import { type Exchange, header } from './exchange.ts';
 import { checkDepth, countKeys, duplicateKeys, keysOf } from './json-check.ts';
 import { PROTOBUF } from './negotiate.ts';
-import { parseYamlText, YamlError } from './yaml.ts';
 
 export const APPLY_PATCH = 'application/apply-patch+yaml';
 

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { fuzz } from '#testing/fuzz.ts';
 import type { Json } from './api.ts';
 import { startTestCloud, type TestCloud } from './cloud.fixture.ts';
+import { pushParsers } from './parsers.fixture.ts';
 import { endpointTable } from './table.ts';
 
 let cloud: TestCloud;
@@ -208,3 +210,10 @@ test('fuzz: no manifest makes the parser fail', async () => {
   }
   assert.deepEqual(failures, [], cloud.problems.join('\n').slice(0, 4000));
 });
+
+for (const parser of pushParsers) {
+  test(`fuzz: ${parser.name}`, async () => {
+    const report = await fuzz({ ...parser, inputs: 3_000 });
+    assert.ok(report.outcomes > 3, JSON.stringify(report));
+  });
+}

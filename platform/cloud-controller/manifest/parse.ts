@@ -92,17 +92,17 @@ export async function parseYaml(text: string): Promise<unknown> {
       'MessageParseError',
       'Request invalid due to parse error: the manifest is larger than 1 MiB',
     );
-  const { parse } = await import('yaml');
+  const refused = (why: string): CloudFoundryError =>
+    new CloudFoundryError('MessageParseError', `Request invalid due to parse error: ${why}`);
+  const { parseYamlText, YamlError } = await import('#lib/yaml/yaml.ts');
   try {
-    // Few aliases: a manifest must not unfold into gigabytes.
-    // `<<` is YAML 1.1's, and what manifests share their settings with.
-    return parse(text, { maxAliasCount: 100, schema: 'core', merge: true, prettyErrors: true });
-  } catch (cause) {
-    throw new CloudFoundryError(
-      'MessageParseError',
-      `Request invalid due to parse error: ${(cause as Error).message}`,
-      { cause },
-    );
+    // `<<` is what manifests share their settings with.
+    const { value, doubts } = await parseYamlText(text, { merge: true });
+    const [twice] = doubts;
+    if (twice !== undefined) throw refused(`the key "${twice.key.slice(0, 60)}" is there twice, at line ${twice.line}`);
+    return value;
+  } catch (error) {
+    throw error instanceof YamlError ? refused(error.message) : error;
   }
 }
 

@@ -5,7 +5,7 @@
  * The thread begins with the first text that needs it, and ends when none came for a while.
  */
 import { Worker } from 'node:worker_threads';
-import { readYaml, writeYaml, type YamlDoubt } from './yaml-text.ts';
+import { readYaml, writeYaml, type YamlDoubt, type YamlOptions } from './text.ts';
 
 /** What is not worth a thread, in bytes. */
 const SMALL = 16 * 1024;
@@ -28,15 +28,15 @@ export interface YamlRead {
 }
 
 /** @throws YamlError */
-export async function parseYamlText(text: string): Promise<YamlRead> {
+export async function parseYamlText(text: string, options: YamlOptions = {}): Promise<YamlRead> {
   if (text.length <= SMALL) {
     const { parseDocument, LineCounter } = await import('yaml');
     return small(() => {
-      const { json, doubts } = readYaml({ parseDocument, LineCounter }, text);
+      const { json, doubts } = readYaml({ parseDocument, LineCounter }, text, options);
       return { value: JSON.parse(json) as unknown, doubts };
     });
   }
-  const { json, doubts } = await inThread<{ json: string; doubts: YamlDoubt[] }>({ read: text });
+  const { json, doubts } = await inThread<{ json: string; doubts: YamlDoubt[] }>({ read: text, options });
   return { value: JSON.parse(json) as unknown, doubts };
 }
 
@@ -58,7 +58,7 @@ function small<T>(work: () => T): T {
 }
 
 /** As the thread takes and gives them. */
-export type YamlTask = { read: string } | { write: string };
+export type YamlTask = { read: string; options: YamlOptions } | { write: string };
 export type YamlAnswer = { json: string; doubts: YamlDoubt[] } | { text: string } | { error: string };
 
 let thread: Worker | undefined;
@@ -73,7 +73,7 @@ function inThread<T extends YamlAnswer>(task: YamlTask): Promise<T> {
 
 async function ask(task: YamlTask): Promise<YamlAnswer> {
   clearTimeout(idle);
-  thread ??= new Worker(new URL('./yaml-thread.ts', import.meta.url), { name: 'yaml' });
+  thread ??= new Worker(new URL('./thread.ts', import.meta.url), { name: 'yaml' });
   const worker = thread;
   const { promise, resolve, reject } = Promise.withResolvers<YamlAnswer>();
   const failed = (why: string): void => {
@@ -82,7 +82,7 @@ async function ask(task: YamlTask): Promise<YamlAnswer> {
     reject(new YamlError(why));
   };
   const timer = setTimeout(
-    () => failed(`it takes longer than ${TIME_LIMIT / 1000} s to be read: send JSON`),
+    () => failed(`it takes longer than ${TIME_LIMIT / 1000} s to be read: send a shorter one, or JSON`),
     TIME_LIMIT,
   );
   const onError = (error: Error): void => failed(error.message);
