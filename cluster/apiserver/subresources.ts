@@ -3,15 +3,16 @@ import type { ApiObject, KindDefinition } from '../kinds/kind.ts';
 import { parseJsonPath } from '../kinds/json-path.ts';
 import { pods } from '../kinds/resources.ts';
 import type { Scale } from '../kinds/types/autoscaling.ts';
-import type { Pod } from '../kinds/types/core.ts';
-import { readWriteOptions } from './admit.ts';
+import type { Binding, Pod } from '../kinds/types/core.ts';
+import { admitSent } from './admission/sent.ts';
+import { readWriteOptions, type WriteOptions } from './admit.ts';
 import { kindPrefix, objectKey, objectOf } from './cache.ts';
 import { keptIn } from './conversion.ts';
 import type { Core } from './core.ts';
 import { timestamp } from './timestamp.ts';
 import { badRequest, conflict, invalidObject, methodNotAllowed, noSuchPath, notFound } from './errors.ts';
 import { type Exchange, sendJson, success } from './exchange.ts';
-import { readObject } from './read-body.ts';
+import { readDecoded, readObject } from './read-body.ts';
 import { readPatch } from './patch.ts';
 import type { ResourceRequest } from './route.ts';
 import { storageKind } from './stored-form.ts';
@@ -38,6 +39,7 @@ export async function scale(
   const bytes = await changeObject(core, stored, request, options, {
     part: '',
     trackedAs: 'scale',
+    admitted: true,
     change: async (current) => {
       const wanted = sent ?? ((await patcher?.(scaleOf(stored, current) as unknown as ApiObject)) as unknown as Scale);
       const replicas = wanted.spec?.replicas ?? 0;
@@ -49,13 +51,31 @@ export async function scale(
             message: `Invalid value: ${JSON.stringify(replicas)}: must be greater than or equal to 0`,
           },
         ]);
-      setAt(current, paths.specReplicas, replicas);
+      const admitted = await admitScale(core, { kind, stored, request, options }, current, wanted);
+      setAt(current, paths.specReplicas, admitted.spec?.replicas ?? 0);
       delete current.metadata.resourceVersion;
       if (wanted.metadata?.resourceVersion) current.metadata.resourceVersion = wanted.metadata.resourceVersion;
       return current;
     },
   });
   sendJson(exchange, 200, scaleOf(stored, JSON.parse(bytes.toString()) as ApiObject));
+}
+
+interface ScaleRequest {
+  kind: KindDefinition;
+  stored: KindDefinition;
+  request: ResourceRequest;
+  options: WriteOptions;
+}
+
+function admitScale(
+  core: Core,
+  { kind, stored, request: { namespace, name }, options }: ScaleRequest,
+  current: ApiObject,
+  wanted: Scale,
+): Promise<Scale> {
+  const old = scaleOf(stored, current) as ApiObject;
+  return admitSent(core, { kind, namespace, name, subresource: 'scale', old }, wanted, options);
 }
 
 function scaleOf(kind: KindDefinition, object: ApiObject): Scale {
@@ -89,37 +109,47 @@ function setAt(object: ApiObject, path: string, value: unknown): void {
 export async function bind(core: Core, exchange: Exchange, request: ResourceRequest): Promise<void> {
   if (request.verb !== 'create') throw methodNotAllowed();
   const options = readWriteOptions(exchange, 'CreateOptions');
-  const body = await readObject(exchange);
-  const metadata = (body['metadata'] ?? {}) as ApiObject['metadata'];
-  const target = (body['target'] ?? {}) as { kind?: string; name?: string };
-  const name = request.name || metadata.name || '';
-  const node = target.name ?? '';
-  if ((target.kind ?? 'Node') !== 'Node' || node === '')
-    throw badRequest('a binding needs target.name, the name of a node, and target.kind "Node"');
+  const body = (await readDecoded(exchange, 'io.k8s.api.core.v1.Binding')) as Partial<Binding>;
+  const name = request.name || body.metadata?.name || '';
+  const { namespace } = request;
   const kind = podKind(core);
-  await changeObject(core, kind, { namespace: request.namespace, name }, options, {
+  const binding = await admitSent(core, { kind, namespace, name, subresource: 'binding' }, body, options);
+  const { kind: targetKind = 'Node', name: node = '' } = binding.target ?? {};
+  if (targetKind !== 'Node' || node === '')
+    throw badRequest('a binding needs target.name, the name of a node, and target.kind "Node"');
+  await changeObject(core, kind, { namespace, name }, options, {
     part: '',
     tracked: true,
-    change: (current) => bound(current as Pod, node, metadata.uid, core.now()),
+    change: (current) => bound(current as Pod, node, binding.metadata, core.now()),
     unchecked: true,
   });
   sendJson(exchange, 201, success());
 }
 
-function bound(pod: Pod, node: string, uid: string | undefined, now: number): ApiObject {
+const PRECONDITIONS = [
+  ['uid', 'UID'],
+  ['resourceVersion', 'ResourceVersion'],
+] as const;
+
+function bound(pod: Pod, node: string, wanted: Binding['metadata'], now: number): ApiObject {
   const name = pod.metadata.name ?? '';
-  if (uid && uid !== pod.metadata.uid)
-    throw conflict(
-      pods,
-      name,
-      `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${pod.metadata.uid}`,
-    );
+  for (const [field, what] of PRECONDITIONS) {
+    const [expected, found] = [wanted[field], pod.metadata[field]];
+    if (expected && expected !== found)
+      throw conflict(
+        pods,
+        name,
+        `Precondition failed: ${what} in precondition: ${expected}, ${what} in object meta: ${found}`,
+      );
+  }
   if (pod.metadata.deletionTimestamp !== undefined)
     throw conflict(pods, name, `pod ${name} is being deleted, cannot be assigned to a host`);
   if (pod.spec?.nodeName) throw conflict(pods, name, `pod ${name} is already assigned to node "${pod.spec.nodeName}"`);
   if ((pod.spec?.schedulingGates ?? []).length > 0)
     throw conflict(pods, name, `pod ${name} has non-empty .spec.schedulingGates`);
   pod.spec = { ...(pod.spec ?? { containers: [] }), nodeName: node };
+  if (wanted.annotations !== undefined)
+    pod.metadata.annotations = { ...pod.metadata.annotations, ...wanted.annotations };
   const conditions = (pod.status?.conditions ?? []).filter(({ type }) => type !== 'PodScheduled');
   conditions.push({ type: 'PodScheduled', status: 'True', lastTransitionTime: timestamp(now) });
   pod.status = { ...pod.status, conditions };

@@ -4,13 +4,15 @@ import { invalid } from '../kinds/field-errors.ts';
 import type { FieldError } from '../kinds/field-error.ts';
 import type { ApiObject } from '../kinds/kind.ts';
 import { nodes, pods, secrets, serviceAccounts } from '../kinds/resources.ts';
-import type { TokenRequestSpec } from '../kinds/types/authentication.ts';
+import type { TokenRequest, TokenRequestSpec } from '../kinds/types/authentication.ts';
 import type { Pod } from '../kinds/types/core.ts';
 import type { BoundClaims, BoundObject, ServiceAccountOptions } from './authenticators/service-account.ts';
+import { admitSent } from './admission/sent.ts';
+import { readWriteOptions } from './admit.ts';
 import { kindPrefix, objectOf } from './cache.ts';
 import type { Core } from './core.ts';
 import { timestamp } from './timestamp.ts';
-import { conflict, forbidden, invalidObject, methodNotAllowed, notFound } from './errors.ts';
+import { conflict, forbidden, invalidObject, methodNotAllowed, noSuchPath, notFound } from './errors.ts';
 import { type Exchange, sendJson } from './exchange.ts';
 import { readDecoded } from './read-body.ts';
 import { nodeOf } from './node-rights.ts';
@@ -31,10 +33,10 @@ export async function requestToken(
 ): Promise<void> {
   if (request.verb !== 'create') throw methodNotAllowed();
   const body = await readDecoded(exchange, 'io.k8s.api.authentication.v1.TokenRequest');
-  const spec = { ...(body['spec'] as TokenRequestSpec | undefined) } as TokenRequestSpec;
   const account = find(core, serviceAccounts, request.namespace, request.name);
-  spec.audiences = spec.audiences?.length > 0 ? spec.audiences : (options.audiences ?? [options.issuer]);
-  spec.expirationSeconds ??= DEFAULT_SECONDS;
+  const asked = defaulted(body['spec'] as TokenRequestSpec | undefined, options);
+  // Who changes it may have taken something out.
+  const spec = defaulted(await admitted(core, exchange, request, asked), options);
   const errors = specErrors(spec);
   if (errors.length > 0)
     throw invalidObject({ group: 'authentication.k8s.io', kind: 'TokenRequest' }, request.name, errors);
@@ -65,6 +67,29 @@ export async function requestToken(
     spec,
     status: { token, expirationTimestamp: timestamp((now + spec.expirationSeconds) * 1000) },
   });
+}
+
+function defaulted(
+  spec: Partial<TokenRequestSpec> = {},
+  { audiences: known, issuer }: ServiceAccountOptions,
+): TokenRequestSpec & { expirationSeconds: number } {
+  const { audiences = [], expirationSeconds = DEFAULT_SECONDS } = spec;
+  return { ...spec, audiences: audiences.length > 0 ? audiences : (known ?? [issuer]), expirationSeconds };
+}
+
+async function admitted(
+  core: Core,
+  exchange: Exchange,
+  { namespace, name }: ResourceRequest,
+  spec: TokenRequestSpec,
+): Promise<TokenRequestSpec | undefined> {
+  const kind = core.registry.find('', 'v1', serviceAccounts.resource);
+  if (kind === undefined) throw noSuchPath();
+  const options = readWriteOptions(exchange, 'CreateOptions');
+  const sent = { kind, namespace, name, subresource: 'token' } as const;
+  const wish: Partial<TokenRequest> = { spec };
+  const whole: Partial<TokenRequest> = await admitSent(core, sent, wish, options);
+  return whole.spec;
 }
 
 function specErrors({ expirationSeconds = 0 }: TokenRequestSpec): FieldError[] {

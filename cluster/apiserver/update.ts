@@ -97,6 +97,8 @@ export interface ChangeOptions {
   tracked?: boolean;
   /** Written as it is: the change is the server's own, always changes something, and may touch what no client may. */
   unchecked?: boolean;
+  /** Admission has judged what was sent, from which the change is made. */
+  admitted?: boolean;
   /** The subresource by which managed fields say that it was written, where it is no part of the object. */
   trackedAs?: string;
   /** The whole object was sent, so nobody knows what it was made from but by its resourceVersion. */
@@ -121,7 +123,7 @@ async function changeLocked(
   key: string,
   name: string,
   options: WriteOptions,
-  { part, change, tracked, trackedAs, unchecked, wholesale }: ChangeOptions,
+  { part, change, tracked, trackedAs, unchecked, admitted, wholesale }: ChangeOptions,
 ): Promise<Buffer> {
   const resource = core.cache.resource(kindPrefix(kind));
   for (let attempt = 1; ; attempt++) {
@@ -158,7 +160,7 @@ async function changeLocked(
       old,
     );
     if (unchecked !== true) {
-      await core.admission.mutate(admission);
+      if (admitted !== true) await core.admission.mutate(admission);
       validatePart(kind, now, old, part);
     }
     const assigned =
@@ -168,7 +170,7 @@ async function changeLocked(
     let settle: (() => void) | undefined;
     try {
       if (assigned !== undefined && assigned.errors.length > 0) validate(kind, now, old, assigned.errors);
-      if (unchecked !== true) settle = await core.admission.validate(admission);
+      if (unchecked !== true && admitted !== true) settle = await core.admission.validate(admission);
       if (tracked !== true)
         trackUpdate(kind, now, old, { ...options, subresource: trackedAs ?? part, time: core.now() });
       if (removable(now)) {

@@ -203,6 +203,45 @@ describe('API server: admission webhooks, over HTTPS', () => {
     });
   });
 
+  test('what a subresource is sent: told as what it is, and changed', async () => {
+    const template = { metadata: { labels: { a: 'b' } }, spec: { containers: [{ name: 'a', image: 'b' }] } };
+    const deployments = '/apis/apps/v1/namespaces/default/deployments';
+    const spec = { replicas: 0, selector: { matchLabels: { a: 'b' } }, template };
+    await fixture.call('POST', deployments, { body: { metadata: { name: 'scaled' }, spec } });
+    const rules = [{ ...rule, apiGroups: ['*'], resources: ['*/scale', 'deployments'], operations: ['UPDATE'] }];
+    answers.set('/scales', () => patchOf({ op: 'replace', path: '/spec/replicas', value: 2 }));
+    await configured('Mutating', [hook('scales', { rules })], async () => {
+      const { status, text, json } = await fixture.call('PUT', `${deployments}/scaled/scale`, {
+        body: { metadata: { name: 'scaled' }, spec: { replicas: 9 } },
+      });
+      assert.equal(status, 200, text);
+      assert.deepEqual(json['spec'], { replicas: 2 });
+      assert.equal(seen.length, 1, 'not asked about the Deployment too');
+      const told: Partial<Review['request']> = seen[0] ?? {};
+      const { subResource, operation, object, oldObject } = told;
+      assert.deepEqual(
+        [told['kind'], told['resource'], subResource, operation, told['options']],
+        [
+          { group: 'autoscaling', version: 'v1', kind: 'Scale' },
+          { group: 'apps', version: 'v1', resource: 'deployments' },
+          'scale',
+          'UPDATE',
+          { kind: 'UpdateOptions', apiVersion: 'meta.k8s.io/v1' },
+        ],
+      );
+      const replicas = [object, oldObject].map(
+        (one) => (one as { spec?: { replicas: number } } | null)?.spec?.replicas,
+      );
+      assert.deepEqual(replicas, [9, 0]);
+    });
+    answers.set('/broken', () => patchOf({ op: 'replace', path: '/spec/replicas', value: 'many' }));
+    await configured('Mutating', [hook('broken', { rules })], async () => {
+      const wrong = await fixture.call('PUT', `${deployments}/scaled/scale`, { body: { spec: { replicas: 1 } } });
+      assert.equal(wrong.status, 500);
+      assert.match(wrong.json.message, /spec.replicas: expected an integer/);
+    });
+  });
+
   test('whom it is asked about: rules, selectors, conditions, subresources', async () => {
     const webhooks = [
       hook('labels', { objectSelector: { matchLabels: { watched: 'yes' } } }),

@@ -10,6 +10,7 @@
  */
 import { createContext, Script } from 'node:vm';
 import { type ASTNode, Environment, Optional } from '@marcbachmann/cel-js';
+import { addAuthorizerFunctions } from './library-authorizer.ts';
 import { addFormatFunctions } from './library-format.ts';
 import { addHas } from './library-has.ts';
 import { addListFunctions } from './library-lists.ts';
@@ -53,6 +54,7 @@ addHas(base);
 addListFunctions(base);
 addQuantityFunctions(base);
 addNetworkFunctions(base);
+addAuthorizerFunctions(base);
 
 const programs = new Map<string, CelProgram>();
 
@@ -101,10 +103,14 @@ export function optionalOf(value: unknown): Optional {
 }
 
 /** Undefined when it compiles to one of these types. */
-export function celProblem(source: string, variables: readonly string[], types: readonly string[]): string | undefined {
+export function celProblem(
+  source: string,
+  variables: readonly string[],
+  types: readonly string[] | 'any',
+): string | undefined {
   try {
     const { type } = compileCel(source, variables);
-    if (type === 'dyn' || types.includes(type)) return undefined;
+    if (types === 'any' || type === 'dyn' || types.includes(type)) return undefined;
     return `must evaluate to ${types.join(' or ')}`;
   } catch (error) {
     return `compilation failed: ${firstLine(error)}`;

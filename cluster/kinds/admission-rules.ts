@@ -1,5 +1,6 @@
 /** What webhooks and policies of admission have in common: which requests they are about. */
 import { celProblem } from '../cel/cel.ts';
+import { AUTHORIZER } from '../cel/library-authorizer.ts';
 import type { FieldError } from './field-error.ts';
 import { duplicate, forbidden, invalid, notSupported, required } from './field-errors.ts';
 import { qualifiedNameProblem } from './names.ts';
@@ -9,7 +10,7 @@ const OPERATIONS = ['*', 'CONNECT', 'CREATE', 'DELETE', 'UPDATE'];
 const SCOPES = ['*', 'Cluster', 'Namespaced'];
 const CONDITIONS_LIMIT = 64;
 /** Of every expression about a request. */
-export const REQUEST_VARIABLES = ['object', 'oldObject', 'request'];
+export const REQUEST_VARIABLES = ['object', 'oldObject', 'request', `authorizer ${AUTHORIZER}`];
 
 export function ruleProblems(rules: readonly RuleWithOperations[], at: string): FieldError[] {
   return rules.flatMap((rule, index) => {
@@ -57,7 +58,7 @@ export function expressionProblems(
   expression: string | undefined,
   at: string,
   variables: readonly string[],
-  types: readonly string[],
+  types: readonly string[] | 'any',
 ): FieldError[] {
   if (!expression?.trim()) return [required(at)];
   const problem = celProblem(expression, variables, types);

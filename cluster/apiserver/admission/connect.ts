@@ -35,6 +35,7 @@ export async function admitConnect(
     namespace,
     name,
     user,
+    sent: { group: '', version: 'v1', kind: options },
     object: { apiVersion: 'v1', kind: options, metadata: {}, ...fieldsOf(request, query) } as ApiObject,
     old: undefined,
     dryRun: false,

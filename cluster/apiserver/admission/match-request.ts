@@ -4,13 +4,14 @@ import { celValue } from '../../cel/value.ts';
 import { REQUEST_VARIABLES } from '../../kinds/admission-rules.ts';
 import type { ApiObject, KindDefinition } from '../../kinds/kind.ts';
 import { namespaces } from '../../kinds/resources.ts';
-import { schemaOf } from '../../kinds/schema.ts';
+import { definitions, type Schema, schemaOf } from '../../kinds/schema.ts';
 import { matchesLabelSelector } from '../../kinds/selector.ts';
 import type { MatchCondition, RuleWithOperations } from '../../kinds/types/admissionregistration.ts';
 import type { LabelSelector } from '../../kinds/types/meta.ts';
 import { kindPrefix } from '../cache.ts';
 import { shownIn } from '../conversion.ts';
 import type { Core } from '../core.ts';
+import { authorizerFor } from './authorizer.ts';
 import { find } from './lookup.ts';
 import type { AdmissionRequest } from './plugin.ts';
 
@@ -81,12 +82,7 @@ function isEmpty({ matchLabels, matchExpressions }: LabelSelector): boolean {
 /** As `AdmissionReview.request` has it; objects as the matching version shows them. */
 export function reviewedRequest(request: AdmissionRequest, kind: KindDefinition): Record<string, unknown> {
   const { operation, subresource, user, name, namespace, dryRun } = request;
-  const connects = operation === 'CONNECT';
-  const kindOf = (one: KindDefinition) => ({
-    group: one.group,
-    version: one.version,
-    kind: connects ? request.object.kind : one.kind,
-  });
+  const kindOf = ({ group, version, kind: own }: KindDefinition) => request.sent ?? { group, version, kind: own };
   const resourceOf = (one: KindDefinition) => ({ group: one.group, version: one.version, resource: one.resource });
   const part = subresource === '' ? {} : { subResource: subresource, requestSubResource: subresource };
   return {
@@ -105,13 +101,14 @@ export function reviewedRequest(request: AdmissionRequest, kind: KindDefinition)
       ...(user?.extra === undefined ? {} : { extra: user.extra }),
     },
     dryRun,
-    options: connects
-      ? null
-      : {
-          kind: `${OPTIONS[operation]}Options`,
-          apiVersion: 'meta.k8s.io/v1',
-          ...(dryRun ? { dryRun: ['All'] } : {}),
-        },
+    options:
+      operation === 'CONNECT'
+        ? null
+        : {
+            kind: `${OPTIONS[operation]}Options`,
+            apiVersion: 'meta.k8s.io/v1',
+            ...(dryRun ? { dryRun: ['All'] } : {}),
+          },
   };
 }
 
@@ -128,10 +125,18 @@ export async function reviewedObjects(
     const { metadata: _none, ...options } = object;
     return { object: options as ApiObject, oldObject: null };
   }
+  if (request.sent !== undefined) return { object, oldObject: old ?? null };
   return {
     object: operation === 'DELETE' ? null : await shownIn(core, kind, object),
     oldObject: old === undefined ? null : await shownIn(core, kind, old),
   };
+}
+
+/** Of the objects of a review. */
+export function reviewedSchema({ sent }: AdmissionRequest, kind: KindDefinition): Schema | undefined {
+  if (sent === undefined) return schemaOf(kind);
+  const group = sent.group === '' ? 'core' : sent.group.split('.')[0];
+  return definitions()[`io.k8s.api.${group}.${sent.version}.${sent.kind}`];
 }
 
 /** What expressions about a request see. */
@@ -141,11 +146,12 @@ export async function requestVariables(
   kind: KindDefinition,
 ): Promise<Record<string, unknown>> {
   const { object, oldObject } = await reviewedObjects(core, request, kind);
-  const schema = request.operation === 'CONNECT' ? undefined : schemaOf(kind);
+  const schema = reviewedSchema(request, kind);
   return {
     object: celValue(object, schema),
     oldObject: celValue(oldObject, schema),
     request: celValue(reviewedRequest(request, kind), undefined),
+    authorizer: authorizerFor(core, request),
   };
 }
 

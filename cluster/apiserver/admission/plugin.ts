@@ -15,6 +15,8 @@ export type Operation = 'CREATE' | 'UPDATE' | 'DELETE' | 'CONNECT';
 export interface AdmissionRequest {
   operation: Operation;
   kind: KindDefinition;
+  /** What the object is where it is none of the kind: what a subresource was sent, or how a connection is wanted. */
+  sent?: SentKind;
   /** Empty for the object itself; `status`, `finalize`, `binding`, … */
   subresource: string;
   namespace: string;
@@ -33,11 +35,19 @@ export interface AdmissionRequest {
   annotate: (key: string, value: string) => void;
 }
 
+export interface SentKind {
+  group: string;
+  version: string;
+  kind: string;
+}
+
 /** Called once, after the write is shown by the cache, or has failed. */
 export type Settle = () => void;
 
 export interface AdmissionPlugin {
   name: string;
+  /** Of whatever is written, also what subresources are sent (`admitSent`). The others know the objects alone. */
+  judgesAll?: true;
   /** True when others decided of what is another object now: then all are asked once more. */
   mutate?(request: AdmissionRequest): void | Promise<void | boolean>;
   validate?(request: AdmissionRequest): void | Settle | Promise<void | Settle>;
@@ -48,6 +58,13 @@ export class Admission {
 
   constructor(plugins: readonly AdmissionPlugin[]) {
     this.plugins = plugins;
+  }
+
+  /** What a subresource was sent, before it becomes a change of the object: that one need not be judged again. */
+  async admitSent(request: AdmissionRequest): Promise<void> {
+    const some = new Admission(this.plugins.filter(({ judgesAll }) => judgesAll === true));
+    await some.mutate(request);
+    (await some.validate(request))();
   }
 
   async mutate(request: AdmissionRequest): Promise<void> {

@@ -39,6 +39,7 @@ const ANNOTATION_LIMIT = 10 * 1024;
 export function validatingPolicies(core: Core): AdmissionPlugin {
   return {
     name: 'ValidatingAdmissionPolicy',
+    judgesAll: true,
     validate(request) {
       if (request.user === undefined) return;
       const bindings = all(core, validatingAdmissionPolicyBindings);

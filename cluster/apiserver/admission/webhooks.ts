@@ -1,14 +1,14 @@
 /**
  * Admission webhooks (Kubernetes "Dynamic Admission Control"). Those that change an object are asked one after the other, in
  * the order of their configurations' names, and those that ask for it a second time when others changed it after them; those
- * that only judge are asked at once. Not asked: for `pods/binding`.
+ * that only judge are asked at once.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { withinLimit } from '../../cel/cel.ts';
 import { decodeObject } from '../../kinds/decode.ts';
 import type { ApiObject, KindDefinition } from '../../kinds/kind.ts';
 import { mutatingWebhookConfigurations, validatingWebhookConfigurations } from '../../kinds/resources.ts';
-import { type Schema, schemaOf } from '../../kinds/schema.ts';
+import type { Schema } from '../../kinds/schema.ts';
 import { prune } from '../../kinds/structural.ts';
 import type { MutatingWebhook } from '../../kinds/types/admissionregistration.ts';
 import { keptAs } from '../conversion.ts';
@@ -17,7 +17,14 @@ import { forbidden, StatusError } from '../errors.ts';
 import { applyJsonPatch } from '../json-patch.ts';
 import { settleGeneration } from '../written-part.ts';
 import { all } from './lookup.ts';
-import { conditionsHold, matchRequest, requestVariables, reviewedObjects, reviewedRequest } from './match-request.ts';
+import {
+  conditionsHold,
+  matchRequest,
+  requestVariables,
+  reviewedObjects,
+  reviewedRequest,
+  reviewedSchema,
+} from './match-request.ts';
 import type { AdmissionPlugin, AdmissionRequest } from './plugin.ts';
 import { callWebhook, type ReviewResponse } from './webhook-call.ts';
 
@@ -55,6 +62,7 @@ export function mutatingWebhooks(core: Core): AdmissionPlugin {
   };
   return {
     name: 'MutatingAdmissionWebhook',
+    judgesAll: true,
     mutate: plugin,
     // A delete or a connection has nothing to change, but they may refuse it.
     validate: async (request) => {
@@ -76,6 +84,7 @@ function previous(before: Map<Configured, ApiObject> | undefined, { configuratio
 export function validatingWebhooks(core: Core): AdmissionPlugin {
   return {
     name: 'ValidatingAdmissionWebhook',
+    judgesAll: true,
     validate: (request) => {
       if (request.user === undefined) return;
       const webhooks = configured(core, 'validating');
@@ -199,11 +208,12 @@ async function patched(
   if (typeof shown?.metadata !== 'object' || shown.metadata === null) throw fail('its patch removed the metadata');
   const { object } = request;
   const before = structuredClone(object);
-  if (kind.schema === undefined) {
-    const { wrongTypes } = decodeObject(shown, schemaOf(kind) ?? {});
+  const { sent } = request;
+  if (sent !== undefined || kind.schema === undefined) {
+    const { wrongTypes } = decodeObject(shown, reviewedSchema(request, kind) ?? {});
     if (wrongTypes.length > 0) throw fail(wrongTypes.join('; '));
   } else prune(shown, kind.schema as Schema);
-  const now = await keptAs(core, kind, request.kind, shown);
+  const now = sent === undefined ? await keptAs(core, kind, request.kind, shown) : shown;
   const { name, namespace, uid, creationTimestamp } = before.metadata;
   for (const key of Object.keys(object)) delete object[key];
   Object.assign(object, now, {
@@ -211,7 +221,7 @@ async function patched(
     kind: before.kind,
     metadata: { ...now.metadata, ...JSON.parse(JSON.stringify({ name, namespace, uid, creationTimestamp })) },
   });
-  request.kind.defaults?.(object);
+  if (sent === undefined) request.kind.defaults?.(object);
   if (request.old !== undefined && request.subresource === '') settleGeneration(request.kind, object, request.old);
   return !isDeepStrictEqual(before, object);
 }
