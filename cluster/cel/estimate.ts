@@ -1,16 +1,18 @@
 /**
  * What an expression is before anybody evaluates it: which fields it names that its values cannot have, and what it costs at worst, by the
- * schema of `self` (Kubernetes "Resource use by validation functions"). Costs are counted as cel-go counts them: a step 1, text a tenth for
+ * schemas of its variables (Kubernetes "Resource use by validation functions"). Costs are counted as cel-go counts them: a step 1, text a tenth for
  * each letter, a comprehension its body for each item; how many items there may be the schema says, else the largest request.
  *
  * What is not known is taken to be right and to cost little: an estimate is no type check.
  */
 import type { ASTNode } from '@marcbachmann/cel-js';
-import type { Schema } from '../kinds/schema.ts';
+import { resolveSchema, type Schema } from '../kinds/schema.ts';
+import { placeInSource } from './library-strings.ts';
 import { celName } from './value.ts';
 
 export interface Estimate {
   cost: number;
+  /** With the place of its dot in the text that was compiled. */
   undefinedField?: { name: string; at: number };
 }
 
@@ -31,21 +33,27 @@ interface Value {
 
 const UNKNOWN: Value = { schema: undefined, size: 1 };
 
-/** @param whole  `self` is an object of its own, with metadata */
-export function estimate(ast: ASTNode, self: Schema, whole: boolean): Estimate {
+/**
+ * @param variables  their schemas by their names; of others nothing is known
+ * @param whole      their values are objects of their own, with metadata
+ */
+export function estimate(ast: ASTNode, variables: Readonly<Record<string, Schema>>, whole: boolean): Estimate {
   const visitor = new Visitor();
-  const value = { ...valueOf(self), whole };
-  visitor.visit(
-    ast,
-    new Map([
-      ['self', value],
-      ['oldSelf', value],
-    ]),
-  );
+  const values = Object.entries(variables).map(([name, schema]) => [name, { ...valueOf(schema), whole }] as const);
+  visitor.visit(ast, new Map(values));
   return {
     cost: visitor.cost,
     ...(visitor.missing === undefined ? {} : { undefinedField: visitor.missing }),
   };
+}
+
+/** In cel-go's words, with the line. */
+export function undefinedFieldText(source: string, { name, at }: NonNullable<Estimate['undefinedField']>): string {
+  const before = source.slice(0, placeInSource(source, at)).split('\n');
+  const column = before.at(-1)?.length ?? 0;
+  const line = source.split('\n')[before.length - 1] ?? '';
+  const place = ` | ${line}\n | ${'.'.repeat(column)}^`;
+  return `ERROR: <input>:${before.length}:${column + 1}: undefined field '${name}'\n${place}`;
 }
 
 /** How many values of the schema fit into one request. */
@@ -116,7 +124,7 @@ class Visitor {
       if (celName(key) === name) return valueOf(inner);
     const open = schema['x-kubernetes-preserve-unknown-fields'] === true || schema.additionalProperties === true;
     const own = (whole === true || schema['x-kubernetes-embedded-resource'] === true) && OBJECT_FIELDS.includes(name);
-    if (schema.type === 'object' && !open && !own) this.missing ??= { name, at: pos };
+    if (schema.type === 'object' && !open && !own) this.missing ??= { name, at: pos - 1 };
     return UNKNOWN;
   }
 
@@ -185,7 +193,10 @@ function entryOf({ schema }: Value): Value {
   return typeof inner === 'object' ? valueOf(inner) : UNKNOWN;
 }
 
-function valueOf(schema: Schema): Value {
+function valueOf(reference: Schema): Value {
+  const schema = resolveSchema(reference);
+  // Of built-in types: whatever somebody brings.
+  if (reference.$ref !== undefined && schema.type === 'object' && schema.properties === undefined) return UNKNOWN;
   if (schema['x-kubernetes-int-or-string'] === true || schema.type === undefined) return { schema: undefined, size: 1 };
   return { schema, size: sizeOf(schema) };
 }

@@ -13,6 +13,16 @@ export function withOwnFunctions(source: string): string {
   return source.replace(TOKENS, (token) => (Object.hasOwn(OWN, token) ? (OWN[token] ?? token) : token));
 }
 
+/** Where a place of that text is in the source itself. */
+export function placeInSource(source: string, place: number): number {
+  let added = 0;
+  for (const { 0: token, index } of source.matchAll(TOKENS)) {
+    if (index + added >= place) break;
+    if (Object.hasOwn(OWN, token)) added += (OWN[token] ?? token).length - token.length;
+  }
+  return place - added;
+}
+
 export function addStringFunctions(environment: Environment): void {
   const add = (signature: string, handler: (...values: never[]) => unknown) =>
     environment.registerFunction(signature, handler as (...values: unknown[]) => unknown, { async: false });

@@ -1,6 +1,6 @@
 /** Rules of a CustomResourceDefinition that could never be right, or never be afforded: refused when they are written, not when they fail. */
 import { compileCel } from '../cel/cel.ts';
-import { estimate, mostOf } from '../cel/estimate.ts';
+import { estimate, mostOf, undefinedFieldText } from '../cel/estimate.ts';
 import { ruleVariables } from './custom-rules.ts';
 import type { FieldError } from './field-error.ts';
 import { forbidden, invalid } from './field-errors.ts';
@@ -31,15 +31,9 @@ function visit(schema: Schema, where: Where, errors: FieldError[]): void {
   for (const [index, rule] of (schema['x-kubernetes-validations'] ?? []).entries()) {
     const at = `${where.at}.x-kubernetes-validations[${index}].rule`;
     const { ast } = compileCel(rule.rule, ruleVariables(rule));
-    const { cost, undefinedField } = estimate(ast, schema, where.whole);
+    const { cost, undefinedField } = estimate(ast, { self: schema, oldSelf: schema }, where.whole);
     if (undefinedField !== undefined)
-      errors.push(
-        invalid(
-          at,
-          rule,
-          `compilation failed: ERROR: <input>:1:${undefinedField.at + 1}: undefined field '${undefinedField.name}'`,
-        ),
-      );
+      errors.push(invalid(at, rule, `compilation failed: ${undefinedFieldText(rule.rule, undefinedField)}`));
     else if (cost * (where.times ?? mostOf(schema)) > BUDGET * FACTOR)
       errors.push(forbidden(at, `estimated rule cost exceeds budget by factor of more than ${FACTOR}x ${ADVICE}`));
   }

@@ -45,8 +45,9 @@ export const validatingAdmissionPolicyKind = defineKind(validatingAdmissionPolic
   ],
   defaults: (object) =>
     setDefaults(object, { 'spec.failurePolicy': 'Fail', ...matchDefaults('spec.matchConstraints') }),
+  // A controller says what it thinks of the expressions.
   prepareForCreate: (object) => {
-    (object as ValidatingAdmissionPolicy).status = { observedGeneration: 1, typeChecking: {} };
+    delete (object as ValidatingAdmissionPolicy).status;
   },
   validate: (object) => policyProblems((object as ValidatingAdmissionPolicy).spec ?? {}),
 });
@@ -115,11 +116,13 @@ function policyProblems(spec: ValidatingAdmissionPolicySpec): FieldError[] {
   if (validations.length === 0 && auditAnnotations.length === 0)
     errors.push(required('spec.validations', 'validations or auditAnnotations must contain at least one item'));
   const names = spec.paramKind === undefined ? POLICY_VARIABLES.filter((one) => one !== 'params') : POLICY_VARIABLES;
+  // What somebody may do is nothing to tell.
+  const ofMessages = names.filter((one) => !one.startsWith('authorizer '));
   for (const [index, { name, expression }] of variables.entries()) {
     const at = `spec.variables[${index}]`;
     if (!/^[_a-zA-Z]\w*$/.test(name)) errors.push(invalid(`${at}.name`, name, 'name is not a valid CEL identifier'));
     if (variables.findIndex((one) => one.name === name) !== index) errors.push(duplicate(`${at}.name`, name));
-    errors.push(...expressionProblems(expression, `${at}.expression`, names, ANY));
+    errors.push(...expressionProblems(expression, `${at}.expression`, names, 'any'));
   }
   for (const [index, { expression, message, messageExpression }] of validations.entries()) {
     const at = `spec.validations[${index}]`;
@@ -127,7 +130,7 @@ function policyProblems(spec: ValidatingAdmissionPolicySpec): FieldError[] {
     if (message !== undefined && (message.trim() === '' || message.includes('\n')))
       errors.push(invalid(`${at}.message`, message, 'message must be non-empty and must not contain line breaks'));
     if (messageExpression !== undefined)
-      errors.push(...expressionProblems(messageExpression, `${at}.messageExpression`, names, ['string']));
+      errors.push(...expressionProblems(messageExpression, `${at}.messageExpression`, ofMessages, ['string']));
   }
   for (const [index, { key, valueExpression }] of auditAnnotations.entries()) {
     const at = `spec.auditAnnotations[${index}]`;
@@ -144,8 +147,6 @@ function policyProblems(spec: ValidatingAdmissionPolicySpec): FieldError[] {
     ),
   ];
 }
-
-const ANY = 'bool bytes double int list map null string timestamp type uint'.split(' ');
 
 function matchProblems(match: MatchResources, at: string): FieldError[] {
   const errors = check(match, { matchPolicy: oneOf('Equivalent', 'Exact') }, at);
