@@ -1,12 +1,12 @@
 /** What a node does with claims beyond a directory for whoever asks: volumes of one pod at a time, and volumes that are devices. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { persistentVolumeClaims, persistentVolumes, pods } from '#cluster/kinds/resources.ts';
-import type { PersistentVolumeClaimSpec, PodSpec } from '#cluster/kinds/types/core.ts';
+import type { PersistentVolumeClaimSpec, PersistentVolumeSpec, Pod, PodSpec } from '#cluster/kinds/types/core.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
 import { claimOctet } from './claim-octet.ts';
 import { until } from './control-plane.ts';
@@ -16,20 +16,27 @@ import { isReady, shellIn, untilEvent } from './pods.ts';
 const namespace = 'default';
 let bed: AgentFixture;
 let directory = '';
-/** Of this host, for a volume that an administrator makes. */
-let device = '';
+/** Of this host, for volumes that an administrator makes. */
+const disks: string[] = [];
 
 const losetup = (...words: string[]): string => execFileSync('losetup', words, { encoding: 'utf8' }).trim();
 
 before(async () => {
   directory = mkdtempSync(join(tmpdir(), 'sampan-claims-'));
-  execFileSync('truncate', ['-s', '16M', join(directory, 'disk')]);
-  device = losetup('--find', '--show', join(directory, 'disk'));
-  bed = await agentFixture(await claimOctet(), { storage: true, policy: { hostPaths: [device] } });
+  for (const name of ['raw', 'files', 'swap', 'parts']) {
+    execFileSync('truncate', ['-s', '16M', join(directory, name)]);
+    disks.push(losetup('--find', '--show', join(directory, name)));
+  }
+  bed = await agentFixture(await claimOctet(), { storage: true, policy: { hostPaths: disks } });
 });
 after(async () => {
+  // Whatever a failed test left.
+  for (const line of readFileSync('/proc/mounts', 'utf8').split('\n')) {
+    const [source = '', target = ''] = line.split(' ');
+    if (disks.includes(source)) execFileSync('umount', ['--lazy', target]);
+  }
   await bed?.close();
-  losetup('--detach', device);
+  for (const disk of disks) losetup('--detach', disk);
   rmSync(directory, { recursive: true, force: true });
 });
 
@@ -158,17 +165,21 @@ test('a claim that is a device: made, grown, kept over restarts and a boot, one 
   await untilTrue(async () => bed.engine.diskVolumes.list().length === 0, 60);
 });
 
-test('a device that an administrator made a volume of, where the node allows it', async () => {
+/** As an administrator makes it of what the host has, with its claim. */
+async function volume(name: string, volumeMode: string, source: Partial<PersistentVolumeSpec>): Promise<void> {
   const hostname = { key: 'kubernetes.io/hostname', operator: 'In', values: [bed.nodeName] };
   const nodeAffinity = { required: { nodeSelectorTerms: [{ matchExpressions: [hostname] }] } };
-  const common = { accessModes: ['ReadWriteOnce'], storageClassName: '', volumeMode: 'Block' };
-  const sources = { local: { local: { path: device }, nodeAffinity }, path: { hostPath: { path: device } } };
+  const common = { accessModes: ['ReadWriteOnce'], storageClassName: '', volumeMode };
+  const spec = { ...common, capacity: { storage: '16Mi' }, ...source, ...(source.local && { nodeAffinity }) };
+  await bed.client.create(persistentVolumes, { metadata: { name }, spec });
+  await claim(name, { ...common, volumeName: name });
+}
+
+test('a device that an administrator made a volume of, where the node allows it', async () => {
+  const [device = ''] = disks;
+  const sources = { local: { local: { path: device } }, path: { hostPath: { path: device } } };
   for (const [name, source] of Object.entries(sources)) {
-    await bed.client.create(persistentVolumes, {
-      metadata: { name },
-      spec: { ...common, capacity: { storage: '16Mi' }, ...source },
-    });
-    await claim(name, { ...common, volumeName: name });
+    await volume(name, 'Block', source);
     await create(name, { claimName: name, device: '/dev/xvda' });
   }
   await ready('local');
@@ -179,4 +190,64 @@ test('a device that an administrator made a volume of, where the node allows it'
   );
   await eventOf('path', 'FailedMapVolume', /"path" is of a kind that this node cannot give as a device/);
   for (const name of Object.keys(sources)) await remove(name);
+});
+
+const restartsOf = (pod: Pod | undefined): number => pod?.status?.containerStatuses?.[0]?.restartCount ?? 0;
+
+test('a device with files: a file system is made where there is none, mounted once for all pods, and given back', async () => {
+  const [, device = ''] = disks;
+  const isMounted = (): boolean => readFileSync('/proc/mounts', 'utf8').includes(`${device} `);
+  await volume('files', 'Filesystem', { local: { path: device, fsType: 'ext3' }, mountOptions: ['noatime'] });
+  await create('writer', { claimName: 'files' }, { securityContext: { fsGroup: 2345 } });
+  await ready('writer');
+  assert.match(await sh('writer', 'grep " /data " /proc/mounts'), / ext4 rw,([^ ]*,)?noatime/);
+  const words = ['--probe', '--match-tag', 'TYPE', '--output', 'value', device];
+  assert.equal(execFileSync('blkid', words, { encoding: 'utf8' }).trim(), 'ext3');
+  assert.equal(await sh('writer', 'echo kept > /data/file; sync; stat -c %g /data'), '2345');
+  await create('reader', { claimName: 'files', readOnly: true });
+  await ready('reader');
+  await remove('writer');
+  assert.match(
+    await sh('reader', 'cat /data/file; echo lost > /data/file 2>&1 || true'),
+    /^kept\n.*Read-only file system$/s,
+  );
+  assert.ok(isMounted());
+  await bed.stopNode();
+  await bed.client.delete(pods, 'reader', { namespace, gracePeriodSeconds: 0 });
+  await bed.startNode();
+  await untilTrue(async () => !isMounted(), 60);
+  await create('again', { claimName: 'files' });
+  await ready('again');
+  assert.equal(await sh('again', 'cat /data/file'), 'kept');
+  await bed.reboot();
+  await bed.until('again', 'Ready again', (pod) => isReady(pod) && restartsOf(pod) > 0, 60);
+  assert.equal(await sh('again', 'cat /data/file'), 'kept');
+  await remove('again');
+  await untilTrue(async () => !isMounted(), 60);
+});
+
+test('what a device holds is never overwritten', async () => {
+  const [, , swap = '', parts = ''] = disks;
+  execFileSync('mkswap', [swap], { stdio: 'ignore' });
+  // One partition of Linux, from the first mebibyte.
+  const table = Buffer.alloc(512);
+  table.set([0x80, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 16, 0, 0], 446);
+  table.set([0x55, 0xaa], 510);
+  writeFileSync(parts, table, { flag: 'r+' });
+  const start = (path: string): Buffer => execFileSync('dd', ['bs=8192', 'count=1', `if=${path}`], { stdio: 'pipe' });
+  const before = [swap, parts].map(start);
+  await volume('swap', 'Filesystem', { local: { path: swap, fsType: 'ext4' } });
+  await volume('parts', 'Filesystem', { local: { path: parts } });
+  await volume('odd', 'Filesystem', { local: { path: parts, fsType: '../ext4' } });
+  const says = {
+    swap: /it holds swap, and fsType is ext4/,
+    parts: /it holds a table of partitions \(dos\)/,
+    odd: /fsType/,
+  };
+  for (const [name, pattern] of Object.entries(says)) {
+    await create(name, { claimName: name });
+    await eventOf(name, 'FailedMount', pattern);
+    await remove(name);
+  }
+  assert.deepEqual([swap, parts].map(start), before);
 });

@@ -122,8 +122,9 @@ export async function agentFixture(
       await fixture.stopNode();
       for (const { pid } of running) if (pid !== undefined) process.kill(pid, 'SIGKILL');
       const { runDirectory, dataDirectory } = engineOptions;
+      const roots = [runDirectory, dataDirectory, api.agent.dataDirectory].map((path) => `${path}/`);
       const mounts = (await readFile('/proc/self/mounts', 'utf8')).split('\n').map((line) => line.split(' ')[1] ?? '');
-      const own = mounts.filter((path) => path.startsWith(`${runDirectory}/`) || path.startsWith(`${dataDirectory}/`));
+      const own = mounts.filter((path) => roots.some((root) => path.startsWith(root)));
       for (const path of own.reverse()) await run('umount', ['--lazy', path]);
       await rm(runDirectory, { recursive: true, force: true });
       await fixture.startNode();

@@ -1,4 +1,5 @@
 /** A volume of a pod that is a claim's, or a CSI driver's, made ready on this node: as a directory, or as a device. */
+import { stat } from 'node:fs/promises';
 import type { Stored } from '../kinds/kind.ts';
 import { localHandle } from '../kinds/local-volume.ts';
 import type { PersistentVolume, Pod, Volume } from '../kinds/types/core.ts';
@@ -67,14 +68,25 @@ async function prepareBound(request: ClaimedVolumeRequest, bound: BoundVolume): 
   const handle = localHandle(persistent);
   if (handle === undefined && persistent.spec?.csi !== undefined)
     return { ...(await prepareCsi(request, { persistent, claim }, readOnly)), kind };
-  const path =
+  const { path, measured } =
     handle === undefined
-      ? await hostPathOf(persistent, context.policy.hostPaths)
-      : await context.volumes.mount(handle, persistent, pod.metadata.uid);
+      ? await hostVolume(request, persistent)
+      : { path: await context.volumes.mount(handle, persistent, pod.metadata.uid), measured: 'here' as const };
   const { fsGroup, fsGroupChangePolicy } = pod.spec?.securityContext ?? {};
   if (fsGroup !== undefined && isNew && !readOnly && !isBlock && persistent.spec?.hostPath === undefined)
     await giveToGroup(path, fsGroup, fsGroupChangePolicy === 'OnRootMismatch');
-  return { kind, path, ...(readOnly && { readOnly }), ...(handle !== undefined && { measured: 'here' }) };
+  return { kind, path, ...(readOnly && { readOnly }), ...(measured && { measured }) };
+}
+
+/** What lies on the host: a directory, or a device, which is mounted unless it is to be one. */
+async function hostVolume(
+  { context, pod }: ClaimedVolumeRequest,
+  volume: Stored<PersistentVolume>,
+): Promise<Pick<BoundPath, 'path' | 'measured'>> {
+  const path = await hostPathOf(volume, context.policy.hostPaths);
+  const { local, volumeMode } = volume.spec ?? {};
+  if (local === undefined || volumeMode === 'Block' || (await stat(path)).isDirectory()) return { path };
+  return { path: await context.volumes.devices.mount(volume, path, pod.metadata.uid), measured: 'here' };
 }
 
 export async function prepareCsi(

@@ -10,6 +10,11 @@ const CHECKS: Readonly<Record<string, { holds: (found: Stats) => boolean; what: 
   File: { holds: (found) => found.isFile(), what: 'a file' },
   Socket: { holds: (found) => found.isSocket(), what: 'a socket file' },
   CharDevice: { holds: (found) => found.isCharacterDevice(), what: 'a character device' },
+  /** Of no hostPath volume, but of `local` ones. */
+  DirectoryOrBlockDevice: {
+    holds: (found) => found.isDirectory() || found.isBlockDevice(),
+    what: 'a directory or a block device',
+  },
   BlockDevice: { holds: (found) => found.isBlockDevice(), what: 'a block device' },
 };
 

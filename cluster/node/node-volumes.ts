@@ -1,5 +1,5 @@
 /**
- * What the pods of a node share of volumes: the disk volumes that several may use, the watches of what files are made of, and the
+ * What the pods of a node share of volumes: the disk volumes and the devices that several may use, the watches of what files are made of, and the
  * fate of the node's own PersistentVolumes: one that is deleted goes from the disk, one that was made larger grows while it is used.
  */
 import { createHash } from 'node:crypto';
@@ -14,6 +14,7 @@ import type { AgentOptions } from './agent.ts';
 import { messageOf } from './errors.ts';
 import type { EventRecorder } from './events.ts';
 import { ExclusiveVolumes } from './exclusive-volumes.ts';
+import { LocalDevices } from './local-devices.ts';
 import { ObjectWatches } from './object-watches.ts';
 import { bytesOf } from './quantity.ts';
 import { finishResize } from './volume-resize.ts';
@@ -26,10 +27,13 @@ export interface NodeVolumesOptions {
   client: Client;
   engine: Engine;
   recorder: EventRecorder;
+  /** The agent's own. */
+  dataDirectory: string;
   log: AgentOptions['log'];
 }
 
 export class NodeVolumes {
+  readonly devices: LocalDevices;
   readonly watches: ObjectWatches;
   readonly exclusive: ExclusiveVolumes;
   readonly #options: NodeVolumesOptions;
@@ -44,6 +48,7 @@ export class NodeVolumes {
   constructor(options: NodeVolumesOptions) {
     this.#options = options;
     this.#scratchPrefix = `pod-${createHash('sha256').update(options.nodeName).digest('hex').slice(0, 8)}-`;
+    this.devices = new LocalDevices(options.dataDirectory);
     this.exclusive = new ExclusiveVolumes(options.engine);
     this.watches = new ObjectWatches(options.client, (error) => this.#warn('a watch of a volume broke off', error));
   }
@@ -77,7 +82,11 @@ export class NodeVolumes {
 
   /** What pods left that are gone. */
   async removeStrays(podUids: Iterable<string>): Promise<void> {
-    const kept = [...podUids].map((uid) => this.scratchName(uid, ''));
+    const uids = [...podUids];
+    await this.devices
+      .removeStrays(uids)
+      .catch((error: unknown) => this.#warn('a device of pods that are gone is still mounted', error));
+    const kept = uids.map((uid) => this.scratchName(uid, ''));
     for (const { name } of this.#options.engine.diskVolumes.list()) {
       if (!name.startsWith(this.#scratchPrefix) || kept.some((prefix) => name.startsWith(prefix))) continue;
       await this.#options.engine.diskVolumes.remove(name);
@@ -113,6 +122,7 @@ export class NodeVolumes {
       users.delete(podUid);
       if (users.size === 0) this.#users.delete(handle);
     }
+    await this.devices.release(podUid);
   }
 
   /** The containers are gone of a pod that went while no agent was here. */

@@ -34,7 +34,7 @@ export async function startAgent(options: AgentOptions & { policy?: NodePolicy }
   const onError = (error: unknown): void =>
     log('warn', 'the watch on services broke off; it is tried again', { error: messageOf(error) });
   const services = sharedInformer(client, serviceResource, {}, onError);
-  const volumes = new NodeVolumes({ nodeName, client, engine, recorder, log });
+  const volumes = new NodeVolumes({ nodeName, client, engine, recorder, dataDirectory, log });
   const csi = await openCsiVolumes({
     nodeName,
     dataDirectory,

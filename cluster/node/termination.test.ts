@@ -35,7 +35,7 @@ async function start(t: TestContext, container: Partial<Container>, execCode = 0
       client,
       recorder,
       policy: strictPolicy,
-      volumes: new NodeVolumes({ nodeName: 'node-1', client, engine, recorder, log }),
+      volumes: new NodeVolumes({ nodeName: 'node-1', client, engine, recorder, dataDirectory, log }),
       room: roomOf({ milliCpus: 4000, memoryBytes: 2 ** 33, diskBytes: 2 ** 40 }, {}),
       dataDirectory,
       log,

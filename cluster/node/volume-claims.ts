@@ -61,7 +61,7 @@ export async function hostPathOf(
   allowed: readonly string[],
 ): Promise<string> {
   const isBlock = spec?.volumeMode === 'Block';
-  const local = spec?.local && { path: spec.local.path, type: isBlock ? 'BlockDevice' : 'Directory' };
+  const local = spec?.local && { path: spec.local.path, type: isBlock ? 'BlockDevice' : 'DirectoryOrBlockDevice' };
   const source = isBlock ? local : (spec?.hostPath ?? local);
   if (source !== undefined) return await prepareHostPath(source, allowed);
   const [what, instead] = isBlock ? ['give as a device', 'or local'] : ['mount', 'or local or hostPath'];

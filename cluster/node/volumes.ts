@@ -13,7 +13,8 @@
  *   persistentVolumeClaim, ephemeral
  *                     by the claim's volume: of the driver `local.sampan.dev` a disk volume of the engine (`volume-claims.ts`), of another
  *                     CSI driver what it publishes (`csi/csi.ts`);
- *                     `local` and `hostPath` volumes only below directories that the node was started with
+ *                     `local` and `hostPath` volumes only below directories that the node was started with; a `local` one that is a
+ *                     block device is mounted (`local-devices.ts`)
  *                     of `volumeMode: Block` each of these is a device, but a `hostPath` (`devicesOf`)
  *   csi               of a driver that has volumes in pods
  *   hostPath          the same; else the pod is refused (`security.ts`)
