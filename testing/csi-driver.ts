@@ -33,6 +33,8 @@ export interface TestCsiDriver {
   readonly registered: readonly string[];
   /** Says this instead of doing it, for as long as it is set: status and words. */
   refusal: { method: string; status: number; message: string } | undefined;
+  /** What is wrong with each of its volumes, as long as it is set. */
+  problem: string | undefined;
   /** The directory of a volume, which is made. */
   volume(id: string): string;
   /** The file of one that is a device, which is made. */
@@ -45,6 +47,7 @@ export interface TestCsiDriver {
 const STAGE = 1;
 const STATS = 2;
 const EXPAND = 3;
+const CONDITION = 4;
 const FRAME_HEAD = 5;
 
 export function testCsiDriver(options: CsiDriverOptions): TestCsiDriver {
@@ -64,7 +67,7 @@ export function testCsiDriver(options: CsiDriverOptions): TestCsiDriver {
     NodeGetInfo: () => nodeInfo(options),
     NodeGetCapabilities: () => {
       const writer = new ProtobufWriter();
-      for (const type of [STAGE, STATS, EXPAND])
+      for (const type of [STAGE, STATS, EXPAND, CONDITION])
         writer.bytes(1, new ProtobufWriter().bytes(1, new ProtobufWriter().int(1, type)));
       return writer;
     },
@@ -99,7 +102,7 @@ export function testCsiDriver(options: CsiDriverOptions): TestCsiDriver {
             .int(3, used)
             .int(4, index + 1),
         );
-      }, new ProtobufWriter()),
+      }, condition(driver.problem)),
     NodeExpandVolume: ({ fields }) => new ProtobufWriter().int(1, (fields[3] as { required: number }).required),
   };
 
@@ -153,6 +156,7 @@ export function testCsiDriver(options: CsiDriverOptions): TestCsiDriver {
     calls,
     registered,
     refusal: undefined,
+    problem: undefined,
     volume(id) {
       const path = join(options.directory, 'volumes', id);
       mkdirSync(path, { recursive: true });
@@ -181,6 +185,12 @@ export function testCsiDriver(options: CsiDriverOptions): TestCsiDriver {
     },
   };
   return driver;
+}
+
+/** The answer to a question for statistics, to which those are added. */
+function condition(problem: string | undefined): ProtobufWriter {
+  const abnormal = new ProtobufWriter().int(1, problem === undefined ? 0 : 1).text(2, problem ?? 'all is well');
+  return new ProtobufWriter().bytes(2, abnormal);
 }
 
 function nodeInfo({ nodeId, maxVolumes = 0, topology = {} }: CsiDriverOptions): ProtobufWriter {

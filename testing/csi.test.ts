@@ -63,6 +63,7 @@ after(async () => {
 });
 afterEach(async () => {
   driver.refusal = undefined;
+  driver.problem = undefined;
   const { items } = await bed.client.list(pods, { namespace });
   await Promise.all(items.map(({ metadata }) => remove(metadata.name)));
 });
@@ -137,6 +138,7 @@ const mountsBelow = (path: string): string[] =>
     .map((line) => line.split(' ')[1] ?? '')
     .filter((target) => target.startsWith(`${path}/`));
 const inUse = async () => (await bed.client.get(nodes, bed.nodeName)).status?.volumesInUse ?? [];
+const attached = async () => (await bed.client.get(nodes, bed.nodeName)).status?.volumesAttached ?? [];
 
 test('a driver is taken in when its socket appears: the CSINode and the Node say what it says of the node', async () => {
   await driver.start();
@@ -200,6 +202,8 @@ test('a volume is attached, staged once and published for each pod, and all of i
   for (const attachment of attachments.list()) await attach(attachment);
   const pod = await ready('one');
   await eventOf('one', 'SuccessfulAttachVolume', /AttachVolume.Attach succeeded for volume "vol"/);
+  await untilTrue(async () => (await attached()).length > 0);
+  assert.deepEqual(await attached(), [{ name: `kubernetes.io/csi/${name}^handle-vol`, devicePath: '' }]);
   const staging = join(dataDirectory(), 'plugins/kubernetes.io/csi', name);
   const [stage] = callsOf('NodeStageVolume');
   const capability = { fsType: 'ext4', flags: ['noatime'], mode: 1 };
@@ -245,6 +249,7 @@ test('a volume is attached, staged once and published for each pod, and all of i
   await until(bed.client, volumeAttachments, undefined, (items) => items.length === 0);
   assert.equal(callsOf('NodeUnstageVolume').length, 1);
   assert.deepEqual(await inUse(), []);
+  await untilTrue(async () => (await attached()).length === 0);
   assert.deepEqual(mountsBelow(dataDirectory()), []);
   assert.deepEqual(readdirSync(staging), []);
   assert.deepEqual(readdirSync(join(dataDirectory(), 'pods')), []);
@@ -292,9 +297,12 @@ test('a volume grows while a pod uses it', async () => {
         pvcRef: { name: 'grows', namespace },
         ...{ capacityBytes: 1000, usedBytes: 400, availableBytes: 600 },
         ...{ inodes: 10, inodesUsed: 4, inodesFree: 6 },
+        volumeHealthStats: { abnormal: false },
       },
     ],
   );
+  driver.problem = 'the disk 3 % is bad';
+  await eventOf('user', 'VolumeConditionAbnormal', /^Volume data: the disk 3 % is bad$/);
   // As an external-resizer leaves them.
   const capacity = { body: { spec: { capacity: { storage: '2Gi' } } }, type: 'merge' as const };
   await bed.client.patch(persistentVolumes, 'grows', capacity);

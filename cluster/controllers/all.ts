@@ -23,6 +23,7 @@ import { createNamespaceController } from './namespace.ts';
 import { createNodeIpamController, type NodeIpamOptions } from './node-ipam.ts';
 import { createNodeLifecycleController, type NodeLifecycleOptions } from './node-lifecycle.ts';
 import { createPodCollector } from './pod-collector.ts';
+import { createPolicyTypeChecking } from './policy-type-checking.ts';
 import { createReplicaSetController, createReplicationController } from './replica-set.ts';
 import { createResourceQuotaController } from './resource-quota.ts';
 import { createRootCaPublisher } from './root-ca.ts';
@@ -35,6 +36,7 @@ import { createVolumeAttachments } from './volume-attach.ts';
 import { createVolumeBinder } from './volume-binder.ts';
 import { createVolumeExpansion } from './volume-expand.ts';
 import { createVolumeProvisioner } from './volume-provisioner.ts';
+import { createVolumesAttached } from './volumes-attached.ts';
 
 export interface ControllerOptions {
   /** Where the server gives out service account tokens: what signs those that a Secret holds, and the authority to trust. */
@@ -74,6 +76,7 @@ export function allControllers(options: ControllerOptions = {}): Controller[] {
     ...(clusterDns === undefined ? [] : [createClusterDns(clusterDns)]),
     createClusterRoleAggregation(),
     createResourceQuotaController(),
+    createPolicyTypeChecking(),
     createGarbageCollector(),
     ...(nodeRanges === undefined ? [] : [createNodeIpamController(nodeRanges)]),
     ...(certificates === undefined ? [] : [createCertificateRequests(certificates), createBootstrapTokenCleaner()]),
@@ -93,6 +96,7 @@ export function storageControllers(): Controller[] {
     createVolumeProvisioner(),
     createVolumeExpansion(),
     createVolumeAttachments(),
+    createVolumesAttached(),
     createEphemeralVolumes(),
     createClaimProtection(),
     createVolumeProtection(),

@@ -29,7 +29,6 @@
  *   - Probes and hooks with a `host` ask it from inside the pod's network, not from the node's.
  *   - hostPath, host namespaces, privileged containers, unfiltered system calls and an unmasked /proc are refused unless the node allows them: the pod is Failed with the reason `PodRefused`. So is a
  *     hostPort of SCTP; one that is taken holds the pod's start up.
- *   - CSI: no health of volumes (`csi/csi.ts`).
  *   - Statistics of volumes are those of file systems of their own and of what CSI drivers say, of no other volume.
  *   - A node is short of disk below 2Gi, not below a tenth (`pressure.ts`).
  *   - Containers may not gain privileges (`no_new_privs`) unless `allowPrivilegeEscalation` says true.

@@ -12,6 +12,7 @@ import { containerNameLabel, podUidLabel } from './labels.ts';
 import { bytesOf } from './quantity.ts';
 import { createReferences, type References } from './references.ts';
 import { filesOf, hasDownward, objectsOf, tokenLifeOf } from './volume-files.ts';
+import { VolumeHealth } from './volume-health.ts';
 import { type VolumeStats, volumeStatsOf } from './volume-stats.ts';
 import { defaultDiskBytes, type PreparedVolume } from './volumes.ts';
 
@@ -43,12 +44,14 @@ export class PodVolumes {
   readonly #used = new Map<string, string | undefined>();
   readonly #told = new Map<string, string | undefined>();
   readonly #watches = new Map<string, () => void>();
+  readonly #health: VolumeHealth;
   readonly #abort = new AbortController();
   #closed = false;
   #released: Promise<void> | undefined;
 
   constructor(options: PodVolumesOptions) {
     this.#options = options;
+    this.#health = new VolumeHealth({ ...options, prepared: () => this.#prepared });
   }
 
   get prepared(): ReadonlyMap<string, PreparedVolume> {
@@ -84,6 +87,7 @@ export class PodVolumes {
   close(): void {
     this.#closed = true;
     this.#abort.abort();
+    this.#health.close();
     clearTimeout(this.#retry);
     clearTimeout(this.#renewal);
     clearTimeout(this.#republishing);
@@ -171,6 +175,7 @@ export class PodVolumes {
     if (this.#closed) return;
     this.#prepared = next;
     this.#watch(needed);
+    this.#health.watch();
     const failures = results.flatMap((result, index) => {
       const volume = needed[index];
       return result.status === 'rejected' && volume ? [{ volume, error: result.reason as unknown }] : [];

@@ -6,8 +6,9 @@ import type { Csi, VolumeUse } from './csi/csi.ts';
 import { hasErrorCode } from './errors.ts';
 import type { BoundPath, PreparedVolume } from './volumes.ts';
 
-export interface VolumeStats extends VolumeUse {
+export interface VolumeStats extends Omit<VolumeUse, 'condition'> {
   time: string;
+  volumeHealthStats?: { abnormal: boolean };
   name: string;
   pvcRef?: { name: string; namespace: string };
 }
@@ -21,7 +22,9 @@ export async function volumeStatsOf(
     const one = prepared.get(volume.name);
     const use = one?.kind === 'path' ? await useOf(one, csi) : undefined;
     if (use === undefined) return [];
-    return [{ time: new Date().toISOString(), name: volume.name, ...claimOf(metadata, volume), ...use }];
+    const { condition, ...rest } = use;
+    const health = condition && { volumeHealthStats: { abnormal: condition.abnormal } };
+    return [{ time: new Date().toISOString(), name: volume.name, ...claimOf(metadata, volume), ...rest, ...health }];
   });
   return (await Promise.all(all)).flat();
 }

@@ -27,7 +27,7 @@
  *   - Nothing below a directory that something is mounted on is ever removed.
  *   - Tried again, with a FailedMount event: a driver that is not there (yet), a volume that is not attached, an error of the driver.
  *
- * Not done: health of volumes, SELinux contexts.
+ * Not done: SELinux contexts.
  */
 import type { Stored } from '../../kinds/kind.ts';
 import type { CSIVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod } from '../../kinds/types/core.ts';
@@ -60,6 +60,8 @@ export interface VolumeUse {
   inodes?: number;
   inodesUsed?: number;
   inodesFree?: number;
+  /** Of drivers that say it. */
+  condition?: { abnormal: boolean; message: string };
 }
 
 export interface Csi {
@@ -69,6 +71,8 @@ export interface Csi {
   mount(request: CsiRequest): Promise<CsiPublished>;
   /** How full the volume at this path is, as its driver says; undefined where that does not. */
   use(path: string): Promise<VolumeUse | undefined>;
+  /** What is wrong with the volume at this path, as its driver says; undefined where nothing is, or that does not say. */
+  problem(path: string): Promise<string | undefined>;
   /** The pod has none of its volumes any more. Rejects as long as a driver holds one. */
   release(podUid: string): Promise<void>;
   close(): Promise<void>;

@@ -12,7 +12,7 @@ export interface PluginInfo {
 }
 
 /** Of the node service (NodeServiceCapability.RPC.Type). */
-export const nodeCapability = { stage: 1, stats: 2, expand: 3, tellsWriters: 5, mountGroup: 6 } as const;
+export const nodeCapability = { stage: 1, stats: 2, expand: 3, condition: 4, tellsWriters: 5, mountGroup: 6 } as const;
 
 export interface NodeInfo {
   nodeId: string;
@@ -140,6 +140,7 @@ const unit = { bytes: 1, inodes: 2 } as const;
 export function readUse(message: Buffer): VolumeUse {
   const found: VolumeUse = {};
   for (const one of protobufFields(message)) {
+    if (one.number === 2) found.condition = readCondition(protobufBytes(one.value));
     if (one.number !== 1) continue;
     const values = new Map([...protobufFields(protobufBytes(one.value))].map(({ number, value }) => [number, value]));
     const [available, total, used] = [1, 2, 3].map((number) => Number(values.get(number) ?? 0));
@@ -148,6 +149,15 @@ export function readUse(message: Buffer): VolumeUse {
     if (values.get(4) === unit.inodes) Object.assign(found, { inodesFree: available, inodes: total, inodesUsed: used });
   }
   return found;
+}
+
+/** VolumeCondition: what is not there is false, or empty. */
+function readCondition(message: Buffer): NonNullable<VolumeUse['condition']> {
+  const condition = { abnormal: false, message: '' };
+  for (const { number, value } of protobufFields(message))
+    if (number === 1) condition.abnormal = value === 1;
+    else if (number === 2) condition.message = text(value);
+  return condition;
 }
 
 /** @throws ProtobufError */

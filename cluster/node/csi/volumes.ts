@@ -134,16 +134,25 @@ class CsiVolumes implements Csi {
     });
   }
 
-  async use(path: string): Promise<VolumeUse | undefined> {
+  use(path: string): Promise<VolumeUse | undefined> {
+    return this.#use(path, nodeCapability.stats);
+  }
+
+  async problem(path: string): Promise<string | undefined> {
+    const condition = (await this.#use(path, nodeCapability.condition))?.condition;
+    return condition?.abnormal === true ? condition.message : undefined;
+  }
+
+  async #use(path: string, capability: number): Promise<VolumeUse | undefined> {
     const record = (await this.#records.all()).find(({ targetPath }) => targetPath === path);
     const driver = record && this.#plugins.driver(record.driverName);
     if (record === undefined || driver === undefined) return undefined;
     try {
-      if (!(await driver.can(nodeCapability.stats))) return undefined;
+      if (!(await driver.can(capability))) return undefined;
       return await driver.use(record.volumeHandle, path, record.stagingPath);
     } catch (error) {
       const fields = { volume: record.specVolID, error: messageOf(error) };
-      this.#options.log('warn', 'a driver did not say how full a volume is', fields);
+      this.#options.log('warn', 'a driver did not say how a volume is', fields);
       return undefined;
     }
   }
