@@ -8,8 +8,12 @@ import { nft } from './nft.ts';
 const restMilliseconds = 100;
 /** Between a monitor that ended and the next one. */
 const startMilliseconds = 1000;
-/** Between two knocks at one that was just started. */
+/**
+ * Between the first two knocks at one that was just started; twice as long with each more. A change of the rules makes every nft of the machine that reads
+ * them at that moment begin again, those monitors too: instances that knocked on and on would keep each other, and all others, from ever coming to an end.
+ */
 const knockMilliseconds = 250;
+const mostKnockMilliseconds = 30_000;
 
 export interface RuleWatchOptions {
   /**
@@ -101,10 +105,14 @@ function startMonitor(): void {
 
 /** It does not say when it listens: what it is sure to tell of is done until it does. A table that nobody ever sees. */
 async function knockAt(child: ChildProcess, name: string): Promise<void> {
-  while (monitor === child && !isListening) {
+  for (
+    let wait = knockMilliseconds;
+    monitor === child && !isListening;
+    wait = Math.min(wait * 2, mostKnockMilliseconds)
+  ) {
     // What keeps nft from working keeps it from being heard.
     await nft(`add table inet ${name}\ndelete table inet ${name}\n`).catch(() => '');
-    await delay(knockMilliseconds, undefined, { ref: false });
+    await delay(wait, undefined, { ref: false });
   }
 }
 
