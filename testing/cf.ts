@@ -48,6 +48,8 @@ export class Cf {
     return finish(program, [...before, this.#program, ...words], {
       env: { PATH: process.env['PATH'], CF_HOME: this.#home, CF_COLOR: 'false', LANG: 'C.UTF-8', ...environment },
       input: '',
+      // A push of a busy machine, with its build; cf itself gives up before.
+      timeout: 1_800_000,
       ...others,
     });
   }
