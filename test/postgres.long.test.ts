@@ -220,10 +220,10 @@ describe('PostgreSQL', { concurrency: 1 }, () => {
       await client.patch(serviceInstances, guid, older({ status: { maintenanceVersion: version } }), there);
       transport.close();
       await until('it can be upgraded', async () =>
-        /upgrade is available/i.test(await cf.must('service', 'guestbook-db')),
+        /There is an upgrade available/.test(await cf.must('service', 'guestbook-db')),
       );
       await cf.must('upgrade-service', 'guestbook-db', '-f', '--wait');
-      assert.doesNotMatch(await cf.must('service', 'guestbook-db'), /upgrade is available/i);
+      assert.doesNotMatch(await cf.must('service', 'guestbook-db'), /There is an upgrade available/);
       assert.ok(await reads('Ann'));
     });
 
