@@ -1,4 +1,6 @@
 /** The stock `cf` client, where it is on the PATH, against a test platform. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { accessSync, constants, mkdirSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { type Finished, finish, type TestPlatform } from './platform.ts';
@@ -46,12 +48,43 @@ export class Cf {
     const { environment, ...others } = options;
     const [program = '', ...before] = hostsShell(this.#platform, this.#hosts);
     return finish(program, [...before, this.#program, ...words], {
-      env: { PATH: process.env['PATH'], CF_HOME: this.#home, CF_COLOR: 'false', LANG: 'C.UTF-8', ...environment },
+      env: { ...this.#environment, ...environment },
       input: '',
       // A push of a busy machine, with its build; cf itself gives up before.
       timeout: 1_800_000,
       ...others,
     });
+  }
+
+  /** At a terminal: says each reply when what it is to follow was printed. Resolves with all of that. */
+  async converse(command: string, replies: [after: RegExp, reply: string][]): Promise<Finished> {
+    const [program = '', ...before] = hostsShell(this.#platform, this.#hosts);
+    // A terminal without a size has one column.
+    const terminal = `stty cols 80 rows 24; ${this.#program} ${command}`;
+    const words = [...before, 'script', '-qfec', terminal, '/dev/null'];
+    const child = spawn(program, words, {
+      env: this.#environment,
+      stdio: ['pipe', 'pipe', 'inherit'],
+      timeout: 300_000,
+    });
+    const left = [...replies];
+    let stdout = '';
+    let heard = 0;
+    child.stdout.setEncoding('utf8').on('data', (part: string) => {
+      stdout += part;
+      const [next] = left;
+      const found = next?.[0].exec(stdout.slice(heard));
+      if (!next || !found) return;
+      heard += found.index + found[0].length;
+      left.shift();
+      child.stdin.write(`${next[1]}\r`);
+    });
+    const [code] = (await once(child, 'close')) as [number | null];
+    return { code: code ?? 1, stdout, stderr: '' };
+  }
+
+  get #environment(): NodeJS.ProcessEnv {
+    return { PATH: process.env['PATH'], CF_HOME: this.#home, CF_COLOR: 'false', LANG: 'C.UTF-8' };
   }
 
   /** As `run`, and an error with all that was printed when it fails. */
@@ -70,9 +103,10 @@ export class Cf {
     throw new Error(`cf ${words.join(' ')} was to fail\n${result.stdout}`);
   }
 
-  async login(user: string, password: string): Promise<void> {
+  /** @param options  of `cf auth` */
+  async login(user: string, password: string, ...options: string[]): Promise<void> {
     const { domain, ports } = this.#platform.instance;
     await this.must('api', `https://api.${domain}:${ports.https}`, '--skip-ssl-validation');
-    await this.must('auth', user, password);
+    await this.must('auth', user, password, ...options);
   }
 }

@@ -72,7 +72,7 @@ What the cloud controller serves of it. This page is made by \`tools/cf-api-page
 - **partial**: it answers, and what is missing is said.
 - What is not listed is answered with 404 and Cloud Foundry's error JSON; the last table says why.
 
-The stock \`cf\` client's everyday commands are run in \`test/cf.test.ts\`.
+The stock \`cf\` client's everyday commands are run in \`test/cf.test.ts\`, every one that it has in \`test/cf-commands.long.test.ts\`.
 
 ${sections.join('\n')}
 ## Not there
