@@ -1,6 +1,6 @@
 /** The second half of the engine's contract (`engine/verbs.ts`) as tests: pause, rename, update, usage, files. */
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { Cgroups } from '#engine/containers/cgroups.ts';
 import { freeze } from '#engine/containers/freezer.ts';
 import type { Container, ContainerSpec, Engine } from '#engine/engine.ts';
@@ -8,42 +8,31 @@ import type { EngineOptions } from '#engine/options.ts';
 import type { ContainerVerbs } from '#engine/verbs.ts';
 import { readTar } from '#lib/tar/read.ts';
 import { type TarInput, writeTar } from '#lib/tar/write.ts';
+import { engineBed, type EngineUnderTest } from './engine-contract/bed.ts';
 import { until } from './until.ts';
 
-export interface VerbsUnderTest {
+export interface VerbsUnderTest extends EngineUnderTest {
   readonly engine: Engine & ContainerVerbs;
   readonly options: EngineOptions;
-  readonly image: string;
-  reopen(): Promise<void>;
-  [Symbol.asyncDispose](): Promise<void>;
 }
 
 export function engineVerbsContract(name: string, open: () => Promise<VerbsUnderTest>): void {
   describe(`${name} keeps the engine's contract for verbs`, { timeout: 600_000 }, () => {
-    let under: VerbsUnderTest;
-    let count = 0;
-    before(async () => {
-      under = await open();
-    });
-    after(async () => {
-      await under[Symbol.asyncDispose]();
-    });
-
+    const bed = engineBed(open);
     const create = async (spec: Partial<ContainerSpec>): Promise<Container> => {
-      count += 1;
-      const { id } = await under.engine.createSandbox({ name: `verbs/${count}`, hostname: 'host-a' });
-      return await under.engine.createContainer({ name: 'main', image: under.image, ...spec, sandbox: id });
+      const { id } = await bed.sandbox();
+      return await bed.create({ ...spec, sandbox: id });
     };
     const start = async (spec: Partial<ContainerSpec> = { command: ['sleep', '1000'] }): Promise<Container> => {
       const container = await create(spec);
-      await under.engine.startContainer(container.id);
+      await bed.engine.startContainer(container.id);
       return container;
     };
-    const isPaused = (id: string): boolean => under.engine.container(id)?.paused === true;
+    const isPaused = (id: string): boolean => bed.engine.container(id)?.paused === true;
 
     it('pauses, stays paused, and lets go on; what ends it lets it go on too', async () => {
       const { id, sandbox } = await start();
-      const { engine } = under;
+      const { engine } = bed;
       const told: string[] = [];
       const listening = new AbortController();
       const events = engine.events({ signal: listening.signal });
@@ -60,45 +49,45 @@ export function engineVerbsContract(name: string, open: () => Promise<VerbsUnder
       for await (const { type } of events) told.push(type);
       assert.deepEqual(told, ['container-paused', 'container-unpaused']);
       await engine.pauseContainer(id);
-      await under.reopen();
+      await bed.reopen();
       assert.ok(isPaused(id));
-      await under.engine.stopContainer(id, { graceSeconds: 0 });
-      assert.deepEqual([under.engine.container(id)?.state, isPaused(id)], ['exited', false]);
-      await assert.rejects(under.engine.pauseContainer(id), { code: 'conflict' });
-      await under.engine.removeSandbox(sandbox);
+      await bed.engine.stopContainer(id, { graceSeconds: 0 });
+      assert.deepEqual([bed.engine.container(id)?.state, isPaused(id)], ['exited', false]);
+      await assert.rejects(bed.engine.pauseContainer(id), { code: 'conflict' });
+      await bed.engine.removeSandbox(sandbox);
     });
 
     it('finds out what an engine froze that was killed before it could say so', async () => {
       const { id, sandbox } = await start();
-      const cgroups = new Cgroups(under.options.instance);
+      const cgroups = new Cgroups(bed.under.options.instance);
       await freeze(cgroups, cgroups.path(sandbox, id));
-      await under.reopen();
+      await bed.reopen();
       assert.ok(isPaused(id));
-      await under.engine.removeSandbox(sandbox);
+      await bed.engine.removeSandbox(sandbox);
     });
 
     it('renames, each name once in a sandbox', async () => {
       const first = await create({});
-      const { engine } = under;
-      const second = await engine.createContainer({ sandbox: first.sandbox, name: 'other', image: under.image });
+      const { engine } = bed;
+      const second = await engine.createContainer({ sandbox: first.sandbox, name: 'other', image: bed.under.image });
       await assert.rejects(engine.renameContainer(first.id, 'other'), { code: 'conflict' });
       await engine.renameContainer(first.id, 'renamed');
       await engine.renameContainer(second.id, 'main');
       await assert.rejects(engine.renameContainer('none', 'x'), { code: 'not-found' });
-      await under.reopen();
+      await bed.reopen();
       assert.deepEqual(
-        [under.engine.container(first.id)?.name, under.engine.container(second.id)?.name],
+        [bed.engine.container(first.id)?.name, bed.engine.container(second.id)?.name],
         ['renamed', 'main'],
       );
-      await under.engine.removeSandbox(first.sandbox);
+      await bed.engine.removeSandbox(first.sandbox);
     });
 
     it('changes limits at once and for the next start, or not at all', async () => {
       const { id, sandbox } = await start({ command: ['sleep', '1000'], limits: { memoryBytes: 32 * 1024 * 1024 } });
-      const { engine } = under;
+      const { engine } = bed;
       await engine.updateContainer(id, { limits: { memoryBytes: 48 * 1024 * 1024, pids: 33, cpuMillis: 200 } });
       const held = async (): Promise<unknown> => {
-        const { memory, processes } = await under.engine.usage(id);
+        const { memory, processes } = await bed.engine.usage(id);
         return [memory.limitBytes, processes.limit];
       };
       assert.deepEqual(await held(), [48 * 1024 * 1024, 33]);
@@ -106,16 +95,16 @@ export function engineVerbsContract(name: string, open: () => Promise<VerbsUnder
       assert.equal(engine.container(id)?.spec.limits?.memoryBytes, 48 * 1024 * 1024);
       await engine.stopContainer(id, { graceSeconds: 0 });
       await engine.updateContainer(id, { limits: { pids: 44 }, labels: { a: 'b' } });
-      await under.reopen();
-      await under.engine.startContainer(id, { again: true });
+      await bed.reopen();
+      await bed.engine.startContainer(id, { again: true });
       assert.deepEqual(await held(), [48 * 1024 * 1024, 44]);
-      assert.deepEqual(under.engine.container(id)?.labels, { a: 'b' });
-      await under.engine.removeSandbox(sandbox);
+      assert.deepEqual(bed.engine.container(id)?.labels, { a: 'b' });
+      await bed.engine.removeSandbox(sandbox);
     });
 
     it('tells processes and usage, as the container counts', async () => {
       const { id, sandbox } = await start({ command: ['sh', '-c', 'while :; do :; done'], user: '1000' });
-      const { engine } = under;
+      const { engine } = bed;
       // The runtime's own process becomes the container's in the kernel's time.
       await until(async () => (await engine.processes(id))[0]?.name === 'sh');
       const [process] = await engine.processes(id);
@@ -134,7 +123,7 @@ export function engineVerbsContract(name: string, open: () => Promise<VerbsUnder
 
     it('reads and writes files, running or not, inside the root', async () => {
       const { id, sandbox } = await create({ command: ['sleep', '1000'] });
-      const { engine } = under;
+      const { engine } = bed;
       const entry: TarInput = {
         name: 'f',
         type: 'file',
