@@ -35,6 +35,7 @@ import { servicePlanEndpoints } from './endpoints/service-plans.ts';
 import { serviceRouteBindingEndpoints } from './endpoints/service-route-bindings.ts';
 import { serviceSharingEndpoints } from './endpoints/service-sharing.ts';
 import { securityGroupEndpoints } from './endpoints/security-groups.ts';
+import { segmentChoiceEndpoints } from './endpoints/segment-choices.ts';
 import { sidecarEndpoints } from './endpoints/sidecars.ts';
 import { spaceEndpoints } from './endpoints/spaces.ts';
 import { taskEndpoints } from './endpoints/tasks.ts';
@@ -49,6 +50,7 @@ export function endpointTable(context: Context): Endpoint[] {
     ...spaceEndpoints(context),
     ...quotaEndpoints(context),
     ...isolationSegmentEndpoints(context),
+    ...segmentChoiceEndpoints(context),
     ...domainEndpoints(context),
     ...certificateEndpoints(context),
     ...securityGroupEndpoints(context),

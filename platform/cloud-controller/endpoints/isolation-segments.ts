@@ -1,21 +1,18 @@
 /**
  * Isolation segments: nodes that only some organizations' apps run on. A segment is a name; its nodes have a label and a taint with that name
- * (`resources/segments.ts`). An administrator entitles organizations to it; an organization has a default for its
- * spaces, and a space may have another. What a space has counts for instances, tasks and builds that start from then on.
+ * (`resources/segments.ts`). An administrator entitles organizations to it, who then may choose it (`segment-choices.ts`).
  */
 import { randomUUID } from 'node:crypto';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { SHARED_SEGMENT } from '../../resources/segments.ts';
 import type { IsolationSegment, Organization } from '../../resources/types.ts';
 import { type ApiRequest, type Context, created, type Endpoint, type Json, ok } from '../api.ts';
-import { notAuthorized, notFound, unprocessable } from '../errors.ts';
+import { notFound, unprocessable } from '../errors.ts';
 import { listReply } from '../listing.ts';
 import { tell } from '../operations/tell.ts';
-import { base, link, metadata, toOne } from '../present/base.ts';
+import { base, link, metadata } from '../present/base.ts';
 import { presentOrganization } from '../present/tenancy.ts';
-import { isObject, mergeMetadata, readGuids, Reader } from '../validate.ts';
-import { readOrganization } from './organizations.ts';
-import { readSpace } from './spaces.ts';
+import { mergeMetadata, readGuids, Reader } from '../validate.ts';
 
 const SHARED_NAME = 'shared';
 /** It is the value of a label. */
@@ -30,7 +27,7 @@ export async function ensureSharedSegment({ records }: Context): Promise<void> {
 }
 
 export function isolationSegmentEndpoints(context: Context): Endpoint[] {
-  return [...segmentEndpoints(context), ...entitlementEndpoints(context), ...choiceEndpoints(context)];
+  return [...segmentEndpoints(context), ...entitlementEndpoints(context)];
 }
 
 function readSegment(context: Context, request: ApiRequest): Stored<IsolationSegment> {
@@ -293,99 +290,4 @@ function entitlementEndpoints(context: Context): Endpoint[] {
       },
     },
   ];
-}
-
-function choiceEndpoints(context: Context): Endpoint[] {
-  const { records, access, urls } = context;
-  const chosen = (place: string, guid: string | undefined): Json => ({
-    ...toOne(guid),
-    links: {
-      self: link(`${urls.api}${place}`),
-      ...(guid === undefined ? {} : { related: link(`${urls.api}/v3/isolation_segments/${guid}`) }),
-    },
-  });
-  const ofOrganization = (guid: string) => `/v3/organizations/${guid}/relationships/default_isolation_segment`;
-  const ofSpace = (guid: string) => `/v3/spaces/${guid}/relationships/isolation_segment`;
-  return [
-    {
-      method: 'GET',
-      path: ofOrganization(':guid'),
-      auth: 'user',
-      summary: 'Get the isolation segment of spaces that say none.',
-      handle: (request) => {
-        const { metadata: of, spec } = readOrganization(context, request, request.params.guid ?? '');
-        return ok(chosen(ofOrganization(of.name), spec.segment));
-      },
-    },
-    {
-      method: 'PATCH',
-      path: ofOrganization(':guid'),
-      auth: 'user',
-      summary: 'Choose the isolation segment of spaces that say none; it counts for what starts from then on.',
-      handle: async (request) => {
-        const { metadata: of } = readOrganization(context, request, request.params.guid ?? '');
-        if (!access.managesOrganization(request.identity, of.name)) throw notAuthorized();
-        const segment = readChoice(context, request, of.name, 'organization');
-        const changed = await records.organizations.modify(
-          of.name,
-          ({ spec: { segment: _old, ...spec }, ...current }) => ({
-            ...current,
-            spec: { ...spec, ...(segment === undefined ? {} : { segment }) },
-          }),
-        );
-        await tell(context, request, {
-          ...{ type: 'audit.organization.update', kind: 'organization', object: changed, organization: of.name },
-        });
-        return ok(chosen(ofOrganization(of.name), segment));
-      },
-    },
-    {
-      method: 'GET',
-      path: ofSpace(':guid'),
-      auth: 'user',
-      summary: 'Get the isolation segment that a space says; without one its organization’s counts.',
-      handle: (request) => {
-        const { metadata: of, spec } = readSpace(context, request, request.params.guid ?? '');
-        return ok(chosen(ofSpace(of.name), spec.segment));
-      },
-    },
-    {
-      method: 'PATCH',
-      path: ofSpace(':guid'),
-      auth: 'user',
-      summary: 'Choose the isolation segment of a space; it counts for what starts from then on.',
-      handle: async (request) => {
-        const space = readSpace(context, request, request.params.guid ?? '');
-        if (!access.managesOrganization(request.identity, space.spec.organization)) throw notAuthorized();
-        const segment = readChoice(context, request, space.spec.organization, 'space');
-        const { name } = space.metadata;
-        const changed = await records.spaces.modify(name, ({ spec: { segment: _old, ...spec }, ...current }) => ({
-          ...current,
-          spec: { ...spec, ...(segment === undefined ? {} : { segment }) },
-        }));
-        await tell(context, request, { type: 'audit.space.update', kind: 'space', object: changed, space: changed });
-        return ok(chosen(ofSpace(name), segment));
-      },
-    },
-  ];
-}
-
-/** `{"data": {"guid": …}}` or `{"data": null}`. @throws CloudFoundryError unless the organization is entitled to it */
-function readChoice(
-  { records }: Context,
-  { body }: ApiRequest,
-  organization: string,
-  what: 'organization' | 'space',
-): string | undefined {
-  const { data } = body;
-  if (data === null) return undefined;
-  const guid = isObject(data) ? data['guid'] : undefined;
-  if (typeof guid !== 'string')
-    throw unprocessable('Data must be structured like this: "data": {"guid": "valid-guid"}');
-  const segment = records.isolationSegments.get(guid);
-  if (segment && (guid === SHARED_SEGMENT || segment.spec.organizations.includes(organization))) return guid;
-  const whose = what === 'space' ? 'the organization that this space belongs to' : 'the organization';
-  throw unprocessable(
-    `Unable to assign isolation segment with guid '${guid.slice(0, 60)}'. Ensure it has been entitled to ${whose}.`,
-  );
 }
