@@ -16,7 +16,7 @@ import { StagingError, type StagingErrorCode } from '../staging.ts';
 import { dockerBuild } from './docker-build.ts';
 import type { DockerfileContext } from './dockerfile-build.ts';
 import { deletePod } from './pod-changes.ts';
-import { nextBuild, Turns, type Waiting } from './queue.ts';
+import { LastTurns, nextBuild, type Waiting } from './queue.ts';
 import { sourceBuild } from './source-build.ts';
 
 export interface BuildController {
@@ -67,7 +67,7 @@ export function startBuildController(options: BuildControllerOptions): BuildCont
   const context: DockerfileContext = { ...options, pods: podInformer };
   const running = new Map<string, Waiting & { stop: AbortController; done: Promise<void> }>();
   const told = new Set<string>();
-  const turns = new Turns();
+  const lastTurns = new LastTurns();
   const closing = new AbortController();
   let closed = false;
 
@@ -83,13 +83,13 @@ export function startBuildController(options: BuildControllerOptions): BuildCont
     const waiting = open
       .filter((build) => !running.has(build.metadata.name))
       .map((build) => waitingOf(build, organizationOf));
-    turns.forgetAllBut([...waiting, ...running.values()]);
+    lastTurns.forgetAllBut([...waiting, ...running.values()]);
     for (;;) {
-      const next = nextBuild(waiting, [...running.values()], { slots: options.concurrency, turns });
+      const next = nextBuild(waiting, [...running.values()], { slots: options.concurrency, lastTurns });
       const build = next && byGuid.get(next.guid);
       if (next === undefined || build === undefined) break;
       waiting.splice(waiting.indexOf(next), 1);
-      turns.take(next);
+      lastTurns.note(next);
       const stop = new AbortController();
       const done = perform(build, stop.signal).finally(() => {
         running.delete(next.guid);

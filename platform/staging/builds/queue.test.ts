@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { nextBuild, Turns, type Waiting } from './queue.ts';
+import { LastTurns, nextBuild, type Waiting } from './queue.ts';
 
 let time = 0;
 const build = (space: string, app = `app-${time}`, organization = 'o'): Waiting => {
@@ -10,17 +10,17 @@ const build = (space: string, app = `app-${time}`, organization = 'o'): Waiting 
 
 /** Runs all with so many at once; each ends when the next is taken. */
 function orderOf(waiting: readonly Waiting[], slots: number): string[] {
-  const turns = new Turns();
+  const lastTurns = new LastTurns();
   const left = [...waiting];
   const running: Waiting[] = [];
   const order: string[] = [];
   while (left.length > 0) {
     if (running.length === slots) running.shift();
-    const next = nextBuild(left, running, { slots, turns });
+    const next = nextBuild(left, running, { slots, lastTurns });
     assert.ok(next);
     left.splice(left.indexOf(next), 1);
     running.push(next);
-    turns.take(next);
+    lastTurns.note(next);
     order.push(next.space);
   }
   return order;
@@ -42,20 +42,20 @@ test('organizations take turns before their spaces do', () => {
 });
 
 test('an app builds once at a time, and slots are a limit', () => {
-  const turns = new Turns();
+  const lastTurns = new LastTurns();
   const first = build('a', 'same');
   const second = build('a', 'same');
   const third = build('a', 'other');
-  assert.equal(nextBuild([second, third], [first], { slots: 2, turns }), third);
-  assert.equal(nextBuild([second], [first], { slots: 2, turns }), undefined);
-  assert.equal(nextBuild([second, third], [first], { slots: 1, turns }), undefined);
+  assert.equal(nextBuild([second, third], [first], { slots: 2, lastTurns }), third);
+  assert.equal(nextBuild([second], [first], { slots: 2, lastTurns }), undefined);
+  assert.equal(nextBuild([second, third], [first], { slots: 1, lastTurns }), undefined);
 });
 
 test('what is over is forgotten, what waits keeps its place', () => {
-  const turns = new Turns();
+  const lastTurns = new LastTurns();
   const [a, b] = [build('a'), build('b')];
-  turns.take(a);
-  turns.take(b);
-  turns.forgetAllBut([b]);
-  assert.deepEqual([turns.lastOf('space', 'a'), turns.lastOf('space', 'b')], [0, 2]);
+  lastTurns.note(a);
+  lastTurns.note(b);
+  lastTurns.forgetAllBut([b]);
+  assert.deepEqual([lastTurns.lastOf('space', 'a'), lastTurns.lastOf('space', 'b')], [0, 2]);
 });

@@ -13,11 +13,11 @@ export interface Waiting {
 }
 
 /** Who had a turn when; forgotten with the process, which costs somebody one turn. */
-export class Turns {
+export class LastTurns {
   #count = 0;
   readonly #last = new Map<string, number>();
 
-  take({ space, organization }: Waiting): void {
+  note({ space, organization }: Waiting): void {
     this.#count += 1;
     this.#last.set(`organization ${organization}`, this.#count).set(`space ${space}`, this.#count);
   }
@@ -38,15 +38,15 @@ export class Turns {
 export function nextBuild(
   waiting: readonly Waiting[],
   running: readonly Waiting[],
-  { slots, turns }: { slots: number; turns: Turns },
+  { slots, lastTurns }: { slots: number; lastTurns: LastTurns },
 ): Waiting | undefined {
   if (running.length >= slots) return undefined;
   const load = (kind: 'organization' | 'space', name: string) => running.filter((build) => build[kind] === name).length;
   const rank = (build: Waiting): (number | string)[] => [
     load('organization', build.organization),
-    turns.lastOf('organization', build.organization),
+    lastTurns.lastOf('organization', build.organization),
     load('space', build.space),
-    turns.lastOf('space', build.space),
+    lastTurns.lastOf('space', build.space),
     build.since,
     build.guid,
   ];
