@@ -10,7 +10,7 @@ import { Disks } from './containers/disks.ts';
 import { LocalEngine } from './containers/engine.ts';
 import { EventHub } from './containers/events.ts';
 import { layout as layoutOf } from './containers/layout.ts';
-import { purge, stopGracefully, takeDown } from './containers/purge.ts';
+import { purge, removeRunDirectory, stopGracefully, takeDown } from './containers/purge.ts';
 import { prepareDirectories, recoverContainers } from './containers/recovery.ts';
 import { Sandboxes } from './containers/sandboxes.ts';
 import { BRIDGE, attachmentsOf } from './containers/attachments.ts';
@@ -18,7 +18,7 @@ import { type Engine, EngineError, type EngineInfo } from './engine.ts';
 import { type NodeImages, openImages } from './images/open.ts';
 import type { ContentStore } from './images/store.ts';
 import { Watermarks } from './images/watermarks.ts';
-import { engineLock, refuseWhileOpen } from './lock.ts';
+import { lockEngine } from './lock.ts';
 import { NameServer } from './network/dns/server.ts';
 import { gatewayOf, parseCidr } from './network/addresses.ts';
 import { openCni } from './network/cni/network.ts';
@@ -59,10 +59,10 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
   const conmon = requireProgram('conmon');
   const network = new Network({ instance: options.instance, ...options.network, log });
   const cgroups = new Cgroups(options.instance);
-  await prepareDirectories(layout, options.instance);
-  const release = await engineLock(options);
+  const release = await lockEngine(options);
   let names: NameServer | undefined;
   try {
+    await prepareDirectories(layout, options.instance);
     const { podCidr, clusterCidr, serviceCidr, networkPool = defaultNetworkPool, ipv6 } = options.network;
     const userNetworks = new UserNetworks({
       directory: layout.networks,
@@ -186,7 +186,7 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
   } catch (error) {
     await names?.close();
     network.close();
-    await release();
+    release();
     throw error;
   }
 }
@@ -196,15 +196,24 @@ export async function openEngine(options: EngineOptions): Promise<OpenedEngine> 
  * of containers stay. `conflict` while an engine is open. Idempotent.
  */
 export async function stopContainers(options: EngineOptions, stop: { graceSeconds?: number } = {}): Promise<void> {
-  refuseWhileOpen(options);
-  await stopGracefully(options, stop.graceSeconds ?? 10);
-  await takeDown(options, options.log ?? logToStandardError);
+  const release = await lockEngine(options);
+  try {
+    await stopGracefully(options, stop.graceSeconds ?? 10);
+    await takeDown(options, options.log ?? logToStandardError);
+  } finally {
+    release();
+  }
 }
 
 /** Removes everything of the instance from this machine. `conflict` while an engine is open. Idempotent. */
 export async function purgeEngine(options: EngineOptions): Promise<void> {
-  refuseWhileOpen(options);
-  await purge(options, options.log ?? logToStandardError);
+  const release = await lockEngine(options);
+  try {
+    await purge(options, options.log ?? logToStandardError);
+  } finally {
+    release();
+  }
+  await removeRunDirectory(options);
 }
 
 function bridgeIpv6(ranges: Ipv6Ranges | undefined): Pick<EngineInfo['bridge'], 'ipv6'> {

@@ -15,7 +15,7 @@ export class LockTimeout extends Error {
 
 /**
  * Holds a lock that is a file with the holder's process id and when it began; one whose holder has died is taken over. Gives what lets it go.
- * Rejects with `LockTimeout` after `milliseconds`. Processes of one host only.
+ * Rejects with `LockTimeout` after `milliseconds`, with 0 at once. Processes of one host only.
  */
 export async function lockFile(path: string, milliseconds: number): Promise<() => void> {
   const until = Date.now() + milliseconds;
@@ -24,7 +24,7 @@ export async function lockFile(path: string, milliseconds: number): Promise<() =
     const holder = holderOf(path);
     if (holder === undefined) continue;
     if (isGone(holder)) await removeDead(path, holder, until - Date.now());
-    else if (Date.now() > until) throw new LockTimeout(path, holder.pid);
+    else if (Date.now() >= until) throw new LockTimeout(path, holder.pid);
     else await delay(50);
   }
 }

@@ -75,7 +75,7 @@ export interface EngineRooms {
   runtime: Runtime;
   info: Omit<EngineInfo, 'sandboxPool'>;
   /** Called last by `close`. */
-  release: () => Promise<void>;
+  release: () => void;
 }
 
 export class LocalEngine implements Engine, ContainerVerbs, Overlay, Neighbours {
@@ -379,7 +379,7 @@ export class LocalEngine implements Engine, ContainerVerbs, Overlay, Neighbours 
     await sandboxes.close();
     network.close();
     await images.close();
-    await release();
+    release();
   }
 }
 

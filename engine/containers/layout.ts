@@ -7,6 +7,8 @@ export interface Layout {
   data: string;
   /** `<run>/engine`, on tmpfs. Searchable by all: container roots, who are nobody on the host, pass through it to what is theirs. */
   run: string;
+  /** Who has all of this: see `engine/lock.ts`. */
+  lock: string;
   addressesFile: string;
   networks: string;
   /** What CNI plugins were asked for. */
@@ -34,6 +36,7 @@ export function layout({ dataDirectory, runDirectory }: Pick<EngineOptions, 'dat
   return {
     data,
     run,
+    lock: join(run, 'engine.pid'),
     addressesFile: join(data, 'addresses.json'),
     networks: join(data, 'networks'),
     cni: join(data, 'cni'),

@@ -1,6 +1,6 @@
 /** Takes away what an engine made, with no engine running: what is in the kernel first, then the files. */
 import { existsSync, watch } from 'node:fs';
-import { readdir, rm } from 'node:fs/promises';
+import { readdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openCni } from '../network/cni/network.ts';
 import { Network } from '../network/open.ts';
@@ -49,11 +49,22 @@ export async function takeDown(options: EngineOptions, log: Log): Promise<void> 
   await rm(where.sandboxesData, removal);
 }
 
+/** All but the lock, which is the caller's. */
 export async function purge(options: EngineOptions, log: Log): Promise<void> {
   const where = layout(options);
   await takeDown(options, log);
-  await rm(where.run, removal);
   await rm(where.data, removal);
+  for (const name of await readdir(where.run)) {
+    const path = join(where.run, name);
+    if (path !== where.lock) await rm(path, removal);
+  }
+}
+
+/** When its lock was let go; whoever has taken it since has the directory. */
+export async function removeRunDirectory(options: EngineOptions): Promise<void> {
+  await rmdir(layout(options).run).catch((error: unknown) => {
+    if (!hasCode(error, 'ENOTEMPTY') && !hasCode(error, 'ENOENT')) throw error;
+  });
 }
 
 /** Stop signals first, and time to obey them. */

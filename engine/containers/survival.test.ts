@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { type OpenedEngine, openEngine, purgeEngine, stopContainers } from '#engine/open.ts';
 import { linkPrefix } from '#engine/network/names.ts';
 import type { EngineOptions } from '#engine/options.ts';
-import { engineOptionsForTest, leftovers, openEngineHost } from '#testing/engine-host.ts';
+import { engineOptionsForTest, leftovers, openEngineHost, removeAll } from '#testing/engine-host.ts';
 import { addBusyboxImage } from '#testing/busybox-image.ts';
 
 const chaos = fileURLToPath(new URL('../../testing/engine-chaos.ts', import.meta.url));
@@ -126,9 +126,27 @@ test('after a reboot containers have exited and sandboxes are gone', { timeout: 
   assert.deepEqual(host.engine.containers(), []);
 });
 
-test('a second engine on the same directories is refused', async () => {
+test('a second engine on the same directories is refused, and disturbs nothing of the first', async () => {
   await using host = await openEngineHost({ sandboxPool: 0 });
-  await assert.rejects(openEngine(host.options), { name: 'EngineError', code: 'conflict' });
+  const { engine, image, options } = host;
+  const { id } = await engine.createSandbox({ name: 's', hostname: 's' });
+  const container = await engine.createContainer({ sandbox: id, name: 'c', image, command: ['sleep', '1000'] });
+  await engine.startContainer(container.id);
+  const session = await engine.exec(container.id, { command: ['cat'], stdin: true });
+  await assert.rejects(openEngine(options), { name: 'EngineError', code: 'conflict' });
+  await assert.rejects(stopContainers(options), { name: 'EngineError', code: 'conflict' });
+  await assert.rejects(purgeEngine(options), { name: 'EngineError', code: 'conflict' });
+  session.stdin?.end('still here');
+  assert.equal(Buffer.concat(await session.stdout.toArray()).toString(), 'still here');
+  assert.equal((await session.exited).code, 0);
+});
+
+test('an engine is not opened while its instance is removed', async () => {
+  const options = engineOptionsForTest();
+  await (await openEngine(options)).close();
+  const removal = removeAll(options);
+  await assert.rejects(openEngine(options), { name: 'EngineError', code: 'conflict' });
+  await removal;
 });
 
 test('twenty containers start at once', { timeout: 300_000 }, async () => {

@@ -6,7 +6,7 @@ import { removeBundle } from '../containers/container-files.ts';
 import { layout as layoutOf } from '../containers/layout.ts';
 import { DANGLING_SCOPE, IMAGES_SCOPE } from '../images/scopes.ts';
 import { openImages } from '../images/open.ts';
-import { engineLock } from '../lock.ts';
+import { lockEngine } from '../lock.ts';
 import { type NameFile, References, listBlobs, listLayers, listNames } from './content.ts';
 import { checkDigests } from './digests.ts';
 import type { FsckOptions, FsckProblem, FsckReport } from './fsck.ts';
@@ -15,11 +15,11 @@ import { checkContainers, checkVolumes } from './records.ts';
 /** @throws EngineError `conflict` where an engine runs and `repair` is asked for */
 export async function fsck(options: FsckOptions): Promise<FsckReport> {
   if (options.repair !== true) return await check(options);
-  const release = await engineLock(options.engine);
+  const release = await lockEngine(options.engine);
   try {
     return await check(options);
   } finally {
-    await release();
+    release();
   }
 }
 
