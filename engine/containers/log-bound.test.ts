@@ -74,6 +74,10 @@ test('lines are counted, and where there is no time they are estimated', () =>
     assert.equal((await countLines(path, fired)).lines, 3);
     await writeFile(path, '');
     assert.deepEqual(await countLines(path, fired), { lines: 0, last: '' });
+    await truncate(path, MEBIBYTE);
+    await appendFile(path, records(0, 3));
+    const unfinished = await countLines(path, fired);
+    assert.deepEqual(unfinished, { lines: 0, last: record(2, '').split(' ')[0] }, 'as far as it came');
   }));
 
 test('what a full file could not take is told from what its writer has read', () =>

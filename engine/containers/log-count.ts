@@ -26,12 +26,15 @@ export async function countLines(path: string, signal: AbortSignal): Promise<Lin
     const chunk = buffer.subarray(0, bytesRead);
     last = parser.span(chunk)?.last || last;
     lines += parser.skip(chunk);
-    counted = read + chunk.lastIndexOf(10) + 1;
+    const ended = chunk.lastIndexOf(10) + 1;
+    if (ended > 0) counted = read + ended;
     read += bytesRead;
     if (!signal.aborted) continue;
     const { size } = await file.stat();
     const tail = await readTail(file, size);
-    return { lines: Math.round((lines * size) / counted), last: new LogParser().span(tail)?.last ?? last };
+    // Where the file begins with a hole, no record may have ended yet.
+    const estimate = counted === 0 ? 0 : Math.round((lines * size) / counted);
+    return { lines: estimate, last: new LogParser().span(tail)?.last ?? last };
   }
 }
 
