@@ -1,6 +1,7 @@
 /** Follows a build's output from its first line to the result line, over broken connections. */
 import type { Client } from '#cluster/client/client.ts';
 import { ApiError } from '#cluster/client/client.ts';
+import { linesOf } from '#lib/lines.ts';
 import { RESULT_LINE } from '../lifecycle/protocol.ts';
 import { BUILD_CONTAINER } from './build-pod.ts';
 
@@ -27,7 +28,7 @@ export async function followBuild(options: FollowOptions): Promise<BuildEnd> {
         ...(last === '' ? {} : { sinceTime: last }),
         signal: options.signal,
       });
-      for await (const line of lines(stream as AsyncIterable<Buffer>)) {
+      for await (const line of linesOf(stream, LONGEST_LINE)) {
         const space = line.indexOf(' ');
         const time = line.slice(0, space);
         // A stream that is opened anew begins with lines that were read already.
@@ -44,20 +45,4 @@ export async function followBuild(options: FollowOptions): Promise<BuildEnd> {
       if (attempt >= 5 || (error instanceof ApiError && error.code >= 400 && error.code < 500)) throw error;
     }
   }
-}
-
-async function* lines(stream: AsyncIterable<Buffer>): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  let rest = '';
-  for await (const chunk of stream) {
-    rest += decoder.decode(chunk, { stream: true });
-    const parts = rest.split('\n');
-    rest = parts.pop() ?? '';
-    yield* parts;
-    while (rest.length > LONGEST_LINE) {
-      yield rest.slice(0, LONGEST_LINE);
-      rest = rest.slice(LONGEST_LINE);
-    }
-  }
-  if (rest !== '') yield rest;
 }

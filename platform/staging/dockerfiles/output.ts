@@ -1,5 +1,6 @@
 /** What a classic build says, JSON documents one a line, as lines of a log. */
 import { stripVTControlCharacters } from 'node:util';
+import { linesOf } from '#lib/lines.ts';
 import { StagingError } from '../staging.ts';
 
 const LONGEST_LINE = 16 * 1024;
@@ -19,30 +20,33 @@ interface Said {
 /** @throws StagingError where the build did not end well, with its last lines */
 export async function tellBuild(body: AsyncIterable<Uint8Array>, onLine: (line: string) => void): Promise<void> {
   const last: string[] = [];
-  const tell = (text: string): void => {
-    // Progress that a terminal would write over itself: what stands at the end.
-    const line = stripVTControlCharacters(text.slice(text.lastIndexOf('\r') + 1)).trimEnd();
-    if (UNASKED.test(line)) return;
-    if (line !== '' && last.push(line) > KEPT_LINES) last.shift();
-    onLine(line);
-  };
-  let rest = '';
-  for await (const said of documents(body)) {
-    if (said.error !== undefined) {
-      if (rest !== '') tell(rest);
-      throw failed(said.errorDetail?.message ?? said.error, last);
-    }
-    if (said.status !== undefined && said.id === undefined && said.progressDetail === undefined) tell(said.status);
-    rest += (said.stream ?? '').replaceAll('\r\n', '\n');
-    const lines = rest.split('\n');
-    rest = lines.pop() ?? '';
-    for (const line of lines) tell(line);
-    if (rest.length > LONGEST_LINE) {
-      tell(rest);
-      rest = '';
+  const end: { failure?: string } = {};
+  /** Up to the failure: what was begun by then is a line too. */
+  async function* texts(): AsyncGenerator<string> {
+    for await (const document of linesOf(body)) {
+      if (document.trim() === '') continue;
+      const said = JSON.parse(document) as Said;
+      if (said.error !== undefined) {
+        end.failure = said.errorDetail?.message ?? said.error;
+        return;
+      }
+      yield textOf(said);
     }
   }
-  if (rest !== '') tell(rest);
+  for await (const text of linesOf(texts(), LONGEST_LINE)) {
+    const whole = text.trimEnd();
+    // Progress that a terminal would write over itself: what stands at the end.
+    const line = stripVTControlCharacters(whole.slice(whole.lastIndexOf('\r') + 1)).trimEnd();
+    if (UNASKED.test(line)) continue;
+    if (line !== '' && last.push(line) > KEPT_LINES) last.shift();
+    onLine(line);
+  }
+  if (end.failure !== undefined) throw failed(end.failure, last);
+}
+
+/** Progress of single layers is nothing for a log. */
+function textOf({ stream = '', status, id, progressDetail }: Said): string {
+  return status === undefined || id !== undefined || progressDetail !== undefined ? stream : `${status}\n${stream}`;
 }
 
 function failed(message: string, last: readonly string[]): StagingError {
@@ -52,16 +56,4 @@ function failed(message: string, last: readonly string[]): StagingError {
   if (/no space left on device/i.test(`${message}\n${last.join('\n')}`))
     return new StagingError('disk-full', `the build needs more disk than it has: ${message}${words}`);
   return new StagingError('build-failed', `${message}${words}`);
-}
-
-async function* documents(body: AsyncIterable<Uint8Array>): AsyncGenerator<Said> {
-  const decoder = new TextDecoder();
-  let rest = '';
-  for await (const chunk of body) {
-    rest += decoder.decode(chunk, { stream: true });
-    const lines = rest.split('\n');
-    rest = lines.pop() ?? '';
-    for (const line of lines) if (line.trim() !== '') yield JSON.parse(line) as Said;
-  }
-  if (rest.trim() !== '') yield JSON.parse(rest) as Said;
 }
