@@ -1,9 +1,10 @@
 /** Runs controllers: a queue for each, retries, and the slow period. */
+import { createWorkQueue } from '#lib/work-queue.ts';
 import { ApiError } from '../client/client.ts';
 import type { Controller, ControllerContext } from './controller.ts';
-import { createWorkQueue } from './queue.ts';
 
 const slowPeriod = 10 * 60_000;
+const retry = { firstMilliseconds: 5, lastMilliseconds: 1_000_000 };
 
 export interface RunningControllers {
   /** Resolves when no reconcile is under way any more. */
@@ -30,26 +31,23 @@ async function startController(controller: Controller, context: ControllerContex
   let started = false;
   const queue = createWorkQueue({
     workers: controller.workers ?? 4,
+    retry,
     async work(key) {
       await ready;
       if (!started || signal.aborted) return;
       try {
         await controller.reconcile(key, context);
-        queue.forget(key);
       } catch (error) {
-        if (signal.aborted) return;
-        if (isNamespaceGoing(error)) {
-          queue.forget(key);
-          return;
-        }
-        const retryMilliseconds = queue.retry(key);
-        if (isConflict(error)) return;
-        log('warn', `controller ${controller.name}: ${error instanceof Error ? error.message : String(error)}`, {
-          controller: controller.name,
-          key,
-          retryMilliseconds,
-        });
+        if (!signal.aborted && !isNamespaceGoing(error)) throw error;
       }
+    },
+    onFailure(key, error, { retryMilliseconds }) {
+      if (isConflict(error)) return;
+      log('warn', `controller ${controller.name}: ${error instanceof Error ? error.message : String(error)}`, {
+        controller: controller.name,
+        key,
+        retryMilliseconds,
+      });
     },
   });
   const period = setInterval(() => {

@@ -1,43 +1,48 @@
 /**
- * A controller's queue: each key is in it at most once, and is never worked on twice at the same time. A key that comes
- * while it is worked on is worked on again afterwards.
+ * A controller's queue: each key is in it at most once, and is never worked on twice at the same time. A key that comes while it is worked
+ * on is worked on again afterwards; what fails is done again after a wait that doubles with each failure in a row.
  */
-import { timerOf } from '#lib/longest-timer.ts';
+import { timerOf } from './longest-timer.ts';
 
-interface WorkQueue {
+export interface WorkQueue {
+  /** Keys that come together are begun together, after whoever adds them is done. */
   add(key: string, afterMilliseconds?: number): void;
-  /** Adds the key after a delay that doubles with each failure in a row. Returns the delay. */
-  retry(key: string): number;
-  /** The key's work succeeded: its next failure is its first. */
-  forget(key: string): void;
   /** Resolves when nothing is under way. Nothing new is begun. */
   close(): Promise<void>;
 }
 
-interface WorkQueueOptions {
-  workers: number;
-  /** Must not reject. */
-  work: (key: string) => Promise<void>;
+interface Failure {
+  /** In a row: 1 is the first. */
+  count: number;
+  retryMilliseconds: number;
 }
 
-const firstRetry = 5;
-const lastRetry = 1_000_000;
+interface WorkQueueOptions {
+  /** Keys that are worked on at once. */
+  workers: number;
+  work: (key: string) => Promise<void>;
+  /** Waits after a first failure, and at most. */
+  retry: { firstMilliseconds: number; lastMilliseconds: number };
+  onFailure: (key: string, error: unknown, failure: Failure) => void;
+}
 
-export function createWorkQueue({ workers, work }: WorkQueueOptions): WorkQueue {
+export function createWorkQueue({ workers, work, retry, onFailure }: WorkQueueOptions): WorkQueue {
   const waiting = new Set<string>();
   const working = new Map<string, Promise<void>>();
   const again = new Set<string>();
   const failures = new Map<string, number>();
   const delayed = new Map<string, { due: number; timer: NodeJS.Timeout }>();
-  let closed = false;
+  let isAwake = false;
+  let isClosed = false;
 
   function begin(): void {
+    isAwake = false;
     for (const key of waiting) {
-      if (working.size >= workers || closed) return;
+      if (working.size >= workers || isClosed) return;
       waiting.delete(key);
       working.set(
         key,
-        work(key).finally(() => {
+        run(key).finally(() => {
           working.delete(key);
           if (again.delete(key)) waiting.add(key);
           begin();
@@ -46,11 +51,28 @@ export function createWorkQueue({ workers, work }: WorkQueueOptions): WorkQueue 
     }
   }
 
+  async function run(key: string): Promise<void> {
+    try {
+      await work(key);
+      failures.delete(key);
+    } catch (error) {
+      if (isClosed) return;
+      const count = (failures.get(key) ?? 0) + 1;
+      failures.set(key, count);
+      const wait = retry.firstMilliseconds * 2 ** Math.min(count - 1, 30);
+      const retryMilliseconds = Math.min(retry.lastMilliseconds, wait);
+      addLater(key, retryMilliseconds);
+      onFailure(key, error, { count, retryMilliseconds });
+    }
+  }
+
   function addNow(key: string): void {
-    if (closed) return;
+    if (isClosed) return;
     if (working.has(key)) again.add(key);
     else waiting.add(key);
-    begin();
+    if (isAwake) return;
+    isAwake = true;
+    queueMicrotask(begin);
   }
 
   function addLater(key: string, milliseconds: number): void {
@@ -70,20 +92,12 @@ export function createWorkQueue({ workers, work }: WorkQueueOptions): WorkQueue 
 
   return {
     add(key, afterMilliseconds = 0) {
-      if (closed) return;
+      if (isClosed) return;
       if (afterMilliseconds > 0) addLater(key, afterMilliseconds);
       else addNow(key);
     },
-    retry(key) {
-      const count = failures.get(key) ?? 0;
-      failures.set(key, count + 1);
-      const delay = Math.min(firstRetry * 2 ** Math.min(count, 30), lastRetry);
-      if (!closed) addLater(key, delay);
-      return delay;
-    },
-    forget: (key) => void failures.delete(key),
     async close() {
-      closed = true;
+      isClosed = true;
       waiting.clear();
       for (const { timer } of delayed.values()) clearTimeout(timer);
       delayed.clear();
