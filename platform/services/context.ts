@@ -41,12 +41,22 @@ export function maintenanceVersion(instance: ServiceInstance): string | undefine
   return instance.status?.maintenanceVersion ?? instance.spec.managed?.maintenanceVersion;
 }
 
-/** Undefined where something of it is gone. */
+/** Undefined where something of it is gone, or was not seen yet: `findChain` tells. */
 export function chainOf({ records }: Pick<Context, 'records'>, plan: string): PlanChain | undefined {
   const found = records.servicePlans.get(plan);
   const offering = found && records.serviceOfferings.get(found.spec.offering);
   const broker = found && records.serviceBrokers.get(found.spec.broker);
   return found && offering && broker ? { plan: found, offering, broker } : undefined;
+}
+
+/** As `chainOf`, and sees what was written a moment ago. */
+export async function findChain({ records }: Pick<Context, 'records'>, plan: string): Promise<PlanChain | undefined> {
+  const found = await records.servicePlans.find(plan);
+  if (found) {
+    await records.serviceOfferings.find(found.spec.offering);
+    await records.serviceBrokers.find(found.spec.broker);
+  }
+  return chainOf({ records }, plan);
 }
 
 /** @throws BrokerError where the broker is not known any more */

@@ -1,16 +1,18 @@
 /** Starts the controllers of services: a queue for each broker, woken by the informers and by a slow period. */
 import type { ClientObject } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
+import { TurnsByKey } from '#lib/turns.ts';
+import type { WorkQueue } from '#lib/work-queue.ts';
 import type { Context } from '../cloud-controller/api.ts';
 import type { Collection } from '../cloud-controller/records.ts';
 import { secrets } from '../resources/kubernetes.ts';
 import { routeHosts } from '../resources/route-hosts.ts';
 import { systemNamespace } from '../resources/types.ts';
 import { type ServiceBinding } from '../resources/service-types.ts';
-import { createKeyQueue, type KeyQueue } from '../workloads/queue.ts';
+import { createKeyQueue } from '../workloads/queue.ts';
 import { bindingCourse } from './bindings.ts';
 import { brokerCourse } from './brokers.ts';
-import { chainOf, planGuid, type ServicesContext } from './context.ts';
+import { chainOf, findChain, planGuid, type ServicesContext } from './context.ts';
 import { instanceCourse } from './instances.ts';
 import { advance, isUnderWay, type Operated } from './operations.ts';
 import { deleteOrphan } from './orphans.ts';
@@ -23,6 +25,8 @@ const PERIOD_MILLISECONDS = 60_000;
 const WORKERS = 8;
 /** What is being written down has its Secrets first. */
 const SECRET_MILLISECONDS = 3600_000;
+/** The queue of what has no broker: user-provided, or its broker is gone. */
+const NO_BROKER = '';
 
 export function startServices(
   cloud: Pick<Context, 'client' | 'records' | 'reservations' | 'audit' | 'log' | 'now' | 'urls'>,
@@ -38,20 +42,24 @@ export function startServices(
     instance: instanceCourse(context),
     binding: bindingCourse(context),
   };
-  const queues = new Map<string, KeyQueue>();
+  const queues = new Map<string, WorkQueue>();
+  /** What was queued before its broker was known may be in a second queue by then. */
+  const turns = new TurnsByKey();
 
-  const work = async (broker: string, key: string): Promise<void> => {
-    const [kind = '', guid = ''] = key.split('/');
-    const after = await step(kind, guid);
-    if (after !== undefined) queueOf(broker).add(key, Math.max(1, after));
-  };
+  const work = (broker: string, key: string): Promise<void> =>
+    turns.take(key, async () => {
+      const [kind = '', guid = ''] = key.split('/');
+      const known = broker === NO_BROKER ? await findBroker(kind, guid) : broker;
+      const after = known === broker ? await step(kind, guid) : 0;
+      if (after !== undefined) queueOf(known).add(key, Math.max(1, after));
+    });
   const step = (kind: string, guid: string): Promise<number | undefined> => {
     if (kind === 'orphan') return deleteOrphan(context, guid);
     if (kind === 'broker') return advance(context, courses.broker, guid);
     if (kind === 'instance') return advance(context, courses.instance, guid);
     return advance(context, courses.binding, guid);
   };
-  const queueOf = (broker: string): KeyQueue => {
+  const queueOf = (broker: string): WorkQueue => {
     let queue = queues.get(broker);
     if (!queue) {
       queue = createKeyQueue({ name: 'services', workers: WORKERS, log, work: (key) => work(broker, key) });
@@ -60,9 +68,16 @@ export function startServices(
     return queue;
   };
 
-  const brokerOf = (instance: string | undefined): string => {
-    const found = records.serviceInstances.get(instance ?? '');
-    return (found && chainOf(context, planGuid(found))?.broker.metadata.name) ?? '';
+  const brokerOf = (instance: string): string => {
+    const found = records.serviceInstances.get(instance);
+    return (found && chainOf(context, planGuid(found))?.broker.metadata.name) ?? NO_BROKER;
+  };
+  /** Asks the server, since a broker that is gone ends what was asked of it. */
+  const findBroker = async (kind: string, guid: string): Promise<string> => {
+    const instance = kind === 'binding' ? (records.serviceBindings.get(guid)?.spec.instance ?? '') : guid;
+    const found = records.serviceInstances.get(instance);
+    const plan = found === undefined ? '' : planGuid(found);
+    return (plan === '' ? undefined : await findChain(context, plan))?.broker.metadata.name ?? NO_BROKER;
   };
   const look = {
     broker: ({ metadata }: Stored<ClientObject>) => metadata.name,
@@ -98,7 +113,7 @@ export function startServices(
     for (const broker of records.serviceBrokers.all()) wake('broker', broker, look.broker(broker));
     for (const instance of records.serviceInstances.all()) wake('instance', instance, look.instance(instance));
     for (const binding of records.serviceBindings.all()) wake('binding', binding, look.binding(binding));
-    for (const broker of queues.keys()) if (broker !== '' && !records.serviceBrokers.get(broker)) forget(broker);
+    for (const broker of queues.keys()) if (broker !== NO_BROKER && !records.serviceBrokers.get(broker)) forget(broker);
   };
   const forget = (broker: string): void => {
     void queues.get(broker)?.close();
