@@ -40,7 +40,7 @@ const fill = (leaveBytes: number): void => {
 };
 const drain = async (): Promise<void> => await rm(join(base, 'ballast'), { force: true });
 
-describe('a small disk', { timeout: 100_000 }, () => {
+describe('a small disk', { timeout: 300_000 }, () => {
   before(() => {
     base = mkdtempSync(join(tmpdir(), 'small-disk-'));
     const image = `${base}.img`;

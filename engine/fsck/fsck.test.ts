@@ -38,7 +38,7 @@ const kinds = ({ problems }: FsckReport): string[] => [...new Set(problems.map((
 const nameFile = (scope: string, name: string): string =>
   join(content, 'names', encodeURIComponent(scope), encodeURIComponent(name));
 
-describe('fsck', { timeout: 100_000 }, () => {
+describe('fsck', { timeout: 300_000 }, () => {
   before(async () => {
     host = await openEngineHost({ sandboxPool: 0 });
     data = join(host.options.dataDirectory, 'engine');
