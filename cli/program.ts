@@ -1,5 +1,5 @@
 /** The app commands and their flags, named and meant as in cf. Each command's code is loaded when it is asked for. */
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import type { Api } from './api.ts';
 import type { PushOptions } from './push/push.ts';
 import type { LoginOptions } from './commands/login.ts';
@@ -8,6 +8,7 @@ import type { ScaleOptions } from './commands/lifecycle.ts';
 import type { SpaceContext } from './context.ts';
 import { addDeploymentCommands } from './deployments-program.ts';
 import { addServiceCommands } from './services-program.ts';
+import { count } from './sizes.ts';
 import { addSshCommands, addTaskCommands } from './tasks-program.ts';
 import type { Target } from './target.ts';
 
@@ -24,9 +25,10 @@ export function addAppCommands(program: Command, { target }: Surroundings): void
   const inSpace = async (work: (context: SpaceContext) => Promise<void>): Promise<void> =>
     (await import('./context.ts')).inSpace(target(), work);
   const collect = (value: string, before: string[] = []): string[] => [...before, value];
-  const variable = (value: string, before: Record<string, string> = {}): Record<string, string> => {
-    const at = value.indexOf('=');
-    return { ...before, [at < 0 ? value : value.slice(0, at)]: at < 0 ? '' : value.slice(at + 1) };
+  const variable = (text: string, before: Record<string, string> = {}): Record<string, string> => {
+    const [name = '', ...value] = text.split('=');
+    if (name === '' || value.length === 0) throw new InvalidArgumentError('It is not NAME=VALUE.');
+    return { ...before, [name]: value.join('=') };
   };
   const json = ['--json', 'machine-readable'] as const;
 
@@ -34,8 +36,8 @@ export function addAppCommands(program: Command, { target }: Surroundings): void
     .command('push')
     .argument('[name]', 'the app; default: the apps of the manifest')
     .description('push an app from source, or a new version of it')
-    .option('-p, --path <path>', "the app's directory")
-    .option('-i, --instances <number>', 'how many instances', Number)
+    .option('-p, --path <path>', "the app's directory, or a jar, a war or a zip of it")
+    .option('-i, --instances <number>', 'how many instances', (text: string) => count(text, '-i'))
     .option('-m, --memory <size>', 'memory of an instance, such as 256M')
     .option('-k, --disk <size>', 'disk of an instance, such as 1G')
     .option('-b, --buildpack <name>', 'buildpack; may be repeated', collect)
@@ -47,7 +49,9 @@ export function addAppCommands(program: Command, { target }: Surroundings): void
     .option('--docker-username <name>', 'for a private image; the password is read from CF_DOCKER_PASSWORD')
     .option('-u, --health-check-type <type>', 'port, http or process')
     .option('--endpoint <path>', 'path of the http health check')
-    .option('-t, --app-start-timeout <seconds>', 'how long an instance may take until it is healthy', Number)
+    .option('-t, --app-start-timeout <seconds>', 'how long an instance may take until it is healthy', (text: string) =>
+      count(text, '-t'),
+    )
     .option('--no-route', 'no route')
     .option('--random-route', 'a route with a random name')
     .option('--no-start', 'do not start it')
@@ -97,7 +101,7 @@ export function addAppCommands(program: Command, { target }: Surroundings): void
     .option('-m, --memory <size>', 'memory of an instance')
     .option('-k, --disk <size>', 'disk of an instance')
     .option('--process <type>', 'which process; default web')
-    .option('-f, --force', 'ask nothing')
+    .option('-f, --force', 'as in cf; nothing is asked anyway')
     .action((name: string, options: ScaleOptions) =>
       inSpace(async (context) => (await import('./commands/lifecycle.ts')).scale(context, name, options)),
     );
@@ -262,9 +266,10 @@ function addAccountCommands(
     .option('-s, --space <name>', 'to work in')
     .action(async ({ ca, ...options }: LoginOptions & { api?: string; ca?: string }) => {
       const { login } = await import('./commands/login.ts');
-      const { readFileSync } = await import('node:fs');
-      const chosen = target(options.api);
-      await overApi(ca ? { ...chosen, ca: readFileSync(ca, 'utf8') } : chosen, (api) => login(api, options));
+      const { readGivenFile } = await import('./given-file.ts');
+      const authority =
+        ca === undefined ? {} : { ca: readGivenFile(ca, "Give the platform's authority in PEM as --ca.") };
+      await overApi({ ...target(options.api), ...authority }, (api) => login(api, options));
     });
   program
     .command('kubernetes-token')

@@ -1,10 +1,14 @@
 /** Every example is pushed as a person would, and does what its README says. */
 import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import WebSocket from 'ws';
 import { parse } from 'yaml';
+import yazl from 'yazl';
+import { listFiles } from '#cli/push/files.ts';
 import { CloudApi } from '#testing/cloud-api.ts';
 import { TestPlatform, until } from '#testing/platform.ts';
 
@@ -17,13 +21,23 @@ interface AppView {
 }
 
 /** Pushes with the example's own manifest; gives its host, or undefined where it has no route. */
-async function push(example: string): Promise<{ name: string; host: string | undefined }> {
+async function push(example: string, path?: string): Promise<{ name: string; host: string | undefined }> {
   const directory = join(examples, example);
-  await platform.must('push', '-p', directory, '-f', join(directory, 'manifest.yml'));
+  await platform.must('push', '-p', path ?? directory, '-f', join(directory, 'manifest.yml'));
   const manifest = parse(readFileSync(join(directory, 'manifest.yml'), 'utf8')) as { applications: { name: string }[] };
   const name = manifest.applications[0]?.name ?? '';
   const { routes } = await platform.mustJson<AppView>('app', name);
   return { name, host: routes[0] && new URL(routes[0]).hostname };
+}
+
+/** The files of an example as one zip. */
+async function zipOf(example: string, path: string): Promise<string> {
+  const archive = new yazl.ZipFile();
+  for (const file of listFiles(join(examples, example)))
+    archive.addFile(file.absolute, file.path, { mode: 0o100000 | file.mode });
+  archive.end();
+  await writeFile(path, archive.outputStream);
+  return path;
 }
 
 /** As `cf create-service postgres small guestbook-db` does. */
@@ -129,8 +143,13 @@ describe('examples', { concurrency: 1 }, () => {
     await until('it is back with what was written', remembers, 120);
   });
 
-  test('procfile-binary is started by its Procfile', async () => {
-    const { host } = await push('procfile-binary');
-    assert.equal((await platform.ask(host ?? '')).status, 200);
+  test('procfile-binary is started by its Procfile, and may be pushed as a zip', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'sampan-zip-'));
+    try {
+      const { host } = await push('procfile-binary', await zipOf('procfile-binary', join(directory, 'app.zip')));
+      assert.equal((await platform.ask(host ?? '')).status, 200);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
   });
 });

@@ -1,5 +1,5 @@
 /** Deployments that are under way, and revisions to go back to. */
-import { confirm } from '../confirm.ts';
+import { confirm } from '../ask.ts';
 import { requireApp, type SpaceContext } from '../context.ts';
 import { CliError } from '../errors.ts';
 import { note, print, printJson, table } from '../output.ts';

@@ -1,8 +1,8 @@
 /** Domains and the certificates of their hosts. */
-import { readFileSync } from 'node:fs';
 import type { Api } from '../api.ts';
 import { byName } from '../context.ts';
 import { CliError } from '../errors.ts';
+import { readGivenFile } from '../given-file.ts';
 import { note, print, printJson, table } from '../output.ts';
 import type { Certificate, Domain } from '../resources.ts';
 
@@ -34,8 +34,8 @@ function rowOf({ hosts, source, state, not_after: expires, error }: Certificate)
 export async function setCertificate(api: Api, name: string, files: { cert: string; key: string }): Promise<void> {
   const domain = await requireDomain(api, name);
   const { hosts, not_after: expires } = await api.json<Certificate>('PUT', `/v3/domains/${domain.guid}/certificate`, {
-    certificate: contents('--cert', files.cert),
-    private_key: contents('--key', files.key),
+    certificate: readGivenFile(files.cert, 'Give a file in PEM as --cert.'),
+    private_key: readGivenFile(files.key, 'Give a file in PEM as --key.'),
   });
   note(`${hosts.join(', ')} have it${expires === null ? '' : ` until ${expires.slice(0, 10)}`}.`);
 }
@@ -50,12 +50,4 @@ async function requireDomain(api: Api, name: string): Promise<Domain> {
   const domain = await byName<Domain>(api, `/v3/domains?names=${encodeURIComponent(name)}`);
   if (domain) return domain;
   throw new CliError(`There is no domain ${JSON.stringify(name)}.`, 'See `sampan domains`.');
-}
-
-function contents(flag: string, file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new CliError(`Cannot read ${file}: ${(error as Error).message}.`, `Give a file in PEM as ${flag}.`);
-  }
 }

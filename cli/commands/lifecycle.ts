@@ -1,5 +1,5 @@
 /** Commands that change an app as a whole. */
-import { confirm } from '../confirm.ts';
+import { confirm } from '../ask.ts';
 import { type SpaceContext, findApp, requireApp } from '../context.ts';
 import { CliError } from '../errors.ts';
 import { note } from '../output.ts';
@@ -41,7 +41,6 @@ export interface ScaleOptions {
   memory?: string;
   disk?: string;
   process?: string;
-  force?: boolean;
 }
 
 export async function scale(context: SpaceContext, name: string, options: ScaleOptions): Promise<void> {

@@ -1,8 +1,8 @@
-import { createInterface } from 'node:readline/promises';
-import { readFileSync } from 'node:fs';
 import type { Api } from '../api.ts';
+import { ask } from '../ask.ts';
 import { type SpaceContext, byName } from '../context.ts';
 import { CliError } from '../errors.ts';
+import { readGivenFile } from '../given-file.ts';
 import { note, print, printJson } from '../output.ts';
 import type { Named } from '../resources.ts';
 
@@ -19,10 +19,11 @@ export interface LoginOptions {
 
 /** Logs in by name and password, and remembers the tokens, and where to work where that was said. */
 export async function login(api: Api, options: LoginOptions): Promise<void> {
-  const username = options.user ?? (await ask('User: '));
+  const remedy = 'Give -u NAME and --password-file FILE.';
+  const username = options.user ?? (await ask({ text: 'User: ', remedy }));
   const password = options.passwordFile
-    ? readFileSync(options.passwordFile, 'utf8').trim()
-    : (options.password ?? process.env.CF_PASSWORD ?? (await ask('Password: ')));
+    ? readGivenFile(options.passwordFile, 'Give a file that holds the password as --password-file.').trim()
+    : (options.password ?? process.env.CF_PASSWORD ?? (await ask({ text: 'Password: ', hidden: true, remedy })));
   await api.login(username, password);
   const { ca, dial } = api.target;
   api.remember(ca !== undefined && dial === undefined ? { ca } : {}, { current: true });
@@ -51,18 +52,6 @@ function askedVersion(): string {
   const asked = info === undefined ? VERSIONS[0] : (JSON.parse(info) as { apiVersion: string }).apiVersion;
   if (VERSIONS.some((version) => version === asked)) return asked;
   throw new CliError(`kubectl asks for credentials of ${JSON.stringify(asked)}.`, `Name ${VERSIONS.join(' or ')}.`);
-}
-
-async function ask(question: string): Promise<string> {
-  if (!process.stdin.isTTY)
-    throw new CliError(
-      `There is no terminal to ask "${question.trim()}" on.`,
-      'Give -u NAME and --password-file FILE.',
-    );
-  const prompt = createInterface({ input: process.stdin, output: process.stderr });
-  const answer = await prompt.question(question);
-  prompt.close();
-  return answer;
 }
 
 /** Shows or chooses the organization and space that commands work in. */

@@ -1,7 +1,7 @@
 /** Services: instances, bindings and keys, of brokers and of what runs elsewhere. */
-import { readFileSync } from 'node:fs';
 import { byName, requireApp, type SpaceContext } from '../context.ts';
 import { CliError } from '../errors.ts';
+import { readGivenFile } from '../given-file.ts';
 import { note, print, printJson, table } from '../output.ts';
 import type { App, Named, Page, Resource } from '../resources.ts';
 
@@ -299,27 +299,15 @@ function contentOf({ parameters, tags }: ServiceFlags): Record<string, unknown> 
 
 /** JSON, or a file of it. */
 function readParameters(text: string): unknown {
-  const content = text.trimStart().startsWith('{') ? text : readFile(text);
+  const remedy = `Give -c '{"name": "value"}', or a file.`;
+  const content = text.trimStart().startsWith('{') ? text : readGivenFile(text, remedy);
   try {
     const value: unknown = JSON.parse(content);
     if (value !== null && typeof value === 'object' && !Array.isArray(value)) return value;
   } catch {
     // said below
   }
-  throw new CliError(
-    `${JSON.stringify(text.slice(0, 60))} is no JSON object.`,
-    `Give -c '{"name": "value"}', or a file.`,
-  );
-}
-
-function readFile(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw new CliError(`The file ${JSON.stringify(path)} cannot be read.`, `Give -c '{"name": "value"}', or a file.`, {
-      cause,
-    });
-  }
+  throw new CliError(`${JSON.stringify(text.slice(0, 60))} is no JSON object.`, remedy);
 }
 
 function requireForce({ force }: ServiceFlags, what: string): void {

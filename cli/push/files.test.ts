@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { listFiles, sha1 } from './files.ts';
+import { listFiles, readSource, sha1 } from './files.ts';
 
 const base = mkdtempSync(join(tmpdir(), 'sampan-files-'));
 after(() => rmSync(base, { recursive: true }));
@@ -46,7 +46,16 @@ test('.cfignore leaves out what it names', () => {
 test('nothing to push is an error that names the place', () => {
   const root = mkdtempSync(join(base, 'a-'));
   assert.throws(() => listFiles(root), /holds no file to push/);
-  assert.throws(() => listFiles(join(root, 'nowhere')), /There is no app at/);
+  assert.throws(() => readSource(join(root, 'nowhere')), /There is no app at/);
+});
+
+test('a zip, whatever its name ends in, is sent as it is, and another file is none', () => {
+  const root = mkdtempSync(join(base, 'a-'));
+  const [jar, text] = [join(root, 'shop.jar'), join(root, 'notes')];
+  writeFileSync(jar, 'PK\u0005\u0006 and so on');
+  writeFileSync(text, 'P');
+  assert.deepEqual(readSource(jar), { archive: jar, sizeBytes: 14 });
+  assert.throws(() => readSource(text), /notes is neither a directory nor a zip/);
 });
 
 test('a file is told by its sha1', async () => {

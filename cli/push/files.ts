@@ -1,6 +1,17 @@
 /** The files of an app: walked, what `.cfignore` names left out, and told by size, mode and sha1. */
 import { createHash } from 'node:crypto';
-import { createReadStream, existsSync, lstatSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
+import {
+  closeSync,
+  createReadStream,
+  existsSync,
+  lstatSync,
+  openSync,
+  readFileSync,
+  readSync,
+  readdirSync,
+  readlinkSync,
+  statSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import ignore, { type Ignore } from 'ignore';
@@ -30,9 +41,34 @@ const always = [
   'manifest.yaml',
 ];
 
+/** A directory's files, or one file that holds them: a jar, a war or a zip. */
+export type Source = { files: SourceFile[] } | { archive: string; sizeBytes: number };
+
+/** @throws CliError where there is nothing to push */
+export function readSource(path: string): Source {
+  const info = statSync(path, { throwIfNoEntry: false });
+  if (!info) throw new CliError(`There is no app at ${path}.`, 'Give its directory with -p.');
+  if (info.isDirectory()) return { files: listFiles(path) };
+  if (!info.isFile() || !isZip(path))
+    throw new CliError(
+      `${path} is neither a directory nor a zip.`,
+      'Give with -p the directory of the app, a jar, a war or a zip.',
+    );
+  return { archive: path, sizeBytes: info.size };
+}
+
+function isZip(path: string): boolean {
+  const file = openSync(path, 'r');
+  try {
+    const start = Buffer.alloc(2);
+    readSync(file, start);
+    return start.toString('latin1') === 'PK';
+  } finally {
+    closeSync(file);
+  }
+}
+
 export function listFiles(root: string): SourceFile[] {
-  const info = lstatSync(root, { throwIfNoEntry: false });
-  if (!info) throw new CliError(`There is no app at ${root}.`, 'Give its directory with -p.');
   const filter = ignore().add(always);
   const ignoreFile = join(root, '.cfignore');
   if (existsSync(ignoreFile)) filter.add(readFileSync(ignoreFile, 'utf8'));

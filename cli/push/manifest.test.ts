@@ -49,7 +49,8 @@ test('one of several apps is chosen by its name, and flags need one', async () =
     ['two'],
   );
   assert.equal((await readManifest(undefined, {}, directory)).apps.length, 2);
-  await assert.rejects(readManifest(undefined, { memory: '1G' }, directory), /Name the app/);
+  for (const flags of [{ memory: '1G' }, { appStartTimeout: 9 }, { endpoint: '/health' }])
+    await assert.rejects(readManifest(undefined, flags, directory), /Name the app/);
 });
 
 test('variables are filled in, and one without a value is named', async () => {
@@ -60,6 +61,24 @@ test('variables are filled in, and one without a value is named', async () => {
     readManifest(undefined, { var: { who: 'shop' } }, directory),
     /\(\(deep\.value\)\).*--var deep\.value=VALUE/s,
   );
+  const inherited = directoryWith('applications:\n- name: ((toString))\n');
+  await assert.rejects(readManifest(undefined, { var: {} }, inherited), /\(\(toString\)\), which has no value/);
+});
+
+test('files of variables are YAML of names and values', async () => {
+  const directory = directoryWith('applications:\n- name: ((who))\n');
+  const file = join(directory, 'vars.yml');
+  const read = async () => (await readManifest(undefined, { varsFile: [file] }, directory)).apps[0]?.name;
+  await assert.rejects(read, /Cannot read ".*vars\.yml": no such file or directory.\n.*--vars-file/);
+  for (const [text, says] of [
+    ['who: [', /Cannot read .*vars\.yml: /],
+    ['- who', /vars\.yml has no variables/],
+  ] as const) {
+    writeFileSync(file, text);
+    await assert.rejects(read, says);
+  }
+  writeFileSync(file, 'who: shop\n');
+  assert.equal(await read(), 'shop');
 });
 
 test('anchors are followed', async () => {

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { CliError } from '../errors.ts';
+import { readGivenFile } from '../given-file.ts';
 
 export interface PushFlags {
   path?: string;
@@ -40,7 +41,7 @@ export async function readManifest(
   flags: PushFlags,
   workingDirectory: string,
 ): Promise<{ apps: ManifestApp[] }> {
-  const file = findManifest(name, flags, workingDirectory);
+  const file = findManifest(flags, workingDirectory);
   const all = file ? await parseManifest(file, flags) : [];
   if (!file && !name)
     throw new CliError(
@@ -57,7 +58,7 @@ export async function readManifest(
   return { apps: apps.map((app) => withFlags(app, flags, file ? dirname(file) : workingDirectory, workingDirectory)) };
 }
 
-function findManifest(_name: string | undefined, flags: PushFlags, workingDirectory: string): string | undefined {
+function findManifest(flags: PushFlags, workingDirectory: string): string | undefined {
   if (flags.manifest) {
     const path = resolve(workingDirectory, flags.manifest);
     const file = statSync(path, { throwIfNoEntry: false })?.isDirectory()
@@ -100,10 +101,10 @@ function fillVariables(
   { yaml, flags, file }: { yaml: typeof import('yaml'); flags: PushFlags; file: string },
 ): string {
   const values: Record<string, unknown> = {};
-  for (const path of flags.varsFile ?? []) Object.assign(values, yaml.parse(readFileSync(path, 'utf8')));
+  for (const path of flags.varsFile ?? []) Object.assign(values, readVariables(path, yaml));
   Object.assign(values, flags.var);
   return text.replaceAll(/\(\(([\w.-]+)\)\)/g, (_, name: string) => {
-    if (!(name in values))
+    if (!Object.hasOwn(values, name))
       throw new CliError(
         `${file} uses the variable ((${name})), which has no value.`,
         `Give it with --var ${name}=VALUE or in a --vars-file.`,
@@ -111,6 +112,19 @@ function fillVariables(
     const value = values[name];
     return typeof value === 'string' ? value : yaml.stringify(value).trim();
   });
+}
+
+function readVariables(path: string, yaml: typeof import('yaml')): Record<string, unknown> {
+  const remedy = 'Give YAML of names and values as --vars-file.';
+  let values: unknown;
+  try {
+    values = yaml.parse(readGivenFile(path, remedy));
+  } catch (error) {
+    if (error instanceof CliError) throw error;
+    throw new CliError(`Cannot read ${path}: ${(error as Error).message}.`, remedy, { cause: error });
+  }
+  if (typeof values === 'object' && values !== null && !Array.isArray(values)) return values as Record<string, unknown>;
+  throw new CliError(`${path} has no variables.`, remedy);
 }
 
 function hasAppFlags(flags: PushFlags): boolean {
@@ -124,7 +138,10 @@ function hasAppFlags(flags: PushFlags): boolean {
     flags.builder,
     flags.command,
     flags.dockerImage,
+    flags.dockerUsername,
     flags.healthCheckType,
+    flags.endpoint,
+    flags.appStartTimeout,
   ].some((flag) => flag !== undefined);
 }
 

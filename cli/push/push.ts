@@ -7,6 +7,7 @@ import { CliError } from '../errors.ts';
 import { followLines, formatLine, recentLines } from '../logs.ts';
 import { note } from '../output.ts';
 import type { App, Build, Deployment, Droplet, InstanceStats, Package, Page, Process } from '../resources.ts';
+import { readSource } from './files.ts';
 import { type ManifestApp, type PushFlags, manifestText, readManifest } from './manifest.ts';
 import { type PreparedUpload, prepareUpload, uploadBits } from './upload.ts';
 
@@ -21,8 +22,6 @@ const BEFORE_START_MILLISECONDS = 300_000;
 export interface PushOptions extends PushFlags {
   strategy?: string;
   start?: boolean; // --no-start gives false
-  wait?: boolean;
-  task?: boolean;
 }
 
 export async function push(context: SpaceContext, name: string | undefined, options: PushOptions): Promise<App[]> {
@@ -40,8 +39,10 @@ export async function push(context: SpaceContext, name: string | undefined, opti
 
 async function pushApp(context: SpaceContext, manifest: ManifestApp, options: PushOptions): Promise<App> {
   const { api, space } = context;
-  // What has to be sent is found out while the platform is told of the app.
-  const upload = manifest.docker ? undefined : prepareUpload(api, manifest.path ?? '.');
+  // Before the platform is told of an app that there is nothing of.
+  const source = manifest.docker ? undefined : readSource(manifest.path ?? '.');
+  // What has to be sent is found out meanwhile.
+  const upload = source && prepareUpload(api, source);
   upload?.catch(() => undefined);
   const before = await findApp(context, manifest.name);
   note(`Pushing app ${manifest.name} to org ${context.organization.name} / space ${space.name}...`);

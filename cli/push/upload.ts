@@ -1,10 +1,11 @@
 /** Sends what the platform lacks of an app: asks which files it knows, zips the others, streams one multipart request. */
 import { randomBytes } from 'node:crypto';
+import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import yazl from 'yazl';
 import type { Api } from '../api.ts';
 import type { Package } from '../resources.ts';
-import { type SourceFile, listFiles, sha1 } from './files.ts';
+import { type Source, type SourceFile, sha1 } from './files.ts';
 
 interface MatchedResource {
   checksum: { value: string };
@@ -26,12 +27,18 @@ interface UploadSummary {
 export interface PreparedUpload {
   summary: UploadSummary;
   matched: MatchedResource[];
-  send: SourceFile[];
+  /** Absent: the platform has it all. */
+  zip?: () => AsyncIterable<Buffer>;
 }
 
-/** Reads the directory, and asks which of its files are known. */
-export async function prepareUpload(api: Api, directory: string): Promise<PreparedUpload> {
-  const files = listFiles(directory);
+/** Asks which of the files the platform knows. An archive is sent as it is. */
+export async function prepareUpload(api: Api, source: Source): Promise<PreparedUpload> {
+  if ('archive' in source) {
+    const { archive, sizeBytes } = source;
+    const summary = { files: 1, sentFiles: 1, sentBytes: sizeBytes };
+    return { summary, matched: [], zip: () => createReadStream(archive) };
+  }
+  const { files } = source;
   const matched = await match(api, files);
   const send = files.filter((file) => !matched.has(file.path));
   const summary: UploadSummary = {
@@ -39,13 +46,14 @@ export async function prepareUpload(api: Api, directory: string): Promise<Prepar
     sentFiles: send.length,
     sentBytes: send.reduce((sum, file) => sum + file.sizeBytes, 0),
   };
-  return { summary, matched: [...matched.values()], send };
+  const zip = send.length > 0 || matched.size === 0 ? { zip: () => zipped(send) } : {};
+  return { summary, matched: [...matched.values()], ...zip };
 }
 
 /** Returns the package as it is then. */
-export async function uploadBits(api: Api, packageGuid: string, { matched, send }: PreparedUpload): Promise<Package> {
+export async function uploadBits(api: Api, packageGuid: string, upload: PreparedUpload): Promise<Package> {
   const boundary = `sampan-${randomBytes(16).toString('hex')}`;
-  const body = Readable.from(multipart(boundary, matched, send));
+  const body = Readable.from(multipart(boundary, upload));
   const path = `/v3/packages/${packageGuid}/upload`;
   return JSON.parse(await api.postRaw(path, `multipart/form-data; boundary=${boundary}`, body)) as Package;
 }
@@ -69,7 +77,7 @@ async function match(api: Api, files: SourceFile[]): Promise<Map<string, Matched
   return found;
 }
 
-async function* multipart(boundary: string, matched: MatchedResource[], files: SourceFile[]): AsyncGenerator<Buffer> {
+async function* multipart(boundary: string, { matched, zip }: PreparedUpload): AsyncGenerator<Buffer> {
   const part = (name: string, type: string, file?: string): Buffer =>
     Buffer.from(
       `--${boundary}\r\ncontent-disposition: form-data; name="${name}"${file ? `; filename="${file}"` : ''}\r\ncontent-type: ${type}\r\n\r\n`,
@@ -78,16 +86,16 @@ async function* multipart(boundary: string, matched: MatchedResource[], files: S
     yield part('resources', 'application/json');
     yield Buffer.from(`${JSON.stringify(matched)}\r\n`);
   }
-  if (files.length > 0 || matched.length === 0) {
+  if (zip) {
     yield part('bits', 'application/zip', 'application.zip');
-    yield* zip(files);
+    yield* zip();
     yield Buffer.from('\r\n');
   }
   yield Buffer.from(`--${boundary}--\r\n`);
 }
 
 /** Small and already compressed files gain nothing from deflate at its default level: speed counts here. */
-async function* zip(files: SourceFile[]): AsyncGenerator<Buffer> {
+async function* zipped(files: SourceFile[]): AsyncGenerator<Buffer> {
   const archive = new yazl.ZipFile();
   for (const file of files) {
     const options = {
