@@ -192,22 +192,31 @@ let address = 1;
  * pod that is to stop is gone at once. `ready` may hold pods back. Returns how to stop it.
  */
 export function playNodes(client: Client, options: { ready?: (pod: Stored<Pod>) => boolean } = {}): () => void {
-  const informer = createInformer(client, pods);
-  const act = async (pod: Stored<Pod>): Promise<void> => {
+  return playPods(client, async (pod) => {
     const { name, namespace = '', uid } = pod.metadata;
     if (pod.metadata.deletionTimestamp !== undefined) {
       await client.delete(pods, name, { namespace, gracePeriodSeconds: 0, preconditions: { uid } });
     } else if (pod.spec?.nodeName && (pod.status?.phase ?? 'Pending') === 'Pending') {
       await setReady(client, pod, options.ready?.(pod) ?? true);
     }
-  };
+  });
+}
+
+/** Until it is stopped: what is under way then may fail, as nobody waits for it. */
+export function playPods(client: Client, act: (pod: Stored<Pod>) => Promise<void>): () => void {
+  const informer = createInformer(client, pods);
+  let isStopped = false;
   informer.onChange((now) => {
     if (!now) return;
     act(now).catch((error: unknown) => {
-      if (!(error instanceof ApiError && (error.code === 404 || error.code === 409))) throw error;
+      const isLate = error instanceof ApiError && (error.code === 404 || error.code === 409);
+      if (!isStopped && !isLate) throw error;
     });
   });
-  return () => informer.close();
+  return () => {
+    isStopped = true;
+    informer.close();
+  };
 }
 
 export async function setReady(client: Client, pod: Stored<Pod>, ready: boolean): Promise<void> {
@@ -233,13 +242,9 @@ export async function setReady(client: Client, pod: Stored<Pod>, ready: boolean)
 
 /** Binds pods without a scheduler, all to one node. */
 export function playScheduler(client: Client, node: string): () => void {
-  const informer = createInformer(client, pods);
-  informer.onChange((now) => {
-    if (!now || now.spec?.nodeName || now.metadata.deletionTimestamp !== undefined) return;
-    const { name, namespace = '', uid } = now.metadata;
-    client.bind({ name, namespace, uid }, node).catch((error: unknown) => {
-      if (!(error instanceof ApiError && (error.code === 404 || error.code === 409))) throw error;
-    });
+  return playPods(client, async ({ spec, metadata }) => {
+    if (spec?.nodeName || metadata.deletionTimestamp !== undefined) return;
+    const { name, namespace = '', uid } = metadata;
+    await client.bind({ name, namespace, uid }, node);
   });
-  return () => informer.close();
 }

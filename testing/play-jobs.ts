@@ -1,10 +1,9 @@
 /** Stands in for node agents where pods are to end: no test of a controller needs containers for that. */
-import { ApiError, type Client } from '#cluster/client/client.ts';
-import { createInformer } from '#cluster/client/informer.ts';
+import type { Client } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { pods } from '#cluster/kinds/resources.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
-import { setReady } from './control-plane.ts';
+import { playPods, setReady } from './control-plane.ts';
 
 /** With which status a pod's containers exit. */
 export interface EndOfPod {
@@ -30,10 +29,9 @@ async function end(client: Client, pod: Stored<Pod>, code: number): Promise<void
  * failed, and is gone unless a finalizer keeps it. Returns how to stop it.
  */
 export function playJobs(client: Client, endOf: (pod: Stored<Pod>) => EndOfPod | undefined): () => void {
-  const informer = createInformer(client, pods);
   /** Asked once for each pod. */
   const decided = new Map<string, EndOfPod | undefined>();
-  const act = async (pod: Stored<Pod>): Promise<void> => {
+  return playPods(client, async (pod) => {
     const { name, namespace = '', uid } = pod.metadata;
     const phase = pod.status?.phase ?? 'Pending';
     if (pod.metadata.deletionTimestamp !== undefined) {
@@ -47,12 +45,5 @@ export function playJobs(client: Client, endOf: (pod: Stored<Pod>) => EndOfPod |
       if (how) await end(client, pod, how.code);
       else await setReady(client, pod, true);
     }
-  };
-  informer.onChange((now) => {
-    if (!now) return;
-    act(now).catch((error: unknown) => {
-      if (!(error instanceof ApiError && (error.code === 404 || error.code === 409))) throw error;
-    });
   });
-  return () => informer.close();
 }
