@@ -3,6 +3,7 @@
  * added channel 255, which closes the one named by its second byte: so a command sees the end of its standard input.
  */
 import { PassThrough, Writable } from 'node:stream';
+import { drained } from '#lib/drained.ts';
 import { pods } from '../kinds/resources.ts';
 import type { Status } from '../kinds/types/meta.ts';
 import { connectionError, errorFromStatus } from './api-errors.ts';
@@ -77,12 +78,7 @@ export async function openExecSession(
         status = JSON.parse(data.toString()) as Status;
       } else if (message[0] === channels.stdout || message[0] === channels.stderr) {
         const stream = message[0] === channels.stdout ? stdout : stderr;
-        if (data.byteLength > 0 && !stream.write(data) && !stream.destroyed) {
-          await new Promise<void>((resolve) => {
-            stream.once('drain', resolve);
-            stream.once('close', resolve);
-          });
-        }
+        if (data.byteLength > 0 && !stream.write(data)) await drained(stream);
       }
     }
     if (!status) throw new ApiError(0, 'ConnectionClosed', `${what}: the connection ended before the exit status came`);

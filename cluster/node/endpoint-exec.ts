@@ -1,7 +1,7 @@
 /** Exec and attach: a command in a container, or the container's own process, over whichever protocol the client speaks. */
-import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
 import { EngineError, type ExecSession } from '#engine/engine.ts';
+import { drained } from '#lib/drained.ts';
 import type { Status } from '../kinds/types/meta.ts';
 import type { NodeContext } from './context.ts';
 import { flag } from './endpoint-logs.ts';
@@ -97,8 +97,7 @@ export async function serveAttach({ engine }: NodeContext, workers: PodWorkers, 
 async function giveInput({ stdin, gone }: RemoteStreams, to: Writable, closes: boolean): Promise<void> {
   to.on('error', () => undefined); // It ended: the output's end says so.
   gone.addEventListener('abort', () => (closes ? to.end() : to.destroy()), { once: true });
-  for await (const chunk of stdin as AsyncIterable<Buffer>)
-    if (!to.destroyed && !to.write(chunk)) await Promise.race([once(to, 'drain'), once(to, 'close')]);
+  for await (const chunk of stdin as AsyncIterable<Buffer>) if (!to.destroyed && !to.write(chunk)) await drained(to);
   if (closes) to.end();
   else to.destroy();
 }

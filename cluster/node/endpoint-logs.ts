@@ -1,6 +1,7 @@
 /** `GET /containerLogs/…`: a container's log as plain lines, as the kubelet writes it. */
 import type { ServerResponse } from 'node:http';
 import { type Engine, EngineError, type LogGap, type LogLimit, type LogOptions } from '#engine/engine.ts';
+import { drained } from '#lib/drained.ts';
 import type { LogCount } from './agent.ts';
 import type { NodeContext } from './context.ts';
 import { EndpointError, logTarget } from './endpoint-target.ts';
@@ -103,7 +104,7 @@ async function copy(
       if (size >= batchBytes || sent + size >= limitBytes) flush();
       else scheduled ??= setImmediate(flush);
       if (sent >= limitBytes) return;
-      if (response.writableNeedDrain) await drained(response, log.signal);
+      await drained(response, log.signal);
     }
   } finally {
     flush();
@@ -111,13 +112,6 @@ async function copy(
 }
 
 const newline = Buffer.from('\n');
-
-function drained(response: ServerResponse, signal: AbortSignal | undefined): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  response.once('drain', resolve);
-  signal?.addEventListener('abort', () => resolve(), { once: true });
-  return promise.finally(() => response.off('drain', resolve));
-}
 
 function logOptions(query: URLSearchParams): OutputOptions & { log: LogOptions } {
   const tail = count(query, 'tailLines');

@@ -2,11 +2,12 @@
  * `/containers/{id}/attach`: output is read from the container's log, from the beginning or from now on, and goes on
  * through a restart of the engine there; input goes to the container's own.
  */
+import { drained } from '#lib/drained.ts';
 import type { Container, EngineEvent } from '../engine.ts';
 import { type Call, findContainer, flag } from './call.ts';
 import { DetachKeys, parseKeys } from './detach-keys.ts';
 import { settingsOf } from './settings.ts';
-import { drained, framed, openStream, openWebSocket, send, type Stream } from './stream.ts';
+import { framed, openStream, openWebSocket, send, type Stream } from './stream.ts';
 
 interface Wishes {
   stdin: boolean;

@@ -1,5 +1,5 @@
 /** `POST /build`: the build room behind the classic builder's stream of JSON lines. */
-import { once } from 'node:events';
+import { drained } from '#lib/drained.ts';
 import { type BuildOutput, type BuildRequest, MOST_CONTEXT_BYTES, MOST_CONTEXT_ENTRIES } from '../build/build.ts';
 import { buildImage } from '../build/builder.ts';
 import { isTarHeader, decompressed, peek } from '../build/decompress.ts';
@@ -126,16 +126,8 @@ class Teller implements BuildOutput {
     this.text(`\u001b[91m${text}\u001b[0m`);
   }
 
-  async taken(): Promise<void> {
-    const { response } = this.#call;
-    if (!response.writableNeedDrain || response.destroyed) return;
-    const waiting = new AbortController();
-    const { signal } = waiting;
-    try {
-      await Promise.race([once(response, 'drain', { signal }), once(response, 'close', { signal })]);
-    } finally {
-      waiting.abort();
-    }
+  taken(): Promise<void> {
+    return drained(this.#call.response);
   }
 
   image(id: string): void {

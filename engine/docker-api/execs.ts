@@ -1,12 +1,13 @@
 /** `/containers/{id}/exec` and `/exec/{id}/…`: a command is announced, then started; what it was stays to be asked for. */
 import { randomBytes } from 'node:crypto';
+import { drained } from '#lib/drained.ts';
 import { EngineError, type ExecSession, type ExecSpec } from '../engine.ts';
 import { type Document, Fields, readBody } from './body.ts';
 import { answerEmpty, answerJson, type Call } from './call.ts';
 import { DetachKeys, parseKeys } from './detach-keys.ts';
 import { DockerError } from './errors.ts';
 import { ownContainer, terminalSize } from './lifecycle.ts';
-import { drained, framed, openStream, send, type Stream } from './stream.ts';
+import { framed, openStream, send, type Stream } from './stream.ts';
 
 interface Exec {
   id: string;

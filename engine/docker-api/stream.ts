@@ -71,17 +71,3 @@ export async function send({ output, gone }: Stream, bytes: Buffer): Promise<voi
   if (gone.aborted || output.write(bytes)) return;
   await once(output, 'drain', { signal: gone });
 }
-
-/** Resolves when it takes more, or never will. */
-export async function drained(writable: Writable): Promise<void> {
-  if (writable.destroyed) return;
-  const waiting = new AbortController();
-  const { signal } = waiting;
-  try {
-    await Promise.race([once(writable, 'drain', { signal }), once(writable, 'close', { signal })]);
-  } catch {
-    // Its error is told by whoever reads on.
-  } finally {
-    waiting.abort();
-  }
-}

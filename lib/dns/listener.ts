@@ -8,6 +8,7 @@ import { type Socket as UdpSocket, createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { type Server, type Socket, createServer } from 'node:net';
+import { drained } from '../drained.ts';
 import { Tally } from '../tally.ts';
 
 export interface ListenerOptions {
@@ -106,7 +107,7 @@ export class DnsListener {
         if (reply === undefined) return void socket.destroy();
         const size = Buffer.alloc(2);
         size.writeUInt16BE(reply.length);
-        if (!socket.write(Buffer.concat([size, reply]))) await once(socket, 'drain');
+        if (!socket.write(Buffer.concat([size, reply]))) await drained(socket);
       }
     }
     socket.end();
