@@ -23,7 +23,8 @@ export interface DockerBuildsOptions {
 
 /** The machine's, for npm in the peer's builds: none of them is in a droplet. */
 const bundle = '/etc/ssl/certs/ca-certificates.crt';
-const runtime = `/layers/sampan_nodejs/node-${process.versions.node}/bin`;
+/** Which version it is the app has asked for. */
+const runtime = '/layers/sampan_nodejs/node-*/bin';
 const dockerfile = `FROM base
 WORKDIR /app
 COPY package.json package-lock.json ./
@@ -59,7 +60,7 @@ export async function dockerBuilds({ platform, image, source }: DockerBuildsOpti
     await writeFile(join(base, 'ca.crt'), await readFile(bundle));
     await writeFile(
       join(base, 'Dockerfile'),
-      `FROM droplet\nUSER 0:0\nCOPY ca.crt /ca.crt\nENV PATH=${runtime}:/usr/local/bin:/usr/bin:/bin HOME=/root PORT=8080 NODE_EXTRA_CA_CERTS=/ca.crt npm_config_cafile=/ca.crt${registry ? ` npm_config_registry=${registry}` : ''}\nENTRYPOINT []\n`,
+      `FROM droplet\nUSER 0:0\nCOPY ca.crt /ca.crt\nRUN ln -s ${runtime} /runtime\nENV PATH=/runtime:/usr/local/bin:/usr/bin:/bin HOME=/root PORT=8080 NODE_EXTRA_CA_CERTS=/ca.crt npm_config_cafile=/ca.crt${registry ? ` npm_config_registry=${registry}` : ''}\nENTRYPOINT []\n`,
     );
     await docker('build', '-q', '-t', 'base', base);
     await writeFile(join(directory, 'Dockerfile'), dockerfile);
@@ -84,13 +85,16 @@ export async function dockerBuilds({ platform, image, source }: DockerBuildsOpti
 }
 
 async function archive(platform: TestPlatform, image: string, directory: string): Promise<string> {
-  const password = (await readFile(join(platform.dataDirectory, 'admin-password'), 'utf8')).trim();
   const file = join(directory, 'droplet.tar');
-  const copied = await finish(
-    'skopeo',
-    ['copy', '-q', '--src-creds', `admin:${password}`, `docker://${image}`, `docker-archive:${file}:droplet:latest`],
-    { env: { ...process.env, SSL_CERT_FILE: join(platform.dataDirectory, 'pki', 'ca.crt') } },
-  );
-  if (copied.code !== 0) throw new Error(`skopeo copy ${image} ended with ${copied.code}\n${copied.stderr}`);
+  await copyImage(platform, image, `docker-archive:${file}:droplet:latest`);
   return file;
+}
+
+/** An image of the instance's own registry to somewhere else, there too, by skopeo as the administrator. */
+export async function copyImage({ dataDirectory }: TestPlatform, image: string, to: string): Promise<void> {
+  const login = `admin:${(await readFile(join(dataDirectory, 'admin-password'), 'utf8')).trim()}`;
+  const logins = ['--src-creds', login, ...(to.startsWith('docker:') ? ['--dest-creds', login] : [])];
+  const env = { ...process.env, SSL_CERT_FILE: join(dataDirectory, 'pki', 'ca.crt') };
+  const { code, stderr } = await finish('skopeo', ['copy', '-q', ...logins, `docker://${image}`, to], { env });
+  if (code !== 0) throw new Error(`skopeo copy ${image} ended with ${code}\n${stderr}`);
 }
