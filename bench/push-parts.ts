@@ -11,23 +11,15 @@ import { httpsTransport } from '#cluster/client/https.ts';
 import { createInformer } from '#cluster/client/informer.ts';
 import { readKubeconfig } from '#cluster/client/kubeconfig.ts';
 import type { Stored, TypedResource } from '#cluster/kinds/kind.ts';
+import { endpointSlices } from '#cluster/kinds/resources.ts';
 import { pods, replicaSets } from '#platform/resources/kubernetes.ts';
 import { appDeployments, builds, droplets, packages, revisions } from '#platform/resources/types.ts';
-import type { EndpointSlice } from '#cluster/kinds/types/discovery.ts';
 import { TestPlatform } from '#testing/platform.ts';
 import { untilAnswer } from './first-answer.ts';
 import { type Row, median } from './row.ts';
 
 const rounds = 9;
 const example = join(import.meta.dirname, '..', 'examples', 'web-express');
-
-const endpointSlices: TypedResource<EndpointSlice> = {
-  group: 'discovery.k8s.io',
-  version: 'v1',
-  resource: 'endpointslices',
-  kind: 'EndpointSlice',
-  namespaced: true,
-};
 
 /** First times of one push, by name. */
 class Marks {

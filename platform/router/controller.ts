@@ -6,6 +6,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { createEventRecorder } from '#cluster/client/event-recorder.ts';
 import type { TypedResource } from '#cluster/kinds/kind.ts';
+import { endpointSlices } from '#cluster/kinds/resources.ts';
 import type { EndpointSlice } from '#cluster/kinds/types/discovery.ts';
 import type { AddressGuard } from '#lib/guarded-address.ts';
 import type { Informers } from '../resources/informers.ts';
@@ -19,14 +20,6 @@ import type { AccessRecord, HostCertificate, Route, Router } from './model.ts';
 import { openRouteServices } from './route-services/open.ts';
 import { routeMatcher, type RouteMatcher } from './route-match.ts';
 import { ageOf, buildTable, type TableResult } from './table.ts';
-
-const endpointSlices: TypedResource<EndpointSlice> = {
-  group: 'discovery.k8s.io',
-  version: 'v1',
-  resource: 'endpointslices',
-  kind: 'EndpointSlice',
-  namespaced: true,
-};
 
 const LONGEST_RETRY = 5000;
 

@@ -1,6 +1,7 @@
 /** Keeps the files on disk equal to what runs: a HAProxy that is started with them serves the same. */
 import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { writeFileAtomic } from '#lib/atomic-file.ts';
+import { bootId } from '#lib/boot-id.ts';
 import type { RouterOptions } from '../model.ts';
 import type { AccessTarget, Files } from './config.ts';
 import { isOfTable, type Offered } from './host-certificates.ts';
@@ -55,7 +56,7 @@ export class FileKeeper {
 
   async prepare(): Promise<Saved | undefined> {
     await mkdir(this.#files.certificates, { recursive: true, mode: 0o700 });
-    this.#boot = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+    this.#boot = bootId();
     let saved: Saved;
     try {
       saved = JSON.parse(await readFile(this.#files.saved, 'utf8'), revive) as Saved;

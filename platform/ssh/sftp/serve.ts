@@ -1,6 +1,7 @@
 /** The subsystem `sftp` on one channel: see `sftp.ts`. */
 import type { ServerChannel } from 'ssh2';
 import type { Client } from '#cluster/client/client.ts';
+import { drained } from '#lib/drained.ts';
 import type { SshTarget } from '../ssh.ts';
 import { ContainerFiles } from './container.ts';
 import { answers, Fields, packetsOf, REQUEST } from './packets.ts';
@@ -38,15 +39,6 @@ export async function serveSftp(
 /** Resolves when there is room for the next. */
 async function send(channel: ServerChannel, bytes: Buffer, signal: AbortSignal): Promise<void> {
   if (channel.write(bytes)) return;
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const gone = (): void => reject(signal.reason);
-  channel.once('drain', resolve);
-  signal.addEventListener('abort', gone, { once: true });
-  try {
-    signal.throwIfAborted();
-    await promise;
-  } finally {
-    channel.off('drain', resolve);
-    signal.removeEventListener('abort', gone);
-  }
+  await drained(channel, signal);
+  signal.throwIfAborted();
 }
