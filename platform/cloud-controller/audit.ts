@@ -2,7 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import { ApiError } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
-import { type AuditEvent, labels, type Space, systemNamespace } from '../resources/types.ts';
+import type { AuditEvent } from '../resources/event-types.ts';
+import { labels, type Space, systemNamespace } from '../resources/types.ts';
 import type { Identity } from '../uaa/uaa.ts';
 import { createdAt, type Records } from './records.ts';
 

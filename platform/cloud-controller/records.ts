@@ -5,6 +5,7 @@ import { ApiError, type Client, type ClientObject, type DeleteOptions, type Info
 import type { Stored, TypedResource } from '#cluster/kinds/kind.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
 import type { OwnerReference } from '#cluster/kinds/types/meta.ts';
+import * as events from '../resources/event-types.ts';
 import type { Informers } from '../resources/informers.ts';
 import { pods } from '../resources/kubernetes.ts';
 import * as services from '../resources/service-types.ts';
@@ -259,9 +260,9 @@ export class Records {
   readonly serviceOrphans: Collection<services.ServiceOrphan>;
   readonly serviceInstances: Collection<services.ServiceInstance>;
   readonly serviceBindings: Collection<services.ServiceBinding>;
-  readonly auditEvents: Collection<types.AuditEvent>;
-  readonly appUsageEvents: Collection<types.AppUsageEvent>;
-  readonly serviceUsageEvents: Collection<types.ServiceUsageEvent>;
+  readonly auditEvents: Collection<events.AuditEvent>;
+  readonly appUsageEvents: Collection<events.AppUsageEvent>;
+  readonly serviceUsageEvents: Collection<events.ServiceUsageEvent>;
   readonly pods: Informer<Pod>;
   #spaceOfNamespace: Map<string, Stored<types.Space>> | undefined;
 
@@ -299,9 +300,9 @@ export class Records {
     this.serviceOrphans = collection(services.serviceOrphans);
     this.serviceInstances = collection(services.serviceInstances);
     this.serviceBindings = collection(services.serviceBindings);
-    this.auditEvents = collection(types.auditEvents);
-    this.appUsageEvents = collection(types.appUsageEvents);
-    this.serviceUsageEvents = collection(types.serviceUsageEvents);
+    this.auditEvents = collection(events.auditEvents);
+    this.appUsageEvents = collection(events.appUsageEvents);
+    this.serviceUsageEvents = collection(events.serviceUsageEvents);
     this.pods = informers.of(pods);
     this.spaces.informer.onChange(() => {
       this.#spaceOfNamespace = undefined;

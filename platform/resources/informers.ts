@@ -7,6 +7,7 @@ import { createInformer } from '#cluster/client/informer.ts';
 import { sharedInformer } from '#cluster/client/shared-informer.ts';
 import type { Stored, TypedResource } from '#cluster/kinds/kind.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
+import * as events from './event-types.ts';
 import { replicaSets, pods as podResource, services as serviceResource } from './kubernetes.ts';
 import * as services from './service-types.ts';
 import * as types from './types.ts';
@@ -54,9 +55,9 @@ const OWN = [
   services.serviceOrphans,
   services.serviceInstances,
   services.serviceBindings,
-  types.auditEvents,
-  types.appUsageEvents,
-  types.serviceUsageEvents,
+  events.auditEvents,
+  events.appUsageEvents,
+  events.serviceUsageEvents,
 ] as const;
 
 function appsOf(object: ClientObject): string[] {

@@ -368,46 +368,6 @@ export type Task = Resource<
   }
 >;
 
-export type AuditEvent = Resource<{
-  /** `audit.app.create`, `app.crash`, … */
-  type: string;
-  actor: { guid: string; type: string; name: string };
-  target: { guid: string; type: string; name: string };
-  space?: string;
-  organization?: string;
-  data: Record<string, unknown>;
-  createdAt: string;
-}>;
-
-/** What of an app was used from then on. Names are in the order of the events. */
-export type AppUsageEvent = Resource<{
-  state: 'STARTED' | 'STOPPED' | 'TASK_STARTED' | 'TASK_STOPPED' | 'STAGING_STARTED' | 'STAGING_STOPPED';
-  previousState: string | null;
-  /** Guid of the process, task or build. */
-  subject: string;
-  app: { guid: string; name: string };
-  process?: { guid: string; type: string };
-  task?: { guid: string; name: string };
-  space: { guid: string; name: string };
-  organization: string;
-  buildpack?: string;
-  instances: number;
-  previousInstances: number | null;
-  memoryMb: number;
-  previousMemoryMb: number | null;
-}>;
-
-export type ServiceUsageEvent = Resource<{
-  state: 'CREATED' | 'UPDATED' | 'DELETED';
-  space: { guid: string; name: string };
-  organization: string;
-  instance: { guid: string; name: string; type: string };
-  /** Of brokers' services. */
-  plan?: { guid: string; name: string };
-  offering?: { guid: string; name: string };
-  broker?: { guid: string; name: string };
-}>;
-
 /** A user of the platform; the password's hash (argon2id) is in the Secret `user-<guid>` of the system namespace. */
 export type User = Resource<{
   username: string;
@@ -513,9 +473,6 @@ export const routes = custom<Route>('Route', 'routes', true);
 export const revisions = custom<Revision>('Revision', 'revisions', true);
 export const appDeployments = custom<AppDeployment>('AppDeployment', 'appdeployments', true);
 export const tasks = custom<Task>('Task', 'tasks', true);
-export const auditEvents = custom<AuditEvent>('AuditEvent', 'auditevents', true);
-export const appUsageEvents = custom<AppUsageEvent>('AppUsageEvent', 'appusageevents', true);
-export const serviceUsageEvents = custom<ServiceUsageEvent>('ServiceUsageEvent', 'serviceusageevents', true);
 
 /** Namespace of the platform's own objects: users, secrets, leases, build configuration. */
 export const systemNamespace = 'sampan-system';

@@ -2,8 +2,9 @@
 import { ApiError } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { ContainerStateTerminated, Pod } from '#cluster/kinds/types/core.ts';
+import { auditEvents } from '../resources/event-types.ts';
 import { appStatus } from '../resources/instances.ts';
-import { type App, apps, auditEvents, labels } from '../resources/types.ts';
+import { type App, apps, labels } from '../resources/types.ts';
 import { indexOf } from './instance-index.ts';
 import { byGuid, isReady, spaceOfNamespace } from './reading.ts';
 import type { WorkloadContext } from './workloads.ts';

@@ -5,7 +5,7 @@ import { presentAuditEvent } from '../present/routes.ts';
 import { presented } from '../presented.ts';
 import type { Identity } from '../../uaa/uaa.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
-import type { AuditEvent } from '../../resources/types.ts';
+import type { AuditEvent } from '../../resources/event-types.ts';
 
 export function eventEndpoints(context: Context): Endpoint[] {
   const { records, access, urls } = context;

@@ -1,6 +1,7 @@
 /** Routes, destinations, deployments, audit events and jobs in Cloud Foundry's JSON. */
 import type { Stored } from '#cluster/kinds/kind.ts';
-import type { AppDeployment, AuditEvent, Destination, Route } from '../../resources/types.ts';
+import type { AuditEvent } from '../../resources/event-types.ts';
+import type { AppDeployment, Destination, Route } from '../../resources/types.ts';
 import type { Json, Urls } from '../api.ts';
 import type { Job } from '../jobs.ts';
 import { createdAt } from '../records.ts';

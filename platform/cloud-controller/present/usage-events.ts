@@ -1,6 +1,6 @@
 /** Usage events in Cloud Foundry's JSON. */
 import type { Stored } from '#cluster/kinds/kind.ts';
-import type { AppUsageEvent, ServiceUsageEvent } from '../../resources/types.ts';
+import type { AppUsageEvent, ServiceUsageEvent } from '../../resources/event-types.ts';
 import type { Json, Urls } from '../api.ts';
 import { base, link } from './base.ts';
 

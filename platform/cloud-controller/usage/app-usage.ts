@@ -3,7 +3,8 @@
  * follows from it and from the last event of the same subject.
  */
 import type { Stored } from '#cluster/kinds/kind.ts';
-import type { App, AppUsageEvent, Build, Process, Space, Task } from '../../resources/types.ts';
+import type { AppUsageEvent } from '../../resources/event-types.ts';
+import type { App, Build, Process, Space, Task } from '../../resources/types.ts';
 
 export type AppUsage = AppUsageEvent['spec'];
 

@@ -1,6 +1,7 @@
 /** Which service instances there are, by whom. Pure, as `app-usage.ts`. */
 import type { Stored } from '#cluster/kinds/kind.ts';
-import type { ServiceUsageEvent, Space } from '../../resources/types.ts';
+import type { ServiceUsageEvent } from '../../resources/event-types.ts';
+import type { Space } from '../../resources/types.ts';
 import type { ServiceInstance } from '../../resources/service-types.ts';
 import type { PlanChain } from '../../services/context.ts';
 

@@ -9,13 +9,8 @@
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { ClientObject } from '#cluster/client/client.ts';
 import { OrderedGuids } from '#lib/ordered-guids.ts';
-import {
-  type AppUsageEvent,
-  type Process,
-  type ServiceUsageEvent,
-  type Space,
-  systemNamespace,
-} from '../../resources/types.ts';
+import type { AppUsageEvent, ServiceUsageEvent } from '../../resources/event-types.ts';
+import { type Process, type Space, systemNamespace } from '../../resources/types.ts';
 import { type ServiceInstance } from '../../resources/service-types.ts';
 import { chainOf, planGuid } from '../../services/context.ts';
 import { isUnderWay } from '../../services/operations.ts';
