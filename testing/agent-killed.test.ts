@@ -1,44 +1,29 @@
 /** The node agent and its engine killed with SIGKILL, again and again, at any moment: nothing is doubled, lost or restarted. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pods } from '#cluster/kinds/resources.ts';
 import { openEngine, purgeEngine } from '#engine/open.ts';
 import { type AgentApiFixture, agentApiFixture } from './agent-api-fixture.ts';
-import type { AgentProcessOptions } from './agent-process.fixture.ts';
+import { agentProcess } from './agent-process.ts';
 import { claimOctet } from './claim-octet.ts';
+import type { KillableProgram } from './killable.ts';
 
 const rounds = 8;
 const namespace = 'default';
 let api: AgentApiFixture;
-let child: ChildProcess | undefined;
+let agent: KillableProgram;
 
 before(async () => {
   api = await agentApiFixture(await claimOctet());
+  agent = agentProcess(api);
 });
 
 after(async () => {
-  await kill();
+  await agent.kill();
   await purgeEngine(api.engine);
   await api.close();
 });
-
-async function kill(): Promise<void> {
-  if (!child || child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, 'exit');
-  child.kill('SIGKILL');
-  await exited;
-}
-
-async function start(wait: boolean): Promise<void> {
-  const options: AgentProcessOptions = { engine: api.engine, agent: api.agent, transport: api.transport };
-  const execArgv = ['--experimental-ffi', '--disable-warning=ExperimentalWarning'];
-  child = fork(join(import.meta.dirname, 'agent-process.fixture.ts'), [JSON.stringify(options)], { execArgv });
-  if (wait) await once(child, 'message');
-}
 
 async function create(name: string): Promise<void> {
   const container = {
@@ -56,7 +41,7 @@ async function create(name: string): Promise<void> {
 }
 
 test('killed at any moment', async () => {
-  await start(true);
+  await agent.start();
   const wanted: string[] = [];
   for (let round = 0; round < rounds; round++) {
     const names = [`r${round}-a`, `r${round}-b`];
@@ -66,9 +51,10 @@ test('killed at any moment', async () => {
     if (leaving) await api.client.delete(pods, leaving, { namespace });
     // Not a wait for anything: the moment of the kill is what varies.
     await delay(400 + round * 130);
-    await kill();
-    await start(round === rounds - 1);
+    await agent.kill();
+    if (round < rounds - 1) agent.begin();
   }
+  await agent.start();
   const ready = await Promise.all(
     wanted.map((name) =>
       api.until(
@@ -85,7 +71,7 @@ test('killed at any moment', async () => {
     ready.map(({ status }) => status?.containerStatuses?.[0]?.restartCount),
     wanted.map(() => 0),
   );
-  await kill();
+  await agent.kill();
   const engine = await openEngine(api.engine);
   try {
     const names = engine.sandboxes().map(({ name }) => name.split('/')[1]);

@@ -1,10 +1,8 @@
 /** The node agent and its engine killed with SIGKILL while a StatefulSet with volumes is churned: no file is lost, no volume is doubled. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFileSync, fork } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Stored } from '#cluster/kinds/kind.ts';
@@ -12,38 +10,26 @@ import { persistentVolumeClaims, persistentVolumes, pods, statefulSets } from '#
 import type { Pod } from '#cluster/kinds/types/core.ts';
 import { purgeEngine } from '#engine/open.ts';
 import { type AgentApiFixture, agentApiFixture } from './agent-api-fixture.ts';
-import type { AgentProcessOptions } from './agent-process.fixture.ts';
+import { agentProcess } from './agent-process.ts';
 import { claimOctet } from './claim-octet.ts';
 import { until } from './control-plane.ts';
+import type { KillableProgram } from './killable.ts';
 
 const rounds = 12;
 const namespace = 'default';
 const names = ['db-0', 'db-1'];
 let api: AgentApiFixture;
-let child: ChildProcess | undefined;
+let agent: KillableProgram;
 
 before(async () => {
   api = await agentApiFixture(await claimOctet(), { storage: true });
+  agent = agentProcess(api);
 });
 after(async () => {
-  await kill();
+  await agent.kill();
   await purgeEngine(api.engine);
   await api.close();
 });
-
-async function kill(): Promise<void> {
-  if (!child || child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, 'exit');
-  child.kill('SIGKILL');
-  await exited;
-}
-
-async function start(wait: boolean): Promise<void> {
-  const options: AgentProcessOptions = { engine: api.engine, agent: api.agent, transport: api.transport };
-  const execArgv = ['--experimental-ffi', '--disable-warning=ExperimentalWarning'];
-  child = fork(join(import.meta.dirname, 'agent-process.fixture.ts'), [JSON.stringify(options)], { execArgv });
-  if (wait) await once(child, 'message');
-}
 
 const isReady = (pod: Stored<Pod> | undefined): boolean =>
   pod?.metadata.deletionTimestamp === undefined &&
@@ -62,7 +48,7 @@ const script =
   'grep -qs "$UID_OF" /data/uids || echo "$UID_OF" >> /data/uids; sync; trap "exit 0" TERM; while :; do sleep 0.1; done';
 
 test('killed at any moment of the lives of volumes', async () => {
-  await start(true);
+  await agent.start();
   await api.client.create(statefulSets, {
     metadata: { name: 'db', namespace },
     spec: {
@@ -114,8 +100,8 @@ test('killed at any moment of the lives of volumes', async () => {
     await api.client.patch(persistentVolumeClaims, `data-${names[round % 2]}`, { type: 'merge', body }, { namespace });
     // Not a wait for anything: the moment of the kill is what varies.
     await delay(randomInt(1500));
-    await kill();
-    await start(false);
+    await agent.kill();
+    agent.begin();
     if (round % 3 === 2) await bothReady();
   }
   await bothReady();

@@ -1,6 +1,4 @@
 /** A node with a pod that asks, and the cluster's name server in a process of its own: for tests and measurements. */
-import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
 import { join } from 'node:path';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { pods } from '#cluster/kinds/resources.ts';
@@ -10,6 +8,7 @@ import { purgeTables } from '#cluster/network/tables.ts';
 import { type AgentFixture, agentFixture } from './agent-fixture.ts';
 import type { DnsProcessOptions } from './dns-process.fixture.ts';
 import { type TestDns, serveDns } from './dns-upstream.ts';
+import { KillableProgram } from './killable.ts';
 import { exchange } from './pod-sockets.ts';
 
 const namespace = 'default';
@@ -45,24 +44,14 @@ export async function openDnsBed(octet: number, names: Record<string, string>): 
     localZones: [{ domain: 'apps.test', address: gateway }],
     portFile: join(node.api.directory, 'dns-port'),
   };
-  let server: ChildProcess | undefined;
+  const options: DnsProcessOptions = { dns, upstream: upstream.address, transport: node.api.transport };
+  const server = new KillableProgram('dns-process.fixture.ts', options);
   const bed: DnsBed = {
     node,
     upstream,
     dns,
-    async startServer() {
-      const options: DnsProcessOptions = { dns, upstream: upstream.address, transport: node.api.transport };
-      const execArgv = ['--experimental-ffi', '--disable-warning=ExperimentalWarning'];
-      server = fork(join(import.meta.dirname, 'dns-process.fixture.ts'), [JSON.stringify(options)], { execArgv });
-      const [port] = (await once(server, 'message')) as [number];
-      return port;
-    },
-    async killServer() {
-      if (server === undefined || server.exitCode !== null || server.signalCode !== null) return;
-      const exited = once(server, 'exit');
-      server.kill('SIGKILL');
-      await exited;
-    },
+    startServer: async () => Number(await server.start()),
+    killServer: () => server.kill(),
     async run(name, spec = {}, annotations = {}) {
       const main = { name: 'main', image: node.image, imagePullPolicy: 'IfNotPresent', command: ['sleep', '1000'] };
       await node.client.create(pods, {

@@ -1,48 +1,32 @@
 /** The agent's process killed with SIGKILL under load, and started again, while pods come and go: no request through a Service fails. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
 import { request } from 'node:http';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { createEndpointSliceController } from '#cluster/controllers/endpoint-slice.ts';
 import { endpointSlices, pods, services } from '#cluster/kinds/resources.ts';
 import { removeServices } from '#cluster/network/services/start.ts';
 import { purgeEngine } from '#engine/open.ts';
 import { type AgentApiFixture, agentApiFixture } from './agent-api-fixture.ts';
-import type { AgentProcessOptions } from './agent-process.fixture.ts';
+import { agentProcess } from './agent-process.ts';
 import { claimOctet } from './claim-octet.ts';
+import type { KillableProgram } from './killable.ts';
 import { until } from './until.ts';
 
 const rounds = 4;
 const namespace = 'default';
 let api: AgentApiFixture;
-let child: ChildProcess | undefined;
+let agent: KillableProgram;
 
 before(async () => {
   api = await agentApiFixture(await claimOctet(), { controllers: [createEndpointSliceController()] });
+  agent = agentProcess(api, { network: api.network });
 });
 after(async () => {
-  await kill();
+  await agent.kill();
   await purgeEngine(api.engine);
   await removeServices(api.network.instance);
   await api.close();
 });
-
-async function kill(): Promise<void> {
-  if (!child || child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, 'exit');
-  child.kill('SIGKILL');
-  await exited;
-}
-
-async function start(): Promise<void> {
-  const { engine, agent, transport, network } = api;
-  const options: AgentProcessOptions = { engine, agent, transport, network };
-  const execArgv = ['--experimental-ffi', '--disable-warning=ExperimentalWarning'];
-  child = fork(join(import.meta.dirname, 'agent-process.fixture.ts'), [JSON.stringify(options)], { execArgv });
-  await once(child, 'message');
-}
 
 async function serve(name: string): Promise<void> {
   const container = {
@@ -81,7 +65,7 @@ function ask(host: string): Promise<string> {
 }
 
 test('kill -9 of the agent under load', async () => {
-  await start();
+  await agent.start();
   await Promise.all([serve('web-0'), serve('web-1')]);
   const { spec } = await api.client.create(services, {
     metadata: { name: 'web', namespace },
@@ -99,12 +83,12 @@ test('kill -9 of the agent under load', async () => {
     }
   });
   for (let round = 0; round < rounds; round++) {
-    await kill();
+    await agent.kill();
     // Nobody follows this change until the next agent comes.
     await api.client.delete(pods, `web-${round}`, { namespace });
     const before = answers.get('200') ?? 0;
     await until(async () => (answers.get('200') ?? 0) > before + 50);
-    await start();
+    await agent.start();
     await serve(`web-${round + 2}`);
     await ready(2);
   }
