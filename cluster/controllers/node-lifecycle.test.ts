@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { createNode, setReady, startControlPlane, type ControlPlane, until } from '#testing/control-plane.ts';
+import { until as eventually } from '#testing/until.ts';
+import type { Stored } from '../kinds/kind.ts';
 import { leases, nodes, pods } from '../kinds/resources.ts';
-import type { Pod, PodSpec } from '../kinds/types/core.ts';
+import type { Node, Pod, PodSpec } from '../kinds/types/core.ts';
 import type { OwnerReference } from '../kinds/types/meta.ts';
 import { createNodeLifecycleController } from './node-lifecycle.ts';
 import { isReady } from './objects.ts';
@@ -10,12 +12,22 @@ import { startControllers } from './run.ts';
 import { createPodCollector } from './pod-collector.ts';
 
 const leaseNamespace = 'kube-node-lease';
+/** Milliseconds. No test takes as long: whom nobody lets fall silent never is. */
+const leaseGrace = 3_600_000;
+
+function isUnreachable(node: Stored<Node> | undefined): boolean {
+  return (
+    node?.spec?.taints?.length === 2 &&
+    node.spec.taints.every(({ key }) => key === 'node.kubernetes.io/unreachable') &&
+    (node.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'Unknown') ?? false)
+  );
+}
 
 describe('node lifecycle, and a clock that is set', () => {
   it('loses no node and evicts no pod when an hour passes in a moment, or comes again', async () => {
     const plane = await startControlPlane();
     let set = 0;
-    const running = await startControllers([createNodeLifecycleController({ leaseGrace: 60_000 })], {
+    const running = await startControllers([createNodeLifecycleController({ leaseGrace: leaseGrace / 2 })], {
       ...plane.context,
       now: () => Date.now() + set,
     });
@@ -31,7 +43,7 @@ describe('node lifecycle, and a clock that is set', () => {
       }
       const spec = { nodeName: 'one', containers: [{ name: 'c', image: 'i' }] };
       await plane.client.create(pods, { metadata: { name: 'stays', namespace: 'clocks' }, spec });
-      for (const jump of [3_600_000, -3_600_000]) {
+      for (const jump of [leaseGrace, -leaseGrace]) {
         set = jump;
         // Each change of a node is looked at, and makes the look's own mark where it is wanted.
         for (const name of ['one', 'other']) {
@@ -69,21 +81,32 @@ describe('node lifecycle, and a clock that is set', () => {
   });
 });
 
+describe('node lifecycle, by itself', () => {
+  it('looks again when a node has been silent for as long as it may', async () => {
+    const plane = await startControlPlane();
+    try {
+      await plane.start(createNodeLifecycleController({ leaseGrace: 300 }));
+      await createNode(plane.client, 'silent');
+      await until(plane.client, nodes, undefined, ([node]) => isUnreachable(node));
+    } finally {
+      await plane.close();
+    }
+  });
+});
+
 describe('node lifecycle', () => {
   let plane: ControlPlane;
-  const stops: (() => void)[] = [];
+  /** Milliseconds by which the controller's clock is ahead of this one. */
+  let ahead = 0;
   before(async () => {
     plane = await startControlPlane();
     await plane.namespace(leaseNamespace).catch(() => undefined);
     await plane.start(
-      createNodeLifecycleController({ leaseGrace: 400, removeAfter: 100 }),
+      createNodeLifecycleController({ leaseGrace, removeAfter: 100, elapsed: () => performance.now() + ahead }),
       createPodCollector({ quarantine: 100 }),
     );
   });
-  after(async () => {
-    for (const stop of stops) stop();
-    await plane.close();
-  });
+  after(() => plane.close());
 
   async function renew(name: string): Promise<void> {
     const renewTime = new Date().toISOString().replace('Z', '000Z');
@@ -91,6 +114,32 @@ describe('node lifecycle', () => {
     await plane.client
       .patch(leases, name, { type: 'merge', body }, { namespace: leaseNamespace })
       .catch(() => plane.client.create(leases, { metadata: { name, namespace: leaseNamespace }, ...body }));
+  }
+
+  /** The controller looks at every change. */
+  async function touch(name: string): Promise<void> {
+    const annotations = { 'example.com/ahead': String(ahead) };
+    await plane.client.patch(nodes, name, { type: 'merge', body: { metadata: { annotations } } });
+  }
+
+  /** Time passes until that is noticed: the node's last word may have been heard late. */
+  async function fallSilent(name: string): Promise<void> {
+    await eventually(async () => {
+      ahead += leaseGrace;
+      await touch(name);
+      return isUnreachable(await plane.client.get(nodes, name));
+    });
+  }
+
+  /** As an agent does: it says so again while that is not what is said of its node, such as when its lease was seen after its status. */
+  async function speak(name: string): Promise<void> {
+    await renew(name);
+    const body = { status: { conditions: [{ type: 'Ready', status: 'True' }] } };
+    await eventually(async () => {
+      await plane.client.patch(nodes, name, { type: 'merge', body }, { subresource: 'status' });
+      const { spec } = await plane.client.get(nodes, name);
+      return (spec?.taints ?? []).length === 0;
+    });
   }
 
   async function boundPod(
@@ -110,8 +159,6 @@ describe('node lifecycle', () => {
 
   it('keeps new pods off a node that lacks something, for as long as it does', async () => {
     await createNode(plane.client, 'short');
-    const beat = setInterval(() => void renew('short').catch(() => undefined), 100);
-    stops.push(() => clearInterval(beat));
     const say = async (status: string): Promise<void> => {
       const conditions = ['Ready', 'DiskPressure'].map((type) => ({
         type,
@@ -135,7 +182,6 @@ describe('node lifecycle', () => {
     await taintsOf(['node.kubernetes.io/disk-pressure:NoSchedule']);
     await say('False');
     await taintsOf([]);
-    clearInterval(beat);
     await plane.client.delete(nodes, 'short');
   });
 
@@ -154,18 +200,12 @@ describe('node lifecycle', () => {
       ],
     });
     await boundPod(namespace, 'gone-at-once', 'silent', forUnreachable(0));
-    await boundPod(namespace, 'gone-later', 'silent', forUnreachable(2));
+    await boundPod(namespace, 'gone-later', 'silent', forUnreachable(leaseGrace / 2000));
     await boundPod(namespace, 'stays', 'silent', forUnreachable());
-    const [unknown] = await until(
-      plane.client,
-      nodes,
-      undefined,
-      ([one]) =>
-        one?.spec?.taints?.length === 2 &&
-        (one.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'Unknown') ?? false),
-    );
+    await fallSilent('silent');
+    const unknown = await plane.client.get(nodes, 'silent');
     assert.deepEqual(
-      unknown?.spec?.taints?.map(({ key, effect }) => [key, effect]),
+      unknown.spec?.taints?.map(({ key, effect }) => [key, effect]),
       [
         ['node.kubernetes.io/unreachable', 'NoSchedule'],
         ['node.kubernetes.io/unreachable', 'NoExecute'],
@@ -178,11 +218,12 @@ describe('node lifecycle', () => {
         still.items.every((pod) => isReady(pod) && pod.metadata.deletionTimestamp === undefined),
     );
     await createNode(plane.client, 'well');
-    const beat = setInterval(() => void renew('well').catch(() => undefined), 100);
-    stops.push(() => clearInterval(beat));
 
     const left = await until(plane.client, pods, namespace, (list) => list.length === 2);
     assert.deepEqual(left.map(({ metadata }) => metadata.name).toSorted(), ['gone-later', 'stays']);
+    assert.ok(left.every((pod) => pod.metadata.deletionTimestamp === undefined));
+    ahead += leaseGrace / 2;
+    await touch('silent');
     await until(
       plane.client,
       pods,
@@ -190,18 +231,8 @@ describe('node lifecycle', () => {
       (list) => list.length === 1 && list[0]?.metadata.name === 'stays' && !isReady(list[0]),
     );
 
-    // What the agent writes when it is back.
-    const beatAgain = setInterval(() => void renew('silent').catch(() => undefined), 100);
-    stops.push(() => clearInterval(beatAgain));
-    await renew('silent');
-    const node = await plane.client.get(nodes, 'silent');
-    await plane.client.updateStatus(nodes, {
-      ...node,
-      status: { ...node.status, conditions: [{ type: 'Ready', status: 'True' }] },
-    });
-    await until(plane.client, nodes, undefined, (list) =>
-      list.some(({ metadata, spec }) => metadata.name === 'silent' && (spec?.taints ?? []).length === 0),
-    );
+    await speak('silent');
+    for (const name of ['silent', 'well']) await plane.client.delete(nodes, name);
   });
 
   it('leaves pods of a StatefulSet until an administrator says that the node is off', async () => {
@@ -213,9 +244,8 @@ describe('node lifecycle', () => {
     const tolerations = [{ ...unreachable, tolerationSeconds: 0 }];
     await boundPod(namespace, 'web', 'off', { tolerations });
     await boundPod(namespace, 'db-0', 'off', { tolerations }, [owner]);
+    await fallSilent('off');
     await createNode(plane.client, 'other');
-    const beat = setInterval(() => void renew('other').catch(() => undefined), 100);
-    stops.push(() => clearInterval(beat));
     const [left] = await until(plane.client, pods, namespace, (list) => list.length === 1);
     assert.equal(left?.metadata.name, 'db-0');
     assert.notEqual(left.metadata.deletionTimestamp, undefined);

@@ -38,6 +38,8 @@ export interface NodeLifecycleOptions {
   startupGrace?: number;
   /** Milliseconds after a pod's own grace period until it is removed from a node that does not answer; default 10,000. */
   removeAfter?: number;
+  /** The clock that nobody sets, in milliseconds; tests may let it run ahead. */
+  elapsed?: () => number;
 }
 
 /** Milliseconds that the pod may stay; 0 when it does not tolerate the taint, infinite when it does without limit. */
@@ -84,6 +86,7 @@ export function createNodeLifecycleController(options: NodeLifecycleOptions = {}
   const graceOf = (node: Node): number =>
     hasReported(node) ? (options.leaseGrace ?? 40_000) : (options.startupGrace ?? 60_000);
   const removeAfter = options.removeAfter ?? 10_000;
+  const elapsed = options.elapsed ?? (() => performance.now());
   let nodes: Informer<Node>;
   let leases: Informer<Lease>;
   let pods: Informer<Pod>;
@@ -98,8 +101,8 @@ export function createNodeLifecycleController(options: NodeLifecycleOptions = {}
   function silence(node: Stored<Node>): number {
     const renewTime = leases.get(node.metadata.name, leaseNamespace)?.spec?.renewTime;
     const before = seen.get(node.metadata.name);
-    if (before && before.renewTime === renewTime) return performance.now() - before.at;
-    seen.set(node.metadata.name, { renewTime, at: performance.now() });
+    if (before && before.renewTime === renewTime) return elapsed() - before.at;
+    seen.set(node.metadata.name, { renewTime, at: elapsed() });
     return 0;
   }
 
@@ -108,10 +111,10 @@ export function createNodeLifecycleController(options: NodeLifecycleOptions = {}
     const taint = `${key} ${timeAdded}`;
     let since = tainted.get(node.metadata.name);
     if (since?.taint !== taint) {
-      since = { taint, at: performance.now() - Math.max(0, now - (Date.parse(timeAdded) || now)) };
+      since = { taint, at: elapsed() - Math.max(0, now - (Date.parse(timeAdded) || now)) };
       tainted.set(node.metadata.name, since);
     }
-    return performance.now() - since.at;
+    return elapsed() - since.at;
   }
 
   /** Milliseconds until the object of a pod that is to go is removed, whose node does not answer. */
@@ -121,10 +124,10 @@ export function createNodeLifecycleController(options: NodeLifecycleOptions = {}
     if (since === undefined) {
       // The timestamp says when its grace is over.
       const gone = now - (Date.parse(metadata.deletionTimestamp ?? '') - grace);
-      since = performance.now() - Math.max(0, gone);
+      since = elapsed() - Math.max(0, gone);
       going.set(metadata.uid, since);
     }
-    return since + grace + removeAfter - performance.now();
+    return since + grace + removeAfter - elapsed();
   }
 
   function wantedTaints(node: Stored<Node>, ready: string, now: number): Taint[] {
@@ -183,7 +186,7 @@ export function createNodeLifecycleController(options: NodeLifecycleOptions = {}
       tainted.delete(node.metadata.name);
       return Number.POSITIVE_INFINITY;
     }
-    const elapsed = taintedFor(node, taint, now);
+    const since = taintedFor(node, taint, now);
     let next = Number.POSITIVE_INFINITY;
     for (const pod of pods.byIndex('node', node.metadata.name)) {
       const { name, namespace = '', uid, deletionTimestamp } = pod.metadata;
@@ -197,7 +200,7 @@ export function createNodeLifecycleController(options: NodeLifecycleOptions = {}
         continue;
       }
       if (isFinished(pod)) continue;
-      const wait = toleratedFor(pod, taint) - elapsed;
+      const wait = toleratedFor(pod, taint) - since;
       if (wait <= 0) {
         await remove({});
         next = Math.min(next, removeAfter);
@@ -254,7 +257,7 @@ export function createNodeLifecycleController(options: NodeLifecycleOptions = {}
         if (now?.metadata.namespace !== leaseNamespace) return;
         const node = nodes.get(now.metadata.name);
         if (!node) return;
-        seen.set(now.metadata.name, { renewTime: now.spec?.renewTime, at: performance.now() });
+        seen.set(now.metadata.name, { renewTime: now.spec?.renewTime, at: elapsed() });
         // A renewal of a healthy node's lease needs no look; the timer that runs finds it.
         if (readyStatus(node) !== 'True') enqueue(now.metadata.name);
       });
