@@ -21,7 +21,7 @@ import { decodeObject } from '#cluster/kinds/decode.ts';
 import { hasFormat } from '#cluster/kinds/formats.ts';
 import { parseJsonPath } from '#cluster/kinds/json-path.ts';
 import type { ApiObject } from '#cluster/kinds/kind.ts';
-import { labelValueProblem, nameProblem, qualifiedNameProblem } from '#cluster/kinds/names.ts';
+import { labelValueProblem, nameProblems, qualifiedNameProblem } from '#cluster/kinds/names.ts';
 import { podKind } from '#cluster/kinds/pod.ts';
 import { encodeItem, envelope } from '#cluster/kinds/protobuf-encode.ts';
 import { decodeProtobuf } from '#cluster/kinds/protobuf.ts';
@@ -426,9 +426,9 @@ export const API_PARSERS: readonly Omit<Fuzz, 'inputs'>[] = [
     run: (input) => {
       const name = text(input);
       const problems = [
-        nameProblem('dns-label', name),
-        nameProblem('dns-subdomain', name),
-        nameProblem('path-segment', name),
+        nameProblems('dns-label', name),
+        nameProblems('dns-subdomain', name),
+        nameProblems('path-segment', name),
         qualifiedNameProblem(name),
         labelValueProblem(name),
       ];

@@ -28,9 +28,9 @@ Of each field: the pages of the kinds' groups, to which their names lead, and th
 [reviews of access](kubernetes-fields/authorization-v1.md), [of tokens](kubernetes-fields/authentication-v1.md), [scales](kubernetes-fields/autoscaling-v1.md#scale).
 
 For every kind alike (tests: \`cluster/apiserver/every-kind.test.ts\`, \`verbs.test.ts\`, \`watch.test.ts\`,
-\`list-options.test.ts\`, \`server-side-apply.test.ts\`, \`bodies.test.ts\`): get, list in pages and at revisions, watch with bookmarks and initial events, create,
+\`list-options.test.ts\`, \`server-side-apply.test.ts\`, \`bodies.test.ts\`, \`warnings.test.ts\`): get, list in pages and at revisions, watch with bookmarks and initial events, create,
 update, JSON, merge, strategic merge and apply patches with managed fields, delete with preconditions, propagation and grace,
-deletecollection, dry run, field validation, Tables, partial metadata, JSON, YAML and protobuf (errors and Tables are JSON).
+deletecollection, dry run, field validation, warnings, Tables, partial metadata, JSON, YAML and protobuf (errors and Tables are JSON).
 `;
 
 function index(support: SupportData, table: FieldTable): string {

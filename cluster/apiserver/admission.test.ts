@@ -334,5 +334,9 @@ describe('API server: admission', () => {
       (await as('POST', path, mirror('m', { volumes: [{ name: 'v', secret: { secretName: 's' } }] }))).json.message,
       /can not create pods that reference secrets$/,
     );
+    assert.equal((await as('POST', path, mirror('m', {}))).status, 201);
+    const other = await fixture.issue('system:node:n2', ['system:nodes']);
+    assert.equal((await fixture.call('POST', `${path}/m/eviction`, { body: {}, as: other })).status, 403);
+    assert.equal((await as('POST', `${path}/m/eviction`, { deleteOptions: { gracePeriodSeconds: 0 } })).status, 201);
   });
 });

@@ -128,6 +128,11 @@ function typed(kind: KindDefinition, sent: Record<string, unknown>): { object: A
   return { object, unknown };
 }
 
+/** Tells whoever asked what is odd about an object that is valid. */
+export function warn(kind: KindDefinition, options: WriteOptions, object: ApiObject, old?: ApiObject): void {
+  for (const text of kind.warnings?.(object, old) ?? []) options.warn(text);
+}
+
 /** Throws 422. */
 export function validate(kind: KindDefinition, object: ApiObject, old?: ApiObject, further: FieldError[] = []): void {
   const errors: FieldError[] = [];

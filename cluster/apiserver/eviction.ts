@@ -45,7 +45,7 @@ export async function evict(core: Core, exchange: Exchange, request: ResourceReq
     ...(uid === undefined ? {} : { uid }),
     ...(resourceVersion === undefined ? {} : { resourceVersion: marked ?? resourceVersion }),
   };
-  await deleteObject(core, kind, request, { ...asked, preconditions }, options);
+  await deleteObject(core, kind, request, { ...asked, preconditions }, { ...options, admitted: true });
   sendJson(exchange, 201, { ...success(), code: 201 });
 }
 
@@ -132,6 +132,7 @@ async function markDisrupted(
   const { namespace = '', name = '', uid } = pod.metadata;
   const bytes = await changeObject(core, kind, { namespace, name }, options, {
     part: 'status',
+    admitted: true,
     change: (current) => {
       const { status } = current as Pod;
       const others = (status?.conditions ?? []).filter(({ type }) => type !== condition.type);

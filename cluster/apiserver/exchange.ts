@@ -65,6 +65,8 @@ export interface Exchange {
   warnings: string[];
   /** Further headers of the answer. */
   answerHeaders?: Record<string, string>;
+  /** By which the client and the audit log know it: the client's own where it brings one. Undefined where no answer can say it. */
+  auditId?: string;
   /** Where it came from; undefined inside the process. */
   sourceAddress?: string | undefined;
   /** Who acts as `user`. */
@@ -196,9 +198,10 @@ export function success(details?: Status['details']): Status {
 function warningHeaders(exchange: Exchange): Record<string, string> {
   if (exchange.warnings.length === 0) return {};
   // RFC 7234 section 5.5; what a header cannot carry is left out.
-  const total = exchange.warnings.reduce((sum, { length }) => sum + length, 0);
+  const texts = [...new Set(exchange.warnings)];
+  const total = texts.reduce((sum, { length }) => sum + length, 0);
   const each = total > WARNINGS_LIMIT ? WARNING_LIMIT : total;
-  const values = exchange.warnings.slice(0, WARNINGS_LIMIT / WARNING_LIMIT).map((text) => {
+  const values = texts.slice(0, WARNINGS_LIMIT / WARNING_LIMIT).map((text) => {
     const safe = text.replace(/[^\x20-\x7e]/g, '').slice(0, each);
     return `299 - "${safe.replace(/[\\"]/g, '\\$&')}"`;
   });

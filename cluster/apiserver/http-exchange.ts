@@ -1,4 +1,5 @@
 /** A request over HTTPS as an exchange. */
+import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { readBounded } from '#lib/read-bounded.ts';
 import { StatusError } from './errors.ts';
@@ -10,6 +11,7 @@ export function httpExchange(
   { user, impersonator }: { user: User; impersonator?: User | undefined },
 ): Exchange {
   const { path, query } = splitTarget(request.url ?? '/');
+  const auditId = String(request.headers['audit-id'] || randomUUID());
   let body: Promise<Buffer> | undefined;
   return {
     method: request.method ?? 'GET',
@@ -21,8 +23,9 @@ export function httpExchange(
     sourceAddress: request.socket.remoteAddress,
     body: () => (body ??= readBody(request)),
     stream: () => request,
-    responder: httpResponder(response),
+    responder: httpResponder(response, { 'audit-id': auditId }),
     warnings: [],
+    auditId,
   };
 }
 
@@ -75,16 +78,17 @@ async function readLimited(request: IncomingMessage): Promise<Buffer> {
 const DISCARD_LIMIT = 32 * 1024 * 1024;
 const DISCARD_WITHIN = 5000;
 
-function httpResponder(response: ServerResponse): Responder {
-  let always: Record<string, string> | undefined;
+/** @param own  of every answer */
+function httpResponder(response: ServerResponse, own: Record<string, string>): Responder {
+  let always = own;
   return {
     always: (headers) => {
-      always = headers;
+      always = { ...own, ...headers };
     },
     head: (status, headers) => {
       // An error that left a part of the body unread: the connection cannot be used again.
       if (status === 413) response.shouldKeepAlive = false;
-      response.writeHead(status, always === undefined ? headers : { ...headers, ...always });
+      response.writeHead(status, { ...headers, ...always });
       // A watch's head must not wait for its first event.
       if (headers['content-length'] === undefined) response.flushHeaders();
     },

@@ -61,7 +61,7 @@ describe('API server: policies about requests that make no object, and about rig
     await made(DEPLOYMENTS, { metadata: { name: 'd' }, spec });
     for (const name of ['one', 'two']) await made(`${CORE}/pods`, pod(name));
     const resources = ['pods', 'pods/*', 'deployments', 'deployments/*', 'serviceaccounts/token'];
-    const rule = { apiGroups: ['*'], apiVersions: ['*'], resources, operations: ['CREATE', 'UPDATE'] };
+    const rule = { apiGroups: ['*'], apiVersions: ['*'], resources, operations: ['CREATE', 'UPDATE', 'DELETE'] };
     const validation = (part: string, expression: string, message: string) => ({
       expression: `request.kind.kind != "${part}" || (${expression})`,
       message,
@@ -97,10 +97,12 @@ describe('API server: policies about requests that make no object, and about rig
       const token = (expirationSeconds: number) => ({ body: { spec: { expirationSeconds } } });
       assert.equal(await refused('POST', `${CORE}/serviceaccounts/robot/token`, token(2000)), 'too long');
       assert.equal((await fixture.call('POST', `${CORE}/serviceaccounts/robot/token`, token(600))).status, 201);
+
+      assert.equal(await refused('DELETE', `${CORE}/pods/two`, { body: {} }), 'an object');
+      const evicted = await fixture.call('POST', `${CORE}/pods/two/eviction`, { body: {} });
+      assert.equal(evicted.status, 201, evicted.text);
+      assert.equal((await fixture.call('GET', `${CORE}/pods/two`)).status, 404);
     });
-    const evicted = await fixture.call('POST', `${CORE}/pods/two/eviction`, { body: {} });
-    assert.equal(evicted.status, 201, evicted.text);
-    assert.equal((await fixture.call('GET', `${CORE}/pods/two`)).status, 404);
   });
 
   test('`authorizer`: what the user may do, and what a service account may', async () => {

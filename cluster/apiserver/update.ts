@@ -7,7 +7,7 @@ import { validateMetadata } from '../kinds/metadata.ts';
 import { services } from '../kinds/resources.ts';
 import type { Pod, Service } from '../kinds/types/core.ts';
 import { StoreError } from '../store/store.ts';
-import { decode, readWriteOptions, validate, type WriteOptions } from './admit.ts';
+import { decode, readWriteOptions, validate, warn, type WriteOptions } from './admit.ts';
 import { requireCreate } from './authorize.ts';
 import { kindPrefix, objectKey, objectOf } from './cache.ts';
 import { keptAs, keptIn } from './conversion.ts';
@@ -18,6 +18,7 @@ import type { Exchange } from './exchange.ts';
 import { readObject } from './read-body.ts';
 import { trackUpdate } from './managed-fields.ts';
 import { servedBytes, storedBytes } from './object-bytes.ts';
+import { dropDuplicateOwners } from './owner-duplicates.ts';
 import { respondObject } from './respond.ts';
 import type { ResourceRequest } from './route.ts';
 import { storageKind } from './stored-form.ts';
@@ -160,8 +161,11 @@ async function changeLocked(
       old,
     );
     if (unchecked !== true) {
+      if (wholesale === true) dropDuplicateOwners(now, options, false);
       if (admitted !== true) await core.admission.mutate(admission);
+      dropDuplicateOwners(now, options, true);
       validatePart(kind, now, old, part);
+      if (part === '') warn(kind, options, now, old);
     }
     const assigned =
       kind.resource === services.resource && kind.group === '' && part === ''

@@ -3,7 +3,7 @@ import { scheduleProblem } from './cron-schedule.ts';
 import { defineKind } from './define.ts';
 import type { FieldError } from './field-error.ts';
 import { invalid, required } from './field-errors.ts';
-import { validateJobSpec } from './job.ts';
+import { jobWarnings, validateJobSpec } from './job.ts';
 import { defaultPodSpec } from './pod-defaults.ts';
 import { cronJobs } from './resources.ts';
 import { check, nonNegative, oneOf, present, setDefaults } from './rules.ts';
@@ -74,6 +74,8 @@ export const cronJobKind = defineKind(cronJobs, {
       ...validateTemplate(job.template, 'spec.jobTemplate.spec.template', true),
     ];
   },
+  warnings: (object, old) =>
+    jobWarnings(object, old, (object as CronJob).spec?.jobTemplate?.spec, 'spec.jobTemplate.spec'),
 });
 
 function scheduleRule(value: unknown, field: string): FieldError[] {

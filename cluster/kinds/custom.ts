@@ -4,6 +4,7 @@ import { validateRules } from './custom-rules.ts';
 import type { FieldError } from './field-error.ts';
 import { parseJsonPath } from './json-path.ts';
 import type { ApiObject, KindDefinition, PrinterColumn, ScalePaths } from './kind.ts';
+import { STANDARD_FINALIZERS } from './metadata.ts';
 import type { Schema } from './schema.ts';
 import { fillDefaults, validateStructure } from './structural.ts';
 import { compareVersions } from './version-order.ts';
@@ -64,8 +65,21 @@ export function customKinds(definition: CustomResourceDefinition): CustomKind[] 
         },
         validateCreate: (object: ApiObject): FieldError[] => problems(object, undefined, schema),
         validateUpdate: (object: ApiObject, old: ApiObject): FieldError[] => problems(object, old, schema),
+        warnings: finalizerWarnings,
       };
     });
+}
+
+/** Of those that came with this write: others may use a short name too. */
+function finalizerWarnings({ metadata }: ApiObject, old?: ApiObject): string[] {
+  const before = new Set(old?.metadata.finalizers);
+  return [...new Set(metadata.finalizers)]
+    .filter((one) => !before.has(one) && !one.includes('/') && !STANDARD_FINALIZERS.has(one))
+    .sort()
+    .map(
+      (one) =>
+        `metadata.finalizers: ${JSON.stringify(one)}: prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers`,
+    );
 }
 
 /** With the version to go to, where there is a better one. */

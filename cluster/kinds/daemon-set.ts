@@ -8,6 +8,7 @@ import { defaultPodSpec } from './pod-defaults.ts';
 import { daemonSets } from './resources.ts';
 import { atMostHundredPercent, check, countOrPercent, nonNegative, oneOf, setDefaults } from './rules.ts';
 import type { DaemonSet } from './types/apps.ts';
+import { templateChangeWarnings } from './pod-warnings.ts';
 import { validateWorkload, validateWorkloadUpdate, workloadColumns } from './workload.ts';
 
 /** Counts the template's changes; older clients look at it. */
@@ -67,6 +68,7 @@ export const daemonSetKind = defineKind(daemonSets, {
     ...validateRolling(object as DaemonSet),
   ],
   validateUpdate: validateWorkloadUpdate,
+  warnings: (object, old) => templateChangeWarnings(object, old, (object as DaemonSet).spec?.template),
 });
 
 function validateRolling({ spec }: DaemonSet): FieldError[] {

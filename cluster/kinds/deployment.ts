@@ -9,6 +9,7 @@ import {
   defaultWorkload,
   validateWorkload,
   validateWorkloadUpdate,
+  warnOfWorkload,
   workloadColumns,
   workloadScale,
 } from './workload.ts';
@@ -46,6 +47,7 @@ export const deploymentKind = defineKind(deployments, {
   prepareStatus: keepsMetadata('labels'),
   validate: (object) => [...validateWorkload(object), ...validateStrategy(object as Deployment)],
   validateUpdate: validateWorkloadUpdate,
+  warnings: warnOfWorkload,
 });
 
 function validateStrategy({ spec }: Deployment): FieldError[] {

@@ -47,6 +47,8 @@ export const endpointSliceKind = defineKind(endpointSlices, {
     }
     return errors;
   },
+  warnings: (object, old) =>
+    old === undefined && object['addressType'] === 'FQDN' ? ['spec.addressType: FQDN endpoints are deprecated'] : [],
   validateUpdate: (object, old) =>
     object['addressType'] === old['addressType']
       ? []

@@ -9,6 +9,7 @@ import { check, dnsSubdomain, immutable, oneOf, port, present, setDefaults } fro
 import type { HTTPIngressPath, Ingress, IngressBackend, IngressClass } from './types/networking.ts';
 
 const HOSTS_SHOWN = 3;
+const CLASS_ANNOTATION = 'kubernetes.io/ingress.class';
 
 export const ingressKind = defineKind(ingresses, {
   schemaName: 'io.k8s.api.networking.v1.Ingress',
@@ -49,6 +50,12 @@ export const ingressKind = defineKind(ingresses, {
       for (const [at, host] of (tls.hosts ?? []).entries())
         errors.push(...hostProblem(host, `spec.tls[${index}].hosts[${at}]`));
     return [...errors, ...check(object, { 'spec.ingressClassName': dnsSubdomain })];
+  },
+  warnings: (object, old) => {
+    const { metadata, spec } = object as Ingress;
+    const isOld = metadata.annotations?.[CLASS_ANNOTATION] !== undefined && spec?.ingressClassName === undefined;
+    if (old !== undefined || !isOld) return [];
+    return [`annotation "${CLASS_ANNOTATION}" is deprecated, please use 'spec.ingressClassName' instead`];
   },
 });
 

@@ -3,7 +3,9 @@ import { age, ageColumn, column, duration, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
 import type { FieldError } from './field-error.ts';
 import { invalid, notSupported, required } from './field-errors.ts';
+import type { ApiObject } from './kind.ts';
 import { defaultPodSpec } from './pod-defaults.ts';
+import { workloadWarnings } from './pod-warnings.ts';
 import { jobs } from './resources.ts';
 import { atMost, check, immutable, labelSelector, nonNegative, oneOf, present, setDefaults } from './rules.ts';
 import { formatLabelSelector, matchesLabelSelector } from './selector.ts';
@@ -14,6 +16,10 @@ const CONTROLLER_UID = 'batch.kubernetes.io/controller-uid';
 const JOB_NAME = 'batch.kubernetes.io/job-name';
 const INT32_MAX = 2 ** 31 - 1;
 const INDEXED_PARALLELISM = 100_000;
+const COMPLETIONS_SOFT_LIMIT = 100_000;
+const PARALLELISM_SOFT_LIMIT = 10_000;
+const HUGE_TEXT =
+  'In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail';
 
 export const jobKind = defineKind(jobs, {
   schemaName: 'io.k8s.api.batch.v1.Job',
@@ -66,6 +72,7 @@ export const jobKind = defineKind(jobs, {
       ...validateTemplate(spec.template, 'spec.template', matches),
     ];
   },
+  warnings: (object, old) => jobWarnings(object, old, (object as Job).spec, 'spec'),
   validateUpdate: (object, old) => [
     ...validateCompletionsUpdate((object as Job).spec, (old as Job).spec),
     ...immutable('spec.selector')(object, old),
@@ -79,6 +86,22 @@ export const jobKind = defineKind(jobs, {
     )(object, old),
   ],
 });
+
+/** @param spec  of the job, or of those that the object makes */
+export function jobWarnings(
+  object: ApiObject,
+  old: ApiObject | undefined,
+  spec: JobSpec | undefined,
+  at: string,
+): string[] {
+  const { completionMode, completions = 0, parallelism = 0 } = spec ?? {};
+  const isSame = old !== undefined && old.metadata.generation === object.metadata.generation;
+  const isHuge = completions > COMPLETIONS_SOFT_LIMIT && parallelism > PARALLELISM_SOFT_LIMIT;
+  return [
+    ...(completionMode === 'Indexed' && isHuge && !isSame ? [`${at}: ${HUGE_TEXT}`] : []),
+    ...workloadWarnings(object, old, spec?.template, `${at}.template`),
+  ];
+}
 
 /** Each job has a selector of its own, so that no two ever count the same pods. */
 function generateSelector({ metadata, spec }: Job): void {

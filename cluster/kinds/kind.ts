@@ -5,6 +5,7 @@
  * structure at run time (`custom.ts`), so the server has one mechanism for both.
  */
 import type { FieldError } from './field-error.ts';
+import type { NameRule } from './names.ts';
 import type { WebhookConversion } from './types/apiextensions.ts';
 import type { ObjectMeta } from './types/meta.ts';
 
@@ -86,7 +87,7 @@ export interface KindDefinition extends ResourceRef {
   /** Paths that a field selector may name besides `metadata.name` and `metadata.namespace`, e.g. `spec.nodeName`. */
   selectableFields: Record<string, (object: ApiObject) => string>;
   /** Names are `dns-label` (63), `dns-subdomain` (253), or what a path segment allows. */
-  nameRule: 'dns-label' | 'dns-subdomain' | 'path-segment';
+  nameRule: NameRule;
   /** Does `metadata.generation` count changes of everything outside metadata and status? */
   generation: boolean;
   /** Fills defaults in place: on create, on update, and on read of older objects. */
@@ -102,6 +103,8 @@ export interface KindDefinition extends ResourceRef {
   validateUpdate?: (object: ApiObject, old: ApiObject) => FieldError[];
   /** Of a write to `status` or `approval`, which is `part`. */
   validateStatus?: (object: ApiObject, old: ApiObject, part: string) => FieldError[];
+  /** What is odd about an object that is valid, which whoever wrote it is told. `old` is what an update changes. */
+  warnings?: (object: ApiObject, old?: ApiObject) => string[];
   /** Default when a delete names no grace period (seconds). Undefined, or a kind without one: removed at once, whatever the delete says. */
   gracePeriod?: (object: ApiObject) => number | undefined;
 }

@@ -2,27 +2,49 @@
 import type { FieldError } from './field-error.ts';
 import { forbidden, invalid, required } from './field-errors.ts';
 import type { ApiObject, KindDefinition } from './kind.ts';
-import { nameProblem, qualifiedNameProblem, validateLabels } from './names.ts';
+import { nameProblems, qualifiedNameProblems, validateLabels } from './names.ts';
 import type { ObjectMeta, OwnerReference } from './types/meta.ts';
 
 const ANNOTATIONS_LIMIT = 256 * 1024;
+/** Kubernetes' own, which need no domain. */
+export const STANDARD_FINALIZERS: ReadonlySet<string> = new Set(['foregroundDeletion', 'orphan', 'kubernetes']);
 
 export function validateMetadata(kind: KindDefinition, metadata: ObjectMeta): FieldError[] {
   const errors: FieldError[] = [];
   if (metadata.name === undefined || metadata.name === '') {
     errors.push(required('metadata.name', 'name or generateName is required'));
-  } else {
-    const problem = nameProblem(kind.nameRule, metadata.name);
-    if (problem !== undefined) errors.push(invalid('metadata.name', metadata.name, problem));
-  }
+  } else
+    for (const problem of nameProblems(kind.nameRule, metadata.name))
+      errors.push(invalid('metadata.name', metadata.name, problem));
+  errors.push(...validateBase(kind, metadata.generateName));
   errors.push(...validateLabels(metadata.labels, 'metadata.labels'));
   errors.push(...validateAnnotations(metadata.annotations));
   for (const [index, finalizer] of (metadata.finalizers ?? []).entries()) {
-    const problem = qualifiedNameProblem(finalizer);
-    if (problem !== undefined) errors.push(invalid(`metadata.finalizers[${index}]`, finalizer, problem));
+    for (const problem of qualifiedNameProblems(finalizer))
+      errors.push(invalid('metadata.finalizers', finalizer, problem));
+    if (needsDomain(kind) && !finalizer.includes('/') && !STANDARD_FINALIZERS.has(finalizer))
+      errors.push(
+        invalid(
+          `metadata.finalizers[${index}]`,
+          finalizer,
+          'name is neither a standard finalizer name nor is it fully qualified',
+        ),
+      );
   }
   errors.push(...validateOwners(metadata.ownerReferences));
   return errors;
+}
+
+/** Kinds of servers that extend the API are freer; of custom objects a warning says so. */
+function needsDomain({ schema, group }: KindDefinition): boolean {
+  return schema === undefined && group !== 'apiextensions.k8s.io' && group !== 'apiregistration.k8s.io';
+}
+
+/** What generated names begin with; it may end with a dash, as no name does. */
+function validateBase(kind: KindDefinition, base: string | undefined): FieldError[] {
+  if (!base) return [];
+  const begun = base.length > 1 && base.endsWith('-') ? `${base.slice(0, -1)}a` : base;
+  return nameProblems(kind.nameRule, begun).map((problem) => invalid('metadata.generateName', base, problem));
 }
 
 /** What no update may change. `now` still carries what the client sent. */
@@ -52,8 +74,8 @@ function validateAnnotations(annotations: Record<string, string> | undefined): F
   const errors: FieldError[] = [];
   let size = 0;
   for (const [key, value] of Object.entries(annotations ?? {})) {
-    const problem = qualifiedNameProblem(key.toLowerCase());
-    if (problem !== undefined) errors.push(invalid('metadata.annotations', key, problem));
+    for (const problem of qualifiedNameProblems(key.toLowerCase()))
+      errors.push(invalid('metadata.annotations', key, problem));
     size += key.length + value.length;
   }
   if (size > ANNOTATIONS_LIMIT)
@@ -66,20 +88,26 @@ function validateAnnotations(annotations: Record<string, string> | undefined): F
 }
 
 function validateOwners(owners: OwnerReference[] | undefined): FieldError[] {
+  const field = 'metadata.ownerReferences';
   const errors: FieldError[] = [];
-  for (const [index, owner] of (owners ?? []).entries()) {
-    const field = `metadata.ownerReferences[${index}]`;
-    for (const key of ['apiVersion', 'kind', 'name', 'uid'] as const) {
-      if (!owner[key]) errors.push(required(`${field}.${key}`, 'must not be empty'));
-    }
+  for (const owner of owners ?? []) {
+    const version = /^(?:[^/]*\/)?([^/]+)$/.exec(owner.apiVersion ?? '')?.[1];
+    const words = { apiVersion: version, kind: owner.kind, name: owner.name, uid: owner.uid };
+    for (const [key, word] of Object.entries(words))
+      if (!word) {
+        const what = key === 'apiVersion' ? 'version' : key;
+        errors.push(invalid(`${field}.${key}`, owner[key as keyof typeof words] ?? '', `${what} must not be empty`));
+      }
+    if (owner.kind === 'Event' && owner.apiVersion === 'v1')
+      errors.push(invalid(field, owner, '/v1, Kind=Event is disallowed from being an owner'));
   }
-  const controllers = (owners ?? []).filter((owner) => owner.controller === true);
-  if (controllers.length > 1)
+  const [first, ...others] = (owners ?? []).filter((owner) => owner.controller === true);
+  for (const other of others)
     errors.push(
       invalid(
-        'metadata.ownerReferences',
-        controllers.map((owner) => `${owner.kind}/${owner.name}`),
-        'Only one reference can have Controller set to true',
+        field,
+        owners,
+        `Only one reference can have Controller set to true. Found "true" in references for ${first?.kind}/${first?.name} and ${other.kind}/${other.name}`,
       ),
     );
   return errors;

@@ -16,20 +16,39 @@ const LABEL_1035_TEXT =
 const SUBDOMAIN_TEXT =
   "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 
+const QUALIFIED_TEXT =
+  "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+const LABEL_VALUE_TEXT =
+  "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+const EMPTY_TEXT = 'must be non-empty';
+
 /** What is wrong with a name, or undefined. */
 export function dnsLabelProblem(name: string): string | undefined {
-  if (name.length > 63) return 'must be no more than 63 characters';
-  return LABEL.test(name) ? undefined : LABEL_TEXT;
+  return dnsLabelProblems(name)[0];
+}
+
+/** Everything that is wrong with it, as of each of the following. */
+export function dnsLabelProblems(name: string): string[] {
+  return problemsOf(name, 63, LABEL, LABEL_TEXT);
 }
 
 export function dns1035Problem(name: string): string | undefined {
-  if (name.length > 63) return 'must be no more than 63 characters';
-  return LABEL_1035.test(name) ? undefined : LABEL_1035_TEXT;
+  return problemsOf(name, 63, LABEL_1035, LABEL_1035_TEXT)[0];
 }
 
 export function dnsSubdomainProblem(name: string): string | undefined {
-  if (name.length > 253) return 'must be no more than 253 characters';
-  return SUBDOMAIN.test(name) ? undefined : SUBDOMAIN_TEXT;
+  return dnsSubdomainProblems(name)[0];
+}
+
+export function dnsSubdomainProblems(name: string): string[] {
+  return problemsOf(name, 253, SUBDOMAIN, SUBDOMAIN_TEXT);
+}
+
+function problemsOf(text: string, limit: number, grammar: RegExp, description: string): string[] {
+  return [
+    ...(text.length > limit ? [`must be no more than ${limit} characters`] : []),
+    ...(grammar.test(text) ? [] : [description]),
+  ];
 }
 
 function pathSegmentProblem(name: string): string | undefined {
@@ -39,41 +58,49 @@ function pathSegmentProblem(name: string): string | undefined {
   return /^[\x21-\x7e]{1,253}$/.test(name) ? undefined : 'must be 1 to 253 printable ASCII characters without spaces';
 }
 
-export function nameProblem(rule: 'dns-label' | 'dns-subdomain' | 'path-segment', name: string): string | undefined {
-  if (rule === 'dns-label') return dnsLabelProblem(name);
-  return rule === 'dns-subdomain' ? dnsSubdomainProblem(name) : pathSegmentProblem(name);
+export type NameRule = 'dns-label' | 'dns-subdomain' | 'path-segment';
+
+export function nameProblems(rule: NameRule, name: string): string[] {
+  if (rule === 'dns-label') return dnsLabelProblems(name);
+  if (rule === 'dns-subdomain') return dnsSubdomainProblems(name);
+  const problem = pathSegmentProblem(name);
+  return problem === undefined ? [] : [problem];
 }
 
 /** A label's or annotation's key: an optional DNS prefix and a name of 63 characters. */
 export function qualifiedNameProblem(key: string): string | undefined {
-  const slash = key.indexOf('/');
-  const name = key.slice(slash + 1);
-  if (slash >= 0) {
-    const problem = dnsSubdomainProblem(key.slice(0, slash));
-    if (problem !== undefined) return `prefix part ${problem}`;
-  }
-  if (name.length > 63) return 'name part must be no more than 63 characters';
-  return QUALIFIED.test(name)
-    ? undefined
-    : "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+  return qualifiedNameProblems(key)[0];
+}
+
+export function qualifiedNameProblems(key: string): string[] {
+  const parts = key.split('/');
+  if (parts.length > 2)
+    return [
+      `a qualified name ${QUALIFIED_TEXT} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')`,
+    ];
+  const [name = '', prefix] = parts.toReversed();
+  const ofPrefix = prefix === undefined ? [] : prefix === '' ? [EMPTY_TEXT] : dnsSubdomainProblems(prefix);
+  return [
+    ...ofPrefix.map((problem) => `prefix part ${problem}`),
+    ...[...(name === '' ? [EMPTY_TEXT] : []), ...problemsOf(name, 63, QUALIFIED, QUALIFIED_TEXT)].map(
+      (problem) => `name part ${problem}`,
+    ),
+  ];
 }
 
 export function labelValueProblem(value: string): string | undefined {
-  if (value.length > 63) return 'must be no more than 63 characters';
-  return LABEL_VALUE.test(value)
-    ? undefined
-    : "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+  return labelValueProblems(value)[0];
+}
+
+function labelValueProblems(value: string): string[] {
+  return problemsOf(value, 63, LABEL_VALUE, LABEL_VALUE_TEXT);
 }
 
 export function validateLabels(labels: Record<string, string> | undefined, field: string): FieldError[] {
-  const errors: FieldError[] = [];
-  for (const [key, value] of Object.entries(labels ?? {})) {
-    const problem = qualifiedNameProblem(key);
-    if (problem !== undefined) errors.push(invalid(field, key, problem));
-    const wrong = labelValueProblem(value);
-    if (wrong !== undefined) errors.push(invalid(field, value, wrong));
-  }
-  return errors;
+  return Object.entries(labels ?? {}).flatMap(([key, value]) => [
+    ...qualifiedNameProblems(key).map((problem) => invalid(field, key, problem)),
+    ...labelValueProblems(value).map((problem) => invalid(field, value, problem)),
+  ]);
 }
 
 /** Keys of a ConfigMap's or Secret's data. */

@@ -54,6 +54,13 @@ export const nodeKind = defineKind(nodes, {
       errors.push(invalid('spec.podCIDRs[0]', podCIDRs[0] ?? '', 'must match `podCIDR`'));
     return errors;
   },
+  warnings: (object) => {
+    const { configSource, externalID } = (object as Node).spec ?? {};
+    return [
+      ...(configSource === undefined ? [] : ['spec.configSource: the feature is removed']),
+      ...(externalID ? ['spec.externalID: this field is deprecated, and is unused by Kubernetes'] : []),
+    ];
+  },
   validateUpdate: (object, old) => {
     const before = (old as Node).spec?.podCIDRs ?? [];
     const now = (object as Node).spec?.podCIDRs ?? [];

@@ -7,6 +7,7 @@ import { quantityProblem, quantityValue } from './quantity.ts';
 import { persistentVolumeClaims } from './resources.ts';
 import { check, dnsSubdomain, labelSelector, oneOf, setDefaults } from './rules.ts';
 import type { PersistentVolumeClaim, PersistentVolumeClaimSpec } from './types/core.ts';
+import { claimWarnings } from './volume-warnings.ts';
 
 /** By their short forms, in the order of `kubectl get`. */
 const MODES: Readonly<Record<string, string>> = {
@@ -51,6 +52,7 @@ export const persistentVolumeClaimKind = defineKind(persistentVolumeClaims, {
     const { spec } = object as PersistentVolumeClaim;
     return spec === undefined ? [required('spec')] : validateClaimSpec(spec, 'spec');
   },
+  warnings: (object) => claimWarnings(object as PersistentVolumeClaim),
   validateUpdate: (object, old) => {
     const [now, before] = [object as PersistentVolumeClaim, old as PersistentVolumeClaim];
     const [asked, was] = [requested(now), requested(before)];

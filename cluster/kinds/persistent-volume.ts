@@ -7,6 +7,7 @@ import { accessModesRule, accessModesText } from './persistent-volume-claim.ts';
 import { persistentVolumes } from './resources.ts';
 import { check, dnsSubdomain, immutable, oneOf, present, quantities, setDefaults } from './rules.ts';
 import type { PersistentVolume } from './types/core.ts';
+import { persistentVolumeWarnings } from './volume-warnings.ts';
 
 /** Everything of a spec that is no kind of volume. */
 const COMMON = [
@@ -90,6 +91,7 @@ export const persistentVolumeKind = defineKind(persistentVolumes, {
       }),
     ];
   },
+  warnings: (object) => persistentVolumeWarnings(object as PersistentVolume),
   validateUpdate: (object, old) => {
     const errors = immutable('spec.volumeMode')(object, old);
     if (!isDeepStrictEqual(sourcesOf(object as PersistentVolume), sourcesOf(old as PersistentVolume)))

@@ -1,6 +1,7 @@
 import { column, formatMap, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
 import { defaultPodSpec } from './pod-defaults.ts';
+import { templateChangeWarnings } from './pod-warnings.ts';
 import { podTemplates } from './resources.ts';
 import type { PodTemplate } from './types/core.ts';
 import { templateColumns, validateTemplate } from './workload.ts';
@@ -19,4 +20,5 @@ export const podTemplateKind = defineKind(podTemplates, {
     if (template?.spec !== undefined) defaultPodSpec(template.spec);
   },
   validate: (object) => validateTemplate((object as PodTemplate).template, 'template', true),
+  warnings: (object, old) => templateChangeWarnings(object, old, (object as PodTemplate).template, 'template'),
 });

@@ -18,7 +18,8 @@ export function validatePodUpdate(now: Pod, old: Pod): FieldError[] {
       errors.push(forbidden('spec.schedulingGates', 'only deletion is allowed, but found new scheduling gate'));
   }
   if (gates.size > 0) errors.push(...validateGatedUpdate(spec, before));
-  if (!isDeepStrictEqual(frozenSpec(spec, gates.size > 0), frozenSpec(before, gates.size > 0)))
+  const rest = frozenSpec(graceSettled(spec, before), gates.size > 0);
+  if (!isDeepStrictEqual(rest, frozenSpec(before, gates.size > 0)))
     errors.push(
       forbidden(
         'spec',
@@ -26,6 +27,12 @@ export function validatePodUpdate(now: Pod, old: Pod): FieldError[] {
       ),
     );
   return errors;
+}
+
+/** What a negative grace means may be written instead of it, and is no change. */
+function graceSettled(now: PodSpec, { terminationGracePeriodSeconds: grace = 0 }: PodSpec): PodSpec {
+  const isSettled = grace < 0 && now.terminationGracePeriodSeconds === 1;
+  return isSettled ? { ...now, terminationGracePeriodSeconds: grace } : now;
 }
 
 /** A deadline only comes nearer. */

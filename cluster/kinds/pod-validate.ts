@@ -47,12 +47,10 @@ export function validatePodSpec(spec: PodSpec, at: string): FieldError[] {
 }
 
 function lifeErrors(spec: PodSpec, at: string): FieldError[] {
-  const { restartPolicy, terminationGracePeriodSeconds: grace = 0, activeDeadlineSeconds, preemptionPolicy } = spec;
+  const { restartPolicy, activeDeadlineSeconds, preemptionPolicy } = spec;
   const errors: FieldError[] = [];
   if (!RESTART_POLICIES.includes(restartPolicy ?? ''))
     errors.push(notSupported(`${at}.restartPolicy`, restartPolicy, RESTART_POLICIES));
-  if (grace < 0)
-    errors.push(invalid(`${at}.terminationGracePeriodSeconds`, grace, 'must be greater than or equal to 0'));
   if (activeDeadlineSeconds !== undefined && activeDeadlineSeconds < 1)
     errors.push(
       invalid(`${at}.activeDeadlineSeconds`, activeDeadlineSeconds, 'must be between 1 and 2147483647, inclusive'),

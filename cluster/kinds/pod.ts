@@ -5,9 +5,11 @@ import { admitPod, defaultPodSpec } from './pod-defaults.ts';
 import { summarizePod } from './pod-status.ts';
 import { validatePodUpdate } from './pod-update-validate.ts';
 import { validatePodSpec } from './pod-validate.ts';
+import { podWarnings } from './pod-warnings.ts';
 import { mergeMatchLabelKeys } from './match-label-keys.ts';
 import { quantityValue } from './quantity.ts';
 import { pods } from './resources.ts';
+import { terminationGrace } from './termination-grace.ts';
 import type { Pod, PodSpec } from './types/core.ts';
 
 export const podKind = defineKind(pods, {
@@ -69,11 +71,12 @@ export const podKind = defineKind(pods, {
       ? []
       : [forbidden('spec.ephemeralContainers', 'cannot be set on create')],
   validateUpdate: (object, old) => validatePodUpdate(object as Pod, old as Pod),
+  warnings: (object, old) => podWarnings(object as Pod, old as Pod | undefined),
   gracePeriod: (object) => {
     const pod = object as Pod;
     // Nothing runs that would need time to stop.
     if (!pod.spec?.nodeName || pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed') return undefined;
-    return pod.spec.terminationGracePeriodSeconds ?? 30;
+    return terminationGrace(pod.spec);
   },
 });
 

@@ -84,7 +84,8 @@ function httpErrors({ path, port, scheme = '', httpHeaders }: HTTPGetAction, at:
   return errors;
 }
 
-function portErrors(port: number | string, field: string): FieldError[] {
+/** Of a port by its number or by its name. */
+export function portErrors(port: number | string, field: string): FieldError[] {
   if (typeof port === 'number')
     return port >= 1 && port <= 65535 ? [] : [invalid(field, port, 'must be between 1 and 65535, inclusive')];
   const problem = portNameProblem(port);

@@ -6,6 +6,7 @@ import {
   defaultWorkload,
   validateWorkload,
   validateWorkloadUpdate,
+  warnOfWorkload,
   workloadColumns,
   workloadScale,
 } from './workload.ts';
@@ -34,4 +35,5 @@ export const replicaSetKind = defineKind(replicaSets, {
   },
   validate: validateWorkload,
   validateUpdate: validateWorkloadUpdate,
+  warnings: warnOfWorkload,
 });

@@ -5,7 +5,7 @@ import { defaultPodSpec } from './pod-defaults.ts';
 import { replicationControllers } from './resources.ts';
 import { check, nonNegative, setDefaults } from './rules.ts';
 import type { ReplicationController } from './types/core.ts';
-import { alwaysRestarts, templateColumns, validateTemplate } from './workload.ts';
+import { alwaysRestarts, templateColumns, validateTemplate, warnOfWorkload } from './workload.ts';
 
 export const replicationControllerKind = defineKind(replicationControllers, {
   schemaName: 'io.k8s.api.core.v1.ReplicationController',
@@ -60,4 +60,5 @@ export const replicationControllerKind = defineKind(replicationControllers, {
       errors.push(invalid('spec.template.metadata.labels', labels, '`selector` does not match template `labels`'));
     return [...errors, ...validateTemplate(spec.template, 'spec.template', true), ...alwaysRestarts(spec.template)];
   },
+  warnings: warnOfWorkload,
 });

@@ -4,6 +4,7 @@ import type { FieldError } from './field-error.ts';
 import { forbidden, invalid, required, tooLong } from './field-errors.ts';
 import { validateDataKeys } from './names.ts';
 import { secrets } from './resources.ts';
+import { tlsSecretWarnings } from './tls-secret-warnings.ts';
 import type { Secret } from './types/core.ts';
 
 const DATA_LIMIT = 1024 * 1024;
@@ -50,6 +51,7 @@ export const secretKind = defineKind(secrets, {
     }
     return errors;
   },
+  warnings: (object) => tlsSecretWarnings(object as Secret),
   validateUpdate: (object, old) => {
     const [now, before] = [object as Secret, old as Secret];
     const errors: FieldError[] = [];

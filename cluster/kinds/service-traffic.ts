@@ -16,7 +16,9 @@ export function validateTraffic(spec: ServiceSpec): FieldError[] {
     ...policyErrors(spec),
     ...(spec.externalIPs ?? []).flatMap((address, index) => validateAddress(address, `spec.externalIPs[${index}]`)),
     ...loadBalancerErrors(spec),
-    ...nodePortErrors(spec),
+    ...(isExternalByNode(spec) && spec.clusterIP === 'None'
+      ? [invalid('spec.clusterIPs[0]', 'None', `may not be set to 'None' for ${spec.type} services`)]
+      : []),
   ];
 }
 
@@ -52,7 +54,7 @@ function policyErrors(spec: ServiceSpec): FieldError[] {
 }
 
 function isExternal({ type, externalIPs }: ServiceSpec): boolean {
-  return type === 'NodePort' || type === 'LoadBalancer' || (type === 'ClusterIP' && (externalIPs ?? []).length > 0);
+  return isExternalByNode({ type }) || (type === 'ClusterIP' && (externalIPs ?? []).length > 0);
 }
 
 function loadBalancerErrors(spec: ServiceSpec): FieldError[] {
@@ -86,12 +88,6 @@ function isRange(range: string): boolean {
   return family !== 0 && /^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128);
 }
 
-function nodePortErrors({ type, clusterIP, ports = [] }: ServiceSpec): FieldError[] {
-  const errors: FieldError[] = [];
-  if ((type === 'NodePort' || type === 'LoadBalancer') && clusterIP === 'None')
-    errors.push(invalid('spec.clusterIPs[0]', 'None', `may not be set to 'None' for ${type} services`));
-  if (type !== 'ClusterIP') return errors;
-  for (const [index, { nodePort }] of ports.entries())
-    if (nodePort) errors.push(forbidden(`spec.ports[${index}].nodePort`, "may not be used when `type` is 'ClusterIP'"));
-  return errors;
+function isExternalByNode({ type }: ServiceSpec): boolean {
+  return type === 'NodePort' || type === 'LoadBalancer';
 }

@@ -1,18 +1,18 @@
-import { isIP } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import { ageColumn, column, formatMap, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
 import type { FieldError } from './field-error.ts';
-import { duplicate, invalid, notSupported, required } from './field-errors.ts';
-import { dns1035Problem, dnsLabelProblem, validateLabels } from './names.ts';
+import { forbidden, invalid, notSupported, required } from './field-errors.ts';
+import { dns1035Problem, dnsSubdomainProblem, validateLabels } from './names.ts';
 import { services } from './resources.ts';
 import { validateFamilies, validateFamiliesUpdate } from './service-families.ts';
 import { validateClassUpdate, validateTraffic } from './service-traffic.ts';
+import { servicePortErrors } from './service-ports.ts';
+import { serviceWarnings } from './service-warnings.ts';
 import { dropOfFormerType } from './service-types.ts';
 import type { Service, ServiceSpec } from './types/core.ts';
 
 const TYPES = ['ClusterIP', 'ExternalName', 'LoadBalancer', 'NodePort'];
-const PROTOCOLS = ['SCTP', 'TCP', 'UDP'];
 
 export const serviceKind = defineKind(services, {
   schemaName: 'io.k8s.api.core.v1.Service',
@@ -66,6 +66,7 @@ export const serviceKind = defineKind(services, {
     const errors = problem === undefined ? [] : [invalid('metadata.name', metadata.name, problem)];
     return spec === undefined ? [...errors, required('spec')] : [...errors, ...validateSpec(spec)];
   },
+  warnings: (object) => serviceWarnings(object as Service),
   validateUpdate: (object, old) => {
     const [now, before] = [(object as Service).spec, (old as Service).spec];
     if (now !== undefined && before !== undefined) {
@@ -108,42 +109,21 @@ function defaultSpec(spec: ServiceSpec): void {
 function validateSpec(spec: ServiceSpec): FieldError[] {
   const errors = validateLabels(spec.selector, 'spec.selector');
   if (!TYPES.includes(spec.type ?? '')) errors.push(notSupported('spec.type', spec.type, TYPES));
-  if (spec.type === 'ExternalName') {
-    if (!spec.externalName) errors.push(required('spec.externalName'));
-    return errors;
-  }
-  const headless = spec.clusterIP === 'None';
-  if (spec.clusterIP && !headless && isIP(spec.clusterIP) === 0)
-    errors.push(
-      invalid(
-        'spec.clusterIPs[0]',
-        spec.clusterIP,
-        "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff), or 'None'",
-      ),
-    );
-  if (errors.length === 0) errors.push(...validateFamilies(spec));
-  errors.push(...validateTraffic(spec));
-  const ports = spec.ports ?? [];
-  if (ports.length === 0 && !headless) errors.push(required('spec.ports'));
-  const [names, numbers] = [new Set<string>(), new Set<string>()];
-  for (const [index, port] of ports.entries()) {
-    const at = `spec.ports[${index}]`;
-    if (!port.name) {
-      if (ports.length > 1) errors.push(required(`${at}.name`));
-    } else {
-      const problem = dnsLabelProblem(port.name);
-      if (problem !== undefined) errors.push(invalid(`${at}.name`, port.name, problem));
-      if (names.has(port.name)) errors.push(duplicate(`${at}.name`, port.name));
-      names.add(port.name);
-    }
-    if (!(port.port >= 1 && port.port <= 65535))
-      errors.push(invalid(`${at}.port`, port.port, 'must be between 1 and 65535, inclusive'));
-    if (!PROTOCOLS.includes(port.protocol ?? '')) errors.push(notSupported(`${at}.protocol`, port.protocol, PROTOCOLS));
-    const key = `${port.protocol}/${port.port}`;
-    if (numbers.has(key)) errors.push(duplicate(at, { port: port.port, protocol: port.protocol }));
-    numbers.add(key);
-  }
-  return errors;
+  if (spec.type === 'ExternalName') errors.push(...validateExternalName(spec));
+  else if (errors.length === 0) errors.push(...validateFamilies(spec));
+  return [...errors, ...servicePortErrors(spec), ...validateTraffic(spec)];
+}
+
+/** It has no address of its own. */
+function validateExternalName(spec: ServiceSpec): FieldError[] {
+  const errors = (['clusterIPs', 'ipFamilies', 'ipFamilyPolicy'] as const)
+    .filter((field) => (spec[field] ?? '').length > 0)
+    .map((field) => forbidden(`spec.${field}`, 'may not be set for ExternalName services'));
+  // With a dot at its end it is looked up as it is.
+  const name = (spec.externalName ?? '').replace(/\.$/, '');
+  if (name === '') return [...errors, required('spec.externalName')];
+  const problem = dnsSubdomainProblem(name);
+  return problem === undefined ? errors : [...errors, invalid('spec.externalName', name, problem)];
 }
 
 function externalText(service: Service): string {

@@ -5,9 +5,11 @@ import type { FieldError } from './field-error.ts';
 import { forbidden, invalid, required } from './field-errors.ts';
 import type { ApiObject } from './kind.ts';
 import { defaultClaim } from './persistent-volume-claim.ts';
+import { templateChangeWarnings } from './pod-warnings.ts';
 import { statefulSets } from './resources.ts';
 import { atMostHundredPercent, check, countOrPercent, nonNegative, oneOf, setDefaults } from './rules.ts';
 import type { StatefulSet } from './types/apps.ts';
+import { claimSpecWarnings } from './volume-warnings.ts';
 import { defaultWorkload, templateColumns, validateWorkload, workloadScale } from './workload.ts';
 
 const CHANGEABLE = [
@@ -72,6 +74,15 @@ export const statefulSetKind = defineKind(statefulSets, {
       }),
     ];
     return [...errors, ...validateStrategy(object as StatefulSet)];
+  },
+  warnings: (object, old) => {
+    const { spec } = object as StatefulSet;
+    return [
+      ...templateChangeWarnings(object, old, spec?.template),
+      ...(spec?.volumeClaimTemplates ?? []).flatMap((claim, index) =>
+        claimSpecWarnings(claim.spec ?? {}, `spec.volumeClaimTemplates[${index}]`),
+      ),
+    ];
   },
   validateUpdate: (object, old) => {
     const frozen = (set: StatefulSet) =>

@@ -3,6 +3,7 @@ import { defineKind } from './define.ts';
 import { storageClasses } from './resources.ts';
 import { check, frozen, immutable, oneOf, present, qualifiedName, setDefaults } from './rules.ts';
 import type { StorageClass } from './types/storage.ts';
+import { storageClassWarnings } from './volume-warnings.ts';
 
 const DEFAULT_CLASS = [
   'storageclass.kubernetes.io/is-default-class',
@@ -33,6 +34,7 @@ export const storageClassKind = defineKind(storageClasses, {
       reclaimPolicy: oneOf('Delete', 'Retain'),
       volumeBindingMode: oneOf('Immediate', 'WaitForFirstConsumer'),
     }),
+  warnings: (object) => storageClassWarnings(object as unknown as StorageClass),
   validateUpdate: (object, old) => [
     ...frozen({
       parameters: 'updates to parameters are forbidden.',

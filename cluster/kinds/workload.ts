@@ -6,6 +6,7 @@ import type { ApiObject, PrinterColumn, ScalePaths } from './kind.ts';
 import { validateLabels } from './names.ts';
 import { defaultPodSpec } from './pod-defaults.ts';
 import { validatePodSpec } from './pod-validate.ts';
+import { workloadWarnings } from './pod-warnings.ts';
 import { check, nonNegative } from './rules.ts';
 import {
   formatLabelSelector,
@@ -76,6 +77,10 @@ export function defaultWorkload(object: ApiObject): void {
   if (spec === undefined) return;
   spec.replicas ??= 1;
   if (spec.template?.spec !== undefined) defaultPodSpec(spec.template.spec);
+}
+
+export function warnOfWorkload(object: ApiObject, old?: ApiObject): string[] {
+  return workloadWarnings(object, old, templateOf(object));
 }
 
 /** @param subject  what upstream calls the kind where a selector is empty */

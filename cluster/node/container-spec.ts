@@ -1,5 +1,6 @@
 /** From a container of a pod's spec to what the engine makes. */
 import type { ContainerSpec, Image, Limits, Mount, SandboxSpec } from '#engine/engine.ts';
+import { terminationGrace } from '../kinds/termination-grace.ts';
 import type { Container, Pod } from '../kinds/types/core.ts';
 import type { PodPlace } from './downward.ts';
 import { environmentOf, expand } from './environment.ts';
@@ -67,7 +68,7 @@ export function sandboxSpecOf(pod: Pod, nodeName: string, dns?: SandboxSpec['dns
     labels: {
       ...podLabels(pod),
       [nodeLabel]: nodeName,
-      [graceLabel]: String(spec?.terminationGracePeriodSeconds ?? 30),
+      [graceLabel]: String(terminationGrace(spec)),
     },
     ...(dns && { dns }),
     // By these names plugins know them from every runtime.

@@ -7,6 +7,7 @@ import { isIP } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Sandbox } from '#engine/engine.ts';
 import type { Stored } from '../kinds/kind.ts';
+import { terminationGrace } from '../kinds/termination-grace.ts';
 import type { Container as ContainerDefinition, Pod } from '../kinds/types/core.ts';
 import { makeContainer, runContainer, stopContainer } from './container-run.ts';
 import { type NodeContext, podIpsOf, recordPodEvent } from './context.ts';
@@ -246,7 +247,7 @@ export class ContainerTasks {
   #graceSeconds(definition: ContainerDefinition): number {
     const evicted = this.#options.evicted();
     if (evicted !== undefined) return evicted;
-    const whole = this.#options.pod().spec?.terminationGracePeriodSeconds ?? 30;
+    const whole = terminationGrace(this.#options.pod().spec);
     if (this.#options.gone()) return Math.min(goneGrace, whole);
     const { deletionTimestamp, deletionGracePeriodSeconds } = this.#options.pod().metadata;
     if (deletionTimestamp === undefined) {

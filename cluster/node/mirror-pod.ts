@@ -6,6 +6,7 @@
 import { ApiError } from '../client/client.ts';
 import type { Stored } from '../kinds/kind.ts';
 import { nodes, pods } from '../kinds/resources.ts';
+import { terminationGrace } from '../kinds/termination-grace.ts';
 import type { Pod, PodStatus } from '../kinds/types/core.ts';
 import type { NodeContext } from './context.ts';
 import { messageOf } from './errors.ts';
@@ -22,7 +23,7 @@ export function mirrorName({ metadata }: Pick<Pod, 'metadata'>): string {
 /** A static pod whose file is gone: it ends as one that was deleted. */
 export function ended(pod: Stored<Pod>): Stored<Pod> {
   if (pod.metadata.deletionTimestamp !== undefined) return pod;
-  const seconds = pod.spec?.terminationGracePeriodSeconds ?? 30;
+  const seconds = terminationGrace(pod.spec);
   const deletionTimestamp = new Date(Date.now() + seconds * 1000).toISOString();
   return { ...pod, metadata: { ...pod.metadata, deletionTimestamp, deletionGracePeriodSeconds: seconds } };
 }

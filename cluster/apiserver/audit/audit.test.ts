@@ -64,10 +64,11 @@ describe('audit log', () => {
 
   test('who did what, with how much of it the policy says', async () => {
     const maps = '/api/v1/namespaces/default/configmaps';
-    await fixture.call('POST', `${maps}?fieldManager=x`, { body: { metadata: { name: 'm' }, data: { a: 'b' } } });
+    const body = { metadata: { name: 'm' }, data: { a: 'b' } };
+    const answer = await fixture.call('POST', `${maps}?fieldManager=x`, { body });
     const [received, complete, ...more] = await noted(/fieldManager=x/);
     assert.deepEqual([received?.stage, complete?.stage, more.length], ['RequestReceived', 'ResponseComplete', 0]);
-    assert.equal(received?.auditID, complete?.auditID);
+    assert.deepEqual([received?.auditID, complete?.auditID], Array(2).fill(answer.headers['audit-id']));
     assert.deepEqual(complete?.user, { username: 'admin', groups: ['system:masters', 'system:authenticated'] });
     assert.deepEqual(complete?.objectRef, { resource: 'configmaps', namespace: 'default', apiVersion: 'v1' });
     assert.equal(complete?.responseStatus?.code, 201);
@@ -75,7 +76,8 @@ describe('audit log', () => {
     assert.ok(complete?.responseObject?.metadata?.uid);
     assert.equal(complete?.responseObject?.metadata?.managedFields, undefined);
     assert.equal(complete?.annotations?.['authorization.k8s.io/decision'], 'allow');
-    await fixture.call('GET', `${maps}/m`);
+    const named = await fixture.call('GET', `${maps}/m`, { headers: { 'audit-id': 'mine' } });
+    assert.equal(named.headers['audit-id'], 'mine');
     assert.deepEqual(await noted(/configmaps\/m$/), []);
   });
 

@@ -76,7 +76,7 @@ function eventOf(
     kind: 'Event',
     apiVersion: 'audit.k8s.io/v1',
     level,
-    auditID: randomUUID(),
+    auditID: exchange.auditId ?? randomUUID(),
     requestURI: query === '' ? exchange.path : `${exchange.path}?${query}`,
     verb,
     user: userOf(exchange.impersonator ?? exchange.user),
