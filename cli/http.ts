@@ -4,7 +4,7 @@ import { lookup as systemLookup } from 'node:dns';
 import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { getCACertificates } from 'node:tls';
+import { outsideTls } from '#lib/authorities.ts';
 import { UnreachableError } from './errors.ts';
 import { addressOf, type Target } from './target.ts';
 
@@ -30,7 +30,7 @@ export class Http {
     this.#target = target;
     this.#agent = new Agent({
       keepAlive: true,
-      ...(target.ca ? { ca: target.dial ? target.ca : [...getCACertificates('default'), target.ca] } : {}),
+      ...(target.ca && target.dial ? { ca: target.ca } : outsideTls(target.ca)),
       lookup: lookupFor(target),
     } as AgentOptions);
   }

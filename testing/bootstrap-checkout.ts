@@ -25,7 +25,7 @@ writeFileSync('node_modules/installed/index.js', '');
 `;
 
 /** What the checkout's command prints: how it was started. */
-const command = `console.log(JSON.stringify({ words: process.argv.slice(2), noProxy: process.env.no_proxy, NO_PROXY: process.env.NO_PROXY, systemCa: process.env.NODE_USE_SYSTEM_CA }));`;
+const command = `console.log(JSON.stringify({ words: process.argv.slice(2), noProxy: process.env.no_proxy, NO_PROXY: process.env.NO_PROXY }));`;
 
 export class BootstrapCheckout {
   readonly directory = mkdtempSync(join(tmpdir(), 'sampan-bootstrap-'));

@@ -2,7 +2,7 @@
 import { createServer } from 'node:http';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
-import { getCACertificates } from 'node:tls';
+import { machineAuthorities } from '#lib/authorities.ts';
 import { createClient } from '#cluster/client/create.ts';
 import { httpsTransport } from '#cluster/client/https.ts';
 import { openCertificates } from '#platform/certificates/open.ts';
@@ -234,7 +234,7 @@ function openInstanceRouter(instance: Instance, log: RoleContext['log']): Promis
 
 /** What this host trusts, and the instance's own authority, for services that are apps here. */
 function trusted(own: string): string {
-  return [...new Set([...getCACertificates('default'), ...getCACertificates('system'), own])].join('\n');
+  return [...machineAuthorities(), own].join('\n');
 }
 
 /** The stack is made as soon as there is a platform: who pushes first waits less. A failure is said again by the first build. */

@@ -1,6 +1,7 @@
 /** One request to somebody's webhook, by its URL or its Service, over TLS that is verified. */
 import https from 'node:https';
 import { isIP } from 'node:net';
+import { outsideTls } from '#lib/authorities.ts';
 import type { WebhookClientConfig } from '../kinds/types/admissionregistration.ts';
 import type { Core } from './core.ts';
 import { servicePlace } from './workload-proxy.ts';
@@ -53,7 +54,7 @@ function post({ url, host, port, ca }: Place, body: Buffer, timeout: number, que
       method: 'POST',
       ...(isIP(host) !== 0 && host === url.hostname.replace(/^\[|\]$/g, '') ? {} : { servername: url.hostname }),
       agent,
-      ...(ca === undefined ? {} : { ca }),
+      ...(ca === undefined ? outsideTls() : { ca }),
       signal: AbortSignal.timeout(timeout * 1000),
       headers: {
         host: url.host,

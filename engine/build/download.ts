@@ -1,4 +1,5 @@
 /** Fetches what a Dockerfile or a client names by address. */
+import { outsideTls } from '#lib/authorities.ts';
 import { EngineError } from '../engine.ts';
 import { BuildError } from './dockerfile/instruction.ts';
 
@@ -18,6 +19,7 @@ export async function download(url: string, signal: AbortSignal): Promise<Downlo
   const timer = setTimeout(() => late.abort(new Error('the server does not answer')), ANSWER_MILLISECONDS);
   let response: Response;
   try {
+    outsideTls();
     response = await fetch(url, { signal: AbortSignal.any([signal, late.signal]) });
   } catch (error) {
     signal.throwIfAborted();

@@ -10,7 +10,7 @@ import { Agent, request as httpsRequest } from 'node:https';
 import { isIPv4 } from 'node:net';
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { getCACertificates } from 'node:tls';
+import { outsideTls } from '#lib/authorities.ts';
 import { digestOf, parseDigest } from '#lib/digest.ts';
 import { parseChallenges } from '#lib/http-challenges.ts';
 import { readBounded } from '#lib/read-bounded.ts';
@@ -46,11 +46,7 @@ export class RegistryClient {
     this.#origin = new URL(`https://${access.address ?? named}`);
     this.#agent = new Agent({
       keepAlive: true,
-      ca: [
-        ...getCACertificates('default'),
-        ...getCACertificates('system'),
-        ...(access.ca === undefined ? [] : [access.ca]),
-      ],
+      ...outsideTls(access.ca),
       // Proxies are for the world outside; our own addresses never go there.
       ...(access.address !== undefined || isLoopback(this.#origin.hostname) ? {} : { proxyEnv: process.env }),
     });

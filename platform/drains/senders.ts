@@ -3,6 +3,7 @@ import type { ClientRequest } from 'node:http';
 import { Agent, request } from 'node:https';
 import { connect, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import { outsideTls } from '#lib/authorities.ts';
 import type { AddressGuard } from '#lib/guarded-address.ts';
 import type { Sender, Target } from './drains.ts';
 
@@ -26,7 +27,9 @@ function syslogSender({ url, tls }: Target, guard: AddressGuard): Sender {
     if (isIP(host) !== 0) guard.check(host);
     const to = { host, port: Number(url.port) || (SYSLOG_PORTS[url.protocol] ?? 514), lookup: guard.lookup };
     const isTls = url.protocol === 'syslog-tls:';
-    const made = isTls ? connectTls({ ...to, ...tls, ...(isIP(host) === 0 && { servername: host }) }) : connect(to);
+    const made = isTls
+      ? connectTls({ ...outsideTls(), ...to, ...tls, ...(isIP(host) === 0 && { servername: host }) })
+      : connect(to);
     try {
       await settled(made, isTls ? 'secureConnect' : 'connect', CONNECT_PATIENCE);
     } catch (error) {
@@ -64,7 +67,7 @@ function syslogSender({ url, tls }: Target, guard: AddressGuard): Sender {
 }
 
 function httpsSender({ url, tls }: Target, guard: AddressGuard): Sender {
-  const agent = new Agent({ keepAlive: true, maxSockets: 1, ...tls });
+  const agent = new Agent({ keepAlive: true, maxSockets: 1, ...outsideTls(), ...tls });
   const post = async (message: Buffer): Promise<void> => {
     if (isIP(hostOf(url)) !== 0) guard.check(url.hostname);
     const sent = request(url, {

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { request as requestHttp, type ClientRequest, type IncomingMessage, type RequestOptions } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { isIP } from 'node:net';
+import { outsideTls } from '#lib/authorities.ts';
 import { AddressRefused } from '#lib/guarded-address.ts';
 import { readBounded } from '#lib/read-bounded.ts';
 import type { IsRoute } from '../resources/route-hosts.ts';
@@ -118,7 +119,7 @@ function open(transport: Transport, url: URL, options: RequestOptions): ClientRe
     return request(url, { ...options, lookup: toLoopback, ...(secure && { ca: router.ca, servername: host }) });
   }
   if (isIP(host) !== 0) guard.check(host);
-  return request(url, { ...options, lookup: guard.lookup });
+  return request(url, { ...options, ...(secure && outsideTls()), lookup: guard.lookup });
 }
 
 const toLoopback: NonNullable<RequestOptions['lookup']> = (_host, options, callback) => {

@@ -14,6 +14,7 @@
  */
 import { X509Certificate } from 'node:crypto';
 import type { ConnectionOptions } from 'node:tls';
+import { outsideTls } from '#lib/authorities.ts';
 import { builtinKinds } from '../../kinds/builtin.ts';
 import { apiServices } from '../../kinds/resources.ts';
 import type { APIService } from '../../kinds/types/apiregistration.ts';
@@ -123,7 +124,7 @@ export class Aggregation {
     return {
       servername: `${service?.name}.${service?.namespace}.svc`,
       rejectUnauthorized: insecureSkipTLSVerify !== true,
-      ...(caBundle ? { ca: Buffer.from(caBundle, 'base64') } : {}),
+      ...(caBundle ? { ca: Buffer.from(caBundle, 'base64') } : outsideTls()),
       ...(certificate === undefined ? {} : { cert: certificate, key }),
     };
   }

@@ -4,6 +4,7 @@
  */
 import https from 'node:https';
 import { createRemoteJWKSet, customFetch, type JWTPayload, jwtVerify, type JWTVerifyGetKey } from 'jose';
+import { outsideTls } from '#lib/authorities.ts';
 import type { User } from '../exchange.ts';
 import { issuerOf } from './service-account.ts';
 import type { AuthenticateToken } from './token.ts';
@@ -104,7 +105,7 @@ async function discoverKeysUrl(issuer: string, ca: string | undefined): Promise<
 
 function fetchText(url: string, ca: string | undefined): Promise<string> {
   return new Promise((resolve, reject) => {
-    const request = https.get(url, { ...(ca === undefined ? {} : { ca }), timeout: PATIENCE }, (response) => {
+    const request = https.get(url, { ...(ca === undefined ? outsideTls() : { ca }), timeout: PATIENCE }, (response) => {
       const chunks: Buffer[] = [];
       let size = 0;
       response.on('data', (chunk: Buffer) => {

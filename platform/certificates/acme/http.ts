@@ -1,6 +1,6 @@
 /** Requests to an ACME server: over TLS, bounded in time and size, through the proxy of the host where there is one. */
 import { Agent, request } from 'node:https';
-import { getCACertificates } from 'node:tls';
+import { outsideTls } from '#lib/authorities.ts';
 import { AcmeError } from './problem.ts';
 
 export interface AcmeAnswer {
@@ -24,7 +24,7 @@ export function acmeHttp(authorities: string | undefined): AcmeHttp {
   const agent = new Agent({
     keepAlive: false,
     proxyEnv: process.env,
-    ...(authorities === undefined ? {} : { ca: [...getCACertificates('default'), authorities] }),
+    ...outsideTls(authorities),
   });
   return (method, url, { body, signal }) =>
     new Promise((resolve, reject) => {

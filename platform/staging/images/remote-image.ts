@@ -9,7 +9,7 @@ import type { IncomingMessage } from 'node:http';
 import { Agent as PlainAgent, request as plainRequest } from 'node:http';
 import { Agent, request as secureRequest } from 'node:https';
 import { isIP } from 'node:net';
-import { getCACertificates } from 'node:tls';
+import { outsideTls } from '#lib/authorities.ts';
 import { digestOf } from '#lib/digest.ts';
 import type { AddressGuard } from '#lib/guarded-address.ts';
 import { parseChallenges } from '#lib/http-challenges.ts';
@@ -104,7 +104,7 @@ export class Remote {
     this.#origin = new URL(`https://${parsed.host === 'docker.io' ? 'registry-1.docker.io' : parsed.host}`);
     const proxied = isLoopback(this.#origin) ? {} : { proxyEnv: process.env };
     this.#agents = {
-      secure: new Agent({ ca: [...getCACertificates('default'), ...getCACertificates('system')], ...proxied }),
+      secure: new Agent({ ...outsideTls(), ...proxied }),
       plain: new PlainAgent(),
     };
   }

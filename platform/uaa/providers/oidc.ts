@@ -1,5 +1,6 @@
 /** OpenID providers as clients of ours speak with them: what they say of themselves is kept for a while, and what goes wrong is told twice. */
 import type { Configuration, TokenEndpointResponse, TokenEndpointResponseHelpers } from 'openid-client';
+import { outsideTls } from '#lib/authorities.ts';
 import type { Client } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { OidcProvider } from '../../resources/identity-providers.ts';
@@ -93,6 +94,7 @@ async function discover(client: Client, spec: OidcProvider): Promise<Configurati
   const oidc = await import('openid-client');
   const secret = await readProviderSecret(client, spec.origin);
   const server = new URL(spec.server);
+  outsideTls();
   return oidc.discovery(server, spec.clientId, secret, secret === undefined ? oidc.None() : undefined, {
     timeout: TIMEOUT_SECONDS,
     execute: [

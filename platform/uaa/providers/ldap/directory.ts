@@ -2,8 +2,8 @@
  * Asking a directory (RFC 4511) who somebody is: a search by who may search, then a bind as who was found, with the password that was said. One
  * connection for each login, bounded in time; what comes back is bounded by the directory and by what is asked for.
  */
-import { getCACertificates } from 'node:tls';
 import { Client, type Entry, InvalidCredentialsError } from 'ldapts';
+import { outsideTls } from '#lib/authorities.ts';
 import { comparableDn, groupIsItsName, type LdapSettings } from './settings.ts';
 
 const PATIENCE = 10_000;
@@ -53,7 +53,7 @@ export async function lookUp(
 
 function tlsOf({ url, authorities }: LdapSettings): { host: string; ca?: string[] } {
   const host = new URL(url).hostname.replace(/^\[|\]$/g, '');
-  return { host, ...(authorities === undefined ? {} : { ca: [...getCACertificates('default'), authorities] }) };
+  return { host, ...outsideTls(authorities) };
 }
 
 /** Two of one name are nobody. */
