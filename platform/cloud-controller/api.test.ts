@@ -229,6 +229,7 @@ test('manifest: what is wrong is told before anything is done', async () => {
   for (const [text, expected] of [
     ['applications: []', /no applications/],
     ['applications:\n- name: m\n  memory: lots', /Memory "lots" must use a supported unit/],
+    ['applications:\n- name: m\n  memory: 2T', /Memory must be less than or equal to 1048576M/],
     ['applications:\n- name: m\n  instances: -1', /instances must be an integer/],
     ['applications:\n- name: m\n  health-check-type: maybe', /must be "port", "process", or "http"/],
     ['applications:\n- name: m\n  colour: red', /unknown attribute\(s\) "colour"/],

@@ -5,6 +5,9 @@
 import type { UserMetadata } from '../resources/types.ts';
 import { UnprocessableError } from './errors.ts';
 
+/** Of memory, of disk: a terabyte. */
+export const MOST_MEGABYTES = 1024 * 1024;
+
 export class Reader {
   readonly body: Record<string, unknown>;
   readonly errors: string[] = [];
@@ -72,6 +75,10 @@ export class Reader {
       this.errors.push(`${capitalized(field)} must be less than or equal to ${range.max}`);
     } else return value;
     return undefined;
+  }
+
+  megabytes(field: string, { least = 1 }: { least?: number } = {}): number | undefined {
+    return this.integer(field, { min: least, max: MOST_MEGABYTES });
   }
 
   object(field: string): Reader | undefined {

@@ -118,8 +118,8 @@ async function postBuild(context: Context, request: ApiRequest): Promise<Reply> 
   );
   const packageGuid = isObject(request.body.package) ? request.body.package.guid : undefined;
   if (typeof packageGuid !== 'string') reader.fail("Package guid can't be blank");
-  const memoryMb = reader.integer('staging_memory_in_mb', { min: 64, max: 1024 * 1024 });
-  const diskMb = reader.integer('staging_disk_in_mb', { min: 64, max: 1024 * 1024 });
+  const memoryMb = reader.megabytes('staging_memory_in_mb', { least: 64 });
+  const diskMb = reader.megabytes('staging_disk_in_mb', { least: 64 });
   const metadata = reader.metadata();
   const item = records.packages.get(String(packageGuid));
   const space = item && records.spaceOf(item);

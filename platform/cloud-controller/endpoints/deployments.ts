@@ -30,6 +30,7 @@ import { serially } from '../operations/serially.ts';
 import { restoreSidecars } from '../operations/sidecars.ts';
 import { deploymentReason, presentDeployment } from '../present/routes.ts';
 import { ownedBy } from '../records.ts';
+import { readSizes, SIZE_FIELDS } from '../sizes.ts';
 import { isObject, mergeMetadata, Reader } from '../validate.ts';
 import { whenSettled } from '../waiting.ts';
 
@@ -176,12 +177,12 @@ async function postDeployment(context: Context, request: ApiRequest): Promise<Re
       `Strategy ${JSON.stringify(strategy.slice(0, 40))} is not a supported deployment strategy; use "rolling", "canary" or "recreate"`,
     );
   }
-  const options = reader.object('options')?.only('max_in_flight', 'canary', ...Object.keys(SIZES));
+  const options = reader.object('options')?.only('max_in_flight', 'canary', 'web_instances', ...SIZE_FIELDS);
   const maxInFlight = options?.integer('max_in_flight', { min: 1, max: 1000 });
   const canarySteps = readSteps(options, strategy);
-  const sizes = Object.fromEntries(
-    Object.entries(SIZES).map(([field, { name, min, max }]) => [name, options?.integer(field, { min, max })]),
-  );
+  const instances = options?.integer('web_instances', { min: 1, max: 1_000 });
+  // What it may change of its web process by the way.
+  const sizes = { ...(instances !== undefined && { instances }), ...(options && readSizes(options)) };
   const dropletGuid = isObject(request.body.droplet) ? request.body.droplet.guid : undefined;
   const revisionGuid = isObject(request.body.revision) ? request.body.revision.guid : undefined;
   if (dropletGuid !== undefined && revisionGuid !== undefined)
@@ -195,8 +196,7 @@ async function postDeployment(context: Context, request: ApiRequest): Promise<Re
   }
   if (!access.operatesSpace(request.identity, space)) throw notAuthorized();
   const web = processesOf(context, app.metadata.name).find(({ spec }) => spec.type === 'web');
-  const asked = Object.fromEntries(Object.entries(sizes).filter(([, size]) => size !== undefined));
-  if (web && Object.keys(asked).length > 0) await changeSizes(context, web, asked);
+  if (web && Object.keys(sizes).length > 0) await changeSizes(context, web, sizes);
   const deployment = await serially(app.metadata.name, () =>
     deploy(context, request, {
       app: records.apps.get(app.metadata.name) ?? app,
@@ -210,14 +210,6 @@ async function postDeployment(context: Context, request: ApiRequest): Promise<Re
   );
   return created(showDeployment(context, deployment));
 }
-
-/** What a deployment may change of its web process by the way. */
-const SIZES = {
-  web_instances: { name: 'instances', min: 1, max: 1_000 },
-  memory_in_mb: { name: 'memoryMb', min: 1, max: 1024 * 1024 },
-  disk_in_mb: { name: 'diskMb', min: 1, max: 1024 * 1024 },
-  log_rate_limit_in_bytes_per_second: { name: 'logRateLimitBytes', min: -1, max: Number.MAX_SAFE_INTEGER },
-} as const;
 
 /** The shares of a canary's steps, in hundredths; without any there is one step, of one instance. */
 function readSteps(options: Reader | undefined, strategy: string): number[] | undefined {

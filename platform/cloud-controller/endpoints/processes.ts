@@ -8,13 +8,13 @@ import { emit, isVersion, record } from '../operations/app-lifecycle.ts';
 import { changeSizes } from '../operations/quota.ts';
 import { presentProcess } from '../present/apps.ts';
 import { presented } from '../presented.ts';
+import { readSizes, SIZE_FIELDS } from '../sizes.ts';
 import { mergeMetadata, Reader } from '../validate.ts';
 import { deleteInstance, instancesOf, instanceState, processStats } from '../stats.ts';
 import { whenSettled } from '../waiting.ts';
 import { readApp } from './apps.ts';
 
 const MAX_INSTANCES = 1_000;
-const MAX_MEGABYTES = 1024 * 1024;
 
 /** What is told of a process besides what is its own. */
 function shownWith({ records }: Context, process: Stored<Process>) {
@@ -237,30 +237,17 @@ async function patchProcess(context: Context, request: ApiRequest, process: Stor
 
 async function scaleProcess(context: Context, request: ApiRequest, process: Stored<Process>): Promise<Stored<Process>> {
   context.flags.require(request.identity, 'app_scaling');
-  const reader = new Reader(request.body).only(
-    'instances',
-    'memory_in_mb',
-    'disk_in_mb',
-    'log_rate_limit_in_bytes_per_second',
-  );
+  const reader = new Reader(request.body).only('instances', ...SIZE_FIELDS);
   const instances = reader.integer('instances', { min: 0, max: MAX_INSTANCES });
-  const memoryMb = reader.integer('memory_in_mb', { min: 1, max: MAX_MEGABYTES });
-  const diskMb = reader.integer('disk_in_mb', { min: 1, max: MAX_MEGABYTES });
-  const logRate = reader.integer('log_rate_limit_in_bytes_per_second', { min: -1, max: Number.MAX_SAFE_INTEGER });
+  const sizes = readSizes(reader);
   reader.done();
   const deploying = context.records.deployments
     .ofApp(process.spec.app)
     .some((deployment) => (deployment.status?.value ?? 'ACTIVE') === 'ACTIVE');
-  if (deploying && process.spec.type === 'web' && (memoryMb !== undefined || diskMb !== undefined)) {
+  if (deploying && process.spec.type === 'web' && (sizes.memoryMb !== undefined || sizes.diskMb !== undefined)) {
     throw unprocessable('Cannot scale this process while a deployment is in flight.');
   }
-  const change = {
-    ...(instances === undefined ? {} : { instances }),
-    ...(memoryMb === undefined ? {} : { memoryMb }),
-    ...(diskMb === undefined ? {} : { diskMb }),
-    ...(logRate === undefined ? {} : { logRateLimitBytes: logRate }),
-  };
-  const changed = await changeSizes(context, process, change);
+  const changed = await changeSizes(context, process, { ...(instances !== undefined && { instances }), ...sizes });
   await recordFor(context, request, process, 'audit.app.process.scale');
   return changed;
 }

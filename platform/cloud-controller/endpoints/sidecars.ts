@@ -114,7 +114,7 @@ function readFacts(request: ApiRequest, current?: SidecarFacts): SidecarFacts {
   const command = reader.string('command') ?? current?.command ?? '';
   const types = reader.strings('process_types') ?? current?.processTypes ?? [];
   const cleared = request.body['memory_in_mb'] === null;
-  const memoryMb = reader.integer('memory_in_mb', { min: 1, max: 1024 * 1024 }) ?? current?.memoryMb;
+  const memoryMb = reader.megabytes('memory_in_mb') ?? current?.memoryMb;
   for (const problem of sidecarProblems(command, types)) reader.fail(problem);
   reader.done();
   return {

@@ -14,10 +14,10 @@ import { keepServices } from '../operations/services.ts';
 import { serially } from '../operations/serially.ts';
 import { presentTask, taskState } from '../present/tasks.ts';
 import { ownedBy } from '../records.ts';
+import { readSizes, SIZE_FIELDS } from '../sizes.ts';
 import { mergeMetadata, Reader } from '../validate.ts';
 import { readApp, writeApp } from './apps.ts';
 
-const MAX_MEGABYTES = 1024 * 1024;
 const MAX_COMMAND = 4096;
 
 export function taskEndpoints(context: Context): Endpoint[] {
@@ -117,9 +117,7 @@ async function createTask(context: Context, request: ApiRequest, app: Stored<App
     'name',
     'command',
     'template',
-    'memory_in_mb',
-    'disk_in_mb',
-    'log_rate_limit_in_bytes_per_second',
+    ...SIZE_FIELDS,
     'droplet_guid',
     'metadata',
   );
@@ -130,9 +128,7 @@ async function createTask(context: Context, request: ApiRequest, app: Stored<App
   else if (command.length > MAX_COMMAND || command.includes('\0')) {
     reader.fail(`Command must be at most ${MAX_COMMAND} characters, and have no NUL character`);
   }
-  const memoryMb = reader.integer('memory_in_mb', { min: 1, max: MAX_MEGABYTES });
-  const diskMb = reader.integer('disk_in_mb', { min: 1, max: MAX_MEGABYTES });
-  const logRate = reader.integer('log_rate_limit_in_bytes_per_second', { min: -1, max: Number.MAX_SAFE_INTEGER });
+  const { memoryMb, diskMb, logRateLimitBytes } = readSizes(reader);
   const asked = reader.nullableString('droplet_guid') ?? app.spec.currentDroplet;
   const metadata = reader.metadata();
   reader.done();
@@ -162,7 +158,7 @@ async function createTask(context: Context, request: ApiRequest, app: Stored<App
         droplet,
         ...size,
         diskMb: diskMb ?? template?.spec.diskMb ?? context.defaults.diskMb,
-        logRateLimitBytes: logRate ?? template?.spec.logRateLimitBytes ?? -1,
+        logRateLimitBytes: logRateLimitBytes ?? template?.spec.logRateLimitBytes ?? -1,
         userMetadata: mergeMetadata(undefined, metadata),
       },
     });

@@ -7,7 +7,7 @@ import { sidecarProblems } from '../operations/sidecars.ts';
 import { CloudFoundryError, UnprocessableError } from '../errors.ts';
 import { readRoutes, type RoutePlan } from './routes.ts';
 import { readServices, type ServicePlan } from './services.ts';
-import { environmentProblems, isObject, nameProblem, parseMegabytes } from '../validate.ts';
+import { environmentProblems, isObject, MOST_MEGABYTES, nameProblem, parseMegabytes } from '../validate.ts';
 
 export interface ProcessPlan {
   type: string;
@@ -303,6 +303,7 @@ class ManifestReader {
     const megabytes = parseMegabytes(value);
     if (megabytes === undefined)
       this.#fail(`${label} ${JSON.stringify(value)} must use a supported unit, as in 256M or 1G`);
+    else if (megabytes > MOST_MEGABYTES) this.#fail(`${label} must be less than or equal to ${MOST_MEGABYTES}M`);
     return megabytes;
   }
 
