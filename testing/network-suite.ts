@@ -96,6 +96,32 @@ test('passes a FORWARD chain that drops, in others’ tables as in iptables, and
   );
 });
 
+test('finds its rules in the chains of others where those have rules without number and never leave them alone', {
+  timeout: 120_000,
+}, async () => {
+  const rules = Array.from({ length: 6_000 }, (_, index) => `add rule inet busy many tcp dport ${index + 1} accept\n`);
+  const input = `table inet busy { chain many {}; chain busy_forward { type filter hook forward priority 0; policy drop; }; }\n`;
+  execFileSync('nft', ['-f', '-'], { input: input + rules.join('') });
+  const change = 'nft add rule inet busy changed accept; nft flush chain inet busy changed';
+  const changing = spawn('sh', ['-c', `nft add chain inet busy changed; echo begun; while :; do ${change}; done`]);
+  try {
+    await once(changing.stdout, 'data');
+    const network = new Network(options);
+    await network.ensure();
+    const own = (): number =>
+      execFileSync('nft', ['list', 'chain', 'inet', 'busy', 'busy_forward'], { encoding: 'utf8' }).split(
+        'accept comment "sampan-network-test"',
+      ).length - 1;
+    assert.equal(own(), 4);
+    await network.purge();
+    assert.equal(own(), 0);
+  } finally {
+    changing.kill('SIGKILL');
+    await once(changing, 'close');
+    execFileSync('nft', ['delete', 'table', 'inet', 'busy']);
+  }
+});
+
 const six: UserNetwork = {
   id: 'a'.repeat(64),
   name: 'six',

@@ -14,9 +14,6 @@ interface Chain {
 }
 
 interface Rule {
-  family: string;
-  table: string;
-  chain: string;
   handle: number;
   comment?: string;
 }
@@ -30,22 +27,18 @@ export class ForeignForward {
 
   async ensure(): Promise<void> {
     const chains = await listChains();
-    const dropping = chains.filter(
-      ({ hook, policy, family, table }) =>
-        hook === 'forward' &&
-        policy === 'drop' &&
-        ['ip', 'ip6', 'inet'].includes(family) &&
-        table !== tableName(this.#instance),
-    );
-    for (const chain of dropping) {
+    for (const chain of chains.filter((one) => one.policy === 'drop' && this.#isForeignForward(one))) {
       if (isIptables(chain)) await this.#ensureIptables(chain.family, chains);
       else await this.#ensureNft(chain);
     }
   }
 
   async purge(): Promise<void> {
-    for (const { family, table, chain, handle } of await this.#ownRules()) {
-      await run('nft', ['delete', 'rule', family, table, chain, 'handle', String(handle)]);
+    const chains = (await listChains()).filter((one) => this.#isForeignForward(one) && !isIptables(one));
+    for (const chain of chains) {
+      for (const { handle } of await this.#ownRules(chain)) {
+        await run('nft', ['delete', 'rule', ...wordsOf(chain), 'handle', String(handle)]);
+      }
     }
     for (const program of ['iptables', 'ip6tables']) {
       for (const chain of ['DOCKER-USER', 'FORWARD']) {
@@ -55,6 +48,10 @@ export class ForeignForward {
         }
       }
     }
+  }
+
+  #isForeignForward({ family, table, hook }: Chain): boolean {
+    return hook === 'forward' && ['ip', 'ip6', 'inet'].includes(family) && table !== tableName(this.#instance);
   }
 
   async #ensureIptables(family: string, chains: Chain[]): Promise<void> {
@@ -68,25 +65,25 @@ export class ForeignForward {
   }
 
   async #ensureNft(chain: Chain): Promise<void> {
-    const own = await this.#ownRules();
-    if (own.some((rule) => rule.family === chain.family && rule.table === chain.table && rule.chain === chain.name))
-      return;
+    if ((await this.#ownRules(chain)).length > 0) return;
     const names = [`${linkPrefix(this.#instance)}*`, overlayName(this.#instance)];
     for (const name of names)
       for (const direction of ['iifname', 'oifname']) {
         const rule = [direction, `"${name}"`, 'accept', 'comment', `"${ruleTag(this.#instance)}"`];
-        await run('nft', ['insert', 'rule', chain.family, chain.table, chain.name, ...rule]);
+        await run('nft', ['insert', 'rule', ...wordsOf(chain), ...rule]);
       }
   }
 
-  async #ownRules(): Promise<Rule[]> {
-    const { stdout } = await run('nft', ['-j', '-a', 'list', 'ruleset']);
+  /** Of one chain alone: a host may have rules without number, and whoever changes any of them makes a list of all begin anew. */
+  async #ownRules(chain: Chain): Promise<Rule[]> {
+    const { stdout, exitCode } = await run('nft', ['-j', '-a', 'list', 'chain', ...wordsOf(chain)], { allow: [1] });
+    // Its owner has removed it since it was listed.
+    if (exitCode !== 0) return [];
     const { nftables } = JSON.parse(stdout) as { nftables: { rule?: Rule }[] };
     return nftables
       .map(({ rule }) => rule)
       .filter((rule) => rule !== undefined)
-      .filter((rule) => rule.comment === ruleTag(this.#instance) && rule.table !== tableName(this.#instance))
-      .filter((rule) => !isIptables(rule));
+      .filter(({ comment }) => comment === ruleTag(this.#instance));
   }
 
   #iptablesMatches(): string[][] {
@@ -98,6 +95,10 @@ export class ForeignForward {
 
 function isIptables({ family, table }: { family: string; table: string }): boolean {
   return ['ip', 'ip6'].includes(family) && table === 'filter';
+}
+
+function wordsOf({ family, table, name }: Chain): string[] {
+  return [family, table, name];
 }
 
 async function listChains(): Promise<Chain[]> {

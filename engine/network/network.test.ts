@@ -13,5 +13,5 @@ test('the network, in a namespace of its own', () => {
     encoding: 'utf8',
   });
   assert.equal(status, 0, stdout);
-  assert.match(stdout, /# pass 9/);
+  assert.match(stdout, /# pass 10/);
 });
