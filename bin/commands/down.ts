@@ -1,6 +1,8 @@
 import { rmSync } from 'node:fs';
+import { killNaming } from '#engine/containers/recovery.ts';
 import { purgeEngine, stopContainers } from '#engine/open.ts';
 import { stopBusServer } from '#platform/bus/server.ts';
+import { workingBelow } from '#platform/staging/stack/mmdebstrap.ts';
 import { stopProxy } from '#platform/router/open.ts';
 import { engineOptions } from '../engine-options.ts';
 import { removeNodeNetwork } from '../node-network.ts';
@@ -12,6 +14,9 @@ import { Progress } from '#lib/progress.ts';
 import { busDirectory } from '../secrets.ts';
 import { removeState } from '../store/open.ts';
 import { stopRoles } from '../supervise.ts';
+
+/** Of those that were killed the last ones may not be gone yet. */
+const removal = { recursive: true, force: true, maxRetries: 10, retryDelay: 100 };
 
 /** Stops everything of an instance; with `purge` also removes everything that it keeps. Idempotent. */
 export async function down(flags: InstanceFlags, options: { purge?: boolean }): Promise<void> {
@@ -38,7 +43,10 @@ async function takeDown(flags: InstanceFlags, options: { purge?: boolean }): Pro
     rmSync(runDirectory, { recursive: true, force: true });
     return;
   }
-  await progress.step('stopping the platform', () => stopRoles(instance));
+  await progress.step('stopping the platform', async () => {
+    await stopRoles(instance);
+    await killNaming(workingBelow(`${instance.dataDirectory}/platform`));
+  });
   await progress.step('stopping the router', () =>
     stopProxy({
       instance: instance.name,
@@ -57,5 +65,5 @@ async function takeDown(flags: InstanceFlags, options: { purge?: boolean }): Pro
   if (!options.purge) return;
   const { store } = instance;
   if (store !== undefined) await progress.step('removing the state from etcd', () => removeState(instance, store));
-  await progress.step('removing what was kept', () => rmSync(instance.dataDirectory, { recursive: true, force: true }));
+  await progress.step('removing what was kept', () => rmSync(instance.dataDirectory, removal));
 }

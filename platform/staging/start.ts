@@ -1,5 +1,5 @@
 /** Opens staging: bits, builds, and what both need in the registry. */
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Client } from '#cluster/client/client.ts';
 import type { AddressGuard } from '#lib/guarded-address.ts';
@@ -70,10 +70,13 @@ export async function startStaging(options: StagingOptions): Promise<Staging> {
 
   /** Made once; a failure is tried again by whoever asks next. */
   const prepared = (): Promise<Builder> => {
-    builder ??= make().catch((error: unknown) => {
-      builder = undefined;
-      throw error;
-    });
+    // What a process that was killed has left there is of no use; nobody works there before there is a builder.
+    builder ??= rm(temporaryDirectory, { recursive: true, force: true })
+      .then(() => make())
+      .catch((error: unknown) => {
+        builder = undefined;
+        throw error;
+      });
     return builder;
   };
 

@@ -2,6 +2,8 @@
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { enclosed } from '#lib/enclosed.ts';
+import { findProgram } from '#lib/find-program.ts';
 import { StagingError } from '../staging.ts';
 import { aptTransportOptions, sourcesFor } from './apt-sources.ts';
 
@@ -46,7 +48,7 @@ export async function* mmdebstrap(options: MmdebstrapOptions): AsyncGenerator<Bu
     ];
     yield* output(args, directory, options);
   } finally {
-    await rm(directory, { recursive: true, force: true });
+    await rm(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
   }
 }
 
@@ -56,14 +58,15 @@ async function* output(
   { action, leftOut, webServer = [], offered = '', signal }: MmdebstrapOptions,
 ): AsyncGenerator<Buffer> {
   signal?.throwIfAborted();
-  // A session of its own gets its own process group: an abort ends apt and tar with it.
-  const child = spawn('mmdebstrap', args, {
+  if (findProgram('mmdebstrap') === undefined) {
+    throw new StagingError('internal', `${action}: mmdebstrap is not installed; run apt-get install mmdebstrap`);
+  }
+  // It mounts what is the kernel's in the tree that it makes.
+  const child = spawn(...enclosed('env', [temporaryIn(directory), 'mmdebstrap', ...args]), {
     stdio: ['ignore', 'pipe', 'pipe'],
-    detached: true,
     env: {
       ...process.env,
       LC_ALL: 'C.UTF-8',
-      TMPDIR: directory,
       SOURCE_DATE_EPOCH: '315532801',
       DEBIAN_FRONTEND: 'noninteractive',
       LEFT_OUT: leftOut.join(' '),
@@ -81,9 +84,7 @@ async function* output(
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     last = (last + text).slice(-4000);
   });
-  const stop = () => {
-    if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGTERM');
-  };
+  const stop = () => child.kill('SIGKILL');
   signal?.addEventListener('abort', stop, { once: true });
   let whole = false;
   try {
@@ -92,11 +93,6 @@ async function* output(
     const code = await exited;
     signal?.throwIfAborted();
     if (code !== 0) throw new StagingError('internal', `${action}: mmdebstrap ended with ${code}: ${lastLines(last)}`);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    throw new StagingError('internal', `${action}: mmdebstrap is not installed; run apt-get install mmdebstrap`, {
-      cause: error,
-    });
   } finally {
     signal?.removeEventListener('abort', stop);
     if (!whole) {
@@ -104,6 +100,19 @@ async function* output(
       await exited.catch(() => undefined);
     }
   }
+}
+
+/** Its processes are known by it, as a word of their command. */
+function temporaryIn(directory: string): string {
+  return `TMPDIR=${directory}`;
+}
+
+/**
+ * For who removes a directory: what the commands of those that work below it have in them. They end with whoever has started them, but
+ * for one that was killed before its program could ask for that.
+ */
+export function workingBelow(directory: string): string {
+  return temporaryIn(`${directory}/`);
 }
 
 function lastLines(text: string): string {
