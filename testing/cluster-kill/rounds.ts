@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { persistentVolumes } from '#cluster/kinds/resources.ts';
 import { noTraces, tracesOf } from '../leftovers.ts';
 import { Random } from '../kill/random.ts';
+import { until } from '../platform.ts';
 import { ClusterUnderFire, type Killed, signal } from './cluster.ts';
 import { Desired } from './desired.ts';
 import { configLane, deploymentLane, jobLane, type LaneOptions, statefulSetLane } from './lanes.ts';
@@ -74,13 +75,14 @@ async function war(
     configLane(lane('c-')),
   ]);
   const kills: string[] = [];
+  const strike = async (): Promise<void> => {
+    await delay(random.below(LONGEST_WORK));
+    kills.push(await kill(cluster, random));
+    await cluster.ready();
+  };
   try {
-    for (let round = 0; round < count; round += 1) {
-      // A lane that fails ends the wait, so that its reason is told.
-      await Promise.race([lanes, delay(random.below(LONGEST_WORK))]);
-      kills.push(await kill(cluster, random));
-      await Promise.race([lanes, cluster.ready()]);
-    }
+    // A lane that fails ends the wait, so that its reason is told.
+    for (let round = 0; round < count; round += 1) await Promise.race([lanes, strike()]);
   } finally {
     stop.abort();
     await lanes.catch(() => undefined);
@@ -116,16 +118,20 @@ async function kill(cluster: ClusterUnderFire, random: Random): Promise<string> 
       await cluster.up();
       return 'both and their keepers';
     case 6:
-      return killOne('monitor', cluster.contained().monitors, random);
+      return killOne('monitor', () => cluster.contained().monitors, random);
     default:
-      return killOne('container', cluster.contained().processes, random);
+      return killOne('container', () => cluster.contained().processes, random);
   }
 }
 
-function killOne(what: string, pids: readonly number[], random: Random): string {
-  const pid = pids[random.below(Math.max(1, pids.length))];
-  if (pid === undefined) return `no ${what}`;
-  signal(pid);
+/** The lanes ask for pods all the time: there is one sooner or later. */
+async function killOne(what: string, all: () => readonly number[], random: Random): Promise<string> {
+  const chosen = random.below(1000);
+  const one = async (): Promise<number | undefined> => {
+    const pids = all();
+    return pids[chosen % pids.length];
+  };
+  signal(await until(`a ${what} to be there`, one, 240));
   return what;
 }
 
