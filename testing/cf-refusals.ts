@@ -73,12 +73,11 @@ export function changes({ domain, source, rules }: Known & { rules: string }): s
     delete-space dev -f
     rename-space dev x
     create-space-quota x
-    allow-space-ssh dev
+    disallow-space-ssh dev
     create-user x y
     create-app x
     push shop -p ${source}
     stop shop
-    start shop
     restart shop
     restage shop
     scale shop -i 2
@@ -86,7 +85,7 @@ export function changes({ domain, source, rules }: Known & { rules: string }): s
     delete shop -f
     set-env shop A b
     run-task shop -c x
-    enable-ssh shop
+    disable-ssh shop
     map-route shop ${domain} --hostname x
     create-route ${domain} --hostname x
     delete-route ${domain} --hostname shop -f
@@ -112,6 +111,7 @@ export function changes({ domain, source, rules }: Known & { rules: string }): s
 export const WRONG_USE = linesOf(`
     version x
     stacks x
+    marketplace x
     services x
     spaces x
     domains x
@@ -137,6 +137,7 @@ export const WRONG_USE = linesOf(`
     delete-user
     delete-route
     delete-space-quota
+    delete-isolation-segment
     delete-service-broker
     purge-service-instance
     purge-service-offering

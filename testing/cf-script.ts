@@ -3,6 +3,7 @@
  *
  *     create-org first                        says OK
  *     orgs                  | ^first$         says that, as a regular expression (of lines)
+ *     orgs                  |! ^second$       says that nowhere
  *     ! org nobody          | 'nobody' not    fails, and says that
  *     set-env shop A 'b c'                    a word with blanks
  */
@@ -30,13 +31,14 @@ export class CfScript {
   }
 
   async #line(line: string, cf: Cf): Promise<string> {
-    const [, fails, command = '', pattern] = /^(! )?(.*?)(?:\s+\| (.*))?$/.exec(line) ?? [];
+    const [, fails, command = '', not, pattern] = /^(! )?(.*?)(?:\s+\|(!?) (.*))?$/.exec(line) ?? [];
     const words = [...command.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? '');
     const [name = ''] = words;
     const said = fails ? await cf.refused(...words) : await cf.must(...words);
     (fails ? this.failed : this.worked).add(name);
     const wanted = new RegExp(pattern ?? (fails ? '.' : 'OK'), 'im');
-    assert.ok(wanted.test(said), `cf ${command} was to say ${String(wanted)}:\n${said}`);
+    const must = not ? 'must not' : 'was to';
+    assert.ok(wanted.test(said) !== (not === '!'), `cf ${command} ${must} say ${String(wanted)}:\n${said}`);
     if (fails) assert.match(said, /FAILED|Incorrect Usage/i);
     return said;
   }

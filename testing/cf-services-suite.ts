@@ -24,7 +24,13 @@ export async function servicesElsewhere(script: CfScript, domain: string): Promi
       routes                              | shop .*proxy
       unbind-route-service ${domain} proxy --hostname shop -f
       delete-service proxy -f             | OK|deleted
+      create-user-provided-service drain -l syslog-tls://127.0.0.1:6514
+      bind-service shop drain
+      service drain                       | syslog drain url: +syslog-tls://127\.0\.0\.1:6514
+      unbind-service shop drain
+      delete-service drain -f             | OK|deleted
       services                            | No service instances found
+      ! create-user-provided-service bad -l ftp://x | syslog drain url must begin with
       ! service nobody                    | Service instance 'nobody' not found
       ! update-user-provided-service nobody -t x | Service instance 'nobody' not found
       ! create-user-provided-service bad -r http://x | must be https
@@ -82,14 +88,25 @@ export async function servicesOfBrokers(script: CfScript, broker: TestBroker): P
       services                            | No service instances found
       purge-service-offering db -f
       delete-service-broker main -f
+      ! create-service-broker own ${place} --space-scoped | Feature Disabled: space_scoped_private_broker_creation
+      enable-feature-flag space_scoped_private_broker_creation
+      create-service-broker own ${place} --space-scoped
+      marketplace                         | db +small
+      create-service db small store       | OK|created
+      target -s far                       | space: +far
+      marketplace                         |! ^db
+      target -s dev                       | dev
+      delete-service store -f             | OK|deleted
+      delete-service-broker own -f
       ! create-service-broker far ${broker.username} ${broker.password} https://127.0.0.2:1 | may not be reached from here
       ! update-service-broker nobody ${place} | Service broker 'nobody' not found
       ! rename-service-broker nobody x    | Service broker 'nobody' not found
       ! enable-service-access nobody      | not found
       ! disable-service-access nobody     | not found
-      ! marketplace -e nobody             | not found
-      ! create-service nobody small x     | not found
+      marketplace -e nobody               | No service offerings found
+      ! create-service nobody small x     | could not be found
       ! service-access -e nobody          | not found
+      delete-service-broker far -f
+      service-brokers                     |! ^(main|own|far)
     `);
-  await script.run('service-brokers | No service brokers found');
 }
