@@ -3,15 +3,16 @@
  * push, and the platform is started anew: what is measured is a platform at rest, not one that prepares itself.
  */
 import { join } from 'node:path';
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { TestPlatform } from '#testing/platform.ts';
+import { processesWith } from '#testing/processes.ts';
 import type { Row } from './row.ts';
 
 interface Use {
   pss: number;
   /** By process. */
-  ticks: Map<string, number>;
+  ticks: Map<number, number>;
 }
 
 export async function run(): Promise<Row[]> {
@@ -46,13 +47,8 @@ export async function run(): Promise<Row[]> {
 function useOf(platform: TestPlatform): Use {
   const marks = [platform.dataDirectory, platform.instance.runDirectory, `sampan-keeper-${platform.name}-`];
   const use: Use = { pss: 0, ticks: new Map() };
-  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+  for (const { pid } of processesWith((line) => marks.some((mark) => line.includes(mark)))) {
     try {
-      if (
-        Number(pid) === process.pid ||
-        !marks.some((mark) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(mark))
-      )
-        continue;
       use.pss += Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0);
       const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
         .replace(/^.*\) /, '')

@@ -19,7 +19,7 @@ import type { Router } from '#platform/router/model.ts';
 import { openRouter, stopProxy } from '#platform/router/open.ts';
 import { fill, guidOf } from './many-routes.ts';
 import { installPeer } from './peers.ts';
-import { get, routerOptions, wrk } from './router.ts';
+import { get, routerOptions, wrk } from './router-bed.ts';
 import { percentile, type Row } from './row.ts';
 
 const CHANGES = 200;

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -55,18 +55,9 @@ const runningBuild = (): Promise<string> =>
   );
 
 function killPlatform(): void {
-  const ours = readdirSync('/proc').filter((pid) => {
-    if (!/^\d+$/.test(pid)) return false;
-    try {
-      const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
-      const ours = line.includes('sampan.ts role platform') && line.includes(platform.dataDirectory);
-      return ours && !line.includes('sampan-keeper-');
-    } catch {
-      return false; // it ended meanwhile
-    }
-  });
-  assert.equal(ours.length, 1, 'one process is the platform');
-  process.kill(Number(ours[0]), 'SIGKILL');
+  const [ours, ...more] = platform.roles('platform');
+  assert.ok(ours !== undefined && more.length === 0, 'one process is the platform');
+  process.kill(ours, 'SIGKILL');
 }
 
 describe('builds', { concurrency: 1 }, () => {

@@ -5,11 +5,12 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { TestPlatform, until } from '#testing/platform.ts';
+import { processesWith } from '#testing/processes.ts';
 import { talkativeApp, writeApp } from '#testing/sample-apps.ts';
 
 interface Stats {
@@ -71,16 +72,10 @@ describe('logs and measurements', { concurrency: 1 }, () => {
     return ((await answer.json()) as { envelopes: { batch: Envelope[] } }).envelopes.batch;
   }
 
-  function busProcesses(): string[] {
-    return readdirSync('/proc').filter((name) => {
-      try {
-        const line = readFileSync(`/proc/${name}/cmdline`, 'utf8');
-        return line.startsWith('nats-server') && line.includes(platform.dataDirectory);
-      } catch {
-        return false; // it ended, or is no process
-      }
-    });
-  }
+  const busProcesses = () =>
+    processesWith((line) => line.startsWith('nats-server') && line.includes(platform.dataDirectory)).map(
+      ({ pid }) => pid,
+    );
 
   test('statistics come by the bus, and go on when it is killed', async () => {
     const first = await until('a measure', async () => {
@@ -96,9 +91,9 @@ describe('logs and measurements', { concurrency: 1 }, () => {
     assert.equal(gauges[0]?.tags['app_name'], 'talker');
     assert.equal(gauges[0]?.gauge?.metrics['memory_quota']?.value, 128 * 1024 * 1024);
 
-    const [pid = ''] = busProcesses();
+    const [pid = 0] = busProcesses();
     assert.equal(busProcesses().length, 1);
-    process.kill(Number(pid), 'SIGKILL');
+    process.kill(pid, 'SIGKILL');
     assert.ok(((await stats())?.usage.mem ?? 0) > 1024 * 1024, 'while it is away');
     await until('another server', async () => busProcesses().some((one) => one !== pid), 60);
     await until(

@@ -9,35 +9,25 @@ import { after, before, describe, test } from 'node:test';
 import { issueCertificate } from '#lib/certificates.ts';
 import { noTraces, tracesOf } from '#testing/leftovers.ts';
 import { Load, TestPlatform, finish, until } from '#testing/platform.ts';
+import { processesWith } from '#testing/processes.ts';
 import { talkativeApp, writeApp } from '#testing/sample-apps.ts';
 
 const platform = new TestPlatform('survive');
 
-function processesOf(pattern: RegExp): { pid: number; line: string }[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .flatMap((pid) => {
-      try {
-        const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
-        return pattern.test(line) ? [{ pid: Number(pid), line }] : [];
-      } catch {
-        return []; // it ended meanwhile
-      }
-    });
-}
-
 /** Roles and their keepers; not HAProxy, conmon or containers. */
 function ourProcesses(): number[] {
   const data = platform.dataDirectory;
-  return processesOf(/sampan\.ts role (server|agent|platform)|sampan-keeper-/)
+  return processesWith((line) => /sampan\.ts role (server|agent|platform)|sampan-keeper-/.test(line))
     .filter(({ line }) => line.includes(data) || line.includes(`sampan-keeper-${platform.name}-`))
     .map(({ pid }) => pid);
 }
 
 function proxies(): number[] {
-  return processesOf(/haproxy/)
-    .filter(({ line }) => line.includes(platform.instance.runDirectory) || line.includes(platform.dataDirectory))
-    .map(({ pid }) => pid);
+  return processesWith(
+    (line) =>
+      line.includes('haproxy') &&
+      (line.includes(platform.instance.runDirectory) || line.includes(platform.dataDirectory)),
+  ).map(({ pid }) => pid);
 }
 
 function containers(): Promise<string> {
@@ -128,9 +118,9 @@ describe('survival', { concurrency: 1 }, () => {
     assert.equal(await containers(), before, 'apps went on');
     const refused = await platform.sampan('up', '--tcp', '127.0.0.1:0');
     assert.match(refused.stderr, /Cannot use port 0 as --tcp of `sampan up`/);
-    const [agent] = processesOf(/sampan\.ts role agent/).filter(({ line }) => line.includes(platform.dataDirectory));
+    const [agent] = platform.roles('agent');
     assert.ok(agent !== undefined);
-    process.kill(agent.pid, 'SIGKILL');
+    process.kill(agent, 'SIGKILL');
     await until('the agent is back', async () => /--allow-unconfined.*--allow-host-namespaces/.test(await warnings()));
     await platform.must('up');
     const mirrored = `127.0.0.1:${platform.instance.ports.registry}/lan/nothing`;
@@ -239,7 +229,7 @@ async function reboot(): Promise<void> {
       ...new Set([
         ...ourProcesses(),
         ...proxies(),
-        ...processesOf(/conmon/)
+        ...processesWith((line) => line.includes('conmon'))
           .filter(({ line }) => line.includes(runDirectory) || line.includes(dataDirectory))
           .map(({ pid }) => pid),
         ...containedProcesses(name),

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { addressMark } from '#cluster/network/services/load-balancers.ts';
+import { processesWith } from './processes.ts';
 
 export interface Traces {
   processes: string[];
@@ -20,10 +21,9 @@ export function tracesOf(instance: string, marks: string[]): Traces {
   const mark = addressMark(instance);
   const ours = (text: string): boolean => marks.some((mark) => text.includes(mark));
   return {
-    processes: readdirSync('/proc')
-      .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
-      .map((pid) => `${pid} ${readText(`/proc/${pid}/cmdline`).replaceAll('\0', ' ').trim()}`)
-      .filter((line) => ours(line) && !line.includes('down --purge')),
+    processes: processesWith((line) => ours(line) && !line.includes('down --purge')).map(
+      ({ pid, line }) => `${pid} ${line}`,
+    ),
     mounts: readText('/proc/self/mountinfo').split('\n').filter(ours),
     links: Object.keys(networkInterfaces())
       .concat(readdirSync('/sys/class/net'))

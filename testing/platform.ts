@@ -8,6 +8,7 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { processesWith } from './processes.ts';
 
 const entry = join(import.meta.dirname, '..', 'bin', 'sampan.ts');
 const nodeFlags = ['--experimental-ffi', '--disable-warning=ExperimentalWarning'];
@@ -128,6 +129,13 @@ export class TestPlatform {
     return finish('docker', ['-H', `unix://${join(this.instance.runDirectory, 'docker.sock')}`, ...words], {
       env: process.env,
     });
+  }
+
+  /** Its processes of that role, without what keeps them alive. */
+  roles(role: string): number[] {
+    const fits = (line: string) =>
+      line.includes(`sampan.ts role ${role}`) && line.includes(this.dataDirectory) && !line.includes('sampan-keeper-');
+    return processesWith(fits).map(({ pid }) => pid);
   }
 
   /** One request through the router's http port. Status 0 when no answer came. */
