@@ -37,7 +37,7 @@ export const roles: Role[] = ['server', 'agent', 'platform'];
 const entry = new URL('./sampan.ts', import.meta.url).pathname;
 /** Named before Node starts: the compiler of TypeScript, and its memory, are then needed for new sources only. */
 const compileCache = '/var/cache/sampan/compile';
-const nodeFlags = ['--experimental-ffi', '--disable-warning=ExperimentalWarning'];
+export const nodeFlags = ['--experimental-ffi', '--disable-warning=ExperimentalWarning', '--expose-gc'];
 /**
  * A process at rest collects nothing: what its start left in the young generation stays, tens of megabytes of it at the default size. Only the
  * server makes so much garbage under load that a large one saves it time.

@@ -6,6 +6,7 @@ import { HostError } from '../host-error.ts';
 import { readInstance } from '../instance.ts';
 import { failedFile, type Role, readyFile, roles } from '../supervise.ts';
 import type { RoleContext, RunningRole } from './role.ts';
+import { settle } from './settle.ts';
 
 export async function runRole(words: string[]): Promise<void> {
   const role = words[0] as Role;
@@ -44,6 +45,7 @@ export async function runRole(words: string[]): Promise<void> {
   });
   writeFileSync(ready, `${process.pid}\n`);
   log('info', 'ready', { milliseconds: Math.round(performance.now()) });
+  void settle(stop.signal);
 
   await new Promise<void>((done) => {
     for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => done());

@@ -122,6 +122,8 @@ interface Native {
   address(bytes: Uint8Array): bigint;
   /** glibc's clone(2): a process that runs sleep(3) on that stack. */
   cloneSleeping(stackTop: bigint, flags: number, seconds: bigint): number;
+  /** glibc's malloc_trim(3). */
+  trim(kept: bigint): number;
 }
 
 let native: Native | undefined;
@@ -138,6 +140,7 @@ function load(): Native {
     __errno_location: { arguments: [], return: 'pointer' },
     clone: { arguments: ['pointer', 'pointer', 'i32', 'i64'], return: 'i32' },
     sleep: { arguments: ['u32'], return: 'u32' },
+    malloc_trim: { arguments: ['u64'], return: 'i32' },
   });
   const { functions: library } = ffi.dlopen('libc.so.6', signatures());
   return {
@@ -146,6 +149,7 @@ function load(): Native {
     errno: () => ffi.getInt32(functions.__errno_location()),
     address: (bytes) => ffi.getRawPointer(bytes),
     cloneSleeping: (stackTop, flags, seconds) => functions.clone(functions.sleep.pointer, stackTop, flags, seconds),
+    trim: (kept) => functions.malloc_trim(kept),
   };
 }
 
@@ -187,6 +191,12 @@ export function libraryCall(name: LibraryFunction, ...args: SyscallArgument[]): 
 export function addressOf(bytes: Uint8Array): bigint {
   native ??= load();
   return native.address(bytes);
+}
+
+/** Gives pages of this process's memory that were freed, and that the C library keeps for what comes, back to the kernel. */
+export function releaseFreedPages(): void {
+  native ??= load();
+  native.trim(0n);
 }
 
 function pass(api: Native, name: string, args: readonly SyscallArgument[]): bigint[] {
