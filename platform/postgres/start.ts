@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import type { Client } from '#cluster/client/client.ts';
 import { createInformer } from '#cluster/client/informer.ts';
+import { once } from '#lib/once.ts';
 import { SingleFlight } from '#lib/single-flight.ts';
 import { RegistryClient, type RegistryOptions } from '../staging/images/registry-client.ts';
 import { accountToken, ensureAccess, untilAllowed } from './access.ts';
@@ -93,19 +94,5 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
       databases.close();
       registry.close();
     },
-  };
-}
-
-/** Made once; a failure is tried again by whoever asks next. */
-function once<T>(make: () => Promise<T>): () => Promise<T> {
-  let made: Promise<T> | undefined;
-  return () => {
-    if (made === undefined) {
-      made = make();
-      made.catch(() => {
-        made = undefined;
-      });
-    }
-    return made;
   };
 }

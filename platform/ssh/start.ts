@@ -1,6 +1,7 @@
 /** Starts the ssh proxy. */
 import { type AddressInfo, createServer, type Socket } from 'node:net';
-import ssh2 from 'ssh2';
+import type { Server } from 'ssh2';
+import { once } from '#lib/once.ts';
 import { Lockout } from '../uaa/lockout.ts';
 import type { SshProxy, SshProxyOptions } from './ssh.ts';
 import { Visit } from './visit.ts';
@@ -14,8 +15,13 @@ export async function startSshProxy(options: SshProxyOptions): Promise<SshProxy>
   const visits = new Map<string, Visit>();
   const strangersFrom = (address: string): number =>
     [...visits.values()].filter((visit) => visit.address === address && visit.isStranger).length;
-  const protocol = new ssh2.Server({ hostKeys: [options.hostKey.privateKey], ident: 'sampan' });
-  protocol.on('connection', (connection, { ip, port }) => visits.get(`${ip} ${port}`)?.serve(connection));
+  // Large, and needed by nobody until the first one comes.
+  const protocol = once(async (): Promise<Server> => {
+    const { default: ssh2 } = await import('ssh2');
+    const made = new ssh2.Server({ hostKeys: [options.hostKey.privateKey], ident: 'sampan' });
+    made.on('connection', (connection, { ip, port }) => visits.get(`${ip} ${port}`)?.serve(connection));
+    return made;
+  });
   const server = createServer((socket: Socket) => {
     const { remoteAddress: address = '', remotePort } = socket;
     const key = `${address} ${remotePort}`;
@@ -26,7 +32,13 @@ export async function startSshProxy(options: SshProxyOptions): Promise<SshProxy>
     }
     visits.set(key, new Visit({ ...options, lockout, socket, address }));
     socket.once('close', () => visits.delete(key));
-    protocol.injectSocket(socket);
+    protocol().then(
+      (made) => socket.destroyed || made.injectSocket(socket),
+      (error: unknown) => {
+        options.log('error', 'An ssh connection could not be served', { error: String(error) });
+        socket.destroy();
+      },
+    );
   });
   await new Promise<void>((done, fail) => {
     server.once('error', fail);
