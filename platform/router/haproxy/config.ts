@@ -13,7 +13,8 @@ import { serviceDefaults, serviceRules, serviceServer, serviceSlot, UNLESS_RETUR
 import { type MapName, mapPools, type Pools, type ProxyState, tcpSlot } from './state.ts';
 import { bindTls, clientCertificateRules, globalTls } from './tls-config.ts';
 
-export const POOLS_START: Pools = { b: 512, l: 32, s: 16 };
+/** Each takes 12 KB of the proxy; more than these come with a reload. */
+export const POOLS_START: Pools = { b: 128, l: 32, s: 16 };
 
 export interface Files {
   config: string;
