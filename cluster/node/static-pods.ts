@@ -8,7 +8,6 @@ import { createHash } from 'node:crypto';
 import { type FSWatcher, watch } from 'node:fs';
 import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parse } from 'yaml';
 import type { Stored } from '../kinds/kind.ts';
 import { defaultPodSpec } from '../kinds/pod-defaults.ts';
 import { validatePodSpec } from '../kinds/pod-validate.ts';
@@ -71,7 +70,7 @@ export class StaticPods {
     for (const name of names) {
       try {
         const text = await readFile(join(directory, name), 'utf8');
-        const pod = staticPodOf(text, name, nodeName);
+        const pod = await staticPodOf(text, name, nodeName);
         if (
           pods.some(
             ({ metadata: { name: other, namespace } }) =>
@@ -89,7 +88,8 @@ export class StaticPods {
 }
 
 /** @throws Error where it is no Pod, or not one that can run */
-export function staticPodOf(text: string, file: string, nodeName: string): Stored<Pod> {
+export async function staticPodOf(text: string, file: string, nodeName: string): Promise<Stored<Pod>> {
+  const { parse } = await import('yaml');
   const pod = parse(text) as Partial<Pod> | null;
   if (pod?.kind !== 'Pod' || pod.apiVersion !== 'v1') throw new Error('it is no object of the kind Pod, version v1');
   const { metadata, spec } = pod;

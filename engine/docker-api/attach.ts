@@ -24,7 +24,8 @@ export async function attachContainer(call: Call): Promise<void> {
 
 /** Over a WebSocket both streams come as they are, one after the other in binary messages. */
 export async function attachWebSocket(call: Call): Promise<void> {
-  await attach(call, { open: () => openWebSocket(call), isFramed: false });
+  const webSockets = await import('ws');
+  await attach(call, { open: () => openWebSocket(call, webSockets), isFramed: false });
 }
 
 interface Way {

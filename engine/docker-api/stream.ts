@@ -4,7 +4,6 @@
  */
 import { once } from 'node:events';
 import type { Duplex, Readable, Writable } from 'node:stream';
-import { createWebSocketStream, WebSocketServer } from 'ws';
 import type { Call } from './call.ts';
 import { DockerError } from './errors.ts';
 
@@ -38,10 +37,10 @@ export function openStream(call: Call, tty: boolean): Stream {
   return { input: socket, output: socket, gone: gone.signal, end: () => socket.end() };
 }
 
-const sockets = new WebSocketServer({ noServer: true, maxPayload: 1024 * 1024 });
+type WebSockets = Pick<typeof import('ws'), 'createWebSocketStream' | 'WebSocketServer'>;
 
 /** @throws DockerError 400 where the client asks for no WebSocket */
-export function openWebSocket(call: Call): Stream {
+export function openWebSocket(call: Call, { createWebSocketStream, WebSocketServer }: WebSockets): Stream {
   const { socket, request } = call;
   if (socket === undefined || request.headers.upgrade?.toLowerCase() !== 'websocket')
     throw new DockerError(400, 'this endpoint speaks WebSocket: ask for the upgrade');
@@ -50,6 +49,7 @@ export function openWebSocket(call: Call): Stream {
   socket.on('close', () => gone.abort());
   // It answers a handshake that is wrong by itself, and calls nobody.
   let stream: Duplex | undefined;
+  const sockets = new WebSocketServer({ noServer: true, maxPayload: 1024 * 1024 });
   sockets.handleUpgrade(request, socket, Buffer.alloc(0), (webSocket) => {
     stream = createWebSocketStream(webSocket);
   });

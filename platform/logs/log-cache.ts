@@ -19,7 +19,6 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Metrics } from '../metrics/metrics.ts';
 import { prometheus } from '../metrics/prometheus.ts';
 import { QueryError } from '../metrics/promql/errors.ts';
-import { answerQuery } from '../metrics/promql/query.ts';
 import { EARLIEST } from '../time.ts';
 import { follow } from './follow.ts';
 import { GatewayError, notFound } from './gateway-error.ts';
@@ -84,6 +83,7 @@ async function answer(
   const allowed = await authorized(options, request);
   if (verb === 'meta' && encoded === undefined) return send(response, 200, { meta: await meta(options, allowed) });
   if ((verb === 'query' || verb === 'query_range') && encoded === undefined) {
+    const { answerQuery } = await import('../metrics/promql/query.ts');
     return send(response, 200, await answerQuery({ verb, query: url.searchParams, allowed, metrics: options.metrics }));
   }
   const sourceId = decode(encoded);

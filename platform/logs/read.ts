@@ -1,5 +1,5 @@
 /** `GET /api/v1/read/{source_id}`: logs and measurements of a source in the order of their times. */
-import { RE2JS } from '@bufbuild/re2';
+import type { RE2JS } from '@bufbuild/re2';
 import type { MetricEnvelope } from '../metrics/envelopes.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { byTime, EARLIEST, parseQueryTime } from '../time.ts';
@@ -31,7 +31,7 @@ export async function readEnvelopes(
   sourceId: string,
   query: URLSearchParams,
 ): Promise<Envelope[]> {
-  const { start, end, limit, descending, types, name } = parse(query);
+  const { start, end, limit, descending, types, name } = await parse(query);
   const lines =
     types.has('LOG') && name === undefined
       ? await sources.logs.read({
@@ -65,7 +65,7 @@ function named(envelope: MetricEnvelope, name: RE2JS | undefined): MetricEnvelop
   return Object.keys(metrics).length === 0 ? undefined : { ...envelope, message: { ...message, metrics } };
 }
 
-function parse(query: URLSearchParams): ReadQuery {
+async function parse(query: URLSearchParams): Promise<ReadQuery> {
   const limitText = query.get('limit') ?? String(DEFAULT_LIMIT);
   if (!/^\d{1,9}$/.test(limitText) || Number(limitText) > MOST) {
     throw invalid(`limit is "${limitText}", expected 0 to ${MOST}`);
@@ -88,12 +88,13 @@ function parse(query: URLSearchParams): ReadQuery {
     limit: Number(limitText) || DEFAULT_LIMIT,
     descending: descending === 'true' || descending === '1',
     types: new Set(some.length === 0 ? TYPES : some),
-    name: nameFilter(query.get('name_filter') ?? ''),
+    name: await nameFilter(query.get('name_filter') ?? ''),
   };
 }
 
-function nameFilter(pattern: string): RE2JS | undefined {
+async function nameFilter(pattern: string): Promise<RE2JS | undefined> {
   if (pattern === '') return undefined;
+  const { RE2JS } = await import('@bufbuild/re2');
   try {
     return new RE2JS(pattern);
   } catch (error) {
