@@ -21,10 +21,18 @@ test('Python, pip: hashes are checked, and a second push stores nothing of the d
   assert.deepEqual(first.stored, ['storing layer sampan/python:venv']);
   assert.deepEqual(first.exported.processTypes, { web: 'gunicorn --bind 0.0.0.0:$PORT app:app' });
   assert.match((await bench.ask('flask')).body, /^Hello from Python 3\./);
+  const packages = ({ components }: typeof first.exported) =>
+    components.flatMap(({ purl }) => (purl?.startsWith('pkg:pypi/') ? [purl] : []));
+  const pinned = [...(files['requirements.txt'] ?? '').matchAll(/^([\w-]+)==(\S+)/gm)];
+  assert.deepEqual(
+    packages(first.exported),
+    pinned.map(([, name, version]) => `pkg:pypi/${name}@${version}`).toSorted(),
+  );
   const changed = { ...files, 'app.py': (files['app.py'] ?? '').replace('Hello', 'Greetings') };
   const second = await bench.stage('flask', changed);
   assert.deepEqual(second.stored, []);
   assert.match(second.output, /unchanged/);
+  assert.deepEqual(packages(second.exported), packages(first.exported), 'what is kept tells the same');
   assert.match((await bench.ask('flask')).body, /^Greetings/);
   const wrong = (files['requirements.txt'] ?? '').replaceAll(/sha256:..../g, 'sha256:0000');
   await refuses(bench, 'flask', { ...files, 'requirements.txt': wrong }, /DO NOT MATCH THE HASHES/);

@@ -7,10 +7,12 @@ import {
   keepCompilers,
   layerMetadata,
   runCommand,
+  writeBill,
   writeProcesses,
 } from '../../../lifecycle/program.ts';
 import { chosenRuntime } from '../../../lifecycle/version-choice.ts';
 import { AppError, detail, step } from '../../../lifecycle/words.ts';
+import { installedPackages } from './components.ts';
 import { compileEnvironment, createEnvironment, openPython, type Python } from './environment.ts';
 import { dependencyKey, explainMissingLock, installerOf } from './install.ts';
 import { startCommand } from './start-command.ts';
@@ -38,6 +40,7 @@ async function provideDependencies(python: Python, layers: string): Promise<void
     await installer.install(python, layers);
     await compileEnvironment(python);
   }
+  writeBill(layers, 'venv', installedPackages(python.environment));
   declareLayer(layers, 'venv', { launch: true, cache: key !== undefined }, { key: key ?? '' });
 }
 

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { type Files, writeApp } from '#testing/sample-apps.ts';
+import { installedPackages, packageOf } from './components.ts';
 import { readRequirements } from './requirements.ts';
 import { satisfiesVersion } from '../../../lifecycle/specifiers.ts';
 import { startCommand } from './start-command.ts';
@@ -90,4 +91,20 @@ test('an app that does not say how it is started', () => {
   };
   assert.equal(started(django, 'gunicorn'), 'gunicorn --bind 0.0.0.0:$PORT shop.wsgi');
   assert.equal(started({ 'tool.py': '' }, 'gunicorn'), undefined);
+});
+
+test('the bill of materials has what is installed, by its own word', () => {
+  const site = 'lib/python3.11/site-packages';
+  const environment = source({
+    [`${site}/Flask_SQLAlchemy-3.1.1.dist-info/METADATA`]:
+      'Metadata-Version: 2.3\r\nName: Flask_SQLAlchemy\r\nVersion: 3.1.1\r\n\r\nName: other\r\n',
+    [`${site}/local-1.0+ours.1.dist-info/METADATA`]: 'Name: local\nVersion: 1.0+ours.1\n',
+    [`${site}/broken-1.dist-info/METADATA`]: 'Name: broken\n\nVersion: 1\n',
+    [`${site}/flask/METADATA`]: 'Name: nothing\nVersion: 1\n',
+  });
+  assert.deepEqual(installedPackages(environment), [
+    { type: 'library', name: 'Flask_SQLAlchemy', version: '3.1.1', purl: 'pkg:pypi/flask-sqlalchemy@3.1.1' },
+    { type: 'library', name: 'local', version: '1.0+ours.1', purl: 'pkg:pypi/local@1.0%2Bours.1' },
+  ]);
+  assert.equal(packageOf(''), undefined);
 });
