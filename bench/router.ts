@@ -59,7 +59,7 @@ function ourLogFormat({ options }: RouterBed, log: number): string {
     user: '',
     access: { port: log, token: 'token' },
   };
-  const ours = renderConfig(input, { pools: { b: 0, l: 0, s: 1 }, stamp: '', state: undefined });
+  const ours = renderConfig(input, { pools: { b: 0, l: 0, s: 1 }, hashed: [], stamp: '', state: undefined });
   return (/^ {2}log-format .*$/m.exec(ours)?.[0] ?? '').trim();
 }
 

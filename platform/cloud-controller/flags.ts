@@ -11,6 +11,7 @@ const DEFAULTS = {
   app_scaling: true,
   diego_docker: true,
   env_var_visibility: true,
+  hash_based_routing: true,
   hide_marketplace_from_unauthenticated_users: true,
   private_domain_creation: true,
   resource_matching: true,

@@ -204,8 +204,31 @@ test('options of routes: whom the router gives the next request', async () => {
   assert.deepEqual(await change({ loadbalancing: null }), {});
   const refused = async (options: unknown): Promise<string> =>
     firstDetail(await cloud.call('PATCH', path, { options }));
-  assert.match(await refused({ loadbalancing: 'dice' }), /must be one of 'round-robin, least-connection'/);
+  assert.match(await refused({ loadbalancing: 'dice' }), /must be one of 'round-robin, least-connection, hash'/);
   assert.match(await refused({ sticky: true }), /Unknown field\(s\): 'sticky'/);
+});
+
+test('options of routes: by a header, and how much one instance may have', async () => {
+  const hash = { loadbalancing: 'hash', hash_header: 'tenant-id', hash_balance: '1.25' };
+  const made = await newRoute({ host: 'hashed', options: { ...hash, hash_balance: 1.25 } }, domain);
+  assert.deepEqual([made.status, made.body.options], [201, hash], 'a text, as clients take no other');
+  const path = `/v3/routes/${String(made.body.guid)}`;
+  const change = async (options: Json): Promise<unknown> => (await cloud.json('PATCH', path, { options })).options;
+  assert.deepEqual(await change({ hash_balance: '2' }), { ...hash, hash_balance: '2' });
+  assert.deepEqual(await change({ hash_balance: null }), { loadbalancing: 'hash', hash_header: 'tenant-id' });
+  const refused = async (options: unknown): Promise<string> =>
+    firstDetail(await cloud.call('PATCH', path, { options }));
+  assert.match(await refused({ hash_header: null }), /Hash header must be present when loadbalancing is set to hash/);
+  assert.match(await refused({ hash_header: 'a b' }), /Hash header must be the name of a header/);
+  assert.match(await refused({ hash_balance: 'much' }), /Hash balance must be a valid number/);
+  assert.match(await refused({ hash_balance: -1 }), /Hash balance must be greater than or equal to 0\.0/);
+  const other = { loadbalancing: 'round-robin', hash_balance: 2 };
+  assert.match(await refused(other), /Hash balance can only be set when loadbalancing is hash/);
+  assert.deepEqual(await change({ loadbalancing: 'round-robin' }), { loadbalancing: 'round-robin' });
+  assert.match(await refused({ hash_header: 'x' }), /Hash header can only be set when loadbalancing is hash/);
+  await cloud.json('PATCH', '/v3/feature_flags/hash_based_routing', { enabled: false });
+  assert.match(await refused(hash), /must be one of 'round-robin, least-connection' if present/);
+  await cloud.json('PATCH', '/v3/feature_flags/hash_based_routing', { enabled: true });
 });
 
 test('manifests: routes with ports, protocols and options', async () => {
@@ -237,4 +260,6 @@ test('manifests: routes with ports, protocols and options', async () => {
   assert.match(text, /route: "?tcp\.apps\.test:1027"?\s+protocol: tcp/);
   assert.match(text, /protocol: http2\s+options:\s+loadbalancing: least-connection/);
   assert.match(firstDetail(await apply({ route: 'a.apps.test', protocol: 'udp' })), /'http1', 'http2' or 'tcp'/);
+  const lacking = { route: 'a.apps.test', options: { loadbalancing: 'hash' } };
+  assert.match(firstDetail(await apply(lacking)), /Route 'a\.apps\.test': .*Hash header must be present/);
 });

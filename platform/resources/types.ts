@@ -297,8 +297,12 @@ export type Route = Resource<{
   port?: number;
   protocol: 'http' | 'tcp';
   destinations: Destination[];
-  /** Absent: taking turns. */
-  options?: { loadbalancing?: 'round-robin' | 'least-connection' };
+  /** Absent: taking turns. As Cloud Foundry has them: a balance is a decimal number. */
+  options?: {
+    loadbalancing?: 'round-robin' | 'least-connection' | 'hash';
+    hash_header?: string;
+    hash_balance?: string;
+  };
   /** Guids of spaces whose apps it may lead to as well; one that is gone counts for nothing. */
   sharedWith?: string[];
   userMetadata?: UserMetadata;

@@ -2,7 +2,7 @@
  * The router's contract: what it should serve, said whole, and a driver that makes it so.
  *
  * A `RoutingTable` is the entire desired state. `apply` compares it with what the proxy has and sends only the
- * difference; it never waits for a reload unless the pool of backends must grow. The order is: servers that appear,
+ * difference; it never waits for a reload unless the pool of backends must grow, or one is to choose by a header. The order is: servers that appear,
  * then routes, then servers that go (drained first), so that no request ever meets a route without a server it should have.
  *
  * The driver (`haproxy/`) keeps the proxy's configuration file equal to what runs (debounced), so that a proxy that is
@@ -76,10 +76,21 @@ export interface Backend {
   name: string;
   /** For access log and metrics. */
   application?: { id: string; name: string; space: string; organization: string };
-  /** Who gets the next request: the next one in turn, by weight (the default), or who has the fewest connections. */
-  balance?: 'least-connections';
+  /** Who gets the next request: the next one in turn, by weight (the default), who has the fewest connections, or who the request names. */
+  balance?: 'least-connections' | HashBalance;
   /** None is there twice with the same name and port. */
   endpoints: Endpoint[];
+}
+
+/**
+ * Requests that say the same in a header go to the same endpoint; those that do not say it take turns. When an endpoint comes, some
+ * that go there are taken from each of the others, and when it leaves, they go back: nobody else's change.
+ */
+export interface HashBalance {
+  /** `[a-z0-9_-]{1,128}` */
+  header: string;
+  /** How many requests an endpoint may have at once before the next one gets what would be its own, in hundredths of their average: more than 100. Absent: any number. */
+  factor?: number;
 }
 
 export interface Endpoint {
@@ -198,6 +209,8 @@ export interface RouterOptions {
   /** Routes that are always there: the platform's own endpoints, by host. */
   system: { host: string; address: string; port: number; tls?: boolean }[];
   drainSeconds?: number;
+  /** Between reloads that backends ask for which choose by a header, so that nobody makes many. Until then they take turns. Default: 10,000. */
+  hashPauseMilliseconds?: number;
   log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 }
 

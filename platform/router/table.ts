@@ -13,7 +13,7 @@ import {
 import { type Claim, settle } from './claims.ts';
 import type { Backend, Endpoint, Route, RouteService, RoutingTable, TcpRoute } from './model.ts';
 import type { RouteServicesNow } from './route-services/route-services.ts';
-import { isUsable } from './validate.ts';
+import { HASH_FACTORS, isUsable } from './validate.ts';
 
 export interface TableSources {
   routes: RouteObject[];
@@ -152,8 +152,18 @@ function backendName(object: RouteObject): string {
   const { destinations, options } = object.spec;
   const [first, ...more] = destinations;
   if (first === undefined || more.length > 0) return named('r', object.metadata.name ?? '', '');
-  const balance = options?.loadbalancing === 'least-connection' ? ' least' : '';
-  return named('a', first.app, `${first.processType} ${first.port ?? ''} ${first.protocol}${balance}`);
+  const balance = balanceOf(options);
+  const by = balance === undefined ? '' : balance === 'least-connections' ? ' least' : ` ${JSON.stringify(balance)}`;
+  return named('a', first.app, `${first.processType} ${first.port ?? ''} ${first.protocol}${by}`);
+}
+
+function balanceOf(options: RouteObject['spec']['options']): Backend['balance'] {
+  if (options?.loadbalancing === 'least-connection') return 'least-connections';
+  const header = options?.hash_header?.toLowerCase();
+  if (options?.loadbalancing !== 'hash' || header === undefined) return undefined;
+  const factor = Math.round(Number(options.hash_balance ?? 0) * 100);
+  // Nobody can be held to less than the average.
+  return factor > 0 ? { header, factor: Math.min(Math.max(factor, HASH_FACTORS.min), HASH_FACTORS.max) } : { header };
 }
 
 function named(prefix: string, guid: string, rest: string): string {
@@ -195,9 +205,10 @@ function backendOf(
   const [first] = destinations;
   if (first !== undefined) applications.byBackend.set(name, first.app);
   const application = first && applicationOf(first, sources);
+  const balance = balanceOf(options);
   return {
     name,
-    ...(options?.loadbalancing === 'least-connection' && { balance: 'least-connections' as const }),
+    ...(balance === undefined ? {} : { balance }),
     endpoints: [...endpoints.values()],
     ...(application && { application }),
   };

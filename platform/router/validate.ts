@@ -32,6 +32,10 @@ const ANY_HOST = '*';
 const MAX_HOST = 253;
 const MAX_PATH = 512;
 
+const HEADER = /^[a-z0-9_-]{1,128}$/;
+/** HAProxy's, where requests are counted at all. */
+export const HASH_FACTORS = { min: 101, max: 1_000_000 };
+
 const HOST_EXPECTED = 'a host name in lower case, at most 253 characters, or "*." and one';
 
 function invalid(what: string, value: unknown, expected: string): RouterError {
@@ -113,11 +117,17 @@ export function isUsable(endpoint: Endpoint): boolean {
   }
 }
 
+function checkBalance({ name, balance }: Backend): void {
+  if (balance === undefined || balance === 'least-connections') return;
+  const { header, factor = HASH_FACTORS.min } = typeof balance === 'object' ? balance : { header: '' };
+  if (HEADER.test(header) && isInteger(factor, HASH_FACTORS.min, HASH_FACTORS.max)) return;
+  const right = `"least-connections", nothing, or a header of a-z, 0-9, "_" and "-" with a factor of ${HASH_FACTORS.min} to ${HASH_FACTORS.max}`;
+  throw invalid(`"balance" of backend ${name}`, balance, right);
+}
+
 export function checkBackend(backend: Backend): void {
   if (!NAME.test(backend.name)) throw invalid('"name" of a backend', backend.name, '1 to 63 of a-z, 0-9 and "-"');
-  if (backend.balance !== undefined && backend.balance !== 'least-connections') {
-    throw invalid(`"balance" of backend ${backend.name}`, backend.balance, '"least-connections", or nothing');
-  }
+  checkBalance(backend);
   const known = new Set<string>();
   for (const endpoint of backend.endpoints) {
     checkEndpoint(endpoint);

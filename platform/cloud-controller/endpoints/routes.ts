@@ -4,7 +4,7 @@ import { type ApiRequest, accepted, type Context, created, type Endpoint, type J
 import { notAuthorized, unprocessable } from '../errors.ts';
 import { named, spaceIncludes } from '../includes.ts';
 import { includedOf, listReply } from '../listing.ts';
-import { mergedOptions, readOptions } from '../operations/route-options.ts';
+import { mergedOptions, readOptions, requireAllowed } from '../operations/route-options.ts';
 import { createRoute, deleteRoute } from '../operations/routes.ts';
 import { operateRoute, readRoute, visibleRoutes } from '../operations/route-sharing.ts';
 import { bindingOfRoute } from '../operations/service-bindings.ts';
@@ -91,8 +91,9 @@ export function routeEndpoints(context: Context): Endpoint[] {
         const route = write(request);
         const reader = new Reader(request.body).only('metadata', 'options');
         const metadata = reader.metadata();
-        const options = readOptions(reader);
+        const options = readOptions(reader, route.spec.options);
         reader.done();
+        requireAllowed(context, options);
         const changed = await records.routes.modify(route.metadata.name, (current) => ({
           ...current,
           spec: {
@@ -138,6 +139,7 @@ async function postRoute(context: Context, request: ApiRequest): Promise<Reply> 
   const domainGuid = reader.relationship('domain', { required: true });
   const metadata = reader.metadata();
   reader.done();
+  requireAllowed(context, options);
   const space = records.spaces.get(spaceGuid ?? '');
   if (!space || !access.readsSpace(request.identity, space)) {
     throw unprocessable('Invalid space. Ensure that the space exists and you have access to it.');

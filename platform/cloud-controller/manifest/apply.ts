@@ -12,7 +12,7 @@ import { emit, record } from '../operations/app-lifecycle.ts';
 import { mergedEnvironment, readEnvironment, writeEnvironment } from '../operations/environment.ts';
 import { changeSizes } from '../operations/quota.ts';
 import { hasLogins, putLogins } from '../operations/registry-logins.ts';
-import { mergedOptions, type OptionsChange } from '../operations/route-options.ts';
+import { mergedOptions, type OptionsChange, requireAllowed } from '../operations/route-options.ts';
 import { createRoute, findRoute, hostOf, mapRoute, unmapRoute } from '../operations/routes.ts';
 import { applySidecar } from '../operations/sidecars.ts';
 import { requireSpace } from '../operations/route-sharing.ts';
@@ -126,6 +126,10 @@ async function applyPlan(context: Context, target: Target, plan: AppPlan): Promi
       spec: { ...current.spec, userMetadata: mergeMetadata(current.spec.userMetadata, plan) },
     }));
   }
+  await context.records.apps.modify(app.metadata.name, (current) => ({
+    ...current,
+    spec: { ...current.spec, ...plan.features },
+  }));
   for (const process of plan.processes) await applyProcess(context, app, process);
   for (const sidecar of plan.sidecars) await applySidecar(context, app, sidecar);
   await applyServices(context, target, app, plan.services);
@@ -222,6 +226,7 @@ interface Wanted extends Place {
 
 async function ensureMapped(context: Context, target: Target, app: Stored<App>, wanted: Wanted): Promise<void> {
   const { options } = wanted;
+  requireAllowed(context, options);
   let route = existingRoute(context, app, wanted);
   if (route) requireSpace(context, route, app);
   if (route && options) {

@@ -7,8 +7,9 @@
 import { createHash } from 'node:crypto';
 import type { RouterOptions, RouterTls } from '../model.ts';
 import { portRanges } from '../ports.ts';
+import { hashRules } from './hash.ts';
 import { type Limits, shareOut } from './limits.ts';
-import { serverArguments } from './plan.ts';
+import { type Declared, serverArguments } from './plan.ts';
 import { serviceDefaults, serviceRules, serviceServer, serviceSlot, UNLESS_RETURNED } from './service-config.ts';
 import { type MapName, mapPools, type Pools, type ProxyState, tcpSlot } from './state.ts';
 import { bindTls, clientCertificateRules, globalTls } from './tls-config.ts';
@@ -75,12 +76,12 @@ export interface ConfigInput {
 
 /** Changes whenever a running proxy must be reloaded to follow the input: the template is part of it. */
 export function configVersion(input: ConfigInput): string {
-  const text = renderConfig(input, { pools: mapPools(() => 1), stamp: '', state: undefined });
+  const one = { pools: mapPools(() => 1), hashed: ['h:header:150:backend'] };
+  const text = renderConfig(input, { ...one, stamp: '', state: undefined });
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }
 
-export interface ConfigState {
-  pools: Pools;
+export interface ConfigState extends Declared {
   /** Changes with each reload, so that a new worker can be told from the one before it. */
   stamp: string;
   state: ProxyState | undefined;
@@ -100,6 +101,7 @@ export function renderConfig(input: ConfigInput, running: ConfigState): string {
     appDefaults(limits),
     ...numbers(running.pools.b).map((number) => slotSection(`b${number}`, input, state)),
     ...numbers(running.pools.l).map((number) => slotSection(`l${number}`, input, state, '  balance leastconn')),
+    ...running.hashed.map((slot) => slotSection(slot, input, state, ...hashRules(slot))),
     serviceDefaults(input, appLimit(limits)),
     ...numbers(running.pools.s).map((number) => serviceSlot(`s${number}`, serverLines(`s${number}`, input, state))),
     ...(input.tcp.length === 0 ? [] : [tcpSection(input, limits)]),

@@ -23,16 +23,18 @@ import {
   storeCertificate,
 } from './certificates.ts';
 import { Drain } from './drain.ts';
+import { withPlaces } from './hash.ts';
 import { assignSlots, desiredState, planChange, type Slots, slotsOf } from './plan.ts';
 import { isUnavailable, type Proxy } from './proxy.ts';
 import { CommandSocket, connectUnix } from './socket.ts';
 import { serviceServer } from './service-config.ts';
-import { mapPools, type Pools, sizeOf } from './state.ts';
+import { isHashSlot, mapPools, type Pools, sizeOf } from './state.ts';
 import { endProxy } from './stop.ts';
 
 /** Who needs more backends than this needs more than one machine. */
 const POOL_LIMIT = 32_768;
 const ATTEMPTS = 4;
+const HASH_PAUSE = 10_000;
 
 export class HaproxyDriver implements Router {
   readonly #options: RouterOptions;
@@ -46,6 +48,9 @@ export class HaproxyDriver implements Router {
   #slots: Slots;
   #lifeline: Socket | undefined;
   #closed = false;
+  /** When a reload last declared what chooses by a header, and what waits for the next one. */
+  #declaredAt = Number.NEGATIVE_INFINITY;
+  #declaring: NodeJS.Timeout | undefined;
 
   /** `proxy` is open. */
   constructor(options: RouterOptions, proxy: Proxy, access: AccessLog) {
@@ -115,6 +120,7 @@ export class HaproxyDriver implements Router {
     this.#closed = true;
     this.#lifeline?.destroy();
     this.#drain.close();
+    clearTimeout(this.#declaring);
     await this.#turns.settled();
     await this.#proxy.flush();
     await this.#access.close();
@@ -150,13 +156,16 @@ export class HaproxyDriver implements Router {
   async #pass(): Promise<void> {
     const table = this.#wanted;
     if (table === undefined) return;
-    let assigned = assignSlots(table, this.#slots, this.#proxy.state, this.#proxy.pools);
-    if (sizeOf(assigned.missing) > 0) {
-      await this.#grow(assigned.missing);
-      assigned = assignSlots(table, this.#slots, this.#proxy.state, this.#proxy.pools);
-    }
     const proxy = this.#proxy;
-    const desired = desiredState(table, assigned.slots, proxy.input);
+    const assign = () => assignSlots(table, this.#slots, proxy.state, proxy.declared);
+    let assigned = assign();
+    const { undeclared } = assigned;
+    const declares = undeclared.length > 0 && this.#mayDeclare();
+    if (sizeOf(assigned.missing) > 0 || declares) {
+      await this.#grow(assigned.missing, declares ? undeclared : []);
+      assigned = assign();
+    }
+    const desired = withPlaces(proxy.state, desiredState(table, assigned.slots, proxy.input));
     const plan = planChange(proxy.state, desired, {
       map: proxy.files.map,
       serviceTls: serviceServer(proxy.input),
@@ -169,15 +178,32 @@ export class HaproxyDriver implements Router {
     await proxy.withdraw(table.certificates ?? []);
   }
 
-  async #grow(missing: Pools): Promise<void> {
+  async #grow(missing: Pools, undeclared: readonly string[]): Promise<void> {
     const { pools } = this.#proxy;
     const to = mapPools((pool) => grown(pools[pool], missing[pool]));
-    if (sizeOf(to) > POOL_LIMIT) {
-      const needed = sizeOf(pools) + sizeOf(missing);
+    const used = [...this.#slots.values()].filter(isHashSlot);
+    const hashed = [...new Set([...used, ...undeclared])];
+    if (sizeOf(to) + hashed.length > POOL_LIMIT) {
+      const needed = sizeOf(pools) + sizeOf(missing) + hashed.length;
       throw new RouterError('invalid', `Cannot route: ${needed} backends are more than ${POOL_LIMIT}`);
     }
-    this.#options.log('info', 'The pool of backends grows: HAProxy is reloaded', { from: pools, to });
-    await this.#proxy.reload(to);
+    this.#options.log('info', 'There are not enough backends: HAProxy is reloaded', { from: pools, to, hashed });
+    await this.#proxy.reload({ pools: to, hashed });
+  }
+
+  /** A reload leaves a worker behind until its last connection ends: whoever changes a route all the time must not make one each time. */
+  #mayDeclare(): boolean {
+    const now = performance.now();
+    const wait = this.#declaredAt + (this.#options.hashPauseMilliseconds ?? HASH_PAUSE) - now;
+    if (wait <= 0) {
+      this.#declaredAt = now;
+      return true;
+    }
+    this.#declaring ??= setTimeout(() => {
+      this.#declaring = undefined;
+      this.#turns.take(() => this.#converge()).catch((error: unknown) => this.#report('Cannot change HAProxy', error));
+    }, wait);
+    return false;
   }
 
   async #stepDrain(): Promise<void> {

@@ -19,6 +19,8 @@ export interface Saved {
   /** The boot that this was saved in: addresses of another one mean other pods. */
   boot: string;
   pools: Pools;
+  /** Absent in what older versions saved. */
+  hashed?: readonly string[];
   http: number;
   https: number;
   access: AccessTarget;
@@ -30,6 +32,7 @@ export interface Saved {
 export interface Content {
   config: string;
   pools: Pools;
+  hashed: readonly string[];
   http: number;
   https: number;
   access: AccessTarget;

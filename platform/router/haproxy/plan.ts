@@ -1,5 +1,6 @@
 /** From a routing table to what HAProxy should have, and from two states to the commands between them. No I/O. */
 import type { Backend, RouterOptions, RoutingTable } from '../model.ts';
+import { hashSlot } from './hash.ts';
 import {
   CURRENT,
   emptyState,
@@ -40,22 +41,36 @@ export function slotsOf(state: ProxyState): Slots {
   return slots;
 }
 
+/** What HAProxy has declared. */
+export interface Declared {
+  pools: Pools;
+  /** Slots that choose by a header. */
+  hashed: readonly string[];
+}
+
 /**
  * Gives a slot to each backend that a route leads to, and to each service, keeping what is assigned. A slot is free when nobody has it and no
- * server is left in it. `missing` says how many backends found none: their pool must grow.
+ * server is left in it. `missing` says how many backends found none: their pool must grow. `undeclared` are slots that choose by a header and
+ * are not there yet: until they are, their backends take turns.
  */
 export function assignSlots(
   table: RoutingTable,
   before: Slots,
   actual: ProxyState,
-  pools: Pools,
-): { slots: Slots; missing: Pools } {
+  { pools, hashed }: Declared,
+): { slots: Slots; missing: Pools; undeclared: string[] } {
   const routed = new Set(table.routes.map((route) => route.backend));
-  const wanted: { name: string; pool: keyof Pools }[] = [
-    ...table.backends.filter(({ name }) => routed.has(name)).map((one) => ({ name: one.name, pool: poolOf(one) })),
-    ...(table.services ?? []).map(({ name }) => ({ name, pool: 's' as const })),
-  ];
   const slots: Slots = new Map();
+  const undeclared: string[] = [];
+  const wanted: { name: string; pool: keyof Pools }[] = [];
+  for (const backend of table.backends) {
+    if (!routed.has(backend.name)) continue;
+    const own = hashSlot(backend);
+    if (own !== undefined && hashed.includes(own)) slots.set(backend.name, own);
+    else wanted.push({ name: backend.name, pool: poolOf(backend) });
+    if (own !== undefined && !hashed.includes(own)) undeclared.push(own);
+  }
+  for (const { name } of table.services ?? []) wanted.push({ name, pool: 's' });
   const taken = new Set(actual.servers.keys());
   for (const slot of before.values()) taken.add(slot);
   for (const { name, pool } of wanted) {
@@ -70,7 +85,7 @@ export function assignSlots(
     if (next[pool] >= pools[pool]) missing[pool]++;
     else slots.set(name, pool + next[pool]++);
   }
-  return { slots, missing };
+  return { slots, missing, undeclared };
 }
 
 function poolOf({ balance }: Backend): keyof Pools {
@@ -257,7 +272,8 @@ export function serverArguments(name: string, server: Server, serviceTls: string
   const protocol = name.split('.')[2];
   if (protocol === 'tcp') return `${address} weight ${server.weight}`;
   const how = protocol === 'h2' ? ' proto h2' : protocol === 'tls' ? ` ${serviceTls}` : '';
-  return `${address}${how} weight ${server.weight} pool-max-conn -1 pool-purge-delay 5s`;
+  const place = server.place === undefined ? '' : ` id ${server.place}`;
+  return `${address}${how}${place} weight ${server.weight} pool-max-conn -1 pool-purge-delay 5s`;
 }
 
 function addedEntries(actual: Map<string, string>, desired: Map<string, string>, file: string): Command[] {

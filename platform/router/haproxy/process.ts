@@ -7,9 +7,10 @@ import { promisify } from 'node:util';
 import { SEARCH_PATH, type Started, startDetached } from '#lib/detached.ts';
 import { RouterError } from '../model.ts';
 import type { AccessTarget, Files } from './config.ts';
+import type { Declared } from './plan.ts';
 import { parsePorts } from '../ports.ts';
 import { ANSWER_TIMEOUT, CommandSocket, connectUnix } from './socket.ts';
-import type { Pools } from './state.ts';
+import { isHashSlot } from './state.ts';
 
 /** Long enough for a large configuration; a proxy that is there and still reads it has longer, on a slow machine. */
 const START_TIMEOUT = 10_000;
@@ -106,10 +107,9 @@ function listenError(address: string, port: number): Promise<string | undefined>
   });
 }
 
-export interface Environment {
+export interface Environment extends Declared {
   version: string;
   stamp: string;
-  pools: Pools;
   http: number;
   https: number;
   /** Ports of TCP routes. */
@@ -121,12 +121,13 @@ export interface Environment {
 /** What a running proxy was configured with. Rejects with `RouterError` `unavailable` when none runs. */
 export async function readEnvironment(files: Files): Promise<Environment> {
   await using socket = await CommandSocket.open(files.commandSocket);
-  const text = await socket.ask('show env');
+  const [text = '', backends = ''] = await socket.run([{ text: 'show env' }, { text: 'show backend' }]);
   const value = (name: string): string => new RegExp(`^SAMPAN_${name}=(.*)$`, 'm').exec(text)?.[1] ?? '';
   return {
     version: value('VERSION'),
     stamp: value('STAMP'),
     pools: { b: Number(value('POOL')), l: Number(value('LEAST_POOL')), s: Number(value('SERVICE_POOL')) },
+    hashed: backends.split('\n').filter(isHashSlot),
     http: Number(value('HTTP')),
     https: Number(value('HTTPS')),
     tcp: parsePorts(value('TCP')),

@@ -8,7 +8,7 @@ import { type HostCertificate, RouterError, type RouterOptions } from '../model.
 import { type ConfigInput, configVersion, type Files, POOLS_START, renderConfig } from './config.ts';
 import { FileKeeper, type Saved } from './files.ts';
 import { HostCertificates, parseOffered } from './host-certificates.ts';
-import { type Command, type Plan, type ServerRef, systemBackend } from './plan.ts';
+import { type Command, type Declared, type Plan, type ServerRef, systemBackend } from './plan.ts';
 import { freePorts } from '../ports.ts';
 import { askMaster, type Environment, readEnvironment, readProcesses, startProxy, waitForStamp } from './process.ts';
 import { CommandSocket } from './socket.ts';
@@ -35,6 +35,7 @@ export class Proxy {
   #input: ConfigInput | undefined;
   state: ProxyState = emptyState();
   pools: Pools = POOLS_START;
+  hashed: readonly string[] = [];
   pid: number | undefined;
   reloads = 0;
   #stamp: string = randomUUID();
@@ -44,8 +45,8 @@ export class Proxy {
     this.#options = options;
     this.#certificates = new HostCertificates(files, options.log);
     this.#keeper = new FileKeeper(files, options.log, () => ({
-      config: renderConfig(this.input, { pools: this.pools, stamp: this.#stamp, state: this.state }),
-      pools: this.pools,
+      config: renderConfig(this.input, { ...this.declared, stamp: this.#stamp, state: this.state }),
+      ...this.declared,
       http: this.input.http,
       https: this.input.https,
       access: this.input.access,
@@ -59,6 +60,10 @@ export class Proxy {
     return this.#input;
   }
 
+  get declared(): Declared {
+    return { pools: this.pools, hashed: this.hashed };
+  }
+
   /** What was saved by the router before this one; makes the directories. */
   prepare(): Promise<Saved | undefined> {
     return this.#keeper.prepare();
@@ -70,6 +75,7 @@ export class Proxy {
     const environment = await this.#find();
     if (environment === undefined) {
       this.pools = atLeast(POOLS_START, saved?.pools);
+      this.hashed = saved?.hashed ?? [];
       this.state = saved?.state ?? emptyState();
       this.#certificates.offered = saved?.offered ?? new Map();
       await this.#certificates.removeUnoffered();
@@ -78,13 +84,14 @@ export class Proxy {
       return { adopted: false };
     }
     this.pools = atLeast(environment.pools);
+    this.hashed = environment.hashed;
     this.#stamp = environment.stamp;
     await this.refresh();
     await this.#certificates.removeUnoffered();
     if (environment.version !== configVersion(input)) {
       this.#options.log('info', 'HAProxy runs with another configuration: it is reloaded');
       this.#setSystemRoutes();
-      await this.reload(atLeast(POOLS_START, this.pools));
+      await this.reload({ pools: atLeast(POOLS_START, this.pools), hashed: this.hashed });
     }
     return { adopted: true };
   }
@@ -160,9 +167,10 @@ export class Proxy {
   }
 
   /** Replaces the worker by one with the files' configuration; connections go on in the old one. */
-  async reload(pools: Pools): Promise<void> {
-    const before = { pools: this.pools, stamp: this.#stamp };
+  async reload({ pools, hashed }: Declared): Promise<void> {
+    const before = { ...this.declared, stamp: this.#stamp };
     this.pools = pools;
+    this.hashed = hashed;
     this.#stamp = randomUUID();
     try {
       this.touch();
@@ -171,6 +179,7 @@ export class Proxy {
       await waitForStamp(this.files, this.#stamp, new Promise(() => {}));
     } catch (error) {
       this.pools = before.pools;
+      this.hashed = before.hashed;
       this.#stamp = before.stamp;
       this.touch();
       throw error;

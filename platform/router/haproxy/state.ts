@@ -3,8 +3,8 @@
  * slot. The same structure holds what is wanted and what HAProxy has; `plan.ts` compares them.
  *
  * A slot is one of HAProxy's backends, declared ahead and empty until a backend of the routing table takes it: of the pool
- * that takes turns (`b0`, `b1`, …), of the one that looks for the fewest connections (`l0`, …), of the one for route services (`s0`, …), or
- * the one of a TCP port (`t1024`).
+ * that takes turns (`b0`, `b1`, …), of the one that looks for the fewest connections (`l0`, …), of the one for route services (`s0`, …),
+ * the one of a TCP port (`t1024`), or one that chooses by a header (`h:…`, see `hash.ts`).
  */
 import { createHash } from 'node:crypto';
 import type { Endpoint, Route } from '../model.ts';
@@ -20,6 +20,8 @@ export interface Server {
   port: number;
   weight: number;
   mode: ServerMode;
+  /** On the ring of a slot that chooses by a header. */
+  place?: number;
 }
 
 export interface ProxyState {
@@ -88,7 +90,12 @@ export function parseTarget(value: string): { slot: string | undefined; backend:
   return { slot: SLOT.exec(proxyBackend)?.[0], backend };
 }
 
-const SLOT = /^[bls]\d+$/;
+/** Of a backend that chooses by a header: see `hash.ts`. */
+export function isHashSlot(slot: string): boolean {
+  return slot.startsWith('h:');
+}
+
+const SLOT = /^(?:[bls]\d+|h:[a-z0-9_:-]+)$/;
 
 /** The key of `keys` that no client can name: ids have no dot. */
 export const CURRENT = '.current';
@@ -141,14 +148,15 @@ export function parseServers(answer: string): Map<string, Map<string, Server>> {
   const slots = new Map<string, Map<string, Server>>();
   for (const line of answer.split('\n')) {
     const field = line.split(' ');
-    const slot = /^[blst]\d+$/.exec(field[1] ?? '')?.[0];
+    const slot = /^(?:[blst]\d+|h:.+)$/.exec(field[1] ?? '')?.[0];
     const name = field[3];
     if (slot === undefined || name === undefined || line.startsWith('#')) continue;
     const admin = Number(field[6]);
     // Bits 0x01, 0x02, 0x04, 0x20 are the kinds of maintenance, 0x08 and 0x10 are forced and inherited drain.
     const mode: ServerMode = (admin & 0x3f) === 0 ? 'ready' : 'drain';
     const servers = slots.get(slot) ?? new Map<string, Server>();
-    servers.set(name, { ip: field[4] ?? '', port: Number(field[18]), weight: Number(field[7]), mode });
+    const place = isHashSlot(slot) ? { place: Number(field[2]) } : {};
+    servers.set(name, { ip: field[4] ?? '', port: Number(field[18]), weight: Number(field[7]), mode, ...place });
     slots.set(slot, servers);
   }
   return slots;
@@ -169,11 +177,18 @@ export function parseServerLines(config: string): Map<string, Map<string, Server
   const slots = new Map<string, Map<string, Server>>();
   let slot: string | undefined;
   for (const line of config.split('\n')) {
-    if (/^\S/.test(line)) slot = /^backend ([blst]\d+) /.exec(line)?.[1];
+    if (/^\S/.test(line)) slot = /^backend ([blst]\d+|h:\S+) /.exec(line)?.[1];
     const [, name, ip = '', port, weight] = /^ {2}server (\S+) (\S+):(\d+) .*?weight (\d+)/.exec(line) ?? [];
+    const id = / id (\d+)/.exec(line)?.[1];
     if (slot === undefined || name === undefined) continue;
     const servers = slots.get(slot) ?? new Map<string, Server>();
-    servers.set(name, { ip: ip.replace(/[[\]]/g, ''), port: Number(port), weight: Number(weight), mode: 'ready' });
+    servers.set(name, {
+      ip: ip.replace(/[[\]]/g, ''),
+      port: Number(port),
+      weight: Number(weight),
+      mode: 'ready',
+      ...(id === undefined ? {} : { place: Number(id) }),
+    });
     slots.set(slot, servers);
   }
   return slots;
