@@ -4,10 +4,13 @@ import type { OauthClient } from '../resources/types.ts';
 import { CLIENT_ID_EXPECTED, isClientId, isRedirectUri } from './client-facts.ts';
 import type { Clients } from './clients.ts';
 import type { Guard } from './guard.ts';
-import { bodyOf, optionalText, requiredText } from './scim/body.ts';
+import { bodyOf, optionalText, queryOf, requiredText } from './scim/body.ts';
+import { type Listed, scimPage } from './scim/page.ts';
 import { UaaError } from './uaa.ts';
 
 const GRANTS = ['password', 'refresh_token', 'client_credentials', 'authorization_code'];
+/** What lists can be filtered and ordered by; by the first unless somebody says. */
+const NAMES = ['client_id', 'name', 'authorized_grant_types', 'scope', 'authorities'];
 const MAX_SECONDS = 365 * 24 * 3600;
 
 interface One {
@@ -27,8 +30,7 @@ export function clientRoutes(app: FastifyInstance, { clients, guard }: { clients
 
   app.get('/oauth/clients', async (request) => {
     await guard.scope(request, 'clients.read', 'clients.admin', 'uaa.admin');
-    const resources = (await clients.list()).map(present);
-    return { resources, startIndex: 1, itemsPerPage: resources.length, totalResults: resources.length, schemas: [] };
+    return scimPage((await clients.list()).map(listed), queryOf(request), NAMES);
   });
 
   app.post('/oauth/clients', async (request, reply) => {
@@ -86,6 +88,19 @@ export function clientRoutes(app: FastifyInstance, { clients, guard }: { clients
     await clients.setSecret(spec.id, secret);
     return { status: 'ok', message: 'Secret is updated' };
   });
+}
+
+function listed(spec: Spec): Listed {
+  return {
+    json: present(spec),
+    attributes: {
+      client_id: [spec.id],
+      name: [spec.displayName ?? ''],
+      authorized_grant_types: spec.grants,
+      scope: spec.scopes,
+      authorities: spec.authorities,
+    },
+  };
 }
 
 function changed(spec: Spec, body: Record<string, unknown>): Spec {

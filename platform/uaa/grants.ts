@@ -135,6 +135,11 @@ export class Grants {
     return account;
   }
 
+  /** Forgets who has guessed at a name. */
+  unlock(username: string): void {
+    this.#lockout.succeeded(username);
+  }
+
   /** After the same time, whether there is such a user or not. */
   async #own(username: string, password: string): Promise<Account | undefined> {
     const account = await findAccount(this.#client, userGuid(username));

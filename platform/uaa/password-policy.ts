@@ -10,11 +10,23 @@ import { UaaError } from './uaa.ts';
 
 const NAME = 'uaa-password-policy';
 
-/** Each in UAA's words; `least` is what the policy says, and 0 asks for nothing. */
-const RULES: Record<string, { count: (password: string) => number; refusal: (least: number) => string }> = {
+interface Rule {
+  count: (password: string) => number;
+  refusal: (limit: number) => string;
+  /** There may be no more than the policy says, rather than no fewer. */
+  isMost?: boolean;
+}
+
+/** Each in UAA's words, with the number that the policy has; 0 asks for nothing. */
+const RULES: Record<string, Rule> = {
   minLength: {
     count: (password) => [...password].length,
     refusal: (least) => `Password must be at least ${least} characters in length.`,
+  },
+  maxLength: {
+    count: (password) => [...password].length,
+    refusal: (most) => `Password must be no more than ${most} characters in length.`,
+    isMost: true,
   },
   requireUpperCaseCharacter: {
     count: (password) => matches(password, /\p{Lu}/gu),
@@ -39,9 +51,14 @@ export async function checkPassword(client: Client, password: string): Promise<v
   if (password === '') throw new UaaError('invalid_password', 'Password must be given');
   const policy = await readPolicy(client);
   const problems = Object.entries(RULES)
-    .filter(([name, { count }]) => count(password) < (policy[name] ?? 0))
+    .filter(([name, rule]) => isBroken(rule, policy[name] ?? 0, password))
     .map(([name, { refusal }]) => refusal(policy[name] ?? 0));
   if (problems.length > 0) throw new UaaError('invalid_password', problems.join(' '));
+}
+
+function isBroken({ count, isMost }: Rule, limit: number, password: string): boolean {
+  if (limit === 0) return false;
+  return isMost ? count(password) > limit : count(password) < limit;
 }
 
 async function readPolicy(client: Client): Promise<Record<string, number>> {

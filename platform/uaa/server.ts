@@ -105,7 +105,7 @@ export function createUaa(options: UaaOptions): FastifyInstance {
       throw error;
     }
   });
-  userRoutes(app, { client, guard });
+  userRoutes(app, { client, guard, unlock: (username) => grants.unlock(username) });
   groupRoutes(app, { client, guard });
   clientRoutes(app, { clients, guard });
   revocationRoutes(app, { client, guard, tokens, revoked: options.revoked });

@@ -103,12 +103,16 @@ test("passwords: the owner needs the old one, a change voids refresh tokens, the
   assert.equal(refreshed.status, 401);
   await cloud.plane.client.create(configMaps, {
     metadata: { name: 'uaa-password-policy', namespace: systemNamespace },
-    data: { minLength: '8', requireDigit: '1' },
+    data: { minLength: '8', maxLength: '20', requireDigit: '1' },
   });
   const weak = await call('PUT', path, { password: 'short' });
   assert.deepEqual(
     [weak.status, weak.body['error_description']],
     [422, 'Password must be at least 8 characters in length. Password must contain at least 1 digit characters.'],
+  );
+  assert.match(
+    String((await call('PUT', path, { password: 'far too long to be typed 1' })).body['error_description']),
+    /^Password must be no more than 20 characters in length\.$/,
   );
   assert.equal(
     (await call('PUT', path, { password: 'long enough 1' })).status,
@@ -144,6 +148,23 @@ test('users: profiles change against their version, who is not active is out, no
   assert.equal((await cloud.login('joe', 'secret')).status, 401);
   const anonymous = await fetch(`${cloud.uaaUrl}/Users`);
   assert.equal(anonymous.status, 401);
+});
+
+test('lock-out: who guesses keeps the user out for a while, and an administrator lets them in', async () => {
+  const id = String((await call('POST', '/Users', newUser('lee'))).body['id']);
+  await cloud.until('the name is locked', async () => {
+    const { body } = await cloud.login('lee', 'guess');
+    return /locked because of too many failed attempts/.test(String(body['error_description']));
+  });
+  await call('POST', '/Users', newUser('mo'));
+  const stranger = { token: await token('mo') };
+  assert.equal((await call('PATCH', `/Users/${id}/status`, { locked: false }, stranger)).status, 403);
+  assert.match(
+    String((await call('PATCH', `/Users/${id}/status`, { locked: true })).body['error_description']),
+    /locked must be false/,
+  );
+  assert.deepEqual((await call('PATCH', `/Users/${id}/status`, { locked: false })).body, { locked: false });
+  assert.equal((await cloud.login('lee', 'secret')).status, 200);
 });
 
 test('groups are scopes of the tokens of their members', async () => {
@@ -213,6 +234,18 @@ test('clients: registered, given tokens for themselves, changed and revoked; sec
   assert.equal((await own('oil')).status, 401);
   assert.equal((await call('GET', '/oauth/token/revoke/client/robot')).status, 200);
   assert.equal((await call('GET', '/Users', undefined, robot)).status, 401);
+  const other = { client_id: 'a-robot', client_secret: 'x', authorized_grant_types: ['client_credentials'] };
+  assert.equal((await call('POST', '/oauth/clients', other)).status, 201);
+  const listed = async (query: string) => {
+    const { body } = await call('GET', `/oauth/clients?${query}`);
+    return [body['totalResults'], (body['resources'] as Json[]).map(({ client_id }) => client_id).join()];
+  };
+  const ours = encodeURIComponent('client_id co "robot"');
+  assert.deepEqual(await listed(`filter=${ours}`), [2, 'a-robot,robot']);
+  assert.deepEqual(await listed(`filter=${ours}&sortOrder=descending&count=1`), [2, 'robot']);
+  assert.deepEqual(await listed(`filter=${ours}&startIndex=2&count=1`), [2, 'robot']);
+  assert.equal((await call('GET', '/oauth/clients?filter=client_secret+pr')).status, 400);
+  assert.equal((await call('DELETE', '/oauth/clients/a-robot')).status, 200);
   assert.equal((await call('DELETE', '/oauth/clients/cf')).body['error'], 'access_denied');
   assert.equal((await call('DELETE', '/oauth/clients/robot')).status, 200);
   assert.equal((await own('grease')).status, 401);

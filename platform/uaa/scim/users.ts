@@ -30,7 +30,14 @@ interface One {
   Params: { id: string };
 }
 
-export function userRoutes(app: FastifyInstance, { client, guard }: { client: Client; guard: Guard }): void {
+interface UserContext {
+  client: Client;
+  guard: Guard;
+  /** Forgets who has guessed at a user's password. */
+  unlock: (username: string) => void;
+}
+
+export function userRoutes(app: FastifyInstance, { client, guard, unlock }: UserContext): void {
   const find = async (request: FastifyRequest<One>): Promise<Stored<User>> => {
     const { id } = request.params;
     const user = await readUser(client, id);
@@ -100,6 +107,19 @@ export function userRoutes(app: FastifyInstance, { client, guard }: { client: Cl
     }
     await deleteUser(client, user.metadata.name);
     return present(user);
+  });
+
+  app.patch<One>('/Users/:id/status', async (request) => {
+    await guard.scope(request, 'scim.write', 'uaa.admin');
+    const { spec } = await find(request);
+    const { locked, ...more } = bodyOf(request.body);
+    const [other] = Object.keys(more);
+    if (other !== undefined) throw new UaaError('invalid_scim_resource', `${other.slice(0, 60)} cannot be set here`);
+    if (locked !== false) {
+      throw new UaaError('invalid_scim_resource', 'locked must be false: names are locked by wrong passwords alone');
+    }
+    unlock(spec.username);
+    return { locked };
   });
 
   app.put<One>('/Users/:id/password', async (request) => {
