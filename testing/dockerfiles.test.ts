@@ -1,11 +1,18 @@
 /** What staging asks of an engine for source with a Dockerfile, of a real engine through its Docker API. */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { promisify } from 'node:util';
 import { writeTar } from '#lib/tar/write.ts';
 import { createEngineBuilder } from '#platform/staging/dockerfiles/engine-builder.ts';
 import type { DockerfileBuilder, DockerfileRequest } from '#platform/staging/dockerfiles/dockerfiles.ts';
 import { fileEntry } from '#platform/staging/images/entries.ts';
 import { type DockerHost, openDockerHost } from './docker-host.ts';
+import { busyboxLayer, writeOciLayout } from './oci-layout.ts';
+import { startPeerRegistry } from './peer-registry.ts';
 import { type RegistryHost, startRegistryHost } from './registry-host.ts';
 import { until } from './until.ts';
 
@@ -26,6 +33,7 @@ async function build(dockerfile: string, { files = {}, ...wish }: Wish = {}): Pr
     context: () => writeTar(all.map(([name, text]) => fileEntry(name, text))),
     dockerfile: 'Dockerfile',
     buildArgs: {},
+    logins: {},
     reference: `${registry.host}/cf/own:built`,
     container,
     limits: { memoryBytes: 64 * 1024 ** 2, cpuMillis: 1000, pids: 64, diskBytes: 64 * 1024 ** 2 },
@@ -110,6 +118,30 @@ describe('Dockerfiles of source', { timeout: 300_000 }, () => {
     await assert.rejects(build(`FROM ${id.slice('sha256:'.length)}\nRUN true\n`), { code: 'build-failed' });
     await assert.rejects(build(`FROM ${base}\n`, { dockerfile: 'deep/Dockerfile' }), /deep\/Dockerfile/);
     assert.deepEqual(steps(), []);
+  });
+
+  test('a base image that takes a login is for who has one, though it is here already', async () => {
+    await using closed = await startPeerRegistry({});
+    const layout = await mkdtemp(join(tmpdir(), 'base-'));
+    await writeOciLayout(layout, { tag: '1', layers: [await busyboxLayer()], config: { Cmd: ['sh'] } });
+    const image = `${closed.host}/team/base:1`;
+    const copy = [
+      'copy',
+      '--dest-creds',
+      'ann:secret',
+      '--dest-tls-verify=false',
+      `oci:${layout}:1`,
+      `docker://${image}`,
+    ];
+    await promisify(execFile)('skopeo', copy);
+    await rm(layout, { recursive: true });
+    const dockerfile = `FROM ${image}\nRUN true\n`;
+    const refused = { code: 'build-failed', message: /cnb-credentials of the manifest gives a login/ };
+    const logins = (password: string) => ({ [closed.host]: { username: 'ann', password } });
+    await assert.rejects(build(dockerfile), refused);
+    await assert.rejects(build(dockerfile, { logins: logins('wrong') }), refused);
+    await build(dockerfile, { logins: { ...logins('secret'), 'other.example.com': { username: 'x', password: 'y' } } });
+    await assert.rejects(build(dockerfile), refused);
   });
 
   test('limits hold, and say which', async () => {

@@ -167,9 +167,7 @@ function withFlags(
     ...(flags.builder === undefined
       ? {}
       : { buildpacks: [`docker://${flags.builder}`], buildpack: undefined, dockerfile: undefined }),
-    ...(flags.builder === undefined && app.lifecycle !== 'cnb'
-      ? {}
-      : set('cnb-credentials', registryLogins(process.env.CF_CNB_REGISTRY_CREDS))),
+    ...(takesLogins(app, flags) ? set('cnb-credentials', registryLogins(process.env.CF_CNB_REGISTRY_CREDS)) : {}),
     ...set('command', flags.command),
     ...set('health-check-type', flags.healthCheckType),
     ...set('health-check-http-endpoint', flags.endpoint),
@@ -181,6 +179,11 @@ function withFlags(
       : {}),
     ...(needsDefaultRoute(app, flags) ? { 'default-route': true } : {}),
   };
+}
+
+/** What it is built of comes from registries that the app names. */
+function takesLogins(app: ManifestApp, flags: PushFlags): boolean {
+  return (flags.builder ?? flags.dockerfile ?? app['dockerfile']) !== undefined || app.lifecycle === 'cnb';
 }
 
 /** As `cf` reads it; what logins are is the platform's to say. */

@@ -1,7 +1,7 @@
 /** One build by a builder image of Cloud Native Buildpacks, from package to droplet: its buildpacks, by our lifecycle. */
+import { loginsOf } from './app-logins.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import { pods } from '../../resources/kubernetes.ts';
-import { readLogins, type RegistryLogins, registriesSecretName } from '../../resources/registry-logins.ts';
 import type { Build } from '../../resources/types.ts';
 import { appRepository } from '../bits/package-image.ts';
 import { buildImageLayers, builderCommand } from '../builder/builder-build-image.ts';
@@ -30,7 +30,7 @@ export async function builderBuild(
   const tag = `build-${build.metadata.name}`;
   const work = new AbortController();
   const signal = AbortSignal.any([outer, work.signal]);
-  const access = { logins: await loginsOf(context, build), repository };
+  const access = { logins: await loginsOf(client, build), repository };
   const onProgress = (message: string) => context.say(build.spec.app, `-----> ${message}`);
   const [own, opened, source] = await Promise.all([
     context.builder(),
@@ -83,12 +83,6 @@ export async function builderBuild(
     work.abort();
     await Promise.all([deletePod(client, pod), registry.deleteManifest(repository, tag)]);
   }
-}
-
-async function loginsOf({ client }: BuildContext, build: Stored<Build>): Promise<RegistryLogins> {
-  const { app, lifecycle } = build.spec;
-  if (lifecycle.type === 'docker' || lifecycle.credentials !== true) return {};
-  return await readLogins(client, registriesSecretName(app), build.metadata.namespace ?? '');
 }
 
 function runOf(opened: BuilderImage): { User: string; WorkingDir: string; Env: string[] } {

@@ -2,6 +2,7 @@
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
 import { pods } from '../../resources/kubernetes.ts';
+import type { RegistryLogin } from '../../resources/registry-logins.ts';
 import type { Build } from '../../resources/types.ts';
 import { appRepository } from '../bits/package-image.ts';
 import type { Builder } from '../builder/builder.ts';
@@ -10,6 +11,7 @@ import { DOCKERFILE_BUILDPACK, type DockerfileBuilder, type DockerfileRequest } 
 import type { ImageConfigFile } from '../images/oci.ts';
 import { STACK_REPOSITORY } from '../stack/stack.ts';
 import { StagingError } from '../staging.ts';
+import { loginsOf } from './app-logins.ts';
 import { BUILD_CONTAINER, BUILD_PIDS, buildCpuMillis, buildPod, buildPodName } from './build-pod.ts';
 import { imageFacts } from './docker-build.ts';
 import { deletePod, untilPod } from './pod-changes.ts';
@@ -39,16 +41,21 @@ export async function dockerfileBuild(
     throw new StagingError('build-failed', 'Dockerfiles are not built by this platform: push an image with -o');
   const repository = appRepository(build.spec.app);
   const pod = { name: buildPodName(build), namespace: build.metadata.namespace ?? '' };
-  const [builder, source, variables] = await Promise.all([
+  const [builder, source, variables, logins] = await Promise.all([
     context.builder(),
     sourcePackage(context, build, repository),
     readVariables(client, build),
+    loginsOf(client, build),
     // A platform that was killed may have left one.
     deletePod(client, pod),
   ]);
   if (!(await source.index()).some(({ path }) => path === dockerfile))
     throw new StagingError('build-failed', `there is no ${dockerfile} in the source: name the Dockerfile that is`);
   context.say(build.spec.app, `-----> Dockerfile ${dockerfile}`);
+  for (const [host, login] of Object.entries(logins)) {
+    if ('token' in login)
+      context.say(build.spec.app, `       The login of ${host} is a token: base images need a name and a password`);
+  }
   await untilPod(context.pods, pod, (now) => (now === undefined ? true : undefined), outer);
   const guid = dropletGuid(build);
   const reference = `${registry.host}/${repository}:droplet-${guid}`;
@@ -63,6 +70,7 @@ export async function dockerfileBuild(
         context: () => contextOf(registry, repository, source.layer),
         dockerfile,
         buildArgs: { ...context.environment, ...plain(variables), ...ownArguments(registry.host, builder) },
+        logins: Object.fromEntries(Object.entries(logins).filter(isPassword)),
         reference,
         container,
         ...bounds(build, registry.host),
@@ -88,6 +96,11 @@ function bounds(build: Stored<Build>, host: string): Pick<DockerfileRequest, 'li
     },
     confined: { cacheScope: app, refused: [`${host}/cf/`], allowed: [`${own}:`, `${own}@`] },
   };
+}
+
+/** A token is none that Docker's own clients build with. */
+function isPassword(entry: [string, RegistryLogin]): entry is [string, Exclude<RegistryLogin, { token: string }>] {
+  return 'password' in entry[1];
 }
 
 /** As they are given to buildpacks: those of all builds, then the app's own. */

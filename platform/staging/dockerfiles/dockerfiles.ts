@@ -6,8 +6,8 @@
  *   steps    each `RUN` is a container in the sandbox of that pod, so with its network and its user namespace, and has the limits
  *            of the build. Nothing of the pod's file system is in it.
  *   context  the package, streamed out of the registry; nothing is unpacked.
- *   images   come from their registries each time, without a login. Of this platform's own registry a Dockerfile has the images
- *            that everybody may have, and those of its own app.
+ *   images   come from their registries each time, with the app's own logins or none. Of this platform's own registry a Dockerfile has
+ *            the images that everybody may have, and those of its own app.
  *   result   is pushed to the app's repository: an image that starts by its own entry point, as a Docker image does.
  *
  * The variables of a build are its arguments (`ARG`), and so are `SAMPAN_REGISTRY` (this platform's registry, `host:port`) and
@@ -22,6 +22,8 @@ export interface DockerfileRequest {
   /** Within the context. */
   dockerfile: string;
   buildArgs: Readonly<Record<string, string>>;
+  /** Of registries of base images, by host. */
+  logins: Readonly<Record<string, { username: string; password: string }>>;
   /** `host/repository:tag` of the platform's own registry: what is built is there when it is done. */
   reference: string;
   /** Id of the container in whose network the steps are. */

@@ -64,6 +64,7 @@ async function buildOnce(options: EngineBuilderOptions, request: DockerfileReque
     headers: {
       'content-type': 'application/x-tar',
       'x-sampan-confined': Buffer.from(JSON.stringify(said)).toString('base64'),
+      'x-registry-config': Buffer.from(JSON.stringify(request.logins)).toString('base64'),
     },
     body: request.context(),
     signal: request.signal,

@@ -5,6 +5,8 @@ import { StagingError } from '../staging.ts';
 
 const LONGEST_LINE = 16 * 1024;
 const KEPT_LINES = 12;
+/** A registry's refusal, in the engine's words. */
+const REFUSED = /wants a user name and a password|check user name and password|authentication that is not supported/;
 /** About variables that no `ARG` asked for: all of the app's are given. */
 const UNASKED = /^\[Warning\] One or more build-args /;
 
@@ -55,5 +57,6 @@ function failed(message: string, last: readonly string[]): StagingError {
     return new StagingError('out-of-memory', `the build needs more memory than it has: ${message}${words}`);
   if (/no space left on device/i.test(`${message}\n${last.join('\n')}`))
     return new StagingError('disk-full', `the build needs more disk than it has: ${message}${words}`);
-  return new StagingError('build-failed', `${message}${words}`);
+  const remedy = REFUSED.test(message) ? ' (cnb-credentials of the manifest gives a login)' : '';
+  return new StagingError('build-failed', `${message}${remedy}${words}`);
 }
