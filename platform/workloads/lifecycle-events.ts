@@ -1,12 +1,11 @@
 /** Tells what happens to instances: log lines of the CELL, audit events of crashes. */
-import { ApiError } from '#cluster/client/client.ts';
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { ContainerStateTerminated, Pod } from '#cluster/kinds/types/core.ts';
-import { auditEvents } from '../resources/event-types.ts';
 import { appStatus } from '../resources/instances.ts';
-import { type App, apps, labels } from '../resources/types.ts';
+import { labels } from '../resources/types.ts';
+import { recordInstanceEvent } from './instance-events.ts';
 import { indexOf } from './instance-index.ts';
-import { byGuid, isReady, spaceOfNamespace } from './reading.ts';
+import { isReady } from './reading.ts';
 import type { WorkloadContext } from './workloads.ts';
 
 const TAIL_LINES = 5;
@@ -78,52 +77,27 @@ async function recordCrash(
   context: WorkloadContext,
   { podUid, pod, crash }: { podUid: string; pod: Stored<Pod>; crash: Crash },
 ): Promise<void> {
-  const guid = pod.metadata.labels?.[labels.app];
-  const app = byGuid<App>(context.informers, apps, guid);
-  const space = spaceOfNamespace(context.informers, pod.metadata.namespace ?? '');
-  if (!app || !space) return;
   // A pod shows its last end for as long as it lives: one of long ago was told, and its event may have been swept since.
   if (context.now() - Date.parse(crash.ended.finishedAt ?? '') > TELL_MILLISECONDS) return;
-  const end = describeEnd(crash.ended);
-  const { reason } = end;
-  const description = crash.sidecar === undefined ? end.description : `Sidecar ${crash.sidecar}: ${end.description}`;
-  const index = indexOf(pod) ?? 0;
-  const type = pod.metadata.labels?.[labels.processType] ?? 'web';
-  try {
-    await context.informers.client.create(auditEvents, {
-      metadata: {
-        name: ['crash', podUid, crash.sidecar, crash.count].filter((part) => part !== undefined).join('-'),
-        namespace: pod.metadata.namespace ?? '',
-        labels: { [labels.app]: app.metadata.name },
-      },
-      spec: {
-        type: 'audit.app.process.crash',
-        actor: { guid: pod.metadata.labels?.[labels.process] ?? '', type: 'process', name: type },
-        target: { guid: app.metadata.name, type: 'app', name: app.spec.displayName },
-        space: space.metadata.name,
-        organization: space.spec.organization,
-        data: {
-          instance: podUid,
-          index,
-          cell_id: pod.spec?.nodeName ?? '',
-          exit_status: crash.ended.exitCode,
-          exit_description: description,
-          reason,
-          crash_count: crash.count,
-          crash_timestamp: crash.ended.finishedAt ?? null,
-        },
-        createdAt: new Date(context.now()).toISOString(),
-      },
-    });
-  } catch (error) {
-    if (error instanceof ApiError && error.reason === 'AlreadyExists') return;
-    throw error;
-  }
+  const { reason, description: said } = describeEnd(crash.ended);
+  const description = crash.sidecar === undefined ? said : `Sidecar ${crash.sidecar}: ${said}`;
+  const app = await recordInstanceEvent(context, pod, {
+    name: ['crash', podUid, crash.sidecar, crash.count].filter((part) => part !== undefined).join('-'),
+    type: 'audit.app.process.crash',
+    data: {
+      exit_status: crash.ended.exitCode,
+      exit_description: description,
+      reason,
+      crash_count: crash.count,
+      crash_timestamp: crash.ended.finishedAt ?? null,
+    },
+  });
+  if (!app) return;
   const tail = await lastLines(context, pod, crash.sidecar);
   context.logs.emit({
     sourceId: app.metadata.name,
     sourceType: 'CELL',
-    instanceId: String(index),
+    instanceId: String(indexOf(pod) ?? 0),
     type: 'ERR',
     message: `Instance ${podUid} ${description.charAt(0).toLowerCase()}${description.slice(1)}${tail === '' ? '' : `; its last lines: ${tail}`}`,
   });

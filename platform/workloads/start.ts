@@ -6,6 +6,7 @@ import type { Informers } from '../resources/informers.ts';
 import { pods, replicaSets } from '../resources/kubernetes.ts';
 import * as types from '../resources/types.ts';
 import { reconcileApp } from './app-controller.ts';
+import { changesReadiness, recordReadiness } from './instance-events.ts';
 import { assignIndexes, ownerOf } from './instance-index.ts';
 import { crashesOf, recordCrashes, tellChange } from './lifecycle-events.ts';
 import { mendRoute, pruneApp } from './prune.ts';
@@ -75,6 +76,19 @@ export async function startWorkloads(options: StartWorkloadsOptions): Promise<Ru
       if (pod) await recordCrashes(context, uid, pod);
     },
   });
+  /** By uid and version: the pod may be another one when it is told of. */
+  const turned = new Map<string, Stored<Pod>>();
+  const readinessQueue = createKeyQueue({
+    name: 'readiness',
+    // One after the other, in the order of the changes.
+    workers: 1,
+    log,
+    work: async (key) => {
+      const pod = turned.get(key);
+      if (pod) await recordReadiness(context, pod);
+      turned.delete(key);
+    },
+  });
   const taskQueue = createKeyQueue({
     name: 'task',
     workers: 4,
@@ -84,7 +98,7 @@ export async function startWorkloads(options: StartWorkloadsOptions): Promise<Ru
       if (after !== undefined) taskQueue.add(guid, after);
     },
   });
-  const queues = [taskQueue, appQueue, indexQueue, pruneQueue, routeQueue, crashQueue];
+  const queues = [taskQueue, appQueue, indexQueue, pruneQueue, routeQueue, crashQueue, readinessQueue];
 
   const look = (pod: Stored<Pod>): void => {
     const owner = ownerOf(pod);
@@ -137,6 +151,11 @@ export async function startWorkloads(options: StartWorkloadsOptions): Promise<Ru
     informers.of(pods).onChange((now, old) => {
       tellChange(context, now, old);
       if (now) look(now);
+      if (now && changesReadiness(now, old)) {
+        const key = `${now.metadata.uid} ${now.metadata.resourceVersion}`;
+        turned.set(key, now);
+        readinessQueue.add(key);
+      }
       wakeApp((now ?? old)?.metadata.labels?.[types.labels.app]);
     }),
   ];
