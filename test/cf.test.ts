@@ -104,7 +104,10 @@ describe('the stock cf client', { concurrency: 1, skip }, () => {
     await admin.must('set-env', 'shop', 'COLOR', 'red');
     assert.match(await admin.must('env', 'shop'), /COLOR: +red/);
     await admin.must('push', 'shop', '-p', source, '-m', '128M', '--strategy', 'canary', '--no-wait');
-    await until('the canary', async () => /PAUSED/.test(await admin.must('app', 'shop')));
+    await until('the canary beside what serves', async () => {
+      const shown = await admin.must('app', 'shop');
+      return /PAUSED/.test(shown) && shown.match(/^type: +web$/gm)?.length === 2 && /^instances: +1\/1$/m.test(shown);
+    });
     await admin.must('continue-deployment', 'shop');
     await until('the new version alone', async () => !/deployment/i.test(await admin.must('app', 'shop')), 60);
     assert.equal(await version(), 'two');

@@ -13,6 +13,7 @@ const ROOM = 'platform/cloud-controller/';
 
 /** What shows that the endpoints of a resource work, besides the test that asks every endpoint as everybody. */
 const TESTS: Record<string, string> = {
+  admin: 'buildpacks.test.ts',
   apps: 'push.test.ts',
   packages: 'push.test.ts',
   builds: 'push.test.ts',

@@ -165,7 +165,7 @@ function appText(view: AppView): string {
       instance.ip ?? '',
       instance.details ?? '',
     ]);
-    return `\ntype:        ${process.type}\ninstances:   ${running}/${process.wanted}\nmemory:      ${process.memoryMb}M\n${
+    return `\ntype:        ${process.type}\ninstances:   ${running}/${process.instances.length}\nmemory:      ${process.memoryMb}M\n${
       rows.length > 0
         ? table(rows, ['', 'state', 'since', 'cpu', 'memory', 'disk', 'ip', 'details'])
         : `There are no running instances of this process.`

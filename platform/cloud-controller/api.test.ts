@@ -160,6 +160,9 @@ test('app: its JSON is the documented one', async () => {
     data: { timeout: null, invocation_timeout: null, interval: null },
   });
   assert.equal(process.memory_in_mb, 256);
+  const asRoot = await cloud.call('PATCH', `/v3/apps/${guid}/processes/web`, { user: 'root' });
+  assert.match(String(errorOf(asRoot).detail), /User "root" cannot be chosen: an image says its user/);
+  assert.equal((await cloud.json('PATCH', `/v3/apps/${guid}/processes/web`, { user: null })).user, null);
   const page = await cloud.json('GET', '/v3/apps?label_selector=team%3Dx&per_page=1');
   assert.equal((page.pagination as Json).total_results, 1);
   assert.equal(

@@ -204,3 +204,16 @@ test('logins for builder images are kept in a Secret, shown to nobody, and taken
   assert.equal(shown(await cloud.json('PATCH', path, { lifecycle: lifecycle(null) })), undefined);
   assert.deepEqual(await kept(), {});
 });
+
+test('what builds left is forgotten: of one app, and by an administrator of all', async () => {
+  const makeApp = async (name: string) => {
+    const body = { name, relationships: { space: { data: { guid: space } } } };
+    return String((await cloud.json('POST', '/v3/apps', body)).guid);
+  };
+  const [one, two] = [await makeApp('cached-one'), await makeApp('cached-two')];
+  const clear = async (path: string) => (await cloud.finished(await cloud.call('POST', path))).state;
+  assert.equal(await clear(`/v3/apps/${one}/actions/clear_buildpack_cache`), 'COMPLETE');
+  assert.deepEqual(cloud.forgotten, [one]);
+  assert.equal(await clear('/v3/admin/actions/clear_buildpack_cache'), 'COMPLETE');
+  for (const app of [one, two]) assert.ok(cloud.forgotten.slice(1).includes(app));
+});

@@ -67,6 +67,8 @@ export interface TestCloud {
   token: string;
   lines: { sourceType: string; message: string; sourceId: string }[];
   uploads: { app: string; zip: Buffer | undefined; resources: Resource[] }[];
+  /** Apps of which nobody knows any more what builds left. */
+  forgotten: string[];
   problems: string[];
   /** How brokers are reached: on the loopback they are. */
   brokers: BrokerNetwork;
@@ -129,6 +131,7 @@ export async function startTestCloud(
   const lines: TestCloud['lines'] = [];
   const logs = memoryLogs(lines);
   const uploads: TestCloud['uploads'] = [];
+  const forgotten: string[] = [];
   const staging: TestCloud['staging'] = { outcome: () => ({}) };
   const stopStaging = playStaging(plane, staging);
   const clock = { offset: 0 };
@@ -146,7 +149,7 @@ export async function startTestCloud(
     const api = await startCloudController({
       informers,
       tokens: uaa.tokens,
-      staging: stagingOf(uploads),
+      staging: stagingOf(uploads, forgotten),
       brokers,
       logs,
       domain: 'apps.test',
@@ -237,6 +240,7 @@ export async function startTestCloud(
     token,
     lines,
     uploads,
+    forgotten,
     problems,
     brokers,
     staging,
@@ -314,7 +318,7 @@ function memoryLogs(lines: TestCloud['lines']): Logs {
   };
 }
 
-function stagingOf(uploads: TestCloud['uploads']): Staging {
+function stagingOf(uploads: TestCloud['uploads'], forgotten: string[]): Staging {
   return {
     bits: {
       match: async (resources) => resources.filter((resource) => resource.sha1.startsWith('a')),
@@ -324,7 +328,7 @@ function stagingOf(uploads: TestCloud['uploads']): Staging {
       },
       read: async () => Readable.from(['zip']),
       copy: async ({ app }) => `registry/cf/${app}@${DIGEST}`,
-      forgetBuilds: async () => undefined,
+      forgetBuilds: async (app) => void forgotten.push(app),
       remove: async () => undefined,
     },
     droplets: {

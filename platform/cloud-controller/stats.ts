@@ -43,11 +43,15 @@ const summaries = new Map<string, { at: number; usage: Promise<Map<string, Usage
 export type InstanceState = 'RUNNING' | 'STARTING' | 'CRASHED' | 'DOWN' | 'STOPPING';
 
 /** The pods of a process by instance index; of several generations the one that serves, or the newest. */
-export function instancesOf(context: Context, process: Stored<Process>): Map<number, Stored<Pod>> {
+export function instancesOf(
+  context: Context,
+  process: Stored<Process>,
+  isMeant: (pod: Stored<Pod>) => boolean = () => true,
+): Map<number, Stored<Pod>> {
   const byIndex = new Map<number, Stored<Pod>>();
   const candidates = context.records.pods
     .byIndex('platform/namespace', process.metadata.namespace ?? '')
-    .filter((pod) => pod.metadata.labels?.[labels.process] === process.metadata.name)
+    .filter((pod) => pod.metadata.labels?.[labels.process] === process.metadata.name && isMeant(pod))
     .sort((a, b) => rank(b) - rank(a));
   for (const pod of candidates) {
     const index = Number(pod.metadata.annotations?.[annotations.instanceIndex] ?? Number.NaN);
@@ -108,20 +112,25 @@ export function exitDescription(terminated: {
   return `APP/PROC: Exited with status ${terminated.exitCode}${signal}${memory}`;
 }
 
-export async function processStats(context: Context, process: Stored<Process>): Promise<Json[]> {
+/** @param instances  the pod of each that there is or should be, by index */
+export async function processStats(
+  context: Context,
+  process: Stored<Process>,
+  instances: Map<number, Stored<Pod> | undefined>,
+): Promise<Json[]> {
   const app = context.records.apps.get(process.spec.app);
   if (app?.spec.state !== 'STARTED') {
     // Cloud Foundry shows the instances that an app would have as down.
     return Array.from({ length: process.spec.instances }, (_, index) => downInstance(process, index));
   }
-  const instances = instancesOf(context, process);
-  const usage = await usageOf(context, [...instances.values()]);
-  const stats: Json[] = [];
-  for (let index = 0; index < process.spec.instances; index++) {
-    const pod = instances.get(index);
-    stats.push(pod ? instanceJson(context, process, { index, pod, usage }) : downInstance(process, index));
-  }
-  return stats;
+  const usage = await usageOf(context, [...instances.values()].filter(isThere));
+  return [...instances].map(([index, pod]) =>
+    pod ? instanceJson(context, process, { index, pod, usage }) : downInstance(process, index),
+  );
+}
+
+export function isThere(pod: Stored<Pod> | undefined): pod is Stored<Pod> {
+  return pod !== undefined;
 }
 
 function downInstance(process: Stored<Process>, index: number): Json {
@@ -257,8 +266,7 @@ function sum<T>(items: T[], read: (item: T) => number | undefined): number {
 }
 
 /** False when there is no such instance. Its ReplicaSet makes another one at once, which gets the same index. */
-export async function deleteInstance(context: Context, process: Stored<Process>, index: number): Promise<boolean> {
-  const pod = instancesOf(context, process).get(index);
+export async function deleteInstance(context: Context, pod: Stored<Pod> | undefined): Promise<boolean> {
   if (!pod || pod.metadata.deletionTimestamp !== undefined) return false;
   try {
     await context.client.delete(pods, pod.metadata.name, {

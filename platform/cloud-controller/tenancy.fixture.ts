@@ -254,6 +254,7 @@ export const BODIES: Record<string, (world: World) => unknown> = {
   'POST /v3/apps/:guid/actions/restart': () => undefined,
   'POST /v3/apps/:guid/actions/rebase': () => undefined,
   'POST /v3/apps/:guid/actions/clear_buildpack_cache': () => undefined,
+  'POST /v3/admin/actions/clear_buildpack_cache': () => undefined,
   'POST /v3/stacks/:guid/actions/update': () => undefined,
   'PATCH /v3/apps/:guid/relationships/current_droplet': ({ guids }) => one(guids['droplets']),
   'PATCH /v3/apps/:guid/environment_variables': () => ({ var: { SEEN: 'yes' } }),

@@ -111,6 +111,15 @@ test('rolling: the new droplet takes over without a moment of fewer ready instan
   assert.deepEqual(indexes.sort(), ['0', '1', '2']);
 });
 
+/** How many instances each web process of an app has, as clients see it. */
+async function shownWebs(app: string): Promise<string> {
+  const { resources } = await cloud.json('GET', `/v3/apps/${app}/processes?types=web`);
+  const stats = await Promise.all(
+    (resources as Json[]).map(({ guid }) => cloud.json('GET', `/v3/processes/${String(guid)}/stats`)),
+  );
+  return stats.map((each) => (each.resources as Json[]).length).join();
+}
+
 test('canary: it waits at each of its steps, with the old version beside it, and goes on when told', async () => {
   const app = await running('canary', 4);
   const fresh = await droplet(app);
@@ -129,6 +138,7 @@ test('canary: it waits at each of its steps, with the old version beside it, and
       return reason === 'PAUSED' && canary.steps.current === index + 1 && byGeneration() === expected && now;
     });
     assert.deepEqual((waiting.options as Json).canary, options.canary);
+    await cloud.until('what serves, and what is tried beside it', async () => (await shownWebs(app)) === expected);
     assert.equal((await cloud.call('POST', `/v3/deployments/${guid}/actions/continue`)).status, 200);
     const told = (await state()).status as { reason: string; canary: { steps: { current: number } } };
     assert.ok(
@@ -136,8 +146,12 @@ test('canary: it waits at each of its steps, with the old version beside it, and
       'who waits for it is not told of before',
     );
   }
-  assert.equal(((await ended(guid)).status as Json).reason, 'DEPLOYED');
+  const told = await ended(guid);
+  assert.equal((told.status as Json).reason, 'DEPLOYED');
   await cloud.until('the new version alone', () => byGeneration() === '0,4');
+  await cloud.until('one web process', async () => (await shownWebs(app)) === '4');
+  assert.deepEqual(told.new_processes, [{ guid: app, type: 'web' }]);
+  assert.equal((await cloud.json('GET', `/v3/processes/${guid}`)).guid, app, 'what was brought is the process now');
   const again = await cloud.call('POST', `/v3/deployments/${guid}/actions/continue`);
   assert.match(again.text, /Cannot continue a deployment with status: FINALIZED and reason: DEPLOYED/);
 });
@@ -151,6 +165,15 @@ test('canary: of one instance there are two while it waits; no time runs out, an
     return (now.status as Json).reason === 'PAUSED' && readyPods(app).length === 2 && now;
   });
   assert.deepEqual((paused.status as Json).canary, { steps: { current: 1, total: 1 } });
+  assert.deepEqual(paused.new_processes, [{ guid, type: 'web' }]);
+  const brought = await cloud.json('GET', `/v3/processes/${guid}`);
+  const revisionOf = ({ relationships }: Json) => ((relationships as Json).revision as Json).data;
+  assert.deepEqual([brought.guid, brought.type, brought.instances], [guid, 'web', 1]);
+  assert.deepEqual(revisionOf(brought), { guid: (paused.revision as Json).guid });
+  assert.notDeepEqual(revisionOf(await cloud.json('GET', `/v3/processes/${app}`)), revisionOf(brought));
+  assert.deepEqual((await cloud.json('GET', `/v3/processes/${guid}/sidecars`)).resources, []);
+  const scaled = await cloud.json('POST', `/v3/processes/${guid}/actions/scale`, { instances: 1 });
+  assert.equal(scaled.guid, app, 'its settings are those of the process');
   cloud.clock.offset = 3_600_000;
   await cloud.restart();
   assert.equal(((await cloud.json('GET', `/v3/deployments/${guid}`)).status as Json).reason, 'PAUSED');
@@ -161,6 +184,7 @@ test('canary: of one instance there are two while it waits; no time runs out, an
     /^CANCEL(ING|ED)$/,
   );
   assert.equal(((await ended(guid)).status as Json).reason, 'CANCELED');
+  assert.equal((await cloud.call('GET', `/v3/processes/${guid}`)).status, 404);
   await cloud.until('the old one alone', () => readyPods(app).length === 1);
   assert.deepEqual(
     readyPods(app).map((pod) => pod.metadata.uid),
@@ -331,4 +355,26 @@ test('revisions: where they are turned off none is made, what runs is right all 
   await keep(true);
   await colour('blue');
   assert.deepEqual([await versions(), await versions('/deployed')], [[1, 2], [2]]);
+});
+
+test('readiness: an instance that wants no requests for a while is told of, and one without a check is not', async () => {
+  const [app, other] = [await running('moody', 1), await running('steady', 1)];
+  const check = { type: 'http', data: { endpoint: '/ready' } };
+  await cloud.json('PATCH', `/v3/processes/${app}`, { readiness_health_check: check });
+  await cloud.json('POST', `/v3/apps/${app}/actions/restart`);
+  const isChecked = () => readyPods(app).some((pod) => pod.spec?.containers[0]?.readinessProbe !== undefined);
+  await cloud.until('it runs with its check', isChecked);
+  cloud.nodes.fare = () => ({ ready: false });
+  cloud.nodes.replay();
+  await cloud.until('none is ready', () => readyPods(app).length + readyPods(other).length === 0);
+  cloud.nodes.fare = () => ({ ready: true });
+  cloud.nodes.replay();
+  const types = 'audit.app.process.ready,audit.app.process.not-ready';
+  const told = async (guid: string) => {
+    const answer = await cloud.json('GET', `/v3/audit_events?types=${types}&target_guids=${guid}&order_by=created_at`);
+    const kinds = (answer.resources as Json[]).map(({ type }) => String(type).split('.').at(-1));
+    return kinds.sort().join();
+  };
+  await cloud.until('all of it is told', async () => (await told(app)) === 'not-ready,ready,ready');
+  assert.equal(await told(other), '');
 });

@@ -63,6 +63,19 @@ export function buildEndpoints(context: Context): Endpoint[] {
       },
     },
     {
+      method: 'POST',
+      path: '/v3/admin/actions/clear_buildpack_cache',
+      auth: 'user',
+      summary: 'Forget what builds of all apps left for the next ones, for administrators.',
+      handle: (request) => {
+        if (!request.identity.admin) throw notAuthorized();
+        const work = async () => {
+          for (const { metadata } of [...records.apps.all()]) await context.staging.bits.forgetBuilds(metadata.name);
+        };
+        return accepted(context, context.jobs.start('admin.clear_buildpack_cache', work));
+      },
+    },
+    {
       method: 'GET',
       path: '/v3/builds/:guid',
       auth: 'user',

@@ -9,6 +9,7 @@ import {
   type UserMetadata,
 } from '../../resources/types.ts';
 import { type ApiRequest, type Context, created, type Endpoint, type Json, ok, type Reply } from '../api.ts';
+import { broughtProcesses } from '../deploying.ts';
 import { notAuthorized, unprocessable } from '../errors.ts';
 import { listReply } from '../listing.ts';
 import { processesOf } from '../operations/app-create.ts';
@@ -40,9 +41,9 @@ export function showDeployment(context: Context, deployment: Stored<AppDeploymen
   const revision = records.revisions.get(guid ?? '');
   const isShown = guid !== undefined && (!revision || isVersion(revision));
   return presentDeployment(context.urls, deployment, {
-    processes: processesOf(context, deployment.spec.app).map((process) => ({
-      guid: process.metadata.name,
-      type: process.spec.type,
+    processes: broughtProcesses(context, deployment).map(({ metadata: { name }, spec: { type } }) => ({
+      guid: name,
+      type,
     })),
     ...(isShown ? { revision: { guid, version: revision?.spec.version ?? null } } : {}),
   });

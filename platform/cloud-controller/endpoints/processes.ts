@@ -1,6 +1,7 @@
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { HealthCheck, Process } from '../../resources/types.ts';
 import { type ApiRequest, type Context, type Endpoint, type Json, ok, type Reply } from '../api.ts';
+import { readProcess, type ShownProcess, shownInstances, storedProcess, withBrought } from '../deploying.ts';
 import { notFound, unprocessable } from '../errors.ts';
 import { badQuery, listReply, plainList } from '../listing.ts';
 import { processesOf } from '../operations/app-create.ts';
@@ -10,37 +11,39 @@ import { presentProcess } from '../present/apps.ts';
 import { presented } from '../presented.ts';
 import { readSizes, SIZE_FIELDS } from '../sizes.ts';
 import { mergeMetadata, Reader } from '../validate.ts';
-import { deleteInstance, instancesOf, instanceState, processStats } from '../stats.ts';
+import { deleteInstance, instanceState, isThere, processStats } from '../stats.ts';
 import { whenSettled } from '../waiting.ts';
 import { readApp } from './apps.ts';
 
 const MAX_INSTANCES = 1_000;
 
 /** What is told of a process besides what is its own. */
-function shownWith({ records }: Context, process: Stored<Process>) {
+function shownWith({ records }: Context, process: ShownProcess) {
   const app = records.apps.get(process.spec.app);
-  return { app, droplet: records.droplets.get(app?.spec.currentDroplet ?? '') };
+  const { droplet, revision } = process.brought?.by.spec ?? {
+    droplet: app?.spec.currentDroplet,
+    revision: app?.spec.state === 'STARTED' ? app.spec.currentRevision : undefined,
+  };
+  return { app, droplet: records.droplets.get(droplet ?? ''), revision: records.revisions.get(revision ?? '') };
 }
 
-export function showProcess(context: Context, process: Stored<Process>, listed = false): Json {
-  const { records } = context;
-  const { app, droplet } = shownWith(context, process);
-  const current = app?.spec.state === 'STARTED' ? records.revisions.get(app.spec.currentRevision ?? '') : undefined;
-  const revision = current && isVersion(current) ? current.metadata.name : undefined;
+export function showProcess(context: Context, process: ShownProcess, listed = false): Json {
+  const { droplet, revision } = shownWith(context, process);
   return presentProcess(context.urls, process, {
-    space: records.spaceOf(process)?.metadata.name ?? '',
+    space: context.records.spaceOf(process)?.metadata.name ?? '',
     command: process.spec.command ?? droplet?.spec.processTypes[process.spec.type] ?? null,
-    ...(revision === undefined ? {} : { revision }),
+    ...(revision && isVersion(revision) ? { revision: revision.metadata.name } : {}),
+    ...(process.brought ? { instances: shownInstances(context, process).size } : {}),
     listed,
   });
 }
 
 /** State and age of each instance. */
-function instancesJson(context: Context, process: Stored<Process>): Json[] {
-  const instances = [...instancesOf(context, process)].sort(([a], [b]) => a - b);
-  return instances.map(([index, pod]) => {
+function instancesJson(context: Context, process: ShownProcess): Json[] {
+  return [...shownInstances(context, process)].flatMap(([index, pod]) => {
+    if (!pod) return [];
     const since = Date.parse(pod.status?.startTime ?? pod.metadata.creationTimestamp);
-    return { index, state: instanceState(pod), since: Math.max(0, Math.floor((context.now() - since) / 1000)) };
+    return [{ index, state: instanceState(pod), since: Math.max(0, Math.floor((context.now() - since) / 1000)) }];
   });
 }
 
@@ -54,25 +57,25 @@ function embedsInstances(request: ApiRequest): boolean {
 
 export function processEndpoints(context: Context): Endpoint[] {
   const { records, access } = context;
-  const byGuid = (request: ApiRequest) =>
-    access.read(request.identity, records.processes, request.params.guid ?? '', 'Process');
+  const byGuid = (request: ApiRequest) => readProcess(context, request, request.params.guid ?? '');
   const byType = (request: ApiRequest): Stored<Process> => {
     const app = readApp(context, request);
     const process = processesOf(context, app.metadata.name).find((item) => item.spec.type === request.params.type);
     if (!process) throw notFound('Process');
     return process;
   };
-  const writable = (request: ApiRequest, find: (request: ApiRequest) => Stored<Process>) => {
-    const process = find(request);
+  // What is brought takes its settings from the process, which a change is therefore of.
+  const writable = (request: ApiRequest, find: (request: ApiRequest) => ShownProcess) => {
+    const process = storedProcess(find(request));
     return access.operate(request.identity, records.processes, process.metadata.name, 'Process');
   };
-  const bytes = presented<Process>(
+  const bytes = presented<ShownProcess>(
     (item) => showProcess(context, item, true),
     (item) => Object.values(shownWith(context, item)),
   );
-  const list = (request: ApiRequest, items: Stored<Process>[]) =>
+  const list = (request: ApiRequest, processes: Stored<Process>[]) =>
     listReply(context, request, {
-      items,
+      items: withBrought(context, processes),
       present: embedsInstances(request)
         ? (item) => ({
             ...showProcess(context, item, true),
@@ -91,7 +94,7 @@ export function processEndpoints(context: Context): Endpoint[] {
   const both = (
     suffix: string,
     endpoint: Pick<Endpoint, 'method' | 'summary' | 'partial'> & {
-      handle: (request: ApiRequest, find: (request: ApiRequest) => Stored<Process>) => Reply | Promise<Reply>;
+      handle: (request: ApiRequest, find: (request: ApiRequest) => ShownProcess) => Reply | Promise<Reply>;
     },
   ): Endpoint[] => [
     {
@@ -147,11 +150,12 @@ export function processEndpoints(context: Context): Endpoint[] {
       handle: async (request, find) => {
         find(request);
         await whenSettled(request, records.pods, () =>
-          [...instancesOf(context, find(request)).values()].some((pod) =>
-            ['RUNNING', 'CRASHED'].includes(instanceState(pod)),
-          ),
+          [...shownInstances(context, find(request)).values()]
+            .filter(isThere)
+            .some((pod) => ['RUNNING', 'CRASHED'].includes(instanceState(pod))),
         );
-        return ok({ resources: await processStats(context, find(request)) });
+        const process = find(request);
+        return ok({ resources: await processStats(context, process, shownInstances(context, process)) });
       },
     }),
     {
@@ -169,8 +173,8 @@ export function processEndpoints(context: Context): Endpoint[] {
       handle: async (request, find) => {
         const process = writable(request, find);
         const index = Number(request.params.index);
-        if (!Number.isInteger(index) || index < 0 || index >= process.spec.instances) throw notFound('Instance');
-        if (!(await deleteInstance(context, process, index))) throw notFound('Instance');
+        const pod = shownInstances(context, find(request)).get(index);
+        if (!(await deleteInstance(context, pod))) throw notFound('Instance');
         await recordFor(context, request, process, 'audit.app.process.terminate_instance', { process_index: index });
         return { status: 204 };
       },
@@ -212,6 +216,12 @@ async function patchProcess(context: Context, request: ApiRequest, process: Stor
   if (typeof command === 'string') {
     if (command.trim() === '' || command.length > 4096) reader.fail('Command must be between 1 and 4096 characters');
     if (command.includes('\0')) reader.fail('Command must not have a NUL character');
+  }
+  const user = reader.nullableString('user');
+  if (user !== undefined && user !== null) {
+    reader.fail(
+      `User ${JSON.stringify(user.slice(0, 60))} cannot be chosen: an image says its user, and droplets of source run as 1000`,
+    );
   }
   const healthCheck = readHealthCheck(reader, 'health_check', process.spec.healthCheck);
   const readinessCheck = readHealthCheck(reader, 'readiness_health_check', process.spec.readinessCheck);

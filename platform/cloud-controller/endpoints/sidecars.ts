@@ -1,6 +1,7 @@
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Process, Sidecar, SidecarFacts } from '../../resources/types.ts';
 import { type ApiRequest, type Context, created, type Endpoint, ok } from '../api.ts';
+import { readProcess, storedProcess } from '../deploying.ts';
 import { notFound } from '../errors.ts';
 import { listReply } from '../listing.ts';
 import { processesOf } from '../operations/app-create.ts';
@@ -55,8 +56,7 @@ export function sidecarEndpoints(context: Context): Endpoint[] {
       path: '/v3/processes/:guid/sidecars',
       auth: 'user',
       summary: 'List the sidecars of a process.',
-      handle: (request) =>
-        ofProcess(request, access.read(request.identity, records.processes, request.params.guid ?? '', 'Process')),
+      handle: (request) => ofProcess(request, storedProcess(readProcess(context, request, request.params.guid ?? ''))),
     },
     {
       method: 'GET',

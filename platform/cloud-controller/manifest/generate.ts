@@ -7,6 +7,7 @@ import { readEnvironment } from '../operations/environment.ts';
 import { sidecarFactsOf } from '../operations/sidecars.ts';
 import { routeUrl } from '../present/routes.ts';
 import { isObject, parseMegabytes } from '../validate.ts';
+import { featuresManifest } from './features.ts';
 import { LOGINS } from './parse.ts';
 import { servicesManifest } from './services.ts';
 
@@ -42,6 +43,7 @@ export async function generateManifest(context: Context, app: Stored<App>): Prom
     ...metadataOf(app),
     processes: processesOf(context, app.metadata.name).map((process) => processManifest(process)),
     ...(sidecars.length > 0 ? { sidecars } : {}),
+    features: featuresManifest(app),
     ...(services.length > 0 ? { services } : {}),
   };
 }

@@ -106,6 +106,27 @@ test('the manifest of an app makes another one like it; a change is told before 
   );
 });
 
+test('features are turned on and off, and are in the manifest of an app', async () => {
+  const { guid } = await appNamed('twin');
+  const change = (features: string) => `applications:\n- name: twin\n  no-route: true\n  features: ${features}\n`;
+  const changed = await difference(change('{ ssh: false }'));
+  assert.deepEqual(
+    changed.map(({ op, path, was, value }) => [op, path, was, value]),
+    [['replace', '/applications/0/features/ssh', true, false]],
+  );
+  assert.equal((await cloud.finished(await apply(change('{ ssh: false }')))).state, 'COMPLETE');
+  const { resources } = await cloud.json('GET', `/v3/apps/${String(guid)}/features`);
+  assert.deepEqual(
+    (resources as Json[]).map(({ name, enabled }) => [name, enabled]),
+    [
+      ['ssh', false],
+      ['revisions', true],
+    ],
+  );
+  const { text } = await cloud.call('GET', `/v3/apps/${String(guid)}/manifest`);
+  assert.match(text, /features:\n +ssh: false\n +revisions: true/);
+});
+
 test('what cannot be is refused by name before anything is done', async () => {
   const refused = async (text: string): Promise<string> => {
     const answer = await apply(text);
@@ -118,6 +139,9 @@ test('what cannot be is refused by name before anything is done', async () => {
     /For application 'none': Service instance 'queue' not found/,
   );
   assert.match(await refused(app('  services: queue\n')), /Services must be a list/);
+  assert.match(await refused(app('  features: [ssh]\n')), /Features must be a mapping/);
+  assert.match(await refused(app('  features: { ssh: maybe }\n')), /feature "ssh" must be true or false/);
+  assert.match(await refused(app('  features: { magic: true }\n')), /unknown feature "magic"; there are "ssh" and/);
   assert.match(
     await refused(app('  services:\n  - name: db\n    parameters: { size: 3 }\n')),
     /binding parameters are not supported for user-provided/,

@@ -5,6 +5,7 @@ import { DOCKERFILE_BUILDPACK } from '../../staging/dockerfiles/dockerfiles.ts';
 import { parseLogins } from '../operations/registry-logins.ts';
 import { sidecarProblems } from '../operations/sidecars.ts';
 import { CloudFoundryError, UnprocessableError } from '../errors.ts';
+import { type FeaturePlan, readFeatures } from './features.ts';
 import { readRoutes, type RoutePlan } from './routes.ts';
 import { readServices, type ServicePlan } from './services.ts';
 import { environmentProblems, isObject, MOST_MEGABYTES, nameProblem, parseMegabytes } from '../validate.ts';
@@ -33,6 +34,7 @@ export interface AppPlan {
   environment: Record<string, string | null>;
   processes: ProcessPlan[];
   sidecars: SidecarFacts[];
+  features: FeaturePlan;
   services: ServicePlan[];
   routes: RoutePlan[];
   noRoute: boolean;
@@ -157,6 +159,7 @@ class ManifestReader {
       environment: this.#environment(),
       processes: this.#processes(),
       sidecars: this.#sidecars(),
+      features: readFeatures(source.features, (message) => this.#fail(message)),
       services: readServices(source.services, (message) => this.#fail(message)),
       routes: readRoutes(source.routes, (message) => this.#fail(message)),
       noRoute: this.#flag('no-route'),

@@ -174,7 +174,7 @@ function healthCheckData(check: HealthCheck): Json {
 export function presentProcess(
   urls: Urls,
   process: Stored<Process>,
-  options: { space: string; command: string | null; revision?: string; listed?: boolean },
+  options: { space: string; command: string | null; revision?: string; instances?: number; listed?: boolean },
 ): Json {
   const self = `${urls.api}/v3/processes/${process.metadata.name}`;
   const { spec } = process;
@@ -183,7 +183,7 @@ export function presentProcess(
     type: spec.type,
     command: options.listed && options.command !== null ? '[PRIVATE DATA HIDDEN IN LISTS]' : options.command,
     user: null,
-    instances: spec.instances,
+    instances: options.instances ?? spec.instances,
     memory_in_mb: spec.memoryMb,
     disk_in_mb: spec.diskMb,
     log_rate_limit_in_bytes_per_second: spec.logRateLimitBytes,
