@@ -19,9 +19,14 @@ import { Progress } from './progress.ts';
 export async function build(call: Call): Promise<void> {
   const wish = readBuildRequest(call.query, call.request.headers);
   const gone = new AbortController();
-  call.response.on('close', () => gone.abort(new DockerError(499, 'the client has gone')));
-  const teller = new Teller(call, wish.quiet);
   let context: TarTree | undefined;
+  call.response.on('close', () => {
+    gone.abort(new DockerError(499, 'the client has gone'));
+    // A build whose engine is being closed may never come to its end, and a file that is forgotten ends the process. Of a close that
+    // fails the one at the end tells.
+    context?.close().catch(() => undefined);
+  });
+  const teller = new Teller(call, wish.quiet);
   try {
     context = await readContext(call, wish, gone.signal);
     const request: BuildRequest = {
