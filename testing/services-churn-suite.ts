@@ -1,14 +1,13 @@
 /** Services that come, change and go while what keeps their rules is killed, for a network namespace of its own. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFileSync, fork } from 'node:child_process';
-import { once } from 'node:events';
-import { join } from 'node:path';
+import { execFileSync } from 'node:child_process';
 import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { endpointSlices, services } from '#cluster/kinds/resources.ts';
 import { removeServices } from '#cluster/network/services/start.ts';
 import { tableName } from '#cluster/network/services/rules.ts';
 import { type ControlPlane, startControlPlane } from './control-plane.ts';
+import { KillableProgram } from './killable.ts';
 import { tableContents } from './nft-table.ts';
 import type { ServicesProcessOptions } from './services-process.fixture.ts';
 
@@ -21,46 +20,27 @@ const network = {
   serviceCidr: '10.96.0.0/16',
 };
 let plane: ControlPlane;
-let child: ChildProcess | undefined;
+let program: KillableProgram;
 let complaints = '';
 
 before(async () => {
   execFileSync('ip', ['link', 'set', 'lo', 'up']);
   plane = await startControlPlane();
   await plane.namespace(namespace);
+  const options: ServicesProcessOptions = { network, transport: plane.address };
+  program = new KillableProgram('services-process.fixture.ts', options, (text) => (complaints += text));
 });
 after(async () => {
-  await kill();
+  await program.kill();
   await plane.close();
 });
-
-function start(): void {
-  const options: ServicesProcessOptions = { network, transport: plane.address };
-  const execArgv = ['--disable-warning=ExperimentalWarning'];
-  child = fork(join(import.meta.dirname, 'services-process.fixture.ts'), [JSON.stringify(options)], {
-    execArgv,
-    stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
-  });
-  child.stderr?.on('data', (part: Buffer) => (complaints += part.toString()));
-}
-
-async function kill(): Promise<void> {
-  if (!child || child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, 'exit');
-  child.kill('SIGKILL');
-  await exited;
-}
 
 /** Resolves with what is in the kernel when everything of the API is. */
 async function settled(): Promise<unknown> {
   const [listed, slices] = await Promise.all([plane.client.list(services), plane.client.list(endpointSlices)]);
   const newest = (items: { metadata: { resourceVersion: string } }[]): string =>
     String(Math.max(0, ...items.map(({ metadata }) => Number(metadata.resourceVersion))));
-  assert.ok(child);
-  await once(child, 'message');
-  const told = once(child, 'message');
-  child.send({ service: newest(listed.items), endpointSlice: newest(slices.items) });
-  await told;
+  await program.ask({ service: newest(listed.items), endpointSlice: newest(slices.items) });
   return tableContents(tableName(network.instance));
 }
 
@@ -106,21 +86,20 @@ async function change(): Promise<void> {
 
 test('killed at any moment: what is there in the end is what is made anew', async () => {
   for (let round = 0; round < rounds; round++) {
-    start();
-    if (child) await once(child, 'message');
+    await program.start();
     const changes = (async () => {
       for (let count = 0; count < 40; count++) await change();
     })();
     // Not a wait for anything: the moment of the kill is what varies.
     await delay(20 + pick(100));
-    await kill();
+    await program.kill();
     await changes;
   }
-  start();
+  await program.start();
   const found = await settled();
-  await kill();
+  await program.kill();
   await removeServices(network.instance);
-  start();
+  await program.start();
   assert.deepEqual(found, await settled());
   // Such as a difference that the kernel did not take.
   assert.equal(complaints, '');
