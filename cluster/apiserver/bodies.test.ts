@@ -11,7 +11,7 @@ const YAML = { 'content-type': 'application/yaml' };
 describe('API server: bodies', () => {
   let fixture: ApiFixture;
   before(async () => {
-    fixture = await apiFixture({ requestTimeout: 300 });
+    fixture = await apiFixture();
   });
   after(() => fixture.close());
 
@@ -128,10 +128,10 @@ describe('API server: bodies', () => {
     assert.equal((await fixture.call('POST', MAPS, { body: bomb, headers: YAML })).status, 400);
   });
 
-  async function dial(): Promise<TLSSocket> {
-    const { port } = new URL(fixture.api.url);
-    const { certificate: cert, key } = await fixture.issue('admin', ['system:masters']);
-    const socket = connect({ host: '127.0.0.1', port: Number(port), ca: fixture.authority.certificate, cert, key });
+  async function dial({ api, authority, issue } = fixture): Promise<TLSSocket> {
+    const { port } = new URL(api.url);
+    const { certificate: cert, key } = await issue('admin', ['system:masters']);
+    const socket = connect({ host: '127.0.0.1', port: Number(port), ca: authority.certificate, cert, key });
     await once(socket, 'secureConnect');
     return socket;
   }
@@ -153,8 +153,10 @@ describe('API server: bodies', () => {
     assert.match(text, /^HTTP\/1\.1 413 [^]*"reason":"RequestEntityTooLarge"/);
   });
 
-  test('who sends its body too slowly is told so, and cut off', async () => {
-    const socket = await dial();
+  test('who sends its body too slowly is told so, and cut off', async (context) => {
+    const hasty = await apiFixture({ requestTimeout: 300 });
+    context.after(() => hasty.close());
+    const socket = await dial(hasty);
     socket.write(
       `POST ${MAPS} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{"a`,
     );
