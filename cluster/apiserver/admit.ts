@@ -67,7 +67,7 @@ function patchOptionErrors(exchange: Exchange, manager: string): FieldError[] {
 
 /** In place. Throws 400 for a wrong kind, a wrong type of a built-in field, or under `Strict` for unknown fields. */
 export function decode(kind: KindDefinition, sent: Record<string, unknown>, options: WriteOptions): ApiObject {
-  const { object, unknown } = typed(kind, sent);
+  const { object, unknown } = typed(kind, sent, true);
   const unknowns = unknown.map((field) => `unknown field "${field}"`);
   // What is typed is read in one pass, a custom object is looked at when it was read.
   const doubts = options.doubts ?? [];
@@ -91,7 +91,8 @@ export function decodeApplied(
   if (doubts.length > 0 && fieldValidation === 'Strict')
     throw badRequest(`error strict decoding YAML: ${doubts.slice(0, TEXTS_LIMIT).join(', ')}`);
   if (fieldValidation === 'Warn') for (const text of doubts.slice(0, TEXTS_LIMIT)) warn(text);
-  const { object, unknown } = typed(kind, sent);
+  // Who applies what says nothing owns that nonetheless.
+  const { object, unknown } = typed(kind, sent, false);
   if (unknown.length === 0) return object;
   const { namespace = '', name = '' } = object.metadata;
   const texts = unknown.slice(0, TEXTS_LIMIT).map((field) => `.${field}: field not declared in schema`);
@@ -106,7 +107,11 @@ function subjectOf({ kind, version }: KindDefinition): string {
 }
 
 /** The object, and the fields that were taken from it because the kind does not have them. */
-function typed(kind: KindDefinition, sent: Record<string, unknown>): { object: ApiObject; unknown: string[] } {
+function typed(
+  kind: KindDefinition,
+  sent: Record<string, unknown>,
+  dropsEmpty: boolean,
+): { object: ApiObject; unknown: string[] } {
   const apiVersion = apiVersionOf(kind);
   if (sent['apiVersion'] !== undefined && sent['apiVersion'] !== '' && sent['apiVersion'] !== apiVersion)
     throw badRequest(
@@ -117,11 +122,12 @@ function typed(kind: KindDefinition, sent: Record<string, unknown>): { object: A
   const { apiVersion: _version, kind: _kind, metadata, ...rest } = sent;
   const object = { apiVersion, kind: kind.kind, metadata: metadata ?? {}, ...rest } as ApiObject;
   if (kind.schema === undefined) {
-    const { unknown, wrongTypes } = decodeObject(object, schemaOf(kind) ?? {});
+    const { unknown, wrongTypes } = decodeObject(object, schemaOf(kind) ?? {}, { dropsEmpty });
     if (wrongTypes.length > 0) throw badRequest(`${subjectOf(kind)}: ${wrongTypes.join('; ')}`);
     return { object, unknown };
   }
-  const found = decodeObject(object.metadata as Record<string, unknown>, definitions()[OBJECT_META] ?? {});
+  const meta = object.metadata as Record<string, unknown>;
+  const found = decodeObject(meta, definitions()[OBJECT_META] ?? {}, { dropsEmpty });
   if (found.wrongTypes.length > 0)
     throw badRequest(`${subjectOf(kind)}: metadata.${found.wrongTypes.join('; metadata.')}`);
   const unknown = [...found.unknown.map((field) => `metadata.${field}`), ...prune(object, kind.schema as Schema)];

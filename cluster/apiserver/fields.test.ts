@@ -48,6 +48,20 @@ describe('API server: fields', () => {
     assert.deepEqual(kept['spec'], lease);
   });
 
+  test('empty texts, as charts write them, are no values', async () => {
+    const port = { containerPort: 80, protocol: '' };
+    const container = { name: 'c', image: 'i:1', imagePullPolicy: '', terminationMessagePolicy: '', ports: [port] };
+    const spec = { restartPolicy: '', dnsPolicy: '', priorityClassName: '', nodeName: '', containers: [container] };
+    const pod = await create(`${CORE}/pods`, { metadata: { name: 'empty', labels: {} }, spec });
+    const { restartPolicy, dnsPolicy, nodeName, containers } = pod['spec'] as Record<string, unknown>;
+    assert.deepEqual([restartPolicy, dnsPolicy, nodeName], ['Always', 'ClusterFirst', undefined]);
+    const [made] = containers as Record<string, unknown>[];
+    assert.deepEqual([made?.['imagePullPolicy'], made?.['ports']], ['IfNotPresent', [{ ...port, protocol: 'TCP' }]]);
+    assert.equal(pod.metadata.labels, undefined);
+    const none = await fixture.call('POST', `${CORE}/pods`, { body: { metadata: { name: 'none' }, spec: {} } });
+    assert.match(none.json.message, /is invalid: spec\.containers: Required value$/);
+  });
+
   test('the old name of a service account is the new one', async () => {
     const spec = { serviceAccount: 'robot', containers: [{ name: 'c', image: 'i' }] };
     const pod = await create(`${CORE}/pods`, { metadata: { name: 'old' }, spec });

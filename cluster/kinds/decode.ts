@@ -1,13 +1,17 @@
 /**
  * Reads what a client sent for a built-in kind the way a typed server does: a null is an absent field, a field that the
- * schema does not know is dropped and reported, a value of another type is an error that names its field. Quantities get their
- * canonical form.
+ * schema does not know is dropped and reported, a value of another type is an error that names its field. Quantities and times get
+ * their canonical form. What says nothing, as an empty text where none may be meant, is an absent field too where that is asked for:
+ * charts write much of it.
  */
 import { canonicalQuantity } from './canonical-quantity.ts';
 import { quantityProblem } from './quantity.ts';
-import { INT_OR_STRING, QUANTITY, refName, resolveSchema, type Schema } from './schema.ts';
+import { INT_OR_STRING, QUANTITY, refName, resolveSchema, saysNothing, type Schema } from './schema.ts';
 
 const INT32_MAX = 2 ** 31 - 1;
+const MICRO_TIME = 'io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime';
+/** RFC 3339, with a fraction or without. */
+const TIME = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)$/;
 
 export interface DecodeResult {
   /** Paths of dropped fields, `spec.containers[0].imagee`. */
@@ -16,14 +20,22 @@ export interface DecodeResult {
   wrongTypes: string[];
 }
 
-/** Changes `value` in place. */
-export function decodeObject(value: Record<string, unknown>, schema: Schema): DecodeResult {
-  const result: DecodeResult = { unknown: [], wrongTypes: [] };
-  decodeFields(value, schema, '', result);
-  return result;
+interface Decoding extends DecodeResult {
+  dropsEmpty: boolean;
 }
 
-function decodeFields(object: Record<string, unknown>, schema: Schema, path: string, result: DecodeResult): void {
+/** Changes `value` in place. */
+export function decodeObject(
+  value: Record<string, unknown>,
+  schema: Schema,
+  { dropsEmpty = false }: { dropsEmpty?: boolean } = {},
+): DecodeResult {
+  const result: Decoding = { unknown: [], wrongTypes: [], dropsEmpty };
+  decodeFields(value, schema, '', result);
+  return { unknown: result.unknown, wrongTypes: result.wrongTypes };
+}
+
+function decodeFields(object: Record<string, unknown>, schema: Schema, path: string, result: Decoding): void {
   const properties = schema.properties;
   const additional = typeof schema.additionalProperties === 'object' ? schema.additionalProperties : undefined;
   if (properties === undefined && additional === undefined) return;
@@ -41,11 +53,20 @@ function decodeFields(object: Record<string, unknown>, schema: Schema, path: str
       if (known === undefined && resolveSchema(inner).type === 'string') object[key] = '';
       else delete object[key];
     }
-    if (Object.hasOwn(object, key)) object[key] = decodeValue(object[key], inner, field, result);
+    if (!Object.hasOwn(object, key)) continue;
+    object[key] = decodeValue(object[key], inner, field, result);
+    // A status is written by programs, which say what they mean.
+    if (
+      result.dropsEmpty &&
+      known !== undefined &&
+      !field.startsWith('status') &&
+      saysNothing(schema, key, object[key])
+    )
+      delete object[key];
   }
 }
 
-function decodeValue(value: unknown, reference: Schema, path: string, result: DecodeResult): unknown {
+function decodeValue(value: unknown, reference: Schema, path: string, result: Decoding): unknown {
   const name = refName(reference);
   if (name === QUANTITY) return decodeQuantity(value, path, result);
   if (name === INT_OR_STRING) {
@@ -68,9 +89,8 @@ function decodeValue(value: unknown, reference: Schema, path: string, result: De
       return value;
     case 'string':
       if (typeof value !== 'string') return wrong(value, path, 'a string', result);
-      if (schema.format === 'date-time' && Number.isNaN(Date.parse(value)))
-        return wrong(value, path, 'a time as 2006-01-02T15:04:05Z', result);
-      return value;
+      if (schema.format === 'date-time') return decodeTime(value, name === MICRO_TIME ? 6 : 0, path, result);
+      return schema.format === 'byte' ? decodeBytes(value, path, result) : value;
     case 'integer':
       if (!Number.isSafeInteger(value)) return wrong(value, path, 'an integer', result);
       return schema.format === 'int32' && Math.abs(value as number) > INT32_MAX
@@ -85,7 +105,7 @@ function decodeValue(value: unknown, reference: Schema, path: string, result: De
   }
 }
 
-function decodeQuantity(value: unknown, path: string, result: DecodeResult): unknown {
+function decodeQuantity(value: unknown, path: string, result: Decoding): unknown {
   if (typeof value !== 'string' && typeof value !== 'number') return wrong(value, path, 'a quantity', result);
   const text = String(value).trim();
   const problem = quantityProblem(text);
@@ -94,7 +114,28 @@ function decodeQuantity(value: unknown, path: string, result: DecodeResult): unk
   return value;
 }
 
-function wrong(value: unknown, path: string, expected: string, result: DecodeResult): unknown {
+/** In UTC, as upstream writes it. @param digits  of the fraction of a second */
+function decodeTime(text: string, digits: number, path: string, result: Decoding): string {
+  // It is no time.
+  if (text === '') return text;
+  const [, whole = '', fraction = '', zone = ''] = TIME.exec(text) ?? [];
+  const time = Date.parse(`${whole}${zone}`);
+  if (Number.isNaN(time)) return String(wrong(text, path, 'a time as 2006-01-02T15:04:05Z', result));
+  const seconds = zone === 'Z' ? whole : new Date(time).toISOString().slice(0, 'YYYY-MM-DDTHH:mm:ss'.length);
+  return `${seconds}${digits === 0 ? '' : `.${fraction.padEnd(digits, '0').slice(0, digits)}`}Z`;
+}
+
+function decodeBytes(value: string, path: string, result: Decoding): string {
+  const text = value.replace(/[\r\n]/g, '');
+  if (text.length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(text)) return text;
+  const place = text.search(/[^A-Za-z0-9+/]/);
+  result.wrongTypes.push(
+    `${path}: illegal base64 data at input byte ${place < 0 ? text.length - (text.length % 4) : place}`,
+  );
+  return value;
+}
+
+function wrong(value: unknown, path: string, expected: string, result: Decoding): unknown {
   let got = value === null ? 'null' : `${Array.isArray(value) ? 'an array' : `a ${typeof value}`}`;
   if (typeof value === 'string' || typeof value === 'number')
     got = `the ${typeof value} ${JSON.stringify(value).slice(0, 80)}`;

@@ -75,29 +75,53 @@ export function definitions(): Record<string, Schema> {
   return loaded;
 }
 
-let optional: Map<Schema, Set<string>> | undefined;
+/** Of one definition, the fields that are left out where they are empty. */
+interface LeftOut {
+  /** Lists, maps, and what may be absent besides having any value. */
+  pointers: ReadonlySet<string>;
+  /** What has a value always: an empty one is none. */
+  values: ReadonlySet<string>;
+}
+
+let optional: Map<Schema, LeftOut> | undefined;
+
+function leftOut(): Map<Schema, LeftOut> {
+  if (optional === undefined) {
+    optional = new Map();
+    const file = new URL('./protobuf-fields.json', import.meta.url);
+    const messages = JSON.parse(readFileSync(file, 'utf8')) as Record<string, MessageFields>;
+    const fieldsOf = (name: string, side: 'pointers' | 'values'): string[] => [
+      ...Object.keys(messages[name]?.[side] ?? {}),
+      ...Object.keys(messages[name]?.inline ?? {}).flatMap((inner) => fieldsOf(inner, side)),
+    ];
+    for (const [name, definition] of Object.entries(definitions())) {
+      if (messages[name] === undefined) continue;
+      const always = new Set(definition.required);
+      const some = (side: 'pointers' | 'values') => new Set(fieldsOf(name, side).filter((one) => !always.has(one)));
+      optional.set(definition, { pointers: some('pointers'), values: some('values') });
+    }
+  }
+  return optional;
+}
 
 /**
  * Of a built-in object: is the field left out where it is empty, rather than there with an empty value? Then it is said
  * of who brings it in that he owns the field itself, not only what is in it.
  */
 export function isLeftOut(schema: Schema, field: string): boolean {
-  if (optional === undefined) {
-    optional = new Map();
-    const file = new URL('./protobuf-fields.json', import.meta.url);
-    const messages = JSON.parse(readFileSync(file, 'utf8')) as Record<string, MessageFields>;
-    const pointersOf = (name: string): string[] => [
-      ...Object.keys(messages[name]?.pointers ?? {}),
-      ...Object.keys(messages[name]?.inline ?? {}).flatMap(pointersOf),
-    ];
-    for (const [name, definition] of Object.entries(definitions())) {
-      if (messages[name] === undefined) continue;
-      const always = new Set(definition.required);
-      optional.set(definition, new Set(pointersOf(name).filter((one) => !always.has(one))));
-    }
-  }
   // Custom resources leave out whatever they do not have.
-  return optional.get(schema)?.has(field) ?? field !== 'metadata';
+  return leftOut().get(schema)?.pointers.has(field) ?? field !== 'metadata';
+}
+
+/** Does the value say nothing, so that a typed server leaves the field out? An empty text, list or map, 0, `false`. */
+export function saysNothing(schema: Schema, field: string, value: unknown): boolean {
+  const fields = leftOut().get(schema);
+  if (fields === undefined) return false;
+  if (value === '' || value === 0 || value === false) return fields.values.has(field);
+  if (typeof value !== 'object' || value === null || Object.keys(value).length > 0) return false;
+  const isMap = Array.isArray(value) || fieldSchema(schema, field)?.additionalProperties !== undefined;
+  // Maps with a type of their own look like values.
+  return isMap && (fields.pointers.has(field) || fields.values.has(field));
 }
 
 /** The schema itself, where it only names another. */

@@ -57,7 +57,7 @@ function setDefaults(pod: Pod, item: LimitRangeItem): void {
       notes.push(`${missing.sort().join(', ')} ${kind.slice(0, -1)} for ${what} ${container.name}`);
     }
   };
-  for (const container of spec.containers) set(container, 'container');
+  for (const container of spec.containers ?? []) set(container, 'container');
   for (const container of spec.initContainers ?? []) set(container, 'init container');
   if (notes.length === 0) return;
   pod.metadata.annotations = {
@@ -69,7 +69,7 @@ function setDefaults(pod: Pod, item: LimitRangeItem): void {
 function podErrors({ spec }: Pod, item: LimitRangeItem): string[] {
   if (spec === undefined) return [];
   if (item.type === 'Container')
-    return [...spec.containers, ...(spec.initContainers ?? [])].flatMap((container) =>
+    return [...(spec.containers ?? []), ...(spec.initContainers ?? [])].flatMap((container) =>
       boundErrors(item, resourcesOf(container)),
     );
   return item.type === 'Pod' ? boundErrors(item, podResources(spec)) : [];
@@ -94,7 +94,7 @@ function resourcesOf({ resources }: Container): Resources {
 /** Containers together, or the greatest init container; only what each of them says. */
 function podResources(spec: PodSpec): Resources {
   const total = (kind: 'requests' | 'limits'): Quantities => {
-    const lists = spec.containers.map(({ resources }) => resources?.[kind] ?? {});
+    const lists = (spec.containers ?? []).map(({ resources }) => resources?.[kind] ?? {});
     const inits = (spec.initContainers ?? []).map(({ resources }) => resources?.[kind] ?? {});
     const names = new Set([...lists, ...inits].flatMap((list) => Object.keys(list)));
     const found: Quantities = {};

@@ -70,7 +70,9 @@ function appears(core: Core, key: string): Promise<void> {
 }
 
 function mountToken(spec: PodSpec): void {
-  const without = [...(spec.initContainers ?? []), ...spec.containers].filter((container) => !hasMount(container));
+  const without = [...(spec.initContainers ?? []), ...(spec.containers ?? [])].filter(
+    (container) => !hasMount(container),
+  );
   if (without.length === 0) return;
   let volume = spec.volumes?.find(({ name }) => name.startsWith(VOLUME_PREFIX));
   if (volume === undefined) {
@@ -118,7 +120,7 @@ function checkMountable(request: AdmissionRequest, spec: PodSpec, account: Servi
   for (const { name: volume, secret } of spec.volumes ?? [])
     if (secret !== undefined && !own.has(secret.secretName))
       throw refuse(`volume with secret.secretName="${secret.secretName ?? volume}"`);
-  for (const container of [...(spec.initContainers ?? []), ...spec.containers])
+  for (const container of [...(spec.initContainers ?? []), ...(spec.containers ?? [])])
     for (const { valueFrom, name: variable } of container.env ?? []) {
       const secret = valueFrom?.secretKeyRef?.name;
       if (secret !== undefined && !own.has(secret))
