@@ -5,6 +5,7 @@ import { forbidden, invalid, notSupported, required } from './field-errors.ts';
 import { parseJsonPath } from './json-path.ts';
 import { dns1035Problem, dnsSubdomainProblem } from './names.ts';
 import { customResourceDefinitions } from './resources.ts';
+import { check, dns1035Label, present } from './rules.ts';
 import type { Schema } from './schema.ts';
 import { schemaProblems } from './structural-schema.ts';
 import { clientProblems } from './webhook-client.ts';
@@ -18,6 +19,8 @@ const SCOPES = ['Cluster', 'Namespaced'];
 const APPROVED = 'api-approved.kubernetes.io';
 const CONFORMANT = 'KubernetesAPIApprovalPolicyConformant';
 const STRATEGIES = ['None', 'Webhook'];
+const WARNING_LIMIT = 256;
+const COLUMN_FORMATS = ['byte', 'date', 'date-time', 'double', 'float', 'int32', 'int64', 'password'];
 const COLUMN_TYPES = ['boolean', 'date', 'integer', 'number', 'string'];
 /** Holds a definition until its objects are gone. */
 export const CUSTOM_RESOURCE_CLEANUP = 'customresourcecleanup.apiextensions.k8s.io';
@@ -120,10 +123,18 @@ function validateDefinition({ metadata, spec }: CustomResourceDefinition): Field
     const value = names?.[field];
     if (!value) errors.push(required(`spec.names.${field}`));
     else {
-      const problem = dns1035Problem(value.toLowerCase());
+      // The plural is in paths, and the singular is typed as it: those two have no capitals.
+      const problem = dns1035Problem(field === 'kind' || field === 'listKind' ? value.toLowerCase() : value);
       if (problem !== undefined) errors.push(invalid(`spec.names.${field}`, value, problem));
     }
   }
+  errors.push(
+    ...check(
+      spec,
+      { 'names.shortNames[*]': [present(), dns1035Label], 'names.categories[*]': [present(), dns1035Label] },
+      'spec',
+    ),
+  );
   if (names?.plural && metadata.name !== `${names.plural}.${spec.group}`)
     errors.push(invalid('metadata.name', metadata.name, 'must be spec.names.plural+"."+spec.group'));
   if (!Array.isArray(versions) || versions.length === 0) return [...errors, required('spec.versions')];
@@ -175,14 +186,22 @@ function approvalProblems(annotation: string | undefined): FieldError[] {
 
 /** Of columns and scale paths. */
 function partProblems(
-  { additionalPrinterColumns, subresources }: CustomResourceDefinitionVersion,
+  { additionalPrinterColumns, subresources, deprecated, deprecationWarning }: CustomResourceDefinitionVersion,
   at: string,
 ): FieldError[] {
   const errors: FieldError[] = [];
+  if (deprecationWarning !== undefined && deprecated !== true)
+    errors.push(invalid(`${at}.deprecationWarning`, deprecationWarning, 'can only be set for deprecated versions'));
+  else if (deprecationWarning === '')
+    errors.push(invalid(`${at}.deprecationWarning`, deprecationWarning, 'must not be an empty string'));
+  else if ((deprecationWarning ?? '').length > WARNING_LIMIT)
+    errors.push(invalid(`${at}.deprecationWarning`, deprecationWarning, `must be <= ${WARNING_LIMIT} UTF-8 bytes`));
   for (const [index, column] of (additionalPrinterColumns ?? []).entries()) {
     const where = `${at}.additionalPrinterColumns[${index}]`;
     if (!column.name) errors.push(required(`${where}.name`));
     if (!COLUMN_TYPES.includes(column.type)) errors.push(notSupported(`${where}.type`, column.type, COLUMN_TYPES));
+    if (column.format && !COLUMN_FORMATS.includes(column.format))
+      errors.push(invalid(`${where}.format`, column.format, `must be one of ${COLUMN_FORMATS.join(',')}`));
     if (!column.jsonPath) errors.push(required(`${where}.jsonPath`));
     else if (parseJsonPath(column.jsonPath) === undefined)
       errors.push(invalid(`${where}.jsonPath`, column.jsonPath, 'is not a valid jsonpath'));

@@ -2,11 +2,17 @@ import { ageColumn, column, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
 import { required } from './field-errors.ts';
 import { endpoints } from './resources.ts';
-import { check, dnsLabel, oneOf, port, type Rule, setDefaults } from './rules.ts';
+import { check, dnsLabel, dnsSubdomain, oneOf, port, qualifiedName, type Rule, setDefaults } from './rules.ts';
 import { validateAddress } from './special-addresses.ts';
-import type { Endpoints } from './types/core.ts';
+import type { EndpointPort, Endpoints } from './types/core.ts';
 
 const SHOWN = 3;
+
+/** One of several ports is known by its name. */
+const named: Rule = (value, field) => {
+  const ports = (value ?? []) as EndpointPort[];
+  return ports.flatMap(({ name }, index) => (ports.length > 1 && !name ? [required(`${field}[${index}].name`)] : []));
+};
 
 const address: Rule = (value, field) => validateAddress(String(value), field);
 
@@ -28,7 +34,10 @@ export const endpointsKind = defineKind(endpoints, {
       'subsets[*].addresses[*].ip': address,
       'subsets[*].notReadyAddresses[*].ip': address,
       'subsets[*].addresses[*].hostname': dnsLabel,
+      'subsets[*].addresses[*].nodeName': dnsSubdomain,
+      'subsets[*].ports': named,
       'subsets[*].ports[*].name': dnsLabel,
+      'subsets[*].ports[*].appProtocol': qualifiedName,
       'subsets[*].ports[*].port': port,
       'subsets[*].ports[*].protocol': oneOf('SCTP', 'TCP', 'UDP'),
     }),

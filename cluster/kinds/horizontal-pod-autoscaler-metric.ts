@@ -2,7 +2,8 @@
 import type { FieldError } from './field-error.ts';
 import { forbidden, invalid, required } from './field-errors.ts';
 import { quantityValue } from './quantity.ts';
-import { check, present } from './rules.ts';
+import { resourceNameProblem } from './resource-names.ts';
+import { check, dnsLabel, pathSegment, present, type Rule } from './rules.ts';
 import type { MetricSpec, MetricTarget } from './types/autoscaling-v2.ts';
 
 /** The field of each type. */
@@ -49,13 +50,22 @@ function namesOf(source: Source): Parameters<typeof check>[1] {
   if (source === 'resource') return { name: present('must specify a resource name') };
   if (source === 'containerResource')
     return {
-      name: present('must specify a resource name'),
-      container: present('must specify a container'),
+      name: [present('must specify a resource name'), resourceName],
+      container: [present('must specify a container'), dnsLabel],
     };
-  const metric = { 'metric.name': present('must specify a metric name') };
+  const metric = { 'metric.name': [present('must specify a metric name'), pathSegment] };
   if (source !== 'object') return metric;
-  return { 'describedObject.kind': present(), 'describedObject.name': present(), ...metric };
+  return {
+    'describedObject.kind': [present(), pathSegment],
+    'describedObject.name': [present(), pathSegment],
+    ...metric,
+  };
 }
+
+const resourceName: Rule = (value, field) => {
+  const problem = resourceNameProblem(String(value));
+  return problem === undefined ? [] : [invalid(field, value, problem)];
+};
 
 function validateTarget({ type, value, averageValue, averageUtilization }: MetricTarget, at: string): FieldError[] {
   const errors: FieldError[] = [];

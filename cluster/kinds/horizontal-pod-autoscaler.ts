@@ -5,7 +5,7 @@ import { invalid, required } from './field-errors.ts';
 import { sourceOf, SOURCES, validateMetric } from './horizontal-pod-autoscaler-metric.ts';
 import { readVersion1, writeVersion1 } from './horizontal-pod-autoscaler-v1.ts';
 import { horizontalPodAutoscalers, horizontalPodAutoscalersV1 } from './resources.ts';
-import { atMost, check, oneOf, present, type Rule, setDefaults } from './rules.ts';
+import { atMost, check, oneOf, pathSegment, present, type Rule, setDefaults } from './rules.ts';
 import type { HorizontalPodAutoscaler, MetricSpec, MetricStatus } from './types/autoscaling-v2.ts';
 
 const METRICS_SHOWN = 2;
@@ -71,8 +71,8 @@ export const horizontalPodAutoscalerKind = defineKind(horizontalPodAutoscalers, 
     return [
       ...errors,
       ...check(object, {
-        'spec.scaleTargetRef.kind': present(),
-        'spec.scaleTargetRef.name': present(),
+        'spec.scaleTargetRef.kind': [present(), pathSegment],
+        'spec.scaleTargetRef.name': [present(), pathSegment],
         'spec.metrics[*].type': [present('must specify a metric source type'), oneOf(...Object.keys(SOURCES))],
         ...behaviorRules('scaleUp'),
         ...behaviorRules('scaleDown'),

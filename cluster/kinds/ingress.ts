@@ -3,9 +3,10 @@ import { ageColumn, column, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
 import type { FieldError } from './field-error.ts';
 import { forbidden, invalid, notSupported, required } from './field-errors.ts';
-import { dns1035Problem, dnsLabelProblem, dnsSubdomainProblem } from './names.ts';
+import { dns1035Problem, dnsSubdomainProblem } from './names.ts';
+import { portNameProblem } from './probe-validate.ts';
 import { ingressClasses, ingresses } from './resources.ts';
-import { check, dnsSubdomain, immutable, oneOf, port, present, setDefaults } from './rules.ts';
+import { check, dnsLabel, dnsSubdomain, immutable, oneOf, pathSegment, port, present, setDefaults } from './rules.ts';
 import type { HTTPIngressPath, Ingress, IngressBackend, IngressClass } from './types/networking.ts';
 
 const HOSTS_SHOWN = 3;
@@ -48,8 +49,11 @@ export const ingressKind = defineKind(ingresses, {
     }
     for (const [index, tls] of (spec?.tls ?? []).entries())
       for (const [at, host] of (tls.hosts ?? []).entries())
-        errors.push(...hostProblem(host, `spec.tls[${index}].hosts[${at}]`));
-    return [...errors, ...check(object, { 'spec.ingressClassName': dnsSubdomain })];
+        errors.push(...nameProblem(host, `spec.tls[${index}].hosts[${at}]`));
+    return [
+      ...errors,
+      ...check(object, { 'spec.ingressClassName': dnsSubdomain, 'spec.tls[*].secretName': dnsSubdomain }),
+    ];
   },
   warnings: (object, old) => {
     const { metadata, spec } = object as Ingress;
@@ -76,8 +80,10 @@ export const ingressClassKind = defineKind(ingressClasses, {
   validate: (object) => [
     ...check(object, {
       'spec.controller': [present(), controllerRule],
-      'spec.parameters.kind': present('kind is required'),
-      'spec.parameters.name': present('name is required'),
+      'spec.parameters.apiGroup': dnsSubdomain,
+      'spec.parameters.kind': [present('kind is required'), pathSegment],
+      'spec.parameters.name': [present('name is required'), pathSegment],
+      'spec.parameters.namespace': dnsLabel,
       'spec.parameters.scope': oneOf('Cluster', 'Namespace'),
     }),
     ...scopeProblem(object as IngressClass),
@@ -105,6 +111,11 @@ function scopeProblem({ spec }: IngressClass): FieldError[] {
 function hostProblem(host: string | undefined, field: string): FieldError[] {
   if (host === undefined || host === '') return [];
   if (isIP(host) !== 0) return [invalid(field, host, 'must be a DNS name, not an IP address')];
+  return nameProblem(host, field);
+}
+
+/** A name, or `*` and a name. */
+function nameProblem(host: string, field: string): FieldError[] {
   const problem = dnsSubdomainProblem(host.replace(/^\*\./, ''));
   return problem === undefined ? [] : [invalid(field, host, problem)];
 }
@@ -129,8 +140,17 @@ function validateBackend(backend: IngressBackend | undefined, at: string): Field
   const { service, resource } = backend ?? {};
   if (service !== undefined && resource !== undefined)
     return [invalid(at, '', 'cannot set both resource and service backends')];
-  if (service === undefined)
-    return resource === undefined ? [invalid(at, '', 'resource or service backend is required')] : [];
+  if (resource !== undefined)
+    return check(
+      resource,
+      {
+        apiGroup: dnsSubdomain,
+        kind: [present('kind is required'), pathSegment],
+        name: [present('name is required'), pathSegment],
+      },
+      `${at}.resource`,
+    );
+  if (service === undefined) return [invalid(at, '', 'resource or service backend is required')];
   const errors: FieldError[] = [];
   if (!service.name) errors.push(required(`${at}.service.name`));
   else {
@@ -140,7 +160,7 @@ function validateBackend(backend: IngressBackend | undefined, at: string): Field
   const { name, number } = service.port ?? {};
   if (name && number) errors.push(invalid(at, '', 'cannot set both port name & port number'));
   else if (name) {
-    const problem = dnsLabelProblem(name);
+    const problem = portNameProblem(name);
     if (problem !== undefined) errors.push(invalid(`${at}.service.port.name`, name, problem));
   } else if (number) errors.push(...port(number, `${at}.service.port.number`));
   else errors.push(required(at, 'port name or number is required'));

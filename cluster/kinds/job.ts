@@ -2,14 +2,24 @@ import { isDeepStrictEqual } from 'node:util';
 import { age, ageColumn, column, duration, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
 import type { FieldError } from './field-error.ts';
-import { invalid, notSupported, required } from './field-errors.ts';
+import { duplicate, invalid, notSupported, required } from './field-errors.ts';
 import type { ApiObject } from './kind.ts';
 import { defaultPodSpec } from './pod-defaults.ts';
 import { workloadWarnings } from './pod-warnings.ts';
 import { jobs } from './resources.ts';
-import { atMost, check, immutable, labelSelector, nonNegative, oneOf, present, setDefaults } from './rules.ts';
+import {
+  atMost,
+  check,
+  immutable,
+  labelSelector,
+  nonNegative,
+  oneOf,
+  present,
+  qualifiedName,
+  setDefaults,
+} from './rules.ts';
 import { formatLabelSelector, matchesLabelSelector } from './selector.ts';
-import type { Job, JobSpec, JobStatus } from './types/batch.ts';
+import type { Job, JobSpec, JobStatus, PodFailurePolicyOnExitCodesRequirement } from './types/batch.ts';
 import { templateColumns, validateTemplate } from './workload.ts';
 
 const CONTROLLER_UID = 'batch.kubernetes.io/controller-uid';
@@ -148,6 +158,8 @@ export function validateJobSpec(spec: JobSpec, at: string): FieldError[] {
         errors.push(invalid(`${at}.${field}`, spec[field], 'requires indexed completion mode'));
   if (spec.maxFailedIndexes !== undefined && spec.backoffLimitPerIndex === undefined)
     errors.push(required(`${at}.backoffLimitPerIndex`, 'when maxFailedIndexes is specified'));
+  if ((spec.maxFailedIndexes ?? 0) > (spec.completions ?? Number.POSITIVE_INFINITY))
+    errors.push(invalid(`${at}.maxFailedIndexes`, spec.maxFailedIndexes, 'must be less than or equal to completions'));
   return [...errors, ...validateFailurePolicy(spec, at)];
 }
 
@@ -161,6 +173,7 @@ function validateFailurePolicy(spec: JobSpec, at: string): FieldError[] {
       'podFailurePolicy.rules[*].onExitCodes.operator': [present(), oneOf('In', 'NotIn')],
       'podFailurePolicy.rules[*].onExitCodes.values': (value, field) =>
         Array.isArray(value) && value.length > 0 ? [] : [invalid(field, value, 'at least one value is required')],
+      'podFailurePolicy.rules[*].onPodConditions[*].type': [present(), qualifiedName],
       'podFailurePolicy.rules[*].onPodConditions[*].status': oneOf('False', 'True', 'Unknown'),
     },
     at,
@@ -173,8 +186,8 @@ function validateFailurePolicy(spec: JobSpec, at: string): FieldError[] {
       );
     if (!codes && !conditions)
       errors.push(invalid(`${rules}[${index}]`, rule, 'specifying one of OnExitCodes and OnPodConditions is required'));
-    if (rule.onExitCodes?.operator === 'In' && rule.onExitCodes.values.includes(0))
-      errors.push(invalid(`${rules}[${index}].onExitCodes.values`, 0, 'must not be 0 for the In operator'));
+    if (rule.onExitCodes !== undefined)
+      errors.push(...validateExitCodes(rule.onExitCodes, spec, `${rules}[${index}].onExitCodes`));
   }
   if (spec.template.spec?.restartPolicy !== 'Never')
     errors.push(
@@ -184,6 +197,30 @@ function validateFailurePolicy(spec: JobSpec, at: string): FieldError[] {
         'only "Never" is supported when podFailurePolicy is specified',
       ),
     );
+  return errors;
+}
+
+function validateExitCodes(
+  { containerName, operator, values }: PodFailurePolicyOnExitCodesRequirement,
+  { template }: JobSpec,
+  at: string,
+): FieldError[] {
+  const errors: FieldError[] = [];
+  const { containers = [], initContainers = [] } = template.spec ?? {};
+  if (containerName !== undefined && ![...containers, ...initContainers].some(({ name }) => name === containerName))
+    errors.push(
+      invalid(
+        `${at}.containerName`,
+        containerName,
+        'must be one of the container or initContainer names in the pod template',
+      ),
+    );
+  if (operator === 'In' && values.includes(0))
+    errors.push(invalid(`${at}.values`, 0, 'must not be 0 for the In operator'));
+  for (const [index, value] of values.entries())
+    if (values.indexOf(value) < index) errors.push(duplicate(`${at}.values[${index}]`, value));
+  if (values.some((value, index) => value < (values[index - 1] ?? value)))
+    errors.push(invalid(`${at}.values`, values, 'must be ordered'));
   return errors;
 }
 

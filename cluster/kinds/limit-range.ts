@@ -4,7 +4,7 @@ import type { FieldError } from './field-error.ts';
 import { forbidden, invalid, required } from './field-errors.ts';
 import { quantityValue } from './quantity.ts';
 import { limitRanges } from './resources.ts';
-import { check, present, quantities, setDefaults, unique } from './rules.ts';
+import { check, present, qualifiedName, quantities, type Rule, setDefaults, unique } from './rules.ts';
 import type { LimitRange, LimitRangeItem } from './types/core.ts';
 
 const AMOUNTS = ['max', 'min', 'default', 'defaultRequest', 'maxLimitRequestRatio'] as const;
@@ -29,7 +29,7 @@ export const limitRangeKind = defineKind(limitRanges, {
   },
   validate: (object) => [
     ...check(object, {
-      'spec.limits[*].type': present(),
+      'spec.limits[*].type': [present(), qualifiedName, itemType],
       'spec.limits': unique('type'),
       ...Object.fromEntries(AMOUNTS.map((name) => [`spec.limits[*].${name}`, quantities])),
     }),
@@ -38,6 +38,11 @@ export const limitRangeKind = defineKind(limitRanges, {
     ),
   ],
 });
+
+const itemType: Rule = (value, field) =>
+  ['Pod', 'Container', 'PersistentVolumeClaim'].includes(String(value)) || String(value).includes('/')
+    ? []
+    : [invalid(field, value, 'must be a standard limit type or fully qualified')];
 
 function defaultItem(item: LimitRangeItem): void {
   item.default = { ...item.max, ...item.default };

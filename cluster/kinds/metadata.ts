@@ -1,6 +1,6 @@
 /** What holds for the metadata of every kind (Kubernetes API conventions, "Metadata"). */
 import type { FieldError } from './field-error.ts';
-import { forbidden, invalid, required } from './field-errors.ts';
+import { forbidden, invalid, required, tooLong } from './field-errors.ts';
 import type { ApiObject, KindDefinition } from './kind.ts';
 import { nameProblems, qualifiedNameProblems, validateLabels } from './names.ts';
 import type { ObjectMeta, OwnerReference } from './types/meta.ts';
@@ -18,7 +18,7 @@ export function validateMetadata(kind: KindDefinition, metadata: ObjectMeta): Fi
       errors.push(invalid('metadata.name', metadata.name, problem));
   errors.push(...validateBase(kind, metadata.generateName));
   errors.push(...validateLabels(metadata.labels, 'metadata.labels'));
-  errors.push(...validateAnnotations(metadata.annotations));
+  errors.push(...validateAnnotations(metadata.annotations, 'metadata.annotations'));
   for (const [index, finalizer] of (metadata.finalizers ?? []).entries()) {
     for (const problem of qualifiedNameProblems(finalizer))
       errors.push(invalid('metadata.finalizers', finalizer, problem));
@@ -70,20 +70,14 @@ export function validateMetadataUpdate(now: ApiObject, old: ApiObject): FieldErr
   return errors;
 }
 
-function validateAnnotations(annotations: Record<string, string> | undefined): FieldError[] {
+export function validateAnnotations(annotations: Record<string, string> | undefined, field: string): FieldError[] {
   const errors: FieldError[] = [];
   let size = 0;
   for (const [key, value] of Object.entries(annotations ?? {})) {
-    for (const problem of qualifiedNameProblems(key.toLowerCase()))
-      errors.push(invalid('metadata.annotations', key, problem));
+    for (const problem of qualifiedNameProblems(key.toLowerCase())) errors.push(invalid(field, key, problem));
     size += key.length + value.length;
   }
-  if (size > ANNOTATIONS_LIMIT)
-    errors.push({
-      reason: 'FieldValueTooLong',
-      field: 'metadata.annotations',
-      message: `Too long: must have at most ${ANNOTATIONS_LIMIT} bytes`,
-    });
+  if (size > ANNOTATIONS_LIMIT) errors.push(tooLong(field, ANNOTATIONS_LIMIT));
   return errors;
 }
 

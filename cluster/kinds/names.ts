@@ -51,11 +51,19 @@ function problemsOf(text: string, limit: number, grammar: RegExp, description: s
   ];
 }
 
-function pathSegmentProblem(name: string): string | undefined {
+/** Of what stands in a path of the API. */
+export function segmentProblem(name: string): string | undefined {
   if (name === '.' || name === '..') return `may not be '${name}'`;
-  if (/[/%]/.test(name)) return "may not contain '/' or '%'";
+  const part = ['/', '%'].find((one) => name.includes(one));
+  return part === undefined ? undefined : `may not contain '${part}'`;
+}
+
+function pathSegmentProblem(name: string): string | undefined {
   // The store's keys are printable ASCII.
-  return /^[\x21-\x7e]{1,253}$/.test(name) ? undefined : 'must be 1 to 253 printable ASCII characters without spaces';
+  const isPrintable = /^[\x21-\x7e]{1,253}$/.test(name);
+  return (
+    segmentProblem(name) ?? (isPrintable ? undefined : 'must be 1 to 253 printable ASCII characters without spaces')
+  );
 }
 
 export type NameRule = 'dns-label' | 'dns-subdomain' | 'path-segment';

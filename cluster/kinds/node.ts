@@ -5,6 +5,7 @@ import { defineKind } from './define.ts';
 import type { FieldError } from './field-error.ts';
 import { forbidden, invalid } from './field-errors.ts';
 import { nodes } from './resources.ts';
+import { validateTaints } from './scheduling-validate.ts';
 import type { Node } from './types/core.ts';
 
 const ROLE = 'node-role.kubernetes.io/';
@@ -52,7 +53,7 @@ export const nodeKind = defineKind(nodes, {
       errors.push(invalid('spec.podCIDRs', podCIDRs, 'may specify no more than one CIDR for each IP family'));
     if (podCIDR !== undefined && podCIDR !== (podCIDRs[0] ?? ''))
       errors.push(invalid('spec.podCIDRs[0]', podCIDRs[0] ?? '', 'must match `podCIDR`'));
-    return errors;
+    return [...errors, ...validateTaints((object as Node).spec?.taints, 'metadata.taints')];
   },
   warnings: (object) => {
     const { configSource, externalID } = (object as Node).spec ?? {};

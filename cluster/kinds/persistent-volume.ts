@@ -4,10 +4,32 @@ import { defineKind } from './define.ts';
 import type { FieldError } from './field-error.ts';
 import { forbidden, invalid, required } from './field-errors.ts';
 import { accessModesRule, accessModesText } from './persistent-volume-claim.ts';
+import { driverName } from './csi-driver.ts';
+import { quantityValue } from './quantity.ts';
 import { persistentVolumes } from './resources.ts';
-import { check, dnsSubdomain, immutable, oneOf, present, quantities, setDefaults } from './rules.ts';
-import type { PersistentVolume } from './types/core.ts';
+import {
+  check,
+  dnsLabel,
+  dnsSubdomain,
+  immutable,
+  oneOf,
+  present,
+  quantities,
+  type Rule,
+  setDefaults,
+} from './rules.ts';
+import { validateNodeSelector } from './scheduling-validate.ts';
+import type { PersistentVolume, VolumeNodeAffinity } from './types/core.ts';
+import { HOST_PATH_TYPES } from './volume-validate.ts';
 import { persistentVolumeWarnings } from './volume-warnings.ts';
+
+const CSI_SECRETS = [
+  'controllerPublishSecretRef',
+  'nodeStageSecretRef',
+  'nodePublishSecretRef',
+  'controllerExpandSecretRef',
+  'nodeExpandSecretRef',
+];
 
 /** Everything of a spec that is no kind of volume. */
 const COMMON = [
@@ -77,13 +99,17 @@ export const persistentVolumeKind = defineKind(persistentVolumes, {
       ...errors,
       ...check(object, {
         'spec.capacity': quantities,
+        'spec.capacity.storage': positive,
         'spec.persistentVolumeReclaimPolicy': oneOf('Delete', 'Recycle', 'Retain'),
         'spec.volumeMode': oneOf('Block', 'Filesystem'),
         'spec.storageClassName': dnsSubdomain,
-        'spec.hostPath.path': present(),
-        'spec.local.path': present(),
-        'spec.csi.driver': present(),
+        'spec.hostPath.path': [present(), noBackstep],
+        'spec.hostPath.type': oneOf(...HOST_PATH_TYPES),
+        'spec.local.path': [present(), noBackstep],
+        'spec.csi.driver': driverName,
         'spec.csi.volumeHandle': present(),
+        ...Object.fromEntries(CSI_SECRETS.map((name) => [`spec.csi.${name}`, secretReference])),
+        'spec.nodeAffinity': nodeAffinity,
         'spec.local': (value) =>
           value !== undefined && spec.nodeAffinity === undefined
             ? [required('spec.nodeAffinity', 'Local volume requires node affinity')]
@@ -103,6 +129,27 @@ export const persistentVolumeKind = defineKind(persistentVolumes, {
     return errors;
   },
 });
+
+const positive: Rule = (value, field) =>
+  value === undefined || quantityValue(String(value)) > 0
+    ? []
+    : [invalid(field.replace(/\.storage$/, '[storage]'), value, 'must be greater than zero')];
+
+const noBackstep: Rule = (value, field) =>
+  String(value).split('/').includes('..') ? [invalid(field, value, "must not contain '..'")] : [];
+
+const secretReference: Rule = (value, field) =>
+  value === undefined
+    ? []
+    : check(value as object, { name: [present(), dnsSubdomain], namespace: [present(), dnsLabel] }, field);
+
+const nodeAffinity: Rule = (value, field) => {
+  if (value === undefined) return [];
+  const { required: needed } = value as VolumeNodeAffinity;
+  return needed === undefined
+    ? [required(`${field}.required`, 'must specify required node constraints')]
+    : validateNodeSelector(needed, `${field}.required`);
+};
 
 function sourcesOf({ spec }: PersistentVolume): [string, unknown][] {
   return Object.entries(spec ?? {}).filter(([key]) => !COMMON.includes(key));

@@ -5,7 +5,7 @@ import type { FieldError } from './field-error.ts';
 import { invalid, notSupported, required } from './field-errors.ts';
 import type { ApiObject, KindDefinition } from './kind.ts';
 import { clusterRoleBindings, clusterRoles, roleBindings, roles } from './resources.ts';
-import { check, labelSelector, present } from './rules.ts';
+import { check, dnsSubdomain, labelSelector, pathSegment, present } from './rules.ts';
 import type { ClusterRole, PolicyRule, RoleBinding, Subject } from './types/rbac.ts';
 import { isDeepStrictEqual } from 'node:util';
 
@@ -77,7 +77,7 @@ function binding(ref: typeof roleBindings | typeof clusterRoleBindings, kinds: s
       const errors: FieldError[] = [];
       if (roleRef.apiGroup !== GROUP) errors.push(notSupported('roleRef.apiGroup', roleRef.apiGroup, [GROUP]));
       if (!kinds.includes(roleRef.kind)) errors.push(notSupported('roleRef.kind', roleRef.kind, kinds));
-      if (!roleRef.name) errors.push(required('roleRef.name'));
+      errors.push(...check(object, { 'roleRef.name': [present(), pathSegment] }));
       return [
         ...errors,
         ...(subjects ?? []).flatMap((subject, index) => validateSubject(subject, `subjects[${index}]`, ref.namespaced)),
@@ -117,6 +117,7 @@ function validateSubject(subject: Subject, at: string, namespaced: boolean): Fie
   switch (subject.kind) {
     case 'ServiceAccount':
       if (subject.apiGroup) errors.push(notSupported(`${at}.apiGroup`, subject.apiGroup, ['']));
+      errors.push(...check(subject, { name: dnsSubdomain }, at));
       if (!namespaced && !subject.namespace) errors.push(required(`${at}.namespace`));
       return errors;
     case 'User':

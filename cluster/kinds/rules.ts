@@ -3,7 +3,14 @@ import { isDeepStrictEqual } from 'node:util';
 import type { FieldError } from './field-error.ts';
 import { duplicate, forbidden, invalid, notSupported, required } from './field-errors.ts';
 import type { ApiObject } from './kind.ts';
-import { dnsLabelProblem, dnsSubdomainProblem, qualifiedNameProblem } from './names.ts';
+import {
+  dns1035Problem,
+  dnsLabelProblem,
+  dnsSubdomainProblem,
+  qualifiedNameProblem,
+  segmentProblem,
+  validateLabels,
+} from './names.ts';
 import { quantityProblem } from './quantity.ts';
 import { labelSelectorProblems } from './selector.ts';
 import type { LabelSelector } from './types/meta.ts';
@@ -82,7 +89,11 @@ function number(holds: (value: number) => boolean, text: string): Rule {
 export const port: Rule = between(1, 65535);
 export const dnsLabel: Rule = named(dnsLabelProblem);
 export const dnsSubdomain: Rule = named(dnsSubdomainProblem);
+export const dns1035Label: Rule = named(dns1035Problem);
 export const qualifiedName: Rule = named(qualifiedNameProblem);
+export const pathSegment: Rule = named(segmentProblem);
+
+export const labels: Rule = (value, field) => validateLabels(value as Record<string, string> | undefined, field);
 
 function named(problemOf: (text: string) => string | undefined): Rule {
   return (value, field) => {

@@ -2,7 +2,8 @@ import { ageColumn, column, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
 import { nodeLabelsWarnings } from './node-label-warnings.ts';
 import { runtimeClasses } from './resources.ts';
-import { check, dnsLabel, immutable, present, quantities } from './rules.ts';
+import { check, dnsLabel, immutable, labels, present, quantities } from './rules.ts';
+import { validateTolerations } from './scheduling-validate.ts';
 import type { RuntimeClass } from './types/node.ts';
 
 export const runtimeClassKind = defineKind(runtimeClasses, {
@@ -10,7 +11,14 @@ export const runtimeClassKind = defineKind(runtimeClasses, {
   needsRevision: true,
   createOnUpdate: true,
   columns: [nameColumn, column('Handler', 'string', (object) => String(object['handler'] ?? '')), ageColumn],
-  validate: (object) => check(object, { handler: [present(), dnsLabel], 'overhead.podFixed': quantities }),
+  validate: (object) => [
+    ...check(object, {
+      handler: [present(), dnsLabel],
+      'overhead.podFixed': quantities,
+      'scheduling.nodeSelector': labels,
+    }),
+    ...validateTolerations((object as unknown as RuntimeClass).scheduling?.tolerations, 'scheduling.tolerations'),
+  ],
   warnings: (object) =>
     nodeLabelsWarnings((object as unknown as RuntimeClass).scheduling?.nodeSelector, () => 'scheduling.nodeSelector'),
   validateUpdate: immutable('handler'),

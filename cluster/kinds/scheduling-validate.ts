@@ -1,13 +1,15 @@
 /** What the parts of a pod's spec that the scheduler reads must be, with the errors of the API reference. */
 import type { FieldError } from './field-error.ts';
 import { duplicate, forbidden, invalid, notSupported, required } from './field-errors.ts';
-import { labelValueProblem, qualifiedNameProblem } from './names.ts';
+import { dnsLabelProblem, dnsSubdomainProblem, labelValueProblem, qualifiedNameProblem } from './names.ts';
 import { labelSelectorProblems } from './selector.ts';
 import type {
+  NodeSelector,
   NodeSelectorRequirement,
   NodeSelectorTerm,
   PodAffinityTerm,
   PodSpec,
+  Taint,
   Toleration,
   TopologySpreadConstraint,
 } from './types/core.ts';
@@ -20,10 +22,41 @@ export function validateScheduling(spec: PodSpec, at: string): FieldError[] {
   const errors: FieldError[] = [];
   validateNodeAffinity(spec, `${at}.affinity.nodeAffinity`, errors);
   validatePodAffinity(spec, `${at}.affinity`, errors);
-  for (const [index, one] of (spec.tolerations ?? []).entries())
-    validateToleration(one, `${at}.tolerations[${index}]`, errors);
+  errors.push(...validateTolerations(spec.tolerations, `${at}.tolerations`));
   validateSpread(spec.topologySpreadConstraints ?? [], `${at}.topologySpreadConstraints`, errors);
   validateGates(spec, at, errors);
+  return errors;
+}
+
+export function validateTolerations(tolerations: readonly Toleration[] | undefined, at: string): FieldError[] {
+  const errors: FieldError[] = [];
+  for (const [index, one] of (tolerations ?? []).entries()) validateToleration(one, `${at}[${index}]`, errors);
+  return errors;
+}
+
+export function validateTaints(taints: readonly Taint[] | undefined, at: string): FieldError[] {
+  const errors: FieldError[] = [];
+  const seen = new Set<string>();
+  for (const [index, taint] of (taints ?? []).entries()) {
+    const { key, value = '', effect } = taint;
+    const field = `${at}[${index}]`;
+    checkKey(key, `${field}.key`, errors);
+    const problem = labelValueProblem(value);
+    if (problem !== undefined) errors.push(invalid(`${field}.value`, value, problem));
+    if (!effect) errors.push(required(`${field}.effect`));
+    else if (!EFFECTS.includes(effect)) errors.push(notSupported(`${field}.effect`, effect, EFFECTS));
+    if (seen.has(`${key}:${effect}`)) errors.push(duplicate(field, taint));
+    seen.add(`${key}:${effect}`);
+  }
+  return errors;
+}
+
+/** What a node must be. */
+export function validateNodeSelector({ nodeSelectorTerms }: NodeSelector, at: string): FieldError[] {
+  const errors: FieldError[] = [];
+  const field = `${at}.nodeSelectorTerms`;
+  if ((nodeSelectorTerms ?? []).length === 0) errors.push(required(field, 'must have at least one node selector term'));
+  for (const [index, term] of (nodeSelectorTerms ?? []).entries()) validateNodeTerm(term, `${field}[${index}]`, errors);
   return errors;
 }
 
@@ -39,12 +72,8 @@ function checkWeight(weight: number, field: string, errors: FieldError[]): void 
 function validateNodeAffinity({ affinity }: PodSpec, at: string, errors: FieldError[]): void {
   const { requiredDuringSchedulingIgnoredDuringExecution: needed, preferredDuringSchedulingIgnoredDuringExecution } =
     affinity?.nodeAffinity ?? {};
-  if (needed !== undefined) {
-    const field = `${at}.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms`;
-    const terms = needed.nodeSelectorTerms ?? [];
-    if (terms.length === 0) errors.push(required(field, 'must have at least one node selector term'));
-    for (const [index, term] of terms.entries()) validateNodeTerm(term, `${field}[${index}]`, errors);
-  }
+  if (needed !== undefined)
+    errors.push(...validateNodeSelector(needed, `${at}.requiredDuringSchedulingIgnoredDuringExecution`));
   for (const [index, { weight, preference }] of (preferredDuringSchedulingIgnoredDuringExecution ?? []).entries()) {
     const field = `${at}.preferredDuringSchedulingIgnoredDuringExecution[${index}]`;
     checkWeight(weight, field, errors);
@@ -67,6 +96,11 @@ function validateNodeTerm({ matchExpressions, matchFields }: NodeSelectorTerm, a
         ),
       );
     if (key !== 'metadata.name') errors.push(invalid(`${field}.key`, key, 'not a valid field selector key'));
+    else
+      for (const [place, value] of values.entries()) {
+        const problem = dnsSubdomainProblem(value);
+        if (problem !== undefined) errors.push(invalid(`${field}.values[${place}]`, value, problem));
+      }
   }
 }
 
@@ -114,6 +148,10 @@ function validatePodAffinity({ affinity }: PodSpec, at: string, errors: FieldErr
 function validatePodTerm(term: PodAffinityTerm, at: string, errors: FieldError[]): void {
   const { labelSelector, namespaceSelector, topologyKey, matchLabelKeys = [], mismatchLabelKeys = [] } = term;
   if (labelSelector) errors.push(...labelSelectorProblems(labelSelector, `${at}.labelSelector`));
+  for (const namespace of term.namespaces ?? []) {
+    const problem = dnsLabelProblem(namespace);
+    if (problem !== undefined) errors.push(invalid(`${at}.namespace`, namespace, problem));
+  }
   if (namespaceSelector) errors.push(...labelSelectorProblems(namespaceSelector, `${at}.namespaceSelector`));
   if (topologyKey) checkKey(topologyKey, `${at}.topologyKey`, errors);
   else errors.push(required(`${at}.topologyKey`, 'can not be empty'));
@@ -176,6 +214,7 @@ function validateSpread(constraints: TopologySpreadConstraint[], at: string, err
     for (const policy of ['nodeAffinityPolicy', 'nodeTaintsPolicy'] as const)
       if (constraint[policy] !== undefined && !INCLUSION.includes(constraint[policy]))
         errors.push(notSupported(`${field}.${policy}`, constraint[policy], INCLUSION));
+    for (const [place, key] of matchLabelKeys.entries()) checkKey(key, `${field}.matchLabelKeys[${place}]`, errors);
     if (labelSelector) errors.push(...labelSelectorProblems(labelSelector, `${field}.labelSelector`));
     else if (matchLabelKeys.length > 0)
       errors.push(forbidden(`${field}.matchLabelKeys`, 'must not be specified when labelSelector is not set'));

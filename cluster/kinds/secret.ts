@@ -8,6 +8,7 @@ import { tlsSecretWarnings } from './tls-secret-warnings.ts';
 import type { Secret } from './types/core.ts';
 
 const DATA_LIMIT = 1024 * 1024;
+const ACCOUNT = 'kubernetes.io/service-account.name';
 /** What each well-known type must have. */
 const REQUIRED_KEYS: Record<string, string[]> = {
   'kubernetes.io/tls': ['tls.crt', 'tls.key'],
@@ -15,6 +16,32 @@ const REQUIRED_KEYS: Record<string, string[]> = {
   'kubernetes.io/dockercfg': ['.dockercfg'],
   'kubernetes.io/ssh-auth': ['ssh-privatekey'],
 };
+
+/** Of types that ask for more than that a key is there. */
+function typeErrors({ metadata, type, data }: Secret): FieldError[] {
+  if (type === 'kubernetes.io/ssh-auth')
+    return data?.['ssh-privatekey'] === '' ? [required('data[ssh-privatekey]')] : [];
+  if (type === 'kubernetes.io/basic-auth')
+    return data?.['username'] === undefined && data?.['password'] === undefined
+      ? [required('data[username]'), required('data[password]')]
+      : [];
+  if (type !== 'kubernetes.io/service-account-token' || metadata.annotations?.[ACCOUNT]) return [];
+  return [required(`metadata.annotations[${ACCOUNT}]`)];
+}
+
+function jsonErrors(base64 = '', field: string): FieldError[] {
+  try {
+    JSON.parse(Buffer.from(base64, 'base64').toString());
+    return [];
+  } catch (error) {
+    return [invalid(field, '<secret contents redacted>', error instanceof Error ? withoutText(error.message) : '')];
+  }
+}
+
+/** What a parser says, without what it read. */
+function withoutText(message: string): string {
+  return message.replace(/[,:]? ?["'`].*/s, '');
+}
 
 export const secretKind = defineKind(secrets, {
   schemaName: 'io.k8s.api.core.v1.Secret',
@@ -37,19 +64,13 @@ export const secretKind = defineKind(secrets, {
   validate: (object) => {
     const secret = object as Secret;
     const errors: FieldError[] = validateDataKeys(secret.data, 'data');
-    let size = 0;
-    for (const [key, value] of Object.entries(secret.data ?? {})) {
-      size += value.length * 0.75;
-      if (value.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(value))
-        errors.push(
-          invalid(`data[${key}]`, '<omitted>', 'must be base64 (RFC 4648 section 4); use stringData for plain text'),
-        );
-    }
+    const size = Object.values(secret.data ?? {}).reduce((sum, { length }) => sum + length * 0.75, 0);
     if (size > DATA_LIMIT) errors.push(tooLong('data', DATA_LIMIT));
     for (const key of REQUIRED_KEYS[secret.type ?? ''] ?? []) {
       if (secret.data?.[key] === undefined) errors.push(required(`data[${key}]`));
+      else if (key.startsWith('.docker')) errors.push(...jsonErrors(secret.data[key], `data[${key}]`));
     }
-    return errors;
+    return [...errors, ...typeErrors(secret)];
   },
   warnings: (object) => tlsSecretWarnings(object as Secret),
   validateUpdate: (object, old) => {

@@ -2,7 +2,7 @@
 import { isIP } from 'node:net';
 import type { FieldError } from './field-error.ts';
 import { forbidden, invalid, notSupported } from './field-errors.ts';
-import { check, oneOf } from './rules.ts';
+import { check, oneOf, qualifiedName } from './rules.ts';
 import { validateAddress } from './special-addresses.ts';
 import type { ServiceSpec } from './types/core.ts';
 
@@ -11,7 +11,15 @@ const longestAffinity = 86_400;
 
 export function validateTraffic(spec: ServiceSpec): FieldError[] {
   return [
-    ...check(spec, { sessionAffinity: oneOf('ClientIP', 'None'), trafficDistribution: oneOf('PreferClose') }, 'spec'),
+    ...check(
+      spec,
+      {
+        sessionAffinity: oneOf('ClientIP', 'None'),
+        trafficDistribution: oneOf('PreferClose'),
+        loadBalancerClass: qualifiedName,
+      },
+      'spec',
+    ),
     ...affinityErrors(spec),
     ...policyErrors(spec),
     ...(spec.externalIPs ?? []).flatMap((address, index) => validateAddress(address, `spec.externalIPs[${index}]`)),

@@ -1,7 +1,10 @@
+import { isDeepStrictEqual } from 'node:util';
 import { ageColumn, column, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
+import { duplicate, invalid } from './field-errors.ts';
 import { storageClasses } from './resources.ts';
-import { check, frozen, immutable, oneOf, present, qualifiedName, setDefaults } from './rules.ts';
+import { check, frozen, immutable, oneOf, present, qualifiedName, type Rule, setDefaults, unique } from './rules.ts';
+import type { TopologySelectorTerm } from './types/core.ts';
 import type { StorageClass } from './types/storage.ts';
 import { storageClassWarnings } from './volume-warnings.ts';
 
@@ -28,12 +31,20 @@ export const storageClassKind = defineKind(storageClasses, {
     ageColumn,
   ],
   defaults: (object) => setDefaults(object, { reclaimPolicy: 'Delete', volumeBindingMode: 'Immediate' }),
-  validate: (object) =>
-    check(object, {
+  validate: (object) => [
+    ...check(object, {
       provisioner: [present(), (value, field) => qualifiedName(String(value).toLowerCase(), field)],
       reclaimPolicy: oneOf('Delete', 'Retain'),
       volumeBindingMode: oneOf('Immediate', 'WaitForFirstConsumer'),
+      allowedTopologies: distinctTerms,
+      'allowedTopologies[*].matchLabelExpressions': unique('key'),
+      'allowedTopologies[*].matchLabelExpressions[*].key': qualifiedName,
+      'allowedTopologies[*].matchLabelExpressions[*].values': [present(), distinct],
     }),
+    ...(Object.hasOwn((object['parameters'] as object | undefined) ?? {}, '')
+      ? [invalid('parameters', '', 'field can not be empty.')]
+      : []),
+  ],
   warnings: (object) => storageClassWarnings(object as unknown as StorageClass),
   validateUpdate: (object, old) => [
     ...frozen({
@@ -44,6 +55,19 @@ export const storageClassKind = defineKind(storageClasses, {
     ...immutable('volumeBindingMode')(object, old),
   ],
 });
+
+const distinct: Rule = (value, field) =>
+  (value as string[]).flatMap((one, index, all) =>
+    all.indexOf(one) < index ? [duplicate(`${field}[${index}]`, one)] : [],
+  );
+
+/** No two terms say the same: a volume is where all expressions of one of them hold. */
+const distinctTerms: Rule = (value, field) =>
+  ((value ?? []) as TopologySelectorTerm[]).flatMap((term, index, all) =>
+    all.findIndex((other) => isDeepStrictEqual(other, term)) < index
+      ? [duplicate(`${field}[${index}].matchLabelExpressions`, '')]
+      : [],
+  );
 
 /** Claims that name no class get it. */
 export function isDefaultClass({ metadata }: Pick<StorageClass, 'metadata'>): boolean {

@@ -3,11 +3,14 @@ import { fileFieldErrors, resourceSelectorErrors } from './environment-validate.
 import { validateClaimSpec } from './persistent-volume-claim.ts';
 import type { FieldError } from './field-error.ts';
 import { duplicate, forbidden, invalid, notSupported, required } from './field-errors.ts';
-import { dnsLabelProblem } from './names.ts';
+import { driverName } from './csi-driver.ts';
+import { validateAnnotations } from './metadata.ts';
+import { dnsLabelProblem, validateLabels } from './names.ts';
 import { quantityProblem, quantityValue } from './quantity.ts';
+import { check, dnsSubdomain, present } from './rules.ts';
 import type { Container, KeyToPath, Volume, VolumeMount, VolumeProjection } from './types/core.ts';
 
-const HOST_PATH_TYPES = [
+export const HOST_PATH_TYPES = [
   '',
   'BlockDevice',
   'CharDevice',
@@ -43,7 +46,8 @@ export function validateVolumes(volumes: readonly Volume[], at: string, errors: 
 }
 
 function sourceErrors(volume: Volume, at: string): FieldError[] {
-  const { configMap, secret, downwardAPI, projected, emptyDir, hostPath, persistentVolumeClaim, ephemeral } = volume;
+  const { configMap, secret, downwardAPI, projected, emptyDir, hostPath, persistentVolumeClaim, ephemeral, csi, nfs } =
+    volume;
   if (hostPath !== undefined) return hostPathErrors(hostPath, `${at}.hostPath`);
   if (emptyDir !== undefined) return emptyDirErrors(emptyDir, `${at}.emptyDir`);
   if (persistentVolumeClaim !== undefined)
@@ -51,8 +55,21 @@ function sourceErrors(volume: Volume, at: string): FieldError[] {
   if (ephemeral !== undefined) {
     const template = ephemeral.volumeClaimTemplate;
     if (template === undefined) return [required(`${at}.ephemeral.volumeClaimTemplate`)];
-    return validateClaimSpec(template.spec, `${at}.ephemeral.volumeClaimTemplate.spec`);
+    const place = `${at}.ephemeral.volumeClaimTemplate`;
+    return [
+      ...validateLabels(template.metadata?.labels, `${place}.metadata.labels`),
+      ...validateAnnotations(template.metadata?.annotations, `${place}.metadata.annotations`),
+      ...validateClaimSpec(template.spec, `${place}.spec`),
+    ];
   }
+  if (csi !== undefined)
+    return [
+      ...driverName(csi.driver, `${at}.csi.driver`),
+      ...(csi.nodePublishSecretRef === undefined
+        ? []
+        : check(csi.nodePublishSecretRef, { name: [present(), dnsSubdomain] }, `${at}.csi.nodePublishSecretRef`)),
+    ];
+  if (nfs !== undefined) return nfsErrors(nfs, `${at}.nfs`);
   const errors: FieldError[] = [];
   if (secret !== undefined) {
     if (!secret.secretName) errors.push(required(`${at}.secret.secretName`));
@@ -71,8 +88,31 @@ function sourceErrors(volume: Volume, at: string): FieldError[] {
     errors.push(...modeErrors(projected, `${at}.projected`));
     for (const [index, source] of (projected.sources ?? []).entries())
       errors.push(...projectionErrors(source, `${at}.projected.sources[${index}]`));
+    errors.push(...conflictErrors(projected.sources ?? [], `${at}.projected`));
   }
   return errors;
+}
+
+function nfsErrors({ server, path }: NonNullable<Volume['nfs']>, at: string): FieldError[] {
+  return [
+    ...(server ? [] : [required(`${at}.server`)]),
+    ...(path ? [] : [required(`${at}.path`)]),
+    ...(path.startsWith('/') ? [] : [invalid(`${at}.path`, path, 'must be an absolute path')]),
+  ];
+}
+
+/** Two sources cannot both make one file. */
+function conflictErrors(sources: readonly VolumeProjection[], at: string): FieldError[] {
+  const seen = new Set<string>();
+  return sources.flatMap(({ configMap, secret, downwardAPI, serviceAccountToken }) => {
+    const items = [...(configMap?.items ?? []), ...(secret?.items ?? []), ...(downwardAPI?.items ?? [])];
+    const paths = [...items.map(({ path }) => path), ...(serviceAccountToken ? [serviceAccountToken.path] : [])];
+    return paths.flatMap((path) => {
+      const isTaken = path !== '' && seen.has(path);
+      seen.add(path);
+      return isTaken ? [invalid(at, secret?.name ?? path, 'conflicting duplicate paths')] : [];
+    });
+  });
 }
 
 function projectionErrors(source: VolumeProjection, at: string): FieldError[] {

@@ -3,6 +3,7 @@ import { column } from './columns.ts';
 import type { FieldError } from './field-error.ts';
 import { invalid, notSupported, required } from './field-errors.ts';
 import type { ApiObject, PrinterColumn, ScalePaths } from './kind.ts';
+import { validateAnnotations } from './metadata.ts';
 import { validateLabels } from './names.ts';
 import { defaultPodSpec } from './pod-defaults.ts';
 import { validatePodSpec } from './pod-validate.ts';
@@ -104,7 +105,10 @@ export function validateTemplate(
   selectorMatches: boolean,
 ): FieldError[] {
   const labels = template?.metadata?.labels;
-  const errors = validateLabels(labels, `${at}.metadata.labels`);
+  const errors = [
+    ...validateLabels(labels, `${at}.labels`),
+    ...validateAnnotations(template?.metadata?.annotations, `${at}.annotations`),
+  ];
   if (!selectorMatches)
     errors.push(invalid(`${at}.metadata.labels`, labels ?? null, '`selector` does not match template `labels`'));
   if (template?.spec === undefined) return [...errors, required(`${at}.spec.containers`)];
