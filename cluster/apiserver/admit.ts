@@ -102,6 +102,12 @@ export function decodeApplied(
   );
 }
 
+/** What was applied is kept as a typed server keeps it: without what says nothing, whoever owns that. */
+export function withoutEmpty(kind: KindDefinition, object: ApiObject): ApiObject {
+  if (kind.schema === undefined) decodeObject(object, schemaOf(kind) ?? {}, { dropsEmpty: true });
+  return object;
+}
+
 function subjectOf({ kind, version }: KindDefinition): string {
   return `${kind} in version "${version}" cannot be handled as a ${kind}`;
 }

@@ -281,8 +281,8 @@ export const REFUSED: readonly [string, object, RegExp][] = [
   ],
   [
     '/v1/persistentvolumes',
-    { spec: { hostPath: null, csi: { driver: 'a b', volumeHandle: 'h', nodeStageSecretRef: { name: 'x' } } } },
-    /spec\.csi\.driver: Invalid value: "a b": .*nodeStageSecretRef\.namespace: Required value/s,
+    { spec: { hostPath: null, csi: { driver: 'a b', volumeHandle: 'h', nodePublishSecretRef: { name: 'x' } } } },
+    /spec\.csi\.driver: Invalid value: "a b": .*nodePublishSecretRef\.namespace: Required value/s,
   ],
   [
     '/v1/resourcequotas',
@@ -402,5 +402,57 @@ export const REFUSED: readonly [string, object, RegExp][] = [
     'apps/v1/deployments',
     { spec: { template: { metadata: { annotations: { 'a/b/c': '' } } } } },
     /spec\.template\.annotations: Invalid value: "a\/b\/c": a qualified name must consist/,
+  ],
+  [
+    'apps/v1/deployments',
+    { spec: { minReadySeconds: 600, revisionHistoryLimit: -1 } },
+    /spec\.revisionHistoryLimit: .*spec\.progressDeadlineSeconds: Invalid value: 600: must be greater than minReadySeconds/s,
+  ],
+  [
+    'apps/v1/statefulsets',
+    { spec: { volumeClaimTemplates: [{ spec: { accessModes: ['ReadWriteOnce'] } }] } },
+    /spec\.template\.spec\.volumes\[0\]\.name: Required value/,
+  ],
+  [
+    'discovery.k8s.io/v1/endpointslices',
+    {
+      endpoints: [{ addresses: ['10.0.0.1'], hostname: 'A', hints: { forZones: [{ name: 'z' }, { name: 'z' }] } }],
+      ports: [{ name: 'B' }],
+    },
+    /endpoints\[0\]\.hostname: .*forZones\[1\]\.name: Duplicate value: "z".*ports\[0\]\.name: /s,
+  ],
+  [
+    'flowcontrol.apiserver.k8s.io/v1/flowschemas',
+    { spec: { priorityLevelConfiguration: null } },
+    /spec\.priorityLevelConfiguration: Required value/,
+  ],
+  [
+    'flowcontrol.apiserver.k8s.io/v1/flowschemas',
+    {
+      spec: {
+        rules: [
+          {
+            subjects: [{ kind: 'ServiceAccount', serviceAccount: { name: '*', namespace: 'A' } }],
+            nonResourceRules: [{ verbs: ['watch'], nonResourceURLs: ['/x'] }],
+          },
+        ],
+      },
+    },
+    /serviceAccount\.namespace: Invalid value: "A".*nonResourceRules\[0\]\.verbs: Unsupported value/s,
+  ],
+  [
+    'admissionregistration.k8s.io/v1/validatingwebhookconfigurations',
+    {
+      webhooks: [
+        {
+          name: 'a.example.com',
+          clientConfig: { url: 'https://a.example.com/' },
+          sideEffects: 'None',
+          admissionReviewVersions: ['v1', 'v1'],
+          rules: [{ apiGroups: [''], apiVersions: ['v1'], resources: [''], operations: ['CREATE'] }],
+        },
+      ],
+    },
+    /admissionReviewVersions\[1\]: .*duplicate version.*rules\[0\]\.resources\[0\]: Required value/s,
   ],
 ];

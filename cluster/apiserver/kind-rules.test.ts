@@ -119,7 +119,7 @@ describe('API server: single kinds', () => {
       const { path, object } = sampleOf(title);
       const { status, json } = await fixture.call('POST', path, { body: merged(object, change) });
       assert.deepEqual([status, json.reason], [422, 'Invalid'], `${title}: ${json.message}`);
-      assert.match(json.message, message, title);
+      assert.match(json.message, message, `${title}: ${json.message}`);
     }
   });
 
@@ -129,7 +129,7 @@ describe('API server: single kinds', () => {
       await create(title, name);
       const { status, json } = await merge(`${sampleOf(title).path}/${name}`, change);
       assert.deepEqual([status, json.reason], [422, 'Invalid'], `${title}: ${json.message}`);
-      assert.match(json.message, message, title);
+      assert.match(json.message, message, `${title}: ${json.message}`);
     }
   });
 

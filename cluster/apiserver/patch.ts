@@ -2,7 +2,7 @@
 import { ownField } from '#lib/own-field.ts';
 import type { ApiObject, KindDefinition } from '../kinds/kind.ts';
 import { schemaOf } from '../kinds/schema.ts';
-import { decode, decodeApplied, readWriteOptions, type WriteOptions } from './admit.ts';
+import { decode, decodeApplied, readWriteOptions, withoutEmpty, type WriteOptions } from './admit.ts';
 import { applyTo } from './apply.ts';
 import { requireCreate } from './authorize.ts';
 import { kindPrefix, objectKey } from './cache.ts';
@@ -155,7 +155,7 @@ async function apply(
     if (part !== '') throw notFound(kind, request.name);
     if (uid) throw notFound(kind, request.name);
     requireCreate(core, options.user, kind, request);
-    const object = applyTo(stored, undefined, applied, applyOptions);
+    const object = withoutEmpty(stored, applyTo(stored, undefined, applied, applyOptions));
     const created = await createObject(core, stored, request.namespace, object, options);
     return respondObject(core, exchange, kind, created, 201);
   }
@@ -163,7 +163,7 @@ async function apply(
     part,
     tracked: true,
     change: (current) => {
-      const merged = applyTo(stored, current, structuredClone(applied), applyOptions);
+      const merged = withoutEmpty(stored, applyTo(stored, current, structuredClone(applied), applyOptions));
       delete merged.metadata.resourceVersion;
       if (resourceVersion) merged.metadata.resourceVersion = resourceVersion;
       return merged;

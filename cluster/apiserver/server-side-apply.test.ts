@@ -109,6 +109,27 @@ describe('API server: who manages which field', () => {
     assert.ok(fieldsOf(again, 'before-first-apply'));
   });
 
+  test('what says nothing is owned by who applies it, and not kept', async () => {
+    const path = `${NAMESPACE}/services/nothing`;
+    const whole = service('nothing', [{ port: 80 }]);
+    const said = {
+      ...whole,
+      metadata: { name: 'nothing', labels: {} },
+      spec: { ...whole.spec, sessionAffinity: '', publishNotReadyAddresses: false },
+    };
+    const made = await apply(path, 'one', said);
+    assert.equal(made.status, 201, made.text);
+    const { sessionAffinity, publishNotReadyAddresses } = made.json['spec'] as Record<string, unknown>;
+    assert.deepEqual(
+      [made.json.metadata.labels, sessionAffinity, publishNotReadyAddresses],
+      [undefined, 'None', undefined],
+    );
+    const owned = fieldsOf(made, 'one') as { 'f:metadata': object; 'f:spec': object };
+    assert.deepEqual(owned['f:metadata'], { 'f:labels': {} });
+    assert.ok('f:publishNotReadyAddresses' in owned['f:spec']);
+    assert.equal((await apply(path, 'one', said)).json.metadata.resourceVersion, made.json.metadata.resourceVersion);
+  });
+
   test('what a manager no longer applies is gone, unless another holds it', async () => {
     const path = `${NAMESPACE}/configmaps/omitted`;
     await apply(path, 'one', map('omitted', { a: '1', shared: 'x' }));

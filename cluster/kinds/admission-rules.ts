@@ -27,6 +27,8 @@ export function ruleProblems(rules: readonly RuleWithOperations[], at: string): 
         errors.push(notSupported(`${where}.operations[${number}]`, operation, OPERATIONS));
     for (const [number, version] of (rule.apiVersions ?? []).entries())
       if (version === '') errors.push(required(`${where}.apiVersions[${number}]`));
+    for (const [number, resource] of (rule.resources ?? []).entries())
+      if (resource === '') errors.push(required(`${where}.resources[${number}]`));
     if (rule.scope !== undefined && !SCOPES.includes(rule.scope))
       errors.push(notSupported(`${where}.scope`, rule.scope, SCOPES));
     return errors;

@@ -4,6 +4,7 @@ import type { FieldError } from './field-error.ts';
 import { forbidden, invalid, notSupported } from './field-errors.ts';
 import { keepsMetadata } from './metadata.ts';
 import { deployments } from './resources.ts';
+import { check, nonNegative } from './rules.ts';
 import type { Deployment } from './types/apps.ts';
 import {
   defaultWorkload,
@@ -45,10 +46,22 @@ export const deploymentKind = defineKind(deployments, {
     (object as Deployment).status = {};
   },
   prepareStatus: keepsMetadata('labels'),
-  validate: (object) => [...validateWorkload(object), ...validateStrategy(object as Deployment)],
+  validate: (object) => [
+    ...validateWorkload(object),
+    ...check(object, { 'spec.revisionHistoryLimit': nonNegative, 'spec.progressDeadlineSeconds': nonNegative }),
+    ...validateDeadline(object as Deployment),
+    ...validateStrategy(object as Deployment),
+  ],
   validateUpdate: validateWorkloadUpdate,
   warnings: warnOfWorkload,
 });
+
+/** Pods that must be ready for longer than that would never be in time. */
+function validateDeadline({ spec }: Deployment): FieldError[] {
+  const { progressDeadlineSeconds: deadline = Number.POSITIVE_INFINITY, minReadySeconds = 0 } = spec ?? {};
+  if (deadline > minReadySeconds) return [];
+  return [invalid('spec.progressDeadlineSeconds', deadline, 'must be greater than minReadySeconds')];
+}
 
 function validateStrategy({ spec }: Deployment): FieldError[] {
   const strategy = spec?.strategy;

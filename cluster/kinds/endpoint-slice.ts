@@ -5,6 +5,7 @@ import type { FieldError } from './field-error.ts';
 import { invalid, notSupported, required } from './field-errors.ts';
 import { dnsSubdomainProblem } from './names.ts';
 import { endpointSlices } from './resources.ts';
+import { check, dnsLabel, dnsSubdomain, labelValue, oneOf, qualifiedName, unique } from './rules.ts';
 import { validateAddress } from './special-addresses.ts';
 import type { EndpointSlice } from './types/discovery.ts';
 
@@ -13,6 +14,7 @@ const ENDPOINTS_LIMIT = 1000;
 
 export const endpointSliceKind = defineKind(endpointSlices, {
   schemaName: 'io.k8s.api.discovery.v1.EndpointSlice',
+  generation: true,
   columns: [
     nameColumn,
     column<EndpointSlice>('AddressType', 'string', (slice) => slice.addressType),
@@ -45,7 +47,19 @@ export const endpointSliceKind = defineKind(endpointSlices, {
         errors.push(required(field, 'must contain at least 1 address'));
       else errors.push(...addressErrors(slice.addressType, endpoint.addresses, field));
     }
-    return errors;
+    return [
+      ...errors,
+      ...check(object, {
+        'endpoints[*].hostname': dnsLabel,
+        'endpoints[*].nodeName': dnsSubdomain,
+        'endpoints[*].hints.forZones': unique('name'),
+        'endpoints[*].hints.forZones[*].name': labelValue,
+        ports: unique('name'),
+        'ports[*].name': dnsLabel,
+        'ports[*].protocol': oneOf('SCTP', 'TCP', 'UDP'),
+        'ports[*].appProtocol': qualifiedName,
+      }),
+    ];
   },
   warnings: (object, old) =>
     old === undefined && object['addressType'] === 'FQDN' ? ['spec.addressType: FQDN endpoints are deprecated'] : [],

@@ -5,12 +5,14 @@ import type { FieldError } from './field-error.ts';
 import { forbidden, invalid, notSupported, required } from './field-errors.ts';
 import { mandatoryFlowSchemas } from './flow-control-bootstrap.ts';
 import { flowSchemas } from './resources.ts';
-import { setDefaults } from './rules.ts';
+import { check, dnsLabel, dnsSubdomain, type Rule, setDefaults } from './rules.ts';
 import type { FlowSchema, PolicyRulesWithSubjects, Subject } from './types/flowcontrol.ts';
 
 const METHODS = ['ByNamespace', 'ByUser'];
 const LEAST_IMPORTANT = 10_000;
 const EVERY = '*';
+/** Of an account, or all of a namespace. */
+const accountName: Rule = (value, field) => (value === EVERY ? [] : dnsSubdomain(value, field));
 
 export const flowSchemaKind = defineKind(flowSchemas, {
   schemaName: 'io.k8s.api.flowcontrol.v1.FlowSchema',
@@ -53,6 +55,7 @@ function problems({ metadata, spec }: FlowSchema): FieldError[] {
     );
   if (distinguisherMethod !== undefined && !METHODS.includes(distinguisherMethod.type))
     errors.push(notSupported('spec.distinguisherMethod', distinguisherMethod, METHODS));
+  errors.push(...check(spec ?? {}, { 'priorityLevelConfiguration.name': dnsSubdomain }, 'spec'));
   if (!priorityLevelConfiguration?.name)
     errors.push(required('spec.priorityLevelConfiguration.name', 'must reference a priority level'));
   for (const [index, rule] of (rules ?? []).entries()) errors.push(...ruleProblems(rule, `spec.rules[${index}]`));
@@ -69,7 +72,7 @@ function ruleProblems(rule: PolicyRulesWithSubjects, at: string): FieldError[] {
     errors.push(required(at, 'at least one of resourceRules and nonResourceRules has to be non-empty'));
   for (const [index, one] of resourceRules.entries()) {
     const where = `${at}.resourceRules[${index}]`;
-    errors.push(...listProblems(one.verbs, `${where}.verbs`, 'verbs'));
+    errors.push(...listProblems(one.verbs, `${where}.verbs`, 'verbs'), ...verbProblems(one.verbs, `${where}.verbs`));
     errors.push(...listProblems(one.apiGroups, `${where}.apiGroups`, 'api groups', 'apiGroups'));
     errors.push(...listProblems(one.resources, `${where}.resources`, 'resources'));
     if ((one.namespaces ?? []).length === 0 && one.clusterScope !== true)
@@ -84,7 +87,10 @@ function ruleProblems(rule: PolicyRulesWithSubjects, at: string): FieldError[] {
   }
   for (const [index, one] of nonResourceRules.entries()) {
     const where = `${at}.nonResourceRules[${index}]`;
-    errors.push(...listProblems(one.verbs, `${where}.verbs`, 'verbs'));
+    errors.push(
+      ...listProblems(one.verbs, `${where}.verbs`, 'verbs'),
+      ...verbProblems(one.verbs, `${where}.verbs`, OF_PATHS),
+    );
     errors.push(...listProblems(one.nonResourceURLs, `${where}.nonResourceURLs`, 'nonResourceURLs'));
     for (const [place, url] of (one.nonResourceURLs ?? []).entries())
       if (url !== EVERY && !/^\/[^*]*(\/\*)?$/.test(url))
@@ -106,6 +112,13 @@ function listProblems(list: string[] | undefined, at: string, what: string, fiel
     : [];
 }
 
+const VERBS = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch', 'proxy', EVERY];
+const OF_PATHS = ['delete', 'get', 'head', 'options', 'patch', 'post', 'put', EVERY];
+
+function verbProblems(verbs: string[] | undefined, at: string, known = VERBS): FieldError[] {
+  return (verbs ?? []).every((verb) => known.includes(verb)) ? [] : [notSupported(at, verbs, known)];
+}
+
 const KINDS = { Group: 'group', ServiceAccount: 'serviceAccount', User: 'user' } as const;
 
 function subjectProblems(subject: Subject, at: string): FieldError[] {
@@ -120,6 +133,7 @@ function subjectProblems(subject: Subject, at: string): FieldError[] {
       errors.push(forbidden(`${at}.${field}`, `${field} is forbidden when subject kind is not '${kind}'`));
     if (field === own && given !== undefined && !given.name) errors.push(required(`${at}.${field}.name`));
   }
+  errors.push(...check(subject, { 'serviceAccount.name': accountName, 'serviceAccount.namespace': dnsLabel }, at));
   if (subject.serviceAccount !== undefined && !subject.serviceAccount.namespace)
     errors.push(required(`${at}.serviceAccount.namespace`, 'must specify namespace for service account'));
   return errors;

@@ -117,11 +117,11 @@ export function jobWarnings(
 function generateSelector({ metadata, spec }: Job): void {
   if (spec?.template === undefined) return;
   const uid = metadata.uid ?? '';
-  const [name, labels] = [metadata.name ?? '', spec.template.metadata?.labels];
-  spec.template.metadata = {
-    ...spec.template.metadata,
-    labels: { ...labels, 'job-name': name, 'controller-uid': uid, [JOB_NAME]: name, [CONTROLLER_UID]: uid },
-  };
+  const [name, before] = [metadata.name ?? '', spec.template.metadata?.labels];
+  const labels = { ...before, 'job-name': name, 'controller-uid': uid, [JOB_NAME]: name, [CONTROLLER_UID]: uid };
+  spec.template.metadata = { ...spec.template.metadata, labels };
+  // A job that has its labels of its template has these too.
+  if (before !== undefined && isDeepStrictEqual(metadata.labels, before)) metadata.labels = { ...labels };
   const given = spec.selector;
   spec.selector = { ...given, matchLabels: { ...given?.matchLabels, [CONTROLLER_UID]: uid } };
 }

@@ -46,6 +46,7 @@ export const persistentVolumeClaimKind = defineKind(persistentVolumeClaims, {
   selectableFields: { name: (object) => object.metadata.name ?? '' },
   defaults: (object) => defaultClaim(object),
   prepareForCreate: (object) => {
+    settleSources((object as PersistentVolumeClaim).spec ?? {});
     (object as PersistentVolumeClaim).status = { phase: 'Pending' };
   },
   validate: (object) => {
@@ -78,6 +79,16 @@ export const persistentVolumeClaimKind = defineKind(persistentVolumeClaims, {
 
 export function defaultClaim(claim: object): void {
   setDefaults(claim, { 'spec.volumeMode': 'Filesystem', 'spec.resources': {}, status: {}, 'status.phase': 'Pending' });
+}
+
+/** Where a claim's data come from has an older and a newer name: whoever knows one of them alone finds it. */
+function settleSources(spec: PersistentVolumeClaimSpec): void {
+  const { dataSource, dataSourceRef } = spec;
+  if (dataSource !== undefined) spec.dataSourceRef ??= { ...dataSource };
+  else if (dataSourceRef !== undefined && !dataSourceRef.namespace) {
+    const { namespace: _none, ...source } = dataSourceRef;
+    spec.dataSource = source;
+  }
 }
 
 export function validateClaimSpec(spec: PersistentVolumeClaimSpec, at: string): FieldError[] {

@@ -25,7 +25,6 @@ import { persistentVolumeWarnings } from './volume-warnings.ts';
 
 const CSI_SECRETS = [
   'controllerPublishSecretRef',
-  'nodeStageSecretRef',
   'nodePublishSecretRef',
   'controllerExpandSecretRef',
   'nodeExpandSecretRef',
@@ -78,7 +77,11 @@ export const persistentVolumeKind = defineKind(persistentVolumes, {
       'status.phase': 'Pending',
     }),
   prepareForCreate: (object) => {
-    (object as PersistentVolume).status = { phase: 'Pending' };
+    const { creationTimestamp } = object.metadata;
+    (object as PersistentVolume).status = {
+      phase: 'Pending',
+      ...(creationTimestamp !== undefined && { lastPhaseTransitionTime: creationTimestamp }),
+    };
   },
   validate: (object) => {
     const { spec } = object as PersistentVolume;

@@ -3,7 +3,7 @@ import { defineKind } from './define.ts';
 import { resourceQuotas } from './resources.ts';
 import { parseAmount } from './amount.ts';
 import type { FieldError } from './field-error.ts';
-import { forbidden, invalid, required } from './field-errors.ts';
+import { invalid, required } from './field-errors.ts';
 import { check, eachOf, immutable, oneOf, quantities, setDefaults } from './rules.ts';
 import type { ResourceQuota, ResourceQuotaSpec } from './types/core.ts';
 

@@ -7,6 +7,7 @@ import {
   dns1035Problem,
   dnsLabelProblem,
   dnsSubdomainProblem,
+  labelValueProblem,
   qualifiedNameProblem,
   segmentProblem,
   validateLabels,
@@ -91,6 +92,7 @@ export const dnsLabel: Rule = named(dnsLabelProblem);
 export const dnsSubdomain: Rule = named(dnsSubdomainProblem);
 export const dns1035Label: Rule = named(dns1035Problem);
 export const qualifiedName: Rule = named(qualifiedNameProblem);
+export const labelValue: Rule = named(labelValueProblem);
 export const pathSegment: Rule = named(segmentProblem);
 
 export const labels: Rule = (value, field) => validateLabels(value as Record<string, string> | undefined, field);

@@ -102,7 +102,7 @@ export const statefulSetKind = defineKind(statefulSets, {
 function withClaims(set: StatefulSet): StatefulSet {
   const { spec } = set;
   if (spec?.template.spec === undefined) return set;
-  const claims = (spec.volumeClaimTemplates ?? []).map(({ metadata: { name = '' } }) => ({
+  const claims = (spec.volumeClaimTemplates ?? []).map(({ metadata: { name = '' } = {} }) => ({
     name,
     persistentVolumeClaim: { claimName: name },
   }));

@@ -73,6 +73,9 @@ function webhookProblems(webhook: MutatingWebhook, at: string): FieldError[] {
     errors.push(
       invalid(`${at}.admissionReviewVersions`, versions, `must include at least one of ${VERSIONS.join(', ')}`),
     );
+  for (const [index, version] of versions.entries())
+    if (versions.indexOf(version) < index)
+      errors.push(invalid(`${at}.admissionReviewVersions[${index}]`, version, 'duplicate version'));
   if (timeoutSeconds < 1 || timeoutSeconds > 30)
     errors.push(invalid(`${at}.timeoutSeconds`, timeoutSeconds, 'the timeout value must be between 1 and 30 seconds'));
   for (const field of ['namespaceSelector', 'objectSelector'] as const) {

@@ -8,7 +8,7 @@ import { timestamp } from '../timestamp.ts';
 
 export function danglingCondition(core: Core, { spec }: FlowSchema): FlowSchemaCondition {
   const prefix = kindPrefix(priorityLevelConfigurations);
-  const name = spec?.priorityLevelConfiguration.name ?? '';
+  const name = spec?.priorityLevelConfiguration?.name ?? '';
   const about = `This FlowSchema references the PriorityLevelConfiguration object named ${JSON.stringify(name)}`;
   const found = core.cache.resource(prefix).objects.has(prefix + name);
   return {
