@@ -1,6 +1,6 @@
 /** A whole cluster through the real commands, whose processes are killed: `sampan cluster`, its keepers, and what hangs on them. */
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Client } from '#cluster/client/client.ts';
 import { createClient } from '#cluster/client/create.ts';
@@ -141,8 +141,7 @@ export class ClusterUnderFire extends TestPlatform {
 
   /** Of a process of this instance that lives; numbers are given anew. */
   #pidIn(file: string): number | undefined {
-    const path = join(this.instance.runDirectory, file);
-    const pid = existsSync(path) ? Number(readFileSync(path, 'utf8')) : 0;
+    const pid = Number(textOf(join(this.instance.runDirectory, file)));
     return pid > 0 && isAlive(pid) && commandOf(pid).includes(this.dataDirectory) ? pid : undefined;
   }
 
@@ -181,7 +180,7 @@ function commandOf(pid: number): string[] {
   return textOf(`/proc/${pid}/cmdline`).split('\0');
 }
 
-/** Empty where the process has ended. */
+/** Empty where there is none: processes end, and those that begin remove what one before them said, at any moment. */
 function textOf(path: string): string {
   try {
     return readFileSync(path, 'utf8');
