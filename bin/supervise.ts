@@ -197,8 +197,7 @@ export async function waitReady(
 
 function failureOf(instance: Instance, which: readonly Role[]): HostError | undefined {
   for (const role of which) {
-    const path = failedFile(instance, role);
-    const text = existsSync(path) ? readFileSync(path, 'utf8').trim() : '';
+    const text = textOf(failedFile(instance, role)).trim();
     if (text === '') continue;
     return new HostError(
       'not-ready',
@@ -229,10 +228,15 @@ function tailOf(instance: Instance, role: Role): string {
 }
 
 function readPid(path: string): number | undefined {
+  return Number(textOf(path)) || undefined;
+}
+
+/** Empty where there is no such file: roles remove theirs at any moment. */
+function textOf(path: string): string {
   try {
-    return Number(readFileSync(path, 'utf8')) || undefined;
+    return readFileSync(path, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
     throw error;
   }
 }
