@@ -137,10 +137,17 @@ function count(type: 'test:pass' | 'test:fail', data: TestResult): void {
     const error = data.details.error as (Error & { failureType?: string; cause?: unknown }) | undefined;
     if (error?.failureType === 'subtestsFailed') return; // its children say what failed
     const cause = error?.cause ?? error;
-    result.failures.push(`${where}\n${cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)}`);
+    result.failures.push(`${where}\n${told(cause)}`);
   } else if (data.skip !== undefined && data.skip !== false) {
     result.skips.push({ name: where, reason: typeof data.skip === 'string' ? data.skip : 'no reason given' });
   } else if (data.details.type !== 'suite') result.passed++;
+}
+
+/** With what caused it, and what caused that. */
+function told(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const own = error.stack ?? error.message;
+  return error.cause === undefined ? own : `${own}\ncaused by ${told(error.cause)}`;
 }
 
 function allowedSkips(): string[] {
