@@ -263,12 +263,14 @@ test('logs are followed to the end', async () => {
 });
 
 test('probes: readiness comes and goes, liveness restarts', async () => {
+  // A busy machine takes more than the usual second to start a program.
+  const probe = { periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 30 };
   await create('moody', {
     containers: [
       {
         command: shell('touch /tmp/ready /tmp/alive; exec sleep 1000'),
-        readinessProbe: { exec: { command: shell('test -f /tmp/ready') }, periodSeconds: 1, failureThreshold: 1 },
-        livenessProbe: { exec: { command: shell('test -f /tmp/alive') }, periodSeconds: 1, failureThreshold: 1 },
+        readinessProbe: { ...probe, exec: { command: shell('test -f /tmp/ready') } },
+        livenessProbe: { ...probe, exec: { command: shell('test -f /tmp/alive') } },
       },
     ],
   });
@@ -344,7 +346,8 @@ test('the pods that a reboot took come back by themselves, those that had ended 
 });
 
 test('a restarted node adopts what runs, and removes what was deleted while it was away', async () => {
-  const probe = { readinessProbe: { exec: { command: ['true'] }, periodSeconds: 30 } };
+  // A busy machine takes more than the usual second to start a program.
+  const probe = { readinessProbe: { exec: { command: ['true'] }, periodSeconds: 30, timeoutSeconds: 30 } };
   await create('stays', { containers: [{ command: ['sleep', '1000'], ...probe }] });
   await create('leaves', { containers: [{ command: ['sleep', '1000'] }] });
   await create('fell', { restartPolicy: 'Never', containers: [{ command: ['sleep', '1000'] }] });
