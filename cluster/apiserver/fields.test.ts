@@ -48,6 +48,37 @@ describe('API server: fields', () => {
     assert.deepEqual(kept['spec'], lease);
   });
 
+  test('where the data of a claim come from is found by either name, and applied again without a change', async () => {
+    const resources = { requests: { storage: '1Gi' } };
+    const source = { kind: 'PersistentVolumeClaim', name: 'other' };
+    for (const field of ['dataSource', 'dataSourceRef']) {
+      const claim = {
+        metadata: { name: `of-${field.toLowerCase()}` },
+        spec: { accessModes: ['ReadWriteOnce'], resources, [field]: source },
+      };
+      const made = await create(`${CORE}/persistentvolumeclaims`, claim);
+      const { dataSource, dataSourceRef } = made['spec'] as Record<string, unknown>;
+      assert.deepEqual([dataSource, dataSourceRef], [source, source]);
+      const again = await fixture.call('PUT', `${CORE}/persistentvolumeclaims/${claim.metadata.name}`, { body: claim });
+      assert.deepEqual([again.status, again.json.metadata.resourceVersion], [200, made.metadata.resourceVersion]);
+    }
+  });
+
+  test('who provided a node is said once', async () => {
+    await create('/api/v1/nodes', { metadata: { name: 'provided' } });
+    const provide = (providerID: string | null) =>
+      fixture.call('PATCH', '/api/v1/nodes/provided', {
+        body: { spec: { providerID } },
+        headers: { 'content-type': 'application/merge-patch+json' },
+      });
+    assert.equal((await provide('a://b')).status, 200);
+    for (const other of ['a://c', null])
+      assert.match(
+        (await provide(other)).json.message,
+        /spec\.providerID: Forbidden: node updates may not change providerID except from "" to valid$/,
+      );
+  });
+
   test('empty texts, as charts write them, are no values', async () => {
     const port = { containerPort: 80, protocol: '' };
     const container = { name: 'c', image: 'i:1', imagePullPolicy: '', terminationMessagePolicy: '', ports: [port] };

@@ -66,8 +66,13 @@ export const nodeKind = defineKind(nodes, {
     const before = (old as Node).spec?.podCIDRs ?? [];
     const now = (object as Node).spec?.podCIDRs ?? [];
     // One of the other family may come to it, which upstream's take a new Node for: a cluster becomes dual-stack as it is.
-    if (isDeepStrictEqual(now.slice(0, before.length), before)) return [];
-    return [forbidden('spec.podCIDRs', 'node updates may not change podCIDR except from "" to valid')];
+    const errors: FieldError[] = [];
+    if (!isDeepStrictEqual(now.slice(0, before.length), before))
+      errors.push(forbidden('spec.podCIDRs', 'node updates may not change podCIDR except from "" to valid'));
+    const provider = (old as Node).spec?.providerID ?? '';
+    if (provider !== '' && (object as Node).spec?.providerID !== provider)
+      errors.push(forbidden('spec.providerID', 'node updates may not change providerID except from "" to valid'));
+    return errors;
   },
 });
 

@@ -44,9 +44,12 @@ export const persistentVolumeClaimKind = defineKind(persistentVolumeClaims, {
     }),
   ],
   selectableFields: { name: (object) => object.metadata.name ?? '' },
-  defaults: (object) => defaultClaim(object),
+  defaults: (object) => {
+    defaultClaim(object);
+    const { spec } = object as PersistentVolumeClaim;
+    if (spec !== undefined) Object.assign(spec, sourcesOf(spec));
+  },
   prepareForCreate: (object) => {
-    settleSources((object as PersistentVolumeClaim).spec ?? {});
     (object as PersistentVolumeClaim).status = { phase: 'Pending' };
   },
   validate: (object) => {
@@ -59,6 +62,8 @@ export const persistentVolumeClaimKind = defineKind(persistentVolumeClaims, {
     const [asked, was] = [requested(now), requested(before)];
     const frozen = ({ volumeAttributesClassName: _class, ...spec }: Partial<PersistentVolumeClaimSpec>) => ({
       ...spec,
+      // Claims are there that have one of its names alone.
+      ...sourcesOf(spec),
       // The volume is named once; a bound claim may ask for more.
       ...(before.spec?.volumeName ? {} : { volumeName: '' }),
       ...(before.spec?.storageClassName === undefined ? { storageClassName: '' } : {}),
@@ -82,13 +87,14 @@ export function defaultClaim(claim: object): void {
 }
 
 /** Where a claim's data come from has an older and a newer name: whoever knows one of them alone finds it. */
-function settleSources(spec: PersistentVolumeClaimSpec): void {
-  const { dataSource, dataSourceRef } = spec;
-  if (dataSource !== undefined) spec.dataSourceRef ??= { ...dataSource };
-  else if (dataSourceRef !== undefined && !dataSourceRef.namespace) {
-    const { namespace: _none, ...source } = dataSourceRef;
-    spec.dataSource = source;
-  }
+function sourcesOf({
+  dataSource,
+  dataSourceRef,
+}: Partial<PersistentVolumeClaimSpec>): Pick<PersistentVolumeClaimSpec, 'dataSource' | 'dataSourceRef'> {
+  if (dataSource !== undefined) return { dataSource, dataSourceRef: dataSourceRef ?? { ...dataSource } };
+  if (dataSourceRef === undefined) return {};
+  const { namespace, ...source } = dataSourceRef;
+  return { dataSourceRef, ...(!namespace && { dataSource: source }) };
 }
 
 export function validateClaimSpec(spec: PersistentVolumeClaimSpec, at: string): FieldError[] {
