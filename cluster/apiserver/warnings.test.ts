@@ -13,7 +13,7 @@ const ZONE = 'failure-domain.beta.kubernetes.io/zone';
 const ZONE_TEXT = 'deprecated since v1.17; use "topology.kubernetes.io/zone" instead';
 const NONE_TEXT = 'a null labelSelector results in matching no pod';
 const LABEL_TEXT =
-  "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name', or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+  "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 
 const container = { name: 'c', image: 'i' };
 const pod = (spec: object, container: object = {}) => ({
