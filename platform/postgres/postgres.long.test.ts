@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
+import type { ClientObject } from '#cluster/client/client.ts';
 import { persistentVolumeClaims, persistentVolumes, pods, secrets } from '#cluster/kinds/resources.ts';
 import { until } from '#testing/platform.ts';
 import { when } from '#testing/when.ts';
@@ -302,9 +303,11 @@ describe('PostgreSQL', { concurrency: 1 }, () => {
   test('deleted, nothing is left of it', async () => {
     const { state } = await osb.ended(ID, await osb.deprovision(ID, MORE));
     assert.equal(state, 'gone');
-    // Its processes are gone by then; its object goes a moment later.
-    await when(bed.client, pods, (all) => all.every(({ metadata }) => metadata.namespace !== NAMESPACE), 60);
-    assert.deepEqual((await bed.client.list(persistentVolumeClaims, { namespace: NAMESPACE })).items, []);
+    for (const resource of [pods, persistentVolumeClaims]) {
+      const { items } = await bed.client.list<ClientObject>(resource, { namespace: NAMESPACE });
+      const names = items.map(({ metadata }) => metadata.name);
+      assert.deepEqual(names, []);
+    }
     await when(bed.client, persistentVolumes, (all) => all.length === 0, 60);
     const left = (await bed.client.list(secrets, { namespace: NAMESPACE })).items.map(({ metadata }) => metadata.name);
     assert.deepEqual(left.sort(), ['broker-login', 'postgres-authority']);

@@ -240,6 +240,14 @@ describe('the PostgreSQL broker', { concurrency: 1 }, () => {
     assert.ok((await client.list(secrets, { namespace: NAMESPACE })).items.length > 0);
   });
 
+  test('what is deleted is not gone before anybody has seen that it goes; who was there before it is', async () => {
+    const { uid } = (await object('one')).metadata;
+    const deletion = (of: string) => osb.call('GET', `service_instances/one/last_operation?operation=delete-${of}`);
+    const { status, body } = await deletion(uid);
+    assert.deepEqual([status, body.state], [200, 'in progress']);
+    assert.equal((await deletion('00000000-0000-4000-8000-000000000000')).status, 410);
+  });
+
   test('deleted, nothing of it is left: no object, no binding, no backup', async () => {
     const name = databaseName('one');
     await writeImage(registry.client, `postgres/${name}`, 'a-backup', { architecture: 'amd64', layers: [], run: {} });

@@ -207,7 +207,12 @@ export async function deprovision(context: PostgresContext, { instance, query }:
       if (!(error instanceof ApiError) || (error.code !== 404 && error.code !== 409)) throw error;
     }
   }
-  return { status: 202, body: { operation: 'delete' } };
+  return { status: 202, body: { operation: deletionOf(database) } };
+}
+
+/** As an operation: of this one, and of no other by the same id. */
+function deletionOf({ metadata }: Database): string {
+  return `delete-${metadata.uid}`;
 }
 
 export function fetchInstance(context: PostgresContext, { instance }: InstanceRequest): Answer {
@@ -233,11 +238,12 @@ export function fetchInstance(context: PostgresContext, { instance }: InstanceRe
 export function lastOperation(context: PostgresContext, { instance, query }: InstanceRequest): Answer {
   const database = find(context, instance);
   if (database === undefined) return { status: 410, body: {} };
-  if (isGoing(database)) return { status: 200, body: { state: 'in progress', description: 'it is removed' } };
-  if (query.get('operation') === 'delete') {
-    // It was deleted, and another was made by the same id.
-    return { status: 410, body: {} };
-  }
+  const asked = query.get('operation');
+  // The own copy of it may not have seen its deletion yet.
+  if (isGoing(database) || asked === deletionOf(database))
+    return { status: 200, body: { state: 'in progress', description: 'it is removed' } };
+  // It was deleted, and another was made by the same id.
+  if (asked?.startsWith('delete')) return { status: 410, body: {} };
   const { operation: known } = database.status ?? {};
   if (known === undefined || known.id !== database.spec.operation.id)
     return { status: 200, body: { state: 'in progress', description: 'it is about to begin' } };
