@@ -8,6 +8,7 @@ import {
 } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import type { Socket } from 'node:net';
+import { createSecureContext } from 'node:tls';
 import type { WebSocket } from 'ws';
 import { errorFromAnswer } from './api-errors.ts';
 import { readAll } from './json-lines.ts';
@@ -62,9 +63,11 @@ export function httpsTransport(options: HttpsTransportOptions): Transport {
   }
   const secure = url.protocol === 'https:';
   const base = url.pathname.replace(/\/$/, '');
+  const { ca, certificate: cert, key } = options;
   const tls = {
-    ...(options.ca && { ca: options.ca }),
-    ...(options.certificate && { cert: options.certificate, key: options.key }),
+    // One for all connections: each would read the certificates anew, and keep them.
+    ...(secure &&
+      (ca || cert) && { secureContext: createSecureContext({ ...(ca && { ca }), ...(cert && { cert, key }) }) }),
     ...(options.serverName && { servername: options.serverName }),
   };
   const agentOptions = { keepAlive: true, keepAliveMsecs: 15_000, maxSockets: 256, scheduling: 'lifo' as const };
