@@ -1,13 +1,18 @@
 /**
  * Pods bound per second through the real API server into the real store, with simulated nodes: as kube-scheduler's published
- * figures are taken, all pods are there before it starts. `npm run bench -- scheduler`; NODES and PODS change the size.
+ * figures are taken, all pods are there before it starts. Beside kube-scheduler, kube-apiserver and etcd where they were built
+ * (`kube-scheduler.ts`). `npm run bench -- scheduler`; NODES and PODS change the size.
  */
+import { createClient } from '#cluster/client/create.ts';
+import { httpsTransport } from '#cluster/client/https.ts';
 import { sharedInformer } from '#cluster/client/shared-informer.ts';
-import { pods as podResource } from '#cluster/kinds/resources.ts';
+import { namespaces, pods as podResource } from '#cluster/kinds/resources.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
 import { startScheduler } from '#cluster/scheduler/start.ts';
 import { startControlPlane } from '#testing/control-plane.ts';
 import { createSimulatedNodes, createSimulatedPods } from './simulated.ts';
+import { startKubeApiServer } from './kube-apiserver.ts';
+import { type SchedulerPeer, startKubeScheduler } from './kube-scheduler.ts';
 import type { Row } from './row.ts';
 
 const nodeCount = Number(process.env['NODES'] ?? 5000);
@@ -102,6 +107,35 @@ async function measure({ count, change, inVain = false }: Load): Promise<Measure
   }
 }
 
+/** Per second, without its own start. Undefined where there is no peer. */
+async function measurePeer({ count, change, inVain = false }: Load): Promise<number | undefined> {
+  const api = await startKubeApiServer();
+  if (api === undefined) return undefined;
+  const transport = httpsTransport(api.address);
+  let scheduler: SchedulerPeer | undefined;
+  try {
+    const client = createClient(transport);
+    await client.create(namespaces, { metadata: { name: 'bench' } });
+    await createSimulatedNodes(client, nodeCount);
+    await createSimulatedPods(client, { namespace: 'bench', count, ...(change && { change }) });
+    scheduler = await startKubeScheduler(api.address);
+    if (scheduler === undefined) return undefined;
+    const result = inVain ? 'unschedulable' : 'scheduled';
+    const first = await scheduler.until(result, 1);
+    const began = performance.now();
+    await scheduler.until(result, count);
+    const seconds = (performance.now() - began) / 1000;
+    const { items } = await client.list(podResource, { namespace: 'bench' });
+    const bound = items.filter(({ spec }) => spec?.nodeName).length;
+    if (bound !== (inVain ? 0 : count)) throw new Error(`kube-scheduler bound ${bound} of ${count} pods`);
+    return (count - first) / seconds;
+  } finally {
+    await scheduler?.stop();
+    transport.close();
+    await api.stop();
+  }
+}
+
 export async function run(): Promise<Row[]> {
   const loads: Load[] = [
     { what: 'pods bound and stored', count: podCount },
@@ -113,11 +147,13 @@ export async function run(): Promise<Row[]> {
   const rows: Row[] = [];
   for (const load of loads) {
     const { took, cpu } = await measure(load);
+    const peer = await measurePeer(load);
     rows.push(
       {
         what: `${load.count.toLocaleString('en')} ${load.what}, ${nodeCount.toLocaleString('en')} simulated nodes`,
         unit: '/s',
         ours: load.count / (took / 1000),
+        ...(peer !== undefined && { peer: { name: 'kube-scheduler', value: peer } }),
         greater: true,
         goal: load.count === podCount ? 'at least 810/s (published: 680 to 810)' : '',
       },
