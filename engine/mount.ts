@@ -11,6 +11,9 @@ export type Mount =
       source: string;
       target: string;
       readOnly?: boolean;
+      /** Default false. */
+      noExec?: boolean;
+      noAccessTime?: boolean;
       /** With what is mounted below the source. */
       recursive?: boolean;
       /**

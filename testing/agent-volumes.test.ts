@@ -422,6 +422,10 @@ test('directories that an administrator made volumes of, where the node allows t
     local: { local: { path: join(host, 'disk') }, nodeAffinity },
     'host-path': { hostPath: { path: join(host, 'made'), type: 'DirectoryOrCreate' } },
     outside: { hostPath: { path: '/etc' } },
+    flagged: { local: { path: join(host, 'disk') }, mountOptions: ['noexec,noatime'], nodeAffinity },
+    frozen: { local: { path: join(host, 'disk') }, mountOptions: ['ro'], nodeAffinity },
+    'of-another': { local: { path: join(host, 'disk') }, mountOptions: ['barrier=0'], nodeAffinity },
+    'of-none': { hostPath: { path: join(host, 'made'), type: 'DirectoryOrCreate' }, mountOptions: ['ro'] },
   };
   for (const [name, source] of Object.entries(sources)) {
     const common = { accessModes: ['ReadWriteOnce'], storageClassName: '' };
@@ -444,6 +448,24 @@ test('directories that an administrator made volumes of, where the node allows t
   assert.equal(readFileSync(join(host, 'disk', 'file'), 'utf8'), 'there\n');
   await ready('host-path');
   await eventOf('outside', 'FailedMount', /hostPath "\/etc" is not allowed on this node/);
+  const optionsOf = async (name: string) => {
+    await ready(name);
+    const line = (await sh(name, 'cat /proc/self/mounts')).split('\n').find((one) => one.split(' ')[1] === '/v');
+    return (line?.split(' ')[3] ?? '').split(',');
+  };
+  const flagged = await optionsOf('flagged');
+  assert.deepEqual(
+    ['rw', 'noexec', 'noatime', 'nosuid'].filter((one) => !flagged.includes(one)),
+    [],
+    flagged.join(),
+  );
+  assert.equal((await optionsOf('frozen'))[0], 'ro');
+  await eventOf(
+    'of-another',
+    'FailedMount',
+    /mount option "barrier=0" is not supported for a directory: use ro, noexec or noatime/,
+  );
+  await eventOf('of-none', 'FailedMount', /Mount options are not supported for this volume type/);
 });
 
 test('an emptyDir of a pod that went while the agent was away goes too', async () => {

@@ -7,6 +7,7 @@ import type { NodeContext } from './context.ts';
 import type { CsiRequest } from './csi/csi.ts';
 import { AgentError, messageOf } from './errors.ts';
 import { giveToGroup } from './fs-group.ts';
+import { type MountFlags, mountFlags } from './mount-flags.ts';
 import { allDefinitions } from './records.ts';
 import { type BoundVolume, boundVolumeOf, hostPathOf } from './volume-claims.ts';
 import type { BoundPath, PreparedVolume } from './volumes.ts';
@@ -68,25 +69,35 @@ async function prepareBound(request: ClaimedVolumeRequest, bound: BoundVolume): 
   const handle = localHandle(persistent);
   if (handle === undefined && persistent.spec?.csi !== undefined)
     return { ...(await prepareCsi(request, { persistent, claim }, readOnly)), kind };
-  const { path, measured } =
+  const { path, measured, flags } =
     handle === undefined
       ? await hostVolume(request, persistent)
-      : { path: await context.volumes.mount(handle, persistent, pod.metadata.uid), measured: 'here' as const };
+      : {
+          path: await context.volumes.mount(handle, persistent, pod.metadata.uid),
+          measured: 'here' as const,
+          flags: {},
+        };
   const { fsGroup, fsGroupChangePolicy } = pod.spec?.securityContext ?? {};
   if (fsGroup !== undefined && isNew && !readOnly && !isBlock && persistent.spec?.hostPath === undefined)
     await giveToGroup(path, fsGroup, fsGroupChangePolicy === 'OnRootMismatch');
-  return { kind, path, ...(readOnly && { readOnly }), ...(measured && { measured }) };
+  return { kind, path, ...flags, ...(readOnly && { readOnly }), ...(measured && { measured }) };
 }
 
 /** What lies on the host: a directory, or a device, which is mounted unless it is to be one. */
 async function hostVolume(
   { context, pod }: ClaimedVolumeRequest,
   volume: Stored<PersistentVolume>,
-): Promise<Pick<BoundPath, 'path' | 'measured'>> {
+): Promise<Pick<BoundPath, 'path' | 'measured'> & { flags: MountFlags }> {
   const path = await hostPathOf(volume, context.policy.hostPaths);
-  const { local, volumeMode } = volume.spec ?? {};
-  if (local === undefined || volumeMode === 'Block' || (await stat(path)).isDirectory()) return { path };
-  return { path: await context.volumes.devices.mount(volume, path, pod.metadata.uid), measured: 'here' };
+  const { local, volumeMode, mountOptions = [] } = volume.spec ?? {};
+  if (volumeMode === 'Block') return { path, flags: {} };
+  if (local === undefined) {
+    if (mountOptions.length > 0)
+      throw new AgentError('FailedMount', 'Mount options are not supported for this volume type: use local');
+    return { path, flags: {} };
+  }
+  if ((await stat(path)).isDirectory()) return { path, flags: mountFlags(mountOptions) };
+  return { path: await context.volumes.devices.mount(volume, path, pod.metadata.uid), measured: 'here', flags: {} };
 }
 
 export async function prepareCsi(

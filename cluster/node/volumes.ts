@@ -41,6 +41,8 @@ export interface BoundPath {
   kind: 'path' | 'device';
   path: string;
   readOnly?: boolean;
+  noExec?: true;
+  noAccessTime?: true;
   /** The PersistentVolume's name, where it is one pod's at a time. */
   exclusive?: string;
   /** Its driver wants to be asked again from time to time. */
@@ -98,8 +100,10 @@ function mountOf(mount: VolumeMount, volume: PreparedVolume, subPath: string | u
       throw invalid(`volumeMount "${mount.name}": the volume is a device: name it in volumeDevices`);
     case 'path': {
       const propagation = propagationOf(mount);
+      const { path: source, noExec, noAccessTime } = volume;
       const only = volume.readOnly === true ? { readOnly: true } : readOnly(mount);
-      return { ...common, kind: 'bind', source: volume.path, ...only, ...propagation };
+      const flags = { ...only, ...(noExec && { noExec }), ...(noAccessTime && { noAccessTime }) };
+      return { ...common, kind: 'bind', source, ...flags, ...propagation };
     }
   }
 }

@@ -60,26 +60,28 @@ export async function prepareMounts(request: MountRequest): Promise<OciMount[]> 
         break;
       case 'files':
         makeFiles(place, one, sandbox);
-        prepared.push(bind(below(place, one, sandbox), one.target, one.readOnly !== false));
+        prepared.push(bind(below(place, one, sandbox), one.target, { readOnly: one.readOnly !== false }));
         break;
       case 'bind':
         if (one.propagation === 'rshared') {
-          prepared.push(bind(sharedSource(one), one.target, one.readOnly === true, one.propagation));
+          prepared.push(bind(sharedSource(one), one.target, one));
           break;
         }
         await bindHostPath(place, one, sandbox);
-        prepared.push(bind(place, one.target, one.readOnly === true, one.propagation));
+        prepared.push(bind(place, one.target, one));
         break;
       case 'shared':
         prepared.push(
-          bind(below(await makeShared(request, one), one, sandbox, place), one.target, one.readOnly === true),
+          bind(below(await makeShared(request, one), one, sandbox, place), one.target, {
+            readOnly: one.readOnly === true,
+          }),
         );
         break;
     }
   }
   if (spec.lastWords !== undefined) {
     validateTarget(spec.lastWords, 'lastWords');
-    prepared.push(bind(await makeLastWords(paths, sandbox), spec.lastWords, false));
+    prepared.push(bind(await makeLastWords(paths, sandbox), spec.lastWords, {}));
   }
   return prepared;
 }
@@ -123,8 +125,16 @@ export function readLastWords({ lastWords }: ContainerPaths): string | undefined
   }
 }
 
-function bind(source: string, destination: string, readOnly: boolean, propagation = 'rprivate'): OciMount {
-  const options = ['rbind', propagation, 'nosuid', 'nodev', readOnly ? 'ro' : 'rw'];
+type BindFlags = Pick<Extract<Mount, { kind: 'bind' }>, 'readOnly' | 'propagation' | 'noExec' | 'noAccessTime'>;
+
+function bind(
+  source: string,
+  destination: string,
+  { readOnly, propagation, noExec, noAccessTime }: BindFlags,
+): OciMount {
+  const options = ['rbind', propagation ?? 'rprivate', 'nosuid', 'nodev', readOnly === true ? 'ro' : 'rw'];
+  if (noExec === true) options.push('noexec');
+  if (noAccessTime === true) options.push('noatime');
   return { destination, type: 'bind', source, options };
 }
 
@@ -210,6 +220,8 @@ async function bindHostPath(place: string, one: Extract<Mount, { kind: 'bind' }>
   const tree: TreeOptions = {
     ...(sandbox.userNamespacePath === undefined ? {} : { userNamespacePath: sandbox.userNamespacePath }),
     readOnly: one.readOnly === true,
+    noExec: one.noExec === true,
+    noAccessTime: one.noAccessTime === true,
     noSuid: true,
     noDev: true,
     recursive: one.recursive === true,

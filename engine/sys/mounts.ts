@@ -26,7 +26,16 @@ export const MountFlag = {
   slave: 0x80000,
 } as const;
 
-const Attribute = { readOnly: 0x1n, noSuid: 0x2n, noDev: 0x4n, idMap: 0x100000n } as const;
+const Attribute = {
+  readOnly: 0x1n,
+  noSuid: 0x2n,
+  noDev: 0x4n,
+  noExec: 0x8n,
+  noAccessTime: 0x10n,
+  /** All that is said of times of access, which are one of several. */
+  accessTimes: 0x70n,
+  idMap: 0x100000n,
+} as const;
 
 export interface TreeOptions {
   /** Path of a user namespace: the tree's ids are shifted into it. */
@@ -34,6 +43,8 @@ export interface TreeOptions {
   readOnly?: boolean;
   noSuid?: boolean;
   noDev?: boolean;
+  noExec?: boolean;
+  noAccessTime?: boolean;
   /** With the mounts below it. */
   recursive?: boolean;
   /** Whether mounts that are made below the source later appear in it; those in it never appear at the source. Default private. */
@@ -75,12 +86,15 @@ export function cloneTree(source: string | number, options: TreeOptions): number
     if (options.readOnly === true) set |= Attribute.readOnly;
     if (options.noSuid === true) set |= Attribute.noSuid;
     if (options.noDev === true) set |= Attribute.noDev;
+    if (options.noExec === true) set |= Attribute.noExec;
+    if (options.noAccessTime === true) set |= Attribute.noAccessTime;
     const namespace = options.userNamespacePath === undefined ? undefined : openSync(options.userNamespacePath, 'r');
     try {
       if (namespace !== undefined) set |= Attribute.idMap;
       // struct mount_attr: attr_set, attr_clr, propagation, userns_fd; eight bytes each.
       const attributes = Buffer.alloc(32);
       attributes.writeBigUInt64LE(set, 0);
+      if (options.noAccessTime === true) attributes.writeBigUInt64LE(Attribute.accessTimes, 8);
       // A copy of a shared mount is its peer: what is unmounted below the copy would go from the source too.
       attributes.writeBigUInt64LE(BigInt(options.propagation === 'slave' ? MountFlag.slave : MountFlag.private), 16);
       attributes.writeBigUInt64LE(BigInt(namespace ?? 0), 24);
