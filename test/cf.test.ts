@@ -162,6 +162,11 @@ describe('the stock cf client', { concurrency: 1, skip }, () => {
     const said = await platform.ask(platform.host('shop'), { path: '/identity' });
     const { env } = JSON.parse(said.body) as { env: Record<string, string> };
     assert.match(env['VCAP_SERVICES'] ?? '', /"instance_name":"db".*"uri":"postgres:\/\/db\.example\.com"/);
+    const feature = `/v3/apps/${await guidOf('shop')}/features/service-binding-k8s`;
+    await admin.must('curl', '--fail', '-X', 'PATCH', feature, '-d', '{"enabled": true}');
+    const reads = 'test "$(cat $SERVICE_BINDING_ROOT/db/uri)" = postgres://db.example.com && test -z "$VCAP_SERVICES"';
+    await admin.must('run-task', 'shop', '--command', reads, '--name', 'files', '--wait');
+    await admin.must('curl', '--fail', '-X', 'PATCH', feature, '-d', '{"enabled": false}');
     await admin.must('unbind-service', 'shop', 'db');
     await admin.must('delete-service', 'db', '-f');
     assert.match(await admin.must('services'), /No service instances found/);

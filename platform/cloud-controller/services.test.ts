@@ -159,6 +159,80 @@ test('what a start wrote down of services counts for instances that are made lat
   assert.deepEqual(await told(`${labels.app}=${late}`), {}, 'nothing is bound any more');
 });
 
+/** The files that the pods of an app have of its services, and the variables that say so; undefined while there is no such pod. */
+async function filesOf(app: string, variable: string): Promise<Record<string, string> | undefined> {
+  const { items } = await cloud.plane.client.list(pods, { namespace, labelSelector: `${labels.app}=${app}` });
+  const pod = items.find(({ spec }) => spec?.containers[0]?.env?.some(({ name }) => name === variable));
+  const [container] = pod?.spec?.containers ?? [];
+  const volume = pod?.spec?.volumes?.[0]?.secret;
+  if (!container || !volume) return undefined;
+  const [mount] = container.volumeMounts ?? [];
+  assert.deepEqual([mount?.name, mount?.readOnly], [pod?.spec?.volumes?.[0]?.name, true]);
+  assert.ok(!container.env?.some(({ name }) => name === 'VCAP_SERVICES'));
+  const { data = {} } = await cloud.plane.client.get(secrets, String(volume.secretName), namespace);
+  const files = (volume.items ?? []).map(({ key, path }) => [
+    `${String(mount?.mountPath)}/${path}`,
+    atob(String(data[key])),
+  ]);
+  return Object.fromEntries(files) as Record<string, string>;
+}
+
+test('an app may be told of its services by a file, or by a file for each fact', async () => {
+  const { app: filed } = await makeApp(cloud, 'filed', space);
+  const bound = async (name: string, rest: Json) => {
+    const { guid } = (await provide(name, rest)).body;
+    return (await bind(guid, { relationships: { app: one(filed), service_instance: one(guid) } })).body;
+  };
+  const binding = await bound('sql', { credentials: { uri: 'postgres://x', port: 5432 }, tags: ['a'] });
+  const feature = (name: string, enabled: boolean) =>
+    cloud.call('PATCH', `/v3/apps/${filed}/features/${name}`, { enabled });
+  const restart = () => cloud.call('POST', `/v3/apps/${filed}/actions/restart`);
+  assert.equal((await feature('file-based-vcap-services', true)).status, 200);
+  assert.match(refusal(await feature('service-binding-k8s', true)), /cannot be enabled at the same time/);
+  await restart();
+  const file = await cloud.until('the file', () => filesOf(filed, 'VCAP_SERVICES_FILE_PATH'));
+  assert.deepEqual(Object.keys(file), ['/etc/cf-service-bindings/vcap_services']);
+  const [service] = (JSON.parse(Object.values(file)[0] ?? '') as Record<string, Json[]>)['user-provided'] ?? [];
+  assert.deepEqual([service?.name, service?.binding_guid], ['sql', binding.guid]);
+
+  await feature('file-based-vcap-services', false);
+  await feature('service-binding-k8s', true);
+  await restart();
+  const files = await cloud.until('the files', () => filesOf(filed, 'SERVICE_BINDING_ROOT'));
+  const { [`/etc/cf-service-bindings/sql/instance-guid`]: instance, ...others } = files;
+  assert.equal(instance, service?.instance_guid);
+  assert.deepEqual(others, {
+    '/etc/cf-service-bindings/sql/uri': 'postgres://x',
+    '/etc/cf-service-bindings/sql/port': '5432',
+    '/etc/cf-service-bindings/sql/type': 'user-provided',
+    '/etc/cf-service-bindings/sql/provider': 'user-provided',
+    '/etc/cf-service-bindings/sql/label': 'user-provided',
+    '/etc/cf-service-bindings/sql/name': 'sql',
+    '/etc/cf-service-bindings/sql/instance-name': 'sql',
+    '/etc/cf-service-bindings/sql/binding-guid': String(binding.guid),
+    '/etc/cf-service-bindings/sql/tags': '["a"]',
+    '/etc/cf-service-bindings/sql/syslog-drain-url': '',
+    '/etc/cf-service-bindings/sql/volume-mounts': '[]',
+  });
+  const task = await cloud.json('POST', `/v3/apps/${filed}/tasks`, { command: 'x' });
+  await cloud.until('a task that has them too', async () => {
+    const { items } = await cloud.plane.client.list(pods, {
+      namespace,
+      labelSelector: `${labels.task}=${String(task.guid)}`,
+    });
+    return items[0]?.spec?.volumes?.[0]?.secret?.items?.length === Object.keys(files).length;
+  });
+
+  await bound('No Directory', { credentials: {} });
+  assert.match(refusal(await restart()), /"No Directory" is no name of a directory: bind it by another/);
+  await feature('service-binding-k8s', false);
+  assert.equal((await restart()).status, 200);
+  await cloud.until('the variable again', async () => {
+    const { items } = await cloud.plane.client.list(pods, { namespace, labelSelector: `${labels.app}=${filed}` });
+    return items.some(({ spec }) => spec?.containers[0]?.env?.some(({ name }) => name === 'VCAP_SERVICES'));
+  });
+});
+
 test('names are unique in a space, and what cannot be is said', async () => {
   assert.equal((await provide('one')).status, 201);
   assert.match(refusal(await provide('ONE')), /name is taken: ONE/);

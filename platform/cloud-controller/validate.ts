@@ -5,6 +5,8 @@
 import type { UserMetadata } from '../resources/types.ts';
 import { UnprocessableError } from './errors.ts';
 
+/** Of memory: in less the engine starts nothing, as Docker's. */
+export const LEAST_MEMORY = 6;
 /** Of memory, of disk: a terabyte. */
 export const MOST_MEGABYTES = 1024 * 1024;
 

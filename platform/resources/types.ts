@@ -136,6 +136,8 @@ export type App = Resource<{
   ssh?: boolean;
   /** What it ran is kept, to go back to; absent: it is. */
   revisions?: boolean;
+  /** How it is told of services, rather than by `VCAP_SERVICES`: by a file with the same, or by files as servicebinding.io has them. */
+  serviceFiles?: 'vcap' | 'kubernetes';
   userMetadata?: UserMetadata;
 }>;
 // The app's environment variables are a Secret in the namespace, `env-<app guid>`, one key for each variable.

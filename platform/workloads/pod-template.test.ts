@@ -46,7 +46,7 @@ function input(changes: { name?: string; command?: string; process?: object; dro
     organization: undefined,
     uris: ['hello.test'],
     apiUrl: 'https://api.test',
-    services: false,
+    services: {},
     segment: undefined,
     healthTimeout: 60,
   };

@@ -17,7 +17,7 @@ import {
 } from '../resources/types.ts';
 import { startsByImage } from '../resources/droplets.ts';
 import { placement } from '../resources/segments.ts';
-import { servicesVariable } from './services-variable.ts';
+import { type KeptServices, servicesMount, servicesVariable, servicesVolume } from './kept-services.ts';
 import { APP_USER, DEFAULT_PORT, DRAIN_SECONDS, PRE_STOP_SECONDS } from './workloads.ts';
 
 export interface InstanceInput {
@@ -31,8 +31,8 @@ export interface InstanceInput {
   uris: string[];
   apiUrl: string;
   healthTimeout: number;
-  /** What its services are was written down when the revision was started. */
-  services: boolean;
+  /** What was written down of them when the revision was started. */
+  services: KeptServices;
   /** Name of the isolation segment that it is for. */
   segment: string | undefined;
 }
@@ -138,6 +138,7 @@ function podTemplate(input: InstanceInput, selector: Record<string, string>): Po
           labelSelector: { matchLabels: { [labels.process]: process.metadata.name } },
         },
       ],
+      ...servicesVolume(input.services),
       containers: [container(input)],
     },
   };
@@ -207,6 +208,7 @@ function container(input: InstanceInput): Container {
     envFrom: variablesOf(`running-${revision.metadata.name}`, revision.metadata.name),
     ...(web ? { ports: [{ name: 'http', containerPort: port, protocol: 'TCP' }] } : {}),
     resources: resourcesOf(process.spec),
+    ...servicesMount(input.services),
     securityContext: RESTRICTED,
     lifecycle: { preStop: { sleep: { seconds: PRE_STOP_SECONDS } } },
     ...(startup
@@ -265,7 +267,7 @@ function environment(input: InstanceInput, port: number): EnvVar[] {
   const ports = JSON.stringify([{ external: port, internal: port }]);
   return [
     { name: 'VCAP_APPLICATION', value: escaped(JSON.stringify(vcapApplication(input))) },
-    servicesVariable(input.services, input.revision.metadata.name),
+    servicesVariable(input.services),
     { name: 'MEMORY_LIMIT', value: `${process.spec.memoryMb}m` },
     { name: 'INSTANCE_INDEX', valueFrom: index },
     { name: 'CF_INSTANCE_INDEX', valueFrom: index },

@@ -8,7 +8,7 @@ import { segmentOf } from '../resources/segments.ts';
 import * as types from '../resources/types.ts';
 import { type InstanceInput, labelValue, portOf, replicaSetFor } from './pod-template.ts';
 import { byGuid, generationOf, replicaSetsOf, spaceOfNamespace } from './reading.ts';
-import { hasKeptServices } from './services-variable.ts';
+import { readKeptServices } from './kept-services.ts';
 import { withSidecars } from './sidecar-containers.ts';
 import type { WorkloadContext } from './workloads.ts';
 
@@ -82,7 +82,7 @@ async function instanceInput(
     revision,
     generation: version.generation,
     ...place,
-    services: await hasKeptServices(context, revision),
+    services: await readKeptServices(context, revision),
     healthTimeout: context.defaults.healthCheckTimeout,
   };
 }

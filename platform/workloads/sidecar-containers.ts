@@ -36,9 +36,9 @@ export function withSidecars(set: ReplicaSet, input: InstanceInput): ReplicaSet 
           ...template.spec,
           containers: containers.map((container) => ({
             ...container,
-            volumeMounts: [{ name: SHARED, mountPath: '/tmp' }],
+            volumeMounts: [...(main.volumeMounts ?? []), { name: SHARED, mountPath: '/tmp' }],
           })),
-          volumes: [{ name: SHARED, emptyDir: { sizeLimit: `${diskMb}Mi` } }],
+          volumes: [...(template.spec.volumes ?? []), { name: SHARED, emptyDir: { sizeLimit: `${diskMb}Mi` } }],
         },
       },
     },

@@ -20,7 +20,7 @@ import {
   userLookupOf,
   variablesOf,
 } from './pod-template.ts';
-import { servicesVariable } from './services-variable.ts';
+import { servicesMount, servicesVariable, servicesVolume } from './kept-services.ts';
 import { DRAIN_SECONDS } from './workloads.ts';
 
 export interface TaskInput
@@ -73,6 +73,7 @@ export function taskPod(input: TaskInput): Pod {
       securityContext: { runAsNonRoot: true, ...runAsUser(droplet), seccompProfile: { type: 'RuntimeDefault' } },
       ...pullSecrets(droplet),
       ...placement(input.segment),
+      ...servicesVolume(input.services),
       containers: [container(input)],
     },
   };
@@ -90,12 +91,13 @@ function container(input: TaskInput): Container {
     ...(startsByImage(droplet) ? { command: ['/bin/sh', '-c', command] } : { args: [command] }),
     env: [
       { name: 'VCAP_APPLICATION', value: escaped(JSON.stringify(facts)) },
-      servicesVariable(input.services, task.metadata.name),
+      servicesVariable(input.services),
       { name: 'MEMORY_LIMIT', value: `${task.spec.memoryMb}m` },
       ...instanceVariables(),
     ],
     envFrom: variablesOf(`running-${task.metadata.name}`, app.metadata.name),
     resources: resourcesOf(task.spec),
+    ...servicesMount(input.services),
     securityContext: RESTRICTED,
   };
 }

@@ -11,7 +11,7 @@ import { type App, apps, type Droplet, droplets, labels, type Task, tasks } from
 import { describeEnd } from './lifecycle-events.ts';
 import { byGuid } from './reading.ts';
 import { placeOf } from './replica-sets.ts';
-import { hasKeptServices } from './services-variable.ts';
+import { readKeptServices } from './kept-services.ts';
 import { taskPod } from './task-pod.ts';
 import type { WorkloadContext } from './workloads.ts';
 
@@ -51,7 +51,7 @@ async function begin(context: WorkloadContext, app: Stored<App>, task: Stored<Ta
   const place = placeOf(context, app);
   if (!droplet) return finish(context, task, failed('its droplet was deleted'));
   if (!place) return undefined;
-  const services = await hasKeptServices(context, task);
+  const services = await readKeptServices(context, task);
   try {
     await context.informers.client.create(pods, taskPod({ app, task, droplet, services, ...place }));
   } catch (error) {

@@ -2,7 +2,8 @@
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { App, Space } from '../../resources/types.ts';
 import { type ApiRequest, type Context, type Endpoint, type Json, ok } from '../api.ts';
-import { notAuthorized, notFound } from '../errors.ts';
+import { APP_FEATURES, type AppFeature, featureConflict } from '../app-features.ts';
+import { notAuthorized, notFound, unprocessable } from '../errors.ts';
 import { plainList } from '../listing.ts';
 import { record } from '../operations/app-lifecycle.ts';
 import { whySshIsOff } from '../ssh-access.ts';
@@ -10,11 +11,12 @@ import { Reader } from '../validate.ts';
 import { operateApp, readApp, writeApp } from './apps.ts';
 import { readSpace } from './spaces.ts';
 
-function appFeatures(app: Stored<App>): Json[] {
-  return [
-    { name: 'ssh', description: 'Enable SSHing into the app.', enabled: app.spec.ssh ?? true },
-    { name: 'revisions', description: 'Enable versioning of an application', enabled: app.spec.revisions ?? true },
-  ];
+function featuresOf({ spec }: Stored<App>): Json[] {
+  return Object.entries(APP_FEATURES).map(([name, { description, isOn }]) => ({
+    name,
+    description,
+    enabled: isOn(spec),
+  }));
 }
 
 function spaceFeatures(space: Stored<Space>): Json[] {
@@ -53,14 +55,14 @@ export function featureEndpoints(context: Context): Endpoint[] {
       path: '/v3/apps/:guid/features',
       auth: 'user',
       summary: 'List the features of an app.',
-      handle: (request) => plainList(context, request, appFeatures(readApp(context, request))),
+      handle: (request) => plainList(context, request, featuresOf(readApp(context, request))),
     },
     {
       method: 'GET',
       path: '/v3/apps/:guid/features/:name',
       auth: 'user',
       summary: 'Get a feature of an app.',
-      handle: (request) => ok(named(appFeatures(readApp(context, request)), request)),
+      handle: (request) => ok(named(featuresOf(readApp(context, request)), request)),
     },
     {
       method: 'PATCH',
@@ -69,18 +71,17 @@ export function featureEndpoints(context: Context): Endpoint[] {
       summary: 'Change a feature of an app.',
       handle: async (request) => {
         const app = readApp(context, request);
-        const { name } = named(appFeatures(app), request);
+        const name = String(named(featuresOf(app), request).name) as AppFeature;
         // Who may look after an app may not look into it.
         (name === 'ssh' ? writeApp : operateApp)(context, request);
         const enabled = wanted(request);
-        const changed = await context.records.apps.modify(app.metadata.name, (current) => ({
-          ...current,
-          spec: { ...current.spec, [name === 'ssh' ? 'ssh' : 'revisions']: enabled },
-        }));
-        await record(context, request.identity, app, 'audit.app.update', {
-          request: { [`enable_${String(name)}`]: enabled },
+        const changed = await context.records.apps.modify(app.metadata.name, (current) => {
+          const conflict = featureConflict(current.spec, { [name]: enabled });
+          if (conflict !== undefined) throw unprocessable(conflict);
+          return { ...current, spec: APP_FEATURES[name].set(current.spec, enabled) };
         });
-        return ok(named(appFeatures(changed), request));
+        await record(context, request.identity, app, 'audit.app.update', { request: { [`enable_${name}`]: enabled } });
+        return ok(named(featuresOf(changed), request));
       },
     },
     {

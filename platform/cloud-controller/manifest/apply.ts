@@ -18,6 +18,7 @@ import { applySidecar } from '../operations/sidecars.ts';
 import { requireSpace } from '../operations/route-sharing.ts';
 import { isTcp, protocolFor } from '../operations/tcp-routes.ts';
 import { mergeMetadata } from '../validate.ts';
+import { withFeatures } from './features.ts';
 import type { AppPlan, ProcessPlan } from './parse.ts';
 import { applyServices, serviceProblems } from './services.ts';
 
@@ -128,7 +129,7 @@ async function applyPlan(context: Context, target: Target, plan: AppPlan): Promi
   }
   await context.records.apps.modify(app.metadata.name, (current) => ({
     ...current,
-    spec: { ...current.spec, ...plan.features },
+    spec: withFeatures(current.spec, plan.features),
   }));
   for (const process of plan.processes) await applyProcess(context, app, process);
   for (const sidecar of plan.sidecars) await applySidecar(context, app, sidecar);

@@ -121,6 +121,8 @@ test('features are turned on and off, and are in the manifest of an app', async 
     [
       ['ssh', false],
       ['revisions', true],
+      ['service-binding-k8s', false],
+      ['file-based-vcap-services', false],
     ],
   );
   const { text } = await cloud.call('GET', `/v3/apps/${String(guid)}/manifest`);
@@ -139,9 +141,16 @@ test('what cannot be is refused by name before anything is done', async () => {
     /For application 'none': Service instance 'queue' not found/,
   );
   assert.match(await refused(app('  services: queue\n')), /Services must be a list/);
+  assert.match(await refused(app('  memory: 1M\n')), /Memory must be at least 6M: nothing starts in less/);
+  assert.match(await refused(app('  timeout: 1000000\n')), /timeout must be an integer of 1 to 100000/);
+  const both = 'service-binding-k8s: true, file-based-vcap-services: true';
+  assert.match(await refused(app(`  features: { ${both} }\n`)), /cannot be enabled at the same time/);
   assert.match(await refused(app('  features: [ssh]\n')), /Features must be a mapping/);
   assert.match(await refused(app('  features: { ssh: maybe }\n')), /feature "ssh" must be true or false/);
-  assert.match(await refused(app('  features: { magic: true }\n')), /unknown feature "magic"; there are "ssh" and/);
+  assert.match(
+    await refused(app('  features: { magic: true }\n')),
+    /unknown feature "magic"; there are "ssh", "revisions"/,
+  );
   assert.match(
     await refused(app('  services:\n  - name: db\n    parameters: { size: 3 }\n')),
     /binding parameters are not supported for user-provided/,

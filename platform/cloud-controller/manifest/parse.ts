@@ -8,7 +8,14 @@ import { CloudFoundryError, UnprocessableError } from '../errors.ts';
 import { type FeaturePlan, readFeatures } from './features.ts';
 import { readRoutes, type RoutePlan } from './routes.ts';
 import { readServices, type ServicePlan } from './services.ts';
-import { environmentProblems, isObject, MOST_MEGABYTES, nameProblem, parseMegabytes } from '../validate.ts';
+import {
+  environmentProblems,
+  isObject,
+  LEAST_MEMORY,
+  MOST_MEGABYTES,
+  nameProblem,
+  parseMegabytes,
+} from '../validate.ts';
 
 export interface ProcessPlan {
   type: string;
@@ -87,6 +94,8 @@ const KNOWN = new Set([
   'readiness-health-check-interval',
 ]);
 const MAX_BYTES = 1024 * 1024;
+/** Of instances, and of seconds. */
+const MOST = 100_000;
 
 export async function parseYaml(text: string): Promise<unknown> {
   if (text.length > MAX_BYTES)
@@ -316,11 +325,13 @@ class ManifestReader {
     const whole = (name: string, min: number): number | undefined => {
       const value = source[name];
       if (value === undefined || value === null) return undefined;
-      if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= 100_000) return value;
-      this.#fail(`${prefix}${name} must be an integer of at least ${min}`);
+      if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= MOST) return value;
+      this.#fail(`${prefix}${name} must be an integer of ${min} to ${MOST}`);
       return undefined;
     };
     const memoryMb = size('Memory', source.memory);
+    if (memoryMb !== undefined && memoryMb < LEAST_MEMORY)
+      this.#fail(`${prefix}Memory must be at least ${LEAST_MEMORY}M: nothing starts in less`);
     const diskMb = size('Disk quota', source.disk_quota ?? source['disk-quota']);
     const instances = whole('instances', 0);
     if (memoryMb !== undefined) plan.memoryMb = memoryMb;

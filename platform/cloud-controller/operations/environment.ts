@@ -1,8 +1,8 @@
 /**
  * Environment variables: Secrets, one key each. Of an app (`env-<app guid>`), of its revisions (`env-<revision guid>`), of
  * all apps and all builds (`env-running`, `env-staging` in the system namespace), and what the last two said when a
- * revision was started (`env-running-<revision guid>`) or a build was made (`env-staging-<build guid>`). `VCAP_SERVICES` of a
- * revision or task is in `env-services-<guid>`, where it has services.
+ * revision was started (`env-running-<revision guid>`) or a build was made (`env-staging-<build guid>`). What a revision or task is told of
+ * services is in `env-services-<guid>`: see `kept-services.ts`.
  */
 import { orUndefined } from '#cluster/client/api-errors.ts';
 import type { Client } from '#cluster/client/client.ts';

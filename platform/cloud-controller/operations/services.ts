@@ -1,5 +1,6 @@
 /** What apps are told of services: `VCAP_SERVICES`. */
 import type { Stored } from '#cluster/kinds/kind.ts';
+import { KEPT_SERVICES } from '../../resources/kept-services.ts';
 import type { App } from '../../resources/types.ts';
 import type { ServiceBinding, ServiceInstance } from '../../resources/service-types.ts';
 import { chainOf, planGuid } from '../../services/context.ts';
@@ -7,7 +8,8 @@ import { readCredentials } from '../../services/credentials.ts';
 import { isBound } from '../../services/operations.ts';
 import type { Context, Json } from '../api.ts';
 import { createdAt } from '../records.ts';
-import { readEnvironment, writeEnvironment } from './environment.ts';
+import { readEnvironment, sameEnvironment, writeEnvironment } from './environment.ts';
+import { serviceFiles } from './service-files.ts';
 
 /** Those that are whole, the newest of each instance: what a broker is still at, or takes back, is told to nobody. */
 function bindingsOf({ records }: Pick<Context, 'records'>, app: string): Stored<ServiceBinding>[] {
@@ -75,6 +77,20 @@ export async function keepServices(context: Context, app: Stored<App>, guid: str
     vcapServices(context, app),
     readEnvironment(context.client, app.metadata.namespace ?? '', name),
   ]);
-  const now = JSON.stringify(services);
-  if (now !== (kept['VCAP_SERVICES'] ?? '{}')) await writeEnvironment(context, app, name, { VCAP_SERVICES: now });
+  const now = { [KEPT_SERVICES.variable]: JSON.stringify(services), ...filesOf(app, services) };
+  const isNothing = sameEnvironment(now, { [KEPT_SERVICES.variable]: '{}' });
+  if (isNothing && Object.keys(kept).length === 0) return;
+  if (!sameEnvironment(now, kept)) await writeEnvironment(context, app, name, now);
+}
+
+/** Of an app that is told by files. */
+function filesOf({ spec }: App, services: Json): Record<string, string> {
+  if (spec.serviceFiles === undefined) return {};
+  if (spec.serviceFiles === 'vcap') return { [KEPT_SERVICES.form]: 'file' };
+  const files = [...serviceFiles(services)];
+  return {
+    [KEPT_SERVICES.form]: 'files',
+    [KEPT_SERVICES.paths]: JSON.stringify(files.map(([path]) => path)),
+    ...Object.fromEntries(files.map(([, text], index) => [KEPT_SERVICES.file(index), text])),
+  };
 }
