@@ -208,6 +208,8 @@ describe('into apps and between them', { concurrency: 1 }, () => {
     const ran = await platform.sampan('ssh', 'front', '-c', 'echo $COLOR; echo oops >&2; exit 4');
     assert.deepEqual([ran.code, ran.stdout, ran.stderr], [4, 'blue\n', 'oops\n']);
     assert.match((await platform.sampan('ssh', 'front', '-i', '7')).stderr, /not let into instance 7 of front/);
+    assert.match((await platform.sampan('target', '-s', 'nowhere')).stderr, /There is no space "nowhere" in default/);
+    assert.match(await platform.must('target', '-s', 'dev'), /^space: dev$/m);
 
     const forwarding = platform.start('ssh', 'front', '-N', '-L', '127.0.0.1:0:localhost:9999');
     const port = await until('the port', async () => /127\.0\.0\.1:(\d+) leads to/.exec(forwarding.output())?.[1]);

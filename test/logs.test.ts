@@ -16,7 +16,7 @@ import { talkativeApp, writeApp } from '#testing/sample-apps.ts';
 interface Stats {
   resources: {
     state: string;
-    usage: { cpu: number; mem: number; disk: number; log_rate: number };
+    usage: { cpu: number; cpu_entitlement: number | null; mem: number; disk: number; log_rate: number };
     log_rate_limit: number;
   }[];
 }
@@ -83,6 +83,10 @@ describe('logs and measurements', { concurrency: 1 }, () => {
       return (one?.usage.mem ?? 0) > 1024 * 1024 && one;
     });
     assert.equal(first.state, 'RUNNING');
+    assert.ok(
+      (first.usage.cpu_entitlement ?? -1) >= first.usage.cpu,
+      'a part of a core is more of what it is entitled to',
+    );
     assert.equal(first.log_rate_limit, 2048);
     const gauges = await until('an envelope', async () => {
       const found = await envelopes('envelope_types=GAUGE');

@@ -57,17 +57,24 @@ function askedVersion(): string {
 /** Shows or chooses the organization and space that commands work in. */
 export async function target(api: Api, options: { organization?: string; space?: string }): Promise<void> {
   const name = options.organization ?? api.session.organization;
-  if (
-    options.organization &&
-    !(await byName<Named>(api, `/v3/organizations?names=${encodeURIComponent(options.organization)}`))
-  ) {
-    throw new CliError(`There is no organization ${JSON.stringify(options.organization)}.`, 'See `sampan orgs`.');
-  }
+  if (options.organization ?? options.space) await requireTarget(api, name ?? 'default', options.space);
   if (options.organization ?? options.space) {
     api.remember({ ...(name ? { organization: name } : {}), ...(options.space ? { space: options.space } : {}) });
   }
   print(
     `api:   ${api.target.api}\nuser:  ${api.session.username ?? '(nobody)'}\norg:   ${api.session.organization ?? 'default'}\nspace: ${api.session.space ?? 'dev'}`,
+  );
+}
+
+async function requireTarget(api: Api, organization: string, space: string | undefined): Promise<void> {
+  const found = await byName<Named>(api, `/v3/organizations?names=${encodeURIComponent(organization)}`);
+  if (!found) throw new CliError(`There is no organization ${JSON.stringify(organization)}.`, 'See `sampan orgs`.');
+  if (space === undefined) return;
+  const query = `names=${encodeURIComponent(space)}&organization_guids=${found.guid}`;
+  if (await byName<Named>(api, `/v3/spaces?${query}`)) return;
+  throw new CliError(
+    `There is no space ${JSON.stringify(space)} in ${organization}, or you have no role in it.`,
+    'See `sampan spaces`.',
   );
 }
 

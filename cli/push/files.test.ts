@@ -63,3 +63,8 @@ test('a file is told by its sha1', async () => {
   assert.ok(file);
   assert.equal(await sha1(file), 'aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d');
 });
+
+test('what is deleted while it is looked at is left out', () => {
+  // Among the open files of this process is the directory itself while it is read, and no more when its link is.
+  assert.ok(listFiles('/proc/self/fd').every(({ link }) => link !== undefined));
+});

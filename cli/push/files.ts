@@ -8,6 +8,7 @@ import {
   openSync,
   readFileSync,
   readSync,
+  type Dirent,
   readdirSync,
   readlinkSync,
   statSync,
@@ -88,6 +89,10 @@ function walk(root: string, prefix: string, filter: Ignore, found: SourceFile[])
   )) {
     const path = prefix ? `${prefix}/${entry.name}` : entry.name;
     if (filter.ignores(entry.isDirectory() ? `${path}/` : path)) continue;
+    unlessGone(() => take(entry, path));
+  }
+
+  function take(entry: Dirent, path: string): void {
     const absolute = join(root, path);
     if (entry.isDirectory()) walk(root, path, filter, found);
     else if (entry.isSymbolicLink()) {
@@ -97,6 +102,15 @@ function walk(root: string, prefix: string, filter: Ignore, found: SourceFile[])
       const info = lstatSync(absolute);
       found.push({ path, absolute, mode: info.mode & 0o777, sizeBytes: info.size });
     } // sockets, devices and pipes are nothing to push
+  }
+}
+
+/** What somebody deletes while it is looked at is not there. */
+function unlessGone(look: () => void): void {
+  try {
+    look();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
 }
 

@@ -102,3 +102,10 @@ test('a manifest that is not there is said', async () => {
     /There is no manifest at \/tmp\/nowhere\.yml/,
   );
 });
+
+test('a file of variables that is not there is told, with and without a manifest', async () => {
+  const flags = { varsFile: ['/nowhere/values.yml'] };
+  const wrong = /\/nowhere\/values\.yml/;
+  await assert.rejects(readManifest('shop', flags, mkdtempSync(join(base, 'a-'))), wrong);
+  await assert.rejects(readManifest('shop', flags, directoryWith('applications:\n- name: shop\n')), wrong);
+});

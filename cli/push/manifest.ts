@@ -43,6 +43,8 @@ export async function readManifest(
 ): Promise<{ apps: ManifestApp[] }> {
   const file = findManifest(flags, workingDirectory);
   const all = file ? await parseManifest(file, flags) : [];
+  // One that cannot be read is a mistake, also where nothing asks for its values.
+  if (!file && flags.varsFile) for (const path of flags.varsFile) readVariables(path, await import('yaml'));
   if (!file && !name)
     throw new CliError(
       'There is no app name and no manifest.',

@@ -149,6 +149,7 @@ function instanceJson(
   const port = container?.ports?.[0]?.containerPort ?? 8080;
   const since = startedAt(status) ?? pod.metadata.creationTimestamp;
   const ip = pod.status?.podIP ?? '';
+  const entitled = entitledCores(pod);
   return {
     type: process.spec.type,
     index,
@@ -157,7 +158,7 @@ function instanceJson(
     usage: {
       time: new Date(context.now()).toISOString(),
       cpu: used?.cpu ?? 0,
-      cpu_entitlement: null,
+      cpu_entitlement: used && entitled > 0 ? used.cpu / entitled : null,
       mem: used?.memory ?? 0,
       disk: used?.disk ?? 0,
       log_rate: Math.round(used?.logRate ?? 0),
@@ -191,6 +192,14 @@ function startedAt(status: ContainerStatus | undefined): string | undefined {
 /** Of all its containers. */
 function memoryOf(pod: Pod): string | undefined {
   return pod.metadata.annotations?.[memoryAnnotation] ?? pod.spec?.containers[0]?.resources?.limits?.['memory'];
+}
+
+/** What it gets of the processors when all want more, of all its containers: `25m`. */
+function entitledCores({ spec }: Pod): number {
+  return sum(
+    spec?.containers ?? [],
+    ({ resources }) => Number.parseInt(resources?.requests?.['cpu'] ?? '0', 10) / 1000,
+  );
 }
 
 /** Of the forms that the platform itself writes: `256Mi`. */
