@@ -3,11 +3,15 @@
  * up, restored, and removed, the platform killed in between.
  */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
+import { connect as secured } from 'node:tls';
 import { after, before, describe, test } from 'node:test';
 import { createClient } from '#cluster/client/create.ts';
 import { httpsTransport } from '#cluster/client/https.ts';
+import { freePort } from '#lib/ports.ts';
 import { databaseName, postgresDatabases } from '#platform/postgres/resource.ts';
 import { serviceInstances } from '#platform/resources/service-types.ts';
 import { Cf, findCf, hostsShell } from '#testing/cf.ts';
@@ -55,6 +59,24 @@ function ownWords(command: string): RegExp[] {
   const words = OWN_WORDS[longest ?? ''];
   assert.ok(words, `nobody has said what our own client is to say to ${command}`);
   return words;
+}
+
+/** Asks for TLS in PostgreSQL's words. Is it this server, by its certificate? */
+async function isPostgres({ port, hostname, ca }: { port: number; hostname: string; ca: string }): Promise<boolean> {
+  const signal = AbortSignal.timeout(10_000);
+  const plain = connect(port, '127.0.0.1').on('error', () => undefined);
+  try {
+    // SSLRequest: its length, and a number that is no version.
+    plain.write(Buffer.from('0000000804d2162f', 'hex'));
+    const [answer] = (await once(plain, 'data', { signal }).catch(() => [])) as [Buffer?];
+    if (answer === undefined) return false;
+    assert.equal(String(answer), 'S');
+    const secure = secured({ socket: plain, ca, servername: hostname });
+    await once(secure, 'secureConnect', { signal });
+    return secure.authorized;
+  } finally {
+    plain.destroy();
+  }
 }
 
 describe('PostgreSQL', { concurrency: 1 }, () => {
@@ -227,9 +249,16 @@ describe('PostgreSQL', { concurrency: 1 }, () => {
       assert.ok(await reads('Ann'));
     });
 
-    test('a key is a login of its own', async () => {
+    test('a key is a login of its own, and through an app the server is reached from here', async () => {
       await cf.must('create-service-key', 'guestbook-db', 'mine', '--wait');
-      assert.match(await cf.must('service-key', 'guestbook-db', 'mine'), /"username": "b_[0-9a-f]{20}"/);
+      const key = JSON.parse((await cf.must('service-key', 'guestbook-db', 'mine')).replace(/^[^{]*/, '')) as {
+        credentials: { username: string; hostname: string; port: number; ca: string };
+      };
+      const { username, hostname, port, ca } = key.credentials;
+      assert.match(username, /^b_[0-9a-f]{20}$/);
+      const here = await freePort();
+      await using _ = cf.start('ssh', 'guestbook', '-N', '-L', `${here}:${hostname}:${port}`);
+      await until('the server', () => isPostgres({ port: here, hostname, ca }), 60);
       await cf.must('delete-service-key', 'guestbook-db', 'mine', '-f', '--wait');
     });
 

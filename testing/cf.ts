@@ -83,6 +83,21 @@ export class Cf {
     return { code: code ?? 1, stdout, stderr: '' };
   }
 
+  /** Runs until it is disposed of, or ends by itself. */
+  start(...words: string[]): AsyncDisposable {
+    const [program = '', ...before] = hostsShell(this.#platform, this.#hosts);
+    const child = spawn(program, [...before, this.#program, ...words], { env: this.#environment, stdio: 'inherit' });
+    const ended = new Promise<void>((done) => {
+      for (const event of ['error', 'close']) child.once(event, () => done());
+    });
+    return {
+      async [Symbol.asyncDispose]() {
+        child.kill('SIGKILL');
+        await ended;
+      },
+    };
+  }
+
   get #environment(): NodeJS.ProcessEnv {
     return { PATH: process.env['PATH'], CF_HOME: this.#home, CF_COLOR: 'false', LANG: 'C.UTF-8' };
   }
