@@ -45,7 +45,9 @@ export async function runRole(words: string[]): Promise<void> {
   });
   writeFileSync(ready, `${process.pid}\n`);
   log('info', 'ready', { milliseconds: Math.round(performance.now()) });
-  void settle(stop.signal);
+  settle(stop.signal).catch((error: unknown) =>
+    log('warn', 'what the start has left is kept', { error: String(error) }),
+  );
 
   await new Promise<void>((done) => {
     for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => done());

@@ -10,6 +10,8 @@ import { releaseProgramPages } from '#engine/sys/program-pages.ts';
 
 /** By then who waited for the start has had its first answers: the collection stops everything for a tenth of a second. */
 const AFTER_MILLISECONDS = 10_000;
+/** With more, of a large cluster, it would stop everything for seconds, and gain little beside what there is. */
+const MOST_HEAP_BYTES = 128 * 1024 * 1024;
 
 export async function settle(signal: AbortSignal, after = AFTER_MILLISECONDS): Promise<void> {
   await delay(after, undefined, { signal, ref: false }).catch(() => undefined);
@@ -17,7 +19,8 @@ export async function settle(signal: AbortSignal, after = AFTER_MILLISECONDS): P
   // Written where it is new: who is killed later need not compile again either.
   flushCompileCache();
   // Of node's flag --expose-gc; the other kinds of collection keep their room.
-  globalThis.gc?.({ type: 'major', execution: 'sync', flavor: 'last-resort' });
+  if (process.memoryUsage().heapTotal < MOST_HEAP_BYTES)
+    globalThis.gc?.({ type: 'major', execution: 'sync', flavor: 'last-resort' });
   releaseFreedPages();
   releaseProgramPages();
 }
