@@ -4,6 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import { type ControlPlane, playNodes, startControlPlane, until } from '#testing/control-plane.ts';
 import { kubectlMissing, type Kubectl, startKubectl } from '#testing/kubectl.ts';
 import { type SummaryAgent, summaryAgent } from '#testing/summary-agent.ts';
+import { until as eventually } from '#testing/until.ts';
 import { issueCertificate } from '#lib/certificates.ts';
 import type { Informer } from '../client/client.ts';
 import { createInformer } from '../client/informer.ts';
@@ -134,7 +135,9 @@ describe('HorizontalPodAutoscaler', { skip: kubectlMissing, concurrency: true },
     const full = await autoscaler('web', (one) => conditionOf(one, 'ScalingLimited')?.reason === 'TooManyReplicas');
     assert.equal(conditionOf(full, 'ScalingActive')?.reason, 'ValidMetricFound');
     assert.ok(full.status?.lastScaleTime);
-    assert.match(await kubectl.run('get', 'hpa', 'web'), /cpu: (99|100|101)%\/50% +1 +4 +4 /);
+    // For a moment nothing may be known of a pod that has just come.
+    const shown = /cpu: (99|100|101)%\/50% +1 +4 +4 /;
+    await eventually(async () => shown.test(await kubectl.run('get', 'hpa', 'web')));
     const described = await kubectl.run('describe', 'hpa', 'web');
     assert.match(described, /AbleToScale +True +ReadyForNewScale/);
     assert.match(
