@@ -228,7 +228,7 @@ export function deleteOptions(
   if (orphan !== undefined && policy !== undefined)
     errors.push(invalid('propagationPolicy', policy, 'orphanDependents and deletionPropagation cannot be both set'));
   else if (policy !== undefined && !POLICIES.includes(String(policy)))
-    errors.push(notSupported('propagationPolicy', policy, POLICIES));
+    errors.push(notSupported('propagationPolicy', policy, [...POLICIES, 'nil']));
   const dryRun = Array.isArray(sent['dryRun']) ? sent['dryRun'] : [];
   if (dryRun.some((value) => value !== 'All')) errors.push(notSupported('dryRun', dryRun, ['All']));
   if (errors.length > 0) throw invalidObject({ group: 'meta.k8s.io', kind: 'DeleteOptions' }, '', errors);

@@ -97,6 +97,8 @@ test('strategic merge: lists of plain values, atomic lists, retained keys', () =
   assert.deepEqual(strategicMerge(strategy, recreate, schemaOf(deploymentKind)), {
     spec: { strategy: { type: 'Recreate' } },
   });
+  const more = { spec: { strategy: { ...recreate.spec.strategy, rollingUpdate: {} } } };
+  assert.throws(() => strategicMerge(strategy, more, schemaOf(deploymentKind)), /invalid patch format of retainKeys/);
 });
 
 test('strategic merge: an item without its key is refused', () => {

@@ -19,7 +19,7 @@ export function strategicMerge(target: unknown, patch: unknown, schema: Schema |
   if (directive === 'replace') return withoutDirectives({ ...patch });
   if (directive !== undefined && directive !== 'merge')
     throw badRequest(`Unknown patch type found: ${String(directive)}; expected delete, merge or replace`);
-  retainKeys(result, patch['$retainKeys']);
+  retainKeys(result, patch, patch['$retainKeys']);
   const [deletions, orders] = [directives(patch, DELETE_FROM), directives(patch, ORDER)];
   for (const [key, values] of deletions) {
     const list = Object.hasOwn(result, key) ? result[key] : undefined;
@@ -67,10 +67,13 @@ function directives(patch: Json, prefix: string): [string, unknown[]][] {
   });
 }
 
-function retainKeys(result: Json, keys: unknown): void {
+/** What the patch says is among what it keeps. */
+function retainKeys(result: Json, patch: Json, keys: unknown): void {
   if (keys === undefined) return;
   if (!Array.isArray(keys)) throw badRequest('$retainKeys must be a list');
   const retained = new Set(keys);
+  if (Object.keys(patch).some((key) => !key.startsWith('$') && !retained.has(key)))
+    throw badRequest('invalid patch format of retainKeys');
   for (const key of Object.keys(result)) if (!retained.has(key)) delete result[key];
 }
 

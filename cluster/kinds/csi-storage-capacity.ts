@@ -9,11 +9,7 @@ import type { CSIStorageCapacity } from './types/storage.ts';
 export const csiStorageCapacityKind = defineKind(csiStorageCapacities, {
   schemaName: 'io.k8s.api.storage.v1.CSIStorageCapacity',
   needsRevision: true,
-  columns: [
-    nameColumn,
-    column<CSIStorageCapacity>('StorageClassName', 'string', (one) => one.storageClassName),
-    column<CSIStorageCapacity>('Capacity', 'string', (one) => one.capacity ?? '<unset>'),
-  ],
+  columns: [nameColumn, column('Created At', 'date', (object) => object.metadata.creationTimestamp ?? '')],
   validate: (object) =>
     check(object, {
       nodeTopology: labelSelector,

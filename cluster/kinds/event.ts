@@ -21,7 +21,7 @@ export const eventKind = defineKind(events, {
     column<Event>('First Seen', 'string', (event, now) => age(event.firstTimestamp ?? event.eventTime, now), {
       wide: true,
     }),
-    column<Event>('Count', 'string', (event) => String(event.series?.count ?? event.count ?? 1), { wide: true }),
+    column<Event>('Count', 'string', (event) => event.series?.count ?? event.count ?? 1, { wide: true }),
     column<Event>('Name', 'string', (event) => event.metadata.name ?? '', { wide: true }),
   ],
   selectableFields: {

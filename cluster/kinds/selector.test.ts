@@ -78,8 +78,9 @@ test('a selector as an object, in its string form', () => {
     matchExpressions: [
       { key: 'c', operator: 'In', values: ['y', 'x'] },
       { key: 'd', operator: 'DoesNotExist' },
+      { key: 'a', operator: 'In', values: ['2'] },
     ],
   };
-  assert.equal(formatLabelSelector(selector), 'a=2,b=1,c in (x,y),!d');
+  assert.equal(formatLabelSelector(selector), 'a=2,a in (2),b=1,c in (x,y),!d');
   assert.equal(formatLabelSelector({}), '<none>');
 });

@@ -171,14 +171,16 @@ export function matchesLabelSelector(selector: LabelSelector, labels: Record<str
 /** The string form, keys in order, as `kubectl get -o wide` shows it. */
 export function formatLabelSelector(selector: LabelSelector | undefined): string {
   if (selector === undefined) return '<none>';
-  const parts = labelSelectorRequirements(selector)
-    .sort((a, b) => (a.key < b.key ? -1 : 1))
-    .map(({ key, operator, values }) => {
-      if (operator === 'Exists') return key;
-      if (operator === 'DoesNotExist') return `!${key}`;
-      if (operator === 'In' && values.length === 1) return `${key}=${values[0]}`;
-      return `${key} ${operator === 'In' ? 'in' : 'notin'} (${[...values].sort().join(',')})`;
-    });
+  const labels = Object.entries(selector.matchLabels ?? {}).map(([key, value]) => ({ key, text: `${key}=${value}` }));
+  const expressions = (selector.matchExpressions ?? []).map(({ key, operator, values }) => {
+    if (operator === 'Exists') return { key, text: key };
+    if (operator === 'DoesNotExist') return { key, text: `!${key}` };
+    const list = (values ?? []).toSorted().join(',');
+    return { key, text: `${key} ${operator === 'In' ? 'in' : 'notin'} (${list})` };
+  });
+  const parts = [...labels, ...expressions]
+    .sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
+    .map(({ text }) => text);
   return parts.length === 0 ? '<none>' : parts.join(',');
 }
 
