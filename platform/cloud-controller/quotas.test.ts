@@ -49,6 +49,10 @@ test('an organization quota holds what is scaled, started and made', async () =>
   });
   const twice = await cloud.call('POST', '/v3/organization_quotas', { name: 'small' });
   assert.equal(refusal(twice), "Organization Quota 'small' already exists.");
+  const ports = await cloud.call('PATCH', `/v3/organization_quotas/${String(quota.guid)}`, {
+    routes: { total_reserved_ports: 2 },
+  });
+  assert.equal(refusal(ports), 'Total reserved ports must be less than or equal to total routes, which are 1');
   const shown = await cloud.json('GET', `/v3/organizations/${organization}`);
   assert.deepEqual((shown.relationships as Json).quota, one(String(quota.guid)));
 

@@ -41,6 +41,9 @@ export function readLimits(reader: Reader, scope: QuotaScope, current: QuotaLimi
     }
     if (section === 'services') limits.paidServices = part?.boolean(PAID) ?? limits.paidServices;
   }
+  const { routes, reservedPorts } = limits;
+  if (routes !== null && reservedPorts !== null && reservedPorts > routes)
+    reader.fail(`Total reserved ports must be less than or equal to total routes, which are ${routes}`);
   return limits;
 }
 
