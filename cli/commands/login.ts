@@ -1,7 +1,7 @@
 import type { Api } from '../api.ts';
 import { ask } from '../ask.ts';
 import { type SpaceContext, byName } from '../context.ts';
-import { CliError } from '../errors.ts';
+import { ApiError, CliError } from '../errors.ts';
 import { readGivenFile } from '../given-file.ts';
 import { note, print, printJson } from '../output.ts';
 import type { Named } from '../resources.ts';
@@ -24,7 +24,16 @@ export async function login(api: Api, options: LoginOptions): Promise<void> {
   const password = options.passwordFile
     ? readGivenFile(options.passwordFile, 'Give a file that holds the password as --password-file.').trim()
     : (options.password ?? process.env.CF_PASSWORD ?? (await ask({ text: 'Password: ', hidden: true, remedy })));
-  await api.login(username, password);
+  try {
+    await api.login(username, password);
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.status !== 401) throw error;
+    throw new CliError(
+      `${error.message}: ${username} is not let in.`,
+      "Check name and password; the first administrator's is in the file admin-password of the data directory.",
+      { cause: error },
+    );
+  }
   const { ca, dial } = api.target;
   api.remember(ca !== undefined && dial === undefined ? { ca } : {}, { current: true });
   note(`You are ${username} at ${api.target.api}.`);
