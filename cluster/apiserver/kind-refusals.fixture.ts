@@ -455,4 +455,29 @@ export const REFUSED: readonly [string, object, RegExp][] = [
     },
     /admissionReviewVersions\[1\]: .*duplicate version.*rules\[0\]\.resources\[0\]: Required value/s,
   ],
+  [
+    'admissionregistration.k8s.io/v1/validatingadmissionpolicies',
+    { spec: { paramKind: { apiVersion: 'a b/v1', kind: 'Config Map' } } },
+    /spec\.paramKind\.apiVersion: Invalid value: "a b".*spec\.paramKind\.kind: .*may have mixed case/s,
+  ],
+  [
+    'apiextensions.k8s.io/v1/customresourcedefinitions',
+    {
+      spec: {
+        versions: [
+          {
+            name: 'v1',
+            served: true,
+            storage: true,
+            schema: { openAPIV3Schema: { type: 'object' } },
+            additionalPrinterColumns: [{ name: 'a', type: 'string', format: 'odd', jsonPath: 'spec' }],
+            subresources: {
+              scale: { specReplicasPath: '.spec.r', statusReplicasPath: '.status.r', labelSelectorPath: 'selector' },
+            },
+          },
+        ],
+      },
+    },
+    /format: .*must be one of byte,.*jsonPath: .*starting with \..*labelSelectorPath: .*under either \.spec or \.status/s,
+  ],
 ];

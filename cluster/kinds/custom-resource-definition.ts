@@ -203,8 +203,8 @@ function partProblems(
     if (column.format && !COLUMN_FORMATS.includes(column.format))
       errors.push(invalid(`${where}.format`, column.format, `must be one of ${COLUMN_FORMATS.join(',')}`));
     if (!column.jsonPath) errors.push(required(`${where}.jsonPath`));
-    else if (parseJsonPath(column.jsonPath) === undefined)
-      errors.push(invalid(`${where}.jsonPath`, column.jsonPath, 'is not a valid jsonpath'));
+    else if (!column.jsonPath.startsWith('.') || parseJsonPath(column.jsonPath) === undefined)
+      errors.push(invalid(`${where}.jsonPath`, column.jsonPath, 'must be a simple json path starting with .'));
   }
   const { scale } = subresources ?? {};
   if (scale === undefined) return errors;
@@ -217,6 +217,15 @@ function partProblems(
     else if (!path.startsWith(`.${part}.`) || !/^(\.[A-Za-z0-9_-]+)+$/.test(path))
       errors.push(invalid(`${at}.subresources.scale.${field}`, path, `should be a json path under .${part}`));
   }
+  const { labelSelectorPath: selector } = scale;
+  if (selector !== undefined && !/^\.(spec|status)(\.[A-Za-z0-9_-]+)+$/.test(selector))
+    errors.push(
+      invalid(
+        `${at}.subresources.scale.labelSelectorPath`,
+        selector,
+        'should be a json path under either .spec or .status',
+      ),
+    );
   return errors;
 }
 

@@ -4,9 +4,9 @@ import { defineKind } from './define.ts';
 import type { FieldError } from './field-error.ts';
 import { duplicate, forbidden, invalid, required } from './field-errors.ts';
 import { keepsMetadata } from './metadata.ts';
-import { qualifiedNameProblem } from './names.ts';
+import { dns1035Problem, qualifiedNameProblem } from './names.ts';
 import { validatingAdmissionPolicies, validatingAdmissionPolicyBindings } from './resources.ts';
-import { check, dnsSubdomain, eachOf, oneOf, present, setDefaults } from './rules.ts';
+import { check, dns1035Label, dnsSubdomain, eachOf, oneOf, present, type Rule, setDefaults } from './rules.ts';
 import { labelSelectorProblems } from './selector.ts';
 import type {
   MatchResources,
@@ -96,13 +96,26 @@ export const validatingAdmissionPolicyBindingKind = defineKind(validatingAdmissi
   },
 });
 
+const groupVersion: Rule = (value, field) => {
+  const [version = '', group, ...more] = String(value).split('/').toReversed();
+  if (more.length > 0) return [invalid(field, value, `unexpected GroupVersion string: ${String(value)}`)];
+  return [...(group === undefined ? [] : dnsSubdomain(group, field)), ...dns1035Label(version, field)];
+};
+
+const kindName: Rule = (value, field) => {
+  const problem = dns1035Problem(String(value).toLowerCase());
+  return problem === undefined
+    ? []
+    : [invalid(field, value, `may have mixed case, but should otherwise match: ${problem}`)];
+};
+
 function policyProblems(spec: ValidatingAdmissionPolicySpec): FieldError[] {
   const errors = check(
     { spec },
     {
       'spec.failurePolicy': oneOf('Fail', 'Ignore'),
-      'spec.paramKind.apiVersion': present(),
-      'spec.paramKind.kind': present(),
+      'spec.paramKind.apiVersion': [present(), groupVersion],
+      'spec.paramKind.kind': [present(), kindName],
       'spec.validations[*].reason': oneOf(...REASONS),
     },
   );

@@ -1,6 +1,7 @@
 /** Where a webhook is: what its configuration must be. */
 import type { FieldError } from './field-error.ts';
 import { forbidden, invalid, required } from './field-errors.ts';
+import { dnsSubdomainProblems } from './names.ts';
 import type { WebhookClientConfig } from './types/admissionregistration.ts';
 
 export function clientProblems({ url, service, caBundle }: WebhookClientConfig, at: string): FieldError[] {
@@ -14,14 +15,23 @@ export function clientProblems({ url, service, caBundle }: WebhookClientConfig, 
     const { port = 443, path } = service;
     if (port < 1 || port > 65_535)
       errors.push(invalid(`${at}.service.port`, port, 'port is not valid: must be between 1 and 65535, inclusive'));
-    if (path !== undefined && path !== '' && !path.startsWith('/'))
-      errors.push(invalid(`${at}.service.path`, path, "must start with a '/'"));
+    if (path) errors.push(...pathProblems(path, `${at}.service.path`));
   }
   if (caBundle !== undefined && !Buffer.from(caBundle, 'base64').includes('-----BEGIN CERTIFICATE-----'))
     errors.push(
       invalid(`${at}.caBundle`, caBundle, 'unable to load root certificates: unable to parse bytes as PEM block'),
     );
   return errors;
+}
+
+function pathProblems(path: string, at: string): FieldError[] {
+  if (path === '/') return [];
+  if (!path.startsWith('/')) return [invalid(at, path, "must start with a '/'")];
+  const segments = path.slice(1).replace(/\/$/, '').split('/');
+  return segments.flatMap((segment, index) => {
+    if (segment === '') return [invalid(at, path, `segment[${index}] may not be empty`)];
+    return dnsSubdomainProblems(segment).map((problem) => invalid(at, path, `segment[${index}]: ${problem}`));
+  });
 }
 
 function urlProblems(text: string, at: string): FieldError[] {
