@@ -46,6 +46,8 @@ describe('API server: verbs', () => {
     assert.deepEqual([deleted.status, deleted.json['status']], [200, 'Success']);
     const gone = await fixture.call('GET', `${MAPS}/a`);
     assert.deepEqual([gone.status, gone.json.reason, gone.json.message], [404, 'NotFound', 'configmaps "a" not found']);
+    const absent = await fixture.call('GET', '/apis/apps/v1/namespaces/default/deployments/none');
+    assert.deepEqual(absent.json['details'], { name: 'none', group: 'apps', kind: 'deployments' });
   });
 
   test('names are generated', async () => {
