@@ -3,7 +3,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { StoreError } from '#cluster/store/store.ts';
 import { HostError } from '../host-error.ts';
-import { readInstance } from '../instance.ts';
+import { instanceText, readInstance, replaceFile } from '../instance.ts';
 import { failedFile, type Role, readyFile, roles } from '../supervise.ts';
 import type { RoleContext, RunningRole } from './role.ts';
 import { settle } from './settle.ts';
@@ -20,7 +20,7 @@ export async function runRole(words: string[]): Promise<void> {
   const instance = readInstance({ data });
   if (!instance) throw new HostError('no-instance', `There is no instance in ${data}.`, 'Start it with `sampan up`.');
   mkdirSync(instance.runDirectory, { recursive: true, mode: 0o711 });
-  writeFileSync(join(instance.runDirectory, 'instance.json'), `${JSON.stringify(instance, null, 2)}\n`);
+  replaceFile(join(instance.runDirectory, 'instance.json'), instanceText(instance));
   const [ready, failed] = [readyFile(instance, role), failedFile(instance, role)];
   for (const file of [ready, failed]) rmSync(file, { force: true });
 

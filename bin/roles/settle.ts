@@ -1,12 +1,10 @@
 /**
  * What a start has left is given back once it is over. A process at rest allocates next to nothing, so that nothing would ever be collected:
- * the code of modules that Node keeps until it writes it to its cache, the garbage of the start, pages that the C library keeps for later, and
- * the parts of Node's program that only a start runs through.
+ * the code of modules that Node keeps until it writes it to its cache, the garbage of the start, and pages that the C library keeps for later.
  */
 import { flushCompileCache } from 'node:module';
 import { setTimeout as delay } from 'node:timers/promises';
 import { releaseFreedPages } from '#engine/sys/libc.ts';
-import { releaseProgramPages } from '#engine/sys/program-pages.ts';
 
 /** By then who waited for the start has had its first answers: the collection stops everything for a tenth of a second. */
 const AFTER_MILLISECONDS = 10_000;
@@ -22,5 +20,4 @@ export async function settle(signal: AbortSignal, after = AFTER_MILLISECONDS): P
   if (process.memoryUsage().heapTotal < MOST_HEAP_BYTES)
     globalThis.gc?.({ type: 'major', execution: 'sync', flavor: 'last-resort' });
   releaseFreedPages();
-  releaseProgramPages();
 }

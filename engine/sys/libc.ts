@@ -56,7 +56,6 @@ const numbers = {
     openat2: 437,
     getxattr: 191,
     listxattr: 194,
-    madvise: 28,
   },
   arm64: {
     mount: 40,
@@ -84,7 +83,6 @@ const numbers = {
     openat2: 437,
     getxattr: 8,
     listxattr: 11,
-    madvise: 233,
   },
 } as const;
 
