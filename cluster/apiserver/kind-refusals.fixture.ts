@@ -480,4 +480,9 @@ export const REFUSED: readonly [string, object, RegExp][] = [
     },
     /format: .*must be one of byte,.*jsonPath: .*starting with \..*labelSelectorPath: .*under either \.spec or \.status/s,
   ],
+  [
+    '/v1/pods',
+    { spec: { affinity: { podAffinity: { preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 1 }] } } } },
+    /preferredDuringSchedulingIgnoredDuringExecution\[0\]\.podAffinityTerm: Required value/,
+  ],
 ];

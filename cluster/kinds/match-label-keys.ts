@@ -13,8 +13,9 @@ export function mergeMatchLabelKeys({ metadata, spec }: Pod): void {
   }
 }
 
-function merge(term: PodAffinityTerm, labels: Record<string, string> = {}): void {
-  const { labelSelector, matchLabelKeys = [], mismatchLabelKeys = [] } = term;
+/** One without a term is refused later. */
+function merge(term: PodAffinityTerm | undefined, labels: Record<string, string> = {}): void {
+  const { labelSelector, matchLabelKeys = [], mismatchLabelKeys = [] } = term ?? {};
   if (labelSelector === undefined) return;
   const add = (key: string, operator: 'In' | 'NotIn'): void => {
     const value = labels[key];
