@@ -98,7 +98,7 @@ test('what is wrong with a task is said, and nothing is made', async () => {
     assert.match(String((answer.body.errors as Json[])[0]?.detail), detail);
   };
   await refused({}, /Command can't be blank/);
-  await refused({ command: 'x', memory_in_mb: 0 }, /Memory in mb must be greater than or equal to 1/);
+  await refused({ command: 'x', memory_in_mb: 0 }, /Memory in mb must be greater than or equal to 6/);
   await refused({ command: 'x', template: { process: { guid: 'nobody' } } }, /Template process must exist/);
   await refused({ command: 'x', droplet_guid: 'nobody' }, /Unable to assign current droplet/);
   await refused({ command: 'x', colour: 1 }, /Unknown field\(s\): 'colour'/);
