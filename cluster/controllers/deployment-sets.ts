@@ -15,6 +15,7 @@ import {
   revisionOf,
 } from './deployment-plan.ts';
 import { controllerOf, sameJson } from './objects.ts';
+import { settledTemplate } from './settled-template.ts';
 import { stableHash } from './stable-hash.ts';
 
 const historyAnnotation = 'deployment.kubernetes.io/revision-history';
@@ -28,9 +29,10 @@ const ownAnnotations = new Set([
 ]);
 
 function withoutHash(template: PodTemplateSpec | undefined): unknown {
-  const { [hashLabel]: _hash, ...labels } = template?.metadata?.labels ?? {};
-  const { creationTimestamp: _time, labels: _labels, ...metadata } = template?.metadata ?? {};
-  return { spec: template?.spec, metadata: { ...metadata, labels } };
+  const settled = template && settledTemplate(template);
+  const { [hashLabel]: _hash, ...labels } = settled?.metadata?.labels ?? {};
+  const { creationTimestamp: _time, labels: _labels, ...metadata } = settled?.metadata ?? {};
+  return { spec: settled?.spec, metadata: { ...metadata, labels } };
 }
 
 /** The sets that the Deployment controls; takes those that match its selector and have no controller. */

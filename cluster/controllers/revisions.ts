@@ -11,6 +11,7 @@ import type { LabelSelector } from '../kinds/types/meta.ts';
 import { claim } from './claim.ts';
 import { controllerOf, sameJson } from './objects.ts';
 import { type PodOwner, referenceTo } from './pod-control.ts';
+import { settledTemplate } from './settled-template.ts';
 import { sorted, stableHash } from './stable-hash.ts';
 
 /** On every pod of a set: which revision it is of. */
@@ -53,8 +54,8 @@ export function templateOf({ data }: ControllerRevision): PodTemplateSpec {
 }
 
 function holds(revision: ControllerRevision, template: PodTemplateSpec): boolean {
-  const { metadata = {}, ...rest } = template;
-  return sameJson({ metadata: {}, ...templateOf(revision) }, { metadata, ...rest });
+  const { metadata = {}, ...rest } = settledTemplate(template);
+  return sameJson({ metadata: {}, ...settledTemplate(templateOf(revision)) }, { metadata, ...rest });
 }
 
 export const hashOf = (revision: ControllerRevision, hashLabel: string): string =>
