@@ -195,6 +195,8 @@ export async function startTestCloud(
   const call: TestCloud['call'] = async (method, path, body, options = {}) => {
     const headers: Record<string, string> = {
       authorization: `bearer ${options.token ?? (await fresh())}`,
+      // What is, at once.
+      prefer: 'wait=0',
       ...options.headers,
     };
     let content: string | FormData | undefined;

@@ -9,7 +9,7 @@ import type { Context, Reply } from './api.ts';
 import { accepted } from './api.ts';
 import { CloudFoundryError, type CloudFoundryErrorTitle } from './errors.ts';
 import type { Job } from './jobs.ts';
-import type { Collection } from './records.ts';
+import type { Changes } from './waiting.ts';
 
 type Kind = 'service_brokers' | 'service_instances' | 'service_credential_bindings' | 'service_route_bindings';
 
@@ -44,11 +44,13 @@ const WORDS: Record<Kind, string> = {
   service_route_bindings: 'route binding',
 };
 
-function collectionOf(
-  { records }: Pick<Context, 'records'>,
-  kind: Kind,
-): { get(guid: string): Stored<Operated> | undefined } {
-  const collections: Record<Kind, Pick<Collection<Operated>, 'get'>> = {
+interface Requestable {
+  get(guid: string): Stored<Operated> | undefined;
+  informer: Changes;
+}
+
+function collectionOf({ records }: Pick<Context, 'records'>, kind: Kind): Requestable {
+  const collections: Record<Kind, Requestable> = {
     service_brokers: records.serviceBrokers,
     service_instances: records.serviceInstances,
     service_credential_bindings: records.serviceBindings,
@@ -62,10 +64,17 @@ export function requested(context: Context, kind: Kind, guid: string, request: B
   return accepted(context, `${kind}.${request.type}~${guid}~${request.id}`);
 }
 
+const GUID = /^([a-z_]+)\.(create|update|delete)~([0-9a-f-]{36})~([0-9a-f-]{36})$/;
+
+/** Whose changes settle it. */
+export function changesOf(context: Context, guid: string): Changes {
+  const kind = GUID.exec(guid)?.[1] ?? '';
+  return Object.hasOwn(OPERATIONS, kind) ? collectionOf(context, kind as Kind).informer : context.jobs;
+}
+
 /** Undefined where the guid is none of these. */
 export function requestJob(context: Context, guid: string): Job | undefined {
-  const match = /^([a-z_]+)\.(create|update|delete)~([0-9a-f-]{36})~([0-9a-f-]{36})$/.exec(guid);
-  const [, kind = '', type = '', target = '', id = ''] = match ?? [];
+  const [, kind = '', type = '', target = '', id = ''] = GUID.exec(guid) ?? [];
   if (!Object.hasOwn(OPERATIONS, kind)) return undefined;
   const known = kind as Kind;
   const job = {

@@ -20,7 +20,8 @@ test('wait is read from Prefer, among other preferences, and bounded', () => {
   assert.equal(waitSeconds('respond-async, wait=5'), 5);
   assert.equal(waitSeconds(['respond-async', 'wait=7']), 7);
   assert.equal(waitSeconds('wait=9999'), 30);
-  for (const none of [undefined, '', 'wait=', 'wait=x', 'await=5', 'wait=-3']) assert.equal(waitSeconds(none), 0);
+  assert.equal(waitSeconds('wait=0'), 0);
+  for (const none of [undefined, '', 'wait=', 'wait=x', 'await=5', 'wait=-3']) assert.equal(waitSeconds(none), 3);
 });
 
 test('an answer is held until it is settled', async () => {
@@ -38,10 +39,10 @@ test('an answer is held until it is settled', async () => {
   assert.equal(listeners.size, 0);
 });
 
-test('without the header, when it is settled, and when the client went away nothing is held', async () => {
+test('who does not want to wait, asks for what is settled, or went away is not kept', async () => {
   const { informer, listeners } = changes();
   const signal = new AbortController().signal;
-  await whenSettled({ headers: {}, signal }, informer, () => false);
+  await whenSettled({ headers: { prefer: 'wait=0' }, signal }, informer, () => false);
   await whenSettled({ headers: { prefer: 'wait=30' }, signal }, informer, () => true);
   const gone = new AbortController();
   const held = whenSettled({ headers: { prefer: 'wait=30' }, signal: gone.signal }, informer, () => false);

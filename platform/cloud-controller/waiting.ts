@@ -1,10 +1,12 @@
 /**
- * `Prefer: wait=SECONDS` (RFC 7240, section 4.3): an answer is held back until what was asked for is settled, so that a
- * client that waits asks once and hears at once. Without the header nothing is held; `cf` never sends it.
+ * An answer is held back until what was asked for is settled, so that a client that waits asks once and hears at once: for as long as
+ * `Prefer: wait=SECONDS` says (RFC 7240, section 4.3), and a few seconds without it. Clients that say nothing ask again after a pause of
+ * their own, which is three seconds with `cf`: what takes a moment is done at their first look.
  */
 import type { ApiRequest } from './api.ts';
 
 const LONGEST_SECONDS = 30;
+const UNASKED_SECONDS = 3;
 
 /** An informer, and whatever else tells when something has changed. */
 export interface Changes {
@@ -38,5 +40,5 @@ export async function whenSettled(
 export function waitSeconds(header: string | string[] | undefined): number {
   const text = Array.isArray(header) ? header.join(',') : (header ?? '');
   const seconds = /(?:^|[,;\s])wait=(\d{1,4})(?=$|[,;\s])/i.exec(text)?.[1];
-  return Math.min(LONGEST_SECONDS, Number(seconds ?? 0));
+  return Math.min(LONGEST_SECONDS, Number(seconds ?? UNASKED_SECONDS));
 }

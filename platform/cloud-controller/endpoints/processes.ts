@@ -1,4 +1,5 @@
 import type { Stored } from '#cluster/kinds/kind.ts';
+import type { Pod } from '#cluster/kinds/types/core.ts';
 import type { HealthCheck, Process } from '../../resources/types.ts';
 import { type ApiRequest, type Context, type Endpoint, type Json, ok, type Reply } from '../api.ts';
 import { readProcess, type ShownProcess, shownInstances, storedProcess, withBrought } from '../deploying.ts';
@@ -53,6 +54,14 @@ function embedsInstances(request: ApiRequest): boolean {
   throw badQuery(
     `Invalid embedded resource: '${embed.slice(0, 60)}'. Valid embedded resources are: 'process_instances'`,
   );
+}
+
+/** Not one of its instances runs yet, or has failed to. */
+function isStarting(context: Context, process: ShownProcess): boolean {
+  if (context.records.apps.get(process.spec.app)?.spec.state !== 'STARTED') return false;
+  const instances = [...shownInstances(context, process).values()];
+  const isSettled = (pod: Stored<Pod>) => ['RUNNING', 'CRASHED'].includes(instanceState(pod));
+  return instances.length > 0 && !instances.filter(isThere).some(isSettled);
 }
 
 export function processEndpoints(context: Context): Endpoint[] {
@@ -149,11 +158,7 @@ export function processEndpoints(context: Context): Endpoint[] {
       summary: 'Get state and use of resources of each instance.',
       handle: async (request, find) => {
         find(request);
-        await whenSettled(request, records.pods, () =>
-          [...shownInstances(context, find(request)).values()]
-            .filter(isThere)
-            .some((pod) => ['RUNNING', 'CRASHED'].includes(instanceState(pod))),
-        );
+        await whenSettled(request, records.pods, () => !isStarting(context, find(request)));
         const process = find(request);
         return ok({ resources: await processStats(context, process, shownInstances(context, process)) });
       },

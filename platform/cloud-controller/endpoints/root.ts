@@ -4,7 +4,7 @@ import { type Context, type Endpoint, type Json, ok } from '../api.ts';
 import { notFound } from '../errors.ts';
 import { link } from '../present/base.ts';
 import { presentJob } from '../present/routes.ts';
-import { requestJob } from '../request-jobs.ts';
+import { changesOf, requestJob } from '../request-jobs.ts';
 import { whenSettled } from '../waiting.ts';
 
 /** Of Cloud Foundry's API that this is written to: clients compare it with what they need. */
@@ -150,8 +150,9 @@ export function rootEndpoints(context: Context): Endpoint[] {
       summary: 'Get the state of asynchronous work.',
       handle: async (request) => {
         const guid = request.params.guid ?? '';
-        await whenSettled(request, context.jobs, () => context.jobs.get(guid)?.state !== 'PROCESSING');
-        const job = requestJob(context, guid) ?? context.jobs.get(guid);
+        const read = () => requestJob(context, guid) ?? context.jobs.get(guid);
+        await whenSettled(request, changesOf(context, guid), () => read()?.state !== 'PROCESSING');
+        const job = read();
         if (!job) throw notFound('Job');
         return ok(presentJob(urls, job));
       },
