@@ -68,8 +68,11 @@ test('router: the fewest connections come first where a route says so, and a rou
   assert.deepEqual(first.toSorted(), ['one', 'two']);
   held[0]?.end();
   const free = first[0] ?? '';
-  for (let round = 0; round < 4; round++) {
-    assert.deepEqual([(await get(router, 'l.apps.test')).body, round], [free, round]);
+  // HAProxy may count an answer for a moment longer than we wait for it. Who takes turns never gets four in a row.
+  let row = 0;
+  for (let round = 0; row < 4; round++) {
+    assert.ok(round < 100, 'they take turns');
+    row = (await get(router, 'l.apps.test')).body === free ? row + 1 : 0;
   }
   await router.apply({ routes, backends: [both] });
   const turns = [];
