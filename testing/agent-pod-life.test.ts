@@ -172,15 +172,20 @@ test('kubectl debug -it is a terminal of its size in the pod', { skip: skipDebug
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     const said = text(child.stdout);
-    // What is typed ahead waits in the terminal. What it echoes is not what is looked for.
-    child.stdin.write(
-      'until [ "$(stty size)" = "33 99" ]; do sleep 0.05; done; echo size-$(stty size | tr " " -); ps -o args; tty; exit 6\n',
-    );
+    // What it echoes is not what is looked for. Who makes a terminal raw may throw away what was typed ahead: it is typed again.
+    const typed =
+      'until [ "$(stty size)" = "33 99" ]; do sleep 0.05; done; echo size-$(stty size | tr " " -); ps -o args; tty; exit 6\n';
+    child.stdin.write(typed);
+    const again = setInterval(() => child.stdin.write(typed), 3000);
     const stateOf = (pod: Stored<Pod> | undefined) =>
       pod?.status?.ephemeralContainerStatuses?.find((status) => status.name === name)?.state?.terminated;
-    const pod = await bed.until('patient', 'left', (now) => stateOf(now) !== undefined);
+    const pod = await bed
+      .until('patient', 'left', (now) => stateOf(now) !== undefined)
+      .finally(() => {
+        clearInterval(again);
+        child.stdin.end();
+      });
     assert.equal(stateOf(pod)?.exitCode, 6);
-    child.stdin.end();
     const screen = await said;
     assert.match(screen, /size-33-99/, screen);
     assert.match(screen, /^sleep 4711\r?$/m);
