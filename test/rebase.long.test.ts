@@ -101,7 +101,10 @@ describe('rebase', { concurrency: 1, timeout: 1_800_000 }, () => {
     await load.stop();
     assert.deepEqual(load.failures, []);
     assert.doesNotMatch(said, /----->|Node\.js/);
-    for (const { stdout, stderr } of await inPods('cat', '/etc/patched')) assert.equal(stdout, 'yes\n', stderr);
+    await until('the old instances to have gone', async () => {
+      const all = await inPods('cat', '/etc/patched');
+      return all.length === 2 && all.every(({ stdout }) => stdout === 'yes\n');
+    });
     assert.match(await platform.must('sbom', 'steady'), /"name":\s*"libc6",\s*"version":\s*"99\.9"/);
     assert.match(await told('rebase', 'steady'), /steady is on the newest stack\./);
   });
