@@ -1,5 +1,6 @@
 /** The volumes of one pod: prepared before anything of it starts, kept as the objects are that they are made of, released at its end. */
 import type { Engine, Mount } from '#engine/engine.ts';
+import { once } from '#lib/once.ts';
 import type { Stored } from '../kinds/kind.ts';
 import type { Container as ContainerDefinition, Pod, Volume } from '../kinds/types/core.ts';
 import { grow } from './backoff.ts';
@@ -47,7 +48,6 @@ export class PodVolumes {
   readonly #health: VolumeHealth;
   readonly #abort = new AbortController();
   #closed = false;
-  #released: Promise<void> | undefined;
 
   constructor(options: PodVolumesOptions) {
     this.#options = options;
@@ -100,13 +100,7 @@ export class PodVolumes {
   }
 
   /** Nothing of the pod runs any more, and will again. */
-  release(): Promise<void> {
-    this.#released ??= this.#release().catch((error: unknown) => {
-      this.#released = undefined;
-      throw error;
-    });
-    return this.#released;
-  }
+  readonly release = once(() => this.#release());
 
   async #release(): Promise<void> {
     this.close();

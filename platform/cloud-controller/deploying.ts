@@ -4,6 +4,7 @@
  */
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
+import { isActive } from '../resources/deployments.ts';
 import { type AppDeployment, labels, type Process } from '../resources/types.ts';
 import type { ApiRequest, Context } from './api.ts';
 import { notFound } from './errors.ts';
@@ -18,10 +19,6 @@ export type ShownProcess = Stored<Process> & { brought?: { process: Stored<Proce
 /** What is stored of it. */
 export function storedProcess(shown: ShownProcess): Stored<Process> {
   return shown.brought?.process ?? shown;
-}
-
-function isActive({ status }: AppDeployment): boolean {
-  return (status?.value ?? 'ACTIVE') === 'ACTIVE';
 }
 
 /** One that has turned its app is over, whatever its status says yet. */

@@ -1,6 +1,7 @@
 /** Keeps what an app's past may be asked for, and removes the rest; removes destinations whose app is gone. */
 import { ApiError, type ClientObject } from '#cluster/client/client.ts';
 import type { Stored, TypedResource } from '#cluster/kinds/kind.ts';
+import { isActive } from '../resources/deployments.ts';
 import {
   type App,
   appDeployments,
@@ -38,7 +39,7 @@ export async function pruneApp(context: WorkloadContext, guid: string): Promise<
   const usedRevisions = new Set([app.spec.currentRevision]);
   const usedDroplets = new Set([app.spec.currentDroplet]);
   for (const deployment of newestFirst(appDeployments)) {
-    if ((deployment.status?.value ?? 'ACTIVE') !== 'ACTIVE') continue;
+    if (!isActive(deployment)) continue;
     usedRevisions.add(deployment.spec.revision);
     usedDroplets.add(deployment.spec.droplet);
   }

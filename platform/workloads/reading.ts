@@ -2,6 +2,7 @@
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { ReplicaSet } from '#cluster/kinds/types/apps.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
+import { isActive } from '../resources/deployments.ts';
 import type { Informers } from '../resources/informers.ts';
 import { pods, replicaSets } from '../resources/kubernetes.ts';
 import * as types from '../resources/types.ts';
@@ -56,7 +57,7 @@ export function activeDeployments(informers: Informers, app: string): Stored<typ
   return informers
     .of(types.appDeployments)
     .byIndex('platform/app', app)
-    .filter((deployment) => (deployment.status?.value ?? 'ACTIVE') === 'ACTIVE')
+    .filter(isActive)
     .sort((a, b) => b.spec.generation - a.spec.generation);
 }
 

@@ -5,6 +5,7 @@
 import https from 'node:https';
 import { createRemoteJWKSet, customFetch, type JWTPayload, jwtVerify, type JWTVerifyGetKey } from 'jose';
 import { outsideTls } from '#lib/authorities.ts';
+import { once } from '#lib/once.ts';
 import type { User } from '../exchange.ts';
 import { issuerOf } from './service-account.ts';
 import type { AuthenticateToken } from './token.ts';
@@ -41,14 +42,7 @@ export function oidcTokens(options: OidcOptions, now: () => number): Authenticat
   if (!source.startsWith('https://') && !own)
     throw new Error(`The issuer "${source}" cannot be used: its URL must begin with https://`);
   const { algorithms = ['RS256'] } = options;
-  let keys: Promise<JWTVerifyGetKey> | undefined;
-  const findKeys = () => {
-    keys ??= discover(options).catch((error: unknown) => {
-      keys = undefined;
-      throw error;
-    });
-    return keys;
-  };
+  const findKeys = once(() => discover(options));
   return async (token) => {
     if (issuerOf(token) !== options.issuer) return undefined;
     const { payload } = await jwtVerify(token, await findKeys(), {

@@ -2,6 +2,7 @@
 import { mkdir, readFile, readdir, rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { writeFileAtomic } from '#lib/atomic-file.ts';
+import { once } from '#lib/once.ts';
 import { hasErrorCode } from '../errors.ts';
 
 /** By the names that a kubelet uses, and beyond them the paths. */
@@ -27,7 +28,7 @@ const PLUGIN = { mounted: join('volumes', 'kubernetes.io~csi'), block: join('vol
 export class VolumeRecords {
   readonly #pods: string;
   readonly #records = new Map<string, VolumeRecord>();
-  #reading: Promise<void> | undefined;
+  readonly #read = once(() => this.#readAll());
 
   /** @param pods  the directory of the pods' directories */
   constructor(pods: string) {
@@ -61,14 +62,6 @@ export class VolumeRecords {
       // Up to the pod's own.
       await removeIfEmpty(dirname(directory), dirname(dirname(directory)), dirname(dirname(dirname(directory))));
     }
-  }
-
-  #read(): Promise<void> {
-    this.#reading ??= this.#readAll().catch((error: unknown) => {
-      this.#reading = undefined;
-      throw error;
-    });
-    return this.#reading;
   }
 
   async #readAll(): Promise<void> {

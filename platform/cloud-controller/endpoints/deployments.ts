@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Stored } from '#cluster/kinds/kind.ts';
+import { deploymentValue } from '../../resources/deployments.ts';
 import {
   type App,
   type AppDeployment,
@@ -51,7 +52,7 @@ export function showDeployment(context: Context, deployment: Stored<AppDeploymen
 
 export function deploymentEndpoints(context: Context): Endpoint[] {
   const { records, access } = context;
-  const value = (deployment: Stored<AppDeployment>) => deployment.status?.value ?? 'ACTIVE';
+  const value = deploymentValue;
   const reason = deploymentReason;
   return [
     {

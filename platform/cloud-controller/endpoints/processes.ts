@@ -1,5 +1,6 @@
 import type { Stored } from '#cluster/kinds/kind.ts';
 import type { Pod } from '#cluster/kinds/types/core.ts';
+import { isActive } from '../../resources/deployments.ts';
 import type { HealthCheck, Process } from '../../resources/types.ts';
 import { type ApiRequest, type Context, type Endpoint, type Json, ok, type Reply } from '../api.ts';
 import { readProcess, type ShownProcess, shownInstances, storedProcess, withBrought } from '../deploying.ts';
@@ -256,9 +257,7 @@ async function scaleProcess(context: Context, request: ApiRequest, process: Stor
   const instances = reader.integer('instances', { min: 0, max: MAX_INSTANCES });
   const sizes = readSizes(reader);
   reader.done();
-  const deploying = context.records.deployments
-    .ofApp(process.spec.app)
-    .some((deployment) => (deployment.status?.value ?? 'ACTIVE') === 'ACTIVE');
+  const deploying = context.records.deployments.ofApp(process.spec.app).some(isActive);
   if (deploying && process.spec.type === 'web' && (sizes.memoryMb !== undefined || sizes.diskMb !== undefined)) {
     throw unprocessable('Cannot scale this process while a deployment is in flight.');
   }

@@ -1,4 +1,5 @@
 import type { Stored } from '#cluster/kinds/kind.ts';
+import { isActive } from '../../resources/deployments.ts';
 import type { Revision } from '../../resources/types.ts';
 import { type ApiRequest, type Context, type Endpoint, type Json, ok } from '../api.ts';
 import { notFound } from '../errors.ts';
@@ -55,8 +56,7 @@ export function revisionEndpoints(context: Context): Endpoint[] {
         const running = new Set<string>();
         if (app.spec.state === 'STARTED' && app.spec.currentRevision) running.add(app.spec.currentRevision);
         for (const deployment of records.deployments.ofApp(app.metadata.name)) {
-          if ((deployment.status?.value ?? 'ACTIVE') === 'ACTIVE' && deployment.spec.revision)
-            running.add(deployment.spec.revision);
+          if (isActive(deployment) && deployment.spec.revision) running.add(deployment.spec.revision);
         }
         return list(
           request,

@@ -1,5 +1,6 @@
 /** Routes, destinations, deployments, audit events and jobs in Cloud Foundry's JSON. */
 import type { Stored } from '#cluster/kinds/kind.ts';
+import { deploymentValue } from '../../resources/deployments.ts';
 import type { AuditEvent } from '../../resources/event-types.ts';
 import type { AppDeployment, Destination, Route } from '../../resources/types.ts';
 import type { Json, Urls } from '../api.ts';
@@ -75,7 +76,7 @@ export function presentDeployment(
 ): Json {
   const self = `${urls.api}/v3/deployments/${deployment.metadata.name}`;
   const { spec, status } = deployment;
-  const value = status?.value ?? 'ACTIVE';
+  const value = deploymentValue(deployment);
   const reason = deploymentReason(deployment);
   const steps = spec.canarySteps;
   return {
